@@ -1,0 +1,242 @@
+"""Everything a caller can catch.
+
+::
+
+    AsyncSDKError
+    ├─ ConfigurationError            a setting or argument is wrong; nothing was sent
+    │  └─ SourceError                the file itself can't be uploaded; nothing was sent
+    ├─ APIError                      a request and what became of it
+    │  ├─ APIConnectionError         no answer came
+    │  │  ├─ APITimeoutError         … within its limit, or no byte moved for too long
+    │  │  └─ CertificateError        the server could not prove who it is
+    │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there
+    │  ├─ APIResponseValidationError an answer came that we can't read
+    │  └─ APIStatusError             the server said no
+    │     ├─ BadRequestError           400
+    │     ├─ AuthenticationError       401
+    │     ├─ PermissionDeniedError     403
+    │     ├─ NotFoundError             404
+    │     ├─ ConflictError             409
+    │     ├─ PayloadTooLargeError      413
+    │     ├─ UnprocessableEntityError  422
+    │     ├─ RateLimitError            429
+    │     │  └─ QuotaExceededError       out of money or credit: waiting won't help
+    │     └─ InternalServerError       500 and above
+    ├─ UploadError                   the upload as a whole
+    │  ├─ SourceChangedError         the file changed while it went up; nothing was completed
+    │  ├─ UploadBusyError            another process is sending this very file
+    │  ├─ UploadNotFoundError        the server does not know an upload made in this run
+    │  ├─ UploadExpiredError         its hour ran out
+    │  ├─ UploadExpiresError         at the measured rate its hour won't do
+    │  └─ CompletionUnknownError     complete was asked, its answer lost, the file not found yet
+    └─ JournalError                  the local memory of uploads can't be written or read
+       └─ JournalVersionError        it was written by a newer asyncsdk
+
+Names that openai-python has too mean the same thing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class AsyncSDKError(Exception):
+    """The root of the tree. `resumable` tells whether the same call, made again, goes on."""
+
+    resumable: bool = False
+
+
+class ConfigurationError(AsyncSDKError, ValueError):
+    """A setting or an argument is wrong. Nothing was sent."""
+
+
+class SourceError(ConfigurationError):
+    """The source can't be uploaded: missing, empty, too large, unreadable or no regular file. Nothing was sent."""
+
+
+class APIError(AsyncSDKError):
+    """A request and what became of it. `request` names it as `POST /uploads/{upload_id}/parts`."""
+
+    def __init__(self, message: str, *, request: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.request = request
+
+
+class APIConnectionError(APIError):
+    """No answer came: the connection could not be made, or was lost."""
+
+    resumable = True
+
+
+class APITimeoutError(APIConnectionError):
+    """No answer came within the request's limit, or no byte was acknowledged for too long."""
+
+
+class CertificateError(APIConnectionError):
+    """The server's TLS certificate is not trusted. Nothing was sent."""
+
+    resumable = False
+
+
+class RedirectError(APIError):
+    """The answer points to another origin, where the key is not carried; set `base_url` to it if it is right."""
+
+
+class APIResponseValidationError(APIError):
+    """The answer is not what the API promises, such as HTML, cut JSON, or an object without an id."""
+
+    def __init__(
+        self, message: str, *, request: str = "", status_code: int = 200, body: object = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message, request=request)
+        self.status_code = status_code
+        self.body = body
+        self.request_id = request_id
+
+
+class APIStatusError(APIError):
+    """The server answered with an error status.
+
+    `body` is the inner `error` object when there is one, else the whole JSON or text;
+    `type`, `code` and `param` are the server's own words, where it said them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        request: str = "",
+        type: str | None = None,  # noqa: A002 - the API's own name
+        code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, request=request)
+        self.status_code = status_code
+        self.type = type
+        self.code = code
+        self.param = param
+        self.request_id = request_id
+        self.body = body
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class BadRequestError(APIStatusError):
+    """400: the request is wrong as it stands."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, wrong or revoked."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such object, or one that belongs to another project."""
+
+
+class ConflictError(APIStatusError):
+    """409: something else is happening to the object."""
+
+    resumable = True
+
+
+class PayloadTooLargeError(APIStatusError):
+    """413: the server, or something before it, takes smaller requests only."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: understood and refused."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too much for now."""
+
+    resumable = True
+
+
+class QuotaExceededError(RateLimitError):
+    """The account is out of quota or credit: waiting won't help."""
+
+    resumable = False
+
+
+class InternalServerError(APIStatusError):
+    """500 and above: the server's own trouble."""
+
+    resumable = True
+
+
+class UploadError(AsyncSDKError):
+    """An upload as a whole can't go on. `upload_id` names it once there is one."""
+
+    def __init__(self, message: str, *, upload_id: str | None = None) -> None:
+        super().__init__(message)
+        self.upload_id = upload_id
+
+
+class SourceChangedError(UploadError):
+    """The file changed while it went up. Nothing was completed; the same call sends what changed."""
+
+    resumable = True
+
+
+class UploadBusyError(UploadError):
+    """Another process is sending this very file. `pid` and `host` tell which, where known."""
+
+    resumable = True
+
+    def __init__(self, message: str, *, pid: int | None = None, host: str | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.host = host
+
+
+class UploadNotFoundError(UploadError):
+    """The server does not know an upload that it made in this very run."""
+
+
+class UploadExpiredError(UploadError):
+    """The server forgot the upload: its time ran out. The same call starts a new one."""
+
+    resumable = True
+
+
+class UploadExpiresError(UploadError):
+    """At the measured rate the upload can't be done before the server forgets it."""
+
+
+class CompletionUnknownError(UploadError):
+    """Complete was asked and its answer lost; whether the file was made can't be told yet. Call again later."""
+
+    resumable = True
+
+
+class JournalError(AsyncSDKError):
+    """The journal can't be written or read. What the server holds is not lost."""
+
+    resumable = True
+
+
+class JournalVersionError(JournalError):
+    """The journal was written by a newer asyncsdk, whose words we don't know. Nothing was sent."""
+
+    resumable = False
+
+
+STATUS_ERRORS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: PayloadTooLargeError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
