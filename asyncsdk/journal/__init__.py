@@ -1,0 +1,132 @@
+"""What an upload writes down: the records, and the `Journal` that keeps them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+
+@frozen(kw_only=True)
+class Record:
+    """A fact about one upload. `at` is local unix time in seconds; nothing but housekeeping rests on it."""
+
+    upload: str
+    at: float = field(factory=time.time)
+
+
+@frozen(kw_only=True)
+class Opened(Record):
+    """The server made the upload: what it is for, and which source it belongs to."""
+
+    key: str
+    base_url: str
+    organization: str | None
+    project: str | None
+    source: str
+    bytes: int
+    filename: str
+    mime_type: str
+    purpose: str
+    expires_after: Mapping[str, Any] | None
+    created_at: int
+    expires_at: int
+    mtime_ns: int | None
+    inode: int | None
+
+
+@frozen(kw_only=True)
+class Part(Record):
+    """The server holds these bytes as part `id`; `xxh3` is the fingerprint of its blocks."""
+
+    offset: int
+    length: int
+    id: str
+    xxh3: str
+
+
+@frozen(kw_only=True)
+class Completing(Record):
+    """Complete is about to be asked, with these parts and this md5 (None: sent without)."""
+
+    part_ids: tuple[str, ...]
+    md5: str | None
+
+
+@frozen(kw_only=True)
+class Completed(Record):
+    """The server made the File (its JSON); `md5` is hex, of the source as it was hashed."""
+
+    file: Mapping[str, Any]
+    md5: str
+
+
+@frozen(kw_only=True)
+class Cancelled(Record):
+    """The upload was cancelled on the server."""
+
+
+@frozen(kw_only=True)
+class Expired(Record):
+    """The upload is gone: its time ran out, or the server knows it no more."""
+
+    reason: str
+
+
+@frozen
+class Owner:
+    """The process that holds a claim."""
+
+    pid: int
+    host: str
+
+
+@frozen
+class Entry:
+    """One key's records, and who holds it now."""
+
+    key: str
+    records: tuple[Record, ...]
+    owner: Owner | None
+
+
+class Log(Protocol):
+    """One key's records, held by one owner at a time."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Everything known, oldest first, what was appended here included."""
+        ...
+
+    async def append(self, record: Record) -> None:
+        """Return once the record would survive a power cut. Raises JournalError; the record may then be lost."""
+        ...
+
+    async def settle(self, record: Record) -> None:
+        """Append a last word, then drop all but it and its upload's `Opened`."""
+        ...
+
+
+class Journal(Protocol):
+    """Remembers uploads across processes. A lock or lease is its own affair, so that a fleet can keep it elsewhere."""
+
+    def claim(
+        self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
+    ) -> AbstractAsyncContextManager[Log]:
+        """Own `key` for the length of the block.
+
+        Held elsewhere: calls `on_busy` once and waits, or with `wait=False` raises UploadBusyError.
+        Raises JournalVersionError on a newer journal, JournalError where it can't be read or written.
+        """
+        ...
+
+    async def entries(self) -> Sequence[Entry]:
+        """All keys, for people to look at; takes no lock."""
+        ...
+
+    async def purge(self, *, now: float | None = None) -> int:
+        """Forget what nobody can use any more; returns how many keys. Claims do this by themselves, daily."""
+        ...

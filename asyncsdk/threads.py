@@ -1,0 +1,83 @@
+"""Own daemon threads for blocking calls: whoever is cancelled walks away, and nobody waits for a stuck disk."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+T = TypeVar("T")
+_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+
+IDLE_SECONDS = 2.0
+
+
+@define(eq=False)
+class Threads:
+    """At most `limit` threads, started when there is work and gone after `IDLE_SECONDS` without.
+
+    asyncio's own executor won't do: the interpreter joins its threads at exit, so a read that hangs in
+    the kernel would keep a cancelled program alive.
+    """
+
+    name: str
+    limit: int
+    busy: int = field(default=0, init=False)
+    _alive: int = field(default=0, init=False)
+    _jobs: deque[_Job] = field(factory=deque, init=False)
+    _wake: threading.Condition = field(factory=threading.Condition, init=False)
+
+    def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Start `job` in a thread; its future belongs to the running loop. Cancelling that drops the result only."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._wake:
+            self._jobs.append((loop, future, job))
+            if len(self._jobs) + self.busy > self._alive and self._alive < self.limit:
+                self._alive += 1
+                threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            else:
+                self._wake.notify()
+        return future
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Run `job` in a thread and await what it returns or raises."""
+        return await self.submit(job)
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            loop, future, job = taken
+            try:
+                settle, outcome = _set_result, job()
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the job
+                settle, outcome = _set_exception, error
+            with self._wake:
+                self.busy -= 1
+            try:
+                loop.call_soon_threadsafe(settle, future, outcome)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                pass
+            del taken, loop, future, job, outcome
+
+    def _take(self) -> _Job | None:
+        with self._wake:
+            while not self._jobs:
+                if not self._wake.wait(IDLE_SECONDS) and not self._jobs:
+                    self._alive -= 1
+                    return None
+            self.busy += 1
+            return self._jobs.popleft()
+
+
+def _set_result(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
