@@ -87,7 +87,13 @@ class APIResponseValidationError(APIError):
     """The answer is not what the API promises, such as HTML, cut JSON, or an object without an id."""
 
     def __init__(
-        self, message: str, *, request: str = "", status_code: int = 200, body: object = None, request_id: str | None = None
+        self,
+        message: str,
+        *,
+        request: str = "",
+        status_code: int = 200,
+        body: object = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message, request=request)
         self.status_code = status_code

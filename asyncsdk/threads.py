@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -52,16 +54,14 @@ class Threads:
         while (taken := self._take()) is not None:
             loop, future, job = taken
             try:
-                settle, outcome = _set_result, job()
+                settle = partial(_set_result, future, job())
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the job
-                settle, outcome = _set_exception, error
+                settle = partial(_set_exception, future, error)
             with self._wake:
                 self.busy -= 1
-            try:
-                loop.call_soon_threadsafe(settle, future, outcome)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                pass
-            del taken, loop, future, job, outcome
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle)
+            del taken, loop, future, job, settle
 
     def _take(self) -> _Job | None:
         with self._wake:
