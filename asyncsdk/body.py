@@ -1,0 +1,82 @@
+"""A request body that knows its size, whether it went out whole, and why it did not.
+
+aiohttp would dress an error raised while a body is written as a lost connection, which would then be
+retried; so a body keeps it in `failure`, and the client looks there first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import NoReturn
+
+from aiohttp import Payload
+from aiohttp.abc import AbstractStreamWriter
+
+from asyncsdk.errors import APITimeoutError
+from asyncsdk.watch import STALL_SECONDS, Watch
+
+SLICE = 1 << 19
+
+
+class Body(Payload):
+    """Written once, for one attempt: the next attempt gets a new one."""
+
+    def __init__(self, size: int, content_type: str, *, stall: float = STALL_SECONDS) -> None:
+        super().__init__(None, content_type=content_type)
+        self._size = size
+        self._autoclose = True
+        self.failure: BaseException | None = None
+        self.watch = Watch(stall, answer=600.0, give_up=self._give_up)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte was handed to the connection."""
+        return self.watch.whole
+
+    @abstractmethod
+    async def write_content(self, writer: AbstractStreamWriter) -> None:
+        """Write all `size` bytes."""
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the body; called by aiohttp."""
+        if writer.transport is not None:
+            self.watch.start(writer.transport)
+        await self.write_content(writer)
+        self.watch.whole = True
+
+    async def put(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
+        """Write a chunk and wait until the connection has taken it."""
+        self.watch.written += len(chunk)
+        await writer.write(chunk)
+        await writer.drain()
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:  # noqa: ARG002 - aiohttp's signature
+        """Not for reading: it may be as large as a disk."""
+        raise TypeError("a request body is written, not read")
+
+    def _give_up(self, reason: str) -> None:
+        self.failure = APITimeoutError(reason)
+
+
+class BytesBody(Body):
+    """Bytes that are there already, sent in slices so that a large one does not hold up the loop."""
+
+    def __init__(self, content: bytes, content_type: str, *, head: bytes = b"", tail: bytes = b"") -> None:
+        super().__init__(len(head) + len(content) + len(tail), content_type)
+        self._parts = (head, content, tail)
+
+    async def write_content(self, writer: AbstractStreamWriter) -> None:
+        for part in self._parts:
+            for start in range(0, len(part), SLICE):
+                await self.put(writer, memoryview(part)[start : start + SLICE])
+
+
+def flush_every_write(transport: asyncio.WriteTransport) -> None:
+    """Make `drain` wait until the transport holds nothing back, so that a buffer may be filled again.
+
+    asyncio's plain transport pauses when it holds more than `high`, its TLS transport when it holds `high`
+    or more: 1 on the former would let a byte pass, 0 on the latter would wait for ever.
+    """
+    is_tls = transport.get_extra_info("sslcontext") is not None
+    transport.set_write_buffer_limits(high=1 if is_tls else 0)

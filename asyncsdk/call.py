@@ -1,0 +1,124 @@
+"""A request on its way to a server: address, headers, a fresh body for each attempt, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin
+
+from attrs import define, field
+from yarl import URL
+
+from asyncsdk.api import Request
+from asyncsdk.body import Body, BytesBody
+from asyncsdk.errors import APIError, APIStatusError, RedirectError
+from asyncsdk.events import RequestEvent
+from asyncsdk.retry import Retry
+from asyncsdk.settings import Settings
+
+
+@define(eq=False, kw_only=True)
+class Call:
+    """One `Request` under one `Settings`; no key is in it."""
+
+    request: Request[Any]
+    url: URL
+    headers: dict[str, str]
+    retry: Retry
+    answer_limit: float
+    body: Body | None = field(default=None, init=False)
+    status: int | None = field(default=None, init=False)
+    request_id: str | None = field(default=None, init=False)
+    _began: float = field(default=0.0, init=False)
+
+    @property
+    def name(self) -> str:
+        """`POST /uploads/{upload_id}/parts`, for messages and metrics."""
+        return self.request.name
+
+    def begin(self) -> None:
+        """Start an attempt."""
+        self._began = time.monotonic()
+        self.body = self.status = self.request_id = None
+
+    def new_body(self) -> Body | None:
+        """The body for one sending, watched for as long as the call's limits say."""
+        self.body = self._make_body()
+        if self.body is not None:
+            self.body.watch.answer = self.answer_limit
+        return self.body
+
+    def heard(self, status: int, headers: Mapping[str, str]) -> None:
+        """An answer begins: whoever reads it minds its pace."""
+        self.status, self.request_id = status, headers.get("x-request-id")
+        self.stop_watching()
+
+    def stop_watching(self) -> None:
+        """No more timer for this attempt."""
+        if self.body is not None:
+            self.body.watch.stop()
+
+    def went_whole(self) -> bool:
+        """Whether the server can have seen the whole request."""
+        return self.body is None or self.body.whole
+
+    def redirect(self, location: str) -> None:
+        """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9)."""
+        target = URL(urljoin(str(self.url), location))
+        same_place = target.absolute and target.origin() == self.url.origin()
+        if not same_place or not (self.status in {307, 308} or self.request.method == "GET"):
+            raise RedirectError(
+                f"{self.name}: the server answers {self.status} and points to {target.host or 'nowhere'}. The request "
+                "was not repeated there, and no key was sent there. If that is the right server, set base_url to it.",
+                request=self.name,
+            )
+        self.url = target
+
+    def event(self, attempt: int, error: APIError | None, wait: float | None) -> RequestEvent:
+        """What `on_event` is told of the attempt that just ended."""
+        answered = error if isinstance(error, APIStatusError) else None
+        return RequestEvent(
+            method=self.request.method,
+            route=self.request.route,
+            attempt=attempt,
+            seconds=time.monotonic() - self._began,
+            bytes_sent=0 if self.body is None else self.body.watch.written,
+            status=answered.status_code if answered else self.status,
+            request_id=self.request_id,
+            error=None if error is None else type(error).__name__,
+            wait=wait,
+        )
+
+    def _make_body(self) -> Body | None:
+        if self.request.json is not None:
+            return BytesBody(json.dumps(self.request.json, separators=(",", ":")).encode(), "application/json")
+        return self.request.body() if self.request.body is not None else None
+
+
+def prepare(
+    request: Request[Any],
+    settings: Settings,
+    *,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    retry: Retry,
+    answer_limit: float,
+) -> Call:
+    """Settle where `request` goes and what stands above it, but for the key."""
+    url = URL(settings.base_url + request.path, encoded=True)
+    own = {"Accept": request.accept}
+    if request.method == "POST" and request.json is None and request.body is None:
+        own["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
+    if settings.organization:
+        own["OpenAI-Organization"] = settings.organization
+    if settings.project:
+        own["OpenAI-Project"] = settings.project
+    return Call(
+        request=request,
+        url=url.update_query({**settings.query, **request.query, **query}),
+        headers={**own, **settings.headers, **headers},
+        retry=retry,
+        answer_limit=answer_limit,
+    )

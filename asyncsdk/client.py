@@ -1,0 +1,243 @@
+"""`Client`: one way in for every request. What it may carry, when it is made again, how its answer is read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl as tls
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+import anyio
+
+from asyncsdk import files, settings
+from asyncsdk.answers import read_answer
+from asyncsdk.api import Request
+from asyncsdk.call import Call, prepare
+from asyncsdk.clock import Clock
+from asyncsdk.connection import new_session
+from asyncsdk.errors import APIError, ConfigurationError
+from asyncsdk.events import RequestEvent
+from asyncsdk.exchange import Exchange, chunks
+from asyncsdk.models import Page
+from asyncsdk.retry import Retry
+from asyncsdk.settings import Key
+from asyncsdk.version import USER_AGENT
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Client:
+    """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
+
+    What is not given comes from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID` and
+    `OPENAI_CUSTOM_HEADERS`. `api_key` is text or a function, async or not, that is asked at each request.
+    `timeout` (seconds) takes the place of each request's own answer limit. `ssl` is a context of your own;
+    verification can't be turned off. `connections` (100) bounds the pool. A given `session` is used as it is
+    and never closed. `on_event` is called with a `RequestEvent` for each attempt.
+
+    Makes no use of an event loop until its first request. Raises ConfigurationError for a bad or missing
+    setting, TypeError where `session` is given together with `ssl`, `proxy`, `connections` or `trace_configs`.
+    """
+
+    def __init__(
+        self,
+        api_key: Key | None = None,
+        *,
+        base_url: str | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        timeout: float | None = None,
+        max_retries: int = 2,
+        default_headers: Mapping[str, str] | None = None,
+        default_query: Mapping[str, str] | None = None,
+        auth: str = "bearer",
+        ssl: tls.SSLContext | None = None,
+        proxy: str | None = None,
+        connections: int | None = None,
+        session: aiohttp.ClientSession | None = None,
+        on_event: Callable[[RequestEvent], None] | None = None,
+        trace_configs: list[aiohttp.TraceConfig] | None = None,
+    ) -> None:
+        if session is not None and (ssl, proxy, connections, trace_configs) != (None, None, None, None):
+            raise TypeError(
+                "a given session brings its own connections: ssl, proxy, connections, trace_configs don't go with it"
+            )
+        if ssl is not None and not isinstance(ssl, tls.SSLContext):
+            raise ConfigurationError("ssl= takes an ssl.SSLContext; certificates can't be left unverified.")
+        if max_retries < 0 or (timeout is not None and timeout <= 0) or (connections is not None and connections < 1):
+            raise ConfigurationError("max_retries must be 0 or more, timeout above 0, connections 1 or more.")
+        self.settings = settings.resolve(
+            os.environ,
+            api_key=api_key,
+            base_url=base_url,
+            organization=organization,
+            project=project,
+            auth=auth,
+            headers=default_headers,
+            query=default_query,
+        )
+        self.timeout, self.max_retries, self.on_event = timeout, max_retries, on_event
+        self.clock = Clock()
+        open_session = partial(
+            new_session,
+            self.base_url,
+            trust=ssl,
+            proxy=proxy,
+            connections=connections,
+            trace_configs=trace_configs,
+        )
+        self._exchange = Exchange(self.settings, self.clock, open_session, session)
+
+    @classmethod
+    def azure(
+        cls,
+        endpoint: str | None = None,
+        *,
+        api_version: str | None = None,
+        api_key: Key | None = None,
+        token: Key | None = None,
+        **options: Any,
+    ) -> Self:
+        """A client of Azure OpenAI: `https://<resource>.openai.azure.com`, with or without `/openai` or `/openai/v1`.
+
+        With an `api_version` the classic API is spoken, without one v1. `api_key` goes out as `api-key`, an
+        Entra `token` as bearer. What is left open comes from `AZURE_OPENAI_ENDPOINT`, `OPENAI_API_VERSION`,
+        `AZURE_OPENAI_API_KEY` and `AZURE_OPENAI_AD_TOKEN`. `options` are those of `Client`.
+        """
+        where = settings.azure_arguments(
+            os.environ, endpoint=endpoint, api_version=api_version, api_key=api_key, token=token
+        )
+        query = {**where.pop("query"), **(options.pop("default_query", None) or {})}
+        return cls(**where, default_query=query, **options)
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, normalised."""
+        return self.settings.base_url
+
+    def __repr__(self) -> str:
+        return f"Client(base_url={self.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, but for those of a given session."""
+        await self._exchange.aclose()
+
+    async def send(
+        self,
+        request: Request[T],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt, not for the whole
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        retry: Retry | None = None,
+    ) -> T:
+        """Send `request`, again where that helps, and return its answer as a model.
+
+        `timeout` (seconds) is for the answer to each attempt; `retry` shares a budget among requests and
+        takes the place of `max_retries`. Raises APIError.
+        """
+        call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
+
+        async def receive() -> T:
+            async with self._exchange.sending(call) as response:
+                body = b"".join([chunk async for chunk in chunks(call, response)])
+            return read_answer(request.answer, response.status, response.headers, body, request=request.name)
+
+        return await self._repeat(call, receive)
+
+    async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncIterator[T]:
+        """Walk through a list, page after page, by its `after` cursor. `options` are those of `send`."""
+        query = dict(options.pop("query", None) or {})
+        while True:
+            page = await self.send(request, query=query, **options)
+            for item in page.data:
+                yield item
+            last = page.last_id or getattr(page.data[-1] if page.data else None, "id", None)
+            if page.has_more is False or not page.data or last in (None, query.get("after")):
+                return
+            query["after"] = last
+
+    @asynccontextmanager
+    async def stream(self, request: Request[bytes], **options: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+        """`async with client.stream(request) as chunks:` gives the answer's bytes as they come.
+
+        Retried like any other until it begins; later a lost connection is an APIConnectionError.
+        """
+        call = self._call(request, **options)
+        async with AsyncExitStack() as stack:
+            response = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
+            yield chunks(call, response)
+
+    async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
+        """Save the answer at `to`, whole or not at all, and return its size in bytes.
+
+        Raises APIError, and OSError where it can't be saved.
+        """
+        call = self._call(request, **options)
+
+        async def receive() -> int:
+            async with self._exchange.sending(call) as response:
+                return await files.stream_to(to, chunks(call, response))
+
+        return await self._repeat(call, receive)
+
+    def _call(
+        self,
+        request: Request[Any],
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        retry: Retry | None = None,
+    ) -> Call:
+        return prepare(
+            request,
+            self.settings,
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            query=query or {},
+            retry=retry or Retry(self.max_retries if max_retries is None else max_retries),
+            answer_limit=timeout or self.timeout or request.answer_limit,
+        )
+
+    async def _repeat(self, call: Call, receive: Callable[[], Awaitable[T]]) -> T:
+        attempts = call.retry.attempts()
+        while True:
+            call.begin()
+            try:
+                result = await receive()
+            except APIError as error:
+                delay = attempts.delay_after(error, now=self.clock.now())
+                self._tell(call.event(attempts.made, error, delay))
+                if delay is None:
+                    raise
+                log.warning("%s; trying again in %.1f s", error, delay)
+                await anyio.sleep(delay)
+            else:
+                self._tell(call.event(attempts.made + 1, None, None))
+                return result
+
+    def _tell(self, event: RequestEvent) -> None:
+        if self.on_event is None:
+            return
+        try:
+            self.on_event(event)
+        except Exception:
+            log.exception("on_event raised and is not called again")
+            self.on_event = None

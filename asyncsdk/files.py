@@ -1,0 +1,75 @@
+"""Small whole-file jobs, such as saving a download: each job runs whole in one thread."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+from aiofiles.ospath import wrap
+from attrs import define, field
+
+
+async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes]) -> int:
+    """Save `chunks` at `path` and return how many bytes there were.
+
+    They go to a temporary file beside it, which takes its place once all is written and synced: whoever
+    looks at `path` sees the old file or the new one, never half of one.
+    """
+    draft = _Draft(Path(path))
+    try:
+        async for chunk in chunks:
+            await wrap(draft.append)(chunk)
+        size: int = await wrap(draft.keep)()
+    except BaseException:
+        with anyio.move_on_after(0.5, shield=True):
+            await wrap(draft.drop)()
+        raise
+    return size
+
+
+@define
+class _Draft:
+    """The temporary file. No handle outlives a job, and a job that nobody awaits any more can't bring it back."""
+
+    target: Path
+    path: Path = field(init=False)
+    _dropped: bool = field(default=False, init=False)
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.path = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}")
+
+    def append(self, chunk: bytes) -> None:
+        with self._turn:
+            if not self._dropped:
+                self.target.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("ab") as file:
+                    file.write(chunk)
+
+    def keep(self) -> int:
+        self.append(b"")
+        with self._turn, self.path.open("ab") as file:
+            os.fsync(file.fileno())
+            size = file.tell()
+            self.path.replace(self.target)
+        _sync_directory(self.target.parent)
+        return size
+
+    def drop(self) -> None:
+        with self._turn:
+            self._dropped = True
+            self.path.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name == "nt":  # a directory can't be opened there
+        return
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

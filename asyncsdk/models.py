@@ -1,0 +1,143 @@
+"""What the API sends back, as frozen values: unknown fields are kept, enums are open, all but ids may be missing.
+
+The live server breaks its own document (nulls where it allows none), and compatible servers leave fields
+out, so nothing but an object's id is insisted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import cattrs
+from attrs import field, fields, frozen
+from cattrs.gen import make_dict_structure_fn
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Model:
+    """`extra` holds the fields of the answer that this version does not know."""
+
+    extra: Mapping[str, Any] = field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
+class File(Model):
+    """A stored file. `bytes` is its size; times are unix seconds; `status` is deprecated by OpenAI."""
+
+    id: str
+    object: str | None = None
+    bytes: int | None = None
+    created_at: int | None = None
+    expires_at: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    status: str | None = None
+    status_details: str | None = None
+
+
+@frozen(kw_only=True)
+class Upload(Model):
+    """An upload session. `status` is pending, completed, cancelled or expired; `file` comes with completed."""
+
+    id: str
+    object: str | None = None
+    bytes: int | None = None
+    created_at: int | None = None
+    expires_at: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    status: str | None = None
+    file: File | None = None
+
+
+@frozen(kw_only=True)
+class UploadPart(Model):
+    """A part that the server holds: it tells neither size nor offset."""
+
+    id: str
+    object: str | None = None
+    created_at: int | None = None
+    upload_id: str | None = None
+
+
+@frozen(kw_only=True)
+class FileDeleted(Model):
+    """The answer to a delete."""
+
+    id: str
+    object: str | None = None
+    deleted: bool | None = None
+
+
+@frozen(kw_only=True)
+class Page(Model, Generic[T]):
+    """One page of a list; `Client.pages` walks through all of them."""
+
+    data: tuple[T, ...]
+    object: str | None = None
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool | None = None
+
+
+class InvalidModelError(ValueError):
+    """The JSON does not hold what the model needs."""
+
+
+def from_json(model: type[T], data: object) -> T:
+    """Read `model` from decoded JSON. Raises InvalidModelError with what is missing or of the wrong kind."""
+    try:
+        return _converter.structure(data, model)
+    except Exception as error:  # cattrs raises whatever a field's type does
+        name = getattr(model, "__name__", str(model))
+        raise InvalidModelError(f"no {name}: {_reason(error)}") from error
+
+
+def to_json(model: Model) -> dict[str, Any]:
+    """The JSON that `model` came from, less its nulls; `from_json` makes the same model of it."""
+    known = {a.name: getattr(model, a.name) for a in fields(type(model)) if a.name != "extra"}
+    return {name: _plain(value) for name, value in known.items() if value is not None} | dict(model.extra)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Model):
+        return to_json(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_reason(part) for part in error.exceptions)
+    return f"{type(error).__name__}: {error}"
+
+
+def _keeping_extra(model: type[Any], converter: cattrs.Converter) -> Any:
+    read = make_dict_structure_fn(model, converter)
+    known = {a.name for a in fields(getattr(model, "__origin__", model))}
+
+    def structure(data: Any, _: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"an object was expected, not {type(data).__name__}")
+        extra = {name: value for name, value in data.items() if name not in known}
+        return read({name: value for name, value in data.items() if name != "extra"} | {"extra": extra}, _)
+
+    return structure
+
+
+def _is_model(kind: Any) -> bool:
+    origin = getattr(kind, "__origin__", kind)
+    return isinstance(origin, type) and issubclass(origin, Model)
+
+
+def _text(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text was expected, not {type(value).__name__}")
+    return value
+
+
+_converter = cattrs.Converter()
+_converter.register_structure_hook(str, _text)
+_converter.register_structure_hook_factory(_is_model, _keeping_extra)

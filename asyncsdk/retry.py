@@ -1,0 +1,142 @@
+"""Again? And when? (pure)
+
+Rules as in openai-python (`x-should-retry`, `retry-after-ms`, `retry-after`; 408, 409, 429, 500 and above,
+lost connections), with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015) and a budget that
+all requests of one upload share, so that an outage does not multiply them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable, Mapping
+
+from attrs import define, field
+
+from asyncsdk.clock import http_date
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    CertificateError,
+    QuotaExceededError,
+    RateLimitError,
+)
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
+LONGEST_ORDERED_DELAY = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
+MAX_ATTEMPTS = 20
+_TOO_MUCH = re.compile(r"Limit:? ([\d,]+).*?Requested:? ([\d,]+)", re.DOTALL)
+
+
+def is_worth_retrying(error: APIError) -> bool:
+    """Whether the same request, made later, may pass."""
+    if isinstance(error, CertificateError | QuotaExceededError):
+        return False
+    if isinstance(error, RateLimitError) and asks_too_much(error.message):
+        return False
+    if isinstance(error, APIConnectionError):
+        return True
+    if isinstance(error, APIResponseValidationError):
+        return error.status_code == 200  # cut or garbled on the way: the next may be whole
+    if not isinstance(error, APIStatusError):
+        return False
+    ordered = error.headers.get("x-should-retry", "").lower()
+    if ordered in {"true", "false"}:
+        return ordered == "true"
+    return error.status_code in {408, 409, 429} or error.status_code >= 500
+
+
+def asks_too_much(message: str) -> bool:
+    """Whether a 429's text says that the request alone is above the whole limit: no waiting helps."""
+    found = _TOO_MUCH.search(message)
+    if not found:
+        return False
+    limit, requested = (int(number.replace(",", "")) for number in found.groups())
+    return requested > limit
+
+
+def ordered_delay(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the server asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / unit
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    date = http_date(headers.get("retry-after"))
+    return None if date is None else max(0.0, date - now)
+
+
+def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
+    """Seconds before the try after `failures` failed ones: anything up to a bound that doubles each time."""
+    return jitter() * min(FIRST_DELAY * 2.0 ** min(failures, 16), LONGEST_DELAY)
+
+
+@define
+class Retry:
+    """What the requests of one call, upload or run share.
+
+    `max_retries` counts per request and starts anew when the whole progresses; `budget` is how many
+    retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
+    time). With `outlast_outages`, once the server has answered, lost connections are waited out until then.
+    """
+
+    max_retries: int = 2
+    budget: int = 64
+    deadline: float = math.inf
+    outlast_outages: bool = False
+    answered: bool = False
+    _progress: int = field(default=0, init=False)
+    _spent: int = field(default=0, init=False)
+
+    def progressed(self) -> None:
+        """Something got through: failures before it don't count any more."""
+        self._progress += 1
+        self._spent = 0
+
+    def attempts(self) -> Attempts:
+        """Begin one request."""
+        return Attempts(self, self._progress)
+
+
+@define
+class Attempts:
+    """The tries of one request under a shared `Retry`."""
+
+    retry: Retry
+    _progress: int
+    made: int = field(default=0, init=False)
+    _failures: int = field(default=0, init=False)
+
+    def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
+        """Seconds to wait before the next try, or None to give up with `error`. `now` is the server's time."""
+        self._count()
+        if not is_worth_retrying(error):
+            return None
+        ordered = ordered_delay(error.headers, now) if isinstance(error, APIStatusError) else None
+        delay = backoff(self._failures - 1, jitter) if ordered is None else ordered
+        if now + delay >= self.retry.deadline or not self._may_wait(ordered):
+            return None
+        return delay if self._outlasts(error) or self._spend() else None
+
+    def _count(self) -> None:
+        self.made += 1
+        if self.retry._progress != self._progress:  # noqa: SLF001 - two halves of one thing
+            self._progress, self._failures = self.retry._progress, 0  # noqa: SLF001
+        self._failures += 1
+
+    def _may_wait(self, ordered: float | None) -> bool:
+        return ordered is None or ordered <= LONGEST_ORDERED_DELAY or math.isfinite(self.retry.deadline)
+
+    def _outlasts(self, error: APIError) -> bool:
+        return self.retry.outlast_outages and self.retry.answered and isinstance(error, APIConnectionError)
+
+    def _spend(self) -> bool:
+        if self._failures > self.retry.max_retries or self.made >= MAX_ATTEMPTS:
+            return False
+        self.retry._spent += 1  # noqa: SLF001 - two halves of one thing
+        return self.retry._spent <= self.retry.budget  # noqa: SLF001

@@ -1,0 +1,86 @@
+"""The one place that starts tasks: always in a group, none outlives the call that wanted it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asyncsdk.errors import APIConnectionError
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+@asynccontextmanager
+async def group() -> AsyncIterator[TaskGroup]:
+    """A task group whose failures come out as one error: the telling one bare, the others as its notes."""
+    failure: BaseException | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except BaseExceptionGroup as failures:
+        failure = telling(failures)
+    if failure is not None:
+        raise failure
+
+
+def telling(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure that is neither a cancellation nor a lost connection, else the first; the rest noted on it."""
+    leaves = _leaves(failures)
+    telling_ones = [leaf for leaf in leaves if not isinstance(leaf, APIConnectionError)]
+    chosen = (telling_ones or leaves)[0]
+    for other in dict.fromkeys(f"also: {type(leaf).__name__}: {leaf}" for leaf in leaves if leaf is not chosen):
+        chosen.add_note(other)
+    return chosen
+
+
+def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for failure in failures.exceptions:
+        found += _leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
+    return found
+
+
+def each(
+    items: AsyncIterator[Item], run: Callable[[Item], Awaitable[Outcome]], *, at_once: int
+) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+    """Run `run` over `items`, `at_once` at a time; yields the outcomes as they finish.
+
+    An item is taken only when a runner is free, and a runner is free only once its outcome was taken:
+    nothing is read ahead. Leaving the block cancels what still runs.
+    """
+    return _each(items, run, at_once)
+
+
+@asynccontextmanager
+async def _each(
+    items: AsyncIterator[Item], run: Callable[[Item], Awaitable[Outcome]], at_once: int
+) -> AsyncIterator[AsyncIterator[Outcome]]:
+    turn = anyio.Lock()
+    sending, receiving = anyio.create_memory_object_stream[Outcome](0)
+    running = at_once
+
+    async def runner() -> None:
+        nonlocal running
+        while True:
+            async with turn:
+                item = await anext(items, _END)
+            if item is _END:
+                break
+            await sending.send(await run(item))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
+        running -= 1
+        if not running:
+            sending.close()
+
+    async with sending, receiving, group() as tasks:
+        for _ in range(at_once):
+            tasks.start_soon(runner)
+        yield receiving
+        tasks.cancel_scope.cancel()
+
+
+_END = object()

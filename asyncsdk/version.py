@@ -1,0 +1,9 @@
+"""Who we are, for the package and for servers' logs."""
+
+from __future__ import annotations
+
+import platform
+
+__version__ = "0.1.0"
+
+USER_AGENT = f"asyncsdk/{__version__} Python/{platform.python_version()}"

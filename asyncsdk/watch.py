@@ -1,0 +1,111 @@
+"""Is a request getting anywhere? Gives an attempt up when no byte has moved for too long.
+
+Progress is what counts, not total time: 64 MB on a slow line take as long as they take. On Linux the
+kernel tells what the peer has acknowledged (tcp_info, linux/tcp.h); elsewhere what the transport took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+STALL_SECONDS = 30.0
+_UNACKED, _ACKED, _NOTSENT = struct.Struct("=24xI"), struct.Struct("=120xQ"), struct.Struct("=144xI")
+
+
+@frozen
+class Sight:
+    """A connection at one moment: `moved` only grows; `arrived` once the peer has all that was written."""
+
+    moved: int
+    arrived: bool
+
+
+def look(transport: asyncio.WriteTransport, written: int) -> Sight:
+    """What can be seen of `transport`, to which `written` bytes of the body were handed."""
+    told = _tcp_info(transport)
+    waiting = transport.get_write_buffer_size()
+    if told is None:
+        return Sight(written - waiting, waiting == 0)
+    unsettled = _UNACKED.unpack_from(told)[0] + _NOTSENT.unpack_from(told)[0]
+    return Sight(_ACKED.unpack_from(told)[0], waiting == 0 and unsettled == 0)
+
+
+def _tcp_info(transport: asyncio.WriteTransport) -> bytes | None:
+    if sys.platform != "linux":
+        return None
+    connection = transport.get_extra_info("socket")
+    try:
+        told: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    except (AttributeError, OSError):  # no TCP, or closed by now
+        return None
+    return told if len(told) >= _NOTSENT.size else None
+
+
+@define
+class Quiet:
+    """How long nothing has moved (pure)."""
+
+    since: float
+    moved: int = -1
+
+    def seconds(self, now: float, moved: int, *, idle: bool) -> float:
+        """Seconds since something moved; while we are `idle` ourselves the peer is not to blame."""
+        if idle or moved != self.moved:
+            self.since, self.moved = now, moved
+        return now - self.since
+
+
+@define(eq=False)
+class Watch:
+    """Looks at one attempt about once a second, by a timer: no task, nothing to await.
+
+    While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
+    have arrived, `answer` seconds without an answer do. `give_up` is told why before the transport is
+    aborted.
+    """
+
+    stall: float
+    answer: float
+    give_up: Callable[[str], None]
+    written: int = 0
+    whole: bool = False
+    idle: bool = False
+    _transport: asyncio.WriteTransport | None = field(default=None, init=False)
+    _quiet: Quiet | None = field(default=None, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    def start(self, transport: asyncio.WriteTransport) -> None:
+        """Begin to watch; the running loop's clock is used."""
+        loop = asyncio.get_running_loop()
+        self._transport, self._quiet = transport, Quiet(loop.time())
+        self._timer = loop.call_later(self._interval(), self._check, loop)
+
+    def stop(self) -> None:
+        """Stop watching; safe to call at any time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._transport = None
+
+    def _interval(self) -> float:
+        return min(1.0, self.stall / 4, self.answer / 4)
+
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        transport, quiet = self._transport, self._quiet
+        if transport is None or quiet is None or transport.is_closing():
+            return
+        seen = look(transport, self.written)
+        answering = self.whole and seen.arrived
+        seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
+        if seconds < (self.answer if answering else self.stall):
+            self._timer = loop.call_later(self._interval(), self._check, loop)
+            return
+        self.give_up(
+            f"no answer within {self.answer:g} s" if answering else f"no byte got through for {self.stall:g} s"
+        )
+        transport.abort()
