@@ -1,0 +1,1 @@
+"""Large files through the Uploads API: cut, sent in parallel, remembered, completed."""
