@@ -228,6 +228,8 @@ class Client:
                 if delay is None:
                     raise
                 log.warning("%s; trying again in %.1f s", error, delay)
+                if call.retry.on_wait is not None:
+                    call.retry.on_wait(error, delay)
                 await anyio.sleep(delay)
             else:
                 self._tell(call.event(attempts.made + 1, None, None))

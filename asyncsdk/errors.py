@@ -38,12 +38,20 @@ Names that openai-python has too mean the same thing there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncsdk.uploads.progress import Progress
 
 
 class AsyncSDKError(Exception):
-    """The root of the tree. `resumable` tells whether the same call, made again, goes on."""
+    """The root of the tree. `resumable` tells whether the same call, made again, goes on.
+
+    `progress` is how far an upload was when it failed, None where none was under way.
+    """
 
     resumable: bool = False
+    progress: Progress | None = None
 
 
 class ConfigurationError(AsyncSDKError, ValueError):
@@ -64,9 +72,16 @@ class APIError(AsyncSDKError):
 
 
 class APIConnectionError(APIError):
-    """No answer came: the connection could not be made, or was lost."""
+    """No answer came: the connection could not be made, or was lost.
+
+    `sent` tells whether the server may have seen the request.
+    """
 
     resumable = True
+
+    def __init__(self, message: str, *, request: str = "", sent: bool = True) -> None:
+        super().__init__(message, request=request)
+        self.sent = sent
 
 
 class APITimeoutError(APIConnectionError):

@@ -30,15 +30,15 @@ def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIError | Co
     """The error of ours that `error` stands for (pure)."""
     where = f"{call.url.host}:{call.url.port}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return CertificateError(_distrust(error.certificate_error, where), request=call.name)
+        return CertificateError(_distrust(error.certificate_error, where), request=call.name, sent=False)
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigurationError(f"{call.url.host!r} is no host that can be asked. Nothing was sent.")
     if isinstance(error, aiohttp.ClientConnectorError | ssl.SSLError):
         reason = getattr(error, "os_error", error)
         text = f"{call.name}: can't connect to {where} ({reason.strerror or reason}). Nothing was sent."
-        return APIConnectionError(text, request=call.name)
+        return APIConnectionError(text, request=call.name, sent=False)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return APITimeoutError(f"{call.name}: can't connect to {where}: no answer there", request=call.name)
+        return APITimeoutError(f"{call.name}: can't connect to {where}: no answer there", request=call.name, sent=False)
     if isinstance(error, TimeoutError):
         return APITimeoutError(f"{call.name}: no answer within {call.answer_limit:g} s", request=call.name)
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -83,6 +83,7 @@ class Retry:
     `max_retries` counts per request and starts anew when the whole progresses; `budget` is how many
     retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
     time). With `outlast_outages`, once the server has answered, lost connections are waited out until then.
+    `on_wait` hears of each failure that is waited out, and for how many seconds.
     """
 
     max_retries: int = 2
@@ -90,6 +91,7 @@ class Retry:
     deadline: float = math.inf
     outlast_outages: bool = False
     answered: bool = False
+    on_wait: Callable[[APIError, float], None] | None = None
     _progress: int = field(default=0, init=False)
     _spent: int = field(default=0, init=False)
 

@@ -1,0 +1,114 @@
+"""A part on the wire: preamble, views of one pooled buffer, epilogue. A retry reads again; nothing is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp.abc import AbstractStreamWriter
+from attrs import define, field
+
+from asyncsdk import multipart
+from asyncsdk.body import Body, flush_every_write
+from asyncsdk.threads import Threads
+from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
+from asyncsdk.uploads.plan import BLOCK, Range
+from asyncsdk.uploads.source import Source, fill
+from asyncsdk.uploads.throttle import Throttle
+
+SLOW_SLICE_SECONDS = 5.0
+
+
+@define(eq=False)
+class Buffers:
+    """Blocks of memory that are used again: as many as connections send at once."""
+
+    _free: list[bytearray] = field(factory=list, init=False)
+
+    def take(self) -> bytearray:
+        """A block to read into."""
+        return self._free.pop() if self._free else bytearray(BLOCK)
+
+    def give(self, buffer: bytearray) -> None:
+        """Only one that nobody looks at any more: no transport, no thread."""
+        self._free.append(buffer)
+
+
+@define(eq=False)
+class Feed:
+    """What all parts of one upload share: where bytes come from, how fast they may go, who is told."""
+
+    source: Source
+    threads: Threads
+    buffers: Buffers
+    throttle: Throttle
+    stall: float
+    moved: Callable[[int], None]
+
+
+class PartBody(Body):
+    """Bytes `span` of a source as the form field `data`; `fingerprint` tells which bytes went out."""
+
+    def __init__(self, feed: Feed, span: Range) -> None:
+        boundary = multipart.new_boundary()
+        self._head = multipart.file_head(boundary, "data", filename="upload", mime_type="application/octet-stream")
+        self._tail = multipart.closing(boundary)
+        size = len(self._head) + span.length + len(self._tail)
+        super().__init__(size, multipart.content_type(boundary), stall=feed.stall)
+        self._feed, self._span = feed, span
+        self._slice = feed.throttle.slice
+        self._blocks = bytearray()
+        self.sent = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Over the blocks as they were sent."""
+        return part_fingerprint(self._blocks)
+
+    async def write_content(self, writer: AbstractStreamWriter) -> None:
+        if writer.transport is not None:
+            flush_every_write(writer.transport)
+        await self.put(writer, self._head)
+        buffer = self._feed.buffers.take()
+        for offset in range(self._span.offset, self._span.end, BLOCK):
+            block = memoryview(buffer)[: min(BLOCK, self._span.end - offset)]
+            await self._read(offset, block)
+            self._blocks += block_fingerprint(block)
+            await self._send(writer, block)
+        # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
+        self._feed.buffers.give(buffer)
+        await self.put(writer, self._tail)
+
+    async def _read(self, offset: int, block: memoryview) -> None:
+        self.watch.idle = True
+        try:
+            await fill(self._feed.source, self._feed.threads, offset, block)
+        except Exception as error:
+            self.failure = error
+            raise
+        self.watch.idle = False
+
+    async def _send(self, writer: AbstractStreamWriter, block: memoryview) -> None:
+        start = 0
+        while start < len(block):
+            piece = block[start : start + self._slice]
+            await self._wait_for_leave(len(piece))
+            began = time.monotonic()
+            await self.put(writer, piece)
+            self.sent += len(piece)
+            self._feed.moved(len(piece))
+            self._slice = next_slice(self._slice, time.monotonic() - began)
+            start += len(piece)
+
+    async def _wait_for_leave(self, count: int) -> None:
+        delay = self._feed.throttle.delay(time.monotonic(), count)
+        if delay > 0:
+            self.watch.idle = True
+            await asyncio.sleep(delay)
+            self.watch.idle = False
+
+
+def next_slice(size: int, seconds: float) -> int:
+    """Smaller slices on a line so slow that one takes long: drained slices are how progress is seen off Linux."""
+    return max(4096, size // 2) if seconds > SLOW_SLICE_SECONDS else size

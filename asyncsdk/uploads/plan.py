@@ -1,0 +1,111 @@
+"""How a file is cut: parts on a fixed grid of blocks, gaps between what is held, what is left to send (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field, frozen
+
+from asyncsdk.errors import ConfigurationError, SourceError
+
+MIB = 1 << 20
+BLOCK = MIB // 2  # every cut lies on this grid, so that a later run may cut anew and still check what was sent
+LARGEST_PART = 64 * MIB  # POST /uploads/{id}/parts: "at most 64 MB"; 64 MiB is what openai-python sends
+LARGEST_FILE = 8 << 30  # POST /uploads: "a maximum of 8 GB"
+SMALLEST_USUAL_PART = 8 * MIB
+PARTS_PER_CONNECTION = 4  # so that every connection has work to the end
+
+
+@frozen(order=True)
+class Range:
+    """`length` bytes from `offset` on."""
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last byte."""
+        return self.offset + self.length
+
+
+def checked_size(size: int, name: str) -> int:
+    """`size` if a file of so many bytes can be uploaded, else SourceError."""
+    if size == 0:
+        raise SourceError(f"{name} is empty; an upload needs at least one byte. Nothing was sent.")
+    if size > LARGEST_FILE:
+        raise SourceError(f"{name} has {size:,} bytes; an upload takes at most 8 GiB ({LARGEST_FILE:,}). Nothing was sent.")
+    return size
+
+
+def checked_part_size(asked: int) -> int:
+    """`asked` rounded up to the grid. Raises ConfigurationError outside 1 byte to 64 MiB."""
+    if not 0 < asked <= LARGEST_PART:
+        raise ConfigurationError(f"part size {asked:,} is not within 1 byte and 64 MiB ({LARGEST_PART:,}). Nothing was sent.")
+    return _on_grid(asked)
+
+
+def usual_part_size(size: int, concurrency: int) -> int:
+    """The part size for a file of `size` bytes over `concurrency` connections."""
+    share = _on_grid(-(-size // (PARTS_PER_CONNECTION * concurrency)))
+    return min(max(share, SMALLEST_USUAL_PART), LARGEST_PART)
+
+
+def gaps(size: int, held: Iterable[Range]) -> list[Range]:
+    """What of 0..size lies in none of `held`, in order; `held` may overlap."""
+    found, reached = [], 0
+    for span in sorted(held):
+        if span.offset > reached:
+            found.append(Range(reached, span.offset - reached))
+        reached = max(reached, span.end)
+    return [*found, Range(reached, size - reached)] if reached < size else found
+
+
+@define
+class Pending:
+    """What is left to send, taken piece by piece from the front."""
+
+    part_size: int
+    _gaps: list[Range] = field(converter=list)
+
+    def take(self) -> Range | None:
+        """The next piece, at most `part_size` long, or None when nothing is left."""
+        if not self._gaps:
+            return None
+        first = self._gaps.pop(0)
+        if first.length <= self.part_size:
+            return first
+        self._gaps.insert(0, Range(first.offset + self.part_size, first.length - self.part_size))
+        return Range(first.offset, self.part_size)
+
+    def put_back(self, piece: Range) -> None:
+        """`piece` is to be sent after all."""
+        self._gaps = sorted([*self._gaps, piece])
+
+    def shrink_below(self, length: int) -> bool:
+        """A piece of `length` was too large: halve the part size, once for all pieces of that size.
+
+        False if it can't get smaller.
+        """
+        if length <= BLOCK:
+            return False
+        self.part_size = min(self.part_size, _on_grid(length // 2))
+        return True
+
+    def pieces(self) -> int:
+        """How many parts are left."""
+        return sum(-(-gap.length // self.part_size) for gap in self._gaps)
+
+
+def covers(size: int, held: Sequence[Range]) -> bool:
+    """Whether `held`, in order, are exactly the bytes 0..size: each once, none missing."""
+    reached = 0
+    for span in held:
+        if span.offset != reached:
+            return False
+        reached = span.end
+    return reached == size
+
+
+def _on_grid(length: int) -> int:
+    return -(-length // BLOCK) * BLOCK

@@ -1,0 +1,141 @@
+"""What the journal says of a source, and what of it still stands: a fold over its records (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from attrs import frozen
+
+from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.uploads.plan import Range
+
+
+class Stage(StrEnum):
+    """Where an upload stands by the journal."""
+
+    PENDING = "pending"
+    COMPLETING = "completing"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+@frozen(kw_only=True)
+class Recalled:
+    """One upload as the journal remembers it. `parts` are as they were sent: check them before you believe them."""
+
+    upload_id: str
+    stage: Stage
+    opened: Opened | None
+    parts: tuple[Part, ...]
+    completing: Completing | None = None
+    completed: Completed | None = None
+
+    @property
+    def bytes_held(self) -> int:
+        """How many bytes of the source the server holds, as far as the journal knows."""
+        return sum(part.length for part in choose(self.parts))
+
+
+def upload_key(
+    *,
+    base_url: str,
+    organization: str | None,
+    project: str | None,
+    place: str,
+    size: int,
+    filename: str,
+    mime_type: str,
+    purpose: str,
+    expires_after: Mapping[str, Any] | None,
+) -> str:
+    """32 hex digits that name this source, for this purpose, on this server: the journal's directory.
+
+    Neither the API key nor the part size is in it: a new key or another cut goes on with what was sent.
+    """
+    facts = {
+        "base_url": base_url,
+        "organization": organization,
+        "project": project,
+        "place": place,
+        "size": size,
+        "filename": filename,
+        "mime_type": mime_type,
+        "purpose": purpose,
+        "expires_after": None if expires_after is None else dict(expires_after),
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:32]
+
+
+def recall(records: Iterable[Record]) -> Recalled | None:
+    """The newest upload among `records`, or None where there is none to speak of."""
+    by_upload: dict[str, list[Record]] = {}
+    for record in records:
+        by_upload.setdefault(record.upload, []).append(record)
+    known = [found for upload, own in by_upload.items() if (found := _recall_one(upload, own))]
+    return max(known, key=_age, default=None)
+
+
+def choose(parts: Iterable[Part]) -> list[Part]:
+    """Parts that make up as much of the file as can be, none overlapping, each id once.
+
+    By offset, then the longest, then the smallest id: every run chooses the same.
+    """
+    chosen: list[Part] = []
+    reached, used = 0, set[str]()
+    for part in sorted(parts, key=lambda part: (part.offset, -part.length, part.id)):
+        if part.offset >= reached and part.length > 0 and part.id not in used:
+            chosen.append(part)
+            used.add(part.id)
+            reached = part.offset + part.length
+    return chosen
+
+
+def span_of(part: Part) -> Range:
+    """The bytes that `part` holds."""
+    return Range(part.offset, part.length)
+
+
+def _recall_one(upload: str, records: Sequence[Record]) -> Recalled | None:
+    opened = next((record for record in records if isinstance(record, Opened)), None)
+    completed = next((record for record in records if isinstance(record, Completed)), None)
+    if opened is None and completed is None:
+        return None
+    return Recalled(
+        upload_id=upload,
+        stage=_stage(records),
+        opened=opened,
+        parts=tuple(record for record in records if isinstance(record, Part)),
+        completing=_last_completing(records),
+        completed=completed,
+    )
+
+
+def _stage(records: Sequence[Record]) -> Stage:
+    kinds = {type(record) for record in records}
+    for kind, stage in ((Completed, Stage.COMPLETED), (Cancelled, Stage.CANCELLED), (Expired, Stage.EXPIRED)):
+        if kind in kinds:
+            return stage
+    return Stage.COMPLETING if _last_completing(records) else Stage.PENDING
+
+
+def _last_completing(records: Sequence[Record]) -> Completing | None:
+    """The complete whose answer nobody saw: one that was refused outright is settled."""
+    asked: Completing | None = None
+    for record in records:
+        if isinstance(record, Completing):
+            asked = record
+        elif isinstance(record, Refused):
+            asked = None
+    return asked
+
+
+def _age(found: Recalled) -> tuple[float, float]:
+    told = found.opened or found.completed
+    created = found.opened.created_at if found.opened else 0
+    return (created, told.at if told else 0.0)

@@ -1,0 +1,33 @@
+"""A rate that the caller set: when the next bytes may go, over all connections together (pure)."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from asyncsdk.uploads.plan import BLOCK
+
+SMALLEST_SLICE = 4096
+SLICES_PER_SECOND = 20
+
+
+@define
+class Throttle:
+    """`rate` bytes a second, None for no limit."""
+
+    rate: float | None = None
+    _free_at: float = field(default=0.0, init=False)
+
+    @property
+    def slice(self) -> int:
+        """How many bytes to send at a time, so that a slow rate is even."""
+        if self.rate is None:
+            return BLOCK
+        return max(SMALLEST_SLICE, min(BLOCK, int(self.rate / SLICES_PER_SECOND)))
+
+    def delay(self, now: float, count: int) -> float:
+        """Seconds to wait before `count` more bytes may go; they are taken as sent then."""
+        if self.rate is None:
+            return 0.0
+        start = max(now, self._free_at)
+        self._free_at = start + count / self.rate
+        return start - now
