@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -46,7 +46,7 @@ def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def each(
-    items: AsyncIterator[Item], run: Callable[[Item], Awaitable[Outcome]], *, at_once: int
+    items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], *, at_once: int
 ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
     """Run `run` over `items`, `at_once` at a time; yields the outcomes as they finish.
 
@@ -58,7 +58,7 @@ def each(
 
 @asynccontextmanager
 async def _each(
-    items: AsyncIterator[Item], run: Callable[[Item], Awaitable[Outcome]], at_once: int
+    items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], at_once: int
 ) -> AsyncIterator[AsyncIterator[Outcome]]:
     turn = anyio.Lock()
     sending, receiving = anyio.create_memory_object_stream[Outcome](0)
@@ -68,7 +68,7 @@ async def _each(
         nonlocal running
         while True:
             async with turn:
-                item = await anext(items, _END)
+                item = await anext(walk, _END)
             if item is _END:
                 break
             await sending.send(await run(item))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
@@ -76,11 +76,20 @@ async def _each(
         if not running:
             sending.close()
 
-    async with sending, receiving, group() as tasks:
+    async with sending, receiving, aclosing(_walk(items)) as walk, group() as tasks:
         for _ in range(at_once):
             tasks.start_soon(runner)
         yield receiving
         tasks.cancel_scope.cancel()
+
+
+async def _walk(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
 
 
 _END = object()

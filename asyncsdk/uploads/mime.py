@@ -1,4 +1,4 @@
-"""MIME types by suffix: an own table, since Python's knows no `.jsonl`, `.md` or `.webp`, and differs by system (pure)."""
+"""MIME types by suffix: an own table, since Python's knows no `.jsonl` or `.webp`, and differs by system (pure)."""
 
 from __future__ import annotations
 

@@ -34,14 +34,18 @@ def checked_size(size: int, name: str) -> int:
     if size == 0:
         raise SourceError(f"{name} is empty; an upload needs at least one byte. Nothing was sent.")
     if size > LARGEST_FILE:
-        raise SourceError(f"{name} has {size:,} bytes; an upload takes at most 8 GiB ({LARGEST_FILE:,}). Nothing was sent.")
+        raise SourceError(
+            f"{name} has {size:,} bytes; an upload takes at most 8 GiB ({LARGEST_FILE:,}). Nothing was sent."
+        )
     return size
 
 
 def checked_part_size(asked: int) -> int:
     """`asked` rounded up to the grid. Raises ConfigurationError outside 1 byte to 64 MiB."""
     if not 0 < asked <= LARGEST_PART:
-        raise ConfigurationError(f"part size {asked:,} is not within 1 byte and 64 MiB ({LARGEST_PART:,}). Nothing was sent.")
+        raise ConfigurationError(
+            f"part size {asked:,} is not within 1 byte and 64 MiB ({LARGEST_PART:,}). Nothing was sent."
+        )
     return _on_grid(asked)
 
 

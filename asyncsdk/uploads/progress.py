@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
 
 from attrs import define, field, frozen
 
-RATE_WINDOW = 10.0
+log = logging.getLogger(__name__)
+
+RATE_WINDOW, SAMPLE_INTERVAL = 10.0, 0.2
 REPORT_INTERVAL = 0.1
 
 
@@ -56,6 +62,8 @@ class Rate:
 
     def add(self, now: float, total: int) -> None:
         """Take a sample: `total` bytes had moved by `now` (seconds)."""
+        if self._samples and now - self._samples[-1][0] < SAMPLE_INTERVAL:
+            return
         self._samples.append((now, total))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW:
             self._samples.popleft()
@@ -69,3 +77,115 @@ class Rate:
             return 0.0
         (start, first), (end, last) = self._samples[0], self._samples[-1]
         return (last - first) / (end - start) if end > start else 0.0
+
+
+@define(eq=False)
+class Meter:
+    """Counts what one upload does, and tells its listener: at each change of state, else ten times a second at most."""
+
+    source: str
+    total: int
+    listener: Callable[[Progress], None] | None = None
+    clock: Callable[[], float] = time.monotonic
+    state: State = State.CHECKING
+    note: str = ""
+    upload_id: str | None = None
+    expires_at: int | None = None
+    done: int = 0
+    resumed: int = 0
+    hashed: int = 0
+    moved: int = field(default=0, init=False)
+    rate: Rate = field(factory=Rate, init=False)
+    _in_flight: int = field(default=0, init=False)
+    _parts_in_flight: int = field(default=0, init=False)
+    _told_at: float = field(default=-math.inf, init=False)
+
+    def snapshot(self) -> Progress:
+        """How things stand now."""
+        left = self.total - self.done - self._in_flight
+        rate = self.rate.current
+        return Progress(
+            state=self.state,
+            source=self.source,
+            bytes_total=self.total,
+            bytes_done=self.done,
+            bytes_resumed=self.resumed,
+            bytes_in_flight=self._in_flight,
+            bytes_sent=self.moved,
+            bytes_hashed=self.hashed,
+            parts_in_flight=self._parts_in_flight,
+            rate=rate,
+            eta=left / rate if rate > 0 else None,
+            upload_id=self.upload_id,
+            expires_at=self.expires_at,
+            note=self.note,
+        )
+
+    def enter(self, state: State, note: str = "") -> None:
+        """The upload now does something else."""
+        changed = (state, note) != (self.state, self.note)
+        self.state, self.note = state, note
+        if changed:
+            self._tell()
+
+    def holds(self, held: int, resumed: int) -> None:
+        """So many bytes are there, `resumed` of them from earlier runs."""
+        self.done, self.resumed = held, resumed
+        self.tick()
+
+    def hashed_to(self, offset: int) -> None:
+        """The hashing pass has come so far."""
+        self.hashed = offset
+        self.tick()
+
+    def took_off(self) -> None:
+        """A part begins."""
+        self._parts_in_flight += 1
+        self.tick()
+
+    def sent(self, count: int) -> None:
+        """Bytes went out."""
+        self.moved += count
+        self._in_flight += count
+        if self.state is State.RETRYING:
+            self.enter(State.SENDING)
+        self.tick()
+
+    def lost(self, count: int) -> None:
+        """An attempt failed after so many bytes."""
+        self._in_flight -= count
+
+    def landed(self, sent: int, held: int) -> None:
+        """A part is over: of `sent` bytes in flight, `held` are in the journal now."""
+        self._parts_in_flight -= 1
+        self._in_flight -= sent
+        self.done += held
+        self.tick()
+
+    def tick(self) -> None:
+        """Take the time; tell the listener if it is due."""
+        if self.clock() - self._told_at >= REPORT_INTERVAL:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told_at = self.clock()
+        self.rate.add(self._told_at, self.moved)
+        if self.listener is None:
+            return
+        try:
+            self.listener(self.snapshot())
+        except Exception:
+            log.exception("on_progress raised and is not called again; the upload goes on")
+            self.listener = None
+
+
+def shortfall(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
+    """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
+
+    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth.
+    """
+    patience = min(30.0, (seconds_left + sending_for) / 2)
+    if sending_for < patience or rate <= 0:
+        return None
+    needed = left / rate
+    return needed if needed > seconds_left * 1.2 else None

@@ -87,7 +87,9 @@ def _open(given: str | os.PathLike[str] | BinaryIO) -> Source:
     if isinstance(given, str | os.PathLike):
         return PathSource.open(Path(given))
     if not given.seekable():
-        raise SourceError("the file object can't seek; give a path, bytes, or a seekable binary file. Nothing was sent.")
+        raise SourceError(
+            "the file object can't seek; give a path, bytes, or a seekable binary file. Nothing was sent."
+        )
     return FileSource.over(given)
 
 
@@ -187,9 +189,7 @@ class PathSource:
             raise SourceError(f"can't read {path}: {reason}. Nothing was sent.") from error
         try:
             seen = os.fstat(descriptor)
-            if not stat.S_ISREG(seen.st_mode):
-                raise SourceError(f"{path} is {_kind(seen.st_mode)}, not a regular file. Nothing was sent.")
-            identity = Identity(checked_size(seen.st_size, str(path)), seen.st_mtime_ns, seen.st_ino)
+            identity = _checked_identity(seen, path)
             return cls(descriptor, path, os.path.realpath(path), identity)
         except BaseException:
             os.close(descriptor)
@@ -260,10 +260,18 @@ class PathSource:
                 os.close(self._descriptor)
 
 
+def _checked_identity(seen: os.stat_result, path: Path) -> Identity:
+    if not stat.S_ISREG(seen.st_mode):
+        raise SourceError(f"{path} is {_kind(seen.st_mode)}, not a regular file. Nothing was sent.")
+    return Identity(checked_size(seen.st_size, str(path)), seen.st_mtime_ns, seen.st_ino)
+
+
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _shorter(name: str, end: int) -> SourceChangedError:
-    return SourceChangedError(f"{name} became shorter while it was being sent: it ends at byte {end:,}. Nothing was completed.")
+    return SourceChangedError(
+        f"{name} became shorter while it was being sent: it ends at byte {end:,}. Nothing was completed."
+    )

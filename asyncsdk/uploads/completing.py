@@ -1,0 +1,139 @@
+"""Complete, asked once and believed only when it is sure: a lost answer is looked up, never guessed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import anyio
+from attrs import define
+
+from asyncsdk import api
+from asyncsdk.client import Client
+from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError, CompletionUnknownError
+from asyncsdk.journal import Completing, Log, Refused
+from asyncsdk.models import File, Upload
+from asyncsdk.retry import Retry
+from asyncsdk.uploads.digest import encoded_md5
+from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, may_have_acted, refusal
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS, LOOK_INTERVAL = 30.0, 2.0
+
+
+@define(eq=False, kw_only=True)
+class Completion:
+    """Asks for one session's File. `doubtful` once an earlier asking may have been heard without our knowing."""
+
+    client: Client
+    log: Log
+    session: Session
+    retry: Retry
+    filename: str
+    purpose: str
+    size: int
+    doubtful: bool = False
+
+    async def ask(self, asked: Completing) -> Upload:
+        """Return the completed Upload, its `file` set.
+
+        Raises CompletionUnknownError as long as it can't be known whether the File was made,
+        ForgottenError where it surely was not, and the server's own refusal of a first asking.
+        """
+        md5 = None if asked.md5 is None or asked.md5_form == "off" else encoded_md5(asked.md5, asked.md5_form)
+        request = api.complete_upload(self.session.upload_id, part_ids=asked.part_ids, md5=md5)
+        heard, self.retry.on_wait = self.retry.on_wait, self._note
+        try:
+            upload = await self.client.send(request, retry=self.retry)
+        except APIError as error:
+            return await self._after(error, asked)
+        finally:
+            self.retry.on_wait = heard
+        if upload.file is None:
+            return await self._look(APIResponseValidationError("the completed upload came without its file"))
+        return upload
+
+    def _note(self, error: APIError, _: float) -> None:
+        self.doubtful = self.doubtful or may_have_acted(error)
+
+    async def _after(self, error: APIError, asked: Completing) -> Upload:
+        refused = (
+            isinstance(error, APIStatusError)
+            and error.status_code < 500
+            and error.status_code not in {401, 403, 408, 429}
+        )
+        if isinstance(error, APIStatusError) and refused and not self.doubtful:
+            await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
+            error.add_note(f"asked with {len(asked.part_ids)} parts of {self.size} bytes, md5 as {asked.md5_form}")
+            raise refusal(error, self.session, self.client.clock) from error
+        if refused:
+            return await self._look(error)
+        if self.doubtful or may_have_acted(error):
+            raise self._unknown("its answer was lost") from error
+        raise error
+
+    async def _look(self, error: APIError) -> Upload:
+        file = await self._find()
+        if file is not None:
+            log.info("%s: complete was refused (%s), but its file is there: %s", self.session.upload_id, error, file.id)
+            return completed_upload(self.session.upload_id, file)
+        if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
+            raise self._unknown("asked again it was refused, and no file that must be its own is listed") from error
+        if self.session.recalled:
+            raise ForgottenError(f"{self.session.upload_id} expired and no file was made of it") from error
+        raise self.session.expired() from error
+
+    async def _find(self) -> File | None:
+        with anyio.move_on_after(LOOK_SECONDS):
+            while True:
+                try:
+                    found = pick(await self._listed(), created_at=self.session.created_at)
+                except APIError as error:
+                    log.warning("%s: can't look for its file: %s", self.session.upload_id, error)
+                    return None
+                if found is not None:
+                    return found
+                await anyio.sleep(LOOK_INTERVAL)
+        return None
+
+    async def _listed(self) -> list[File]:
+        like: list[File] = []
+        async for file in self.client.pages(api.list_files(purpose=self.purpose, order="desc", limit=100)):
+            if file.created_at is not None and file.created_at < self.session.created_at:
+                break
+            if file.filename == self.filename and file.bytes == self.size:
+                like.append(file)
+        return like
+
+    def _unknown(self, what: str) -> CompletionUnknownError:
+        return CompletionUnknownError(
+            f"complete of {self.session.upload_id} was asked and {what}; whether the file was made can't be told yet. "
+            "Nothing will be sent twice: make the same call again in a while.",
+            upload_id=self.session.upload_id,
+        )
+
+
+def pick(like: Iterable[File], *, created_at: int) -> File | None:
+    """The one file among its likes that this upload made; None where that can't be said.
+
+    OpenAI gives the File its upload's `created_at`; where a server does not, a single later one is it.
+    """
+    files = list(like)
+    same = [file for file in files if file.created_at == created_at]
+    chosen = same or files
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def completed_upload(upload_id: str, file: File) -> Upload:
+    """The Upload that the server would have answered with, as far as its file tells."""
+    return Upload(
+        id=upload_id,
+        object="upload",
+        bytes=file.bytes,
+        created_at=file.created_at,
+        filename=file.filename,
+        purpose=file.purpose,
+        status="completed",
+        file=file,
+    )

@@ -1,0 +1,106 @@
+"""What a caller asks for and gets: a job, its result, its outcome, as values; a bad job is refused here (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Literal
+
+from attrs import frozen
+
+from asyncsdk.api import Purpose
+from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.models import File, Upload
+from asyncsdk.uploads.mime import mime_type_of
+from asyncsdk.uploads.source import Given
+
+SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000  # seconds, OpenAI's document on expires_after
+
+
+@frozen(kw_only=True)
+class Fields:
+    """The API's fields of an upload, settled."""
+
+    filename: str
+    mime_type: str
+    purpose: str
+    expires_after: Mapping[str, Any] | None
+
+
+@frozen
+class UploadJob:
+    """One file to upload: the arguments of `AsyncUploader.upload`."""
+
+    source: Given
+    purpose: Purpose
+    filename: str | None = None
+    mime_type: str | None = None
+    expires_after: int | Mapping[str, Any] | None = None
+    key: str | None = None
+    if_uploaded: Literal["reuse", "again"] = "reuse"
+    on_busy: Literal["wait", "fail"] = "wait"
+    resume: bool = True
+
+    def fields(self, source_name: str) -> Fields:
+        """What the API is told; `source_name` is the file's own. Raises ConfigurationError; nothing was sent."""
+        _one_of("if_uploaded", self.if_uploaded, "reuse", "again")
+        _one_of("on_busy", self.on_busy, "wait", "fail")
+        filename = source_name if self.filename is None else self.filename
+        return Fields(
+            filename=_text("filename", filename),
+            mime_type=_text("mime_type", mime_type_of(filename) if self.mime_type is None else self.mime_type),
+            purpose=_text("purpose", self.purpose),
+            expires_after=_expiry(self.expires_after),
+        )
+
+    def describe(self) -> str:
+        """The source for people: its name, never its content."""
+        if isinstance(self.source, bytes | bytearray | memoryview):
+            return self.key or f"{len(self.source)} bytes"
+        return self.key or PurePath(str(getattr(self.source, "name", self.source))).name
+
+
+@frozen(kw_only=True)
+class UploadResult:
+    """What came of an upload. `bytes_sent` went up in this run and `bytes_resumed` in earlier ones: together the file.
+
+    `reused`: it was there already and nothing was sent. `md5` is hex. `seconds` is how long the call took.
+    """
+
+    upload: Upload
+    file: File
+    md5: str
+    bytes_sent: int
+    bytes_resumed: int
+    reused: bool
+    seconds: float
+
+
+@frozen(kw_only=True)
+class UploadOutcome:
+    """How one job of many ended: with a result, or with an error."""
+
+    job: UploadJob
+    result: UploadResult | None = None
+    error: AsyncSDKError | None = None
+
+
+def _expiry(given: int | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if not isinstance(given, int):
+        return given
+    if not SHORTEST_LIFE <= given <= LONGEST_LIFE:
+        raise ConfigurationError(
+            f"expires_after={given} is not within 1 hour and 30 days ({SHORTEST_LIFE}..{LONGEST_LIFE} s)."
+        )
+    return {"anchor": "created_at", "seconds": given}
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{name} must be text that says something, not {value!r}. Nothing was sent.")
+    return value
+
+
+def _one_of(name: str, value: str, *known: str) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{name}={value!r} is not known: {' or '.join(map(repr, known))}. Nothing was sent.")

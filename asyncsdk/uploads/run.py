@@ -1,0 +1,296 @@
+"""One upload, in order: recall, create, hash and send, complete, settle."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import anyio
+from attrs import define, field
+
+from asyncsdk import api, tasks
+from asyncsdk.client import Client
+from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, SourceChangedError, UploadExpiresError
+from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part
+from asyncsdk.models import File, Upload, from_json, to_json
+from asyncsdk.retry import Retry
+from asyncsdk.threads import Threads
+from asyncsdk.uploads.body import Buffers, Feed
+from asyncsdk.uploads.completing import Completion, completed_upload
+from asyncsdk.uploads.digest import Digest
+from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
+from asyncsdk.uploads.plan import usual_part_size
+from asyncsdk.uploads.progress import Meter, State, shortfall
+from asyncsdk.uploads.resume import Recalled, Stage, recall
+from asyncsdk.uploads.sending import Sending
+from asyncsdk.uploads.session import ForgottenError, Session
+from asyncsdk.uploads.source import Source
+from asyncsdk.uploads.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5
+USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say
+
+
+@define(eq=False, kw_only=True)
+class Tools:
+    """What all uploads of one uploader share."""
+
+    client: Client
+    limiter: anyio.CapacityLimiter
+    threads: Threads
+    buffers: Buffers
+    throttle: Throttle
+    part_size: int | None
+    md5_form: str
+    stall: float
+    max_retries: int
+
+
+@define(eq=False, kw_only=True)
+class Run:
+    """One call to `upload`, its source open and its key claimed."""
+
+    tools: Tools
+    job: UploadJob
+    fields: Fields
+    key: str
+    place: str
+    source: Source
+    log: Log
+    meter: Meter
+    began: float
+    _digest: Digest = field(init=False)
+    _retry: Retry = field(init=False)
+    _clock: float = field(factory=time.monotonic, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._digest = Digest(self.source.identity.size)
+        self._retry = Retry(self.tools.max_retries, outlast_outages=True, on_wait=self._wait)
+
+    async def result(self) -> UploadResult:
+        """Bring the file up, from wherever the journal says that it stands."""
+        recalled = recall(self.log.records)
+        if recalled is not None and recalled.completed is not None:
+            found = await self._still_there(recalled)
+            if found is not None:
+                return found
+        try:
+            return await self._go_on(recalled)
+        except ForgottenError as gone:
+            log.warning("%s: %s; beginning afresh", self.source.name, gone)
+            await self.log.append(Expired(upload=str(self.meter.upload_id), reason=str(gone)))
+            return await self._send_all(await self._create(f"beginning afresh: {gone}"))
+
+    async def _go_on(self, recalled: Recalled | None) -> UploadResult:
+        session = self._session(recalled)
+        if session is None or recalled is None:
+            return await self._send_all(await self._create(_why_afresh(recalled)))
+        if recalled.completing is not None:
+            found = await self._ask_again(session, recalled.completing)
+            if found is not None:
+                return found
+            return await self._send_all(await self._create("the file has changed since it was completed"))
+        log.info("%s: going on with %s, %d bytes are there", self.source.name, session.upload_id, recalled.bytes_held)
+        return await self._send_all(session)
+
+    async def _still_there(self, recalled: Recalled) -> UploadResult | None:
+        done = recalled.completed
+        assert done is not None  # noqa: S101 - the caller looked
+        just_now = done.at >= self.began
+        if self.job.if_uploaded == "again" and not just_now:
+            return None
+        file = from_json(File, done.file)
+        self.meter.enter(State.CHECKING, f"is it {file.id}?")
+        try:
+            file = await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry)
+        except (NotFoundError, PermissionDeniedError):
+            log.info("%s: %s is there no more; uploading again", self.source.name, file.id)
+            return None
+        if not (just_now and self._looks_the_same(recalled.opened)):
+            await self._hash()
+            if self._digest.md5 != done.md5:
+                log.info("%s has changed since it became %s; uploading it anew", self.source.name, file.id)
+                return None
+        self.meter.upload_id = done.upload
+        self.meter.enter(State.COMPLETED)
+        return self._result(completed_upload(done.upload, file), file, done.md5, reused=True)
+
+    def _looks_the_same(self, opened: Opened | None) -> bool:
+        mine = self.source.identity
+        return opened is not None and (opened.bytes, opened.mtime_ns, opened.inode) == (
+            mine.size,
+            mine.mtime_ns,
+            mine.inode,
+        )
+
+    def _session(self, recalled: Recalled | None) -> Session | None:
+        """The recalled upload, if this run may go on with it."""
+        if recalled is None or recalled.opened is None or recalled.stage not in {Stage.PENDING, Stage.COMPLETING}:
+            return None
+        opened, asked = recalled.opened, recalled.completing is not None
+        if not asked and (not self.job.resume or self.tools.client.clock.is_past(opened.expires_at)):
+            return None
+        session = Session(
+            opened.upload, opened.created_at, opened.expires_at, recalled=True, parts=list(recalled.parts)
+        )
+        self._adopt(session)
+        return session
+
+    async def _create(self, why: str) -> Session:
+        size, fields = self.source.identity.size, self.fields
+        self._retry.deadline = Retry().deadline
+        if why:
+            log.info("%s: %s", self.source.name, why)
+        self.meter.enter(State.SENDING, why)
+        upload = await self.tools.client.send(
+            api.create_upload(
+                bytes=size,
+                filename=fields.filename,
+                mime_type=fields.mime_type,
+                purpose=fields.purpose,
+                expires_after=fields.expires_after,
+            ),
+            retry=self._retry,
+        )
+        opened = self._opened(upload)
+        await self.log.append(opened)
+        session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
+        self._adopt(session)
+        return session
+
+    def _opened(self, upload: Upload) -> Opened:
+        settings, fields, identity = self.tools.client.settings, self.fields, self.source.identity
+        created = upload.created_at or int(self.tools.client.clock.now())
+        return Opened(
+            upload=upload.id,
+            key=self.key,
+            base_url=settings.base_url,
+            organization=settings.organization,
+            project=settings.project,
+            source=self.place,
+            bytes=identity.size,
+            filename=fields.filename,
+            mime_type=fields.mime_type,
+            purpose=fields.purpose,
+            expires_after=fields.expires_after,
+            created_at=created,
+            expires_at=upload.expires_at or created + USUAL_LIFE,
+            mtime_ns=identity.mtime_ns,
+            inode=identity.inode,
+        )
+
+    def _adopt(self, session: Session) -> None:
+        self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
+        self._retry.deadline = float(session.expires_at)
+
+    async def _send_all(self, session: Session) -> UploadResult:
+        self.meter.enter(State.SENDING, self.meter.note)
+        async with tasks.group() as background:
+            background.start_soon(self._mind_the_time, session)
+            parts = await self._sending(session).finish()
+            await self._look_again()
+            upload = await self._complete(session, parts)
+            background.cancel_scope.cancel()
+        return await self._settle(session, upload, self._digest.md5)
+
+    def _sending(self, session: Session) -> Sending:
+        tools = self.tools
+        feed = Feed(self.source, tools.threads, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
+        usual = usual_part_size(self.source.identity.size, int(tools.limiter.total_tokens))
+        return Sending(
+            client=tools.client,
+            log=self.log,
+            session=session,
+            feed=feed,
+            digest=self._digest,
+            retry=self._retry,
+            limiter=tools.limiter,
+            meter=self.meter,
+            part_size=tools.part_size or usual,
+        )
+
+    async def _mind_the_time(self, session: Session) -> None:
+        began = time.monotonic()
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            self.meter.tick()
+            left = self.source.identity.size - self.meter.done
+            seconds_left = self.tools.client.clock.seconds_until(session.expires_at)
+            rate = max(self.meter.rate.best, self.meter.rate.current)
+            needed = shortfall(left=left, rate=rate, seconds_left=seconds_left, sending_for=time.monotonic() - began)
+            if needed is not None:
+                raise UploadExpiresError(
+                    f"at {rate * 8 / 1e6:.1f} Mbit/s the rest of {self.source.name} needs {needed / 60:.0f} min; "
+                    f"the server forgets the upload in {seconds_left / 60:.0f} min. Use a faster line, or a smaller file.",
+                    upload_id=session.upload_id,
+                )
+
+    async def _look_again(self) -> None:
+        was, name = self.source.identity, self.source.name
+        now = await self.tools.threads.run(self.source.look_again)
+        if now is not None and now.size != was.size:
+            raise SourceChangedError(f"{name} had {was.size:,} bytes and now has {now.size:,}. Nothing was completed.")
+        if now != was:
+            log.warning("%s was touched, replaced or removed while it was sent; what was read of it is whole", name)
+
+    async def _complete(self, session: Session, parts: list[Part]) -> Upload:
+        asked = Completing(
+            upload=session.upload_id,
+            part_ids=tuple(part.id for part in parts),
+            md5=self._digest.md5,
+            md5_form=self.tools.md5_form,
+        )
+        await self.log.append(asked)
+        return await self._completion(session).ask(asked)
+
+    async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
+        """Repeat a complete whose answer nobody saw; None if its File holds other content than the source now."""
+        await self._hash()
+        upload = await self._completion(session, doubtful=True).ask(asked)
+        result = await self._settle(session, upload, asked.md5 or "")
+        return result if self._digest.md5 == asked.md5 else None
+
+    def _completion(self, session: Session, *, doubtful: bool = False) -> Completion:
+        self.meter.enter(State.COMPLETING)
+        return Completion(
+            client=self.tools.client,
+            log=self.log,
+            session=session,
+            retry=self._retry,
+            filename=self.fields.filename,
+            purpose=self.fields.purpose,
+            size=self.source.identity.size,
+            doubtful=doubtful,
+        )
+
+    async def _settle(self, session: Session, upload: Upload, md5: str) -> UploadResult:
+        file = upload.file
+        assert file is not None  # noqa: S101 - a completion returns it
+        await self.log.settle(Completed(upload=session.upload_id, file=to_json(file), md5=md5))
+        self.meter.enter(State.COMPLETED)
+        return self._result(upload, file, md5)
+
+    async def _hash(self) -> None:
+        await self._digest.read(self.source, self.tools.threads, self.meter.hashed_to)
+
+    def _wait(self, error: APIError, delay: float) -> None:
+        self.meter.enter(State.RETRYING, f"{error}; again in {delay:.0f} s")
+
+    def _result(self, upload: Upload, file: File, md5: str, *, reused: bool = False) -> UploadResult:
+        return UploadResult(
+            upload=upload,
+            file=file,
+            md5=md5,
+            bytes_sent=self.meter.done - self.meter.resumed,
+            bytes_resumed=self.meter.resumed,
+            reused=reused,
+            seconds=time.monotonic() - self._clock,
+        )
+
+
+def _why_afresh(recalled: Recalled | None) -> str:
+    if recalled is None or recalled.stage is Stage.COMPLETED:
+        return ""
+    return f"beginning afresh: the upload begun before, {recalled.upload_id}, is {recalled.stage} or past its time"

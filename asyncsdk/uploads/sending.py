@@ -1,0 +1,153 @@
+"""The parts of one upload going out, while the same source is hashed; a part counts once it is in the journal."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+from attrs import define, field
+
+from asyncsdk import api, tasks
+from asyncsdk.client import Client
+from asyncsdk.errors import APIResponseValidationError, APIStatusError, PayloadTooLargeError
+from asyncsdk.journal import Log, Part
+from asyncsdk.retry import Retry
+from asyncsdk.uploads.body import Feed, PartBody
+from asyncsdk.uploads.digest import Digest, check_same
+from asyncsdk.uploads.plan import Pending, Range, covers, gaps
+from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.resume import choose, span_of
+from asyncsdk.uploads.session import Session, refusal
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False, kw_only=True)
+class Sending:
+    """Sends what `session` lacks. `limiter` bounds the parts in flight over all uploads of an uploader."""
+
+    client: Client
+    log: Log
+    session: Session
+    feed: Feed
+    digest: Digest
+    retry: Retry
+    limiter: anyio.CapacityLimiter
+    meter: Meter
+    part_size: int
+    _own: set[str] = field(factory=set, init=False)
+
+    async def finish(self) -> list[Part]:
+        """Return the parts that make up the whole source, in order, each checked against the hashing pass.
+
+        What earlier runs sent is believed until the hashing pass has read it; where that disagrees, those
+        bytes go in another round. Raises SourceChangedError where bytes changed under this very run.
+        """
+        held = choose(self.session.parts)
+        while True:
+            self._count(held)
+            await self._round(Pending(self.part_size, gaps(self.digest.size, map(span_of, held))))
+            held = choose(part for part in self.session.parts if self._stands(part))
+            if covers(self.digest.size, [span_of(part) for part in held]):
+                self._count(held)
+                return held
+            log.info("%s: %s has changed since it was sent in part; what changed goes again", *self._names())
+
+    async def _round(self, pending: Pending) -> None:
+        async with tasks.group() as group:
+            if not self.digest.done:
+                group.start_soon(self.digest.read, self.feed.source, self.feed.threads, self.meter.hashed_to)
+            for _ in range(min(int(self.limiter.total_tokens), pending.pieces())):
+                group.start_soon(self._work, pending)
+
+    async def _work(self, pending: Pending) -> None:
+        while (piece := pending.take()) is not None:
+            async with self.limiter:
+                await self._send(piece, pending)
+
+    async def _send(self, piece: Range, pending: Pending) -> None:
+        if self.client.clock.is_past(self.session.expires_at):
+            raise self.session.expired()
+        flight = _Flight(self.feed, self.meter, piece)
+        held = 0
+        try:
+            part = await self._deliver(flight)
+            held = piece.length
+        except PayloadTooLargeError:
+            if not pending.shrink_below(piece.length):
+                raise
+            log.warning(
+                "%s: parts of %d bytes are refused as too large; smaller ones from now on",
+                *self._names()[:1],
+                piece.length,
+            )
+            pending.put_back(piece)
+        else:
+            check_same(self.digest.fingerprint(piece), part.xxh3, self.feed.source.name)
+        finally:
+            flight.land(held)
+
+    async def _deliver(self, flight: _Flight) -> Part:
+        request = api.add_upload_part(self.session.upload_id, data=flight.new_body)
+        try:
+            answer = await self.client.send(request, retry=self.retry)
+        except PayloadTooLargeError:
+            raise
+        except APIStatusError as error:
+            meaning = refusal(error, self.session, self.client.clock)
+            raise meaning from (None if meaning is error else error)
+        if answer.id in self._own:
+            raise APIResponseValidationError(
+                f"{request.name}: the server gave two parts the same id {answer.id}", request=request.name
+            )
+        span = flight.span
+        part = Part(
+            upload=self.session.upload_id, offset=span.offset, length=span.length, id=answer.id, xxh3=flight.fingerprint
+        )
+        await self.log.append(part)
+        self._own.add(part.id)
+        self.session.parts.append(part)
+        self.session.confirmed = True
+        self.retry.progressed()
+        log.debug("%s: part %s holds %d bytes from %d", part.upload, part.id, part.length, part.offset)
+        return part
+
+    def _stands(self, part: Part) -> bool:
+        read = self.digest.fingerprint(span_of(part))
+        if part.id in self._own:
+            check_same(read, part.xxh3, self.feed.source.name)
+        return read == part.xxh3
+
+    def _count(self, held: list[Part]) -> None:
+        resumed = sum(part.length for part in held if part.id not in self._own)
+        self.meter.holds(sum(part.length for part in held), resumed)
+
+    def _names(self) -> tuple[str, str]:
+        return self.session.upload_id, self.feed.source.name
+
+
+@define(eq=False)
+class _Flight:
+    """One part on its way, through as many attempts as it takes."""
+
+    feed: Feed
+    meter: Meter
+    span: Range
+    _body: PartBody | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.meter.took_off()
+
+    @property
+    def fingerprint(self) -> str:
+        assert self._body is not None, "answered, so a body was sent"  # noqa: S101
+        return self._body.fingerprint
+
+    def new_body(self) -> PartBody:
+        if self._body is not None:
+            self.meter.lost(self._body.sent)
+        self._body = PartBody(self.feed, self.span)
+        return self._body
+
+    def land(self, held: int) -> None:
+        self.meter.landed(0 if self._body is None else self._body.sent, held)

@@ -1,0 +1,63 @@
+"""An upload on the server, as this run knows it, and what its refusals mean (pure)."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from asyncsdk.clock import Clock
+from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, UploadExpiredError, UploadNotFoundError
+from asyncsdk.journal import Part
+
+TRANSIENT = frozenset({401, 403, 408, 413, 429})
+SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
+
+
+class ForgottenError(Exception):
+    """The server does not go on with an upload that the journal recalled: begin afresh."""
+
+
+@define(eq=False)
+class Session:
+    """`parts` are those in the journal; `confirmed` once the server took a part of it in this run."""
+
+    upload_id: str
+    created_at: int
+    expires_at: int
+    recalled: bool
+    parts: list[Part] = field(factory=list)
+    confirmed: bool = False
+
+    def expired(self) -> UploadExpiredError:
+        """The error for an upload whose hour is over."""
+        return UploadExpiredError(
+            f"{self.upload_id} has expired: servers keep an upload for about an hour. The same call sends the file anew.",
+            upload_id=self.upload_id,
+        )
+
+
+def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
+    """What the server's no to a part or to complete says about the upload as a whole."""
+    if error.status_code in TRANSIENT or error.status_code >= 500:
+        return error
+    if clock.seconds_until(session.expires_at) <= 0:
+        return session.expired()
+    if session.recalled and not session.confirmed:
+        return ForgottenError(
+            f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
+            "another project's key"
+        )
+    if error.status_code == 404:
+        return UploadNotFoundError(
+            f"the server does not know {session.upload_id}, which it made in this very run: {error}",
+            upload_id=session.upload_id,
+        )
+    return error
+
+
+def may_have_acted(error: APIError) -> bool:
+    """Whether the server may have done what was asked although we got `error`."""
+    if isinstance(error, APIConnectionError):
+        return error.sent
+    if isinstance(error, APIStatusError):
+        return error.status_code in {408, 409} or error.status_code >= 500
+    return True
