@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import anyio
 from attrs import define
@@ -43,19 +44,22 @@ class Completion:
         """
         md5 = None if asked.md5 is None or asked.md5_form == "off" else encoded_md5(asked.md5, asked.md5_form)
         request = api.complete_upload(self.session.upload_id, part_ids=asked.part_ids, md5=md5)
-        heard, self.retry.on_wait = self.retry.on_wait, self._note
+        told = self.retry.on_wait
+        self.retry.on_wait = partial(self._note, told)
         try:
             upload = await self.client.send(request, retry=self.retry)
         except APIError as error:
             return await self._after(error, asked)
         finally:
-            self.retry.on_wait = heard
+            self.retry.on_wait = told
         if upload.file is None:
             return await self._look(APIResponseValidationError("the completed upload came without its file"))
         return upload
 
-    def _note(self, error: APIError, _: float) -> None:
+    def _note(self, told: Callable[[APIError, float], None] | None, error: APIError, delay: float) -> None:
         self.doubtful = self.doubtful or may_have_acted(error)
+        if told is not None:
+            told(error, delay)
 
     async def _after(self, error: APIError, asked: Completing) -> Upload:
         refused = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from asyncsdk.errors import ConfigurationError, SourceError
 
@@ -70,7 +70,7 @@ class Pending:
     """What is left to send, taken piece by piece from the front."""
 
     part_size: int
-    _gaps: list[Range] = field(converter=list)
+    _gaps: list[Range]
 
     def take(self) -> Range | None:
         """The next piece, at most `part_size` long, or None when nothing is left."""

@@ -177,15 +177,3 @@ class Meter:
         except Exception:
             log.exception("on_progress raised and is not called again; the upload goes on")
             self.listener = None
-
-
-def shortfall(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
-    """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
-
-    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth.
-    """
-    patience = min(30.0, (seconds_left + sending_for) / 2)
-    if sending_for < patience or rate <= 0:
-        return None
-    needed = left / rate
-    return needed if needed > seconds_left * 1.2 else None

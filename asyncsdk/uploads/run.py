@@ -10,7 +10,7 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, SourceChangedError, UploadExpiresError
+from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, SourceChangedError
 from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
@@ -18,19 +18,19 @@ from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Buffers, Feed
 from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.digest import Digest
+from asyncsdk.uploads.expiry import mind_the_time
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.plan import usual_part_size
-from asyncsdk.uploads.progress import Meter, State, shortfall
+from asyncsdk.uploads.progress import Meter, State
 from asyncsdk.uploads.resume import Recalled, Stage, recall
 from asyncsdk.uploads.sending import Sending
-from asyncsdk.uploads.session import ForgottenError, Session
+from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
 from asyncsdk.uploads.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.5
-USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say
+COMPLETE_AGAIN_SECONDS = 60.0  # a complete that is asked again may be retried so long, though the hour is over
 
 
 @define(eq=False, kw_only=True)
@@ -154,32 +154,19 @@ class Run:
             ),
             retry=self._retry,
         )
-        opened = self._opened(upload)
+        opened = opened_record(
+            upload,
+            key=self.key,
+            place=self.place,
+            fields=self.fields,
+            settings=self.tools.client.settings,
+            identity=self.source.identity,
+            now=self.tools.client.clock.now(),
+        )
         await self.log.append(opened)
         session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
         self._adopt(session)
         return session
-
-    def _opened(self, upload: Upload) -> Opened:
-        settings, fields, identity = self.tools.client.settings, self.fields, self.source.identity
-        created = upload.created_at or int(self.tools.client.clock.now())
-        return Opened(
-            upload=upload.id,
-            key=self.key,
-            base_url=settings.base_url,
-            organization=settings.organization,
-            project=settings.project,
-            source=self.place,
-            bytes=identity.size,
-            filename=fields.filename,
-            mime_type=fields.mime_type,
-            purpose=fields.purpose,
-            expires_after=fields.expires_after,
-            created_at=created,
-            expires_at=upload.expires_at or created + USUAL_LIFE,
-            mtime_ns=identity.mtime_ns,
-            inode=identity.inode,
-        )
 
     def _adopt(self, session: Session) -> None:
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
@@ -188,7 +175,7 @@ class Run:
     async def _send_all(self, session: Session) -> UploadResult:
         self.meter.enter(State.SENDING, self.meter.note)
         async with tasks.group() as background:
-            background.start_soon(self._mind_the_time, session)
+            background.start_soon(mind_the_time, session, self.meter, self.tools.client.clock)
             parts = await self._sending(session).finish()
             await self._look_again()
             upload = await self._complete(session, parts)
@@ -211,22 +198,6 @@ class Run:
             part_size=tools.part_size or usual,
         )
 
-    async def _mind_the_time(self, session: Session) -> None:
-        began = time.monotonic()
-        while True:
-            await anyio.sleep(TICK_SECONDS)
-            self.meter.tick()
-            left = self.source.identity.size - self.meter.done
-            seconds_left = self.tools.client.clock.seconds_until(session.expires_at)
-            rate = max(self.meter.rate.best, self.meter.rate.current)
-            needed = shortfall(left=left, rate=rate, seconds_left=seconds_left, sending_for=time.monotonic() - began)
-            if needed is not None:
-                raise UploadExpiresError(
-                    f"at {rate * 8 / 1e6:.1f} Mbit/s the rest of {self.source.name} needs {needed / 60:.0f} min; "
-                    f"the server forgets the upload in {seconds_left / 60:.0f} min. Use a faster line, or a smaller file.",
-                    upload_id=session.upload_id,
-                )
-
     async def _look_again(self) -> None:
         was, name = self.source.identity, self.source.name
         now = await self.tools.threads.run(self.source.look_again)
@@ -248,6 +219,7 @@ class Run:
     async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
         """Repeat a complete whose answer nobody saw; None if its File holds other content than the source now."""
         await self._hash()
+        self._retry.deadline = max(session.expires_at, self.tools.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, doubtful=True).ask(asked)
         result = await self._settle(session, upload, asked.md5 or "")
         return result if self._digest.md5 == asked.md5 else None

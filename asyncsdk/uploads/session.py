@@ -6,9 +6,14 @@ from attrs import define, field
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, UploadExpiredError, UploadNotFoundError
-from asyncsdk.journal import Part
+from asyncsdk.journal import Opened, Part
+from asyncsdk.models import Upload
+from asyncsdk.settings import Settings
+from asyncsdk.uploads.job import Fields
+from asyncsdk.uploads.source import Identity
 
 TRANSIENT = frozenset({401, 403, 408, 413, 429})
+USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say
 SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
 
 
@@ -30,9 +35,33 @@ class Session:
     def expired(self) -> UploadExpiredError:
         """The error for an upload whose hour is over."""
         return UploadExpiredError(
-            f"{self.upload_id} has expired: servers keep an upload for about an hour. The same call sends the file anew.",
+            f"{self.upload_id} has expired: servers keep one for about an hour. The same call sends the file anew.",
             upload_id=self.upload_id,
         )
+
+
+def opened_record(
+    upload: Upload, *, key: str, place: str, fields: Fields, settings: Settings, identity: Identity, now: float
+) -> Opened:
+    """What the journal is told of a new upload; `now` (the server's unix time) stands in for a missing `created_at`."""
+    created = upload.created_at or int(now)
+    return Opened(
+        upload=upload.id,
+        key=key,
+        base_url=settings.base_url,
+        organization=settings.organization,
+        project=settings.project,
+        source=place,
+        bytes=identity.size,
+        filename=fields.filename,
+        mime_type=fields.mime_type,
+        purpose=fields.purpose,
+        expires_after=fields.expires_after,
+        created_at=created,
+        expires_at=upload.expires_at or created + USUAL_LIFE,
+        mtime_ns=identity.mtime_ns,
+        inode=identity.inode,
+    )
 
 
 def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:

@@ -1,0 +1,45 @@
+"""Will it be done before the server forgets it? Judged by the best rate so far, said early rather than late."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+
+from asyncsdk.clock import Clock
+from asyncsdk.errors import UploadExpiresError
+from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.session import Session
+
+TICK_SECONDS = 0.5
+
+
+async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
+    """Take the time twice a second until cancelled. Raises UploadExpiresError once the rest surely won't do."""
+    began = time.monotonic()
+    while True:
+        await anyio.sleep(TICK_SECONDS)
+        meter.tick()
+        rate = max(meter.rate.best, meter.rate.current)
+        seconds_left = clock.seconds_until(session.expires_at)
+        sending_for = time.monotonic() - began
+        left = meter.total - meter.done
+        needed = shortfall(left=left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
+        if needed is not None:
+            raise UploadExpiresError(
+                f"at {rate * 8 / 1e6:.1f} Mbit/s {meter.source} needs {needed / 60:.0f} min more, and the server "
+                f"forgets the upload in {seconds_left / 60:.0f} min. Use a faster line, or a smaller file.",
+                upload_id=session.upload_id,
+            )
+
+
+def shortfall(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
+    """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
+
+    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth.
+    """
+    patience = min(30.0, (seconds_left + sending_for) / 2)
+    if sending_for < patience or rate <= 0:
+        return None
+    needed = left / rate
+    return needed if needed > seconds_left * 1.2 else None
