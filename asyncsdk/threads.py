@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import anyio
 from attrs import define, field
 
 T = TypeVar("T")
@@ -34,21 +36,32 @@ class Threads:
     _wake: threading.Condition = field(factory=threading.Condition, init=False)
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Start `job` in a thread; its future belongs to the running loop. Cancelling that drops the result only."""
+        """Start `job` in a thread; its future belongs to the running loop. Cancelling that drops the result only.
+
+        Where the system gives no thread and none is there, the future says so (RuntimeError); nothing was done.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._wake:
             self._jobs.append((loop, future, job))
             if len(self._jobs) + self.busy > self._alive and self._alive < self.limit:
-                self._alive += 1
-                threading.Thread(target=self._work, name=self.name, daemon=True).start()
-            else:
-                self._wake.notify()
+                self._start_thread()
+            self._wake.notify()
         return future
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run `job` in a thread and await what it returns or raises."""
         return await self.submit(job)
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        except RuntimeError as error:  # the others will come to it; without any, nobody would
+            if not self._alive:
+                _, future, _ = self._jobs.pop()
+                future.set_exception(error)
+        else:
+            self._alive += 1
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
@@ -79,5 +92,29 @@ def _set_result(future: asyncio.Future[Any], result: Any) -> None:
 
 
 def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if isinstance(error, StopIteration):  # no future takes one: it would end the coroutine that awaits it
+        told = RuntimeError("a job in a thread raised StopIteration")
+        told.__cause__ = error
+        error = told
     if not future.done():
         future.set_exception(error)
+
+
+async def wait_through_cancellation(futures: Iterable[asyncio.Future[Any]], *, seconds: float) -> bool:
+    """Wait at most `seconds` until all `futures` are done, and tell whether they are.
+
+    Cancelling the waiting task, natively or by a scope, does not end the wait: it is raised after it.
+    What the futures hold, exceptions included, is left to whoever owns them.
+    """
+    pending = set(futures)
+    deadline = time.monotonic() + seconds
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while pending and (left := deadline - time.monotonic()) > 0:
+            try:
+                _, pending = await asyncio.wait(pending, timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return not pending

@@ -10,12 +10,19 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 
+def _to_milliseconds(seconds: float) -> float:
+    return round(float(seconds), 3)
+
+
 @frozen(kw_only=True)
 class Record:
-    """A fact about one upload. `at` is local unix time in seconds; nothing but housekeeping rests on it."""
+    """A fact about one upload. `at` is local unix time in seconds; nothing but housekeeping rests on it.
+
+    It is kept to the millisecond, as a journal writes it, so that a record read back equals the one written.
+    """
 
     upload: str
-    at: float = field(factory=time.time)
+    at: float = field(factory=time.time, converter=_to_milliseconds)
 
 
 @frozen(kw_only=True)
@@ -50,10 +57,18 @@ class Part(Record):
 
 @frozen(kw_only=True)
 class Completing(Record):
-    """Complete is about to be asked, with these parts and this md5 (None: sent without)."""
+    """Complete is about to be asked: these parts; `md5` is hex, of the source, and goes along as `md5_form` says."""
 
     part_ids: tuple[str, ...]
     md5: str | None
+    md5_form: str = "hex"
+
+
+@frozen(kw_only=True)
+class Refused(Record):
+    """The server refused complete with this status: no file was made, and the parts still stand."""
+
+    status: int
 
 
 @frozen(kw_only=True)

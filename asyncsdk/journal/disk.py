@@ -1,0 +1,114 @@
+"""The file system as the journal needs it: private, synced, and never reached through somebody's symbolic link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+# Somebody who may write in a shared directory could place a link there, or a pipe that blocks whoever opens it.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# File systems that can't sync a directory say so in one of these ways; a failing disk does not.
+_CANT_SYNC_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
+
+
+def make_root(root: Path) -> None:
+    """Make `root` and its missing parents, each durably. It may be reached through a link to a directory of ours."""
+    if root.is_symlink() and not _is_ours(root.stat()):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
+        sync_folder(folder.parent)
+    if not root.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
+
+
+def make_folder(path: Path) -> None:
+    """Make the directory `path`, unless it is there. Raises OSError (ELOOP) where a symbolic link stands instead."""
+    with suppress(FileExistsError):
+        path.mkdir(FOLDER_MODE)
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise OSError unless `path` is a directory and no link to one."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISDIR(mode):
+        code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
+        raise OSError(code, os.strerror(code), str(path))
+
+
+def create(path: Path) -> int:
+    """Make the file `path`, which must not be there yet, and return a descriptor to write it."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, FILE_MODE)
+
+
+def write_small(path: Path, data: bytes) -> None:
+    """Write a small file in place. It may be torn by a crash."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, FILE_MODE)
+    try:
+        _write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def read(path: Path) -> bytes:
+    """Return the whole of a regular file."""
+    fd = os.open(path, os.O_RDONLY | _NO_LINK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of `data`, however short the writes, and return once it would survive a power cut."""
+    _write_all(fd, data)
+    sync(fd)
+
+
+def sync(fd: int) -> None:
+    """Return once the file's content would survive a power cut."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's own cache there
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the names in the directory would survive a power cut, where the file system can promise that."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a directory that may be entered but not listed; or Windows, which opens none
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANT_SYNC_FOLDERS:
+            raise
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or status.st_uid in (0, os.geteuid())

@@ -1,0 +1,159 @@
+"""`FileJournal`: the journal as files under one directory, for all processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+from attrs import define, field
+
+from asyncsdk.errors import ConfigurationError, JournalError
+from asyncsdk.journal import Entry, Log, Owner, Record, housekeeping
+from asyncsdk.journal.commits import GroupCommit
+from asyncsdk.journal.failures import tell_busy
+from asyncsdk.journal.layout import Layout, is_key
+from asyncsdk.journal.ownership import KeyLock, owner, pauses
+from asyncsdk.journal.retention import last_words
+from asyncsdk.journal.segments import Segments
+from asyncsdk.threads import Threads, wait_through_cancellation
+
+WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
+RELEASE_SECONDS = 0.1  # and then each, to close and to unlock; a thread goes on with what takes longer
+PURGE_SECONDS = 2.0
+SILENT_ATTEMPTS = 2  # whoever only looks holds a lock for a moment: nobody is told of that
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class FileLog:
+    """The log of one claim. Once it is settled nothing more is to be said of that upload."""
+
+    _commits: GroupCommit
+    _segments: Segments
+    _lock: KeyLock | None
+
+    @property
+    def records(self) -> Sequence[Record]:
+        return tuple(self._commits.records)
+
+    async def append(self, record: Record) -> None:
+        await self._commits.add(record)
+
+    async def settle(self, record: Record) -> None:
+        """Append `record`, then compact; where that fails the record is safe all the same, and it is logged."""
+        await self.append(record)
+        if self._lock is None:
+            return
+        kept = last_words(self._commits.records, record)
+        self._commits.records[:] = kept
+        compact = partial(self._segments.compact, kept)
+        try:
+            await self._commits.threads.run(partial(self._lock.while_held, compact))
+        except OSError as error:
+            logger.warning("%s: not compacted: %s", self._segments.folder, error)
+
+
+def _to_path(path: str | os.PathLike[str] | None) -> Path:
+    if path is not None:
+        return Path(path).absolute()
+    from platformdirs import user_state_path
+
+    return user_state_path("asyncsdk", appauthor=False)
+
+
+@define(eq=False)
+class FileJournal:
+    """A directory of append-only segments, one a writing process, with a lock for each key.
+
+    `path` is the root, by default `asyncsdk` in the user's state directory. `lock=False` is for file systems
+    without locks: nothing keeps two processes from sending one file, and nothing is ever compacted or purged.
+    """
+
+    path: Path = field(default=None, converter=_to_path)
+    lock: bool = field(default=True, kw_only=True)
+    _threads: Threads = field(factory=lambda: Threads("asyncsdk-journal", 8), init=False, repr=False)
+
+    @asynccontextmanager
+    async def claim(
+        self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
+    ) -> AsyncIterator[Log]:
+        """Own `key` for the length of the block, as `Journal.claim` says."""
+        if not is_key(key):
+            raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
+        await self._threads.run(partial(housekeeping.make, self._layout))
+        if not self.lock:
+            async with self._log(key, None) as log:
+                yield log
+            return
+        await self._purge_daily()
+        async with self._own(key, wait=wait, on_busy=on_busy) as lock, self._log(key, lock) as log:
+            yield log
+
+    async def entries(self) -> Sequence[Entry]:
+        """Return all keys with their records, for people to look at. Nobody is kept out meanwhile."""
+        keys = await self._threads.run(partial(housekeeping.keys, self._layout))
+        found = [await self._threads.run(partial(housekeeping.look, self._layout, key)) for key in keys]
+        return [entry for entry in found if entry is not None]
+
+    async def purge(self, *, now: float | None = None) -> int:
+        """Remove the keys that nobody can use any more and nobody holds; return how many. None without locks."""
+        now = time.time() if now is None else now
+        keys = await self._threads.run(partial(housekeeping.keys, self._layout)) if self.lock else []
+        return sum([await self._forget(key, now) for key in keys])
+
+    async def _forget(self, key: str, now: float) -> bool:
+        try:
+            return await self._threads.run(partial(housekeeping.forget, self._layout, key, now))
+        except JournalError as error:  # such as one from a newer version: it stays, and the others go
+            logger.warning("not purged: %s", error)
+            return False
+
+    async def _purge_daily(self) -> None:
+        now = time.time()
+        try:
+            if await self._threads.run(partial(housekeeping.begin_daily_purge, self._layout, now)):
+                with anyio.move_on_after(PURGE_SECONDS):
+                    await self.purge(now=now)
+        except (OSError, JournalError) as error:
+            logger.warning("%s: not purged: %s", self.path, error)
+
+    @asynccontextmanager
+    async def _own(
+        self, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
+    ) -> AsyncIterator[KeyLock]:
+        lock = KeyLock(self._layout.lock(key))
+        try:
+            for attempt, pause in enumerate(pauses()):
+                if await self._threads.run(lock.take):
+                    break
+                if attempt == SILENT_ATTEMPTS:
+                    tell_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
+                await asyncio.sleep(pause)
+            yield lock
+        finally:
+            await wait_through_cancellation([self._threads.submit(lock.leave)], seconds=RELEASE_SECONDS)
+
+    @asynccontextmanager
+    async def _log(self, key: str, lock: KeyLock | None) -> AsyncIterator[FileLog]:
+        segments = Segments(self._layout.folder(key))
+        records = await self._threads.run(segments.load)
+        commits = GroupCommit(segments.folder, segments.append, self._threads, list(records))
+        try:
+            yield FileLog(commits, segments, lock)
+        finally:
+            try:
+                await commits.leave(seconds=WRITE_SECONDS)
+            finally:
+                await wait_through_cancellation([self._threads.submit(segments.close)], seconds=RELEASE_SECONDS)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.path)

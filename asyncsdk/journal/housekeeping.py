@@ -1,0 +1,76 @@
+"""A journal's directory as a whole: made, listed, and rid of what nobody can use. Blocking, for threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+
+from asyncsdk.errors import JournalError
+from asyncsdk.journal import Entry, disk
+from asyncsdk.journal.failures import not_made, not_read, not_written, worded
+from asyncsdk.journal.layout import Layout, is_key
+from asyncsdk.journal.ownership import holder, passing
+from asyncsdk.journal.retention import keep_until, purge_is_due
+from asyncsdk.journal.segments import Loaded, load, remove
+
+logger = logging.getLogger(__name__)
+
+
+def make(layout: Layout) -> None:
+    """Make the directories. Raises JournalError where they can't be made or are somebody else's links."""
+    with worded(not_made, layout.root):
+        disk.make_root(layout.root)
+        disk.make_folder(layout.uploads)
+        disk.make_folder(layout.locks)
+
+
+def keys(layout: Layout) -> list[str]:
+    """Return the keys that have a folder. A journal that is not there has none."""
+    with worded(not_read, layout.root), suppress(FileNotFoundError):
+        disk.check_folder(layout.uploads)
+        with os.scandir(layout.uploads) as found:
+            return sorted(item.name for item in found if is_key(item.name) and item.is_dir(follow_symlinks=False))
+    return []
+
+
+def look(layout: Layout, key: str) -> Entry | None:
+    """Return one key's entry; None where there is nothing. What can't be read is logged, its entry has no records."""
+    try:
+        owner = holder(layout.lock(key))
+        records = load(layout.folder(key)).records
+    except JournalError as error:
+        logger.warning("%s", error)
+        return Entry(key, (), None)
+    return Entry(key, records, owner) if records or owner else None
+
+
+def forget(layout: Layout, key: str, now: float) -> bool:
+    """Remove a key that nobody can use any more and nobody holds; tell whether it is gone. Raises JournalError."""
+    folder = layout.folder(key)
+    if _is_of_use(load(folder), now):
+        return False
+    with passing(layout.lock(key)) as free, worded(not_written, folder):
+        if not free:
+            return False
+        loaded = load(folder)  # again: until now somebody could write
+        return not _is_of_use(loaded, now) and remove(loaded.paths, folder)
+
+
+def begin_daily_purge(layout: Layout, now: float) -> bool:
+    """Tell whether a purge is due, and note that it was begun. Raises OSError."""
+    if not purge_is_due(_purged_at(layout), now):
+        return False
+    disk.write_small(layout.purged, repr(now).encode())
+    return True
+
+
+def _is_of_use(loaded: Loaded, now: float) -> bool:
+    return now < keep_until(loaded.records, touched=loaded.touched)
+
+
+def _purged_at(layout: Layout) -> float | None:
+    try:
+        return float(disk.read(layout.purged))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,48 @@
+"""How long the journal keeps what (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from asyncsdk.journal import Completed, Opened, Record
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+COMPLETED_SECONDS = 30 * DAY
+AFTER_EXPIRY_SECONDS = DAY
+UPLOAD_SECONDS = HOUR  # how long an upload lives on the server, where its `Opened` is lost
+PURGE_EVERY_SECONDS = DAY
+
+
+def keep_until(records: Sequence[Record], *, touched: float | None) -> float:
+    """Return the unix time after which nobody can use a key's `records` any more.
+
+    `touched` is when a file of the key was written last, None where there is no file: it decides alone
+    where no record can be read, so that a segment just made is not taken for an old one.
+    """
+    uploads = {record.upload for record in records}
+    times = [_keep_upload_until([record for record in records if record.upload == upload]) for upload in uploads]
+    if not times and touched is not None:
+        times.append(touched + UPLOAD_SECONDS + AFTER_EXPIRY_SECONDS)
+    return max(times, default=0.0)
+
+
+def last_words(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
+    """Return what stays of `records` once an upload is settled by `last`: its `Opened`, and `last`."""
+    opened = [record for record in records if isinstance(record, Opened) and record.upload == last.upload]
+    return (*opened, last)
+
+
+def purge_is_due(purged_at: float | None, now: float) -> bool:
+    """Tell whether a day went by since the last purge. A time in the future is a clock set back: due."""
+    return purged_at is None or not 0 <= now - purged_at < PURGE_EVERY_SECONDS
+
+
+def _keep_upload_until(records: Sequence[Record]) -> float:
+    completed = [record.at for record in records if isinstance(record, Completed)]
+    if completed:
+        return max(completed) + COMPLETED_SECONDS
+    expires_at = [record.expires_at for record in records if isinstance(record, Opened)]
+    if expires_at:
+        return max(expires_at) + AFTER_EXPIRY_SECONDS
+    return max(record.at for record in records) + UPLOAD_SECONDS + AFTER_EXPIRY_SECONDS

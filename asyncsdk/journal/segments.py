@@ -1,0 +1,209 @@
+"""The files of one key: append-only segments, one a writer, read together. Blocking, for threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from asyncsdk.errors import JournalVersionError
+from asyncsdk.journal import Record, disk
+from asyncsdk.journal.failures import not_read, not_written, worded
+from asyncsdk.journal.lines import encode, encode_head, iso, parse
+
+SUFFIX = ".jsonl"
+TEMPORARY = ".tmp"
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class Loaded:
+    """What the segments of a key say, oldest first; which they are; when one was written last."""
+
+    records: tuple[Record, ...]
+    paths: tuple[Path, ...]
+    touched: float | None
+
+
+def load(folder: Path) -> Loaded:
+    """Read all segments of a key, equal lines once; a key without a folder has none.
+
+    Raises JournalError where they can't be read, JournalVersionError where one is newer.
+    """
+    with worded(not_read, folder):
+        for _ in range(5):  # a segment that goes while we read was compacted: what it said is in a new one
+            with suppress(FileNotFoundError):
+                return _load(folder)
+        return _load(folder)
+
+
+def _load(folder: Path) -> Loaded:
+    found = _find(folder)
+    touched = max((path.lstat().st_mtime for path in found), default=None)
+    lines: dict[bytes, Record] = {}
+    for path in found:
+        if path.suffix == SUFFIX:
+            lines |= _parse(path)
+    records = sorted(lines.values(), key=lambda record: record.at)
+    return Loaded(tuple(records), tuple(found), touched)
+
+
+def _find(folder: Path) -> list[Path]:
+    try:
+        disk.check_folder(folder)
+        return sorted(path for path in folder.iterdir() if path.suffix in {SUFFIX, TEMPORARY})
+    except FileNotFoundError:
+        return []
+
+
+def _parse(path: Path) -> dict[bytes, Record]:
+    try:
+        parsed = parse(disk.read(path))
+    except JournalVersionError as error:
+        raise JournalVersionError(f"{path}: {error}") from error
+    if parsed.damaged:
+        logger.warning("%s: damaged, and not believed: line %s", path, ", ".join(map(str, parsed.damaged[:10])))
+    return parsed.records
+
+
+def _name() -> str:
+    """Name a segment: sorted by time, and no two alike."""
+    now = iso(time.time()).replace(":", "")
+    host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:64]
+    return f"{now}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+
+
+def _head() -> bytes:
+    return encode_head(at=time.time(), host=socket.gethostname(), pid=os.getpid())
+
+
+@define(eq=False)
+class Segment:
+    """A file that one writer appends to, until a write or a sync of it fails."""
+
+    path: Path
+    _fd: int
+    _begun: bool = field(default=False, init=False)
+
+    @classmethod
+    def create(cls, folder: Path) -> Segment:
+        disk.make_folder(folder)
+        path = folder / _name()
+        return cls(path, disk.create(path))
+
+    def append(self, lines: bytes) -> None:
+        """Return once `lines` would survive a power cut: at first with the names that lead to them."""
+        disk.write(self._fd, lines if self._begun else _head() + lines)
+        if not self._begun:
+            for folder in self.path.parents[:3]:  # the key's, `uploads`, the root
+                disk.sync_folder(folder)
+            self._begun = True
+
+    def close(self) -> None:
+        with suppress(OSError):  # what counts was synced
+            os.close(self._fd)
+
+    def drop(self) -> None:
+        """Close it after a failure; gone if nothing in it was acknowledged, so that a full disk gathers no litter."""
+        self.close()
+        if not self._begun:
+            with suppress(OSError):
+                self.path.unlink()
+
+
+@define(eq=False)
+class Segments:
+    """One owner's view of a key's folder. Its methods may be called from any thread; they wait for each other."""
+
+    folder: Path
+    _paths: list[Path] = field(factory=list, init=False)
+    _current: Segment | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+    _mutex: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def load(self) -> tuple[Record, ...]:
+        """Make the folder and read what is there."""
+        with self._mutex:
+            with worded(not_written, self.folder):
+                disk.make_folder(self.folder)
+            loaded = load(self.folder)
+            self._paths = list(loaded.paths)
+            return loaded.records
+
+    def append(self, lines: bytes) -> None:
+        """Write `lines` durably; where that fails, once more in a new segment. Raises OSError."""
+        with self._mutex:
+            try:
+                self._append(lines)
+            except OSError as error:
+                logger.warning("%s: going on in a new segment after: %s", self.folder, error)
+                self._append(lines)
+            finally:
+                if self._closed:  # whoever uses the descriptor last closes it
+                    self._close()
+
+    def compact(self, records: Sequence[Record]) -> None:
+        """Put one segment of `records` in the place of all that are known here. Raises OSError."""
+        with self._mutex:
+            self._close()
+            path = self.folder / _name()
+            _write_whole(path, b"".join([_head(), *map(encode, records)]))
+            for old in self._paths:
+                old.unlink(missing_ok=True)
+            self._paths = [path]
+
+    def close(self) -> None:
+        """Close the descriptor, after the append that runs. A later append closes after itself."""
+        with self._mutex:
+            self._closed = True
+            self._close()
+
+    def _append(self, lines: bytes) -> None:
+        if self._current is None:
+            self._current = Segment.create(self.folder)
+            self._paths.append(self._current.path)
+        try:
+            self._current.append(lines)
+        except BaseException:
+            self._current.drop()
+            self._current = None
+            raise
+
+    def _close(self) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        fd = disk.create(temporary)
+        try:
+            disk.write(fd, data)
+        finally:
+            os.close(fd)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    disk.sync_folder(path.parent)
+
+
+def remove(paths: Iterable[Path], folder: Path) -> bool:
+    """Remove these segments, then their folder unless something else is in it; tell whether it is gone."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()

@@ -1,0 +1,54 @@
+"""How long what is kept: decided without a disk."""
+
+from __future__ import annotations
+
+import pytest
+from journal_helpers import NOW, completed, opened, part
+
+from asyncsdk.journal import Cancelled, Expired, Record
+from asyncsdk.journal.retention import keep_until, last_words, purge_is_due
+
+HOUR = 3600
+DAY = 24 * HOUR
+EXPIRES = int(NOW) + HOUR
+
+
+@pytest.mark.parametrize(
+    ("records", "until"),
+    [
+        ([opened()], EXPIRES + DAY),
+        ([opened(), part(0)], EXPIRES + DAY),
+        ([opened(), Cancelled(upload="upload_1", at=NOW)], EXPIRES + DAY),
+        ([opened(), Expired(upload="upload_1", at=NOW, reason="time")], EXPIRES + DAY),
+        ([part(0), part(5)], part(5).at + 25 * HOUR),
+        ([opened(), completed()], completed().at + 30 * DAY),
+        ([completed()], completed().at + 30 * DAY),
+        ([completed(), opened("upload_2")], completed().at + 30 * DAY),
+        ([completed(at=NOW - 40 * DAY), opened("upload_2")], EXPIRES + DAY),
+        ([], 0),
+    ],
+)
+def test_a_key_is_kept_as_long_as_one_of_its_uploads_is_of_use(records: list[Record], until: float) -> None:
+    assert keep_until(records, touched=None) == until
+
+
+def test_a_key_without_a_readable_record_is_kept_for_a_day_after_its_last_write() -> None:
+    assert keep_until([], touched=NOW) == NOW + 25 * HOUR
+
+
+def test_records_that_can_be_read_decide_and_not_the_time_of_the_file() -> None:
+    assert keep_until([opened()], touched=NOW + 90 * DAY) == EXPIRES + DAY
+
+
+@pytest.mark.parametrize(
+    ("purged_at", "due"),
+    [(None, True), (NOW, False), (NOW - DAY + 1, False), (NOW - DAY, True), (NOW + 60, True)],
+)
+def test_a_purge_is_due_once_a_day_and_when_the_clock_went_back(purged_at: float | None, due: bool) -> None:  # noqa: FBT001 - a table's column
+    assert purge_is_due(purged_at, NOW) is due
+
+
+def test_last_words_are_the_opening_of_that_upload_and_the_last_record() -> None:
+    records = [opened(), part(0), opened("upload_2"), part(0, "upload_2")]
+    assert last_words(records, completed()) == (opened(), completed())
+    assert last_words([part(0)], completed()) == (completed(),)
