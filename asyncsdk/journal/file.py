@@ -17,7 +17,7 @@ from attrs import define, field
 from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.journal import Entry, Log, Owner, Record, housekeeping
 from asyncsdk.journal.commits import GroupCommit
-from asyncsdk.journal.failures import tell_busy
+from asyncsdk.journal.failures import not_made, tell_busy
 from asyncsdk.journal.layout import Layout, is_key
 from asyncsdk.journal.ownership import KeyLock, owner, pauses
 from asyncsdk.journal.retention import last_words
@@ -61,12 +61,21 @@ class FileLog:
             logger.warning("%s: not compacted: %s", self._segments.folder, error)
 
 
-def _to_path(path: str | os.PathLike[str] | None) -> Path:
-    if path is not None:
-        return Path(path).absolute()
+def _to_path(given: str | os.PathLike[str] | None) -> Path:
+    return _users_path() if given is None else Path(given).absolute()
+
+
+def _users_path() -> Path:
     from platformdirs import user_state_path
 
-    return user_state_path("asyncsdk", appauthor=False)
+    homeless = not_made(Path("~"), "no home directory")
+    try:
+        path = user_state_path("asyncsdk", appauthor=False)
+    except RuntimeError as error:
+        raise JournalError(homeless) from error
+    if not path.is_absolute():  # so older platformdirs say it; it would be a `~` in the working directory
+        raise JournalError(homeless)
+    return path
 
 
 @define(eq=False)
@@ -131,9 +140,9 @@ class FileJournal:
     ) -> AsyncIterator[KeyLock]:
         lock = KeyLock(self._layout.lock(key))
         try:
-            for attempt, pause in enumerate(pauses()):
-                if await self._threads.run(lock.take):
-                    break
+            attempts = enumerate(pauses())
+            while not await self._threads.run(lock.take):
+                attempt, pause = next(attempts)
                 if attempt == SILENT_ATTEMPTS:
                     tell_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
                 await asyncio.sleep(pause)

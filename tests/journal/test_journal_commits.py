@@ -117,6 +117,32 @@ async def test_records_that_come_while_one_is_written_share_the_next_write(tmp_p
     assert await reload(tmp_path) == [opened(), *map(part, range(320))]
 
 
+async def test_a_record_that_comes_during_a_write_goes_out_behind_it(tmp_path: Path, watched: Disk) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+
+    def hold(number: int, _: int) -> None:
+        if number == 1:
+            writing.set()
+            go_on.wait()
+
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        await log.append(opened())
+        watched.watch(SYNC, hold)
+        first = asyncio.ensure_future(log.append(part(0)))
+        await until(writing)
+        second = asyncio.ensure_future(log.append(part(1)))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(first, second)
+    assert watched.calls[SYNC] == 2
+    assert await reload(tmp_path) == [opened(), part(0), part(1)]
+
+
+async def until(event: threading.Event) -> None:
+    while not event.is_set():
+        await asyncio.sleep(0.001)
+
+
 async def test_a_short_write_is_continued(tmp_path: Path, watched: Disk) -> None:
     real = os.write
     watched.watch("write")
@@ -205,6 +231,17 @@ async def test_a_full_disk_gathers_no_litter(tmp_path: Path, watched: Disk) -> N
     assert segments(tmp_path) == []
 
 
+async def test_a_failure_is_told_to_those_who_still_wait(tmp_path: Path, watched: Disk) -> None:
+    watched.watch("write", failing(1, 2))
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        gone, waiting = (asyncio.ensure_future(log.append(part(number))) for number in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(JournalError):
+            await waiting
+        assert gone.cancelled()
+
+
 async def test_a_record_that_json_can_not_hold_fails_alone(tmp_path: Path) -> None:
     async with FileJournal(tmp_path).claim(KEY) as log:
         odd = opened(expires_after={"seconds": object()})
@@ -251,8 +288,7 @@ async def test_a_disk_that_hangs_keeps_nobody_and_takes_what_waits_when_it_wakes
         await log.append(opened())
         watched.watch(SYNC, hang)
         first = asyncio.ensure_future(log.append(part(0)))
-        while not stuck.is_set():
-            await asyncio.sleep(0.001)
+        await until(stuck)
         second = asyncio.ensure_future(log.append(part(1)))
         await asyncio.sleep(0)
         left = loop.time()

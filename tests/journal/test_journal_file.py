@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -145,6 +146,18 @@ async def test_a_segment_that_can_not_be_read_is_an_error_and_not_an_empty_journ
     assert not open_below(tmp_path)
 
 
+async def test_segments_that_go_again_and_again_are_an_error_and_not_an_empty_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(path: Path) -> bytes:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    await write(FileJournal(tmp_path), opened())
+    monkeypatch.setattr(disk, "read", vanish)
+    with pytest.raises(JournalError, match="No such file or directory"):
+        await read(FileJournal(tmp_path))
+
+
 # What can't be written
 
 
@@ -259,6 +272,22 @@ async def test_a_file_system_without_locks_is_refused_and_the_message_names_the_
     with pytest.raises(JournalError, match=r"has no locks[\s\S]*--no-lock, or FileJournal\(\.\.\., lock=False\)"):
         await read(FileJournal(tmp_path))
     assert not open_below(tmp_path)
+
+
+async def test_a_lock_that_can_not_be_released_is_logged_and_hurts_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = fcntl.flock
+
+    def refuse(fd: int, operation: int) -> None:
+        if operation == fcntl.LOCK_UN:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(fd, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        await write(FileJournal(tmp_path), opened())
+    assert "not unlocked before this process ends: [Errno 5]" in caplog.text
 
 
 async def test_without_a_lock_the_journal_is_written_all_the_same(

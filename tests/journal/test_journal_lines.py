@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from journal_helpers import completed, opened, part
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record
+from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
 from asyncsdk.journal.lines import Damaged, decode, encode, encode_head, iso, parse
 
 # What os.fsdecode makes of any bytes: no surrogates but the escapes.
@@ -45,7 +45,7 @@ def any_of(kind: type[Record]) -> st.SearchStrategy[Record]:
     return st.builds(kind, **{name: by_type[hint] for name, hint in get_type_hints(kind).items()})
 
 
-records = st.one_of(*map(any_of, (Opened, Part, Completing, Completed, Cancelled, Expired)))
+records = st.one_of(*map(any_of, (Opened, Part, Completing, Refused, Completed, Cancelled, Expired)))
 
 
 def sealed(text: str | bytes) -> bytes:

@@ -1,0 +1,260 @@
+"""Cancelled at any moment, a claim leaves no descriptor, no lock and no busy thread behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from journal_helpers import KEY, completed, open_below, opened, part
+
+from asyncsdk.journal import Log
+from asyncsdk.journal.file import FileJournal
+from asyncsdk.journal.ownership import KeyLock
+from asyncsdk.journal.segments import Segments
+from asyncsdk.threads import Threads
+
+JOBS_OF_A_CLAIM = 11  # make, purge? what?, lock, load, append (3), compact, close, unlock
+
+
+async def whole_claim(root: Path) -> None:
+    async with FileJournal(root).claim(KEY) as log:
+        await log.append(opened())
+        await log.append(part(0))
+        await log.settle(completed())
+
+
+def cancel_at_jobs(monkeypatch: pytest.MonkeyPatch, jobs: set[int], cancel: Callable[[], Any], *, late: bool) -> None:
+    """Call `cancel` when these jobs are handed to a thread; `late`: when they are done and nobody knows it yet."""
+    submit, seen = Threads.submit, 0
+
+    def watch(self: Threads, job: Callable[[], Any]) -> Any:
+        nonlocal seen
+        seen += 1
+        loop = asyncio.get_running_loop()
+        if seen not in jobs:
+            return submit(self, job)
+        if not late:
+            cancel()
+            return submit(self, job)
+
+        def run() -> Any:
+            try:
+                return job()
+            finally:
+                loop.call_soon_threadsafe(cancel)
+
+        return submit(self, run)
+
+    monkeypatch.setattr(Threads, "submit", watch)
+
+
+async def assert_nothing_is_left(root: Path) -> None:
+    async with FileJournal(root).claim(KEY, wait=False):
+        pass
+    assert open_below(root) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("job", range(1, JOBS_OF_A_CLAIM + 1))
+async def test_a_task_cancelled_during_any_job_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: int, *, late: bool
+) -> None:
+    task = asyncio.ensure_future(whole_claim(tmp_path))
+    cancel_at_jobs(monkeypatch, {job}, task.cancel, late=late)
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < 1
+    await assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("job", range(1, JOBS_OF_A_CLAIM))
+async def test_a_task_cancelled_again_while_it_leaves_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: int
+) -> None:
+    task = asyncio.ensure_future(whole_claim(tmp_path))
+    cancel_at_jobs(monkeypatch, {job, job + 1, job + 2}, task.cancel, late=False)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("job", range(1, JOBS_OF_A_CLAIM))
+async def test_a_scope_cancelled_during_any_job_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: int
+) -> None:
+    with anyio.CancelScope() as scope:
+        cancel_at_jobs(monkeypatch, {job}, scope.cancel, late=False)
+        await whole_claim(tmp_path)
+    assert scope.cancel_called
+    await assert_nothing_is_left(tmp_path)
+
+
+async def test_a_claim_hands_as_many_jobs_to_threads_as_these_tests_think(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    cancel_at_jobs(monkeypatch, set(range(100)), lambda: seen.append(1), late=False)
+    await whole_claim(tmp_path)
+    assert len(seen) == JOBS_OF_A_CLAIM
+
+
+async def test_who_is_cancelled_while_waiting_for_a_key_does_not_get_it_later(tmp_path: Path) -> None:
+    busy = asyncio.Event()
+
+    async def wait() -> None:
+        async with FileJournal(tmp_path).claim(KEY, on_busy=lambda _: busy.set()):
+            pytest.fail("claimed")
+
+    async with FileJournal(tmp_path).claim(KEY):
+        task = asyncio.ensure_future(wait())
+        await busy.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+async def test_a_body_that_raises_releases_the_key(tmp_path: Path, error: type[BaseException]) -> None:
+    async def fail() -> None:
+        async with FileJournal(tmp_path).claim(KEY) as log:
+            await log.append(opened())
+            raise error
+
+    with pytest.raises(error):
+        await fail()
+    await assert_nothing_is_left(tmp_path)
+
+
+async def test_a_callback_that_raises_releases_nothing_it_did_not_have(tmp_path: Path) -> None:
+    def on_busy(_: object) -> None:
+        raise ZeroDivisionError
+
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        with pytest.raises(ZeroDivisionError):
+            async with FileJournal(tmp_path).claim(KEY, on_busy=on_busy):
+                pytest.fail("claimed")
+        await log.append(opened())
+    await assert_nothing_is_left(tmp_path)
+
+
+async def test_a_record_whose_task_is_cancelled_is_written_all_the_same(tmp_path: Path) -> None:
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        await log.append(opened())
+        running, waiting = (asyncio.ensure_future(log.append(part(number))) for number in range(2))
+        await asyncio.sleep(0)
+        running.cancel()
+        waiting.cancel()
+        await asyncio.wait([running, waiting])
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        assert log.records == (opened(), part(0), part(1))
+
+
+@asynccontextmanager
+async def slow(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> AsyncIterator[threading.Event]:
+    """Let calls of one method hang until the block is left; the event tells that one does."""
+    hangs, go_on = threading.Event(), threading.Event()
+    real = getattr(kind, name)
+
+    def hang(self: Any, *arguments: Any) -> Any:
+        hangs.set()
+        go_on.wait()
+        return real(self, *arguments)
+
+    monkeypatch.setattr(kind, name, hang)
+    try:
+        yield hangs
+    finally:
+        monkeypatch.undo()
+        go_on.set()
+
+
+async def cancel_once(task: asyncio.Task[None], hangs: threading.Event) -> float:
+    while not hangs.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(KeyLock, "take"), (KeyLock, "leave"), (Segments, "load"), (Segments, "append"), (Segments, "close")],
+)
+async def test_a_file_system_that_hangs_keeps_nobody_longer_than_half_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, name: str
+) -> None:
+    async with slow(monkeypatch, kind, name) as hangs:
+        task = asyncio.ensure_future(whole_claim(tmp_path))
+        assert await cancel_once(task, hangs) < 0.6
+    await eventually_free(tmp_path)
+
+
+async def eventually_free(root: Path) -> None:
+    async with asyncio.timeout(5), FileJournal(root).claim(KEY):
+        pass
+    assert open_below(root) == []
+
+
+async def test_a_lock_that_is_got_after_its_task_was_cancelled_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asyncsdk.journal import ownership
+
+    got = threading.Event()
+    hangs, go_on = threading.Event(), threading.Event()
+    real = ownership._try
+
+    def late(path: Path) -> Any:
+        hangs.set()
+        go_on.wait()
+        lock = real(path)
+        got.set()
+        return lock
+
+    monkeypatch.setattr(ownership, "_try", late)
+    task = asyncio.ensure_future(whole_claim(tmp_path))
+    await cancel_once(task, hangs)
+    monkeypatch.undo()
+    go_on.set()
+    await asyncio.to_thread(got.wait)
+    await eventually_free(tmp_path)
+
+
+async def test_a_lock_is_never_taken_after_it_was_left(tmp_path: Path) -> None:
+    lock = KeyLock(tmp_path / "a.lock")
+    lock.leave()
+    assert lock.take() is False
+    lock.while_held(lambda: pytest.fail("not held"))
+    assert open_below(tmp_path) == []
+
+
+def test_a_loop_that_ends_while_a_claim_is_held_leaves_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        log_held = asyncio.Event()
+
+        async def hold() -> None:
+            async with FileJournal(tmp_path).claim(KEY) as log:
+                await use(log)
+                log_held.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(hold())
+        await log_held.wait()
+        assert not task.done()
+
+    async def use(log: Log) -> None:
+        await log.append(opened())
+
+    asyncio.run(main())
+    asyncio.run(assert_nothing_is_left(tmp_path))

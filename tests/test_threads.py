@@ -1,0 +1,245 @@
+"""Blocking calls in threads that nobody has to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsdk import threads as module
+from asyncsdk.threads import Threads, wait_through_cancellation
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Threads:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    return Threads(request.node.name, 2)
+
+
+def alive(threads: Threads) -> int:
+    return sum(thread.name == threads.name for thread in threading.enumerate())
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_job_runs_in_a_thread_of_ours_and_gives_back_its_result(threads: Threads) -> None:
+    thread = await threads.run(threading.current_thread)
+    assert thread.name == threads.name
+    assert thread.daemon
+
+
+async def test_a_job_that_raises_raises_where_it_is_awaited(threads: Threads) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(lambda: 1 // 0)
+    assert await threads.run(lambda: 1) == 1
+
+
+async def test_a_job_that_raises_stop_iteration_ends_no_coroutine(threads: Threads) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        await threads.run(lambda: next(iter([])))
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+async def test_jobs_run_at_the_same_time_up_to_the_limit(threads: Threads) -> None:
+    running, go_on, most = 0, threading.Event(), 0
+    lock = threading.Lock()
+
+    def job() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        go_on.wait()
+        with lock:
+            running -= 1
+
+    jobs = [threads.submit(job) for _ in range(5)]
+    await until(lambda: running == 2)
+    assert threads.busy == 2
+    go_on.set()
+    await asyncio.gather(*jobs)
+    assert most == 2
+    assert threads.busy == 0
+
+
+async def test_jobs_one_after_the_other_share_a_thread(threads: Threads) -> None:
+    names = {await threads.run(threading.get_ident) for _ in range(20)}
+    assert len(names) == 1
+
+
+async def test_idle_threads_go_and_come_again(threads: Threads) -> None:
+    await threads.run(lambda: None)
+    await until(lambda: alive(threads) == 0)
+    assert await threads.run(lambda: 1) == 1
+
+
+async def test_a_cancelled_task_walks_away_from_a_job_that_goes_on(threads: Threads) -> None:
+    go_on, done = threading.Event(), threading.Event()
+
+    def job() -> None:
+        go_on.wait()
+        done.set()
+
+    task = asyncio.ensure_future(threads.run(job))
+    await until(lambda: threads.busy)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await until(done.is_set)
+    await until(lambda: not threads.busy)
+
+
+async def test_a_cancelled_job_that_fails_is_nobodys_error(threads: Threads) -> None:
+    go_on = threading.Event()
+
+    def job() -> None:
+        go_on.wait()
+        raise ZeroDivisionError
+
+    future = threads.submit(job)
+    future.cancel()
+    go_on.set()
+    assert await threads.run(lambda: 1) == 1
+
+
+async def test_a_finished_job_is_forgotten(threads: Threads) -> None:
+    class Buffer:
+        pass
+
+    buffer = Buffer()
+    kept = weakref.ref(buffer)
+    await threads.run(partial(id, buffer))
+    with pytest.raises(TypeError):
+        await threads.run(partial(len, buffer))  # type: ignore[arg-type] # it is to fail, with the buffer in its frames
+    del buffer
+
+    def forgotten() -> bool:
+        gc.collect()
+        return kept() is None
+
+    await until(forgotten)  # the thread lets go a moment after it said that it is done
+
+
+def test_a_loop_that_is_gone_when_the_job_ends_hurts_no_thread(threads: Threads) -> None:
+    go_on = threading.Event()
+
+    async def leave() -> None:
+        threads.submit(go_on.wait)
+
+    async def come_back() -> int:
+        return await threads.run(lambda: 1)
+
+    asyncio.run(leave())
+    go_on.set()
+    assert asyncio.run(come_back()) == 1
+
+
+async def test_where_the_system_gives_no_thread_the_job_says_so(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await threads.run(lambda: 1)
+    assert await threads.run(lambda: 1) == 1
+
+
+async def test_where_the_system_gives_no_further_thread_the_others_do_the_job(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    go_on = threading.Event()
+    first = threads.submit(go_on.wait)
+    await until(lambda: threads.busy)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    second = threads.submit(lambda: 2)
+    go_on.set()
+    assert (await first, await second) == (True, 2)
+
+
+def test_a_thread_stuck_in_the_kernel_does_not_keep_the_program_alive() -> None:
+    program = (
+        "import asyncio, os\n"
+        "from asyncsdk.threads import Threads\n"
+        "async def main():\n"
+        "    reader, _ = os.pipe()\n"
+        "    try:\n"
+        "        await asyncio.wait_for(Threads('stuck', 1).run(lambda: os.read(reader, 1)), 0.05)\n"
+        "    except TimeoutError:\n"
+        "        print('gave up', flush=True)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "gave up\n"
+
+
+# Waiting through a cancellation
+
+
+async def test_waiting_tells_whether_all_is_done(threads: Threads) -> None:
+    go_on = threading.Event()
+    quick, slow = threads.submit(lambda: 1), threads.submit(go_on.wait)
+    assert await wait_through_cancellation([], seconds=1) is True
+    assert await wait_through_cancellation([quick], seconds=5) is True
+    assert await wait_through_cancellation([quick, slow], seconds=0.01) is False
+    go_on.set()
+    assert await wait_through_cancellation([quick, slow], seconds=5) is True
+
+
+async def test_a_cancellation_is_raised_once_the_wait_is_over(threads: Threads) -> None:
+    go_on = threading.Event()
+    job = threads.submit(go_on.wait)
+    task = asyncio.ensure_future(wait_through_cancellation([job], seconds=5))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert job.done()
+
+
+async def test_a_cancelled_scope_does_not_end_the_wait(threads: Threads) -> None:
+    go_on = threading.Event()
+    job = threads.submit(go_on.wait)
+    asyncio.get_running_loop().call_later(0.02, go_on.set)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        assert await wait_through_cancellation([job], seconds=5) is True
+
+
+async def test_a_timeout_around_the_wait_is_a_timeout_after_it(threads: Threads) -> None:
+    go_on = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await wait_through_cancellation([threads.submit(go_on.wait)], seconds=0.05)
+    assert 0.05 <= time.monotonic() - started < 1
+    go_on.set()
+
+
+async def test_what_a_job_raised_is_left_to_its_owner(threads: Threads) -> None:
+    job = threads.submit(lambda: 1 // 0)
+    assert await wait_through_cancellation([job], seconds=5) is True
+    assert isinstance(job.exception(), ZeroDivisionError)
