@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -39,7 +40,7 @@ class Digest:
 
     size: int
     hashed: int = field(default=0, init=False)
-    _stopped: bool = field(default=False, init=False)
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
     _blocks: bytearray = field(factory=bytearray, init=False)
     _md5: hashlib._Hash = field(factory=partial(hashlib.md5, usedforsecurity=False), init=False)
 
@@ -64,22 +65,24 @@ class Digest:
 
         Raises SourceChangedError where the source has become shorter.
         """
+        stop = threading.Event()
         try:
             while not self.done:
-                await threads.run(partial(self._read_on, source))
+                await threads.run(partial(self._read_on, source, stop))
                 advanced(self.hashed)
         finally:
-            self._stopped = True
+            stop.set()
 
-    def _read_on(self, source: Source) -> None:
-        target = min(self.size, self.hashed + JOB)
-        buffer = memoryview(bytearray(min(BLOCK, target - self.hashed)))
-        while self.hashed < target and not self._stopped:
-            block = buffer[: min(BLOCK, target - self.hashed)]
-            source.read(self.hashed, block)
-            self._md5.update(block)
-            self._blocks += block_fingerprint(block)
-            self.hashed += len(block)
+    def _read_on(self, source: Source, stop: threading.Event) -> None:
+        with self._turn:  # a cancelled reading may still be at its last block
+            target = min(self.size, self.hashed + JOB)
+            buffer = memoryview(bytearray(BLOCK))
+            while self.hashed < target and not stop.is_set():
+                block = buffer[: min(BLOCK, target - self.hashed)]
+                source.read(self.hashed, block)
+                self._md5.update(block)
+                self._blocks += block_fingerprint(block)
+                self.hashed += len(block)
 
 
 def encoded_md5(hex_digest: str, form: str) -> str:

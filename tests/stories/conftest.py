@@ -1,0 +1,53 @@
+"""A server, a client and files for stories of whole uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import AsyncUploader, Client
+from asyncsdk.server import LocalServer
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
+    async with LocalServer(tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server: LocalServer) -> AsyncIterator[Client]:
+    async with Client("sk-test", base_url=server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def uploader(client: Client, journal: Path) -> AsyncUploader:
+    return AsyncUploader(client, journal=journal, part_size=MIB, concurrency=4)
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> Callable[..., Path]:
+    """A file of random bytes, the same for the same seed."""
+
+    def make(size: int = 8 * MIB + 12345, name: str = "data.jsonl", seed: int = 1) -> Path:
+        path = tmp_path / name
+        path.write_bytes(random.Random(seed).randbytes(size))
+        return path
+
+    return make
+
+
+def md5_of(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
