@@ -104,6 +104,7 @@ async def test_a_cancelled_task_walks_away_from_a_job_that_goes_on(threads: Thre
 
 
 async def test_a_cancelled_job_that_fails_is_nobodys_error(threads: Threads) -> None:
+    threads.limit = 1
     go_on = threading.Event()
 
     def job() -> None:

@@ -32,7 +32,7 @@ def not_read(path: Path, reason: str) -> str:
 def not_written(path: Path, reason: str) -> str:
     return (
         f"can't write the journal in {path} ({reason}). What it held before and what the server holds is safe.\n"
-        f"  Make room or mend the disk: the same call goes on. Or keep it elsewhere: {_ELSEWHERE}"
+        f"  Make room or mend the disk: the same call goes on. Or begin another: {_ELSEWHERE}"
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from asyncsdk.errors import JournalError
 from asyncsdk.journal import Entry, disk
 from asyncsdk.journal.failures import not_made, not_read, not_written, worded
 from asyncsdk.journal.layout import Layout, is_key
 from asyncsdk.journal.ownership import holder, passing
+from asyncsdk.journal.reading import Loaded, load
 from asyncsdk.journal.retention import keep_until, purge_is_due
-from asyncsdk.journal.segments import Loaded, load, remove
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ def forget(layout: Layout, key: str, now: float) -> bool:
         if not free:
             return False
         loaded = load(folder)  # again: until now somebody could write
-        return not _is_of_use(loaded, now) and remove(loaded.paths, folder)
+        return not _is_of_use(loaded, now) and _remove(folder, loaded.paths)
 
 
 def begin_daily_purge(layout: Layout, now: float) -> bool:
@@ -67,6 +69,14 @@ def begin_daily_purge(layout: Layout, now: float) -> bool:
 
 def _is_of_use(loaded: Loaded, now: float) -> bool:
     return now < keep_until(loaded.records, touched=loaded.touched)
+
+
+def _remove(folder: Path, segments: Iterable[Path]) -> bool:
+    for path in segments:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # something else is in it
+        folder.rmdir()
+    return not folder.exists()
 
 
 def _purged_at(layout: Layout) -> float | None:

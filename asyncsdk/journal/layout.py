@@ -7,6 +7,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+SEGMENT = ".jsonl"
+TEMPORARY = ".tmp"  # behind the name of a segment that is not whole yet
+
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 

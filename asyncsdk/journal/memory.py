@@ -35,7 +35,7 @@ class MemoryLog:
 
     async def settle(self, record: Record) -> None:
         await self.append(record)
-        self._records[:] = last_words(self._records[:-1], record)
+        self._records[:] = last_words(self._records, record)
 
     def leave(self) -> None:
         self._left = True

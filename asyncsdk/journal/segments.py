@@ -1,4 +1,4 @@
-"""The files of one key: append-only segments, one a writer, read together. Blocking, for threads."""
+"""Writing one key's segments: append-only files, one a writer. Blocking, for threads."""
 
 from __future__ import annotations
 
@@ -9,78 +9,26 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from asyncsdk.errors import JournalVersionError
 from asyncsdk.journal import Record, disk
-from asyncsdk.journal.failures import not_read, not_written, worded
-from asyncsdk.journal.lines import encode, encode_head, iso, parse
-
-SUFFIX = ".jsonl"
-TEMPORARY = ".tmp"
+from asyncsdk.journal.failures import not_made, worded
+from asyncsdk.journal.layout import SEGMENT, TEMPORARY
+from asyncsdk.journal.lines import encode, encode_head, iso
+from asyncsdk.journal.reading import load
 
 logger = logging.getLogger(__name__)
-
-
-@frozen
-class Loaded:
-    """What the segments of a key say, oldest first; which they are; when one was written last."""
-
-    records: tuple[Record, ...]
-    paths: tuple[Path, ...]
-    touched: float | None
-
-
-def load(folder: Path) -> Loaded:
-    """Read all segments of a key, equal lines once; a key without a folder has none.
-
-    Raises JournalError where they can't be read, JournalVersionError where one is newer.
-    """
-    with worded(not_read, folder):
-        for _ in range(5):  # a segment that goes while we read was compacted: what it said is in a new one
-            with suppress(FileNotFoundError):
-                return _load(folder)
-        return _load(folder)
-
-
-def _load(folder: Path) -> Loaded:
-    found = _find(folder)
-    touched = max((path.lstat().st_mtime for path in found), default=None)
-    lines: dict[bytes, Record] = {}
-    for path in found:
-        if path.suffix == SUFFIX:
-            lines |= _parse(path)
-    records = sorted(lines.values(), key=lambda record: record.at)
-    return Loaded(tuple(records), tuple(found), touched)
-
-
-def _find(folder: Path) -> list[Path]:
-    try:
-        disk.check_folder(folder)
-        return sorted(path for path in folder.iterdir() if path.suffix in {SUFFIX, TEMPORARY})
-    except FileNotFoundError:
-        return []
-
-
-def _parse(path: Path) -> dict[bytes, Record]:
-    try:
-        parsed = parse(disk.read(path))
-    except JournalVersionError as error:
-        raise JournalVersionError(f"{path}: {error}") from error
-    if parsed.damaged:
-        logger.warning("%s: damaged, and not believed: line %s", path, ", ".join(map(str, parsed.damaged[:10])))
-    return parsed.records
 
 
 def _name() -> str:
     """Name a segment: sorted by time, and no two alike."""
     now = iso(time.time()).replace(":", "")
     host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:64]
-    return f"{now}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    return f"{now}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SEGMENT}"
 
 
 def _head() -> bytes:
@@ -134,7 +82,7 @@ class Segments:
     def load(self) -> tuple[Record, ...]:
         """Make the folder and read what is there."""
         with self._mutex:
-            with worded(not_written, self.folder):
+            with worded(not_made, self.folder):
                 disk.make_folder(self.folder)
             loaded = load(self.folder)
             self._paths = list(loaded.paths)
@@ -198,12 +146,3 @@ def _write_whole(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     disk.sync_folder(path.parent)
-
-
-def remove(paths: Iterable[Path], folder: Path) -> bool:
-    """Remove these segments, then their folder unless something else is in it; tell whether it is gone."""
-    for path in paths:
-        path.unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()
-    return not folder.exists()

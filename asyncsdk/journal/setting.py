@@ -16,6 +16,7 @@ def open_journal(setting: str | os.PathLike[str] | Journal | None = None, *, loc
     """Return the journal that `setting` names: a directory, `"memory"`, or a Journal of your own, returned as it is.
 
     None means the environment's ASYNCSDK_JOURNAL, else a directory in the user's state directory.
+    A directory that is called memory is `./memory`.
     `lock=False` is for a directory on a file system without locks. Nothing is touched before the first claim.
     """
     chosen = os.environ.get(VARIABLE) or None if setting is None else setting

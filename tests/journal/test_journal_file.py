@@ -112,7 +112,7 @@ async def test_a_damaged_line_is_logged_with_its_file_and_number(
     segment.write_bytes(segment.read_bytes().replace(b'"part_0"', b'"part_9"') + b'{"t":"par')
     with caplog.at_level(logging.WARNING, logger="asyncsdk.journal"):
         assert await read(FileJournal(tmp_path)) == [opened(), part(1)]
-    assert f"{segment}: damaged, and not believed: line 3, 5" in caplog.text
+    assert f"{segment}: 2 damaged, not believed: line 3, 5" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\xff\xfe", b"no json\n"])

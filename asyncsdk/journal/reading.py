@@ -1,0 +1,68 @@
+"""Reading one key's segments, all together. Blocking, for threads."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+
+from asyncsdk.errors import JournalVersionError
+from asyncsdk.journal import Record, disk
+from asyncsdk.journal.failures import not_read, worded
+from asyncsdk.journal.layout import SEGMENT, TEMPORARY
+from asyncsdk.journal.lines import parse
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class Loaded:
+    """What the segments of a key say, oldest first; which they are; when one was written last."""
+
+    records: tuple[Record, ...]
+    paths: tuple[Path, ...]
+    touched: float | None
+
+
+def load(folder: Path) -> Loaded:
+    """Read all segments of a key, equal lines once; a key without a folder has none.
+
+    Raises JournalError where they can't be read, JournalVersionError where one is newer.
+    """
+    with worded(not_read, folder):
+        for _ in range(5):  # a segment that goes while we read was compacted: what it said is in a new one
+            with suppress(FileNotFoundError):
+                return _load(folder)
+        return _load(folder)
+
+
+def _load(folder: Path) -> Loaded:
+    found = _find(folder)
+    touched = max((path.lstat().st_mtime for path in found), default=None)
+    lines: dict[bytes, Record] = {}
+    for path in found:
+        if path.suffix == SEGMENT:
+            lines |= _parse(path)
+    records = sorted(lines.values(), key=lambda record: record.at)
+    return Loaded(tuple(records), tuple(found), touched)
+
+
+def _find(folder: Path) -> list[Path]:
+    try:
+        disk.check_folder(folder)
+        return sorted(path for path in folder.iterdir() if path.suffix in {SEGMENT, TEMPORARY})
+    except FileNotFoundError:
+        return []
+
+
+def _parse(path: Path) -> dict[bytes, Record]:
+    try:
+        parsed = parse(disk.read(path))
+    except JournalVersionError as error:
+        raise JournalVersionError(f"{path}: {error}") from error
+    if parsed.damaged:
+        first = ", ".join(map(str, parsed.damaged[:10]))
+        logger.warning("%s: %d damaged, not believed: line %s", path, len(parsed.damaged), first)
+    return parsed.records
