@@ -82,7 +82,8 @@ class Retry:
 
     `max_retries` counts per request and starts anew when the whole progresses; `budget` is how many
     retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
-    time). With `outlast_outages`, once the server has answered, lost connections are waited out until then.
+    time). With `outlast_outages`, once the server has answered, times without any connection are
+    waited out until then, and use nothing up.
     `on_wait` hears of each failure that is waited out, and for how many seconds.
     """
 
@@ -92,17 +93,17 @@ class Retry:
     outlast_outages: bool = False
     answered: bool = False
     on_wait: Callable[[APIError, float], None] | None = None
-    _progress: int = field(default=0, init=False)
-    _spent: int = field(default=0, init=False)
+    progress: int = field(default=0, init=False)
+    spent: int = field(default=0, init=False)
 
     def progressed(self) -> None:
         """Something got through: failures before it don't count any more."""
-        self._progress += 1
-        self._spent = 0
+        self.progress += 1
+        self.spent = 0
 
     def attempts(self) -> Attempts:
         """Begin one request."""
-        return Attempts(self, self._progress)
+        return Attempts(self, self.progress)
 
 
 @define
@@ -113,32 +114,35 @@ class Attempts:
     _progress: int
     made: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
+    _outages: int = field(default=0, init=False)
 
     def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
         """Seconds to wait before the next try, or None to give up with `error`. `now` is the server's time."""
-        self._count()
+        self.made += 1
         if not is_worth_retrying(error):
             return None
         ordered = ordered_delay(error.headers, now) if isinstance(error, APIStatusError) else None
-        delay = backoff(self._failures - 1, jitter) if ordered is None else ordered
-        if now + delay >= self.retry.deadline or not self._may_wait(ordered):
+        if self._outlasts(error):
+            self._outages += 1
+            delay = backoff(self._outages - 1, jitter)
+        elif self._spend():
+            delay = backoff(self._failures - 1, jitter) if ordered is None else ordered
+        else:
             return None
-        return delay if self._outlasts(error) or self._spend() else None
+        return delay if now + delay < self.retry.deadline and self._may_wait(ordered) else None
 
-    def _count(self) -> None:
-        self.made += 1
-        if self.retry._progress != self._progress:  # noqa: SLF001 - two halves of one thing
-            self._progress, self._failures = self.retry._progress, 0  # noqa: SLF001
+    def _outlasts(self, error: APIError) -> bool:
+        unreachable = isinstance(error, APIConnectionError) and not error.sent
+        return self.retry.outlast_outages and self.retry.answered and unreachable
+
+    def _spend(self) -> bool:
+        if self.retry.progress != self._progress:
+            self._progress, self._failures, self._outages = self.retry.progress, 0, 0
         self._failures += 1
+        if self._failures > self.retry.max_retries or self.made - self._outages >= MAX_ATTEMPTS:
+            return False
+        self.retry.spent += 1
+        return self.retry.spent <= self.retry.budget
 
     def _may_wait(self, ordered: float | None) -> bool:
         return ordered is None or ordered <= LONGEST_ORDERED_DELAY or math.isfinite(self.retry.deadline)
-
-    def _outlasts(self, error: APIError) -> bool:
-        return self.retry.outlast_outages and self.retry.answered and isinstance(error, APIConnectionError)
-
-    def _spend(self) -> bool:
-        if self._failures > self.retry.max_retries or self.made >= MAX_ATTEMPTS:
-            return False
-        self.retry._spent += 1  # noqa: SLF001 - two halves of one thing
-        return self.retry._spent <= self.retry.budget  # noqa: SLF001

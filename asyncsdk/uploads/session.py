@@ -32,8 +32,15 @@ class Session:
     parts: list[Part] = field(factory=list)
     confirmed: bool = False
 
-    def expired(self) -> UploadExpiredError:
-        """The error for an upload whose hour is over."""
+    @property
+    def presumed(self) -> bool:
+        """Whether only the journal says that it is there."""
+        return self.recalled and not self.confirmed
+
+    def expired(self) -> Exception:
+        """What its hour being over means: an error, unless this run has not put anything into it yet."""
+        if self.presumed:
+            return ForgottenError(f"{self.upload_id} has expired")
         return UploadExpiredError(
             f"{self.upload_id} has expired: servers keep one for about an hour. The same call sends the file anew.",
             upload_id=self.upload_id,
@@ -68,13 +75,13 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     """What the server's no to a part or to complete says about the upload as a whole."""
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
-    if clock.seconds_until(session.expires_at) <= 0:
-        return session.expired()
-    if session.recalled and not session.confirmed:
+    if session.presumed:
         return ForgottenError(
             f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
             "another project's key"
         )
+    if clock.seconds_until(session.expires_at) <= 0:
+        return session.expired()
     if error.status_code == 404:
         return UploadNotFoundError(
             f"the server does not know {session.upload_id}, which it made in this very run: {error}",

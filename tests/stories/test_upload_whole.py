@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +95,7 @@ async def test_progress_is_told_from_checking_to_completed(uploader: AsyncUpload
     assert seen[-1].bytes_done == seen[-1].bytes_total == path.stat().st_size
     assert seen[-1].bytes_in_flight == seen[-1].parts_in_flight == 0
     assert seen[-1].upload_id is not None
-    assert all(first.bytes_done <= later.bytes_done for first, later in zip(seen, seen[1:], strict=False))
+    assert all(first.bytes_done <= later.bytes_done for first, later in itertools.pairwise(seen))
 
 
 async def test_a_progress_callback_that_raises_is_logged_once_and_the_upload_goes_on(

@@ -1,0 +1,185 @@
+"""Cancelled at any moment an upload leaves within a second, leaves nothing behind, and can go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from conftest import MIB  # type: ignore[import-not-found]  # pytest puts this folder on the path
+
+from asyncsdk import (
+    AsyncUploader,
+    Client,
+    ConfigurationError,
+    FileJournal,
+    Progress,
+    UploadBusyError,
+    UploadJob,
+    UploadNotFoundError,
+    threads,
+)
+from asyncsdk.server import Fault, LocalServer
+
+MakeFile = Callable[..., Path]
+
+
+def files_under(folder: Path) -> int:
+    """Descriptors of this process that are open on something in `folder`."""
+    return sum(os.path.realpath(link).startswith(str(folder)) for link in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("after", [0.0, 0.002, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4])
+async def test_a_native_cancel_at_any_moment_leaves_nothing_and_resumes(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, after: float
+) -> None:
+    path = make_file()
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=3, limit_rate=20 * MIB)
+    task = asyncio.create_task(uploader.upload(path, purpose="batch"))
+    await asyncio.sleep(after)
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 1
+    assert [each for each in asyncio.all_tasks() if "upload" in repr(each.get_coro())] == []
+    await until(lambda: uploader._tools.threads.busy == files_under(path) == files_under(journal) == 0)
+    result = await AsyncUploader(client, journal=journal, part_size=MIB).upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+
+
+async def until(settled: Callable[[], bool]) -> None:
+    with anyio.fail_after(1):
+        while not settled():
+            await anyio.sleep(0.005)
+
+
+async def test_a_cancel_scope_is_obeyed_while_the_server_stalls(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("part", "stall", "in", every=1))
+    began = time.monotonic()
+    with anyio.move_on_after(0.3):
+        await AsyncUploader(client, journal=journal).upload(make_file(), purpose="batch")
+    assert time.monotonic() - began < 1.3
+
+
+async def test_a_failing_neighbour_in_a_task_group_stops_all_uploads(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    paths = [make_file(2 * MIB, f"{n}.bin", seed=n) for n in range(5)]
+    uploader = AsyncUploader(client, journal=journal, limit_rate=MIB)
+
+    async def fail() -> None:
+        await anyio.sleep(0.2)
+        raise ZeroDivisionError
+
+    async def all_at_once() -> None:
+        async with asyncio.TaskGroup() as group:
+            for path in paths:
+                group.create_task(uploader.upload(path, purpose="batch"))
+            group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup) as failures:
+        await all_at_once()
+    assert isinstance(failures.value.exceptions[0], ZeroDivisionError)
+    await until(lambda: uploader._tools.threads.busy == 0)
+    assert files_under(journal) == 0
+
+
+async def test_leaving_upload_many_early_cancels_the_rest(client: Client, journal: Path, make_file: MakeFile) -> None:
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, limit_rate=10 * MIB)
+    jobs = [UploadJob(make_file(1000 if n == 0 else 8 * MIB, f"{n}.bin", seed=n), "batch") for n in range(4)]
+    began = time.monotonic()
+    async with uploader.upload_many(jobs) as outcomes:
+        async for _ in outcomes:
+            break
+    assert time.monotonic() - began < 2
+
+
+async def test_threads_go_home_when_there_is_no_more_work(
+    client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
+    uploader = AsyncUploader(client, journal=journal)
+    await uploader.upload(make_file(), purpose="batch")
+    await until(lambda: uploader._tools.threads._alive == 0)
+
+
+async def test_cancel_ends_the_upload_on_the_server_and_settles_the_journal(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
+    upload_id = await begin_and_stop(uploader, path)
+    cancelled = await uploader.cancel(upload_id)
+    assert cancelled.status == "cancelled"
+    (entry,) = await FileJournal(journal).entries()
+    assert {type(record).__name__ for record in entry.records} == {"Opened", "Cancelled"}
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert result.bytes_resumed == 0
+
+
+async def begin_and_stop(uploader: AsyncUploader, path: Path) -> str:
+    seen: list[Progress] = []
+    task = asyncio.create_task(uploader.upload(path, purpose="batch", on_progress=seen.append))
+    await until(lambda: bool(seen) and seen[-1].bytes_done > 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen[-1].upload_id is not None
+    return seen[-1].upload_id
+
+
+async def test_cancel_of_an_upload_that_the_server_forgot_settles_it_all_the_same(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
+    upload_id = await begin_and_stop(uploader, make_file())
+    server.inject(Fault("cancel", "answer", "before", status=404))
+    with pytest.raises(UploadNotFoundError):
+        await uploader.cancel(upload_id)
+    (entry,) = await FileJournal(journal).entries()
+    assert {type(record).__name__ for record in entry.records} == {"Opened", "Expired"}
+
+
+async def test_cancel_refuses_what_the_journal_does_not_hold_for_this_server(
+    client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
+    upload_id = await begin_and_stop(uploader, make_file())
+    with pytest.raises(ConfigurationError, match="no upload"):
+        await uploader.cancel("upload_0")
+    async with Client("k", base_url="http://127.0.0.1:9/v1") as elsewhere:
+        with pytest.raises(ConfigurationError, match="belongs to"):
+            await AsyncUploader(elsewhere, journal=journal).cancel(upload_id)
+
+
+async def test_what_is_being_sent_cannot_be_cancelled_by_another(
+    client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=2 * MIB)
+    seen: list[Progress] = []
+    task = asyncio.create_task(uploader.upload(make_file(), purpose="batch", on_progress=seen.append))
+    await until(lambda: bool(seen) and seen[-1].upload_id is not None)
+    with pytest.raises(UploadBusyError):
+        await AsyncUploader(client, journal=journal).cancel(seen[-1].upload_id or "")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_resume_goes_on_by_the_journals_key(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
+    await begin_and_stop(uploader, path)
+    (entry,) = await FileJournal(journal).entries()
+    result = await AsyncUploader(client, journal=journal).resume(entry.key)
+    assert result.bytes_resumed > 0
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()

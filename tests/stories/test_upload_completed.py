@@ -1,0 +1,179 @@
+"""Complete is asked once and believed only when it is sure, whatever happens to its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import MIB  # type: ignore[import-not-found]  # pytest puts this folder on the path
+
+from asyncsdk import (
+    APIConnectionError,
+    AsyncUploader,
+    AuthenticationError,
+    BadRequestError,
+    Client,
+    CompletionUnknownError,
+    api,
+)
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads import completing
+
+MakeFile = Callable[..., Path]
+LOST = Fault("complete", "reset", "done")
+LOST_FOR_GOOD = Fault("complete", "reset", "done", every=1)
+
+
+@pytest.fixture(autouse=True)
+def look_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.05)
+
+
+async def files_on(client: Client) -> int:
+    return len([file async for file in client.pages(api.list_files())])
+
+
+async def test_a_lost_answer_is_asked_for_again(
+    server: LocalServer, client: Client, uploader: AsyncUploader, make_file: MakeFile
+) -> None:
+    server.inject(LOST)
+    path = make_file()
+    result = await uploader.upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert await files_on(client) == 1
+    server.assert_all_met()
+
+
+@pytest.mark.parametrize("status", [400, 404, 409])
+async def test_a_lost_answer_then_refused_is_found_in_the_listing(
+    tmp_path: Path, journal: Path, make_file: MakeFile, status: int
+) -> None:
+    async with (
+        LocalServer(tmp_path / "server", faults=[LOST], repeated_complete=status) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        path = make_file(3 * MIB)
+        result = await AsyncUploader(client, journal=journal, max_retries=1).upload(path, purpose="batch")
+        assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+        assert await files_on(client) == 1
+
+
+async def test_a_lost_answer_is_resolved_by_the_next_run(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    server.inject(LOST_FOR_GOOD)
+    with pytest.raises(CompletionUnknownError) as failure:
+        await AsyncUploader(client, journal=journal, max_retries=0).upload(path, purpose="batch")
+    assert failure.value.resumable
+    assert isinstance(failure.value.__cause__, APIConnectionError)
+    server.clear_faults()
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert await files_on(client) == 1
+    assert server.calls["create"] == 1
+
+
+async def test_a_lost_answer_of_content_that_has_changed_since_is_not_taken_for_the_new(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    server.inject(LOST_FOR_GOOD)
+    with pytest.raises(CompletionUnknownError):
+        await AsyncUploader(client, journal=journal, max_retries=0).upload(path, purpose="batch")
+    server.clear_faults()
+    make_file(seed=2)
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert await files_on(client) == 2
+
+
+async def test_what_cannot_be_known_is_said_and_nothing_is_sent_twice(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    server.inject(
+        Fault("complete", "reset", "after"), Fault("complete", "answer", "before", nth=2, every=1, status=400)
+    )
+    uploader = AsyncUploader(client, journal=journal)
+    for _ in range(2):
+        with pytest.raises(CompletionUnknownError, match="Nothing will be sent twice"):
+            await uploader.upload(path, purpose="batch")
+    assert server.calls["create"] == 1
+    assert await files_on(client) == 0
+
+
+async def test_two_files_that_look_alike_are_not_guessed_between(
+    tmp_path: Path, journal: Path, make_file: MakeFile
+) -> None:
+    now = int(time.time())
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        path = make_file()
+        await AsyncUploader(client, journal="memory").upload(path, purpose="batch")
+        server.inject(LOST)
+        with pytest.raises(CompletionUnknownError):
+            await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+
+
+async def test_long_after_its_hour_an_unlisted_file_was_surely_not_made(
+    tmp_path: Path, journal: Path, make_file: MakeFile
+) -> None:
+    clock = {"now": time.time()}
+    path = make_file()
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: clock["now"]) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        server.inject(Fault("complete", "reset", "after", every=1))
+        uploader = AsyncUploader(client, journal=journal, max_retries=0)
+        with pytest.raises(CompletionUnknownError):
+            await uploader.upload(path, purpose="batch")
+        server.clear_faults()
+        clock["now"] += 3600 + 301
+        result = await uploader.upload(path, purpose="batch")
+        assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+        assert server.calls["create"] == 2
+
+
+async def test_a_first_complete_that_is_refused_is_an_error_and_the_parts_stay(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    server.inject(Fault("complete", "answer", "before", status=400))
+    uploader = AsyncUploader(client, journal=journal)
+    with pytest.raises(BadRequestError) as failure:
+        await uploader.upload(path, purpose="batch")
+    assert any("md5 as hex" in note for note in failure.value.__notes__)
+    result = await uploader.upload(path, purpose="batch")
+    assert result.bytes_resumed == path.stat().st_size
+    assert server.calls["create"] == 1
+
+
+async def test_an_answer_of_401_at_complete_leaves_it_for_a_better_key(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    server.inject(Fault("complete", "answer", "before", status=401))
+    with pytest.raises(AuthenticationError):
+        await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert server.calls["create"] == 1
+
+
+async def test_a_completed_answer_without_its_file_is_looked_up(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file()
+    async with Client("k", base_url=server.url) as other:
+        made = await AsyncUploader(other, journal="memory").upload(path, purpose="batch")
+    upload = {"id": made.upload.id, "object": "upload", "status": "completed"}
+    server.inject(Fault("complete", "answer", "before", status=200, body=upload))
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert result.file.id == made.file.id
