@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
-
-MIB = 1 << 20
+from tests.stories.support import MIB
 
 
 @pytest.fixture
@@ -47,7 +45,3 @@ def make_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
-
-
-def md5_of(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from conftest import MIB  # type: ignore[import-not-found]  # pytest puts this folder on the path
 
 from asyncsdk import (
     AsyncUploader,
@@ -24,8 +23,7 @@ from asyncsdk import (
     threads,
 )
 from asyncsdk.server import Fault, LocalServer
-
-MakeFile = Callable[..., Path]
+from tests.stories.support import MIB, MakeFile
 
 
 def files_under(folder: Path) -> int:

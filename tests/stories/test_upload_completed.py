@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MIB  # type: ignore[import-not-found]  # pytest puts this folder on the path
 
 from asyncsdk import (
     APIConnectionError,
@@ -20,8 +18,8 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
+from tests.stories.support import MIB, MakeFile
 
-MakeFile = Callable[..., Path]
 LOST = Fault("complete", "reset", "done")
 LOST_FOR_GOOD = Fault("complete", "reset", "done", every=1)
 

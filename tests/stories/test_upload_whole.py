@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import itertools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MIB, md5_of  # type: ignore[import-not-found]  # pytest puts this folder on the path
 
 from asyncsdk import AsyncUploader, Client, Progress, State, UploadJob
 from asyncsdk.server import Fault, LocalServer
-
-MakeFile = Callable[..., Path]
+from tests.stories.support import MIB, MakeFile, md5_of
 
 
 async def test_a_file_arrives_byte_for_byte(server: LocalServer, uploader: AsyncUploader, make_file: MakeFile) -> None:
