@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from attrs import asdict, frozen
@@ -84,7 +85,7 @@ def decode(line: bytes) -> Record | None:
         return None
     try:
         _ = fields["at"]  # where it is missing, now is not when that was
-        return _reader.structure(fields, kind)
+        return _reader().structure(fields, kind)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Damaged(f"not the shape of {kind.__name__}: {error!r}") from error
 
@@ -161,7 +162,8 @@ def _strings(value: Any, _: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _make_reader() -> Converter:
+@cache  # made at the first line: `import asyncsdk` stays light
+def _reader() -> Converter:
     reader = Converter(detailed_validation=False)
     reader.register_structure_hook(str, _exactly(str))
     reader.register_structure_hook(int, _exactly(int))
@@ -174,5 +176,4 @@ def _make_reader() -> Converter:
     return reader
 
 
-_reader = _make_reader()
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_as_object)
