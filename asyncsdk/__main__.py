@@ -1,0 +1,34 @@
+"""`python -m asyncsdk`, and the command `asyncsdk`."""
+
+from __future__ import annotations
+
+import sys
+
+from asyncsdk.version import __version__
+
+NEEDS = "needs: pip install 'asyncsdk[cli]'"
+_EXTRA = {"cyclopts", "rich"}
+
+
+def main() -> int:
+    """Run the command line in `sys.argv` and return its exit code."""
+    if sys.argv[1:] == ["--version"]:  # the one answer that needs nothing but this file
+        print(__version__)  # noqa: T201 - it was asked for
+        return 0
+    try:
+        from asyncsdk.cli.app import run
+        from asyncsdk.cli.signals import Stop
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        print(NEEDS, file=sys.stderr)  # noqa: T201 - there is no display to show it
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    stop = Stop()
+    stop.listen()
+    return run(sys.argv[1:], stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

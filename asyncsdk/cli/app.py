@@ -1,0 +1,110 @@
+"""The program: which commands there are, and what becomes of everything they raise."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Awaitable, Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import MissingArgumentError
+
+from asyncsdk.cli import files, uploads
+from asyncsdk.cli.demo import demo
+from asyncsdk.cli.exits import Exit, exit_code
+from asyncsdk.cli.options import Output
+from asyncsdk.cli.output import complain, never_fail_to_encode
+from asyncsdk.cli.serve import serve
+from asyncsdk.cli.signals import Interrupted, Stop
+from asyncsdk.cli.upload import upload
+from asyncsdk.errors import AsyncSDKError
+from asyncsdk.version import __version__
+
+
+def make_app() -> App:
+    """The commands of the contract."""
+    app = App(
+        name="asyncsdk",
+        help="Send large files through the OpenAI Uploads API: parallel, checked, resumable.",
+        version=__version__,
+        help_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=_worth_showing),
+    )
+    app.command(upload)
+    app.command(uploads.app)
+    app.command(files.app)
+    app.command(serve)
+    app.command(demo)
+    return app
+
+
+def run(arguments: Sequence[str], stop: Stop) -> int:
+    """Run one command line and return its exit code."""
+    never_fail_to_encode()
+    try:
+        command, bound, wanted = make_app().parse_args(list(arguments), exit_on_error=False, print_error=False)
+    except (CycloptsError, AsyncSDKError) as error:
+        complain(f"error: {usage_message(error)}")
+        return Exit.USAGE
+    if not inspect.iscoroutinefunction(command):  # --help or --version, or a group of commands without one
+        command(*bound.args, **bound.kwargs)
+        return Exit.DONE if {"--help", "-h", "--version"} & set(arguments) else Exit.USAGE
+    injected = dict.fromkeys(wanted, stop)
+    output = bound.arguments.get("output", Output())
+    return finish(command(*bound.args, **bound.kwargs, **injected), stop, verbose=output.verbose)
+
+
+def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
+    """Run `work` to its end; what it raises becomes a message and an exit code, with a traceback only if `verbose`."""
+    if verbose:
+        _log_to_stderr()
+    try:
+        return asyncio.run(stop.watch(work))
+    except Interrupted:
+        stop.say()
+        return stop.code
+    except Exception as error:  # noqa: BLE001 - nothing reaches a user as a traceback
+        return _explain(error, verbose=verbose)
+
+
+def usage_message(error: Exception) -> str:
+    """What is wrong with a command line, and where to read on."""
+    chain = getattr(error, "command_chain", None) or ()
+    text = str(error)
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
+        text = f"{error.keyword or error.argument.name} is missing."
+    told = "" if "Nothing was sent" in text else " Nothing was sent."
+    return f"{text}{told}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
+
+
+def failure_message(error: Exception, *, verbose: bool) -> str:
+    """What happened, for a person."""
+    if isinstance(error, AsyncSDKError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = error.filename2 or error.filename
+        return f"{f'{place}: ' if place else ''}{error.strerror or error}"
+    hint = "" if verbose else " --verbose shows where."
+    return f"{type(error).__name__}: {error}. This is a bug in asyncsdk.{hint}"
+
+
+def _explain(error: Exception, *, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exception(error)
+    complain(f"error: {failure_message(error, verbose=verbose)}")
+    return exit_code(error)
+
+
+def _worth_showing(value: object) -> str | None:
+    return None if value in (None, False, ()) else str(value)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("asyncsdk")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)

@@ -1,0 +1,39 @@
+"""What a run's exit code says; scripts rely on it (pure)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from enum import IntEnum
+
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, JournalError
+
+
+class Exit(IntEnum):
+    """The codes of the contract; 128 + signal where one ended the run."""
+
+    DONE = 0
+    FAILED = 1  # repeating won't help
+    USAGE = 2  # wrong usage or refused; nothing was sent
+    SOME_FAILED = 3  # some of several
+    TRY_AGAIN = 75  # the same command goes on (EX_TEMPFAIL of sysexits.h)
+    INTERRUPTED = 128 + signal.SIGINT
+    TERMINATED = 128 + signal.SIGTERM
+
+
+def exit_code(error: BaseException) -> Exit:
+    """The code for one failure."""
+    if isinstance(error, ConfigurationError) or _has_no_journal(error):
+        return Exit.USAGE
+    return Exit.TRY_AGAIN if isinstance(error, AsyncSDKError) and error.resumable else Exit.FAILED
+
+
+def exit_code_of_all(errors: Sequence[BaseException | None]) -> Exit:
+    """The code for several items, None where one went well. Where all ended alike, it is that code."""
+    codes = {Exit.DONE if error is None else exit_code(error) for error in errors}
+    return Exit.SOME_FAILED if len(codes) > 1 else next(iter(codes), Exit.DONE)
+
+
+def _has_no_journal(error: BaseException) -> bool:
+    """Whether the journal failed before anything was sent: where it is kept is a setting."""
+    return isinstance(error, JournalError) and (error.progress is None or error.progress.upload_id is None)

@@ -1,0 +1,127 @@
+"""`asyncsdk files list | show | content | delete`: what is stored on the server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from asyncsdk.cli import units
+from asyncsdk.cli.options import Connection, Output
+from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.models import File
+
+app = App(name="files", help="What is stored on the server.")
+
+Id = Annotated[str, Parameter(name="ID", help="A file's id: file-…")]
+MOST_ON_A_PAGE = 10_000
+
+
+@app.command(name="list")
+async def list_files(
+    *,
+    purpose: Annotated[str | None, Parameter(help="Only those for this purpose.")] = None,
+    limit: Annotated[int | None, Parameter(metavar="N", help="So many at most; else all.")] = None,
+    order: Annotated[Literal["asc", "desc"] | None, Parameter(help="By age; desc: the newest first.")] = None,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """List files, the newest first."""
+    from asyncsdk import api
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.output import Out
+    from asyncsdk.models import to_json
+
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"--limit {limit}: it must be 1 or more. Nothing was sent.")
+    out, left = Out(output), limit
+    request = api.list_files(purpose=purpose, limit=limit and min(limit, MOST_ON_A_PAGE), order=order)
+    async with open_client(connection) as client:
+        async for file in client.pages(request):
+            out.result(row(file, now=time.time()), record=to_json(file), name=file.id)
+            left = None if left is None else left - 1
+            if left == 0 or out.gone:
+                break
+    return 0
+
+
+@app.command
+async def show(
+    file_id: Id,
+    /,
+    *,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Show all that the server tells of one."""
+    from asyncsdk import api
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.output import Out
+    from asyncsdk.models import to_json
+
+    async with open_client(connection) as client:
+        file = await client.send(api.retrieve_file(file_id))
+    facts = "\n".join(f"{name}: {value}" for name, value in to_json(file).items() if value is not None)
+    Out(output).result(facts, record=to_json(file), name=file.id)
+    return 0
+
+
+@app.command
+async def content(
+    file_id: Id,
+    /,
+    *,
+    out: Annotated[
+        str | None, Parameter(metavar="FILE", help="Save it there; else it goes to standard output.")
+    ] = None,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Fetch what is in one."""
+    from asyncsdk import api
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.output import Out, copy_to_stdout
+
+    if out is None and (output.json or output.quiet):
+        raise ConfigurationError("standard output is the content itself: --json and --quiet go with --out FILE.")
+    request = api.file_content(file_id)
+    async with open_client(connection) as client:
+        if out is None:
+            async with client.stream(request) as chunks:
+                await copy_to_stdout(chunks)
+            return 0
+        size = await client.download(request, to=out)
+    line = f"{file_id}: {units.size(size)} saved as {out}"
+    Out(output).result(line, record={"id": file_id, "out": out, "bytes": size}, name=file_id)
+    return 0
+
+
+@app.command
+async def delete(
+    file_id: Id,
+    /,
+    *,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Delete one for good."""
+    from asyncsdk import api
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.output import Out
+    from asyncsdk.models import to_json
+
+    async with open_client(connection) as client:
+        answer = await client.send(api.delete_file(file_id))
+    line = f"{answer.id}: {'deleted' if answer.deleted is not False else 'not deleted'}"
+    Out(output).result(line, record=to_json(answer), name=answer.id)
+    return 1 if answer.deleted is False else 0
+
+
+def row(file: File, *, now: float) -> str:
+    """A file on a line: id, size, age, purpose, name."""
+    size = "" if file.bytes is None else units.size(file.bytes)
+    made = "" if file.created_at is None else units.clock_time(file.created_at, now=now)
+    return f"{file.id}  {size:>9}  {made:<13}  {file.purpose or '':<12}  {file.filename or ''}".rstrip()

@@ -1,0 +1,113 @@
+"""What a person reads about an upload: how it goes, how it ended, what to do next (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import tzinfo
+
+from asyncsdk.cli import units
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncSDKError,
+    RateLimitError,
+)
+from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.progress import Progress, State
+
+_REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
+    (APITimeoutError, lambda _: "no answer"),
+    (APIConnectionError, lambda _: "no connection"),
+    (RateLimitError, lambda _: "too many requests for now (429)"),
+    (APIStatusError, lambda error: f"the server is in trouble ({getattr(error, 'status_code', '')})"),
+)
+
+
+def moving(name: str, progress: Progress) -> str:
+    """How an upload goes, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left`."""
+    done = units.part_of(progress.bytes_done, progress.bytes_total)
+    facts = [done, units.percent(progress.bytes_done, progress.bytes_total), *pace(progress), activity(progress)]
+    return f"{name}: {', '.join(fact for fact in facts if fact)}"
+
+
+def pace(progress: Progress) -> list[str]:
+    """How fast, and how long still, where that is known."""
+    if progress.state is not State.SENDING or not progress.rate:
+        return []
+    left = [] if progress.eta is None else [f"{units.duration(progress.eta)} left"]
+    return [units.rate(progress.rate), *left]
+
+
+def activity(progress: Progress) -> str:
+    """What it does beside sending, in its own words where it has some."""
+    if progress.note:
+        return progress.note
+    return "" if progress.state is State.SENDING else str(progress.state)
+
+
+def done(name: str, result: UploadResult) -> str:
+    """How an upload ended well."""
+    if result.reused:
+        return f"{name}: {result.file.id}, uploaded before; nothing was sent"
+    size = units.size(result.bytes_sent + result.bytes_resumed)
+    earlier = f", {units.size(result.bytes_resumed)} of it by earlier runs" if result.bytes_resumed else ""
+    speed = f" ({units.rate(result.bytes_sent / result.seconds)})" if result.bytes_sent and result.seconds else ""
+    return f"{name}: {result.file.id}, {size}{earlier}, in {units.elapsed(result.seconds)}{speed}"
+
+
+def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
+    """How an upload failed, and what to do next; `instead` as in `stopped`."""
+    plain = f"error: {error}" if name in str(error) else f"error: {name}: {error}"
+    progress = error.progress if isinstance(error, AsyncSDKError) else None
+    reason = _reason(error)
+    if reason is None:
+        return plain
+    if progress is None or progress.upload_id is None:
+        return f"{plain}\n  The same command tries again."
+    return stopped(name, progress, reason=reason, now=now, instead=instead)
+
+
+def stopped(
+    name: str, progress: Progress, *, now: float, reason: str = "", instead: str = "", zone: tzinfo | None = None
+) -> str:
+    """Where an upload stopped, until when what was sent is kept, and what the same command has left to do.
+
+    `now` is the server's unix time. `instead` is said where the same command would not go on. `zone` is where
+    the reader lives, by default the machine's own.
+    """
+    why = f", {reason}" if reason else ""
+    if progress.state is State.WAITING:
+        return f"{name}: stopped waiting{why}; {progress.note or 'another process is sending it'}."
+    if progress.upload_id is None:
+        return f"{name}: stopped before anything was sent{why}. The same command starts it."
+    place = f"{name}: stopped at {units.part_of(progress.bytes_done, progress.bytes_total)}{why}."
+    left = (progress.expires_at or now + 1) - now
+    if left <= 0:
+        return f"{place} The server has dropped what was sent: its time is over. The same command starts anew."
+    until = units.clock_time(now + left, now=now, zone=zone)
+    kept = f" What is sent is kept until {until} ({units.duration(left)})." if progress.expires_at else ""
+    return f"{place}{'' if instead else kept}\n  {instead or _what_is_left(progress, left)}"
+
+
+def _what_is_left(progress: Progress, seconds_left: float) -> str:
+    rest = progress.bytes_total - progress.bytes_done
+    if rest == 0:
+        return "The same command goes on: all is sent, it is only to be completed."
+    if not progress.rate:
+        return f"The same command goes on: {units.size(rest)}."
+    needed = rest / progress.rate
+    pace_of_it = f"{units.size(rest)}, about {units.duration(needed)} at {units.rate(progress.rate)}"
+    late = " That is longer than it is kept: a faster line is needed." if needed > seconds_left else ""
+    return f"The same command goes on: {pace_of_it}.{late}"
+
+
+def _reason(error: BaseException) -> str | None:
+    if not isinstance(error, AsyncSDKError) or not error.resumable:
+        return None
+    return next((word(error) for kind, word in _REASONS if isinstance(error, kind)), None)
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: control characters, but for line breaks, are shown as escapes."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -1,0 +1,75 @@
+"""The options that commands share, and how their text becomes values. Light: it is imported for --help too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, TypeVar
+
+from attrs import frozen
+from cyclopts import Group, Parameter, Token
+
+from asyncsdk.cli.units import parse_duration, parse_size
+from asyncsdk.errors import ConfigurationError
+
+T = TypeVar("T")
+
+CONNECTION = Group("Connection", sort_key=10)
+OUTPUT = Group("Output", sort_key=11)
+
+
+def _from_text(read: Callable[[str], T]) -> Callable[[object, Sequence[Token]], T]:
+    def convert(_: object, tokens: Sequence[Token]) -> T:
+        return read(tokens[0].value)
+
+    return convert
+
+
+def _pair(separator: str) -> Callable[[object, Sequence[Token]], tuple[str, ...]]:
+    def convert(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+        for token in tokens:
+            if not token.value.partition(separator)[1]:
+                raise ValueError(f"it is written as NAME{separator}VALUE.")  # the value may be a secret
+        return tuple(token.value for token in tokens)
+
+    return convert
+
+
+Size = Annotated[int, Parameter(converter=_from_text(parse_size), metavar="SIZE")]
+Duration = Annotated[int, Parameter(converter=_from_text(parse_duration), metavar="TIME")]
+JournalPlace = Annotated[
+    str | None, Parameter(name="--journal", metavar="DIR|memory", help="Where uploads are remembered.")
+]
+
+
+@Parameter(name="*", group=CONNECTION)
+@frozen(kw_only=True)
+class Connection:
+    """Which server, and how to speak to it. Keys come from the environment alone."""
+
+    base_url: Annotated[str | None, Parameter(metavar="URL", help="The API's address; else OPENAI_BASE_URL.")] = None
+    auth: Annotated[Literal["bearer", "api-key"] | None, Parameter(help="The header that carries the key.")] = None
+    query: Annotated[
+        tuple[str, ...], Parameter(converter=_pair("="), metavar="K=V", help="Added to each request's URL.")
+    ] = ()
+    header: Annotated[
+        tuple[str, ...], Parameter(converter=_pair(":"), metavar="K:V", help="Added to each request.")
+    ] = ()
+    ca_file: Annotated[str | None, Parameter(metavar="PEM", help="Certificates to trust besides the usual.")] = None
+
+
+@Parameter(name="*", group=OUTPUT)
+@frozen(kw_only=True)
+class Output:
+    """What standard output holds, and how much standard error tells."""
+
+    json: Annotated[bool, Parameter(help="Standard output is JSON, one object a line.")] = False
+    quiet: Annotated[bool, Parameter(help="Standard output is the ids alone.")] = False
+    verbose: Annotated[bool, Parameter(help="Standard error tells of every request.")] = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.json and self.quiet:
+            raise ConfigurationError("--json and --quiet are two shapes of one output; choose one.")
+
+
+Mode = Literal["auto", "bar", "lines", "json", "none"]
+ShownAs = Annotated[Mode, Parameter(name="--progress", group=OUTPUT, help="How progress is shown on standard error.")]

@@ -1,0 +1,92 @@
+"""Standard output in the shape that was asked for; standard error for all the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+
+from asyncsdk.cli.messages import printable
+from asyncsdk.cli.options import Output
+from asyncsdk.threads import Threads
+
+
+@define
+class Out:
+    """Writes one result after the other. `gone` is set once nobody reads them any more; that is no error."""
+
+    shape: Output
+    gone: bool = field(default=False, init=False)
+
+    def result(self, line: str, *, record: Mapping[str, Any], name: str | None) -> None:
+        """Write a result: `record` with --json, `name` (an id; None for none) with --quiet, else `line`."""
+        if self.shape.json:
+            self._write(json.dumps(record))
+        elif not self.shape.quiet:
+            self._write(printable(line))
+        elif name is not None:
+            self._write(name)
+
+    def heading(self, line: str) -> None:
+        """Write a line that only people need."""
+        if not (self.shape.json or self.shape.quiet):
+            self._write(line)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Write what only --json has on standard output: a failure, which people read on standard error."""
+        if self.shape.json:
+            self._write(json.dumps(record))
+
+    def _write(self, text: str) -> None:
+        if self.gone:
+            return
+        try:
+            print(text, flush=True)  # noqa: T201 - standard output is what this is for
+        except BrokenPipeError:
+            self.gone = True
+            mute_stdout()
+
+
+def mute_stdout() -> None:
+    """Send what is still written to standard output nowhere: else the interpreter complains about it as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error, if anybody reads that."""
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - as above, for people
+
+
+def never_fail_to_encode() -> None:
+    """File names may hold bytes that are no text, and a terminal may know little: write an escape for those."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+async def copy_to_stdout(chunks: AsyncIterator[bytes]) -> None:
+    """Write `chunks` as they come, until they end or nobody reads them any more.
+
+    In a thread that nothing waits for: a reader may take its time, and Ctrl-C works meanwhile.
+    """
+    writing = Threads("asyncsdk-stdout", limit=1)
+    async for chunk in chunks:
+        try:
+            await writing.run(partial(_write_whole, chunk))
+        except BrokenPipeError:
+            mute_stdout()
+            return
+
+
+def _write_whole(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,66 @@
+"""What --json writes: one object for each file, failures too (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncsdk.errors import AsyncSDKError
+from asyncsdk.models import to_json
+from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.progress import Progress
+
+
+def uploaded(source: str, result: UploadResult) -> dict[str, Any]:
+    """The API's Upload with its `file`, and what became of `source`, the FILE as it was given."""
+    return {
+        **to_json(result.upload),
+        "file": to_json(result.file),
+        "source": source,
+        "md5": result.md5,
+        "bytes_sent": result.bytes_sent,
+        "bytes_resumed": result.bytes_resumed,
+        "reused": result.reused,
+        "error": None,
+    }
+
+
+def not_uploaded(source: str, error: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+    """The same shape for a file that is not up: what is known of its upload, else nulls."""
+    return {
+        "id": progress.upload_id if progress else None,
+        "object": "upload",
+        "bytes": progress.bytes_total if progress else None,
+        "expires_at": progress.expires_at if progress else None,
+        "file": None,
+        "source": source,
+        "md5": None,
+        "bytes_sent": progress.bytes_done - progress.bytes_resumed if progress else 0,
+        "bytes_resumed": progress.bytes_resumed if progress else 0,
+        "reused": False,
+        "error": dict(error),
+    }
+
+
+def error_of(error: BaseException) -> dict[str, Any]:
+    """`type` is the class in `asyncsdk.errors`; `code`, `status_code` and `request_id` are the server's own."""
+    return {
+        "type": type(error).__name__,
+        "code": getattr(error, "code", None),
+        "message": str(error),
+        "status_code": getattr(error, "status_code", None),
+        "request_id": getattr(error, "request_id", None),
+        "resumable": isinstance(error, AsyncSDKError) and error.resumable,
+    }
+
+
+def plain_error(kind: str, message: str) -> dict[str, Any]:
+    """An error that nobody raised: the same command, made again (and made right), sends the file."""
+    return {
+        "type": kind,
+        "code": None,
+        "message": message,
+        "status_code": None,
+        "request_id": None,
+        "resumable": True,
+    }

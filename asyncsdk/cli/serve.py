@@ -1,0 +1,59 @@
+"""`asyncsdk serve`: the embedded server, for trying things out with no account."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.options import Duration
+from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.server import Fault, LocalServer
+
+
+async def serve(
+    *,
+    host: Annotated[str, Parameter(help="Where to listen; anything but this machine is your own risk.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(metavar="N", help="0 takes a free one.")] = 8787,
+    data: Annotated[str | None, Parameter(metavar="DIR", help="Where all is kept; else gone at the end.")] = None,
+    api_key: Annotated[str | None, Parameter(metavar="KEY", help="The one key it takes; else any will do.")] = None,
+    upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it is dropped.")] = 3600,
+    faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: what shall go wrong, and when.")] = None,
+) -> int:
+    """Run a server that keeps the rules of OpenAI's API for uploads and files.
+
+    Its first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}
+    """
+    from asyncsdk.cli.output import complain
+    from asyncsdk.server import LocalServer
+    from asyncsdk.server import serve as run
+
+    wrong = () if faults is None else read_faults(Path(faults))
+    server = LocalServer(data, host=host, port=port, api_key=api_key, upload_ttl=upload_ttl, faults=wrong)
+    try:
+        await run(server, _announce)
+    except (OSError, OverflowError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def read_faults(path: Path) -> list[Fault]:
+    """The faults in a JSON file. Raises ConfigurationError where it can't be read, or makes no sense."""
+    from asyncsdk.server import faults_from_json
+
+    try:
+        return faults_from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"--faults {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _announce(server: LocalServer) -> None:
+    address: dict[str, Any] = {"url": server.url, "port": server.port}
+    print(json.dumps(address), flush=True)  # noqa: T201 - scripts read this line

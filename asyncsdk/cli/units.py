@@ -1,0 +1,99 @@
+"""Sizes, rates and times as people write and read them (pure)."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, tzinfo
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])?", re.IGNORECASE | re.ASCII)
+_BYTES: dict[str, int] = {"b": 1} | {
+    f"{letter}{unit}": base**power
+    for power, letter in enumerate("kmgt", start=1)
+    for unit, base in (("b", 1000), ("ib", 1024))
+}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_STEPS = ("bytes", "kB", "MB", "GB", "TB")
+_BIT_STEPS = ("bit/s", "kbit/s", "Mbit/s", "Gbit/s")
+
+
+def parse_size(text: str) -> int:
+    """Bytes in `16MiB`, `10MB`, `512KiB` or `1048576`. Raises ValueError for anything else."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no size; write 16MiB, 10MB, 512KiB or a number of bytes.")
+    return round(float(found[1]) * _BYTES[(found[2] or "b").lower()])
+
+
+def parse_duration(text: str) -> int:
+    """Seconds in `30d`, `24h`, `90m`, `45s` or `3600`. Raises ValueError for anything else."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no time; write 30d, 24h, 90m or a number of seconds.")
+    return round(float(found[1]) * _SECONDS[(found[2] or "s").lower()])
+
+
+def size(count: float) -> str:
+    """`5.0 GB`, `12 MB`, `512 bytes`: decimal, as disks and networks count."""
+    step = _step(count, len(_STEPS))
+    return f"{_number(count, step)} {_STEPS[step]}" if count != 1 else "1 byte"
+
+
+def part_of(count: float, total: float) -> str:
+    """`3.1 of 5.0 GB`: both in the unit of the whole."""
+    step = _step(total, len(_STEPS))
+    return f"{_number(count, step, like=total)} of {size(total)}"
+
+
+def rate(bytes_per_second: float) -> str:
+    """`9.8 Mbit/s`, as lines are sold."""
+    bits = bytes_per_second * 8
+    step = _step(bits, len(_BIT_STEPS))
+    return f"{_number(bits, step)} {_BIT_STEPS[step]}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `26 min`, `1 h 49 min`, `3 days`: rounded up, so that nobody comes back too early."""
+    if seconds <= 90:
+        return f"{max(1, math.ceil(seconds))} s"
+    minutes = math.ceil(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{math.ceil(minutes / (24 * 60))} days"
+
+
+def elapsed(seconds: float) -> str:
+    """`0.4 s`, `12 s`, else as `duration`: how long a thing took."""
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def clock_time(at: float, *, now: float, zone: tzinfo | None = None) -> str:
+    """`15:42`, or `Nov 29, 15:42` when that is not today: in `zone`, by default the machine's own."""
+    moment, today = (datetime.fromtimestamp(t, UTC).astimezone(zone) for t in (at, now))
+    return moment.strftime("%H:%M" if moment.date() == today.date() else "%b %d, %H:%M")
+
+
+def percent(count: float, total: float) -> str:
+    """`62%`; 100 only when all is there."""
+    return f"{100 if count >= total else min(99, int(100 * count / total))}%"
+
+
+def _step(count: float, steps: int) -> int:
+    step = 0
+    while step + 1 < steps and count >= 999.5 * 1000**step:
+        step += 1
+    return step
+
+
+def _number(count: float, step: int, like: float | None = None) -> str:
+    scaled, scale = count / 1000**step, (count if like is None else like) / 1000**step
+    return f"{scaled:.1f}" if step and scale < 9.95 else f"{scaled:.0f}"
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

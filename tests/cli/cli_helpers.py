@@ -1,0 +1,29 @@
+"""What tests of the command line get from a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class Ran:
+    """What came of a run."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Ran]
+Start = Callable[..., "subprocess.Popen[Any]"]  # of text, unless it is told otherwise
+MakeFile = Callable[..., Path]

@@ -1,0 +1,170 @@
+"""`asyncsdk demo`: the whole story, with processes that are really killed; and what becomes of a wrong claim."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.cli import demo
+from asyncsdk.cli.children import ChildError, clean_environment, progress_of
+from asyncsdk.cli.evidence import Parts
+from asyncsdk.cli.story import Plan, Story, Watch
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.progress import Progress, State
+from tests.cli.cli_helpers import MakeFile, Run, Start
+
+MIB = 1 << 20
+SHOW_CURSOR = "\x1b[?25h"
+
+
+@pytest.fixture
+def stage(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
+    """Where the demo makes its temporary directory."""
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    environment.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def test_it_plays_its_story_with_a_file_of_the_users_and_leaves_nothing(
+    start: Start, make_file: MakeFile, stage: Path
+) -> None:
+    path = make_file(6 * MIB + 5)
+    process = start("demo", path)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    lines = [line for line in out.splitlines() if line]
+    assert lines[0].startswith("A file of 6.3 MB; a server of its own at http://127.0.0.1:")
+    assert lines[1] == "$ asyncsdk upload train.jsonl --purpose batch"
+    assert "killed with " in lines[2]
+    assert "the same again" in lines[3]
+    assert "were there and stayed; the server took the other" in lines[4]
+    assert "sha256" in lines[5]
+    assert "are up as file-" in lines[6]
+    assert "asyncsdk upload train.jsonl --purpose fine-tune" in lines[7]
+    assert list(stage.iterdir()) == []
+    assert path.exists()
+
+
+def test_on_a_terminal_it_shows_bars_and_ctrl_c_ends_it_with_all_its_processes_and_files(
+    make_file: MakeFile, stage: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    place = os.ttyname(theirs)
+    demo = f"exec {sys.executable} -m asyncsdk demo {make_file(20 * MIB)} <{place} >{place} 2>&1"
+    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(["sh", "-c", demo], start_new_session=True, env=terminal)
+    shown = b""
+    while "━━━".encode() not in shown:
+        shown += os.read(ours, 65536)
+    children = {child for child, parent in processes() if parent == process.pid}
+    assert len(children) == 2
+    os.write(ours, b"\x03\x03")
+    began = time.monotonic()
+    assert process.wait(timeout=5) == 130
+    assert time.monotonic() - began < 1
+    shown += os.read(ours, 65536)
+    os.close(theirs)
+    os.close(ours)
+    assert "train.jsonl " in shown.decode()
+    assert "Traceback" not in shown.decode()
+    assert shown.decode().rstrip().endswith(SHOW_CURSOR)
+    assert not children & {child for child, _ in processes()}
+    assert list(stage.iterdir()) == []
+
+
+def processes() -> list[tuple[int, int]]:
+    """All processes of this machine with their parents."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [(int(pid), int(parent)) for pid, parent in (line.split() for line in told.splitlines())]
+
+
+@pytest.mark.parametrize("size", [4 * MIB, 4 * MIB + 1, 100 * MIB, 256 * MIB, 8 << 30])
+def test_at_half_time_many_parts_are_there(size: int) -> None:
+    plan = Plan(Path("x"), size)
+    parts = -(-size // plan.part_size)
+    assert plan.part_size % BLOCK == 0
+    assert plan.part_size <= 64 * MIB or size > 2 << 30
+    assert plan.connections * 4 <= parts
+    assert plan.rate * 4 <= size
+
+
+def test_a_run_is_killed_once_at_the_bytes_that_were_set_and_not_followed_any_more() -> None:
+    shown: list[int] = []
+    killed: list[bool] = []
+    watch = Watch(lambda progress: shown.append(progress.bytes_done), lambda: killed.append(True), 50)
+    for done in (0, 49, 51, 60):
+        watch.see(Progress(state=State.SENDING, source="x", bytes_total=100, bytes_done=done))
+    assert shown == [0, 49, 51]
+    assert killed == [True]
+    assert watch.last is not None
+    assert watch.last.bytes_done == 51
+
+
+STOPPED = Progress(state=State.SENDING, source="x", bytes_total=100, bytes_done=60)
+
+
+@pytest.mark.parametrize(
+    ("sent", "resumed", "taken"),
+    [(50, 50, 50), (40, 61, 40), (40, 60, 39), (40, 60, 100_000)],
+)
+def test_a_claim_that_does_not_hold_is_a_failure(sent: int, resumed: int, taken: int) -> None:
+    story = Story(Plan(Path("x"), 100), Path(), None, print)  # type: ignore[arg-type]  # no server is asked
+    with pytest.raises(ChildError):
+        story._check_what_went({"bytes_sent": sent, "bytes_resumed": resumed}, STOPPED, Parts(2, taken))
+
+
+async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> None:
+    class Liar:
+        def sha256_of(self, _: str) -> str:
+            return "0" * 64
+
+    story = Story(Plan(make_file(10), 10), Path(), Liar(), print)  # type: ignore[arg-type]  # only this is asked
+    with pytest.raises(ChildError, match="the server stores other bytes"):
+        await story._check_what_is_stored("file-1")
+
+
+def test_a_story_that_fails_is_exit_1_with_the_childs_words(run: Run, environment: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise ChildError("the second run failed. error: so it is")
+
+    environment.setattr(demo, "_play", fails)
+    ran = run("demo")
+    assert (ran.code, ran.err) == (1, "error: the second run failed. error: so it is\n")
+
+
+async def test_without_a_file_it_makes_one_as_large_as_the_disk_allows(
+    tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    def free(count: int) -> None:
+        environment.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": count}))
+
+    free(30 * MIB)
+    plan = await demo._noise(tmp_path)
+    assert (plan.size, plan.path.stat().st_size) == (5 * MIB, 5 * MIB)
+    free(20 * MIB)
+    with pytest.raises(ConfigurationError, match="TMPDIR"):
+        await demo._noise(tmp_path)
+
+
+def test_the_processes_know_nothing_of_the_users_account() -> None:
+    theirs = {
+        "OPENAI_API_KEY": "sk-real",
+        "OPENAI_BASE_URL": "x",
+        "AZURE_OPENAI_ENDPOINT": "y",
+        "ASYNCSDK_JOURNAL": "z",
+    }
+    ours = {"OPENAI_API_KEY": "demo", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    assert clean_environment({**theirs, "PATH": "/bin"}) == {"PATH": "/bin", **ours}
+
+
+@pytest.mark.parametrize("line", [b"error: no\n", b"7\n", b"{}\n", b'{"state": "flying"}\n', b"\xff\n"])
+def test_words_are_no_progress(line: bytes) -> None:
+    assert progress_of(line) is None

@@ -1,0 +1,216 @@
+"""How uploads are shown on standard error: seldom as lines, as JSON for programs, as bars on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from asyncsdk.cli import bars, display
+from asyncsdk.cli.bars import BEFORE, LEFT, NOW, ON_ITS_WAY, Bars
+from asyncsdk.cli.display import JsonLines, Lines, Silence, choose, is_news
+from asyncsdk.uploads.progress import Progress, State
+
+MB = 10**6
+
+
+def progress(**fields: Any) -> Progress:
+    usual: dict[str, Any] = {"state": State.SENDING, "source": "t", "bytes_total": 100 * MB}
+    return Progress(**(usual | fields))
+
+
+@pytest.mark.parametrize(
+    ("mode", "place", "options", "kind"),
+    [
+        ("auto", "terminal", {}, Bars),
+        ("auto", "pipe", {}, Lines),
+        ("auto", "terminal", {"quiet": True}, Silence),
+        ("auto", "terminal", {"verbose": True}, Lines),
+        ("bar", "pipe", {}, Bars),
+        ("bar", "terminal", {"quiet": True}, Bars),
+        ("lines", "terminal", {}, Lines),
+        ("json", "terminal", {}, JsonLines),
+        ("none", "terminal", {}, Silence),
+    ],
+)
+def test_the_display_is_the_one_that_was_asked_for_or_suits_the_place(
+    monkeypatch: pytest.MonkeyPatch, mode: Any, place: str, options: dict[str, bool], kind: type
+) -> None:
+    monkeypatch.setattr(display, "is_terminal", lambda: place == "terminal")
+    assert type(choose(mode, {"t": 1}, **options)) is kind
+
+
+def test_a_dumb_terminal_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert not display.is_terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    assert display.is_terminal()
+
+
+def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    with Silence() as shown, shown.aside():
+        shown.show("t", progress())
+        shown.end("t")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_each_snapshot_is_a_line_of_json_with_the_file_as_it_was_given() -> None:
+    lines: list[str] = []
+    JsonLines(lines.append).show("dir/t", progress(bytes_done=7, upload_id="upload_1"))
+    told = json.loads(lines[0])
+    assert (told["source"], told["state"], told["bytes_done"], told["upload_id"]) == ("dir/t", "sending", 7, "upload_1")
+
+
+async def test_a_line_comes_now_and_then_for_what_is_under_way() -> None:
+    lines: list[str] = []
+    with Lines(each_change=False, every=0.05, write=lines.append) as shown:
+        shown.show("a", progress(bytes_done=10 * MB))
+        shown.show("b", progress())
+        shown.end("b")
+        while len(lines) < 2:
+            await asyncio.sleep(0.01)
+    assert lines[:2] == ["a: 10 of 100 MB, 10%"] * 2
+
+
+async def test_after_the_end_no_line_comes() -> None:
+    lines: list[str] = []
+    with Lines(each_change=False, every=0.01, write=lines.append) as shown:
+        shown.show("a", progress())
+    await asyncio.sleep(0.05)
+    assert lines == []
+
+
+SENDING = progress()
+RETRYING = progress(state=State.RETRYING, note="reset; again in 1 s")
+WAITING = progress(state=State.WAITING, note="process 7 is sending this file")
+COMPLETING = progress(state=State.COMPLETING)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "news"),
+    [
+        (None, SENDING, "each"),
+        (SENDING, progress(bytes_done=5), ""),
+        (SENDING, COMPLETING, "each"),
+        (SENDING, RETRYING, "calm each"),
+        (RETRYING, progress(state=State.RETRYING, note="reset; again in 2 s"), ""),
+        (RETRYING, SENDING, "calm each"),
+        (None, WAITING, "calm each"),
+        (SENDING, progress(note="beginning afresh"), "calm each"),
+        (progress(note="beginning afresh"), progress(note="beginning afresh", bytes_done=1), ""),
+    ],
+)
+def test_trouble_and_its_end_are_news_and_with_lines_each_change_is(
+    before: Progress | None, now: Progress, news: str
+) -> None:
+    assert is_news(before, now, each_change=False) is ("calm" in news)
+    assert is_news(before, now, each_change=True) is ("each" in news)
+
+
+async def test_news_is_a_line_at_once() -> None:
+    lines: list[str] = []
+    with Lines(each_change=False, write=lines.append) as shown:
+        shown.show("a", SENDING)
+        shown.show("a", RETRYING)
+    assert lines == ["a: 0 of 100 MB, 0%, reset; again in 1 s"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "cells"),
+    [
+        ({}, {LEFT: 50}),
+        ({"bytes_done": 50 * MB}, {NOW: 25, LEFT: 25}),
+        ({"bytes_done": 50 * MB, "bytes_resumed": 30 * MB}, {BEFORE: 15, NOW: 10, LEFT: 25}),
+        ({"bytes_done": 50 * MB, "bytes_in_flight": 20 * MB}, {NOW: 25, ON_ITS_WAY: 10, LEFT: 15}),
+        ({"bytes_done": 90 * MB, "bytes_in_flight": 20 * MB}, {NOW: 45, ON_ITS_WAY: 5}),
+        ({"bytes_done": 99_999_999}, {NOW: 49, LEFT: 1}),
+        ({"bytes_done": 100 * MB}, {NOW: 50}),
+        ({"state": State.CHECKING, "bytes_hashed": 40 * MB}, {NOW: 20, LEFT: 30}),
+    ],
+)
+def test_a_bar_tells_bytes_of_earlier_runs_of_this_one_and_on_their_way_apart(
+    fields: dict[str, Any], cells: dict[Any, int]
+) -> None:
+    assert {style: count for style, count in bars.cut(progress(**fields), 50) if count} == cells
+
+
+def console(width: int = 100) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, _environ={})
+
+
+def drawn(shown: Bars) -> list[str]:
+    with shown.console.capture() as captured:
+        shown.console.print(shown.frame())
+    return [line.rstrip() for line in captured.get().splitlines() if line.strip()]
+
+
+def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
+    shown = Bars({"train.jsonl": 100 * MB}, console=console())
+    assert drawn(shown) == []
+    shown.show("train.jsonl", progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
+    [row] = drawn(shown)
+    assert row.startswith("train.jsonl ━━━")
+    assert row.endswith("───  50% 50 of 100 MB  8.0 Mbit/s, 50 s left")
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"state": State.COMPLETING}, "completing"),
+        ({"bytes_resumed": 20 * MB}, "resumed 20 MB"),
+        ({"state": State.RETRYING}, "retrying"),
+    ],
+)
+def test_a_row_ends_with_what_it_does_beside_sending(fields: dict[str, Any], end: str) -> None:
+    assert bars.beside(progress(**fields)) == end
+
+
+def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
+    sizes = {"a": 100 * MB, "b": 100 * MB, "c": 200 * MB}
+    shown = Bars(sizes, console=console())
+    shown.show("a", progress(bytes_done=50 * MB, rate=1e6))
+    shown.show("b", RETRYING)
+    shown.show("c", progress(bytes_total=200 * MB))
+    shown.end("c")
+    first, second, total, trouble = drawn(shown)
+    assert (first[:2], second[:2]) == ("a ", "b ")
+    assert total.startswith("1 of 3 files ━")
+    assert total.endswith(" 62% 250 of 400 MB 8.0 Mbit/s, 3 min left")
+    assert trouble == "  reset; again in 1 s"
+
+
+def test_many_files_show_a_few_rows_only() -> None:
+    shown = Bars({str(n): 100 * MB for n in range(100)}, console=console())
+    for n in range(100):
+        shown.show(str(n), progress())
+    assert len(drawn(shown)) == bars.MOST_ROWS + 1
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+def test_no_row_is_wider_than_its_terminal_and_room_is_left_for_an_echo(width: int) -> None:
+    shown = Bars({"a" * 60: 100 * MB}, console=console(width))
+    shown.show("a" * 60, progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
+    assert all(len(line) <= width - bars.MARGIN for line in drawn(shown))
+
+
+def test_lines_of_others_stand_above_the_bars() -> None:
+    place = console()
+    with Bars({"a": 100 * MB}, console=place) as shown:
+        shown.show("a", progress())
+        with shown.aside():
+            place.file.write("result\n")
+    written = place.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert "result\n" in written
+    assert written.endswith("\x1b[2K")  # the bars are wiped at the end
+
+
+def test_bars_that_stay_are_there_at_the_end() -> None:
+    place = console()
+    with Bars({"a": 100 * MB}, stays=True, console=place) as shown:
+        shown.show("a", progress(bytes_done=100 * MB))
+    assert "\x1b[2K" not in place.file.getvalue().rpartition("100%")[2]  # type: ignore[attr-defined]  # a StringIO

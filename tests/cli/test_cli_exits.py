@@ -1,0 +1,63 @@
+"""Exit codes: scripts rely on them."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncsdk import errors
+from asyncsdk.cli.exits import Exit, exit_code, exit_code_of_all
+from asyncsdk.uploads.progress import Progress, State
+
+
+def status(code: int) -> errors.APIStatusError:
+    return errors.STATUS_ERRORS.get(code, errors.InternalServerError)("no", status_code=code)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigurationError("bad"), 2),
+        (errors.SourceError("empty"), 2),
+        (errors.JournalError("can't be made"), 2),
+        (errors.JournalVersionError("newer"), 2),
+        (status(400), 1),
+        (status(401), 1),
+        (status(403), 1),
+        (status(404), 1),
+        (status(429), 75),
+        (status(503), 75),
+        (errors.QuotaExceededError("out of money", status_code=429), 1),
+        (errors.APIConnectionError("refused"), 75),
+        (errors.APITimeoutError("slow"), 75),
+        (errors.CertificateError("who are you"), 1),
+        (errors.RedirectError("elsewhere"), 1),
+        (errors.SourceChangedError("changed"), 75),
+        (errors.UploadBusyError("busy"), 75),
+        (errors.UploadExpiresError("too slow"), 1),
+        (errors.CompletionUnknownError("who knows"), 75),
+        (RuntimeError("a bug"), 1),
+        (OSError("a disk"), 1),
+    ],
+)
+def test_each_failure_has_its_exit_code(error: Exception, code: int) -> None:
+    assert exit_code(error) == code
+
+
+def test_a_journal_that_fails_half_way_can_be_tried_again() -> None:
+    error = errors.JournalError("no room")
+    error.progress = Progress(state=State.SENDING, source="a", bytes_total=2, upload_id="upload_1")
+    assert exit_code(error) == Exit.TRY_AGAIN
+
+
+def test_several_items_that_end_alike_have_one_code_and_else_some_failed() -> None:
+    lost, refused = errors.APIConnectionError("lost"), status(401)
+    assert exit_code_of_all([]) == Exit.DONE
+    assert exit_code_of_all([None, None]) == Exit.DONE
+    assert exit_code_of_all([lost, lost]) == Exit.TRY_AGAIN
+    assert exit_code_of_all([refused]) == Exit.FAILED
+    assert exit_code_of_all([None, refused]) == Exit.SOME_FAILED
+    assert exit_code_of_all([lost, refused]) == Exit.SOME_FAILED
+
+
+def test_the_codes_of_signals_are_those_of_the_shell() -> None:
+    assert (Exit.INTERRUPTED, Exit.TERMINATED) == (130, 143)

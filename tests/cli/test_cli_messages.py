@@ -1,0 +1,146 @@
+"""What a person reads about an upload."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import pytest
+
+from asyncsdk import errors
+from asyncsdk.cli import messages
+from asyncsdk.models import File, Upload
+from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.progress import Progress, State
+
+NOW = 1_795_360_260.0  # 2026-11-22 15:11 UTC
+GB = 10**9
+
+
+def progress(**fields: Any) -> Progress:
+    usual: dict[str, Any] = {
+        "state": State.SENDING,
+        "source": "train.jsonl",
+        "bytes_total": 5 * GB,
+        "bytes_done": 3_100_000_000,
+        "rate": 1_225_000.0,
+        "eta": 1551.0,
+        "upload_id": "upload_1",
+        "expires_at": int(NOW) + 31 * 60,
+    }
+    return Progress(**(usual | fields))
+
+
+def result(**fields: Any) -> UploadResult:
+    usual: dict[str, Any] = {
+        "upload": Upload(id="upload_1"),
+        "file": File(id="file-1"),
+        "md5": "0" * 32,
+        "bytes_sent": 5 * GB,
+        "bytes_resumed": 0,
+        "reused": False,
+        "seconds": 250.0,
+    }
+    return UploadResult(**(usual | fields))
+
+
+def stopped(shown: Progress, **options: Any) -> str:
+    return messages.stopped("train.jsonl", shown, now=NOW, zone=UTC, **options)
+
+
+def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_left() -> None:
+    assert stopped(progress(), reason="no connection") == (
+        "train.jsonl: stopped at 3.1 of 5.0 GB, no connection. What is sent is kept until 15:42 (31 min).\n"
+        "  The same command goes on: 1.9 GB, about 26 min at 9.8 Mbit/s."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"upload_id": None, "bytes_done": 0}, "stopped before anything was sent. The same command starts it."),
+        ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
+        ({"bytes_done": 5 * GB}, "all is sent, it is only to be completed."),
+        (
+            {"rate": 500_000.0},
+            "about 1 h 4 min at 4.0 Mbit/s. That is longer than it is kept: a faster line is needed.",
+        ),
+        ({"expires_at": int(NOW) - 1}, "its time is over. The same command starts anew."),
+        ({"expires_at": None}, "stopped at 3.1 of 5.0 GB.\n  The same command goes on"),
+        (
+            {"state": State.WAITING, "note": "process 7 on box is sending this file"},
+            "stopped waiting; process 7 on box",
+        ),
+        ({"state": State.WAITING}, "stopped waiting; another process is sending it."),
+    ],
+)
+def test_a_stopped_upload_tells_what_is_special_about_it(fields: dict[str, Any], said: str) -> None:
+    assert said in stopped(progress(**fields))
+
+
+def test_where_the_same_command_would_not_go_on_it_does_not_say_so() -> None:
+    text = stopped(progress(), instead="The journal is kept in memory only: the same command starts anew.")
+    assert text == (
+        "train.jsonl: stopped at 3.1 of 5.0 GB.\n  The journal is kept in memory only: the same command starts anew."
+    )
+
+
+def failed(error: errors.AsyncSDKError, shown: Progress | None) -> str:
+    error.progress = shown
+    return messages.failed("a/train.jsonl", error, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (errors.APIConnectionError("reset"), "no connection"),
+        (errors.APITimeoutError("slow"), "no answer"),
+        (errors.RateLimitError("slower", status_code=429), "too many requests for now (429)"),
+        (errors.InternalServerError("oops", status_code=503), "the server is in trouble (503)"),
+    ],
+)
+def test_a_failure_that_can_go_on_reads_as_a_stop_with_its_reason(error: errors.AsyncSDKError, reason: str) -> None:
+    assert failed(error, progress()).startswith(
+        f"a/train.jsonl: stopped at 3.1 of 5.0 GB, {reason}. What is sent is kept"
+    )
+
+
+def test_a_failure_before_the_upload_began_says_why_and_that_it_may_be_tried_again() -> None:
+    error = errors.APIConnectionError("can't connect to 127.0.0.1:1 (Connection refused). Nothing was sent.")
+    said = "error: a/train.jsonl: can't connect to 127.0.0.1:1 (Connection refused). Nothing was sent.\n"
+    for shown in (None, progress(upload_id=None)):
+        assert failed(error, shown) == f"{said}  The same command tries again."
+
+
+@pytest.mark.parametrize("error", [errors.AuthenticationError("wrong key", status_code=401), errors.UploadError("odd")])
+def test_a_failure_that_repeating_would_not_help_is_told_as_it_is(error: errors.AsyncSDKError) -> None:
+    assert failed(error, progress()) == f"error: a/train.jsonl: {error}"
+
+
+def test_a_failure_that_names_its_file_is_not_named_twice() -> None:
+    assert failed(errors.SourceError("a/train.jsonl is empty."), None) == "error: a/train.jsonl is empty."
+
+
+def test_a_finished_upload_tells_its_id_size_time_and_pace() -> None:
+    assert messages.done("t.jsonl", result()) == "t.jsonl: file-1, 5.0 GB, in 5 min (160 Mbit/s)"
+    resumed = messages.done("t.jsonl", result(bytes_sent=GB, bytes_resumed=4 * GB, seconds=8.0))
+    assert resumed == "t.jsonl: file-1, 5.0 GB, 4.0 GB of it by earlier runs, in 8.0 s (1.0 Gbit/s)"
+    assert messages.done("t", result(reused=True, bytes_sent=0)) == "t: file-1, uploaded before; nothing was sent"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left"),
+        ({"eta": None}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s"),
+        ({"rate": 0.0}, "t: 3.1 of 5.0 GB, 62%"),
+        ({"state": State.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
+        ({"state": State.RETRYING, "note": "reset; again in 3 s"}, "t: 3.1 of 5.0 GB, 62%, reset; again in 3 s"),
+    ],
+)
+def test_an_upload_under_way_is_told_on_a_line(fields: dict[str, Any], line: str) -> None:
+    assert messages.moving("t", progress(**fields)) == line
+
+
+def test_what_a_terminal_would_obey_is_shown_as_escapes() -> None:
+    assert messages.printable("a\x1b[2Jb\r\ud800é\nc") == "a\\x1b[2Jb\\r\\ud800é\nc"

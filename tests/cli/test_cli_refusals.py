@@ -1,0 +1,172 @@
+"""What is wrong is refused with exit code 2 and a clear word, before anything is sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.cli_helpers import MakeFile, Run
+
+Calls = Callable[[], int]
+
+
+@pytest.fixture(autouse=True)
+def good(make_file: MakeFile) -> Path:
+    return make_file(1000, "good.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--purpose", "batch"], "FILE is missing"),
+        (["good.jsonl"], "--purpose is missing"),
+        (["good.jsonl", "--purpose"], "--purpose is missing"),
+        (["good.jsonl", "--purpose", ""], "purpose must be text"),
+        (["good.jsonl", "--purpose", "batch", "--nope"], "Unknown option: --nope"),
+        (["good.jsonl", "--purpose", "batch", "--part-siz", "1"], "Did you mean --part-size?"),
+        (["good.jsonl", "--purpose", "batch", "--part-size", "0"], "not within 1 byte and 64 MiB"),
+        (["good.jsonl", "--purpose", "batch", "--part-size", "65MiB"], "not within 1 byte and 64 MiB"),
+        (["good.jsonl", "--purpose", "batch", "--part-size", "abc"], "16MiB"),
+        (["good.jsonl", "--purpose", "batch", "--part-size", "-1"], "Nothing was sent"),
+        (["good.jsonl", "--purpose", "batch", "--limit-rate", "fast"], "no size"),
+        (["good.jsonl", "--purpose", "batch", "--limit-rate", "0"], "limit_rate"),
+        (["good.jsonl", "--purpose", "batch", "--concurrency", "0"], "not within 1 and"),
+        (["good.jsonl", "--purpose", "batch", "--concurrency", "-1"], "not within 1 and"),
+        (["good.jsonl", "--purpose", "batch", "--concurrency", "many"], "--concurrency"),
+        (["good.jsonl", "--purpose", "batch", "--expires-after", "soon"], "30d"),
+        (["good.jsonl", "--purpose", "batch", "--expires-after", "31d"], "30 days"),
+        (["good.jsonl", "--purpose", "batch", "--md5", "rot13"], '"hex", "base64", "off"'),
+        (["good.jsonl", "--purpose", "batch", "--on-busy", "cry"], '"wait", "fail"'),
+        (["good.jsonl", "--purpose", "batch", "--progress", "loud"], '"lines"'),
+        (["good.jsonl", "--purpose", "batch", "--json", "--quiet"], "choose one"),
+        (["good.jsonl", "b.jsonl", "--purpose", "batch", "--filename", "c"], "--filename names one file, but 2"),
+        (["good.jsonl", "--purpose", "batch", "--base-url", "nonsense"], "no http(s) URL"),
+        (["good.jsonl", "--purpose", "batch", "--base-url", "ftp://x/v1"], "no http(s) URL"),
+        (["good.jsonl", "--purpose", "batch", "--base-url", "http://u:p@x/v1"], "no user name or password"),
+        (["good.jsonl", "--purpose", "batch", "--auth", "basic"], '"bearer", "api-key"'),
+        (["good.jsonl", "--purpose", "batch", "--query", "novalue"], "NAME=VALUE"),
+        (["good.jsonl", "--purpose", "batch", "--header", "novalue"], "NAME:VALUE"),
+        (["good.jsonl", "--purpose", "batch", "--header", "a b: c"], "no header name"),
+        (["good.jsonl", "--purpose", "batch", "--header", "Authorization: Bearer sk-1"], "set OPENAI_API_KEY"),
+        (["good.jsonl", "--purpose", "batch", "--header", "Api-Key: sk-1"], "seen by all users"),
+        (["good.jsonl", "--purpose", "batch", "--ca-file", "missing.pem"], "missing.pem"),
+        (["good.jsonl", "--purpose", "batch", "--ca-file", "good.jsonl"], "no certificates in good.jsonl"),
+    ],
+)
+def test_an_upload_with_a_bad_option_is_refused(run: Run, calls: Calls, arguments: list[str], said: str) -> None:
+    ran = run("upload", *arguments)
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert said in ran.err
+    assert ran.err.startswith("error: ")
+    assert "Traceback" not in ran.err
+    assert "sk-1" not in ran.err
+
+
+@pytest.mark.parametrize("kind", ["nothing", "directory", "pipe", "empty file", "device", "name with a NUL"])
+def test_a_file_that_cant_be_sent_is_refused(run: Run, calls: Calls, tmp_path: Path, kind: str) -> None:
+    bad = tmp_path / "bad"
+    if kind == "directory":
+        bad.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(bad)
+    elif kind == "empty file":
+        bad.touch()
+    name = {"device": "/dev/null", "name with a NUL": "bad\0name"}.get(kind, str(bad))
+    ran = run("upload", name, "--purpose", "batch")
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert ran.err.startswith("error: ")
+    assert "Nothing was sent." in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_refused(run: Run, calls: Calls, good: Path) -> None:
+    good.chmod(0)
+    ran = run("upload", good, "--purpose", "batch")
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert "Permission denied" in ran.err
+
+
+def test_one_bad_file_among_good_ones_and_none_is_sent(run: Run, calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    ran = run("upload", "good.jsonl", "missing", "empty", "--purpose", "batch", "--json")
+    assert (ran.code, calls()) == (2, 0)
+    assert len(ran.err.splitlines()) == 2
+    assert "missing" in ran.err
+    assert "empty" in ran.err
+    told = {record["source"]: record["error"]["type"] for record in ran.records}
+    assert told == {"good.jsonl": "NotSent", "missing": "SourceError", "empty": "SourceError"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"OPENAI_API_KEY": ""}, "set OPENAI_API_KEY"),
+        ({"OPENAI_API_KEY": "sk-se\ncret"}, "line break"),
+        ({"OPENAI_API_KEY": "sk-sécret"}, "another character no key has"),
+        ({"OPENAI_BASE_URL": "localhost:8787"}, "no http(s) URL"),
+        ({"OPENAI_API_KEY": "", "AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}, "set AZURE_OPENAI_API_KEY"),
+    ],
+)
+def test_a_bad_environment_is_refused_and_no_key_is_shown(
+    run: Run, calls: Calls, environment: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    ran = run("upload", "good.jsonl", "--purpose", "batch")
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert said in ran.err
+    assert "cret" not in ran.err
+
+
+def test_a_journal_that_cant_be_made_is_refused_with_both_ways_out(
+    run: Run, calls: Calls, environment: pytest.MonkeyPatch, good: Path
+) -> None:
+    environment.setenv("ASYNCSDK_JOURNAL", str(good / "journal"))
+    ran = run("upload", "good.jsonl", "--purpose", "batch")
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert "can't create the journal" in ran.err
+    assert "ASYNCSDK_JOURNAL=memory" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["uploads"], "resume"),
+        (["files"], "content"),
+    ],
+)
+def test_without_a_command_the_commands_are_listed_and_nothing_is_done(
+    run: Run, arguments: list[str], said: str
+) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2
+    assert said in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["uplod"], 'Did you mean "upload"?'),
+        (["uploads", "lst"], 'Did you mean "list"?'),
+        (["uploads", "show"], "ID is missing"),
+        (["uploads", "show", "upload_x"], "the journal holds no upload 'upload_x'"),
+        (["uploads", "cancel", "upload_x"], "the journal holds no upload 'upload_x'"),
+        (["uploads", "resume", "upload_x"], "the journal holds no upload 'upload_x'"),
+        (["uploads", "resume", "upload_x", "--all"], "exclude each other"),
+        (["files", "list", "--limit", "0"], "--limit 0"),
+        (["files", "content", "file-x", "--json"], "go with --out"),
+        (["serve", "--upload-ttl", "never"], "30d"),
+        (["serve", "--faults", "missing.json"], "missing.json: No such file"),
+        (["serve", "--faults", "good.jsonl"], "--faults good.jsonl"),
+        (["demo", "missing.bin"], "missing.bin is no file"),
+        (["demo", "good.jsonl"], "too small to be stopped half-way"),
+    ],
+)
+def test_other_commands_refuse_too(run: Run, calls: Calls, arguments: list[str], said: str) -> None:
+    ran = run(*arguments)
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert said in ran.err

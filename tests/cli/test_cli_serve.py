@@ -1,0 +1,56 @@
+"""`asyncsdk serve`: the first line is the address; then it serves until it is stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.cli_helpers import MakeFile, Run, Start
+
+
+def address(process: subprocess.Popen[str]) -> dict[str, object]:
+    assert process.stdout is not None
+    told: dict[str, object] = json.loads(process.stdout.readline())
+    return told
+
+
+def test_it_says_where_it_listens_keeps_its_data_and_its_key_and_meets_its_faults(
+    start: Start, run: Run, make_file: MakeFile, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_file(1000)
+    fault = {"route": "create", "kind": "answer", "status": 403}
+    (tmp_path / "faults.json").write_text(json.dumps([fault]))
+    options = ["--port", "0", "--data", "data", "--api-key", "sk-own", "--upload-ttl", "10m", "--faults", "faults.json"]
+    process = start("serve", *options)
+    told = address(process)
+    assert told == {"url": f"http://127.0.0.1:{told['port']}/v1", "port": told["port"]}
+    environment.setenv("OPENAI_BASE_URL", str(told["url"]))
+    assert "403" in run("upload", "train.jsonl", "--purpose", "batch").err  # a fault comes before the key is looked at
+    assert "401" in run("upload", "train.jsonl", "--purpose", "batch").err
+    environment.setenv("OPENAI_API_KEY", "sk-own")
+    [done] = run("upload", "train.jsonl", "--purpose", "batch", "--json").records
+    assert done["expires_at"] - done["created_at"] == 600
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=5)
+    assert (process.returncode, out, err) == (143, "", "")
+    assert list((tmp_path / "data").iterdir())
+
+
+def test_a_place_that_is_taken_is_said(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = run("serve", "--port", port)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"error: can't serve on 127.0.0.1:{port}: ")
+    assert "address already in use" in ran.err.lower()
+
+
+def test_a_port_that_is_none_is_said(run: Run) -> None:
+    ran = run("serve", "--port", "99999")
+    assert ran.code == 1
+    assert "can't serve on 127.0.0.1:99999" in ran.err

@@ -1,0 +1,229 @@
+"""`asyncsdk upload`: what it sends, what it says, how it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.cli_helpers import MakeFile, Run, Start
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def no_fault_left(server: LocalServer) -> Iterator[None]:
+    yield
+    server.assert_all_met()
+    server.clear_faults()
+
+
+def test_a_file_goes_up_and_the_same_command_then_sends_nothing(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file()
+    first = run("upload", "train.jsonl", "--purpose", "fine-tune")
+    file = server.files[-1]
+    assert (first.code, first.err) == (0, "")
+    assert first.out.startswith(f"train.jsonl: {file.id}, 3.1 MB, in ")
+    assert server.stored(file.id).read_bytes() == path.read_bytes()
+    before = server.bytes_received
+    again = run("upload", "train.jsonl", "--purpose", "fine-tune")
+    assert (again.code, again.out) == (0, f"train.jsonl: {file.id}, uploaded before; nothing was sent\n")
+    assert server.bytes_received == before
+
+
+def test_json_is_the_upload_with_its_file_and_what_became_of_the_source(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file()
+    [told] = run("upload", path, "--purpose", "batch", "--json").records
+    assert told["object"] == "upload"
+    assert told["status"] == "completed"
+    assert told["bytes"] == path.stat().st_size
+    assert told["file"]["id"] == server.files[-1].id
+    assert told["source"] == str(path)
+    assert told["md5"] == hashlib.md5(path.read_bytes()).hexdigest()
+    assert (told["bytes_sent"], told["bytes_resumed"]) == (path.stat().st_size, 0)
+    assert (told["reused"], told["error"]) == (False, None)
+    [again] = run("upload", path, "--purpose", "batch", "--json").records
+    assert (again["reused"], again["id"], again["bytes_sent"]) == (True, told["id"], 0)
+
+
+def test_quiet_is_the_ids_of_the_files_alone(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    make_file()
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, f"{server.files[-1].id}\n", "")
+
+
+def test_options_reach_the_server(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    make_file()
+    said = "--purpose user_data --filename other.txt --mime-type text/x-test --expires-after 2h --md5 base64"
+    how = "--part-size 1MiB --concurrency 2 --limit-rate 100MB --no-lock --journal elsewhere"
+    where = "--query a=b=c --header X-Test:yes --auth api-key"
+    ran = run("upload", "train.jsonl", *f"{said} {how} {where}".split())
+    assert ran.code == 0
+    file = server.files[-1]
+    assert (file.filename, file.purpose) == ("other.txt", "user_data")
+    assert file.expires_at == file.created_at + 7200
+    parts = [
+        record for record in server.requests if record.upload_id == server.uploads[-1].id and record.route == "part"
+    ]
+    assert len(parts) == 4
+    assert parts[0].headers["x-test"] == "yes"
+    assert Path("elsewhere").is_dir()
+
+
+def test_several_files_have_a_line_each_and_one_that_is_given_twice_goes_once(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    names = [make_file(1000 + number, f"{number}/same.jsonl", number) for number in range(3)]
+    before = len(server.files)
+    ran = run("upload", *names, names[0], "--purpose", "batch", "--json")
+    assert ran.code == 0
+    assert sorted(record["source"] for record in ran.records) == sorted(map(str, names))
+    assert len(server.files) == before + 3
+
+
+def test_where_some_of_several_fail_the_others_go_on(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    make_file(1000, "a"), make_file(1001, "b", 2)
+    server.inject(Fault("create", "answer", status=403))
+    ran = run("upload", "a", "b", "--purpose", "batch", "--json", "--concurrency", "1")
+    assert ran.code == 3
+    bad, good = ran.records
+    assert (good["source"], good["error"]) == ("b", None)
+    error = bad["error"]
+    assert sorted(error) == ["code", "message", "request_id", "resumable", "status_code", "type"]
+    assert (error["type"], error["status_code"], error["resumable"]) == ("PermissionDeniedError", 403, False)
+    assert error["request_id"]
+    assert (bad["source"], bad["id"], bad["file"], bad["md5"], bad["reused"]) == ("a", None, None, None, False)
+    assert "403" in ran.err
+
+
+def test_a_wrong_key_is_exit_1_and_the_servers_words_are_kept(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file(1000)
+    refusal = {"error": {"message": "Incorrect API key provided.", "type": "invalid_request_error", "code": "bad_key"}}
+    server.inject(Fault("create", "answer", status=401, body=refusal))
+    ran = run("upload", "train.jsonl", "--purpose", "batch")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: train.jsonl: ")
+    assert "Incorrect API key provided." in ran.err
+    assert "sk-test" not in ran.err
+
+
+def test_where_nobody_listens_it_is_exit_75_and_says_so(run: Run, make_file: MakeFile) -> None:
+    make_file(1000)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--base-url", f"http://127.0.0.1:{port}/v1")
+    assert ran.code == 75
+    assert f"can't connect to 127.0.0.1:{port}" in ran.err
+    assert "The same command tries again." in ran.err
+
+
+def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_rest(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file()
+    command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1", "--json"]
+    server.inject(Fault("part", "answer", status=429, nth=3, headers={"Retry-After": "86400"}))
+    stopped = run(*command)
+    assert stopped.code == 75
+    assert "train.jsonl: stopped at 2.1 of 3.1 MB, too many requests for now (429). What is sent is kept" in stopped.err
+    assert "The same command goes on: 1.0 MB" in stopped.err
+    [told] = stopped.records
+    assert (told["bytes_sent"], told["error"]["type"], told["error"]["resumable"]) == (2 * MIB, "RateLimitError", True)
+    done = run(*command)
+    [told] = done.records
+    assert (done.code, told["bytes_resumed"], told["bytes_sent"]) == (0, 2 * MIB, MIB + 1)
+    assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--journal=memory", "kept in memory only: the same command starts anew"), ("--no-resume", "Without --no-resume")],
+)
+def test_where_the_same_command_would_not_go_on_it_is_not_promised(
+    run: Run, server: LocalServer, make_file: MakeFile, option: str, said: str
+) -> None:
+    make_file()
+    server.inject(Fault("part", "answer", status=429, nth=2, headers={"Retry-After": "86400"}))
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--part-size=1MiB", "--concurrency=1", option)
+    assert ran.code == 75
+    assert said in ran.err
+    assert "goes on: " not in ran.err
+
+
+def test_verbose_tells_of_requests_and_shows_no_key(run: Run, make_file: MakeFile) -> None:
+    make_file(1000)
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--verbose")
+    assert ran.code == 0
+    assert "DEBUG asyncsdk.uploads" in ran.err
+    assert "sk-test" not in ran.err
+
+
+def begin(start: Start, *more: str) -> subprocess.Popen[str]:
+    """An upload under way: at least one part is in the journal."""
+    slow = ["--part-size", "512KiB", "--limit-rate", "1MB", "--concurrency", "2", "--progress", "json"]
+    process = start("upload", "train.jsonl", "--purpose", "batch", *slow, *more)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if json.loads(line)["bytes_done"]:
+            return process
+    raise AssertionError("it ended too soon")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_within_a_second_and_the_same_command_goes_on(
+    start: Start, run: Run, server: LocalServer, make_file: MakeFile, number: signal.Signals
+) -> None:
+    path = make_file()
+    process = begin(start, "--json")
+    began = time.monotonic()
+    process.send_signal(number)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=5)
+    assert time.monotonic() - began < 1
+    assert process.returncode == 128 + number
+    words = [line for line in err.splitlines() if not line.startswith("{")]
+    assert len(words) == 2
+    assert "train.jsonl: stopped at " in words[0]
+    assert "What is sent is kept until " in words[0]
+    assert "  The same command goes on: " in words[1]
+    assert json.loads(out)["error"]["type"] == "Interrupted"
+    [told] = run("upload", "train.jsonl", "--purpose", "batch", "--json").records
+    assert told["bytes_resumed"] >= 512 * 1024
+    assert told["bytes_resumed"] + told["bytes_sent"] == path.stat().st_size
+    assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(start: Start, run: Run, make_file: MakeFile) -> None:
+    make_file()
+    process = begin(start)
+    process.kill()
+    process.wait()
+    [told] = run("upload", "train.jsonl", "--purpose", "batch", "--json").records
+    assert told["bytes_resumed"] >= 512 * 1024
+
+
+def test_nobody_reading_standard_output_is_no_failure(start: Start, server: LocalServer, make_file: MakeFile) -> None:
+    make_file(1000, "a"), make_file(1001, "b", 2)
+    reading, writing = os.pipe()
+    os.close(reading)
+    before = len(server.files)
+    process = start("upload", "a", "b", "--purpose", "batch", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert len(server.files) == before + 2

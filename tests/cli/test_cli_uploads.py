@@ -1,0 +1,128 @@
+"""`asyncsdk uploads`: what the journal holds, and what can be done with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.cli_helpers import MakeFile, Run, Start
+
+MIB = 1 << 20
+Stopped = Callable[..., str]
+
+
+@pytest.fixture
+def stopped(run: Run, server: LocalServer, make_file: MakeFile) -> Stopped:
+    """Leave an upload behind that stopped with one of four parts there; returns its id."""
+
+    def stop(name: str = "train.jsonl", seed: int = 1) -> str:
+        make_file(name=name, seed=seed)
+        server.inject(Fault("part", "answer", status=400, nth=2))
+        options = ["--part-size", "1MiB", "--concurrency", "1"]
+        assert run("upload", name, "--purpose", "batch", *options).code == 1
+        return server.uploads[-1].id
+
+    return stop
+
+
+def test_nothing_remembered_is_an_empty_list(run: Run) -> None:
+    ran = run("uploads", "list")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_what_stopped_is_listed_and_shown_and_goes_on(
+    run: Run, stopped: Stopped, server: LocalServer, tmp_path: Path
+) -> None:
+    upload = stopped()
+    listed = run("uploads", "list")
+    assert listed.out.splitlines()[0].split() == ["ID", "STATE", "DONE", "EXPIRES", "FILE"]
+    assert f"{upload}  pending  1.0 of 3.1 MB  in " in listed.out
+    assert run("uploads", "list", "--quiet").out == f"{upload}\n"
+    [told] = run("uploads", "show", upload[:12], "--json").records
+    assert (told["id"], told["state"], told["bytes_done"], told["pid"]) == (upload, "pending", MIB, None)
+    assert "state: pending\n" in run("uploads", "show", told["key"][:8]).out
+    [done] = run("uploads", "resume", "--json").records
+    assert (done["id"], done["bytes_resumed"], done["bytes_sent"]) == (upload, MIB, 2 * MIB + 1)
+    assert done["source"] == str(tmp_path / "train.jsonl")
+    [told] = run("uploads", "list", "--json").records
+    assert (told["state"], told["file_id"], told["md5"]) == ("completed", done["file"]["id"], done["md5"])
+    ran = run("uploads", "resume")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no upload stopped half-way: there is nothing to go on with.\n")
+
+
+def test_of_several_that_stopped_one_or_all_go_on(run: Run, stopped: Stopped) -> None:
+    first, second, third = stopped("a", 1), stopped("b", 2), stopped("c", 3)
+    refused = run("uploads", "resume")
+    assert refused.code == 2
+    assert all(upload in refused.err for upload in (first, second, third))
+    assert [told["id"] for told in run("uploads", "resume", second, "--json").records] == [second]
+    ran = run("uploads", "resume", "--all", "--json")
+    assert ran.code == 0
+    assert {told["id"] for told in ran.records} == {first, third}
+
+
+def test_one_whose_file_is_gone_says_so(run: Run, stopped: Stopped, tmp_path: Path) -> None:
+    stopped()
+    (tmp_path / "train.jsonl").unlink()
+    ran = run("uploads", "resume")
+    assert ran.code == 2
+    assert "train.jsonl: No such file" in ran.err
+
+
+def test_one_for_another_server_is_refused(run: Run, stopped: Stopped, server: LocalServer) -> None:
+    upload = stopped()
+    ran = run("uploads", "cancel", upload, "--base-url", server.url.replace("/v1", "/v2"))
+    assert ran.code == 2
+    assert f"{upload} belongs to {server.url}" in ran.err
+
+
+def test_one_is_cancelled_on_the_server_and_then_settled(run: Run, stopped: Stopped, server: LocalServer) -> None:
+    upload = stopped()
+    ran = run("uploads", "cancel", upload)
+    assert (ran.code, ran.out) == (0, f"{upload}: cancelled\n")
+    assert server.uploads[-1].status == "cancelled"
+    [told] = run("uploads", "list", "--json").records
+    assert told["state"] == "cancelled"
+    again = run("uploads", "resume", upload)
+    assert again.code == 2
+    assert "is cancelled: there is nothing to go on with" in again.err
+
+
+def test_cancel_tells_the_upload_as_json(run: Run, stopped: Stopped) -> None:
+    upload = stopped()
+    [told] = run("uploads", "cancel", upload, "--json").records
+    assert (told["id"], told["object"], told["status"]) == (upload, "upload", "cancelled")
+
+
+def test_what_is_being_sent_is_said_with_its_process_and_cant_be_cancelled(
+    start: Start, run: Run, make_file: MakeFile
+) -> None:
+    make_file()
+    process = start("upload", "train.jsonl", "--purpose", "batch", "--limit-rate", "200KB", "--progress", "none")
+    deadline = time.monotonic() + 10
+    while not (listed := run("uploads", "list", "--json").records) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert listed[0]["pid"] == process.pid
+    assert f"sending ({process.pid})" in run("uploads", "list").out
+    ran = run("uploads", "cancel", listed[0]["id"])
+    assert ran.code == 75
+    assert str(process.pid) in ran.err
+
+
+def test_what_nobody_can_use_any_more_is_forgotten(run: Run, stopped: Stopped) -> None:
+    stopped()
+    ran = run("uploads", "prune")
+    assert (ran.code, ran.out) == (0, "0 uploads forgotten\n")
+    assert run("uploads", "prune", "--json").records == [{"forgotten": 0}]
+    assert run("uploads", "prune", "--quiet").out == ""
+
+
+def test_a_journal_that_cant_be_read_is_said(run: Run, make_file: MakeFile) -> None:
+    path = make_file(10)
+    ran = run("uploads", "list", "--journal", path)
+    assert ran.code == 2
+    assert "journal" in ran.err
