@@ -1,48 +1,53 @@
-"""Send large files through the OpenAI Uploads API: parallel, checked, resumable."""
+"""Large files through the OpenAI Uploads API, parallel and resumable: the public names, loaded at first use."""
 
-from asyncsdk import api
-from asyncsdk.client import Client
-from asyncsdk.connection import trusting
-from asyncsdk.errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseValidationError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncSDKError,
-    AuthenticationError,
-    BadRequestError,
-    CertificateError,
-    CompletionUnknownError,
-    ConfigurationError,
-    ConflictError,
-    InternalServerError,
-    JournalError,
-    JournalVersionError,
-    NotFoundError,
-    PayloadTooLargeError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    RateLimitError,
-    RedirectError,
-    SourceChangedError,
-    SourceError,
-    UnprocessableEntityError,
-    UploadBusyError,
-    UploadError,
-    UploadExpiredError,
-    UploadExpiresError,
-    UploadNotFoundError,
-)
-from asyncsdk.events import RequestEvent
-from asyncsdk.journal import Journal
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.memory import MemoryJournal
-from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
-from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
-from asyncsdk.uploads.progress import Progress, State
-from asyncsdk.uploads.uploader import AsyncUploader
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from asyncsdk.version import __version__
+
+if TYPE_CHECKING:
+    from asyncsdk import api
+    from asyncsdk.client import Client
+    from asyncsdk.connection import trusting
+    from asyncsdk.errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseValidationError,
+        APIStatusError,
+        APITimeoutError,
+        AsyncSDKError,
+        AuthenticationError,
+        BadRequestError,
+        CertificateError,
+        CompletionUnknownError,
+        ConfigurationError,
+        ConflictError,
+        InternalServerError,
+        JournalError,
+        JournalVersionError,
+        NotFoundError,
+        PayloadTooLargeError,
+        PermissionDeniedError,
+        QuotaExceededError,
+        RateLimitError,
+        RedirectError,
+        SourceChangedError,
+        SourceError,
+        UnprocessableEntityError,
+        UploadBusyError,
+        UploadError,
+        UploadExpiredError,
+        UploadExpiresError,
+        UploadNotFoundError,
+    )
+    from asyncsdk.events import RequestEvent
+    from asyncsdk.journal import Journal
+    from asyncsdk.journal.file import FileJournal
+    from asyncsdk.journal.memory import MemoryJournal
+    from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
+    from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
+    from asyncsdk.uploads.progress import Progress, State
+    from asyncsdk.uploads.uploader import AsyncUploader
 
 __all__ = [
     "APIConnectionError",
@@ -94,3 +99,79 @@ __all__ = [
     "api",
     "trusting",
 ]
+
+_HOMES = {
+    "client": ("Client",),
+    "connection": ("trusting",),
+    "errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIResponseValidationError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AsyncSDKError",
+        "AuthenticationError",
+        "BadRequestError",
+        "CertificateError",
+        "CompletionUnknownError",
+        "ConfigurationError",
+        "ConflictError",
+        "InternalServerError",
+        "JournalError",
+        "JournalVersionError",
+        "NotFoundError",
+        "PayloadTooLargeError",
+        "PermissionDeniedError",
+        "QuotaExceededError",
+        "RateLimitError",
+        "RedirectError",
+        "SourceChangedError",
+        "SourceError",
+        "UnprocessableEntityError",
+        "UploadBusyError",
+        "UploadError",
+        "UploadExpiredError",
+        "UploadExpiresError",
+        "UploadNotFoundError",
+    ),
+    "events": ("RequestEvent",),
+    "journal": ("Journal",),
+    "journal.file": ("FileJournal",),
+    "journal.memory": ("MemoryJournal",),
+    "models": (
+        "File",
+        "FileDeleted",
+        "Page",
+        "Upload",
+        "UploadPart",
+    ),
+    "uploads.job": (
+        "UploadJob",
+        "UploadOutcome",
+        "UploadResult",
+    ),
+    "uploads.progress": (
+        "Progress",
+        "State",
+    ),
+    "uploads.uploader": ("AsyncUploader",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # a type checker sees the imports above, and misspelt names
+
+    def __getattr__(name: str) -> Any:  # PEP 562: `asyncsdk --version` and a service's start need no aiohttp
+        if name not in __all__:
+            raise AttributeError(f"module 'asyncsdk' has no attribute {name!r}")
+        found = (
+            import_module("asyncsdk.api")
+            if name == "api"
+            else getattr(import_module(f"asyncsdk.{_HOME_OF[name]}"), name)
+        )
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return __all__
