@@ -1,0 +1,10 @@
+"""A server that keeps the rules of OpenAI's API for uploads and files, for tests and demos without an account."""
+
+from __future__ import annotations
+
+from asyncsdk.server.faults import Fault, faults_from_json
+from asyncsdk.server.local import LocalServer, serve
+from asyncsdk.server.log import RequestRecord
+from asyncsdk.server.objects import File, Upload
+
+__all__ = ["Fault", "File", "LocalServer", "RequestRecord", "Upload", "faults_from_json", "serve"]

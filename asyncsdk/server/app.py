@@ -1,0 +1,130 @@
+"""The application: its routes, and what all answers have in common: headers, refusals, who may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from email.utils import formatdate
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from attrs import define
+
+from asyncsdk.server.control import Control
+from asyncsdk.server.errors import ApiError
+from asyncsdk.server.faults import Faults
+from asyncsdk.server.files import Files
+from asyncsdk.server.ids import new_request_id
+from asyncsdk.server.inject import FaultAnswer, Injector
+from asyncsdk.server.log import EXCHANGE, Exchange, RequestLog
+from asyncsdk.server.state import State
+from asyncsdk.server.uploads import Uploads
+from asyncsdk.server.wire import ConnectionGone
+
+logger = logging.getLogger(__name__)
+
+API_VERSION = "2020-10-01"
+
+
+def make_app(state: State, faults: Faults, log: RequestLog, uploads: Uploads, api_key: str | None) -> web.Application:
+    """Put the application together. `state` is to be loaded before it serves."""
+    common = Common(state, log, api_key)
+    api = web.Application(middlewares=[common.record, Injector(faults, state).middleware, refuse, common.authorize])
+    api.add_routes([*uploads.routes(), *Files(state).routes()])
+    control = web.Application()
+    control.add_routes(Control(log, faults).routes())
+    app = web.Application(middlewares=[begin, refuse])
+    app.add_subapp("/v1", api)
+    app.add_subapp("/_control", control)
+    app.on_response_prepare.append(common.stamp)
+    return app
+
+
+@web.middleware
+async def begin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Follow a request from here on; where nobody is to be answered the connection ends, and nobody minds."""
+    request[EXCHANGE] = Exchange.of(request)
+    try:
+        return await handler(request)
+    except (ConnectionGone, ConnectionError):
+        _cut(request)
+        return web.Response()
+
+
+@web.middleware
+async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say no in OpenAI's shape, whatever the reason."""
+    try:
+        return await handler(request)
+    except (ConnectionGone, ConnectionError, FaultAnswer):
+        raise
+    except ApiError as error:
+        refusal = error
+    except web.HTTPException as error:
+        refusal = _not_routed(request, error)
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.path)
+        refusal = ApiError(500, "The server failed; its log says why.", type="server_error")
+    if request.writer.output_size:  # too late for words
+        _cut(request)
+    return web.json_response(refusal.to_json(), status=refusal.status, headers=refusal.headers)
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None and not request.transport.is_closing():
+        request.transport.abort()
+
+
+def _not_routed(request: web.Request, error: web.HTTPException) -> ApiError:
+    if error.status == 405:
+        return ApiError(
+            405, f"Not allowed: {request.method} on {request.path}.", headers={"Allow": error.headers["Allow"]}
+        )
+    return ApiError(error.status, f"Invalid URL ({request.method} {request.path})")
+
+
+@define(eq=False)
+class Common:
+    """What stands before every endpoint of the API."""
+
+    state: State
+    log: RequestLog
+    api_key: str | None
+
+    @web.middleware
+    async def record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        exchange = request[EXCHANGE]
+        with self.log.follow(exchange):
+            response = await handler(request)
+            exchange.status = response.status
+            return response
+
+    @web.middleware
+    async def authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        key = _key_of(request)
+        if not key:
+            raise _unauthorized("No API key was given. Send it as Authorization: Bearer KEY, or as api-key: KEY.")
+        if self.api_key is not None and not hmac.compare_digest(_octets(key), _octets(self.api_key)):
+            raise _unauthorized("Incorrect API key provided.", "invalid_api_key")
+        return await handler(request)
+
+    async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:
+        milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000
+        response.headers["Date"] = formatdate(self.state.clock(), usegmt=True)
+        response.headers["openai-processing-ms"] = str(round(milliseconds))
+        response.headers["openai-version"] = API_VERSION
+        response.headers["X-Request-ID"] = new_request_id()
+
+
+def _key_of(request: web.Request) -> str:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else request.headers.get("api-key", "")
+
+
+def _octets(key: str) -> bytes:
+    return key.encode(errors="surrogateescape")
+
+
+def _unauthorized(message: str, code: str | None = None) -> ApiError:
+    return ApiError(401, message, code=code, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,65 @@
+"""Refusals in OpenAI's shape (pure): what every endpoint says when it says no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+
+
+@define(eq=False)
+class ApiError(Exception):
+    """A refusal; raised anywhere below a handler, sent by the application."""
+
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
+    type: str = "invalid_request_error"
+    headers: Mapping[str, str] = field(factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        inner = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": inner}
+
+
+def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    return ApiError(400, message, param, code)
+
+
+def missing(name: str) -> ApiError:
+    return bad_request(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
+
+
+def unknown(name: str) -> ApiError:
+    return bad_request(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+
+
+def duplicate(name: str) -> ApiError:
+    return bad_request(f"Duplicate parameter: '{name}'.", name, "duplicate_parameter")
+
+
+def mistyped(name: str, expected: str, value: object) -> ApiError:
+    """`expected` with its article, as in "an integer"."""
+    message = f"Invalid type for '{name}': expected {expected}, but got {_in_words(value)} instead."
+    return bad_request(message, name, "invalid_type")
+
+
+def invalid(name: str, why: str) -> ApiError:
+    return bad_request(f"Invalid value for '{name}': {why}.", name, "invalid_value")
+
+
+def not_found(kind: str, identifier: str) -> ApiError:
+    return ApiError(404, f"No such {kind} object: {identifier}", "id")
+
+
+def too_large(what: str, limit: int) -> ApiError:
+    return ApiError(413, f"{what} is larger than {limit} bytes, the most that is taken.", None, "payload_too_large")
+
+
+_WORDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}
+
+
+def _in_words(value: object) -> str:
+    return _WORDS.get(type(value), "null")

@@ -1,0 +1,167 @@
+"""The fields of a request, taken one by one and checked (pure); what is left over was not asked for.
+
+Limits and names are those of the OpenAPI document; the purposes are those that POST /files takes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from asyncsdk.server.errors import invalid, missing, mistyped, unknown
+from asyncsdk.server.objects import Upload
+
+UPLOAD_LIMIT = 8 * 2**30
+LIST_LIMIT = 10_000
+FILE_SECONDS = (3600, 2_592_000)
+PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
+
+Fields = dict[str, Any]
+
+
+@frozen
+class Completion:
+    """What complete was asked with: the parts in the order of their bytes, and the md5 of the whole where given."""
+
+    part_ids: tuple[str, ...]
+    md5: bytes | None
+
+
+@frozen
+class Listing:
+    """Which files a list is asked for."""
+
+    purpose: str | None
+    limit: int
+    order: str
+    after: str | None
+
+
+def read_upload(fields: Fields, *, upload_id: str, file_id: str, created_at: int, ttl: int) -> Upload:
+    """Read the body of POST /uploads. Raises ApiError."""
+    upload = Upload(
+        id=upload_id,
+        file_id=file_id,
+        created_at=created_at,
+        expires_at=created_at + ttl,
+        bytes=take_integer(fields, "bytes", 1, UPLOAD_LIMIT),
+        filename=take_text(fields, "filename"),
+        mime_type=take_text(fields, "mime_type"),
+        purpose=take_purpose(fields),
+        expires_after=take_expires_after(fields),
+    )
+    refuse_unknown(fields)
+    return upload
+
+
+def read_completion(fields: Fields) -> Completion:
+    """Read the body of POST /uploads/{upload_id}/complete. Raises ApiError."""
+    part_ids = take(fields, "part_ids")
+    if not isinstance(part_ids, list):
+        raise mistyped("part_ids", "an array of strings", part_ids)
+    for index, part_id in enumerate(part_ids):
+        if not isinstance(part_id, str):
+            raise mistyped(f"part_ids[{index}]", "a string", part_id)
+    md5 = read_md5(take_text(fields, "md5")) if "md5" in fields else None
+    refuse_unknown(fields)
+    return Completion(tuple(part_ids), md5)
+
+
+def read_md5(text: str) -> bytes:
+    """Read an md5 as 32 hex digits or as base64; the document does not say which of them it means."""
+    try:
+        digest = bytes.fromhex(text) if len(text) == 32 else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise invalid("md5", "it is neither hexadecimal nor base64") from error
+    if len(digest) != 16:
+        raise invalid("md5", "it is not 16 bytes long")
+    return digest
+
+
+def read_listing(query: Mapping[str, str]) -> Listing:
+    """Read the query of GET /files; what it does not know, such as `api-version`, is ignored. Raises ApiError."""
+    limit = _integer("limit", query.get("limit", str(LIST_LIMIT)))
+    order = query.get("order", "desc")
+    if not 1 <= limit <= LIST_LIMIT:
+        raise invalid("limit", f"{limit} is not between 1 and {LIST_LIMIT}")
+    if order not in ("asc", "desc"):
+        raise invalid("order", f"'{order}' is not one of ['asc', 'desc']")
+    return Listing(query.get("purpose"), limit, order, query.get("after"))
+
+
+def unflatten(fields: Mapping[str, str]) -> Fields:
+    """Give a form's `expires_after[seconds]` the shape that it has in JSON."""
+    anchor, seconds = "expires_after[anchor]", "expires_after[seconds]"
+    nested: Fields = {name: value for name, value in fields.items() if name not in (anchor, seconds)}
+    policy: Fields = {}
+    if anchor in fields:
+        policy["anchor"] = fields[anchor]
+    if seconds in fields:
+        policy["seconds"] = _integer(seconds, fields[seconds])
+    return {**nested, "expires_after": policy} if policy else nested
+
+
+def take(fields: Fields, name: str, *, inside: str = "") -> Any:
+    """Take a field out; `inside` names the object that `fields` is, for the message."""
+    if name not in fields:
+        raise missing(_full_name(name, inside))
+    return fields.pop(name)
+
+
+def take_text(fields: Fields, name: str, *, inside: str = "") -> str:
+    value = take(fields, name, inside=inside)
+    if not isinstance(value, str):
+        raise mistyped(_full_name(name, inside), "a string", value)
+    if not value:
+        raise invalid(_full_name(name, inside), "it is empty")
+    return value
+
+
+def take_integer(fields: Fields, name: str, low: int, high: int, *, inside: str = "") -> int:
+    value = take(fields, name, inside=inside)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise mistyped(_full_name(name, inside), "an integer", value)
+    if not low <= value <= high:
+        raise invalid(_full_name(name, inside), f"it is not between {low} and {high}")
+    return value
+
+
+def take_purpose(fields: Fields) -> str:
+    purpose = take_text(fields, "purpose")
+    if purpose not in PURPOSES:
+        raise invalid("purpose", f"'{purpose}' is not one of {list(PURPOSES)}")
+    return purpose
+
+
+def take_expires_after(fields: Fields) -> int | None:
+    """Take the optional `expires_after`, in seconds from `created_at`."""
+    if "expires_after" not in fields:
+        return None
+    policy = fields.pop("expires_after")
+    if not isinstance(policy, dict):
+        raise mistyped("expires_after", "an object", policy)
+    if take_text(policy, "anchor", inside="expires_after") != "created_at":
+        raise invalid("expires_after[anchor]", "it is not 'created_at'")
+    seconds = take_integer(policy, "seconds", *FILE_SECONDS, inside="expires_after")
+    refuse_unknown(policy, inside="expires_after")
+    return seconds
+
+
+def refuse_unknown(fields: Fields, *, inside: str = "") -> None:
+    for name in fields:
+        raise unknown(_full_name(name, inside))
+
+
+def _full_name(name: str, inside: str) -> str:
+    return f"{inside}[{name}]" if inside else name
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise mistyped(name, "an integer", text) from error

@@ -1,0 +1,103 @@
+"""The /files endpoints: list, create, retrieve, delete, content."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from urllib.parse import quote
+
+from aiohttp import web
+from attrs import define
+
+from asyncsdk.server.errors import invalid, missing, mistyped, not_found, too_large
+from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
+from asyncsdk.server.ids import new_file_id
+from asyncsdk.server.objects import File
+from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
+from asyncsdk.server.state import State
+from asyncsdk.server.wire import Form, read_form, stream
+
+FILE_LIMIT = 512 * 2**20
+FORM_OVERHEAD = 2**20
+
+
+@define(eq=False)
+class Files:
+    """What completed uploads and POST /files have made."""
+
+    state: State
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/files", self.list_files, name="files.list", allow_head=False),
+            web.post("/files", self.create, name="files.create"),
+            web.get("/files/{file_id}", self.retrieve, name="files.get", allow_head=False),
+            web.delete("/files/{file_id}", self.delete, name="files.delete"),
+            web.get("/files/{file_id}/content", self.content, name="files.content", allow_head=False),
+        ]
+
+    async def list_files(self, request: web.Request) -> web.Response:
+        await self.state.sweep()
+        page, has_more = page_of(self.state.files(), read_listing(request.query))
+        ids = [file.id for file in page]
+        answer = {
+            "object": "list",
+            "data": [file.to_json() for file in page],
+            "first_id": ids[0] if ids else "",
+            "last_id": ids[-1] if ids else "",
+            "has_more": has_more,
+        }
+        return web.json_response(answer)
+
+    async def create(self, request: web.Request) -> web.Response:
+        if (request.content_length or 0) > FILE_LIMIT + FORM_OVERHEAD:
+            raise too_large("The file", FILE_LIMIT)
+        async with self.state.store.incoming(FILE_LIMIT) as incoming:
+            form = await read_form(request, lambda header: incoming if header.name == "file" else None)
+            if not form.files:
+                raise missing("file")
+            file = self._new_file(form, incoming.size)
+            await self.state.add_file(file, incoming)
+        return web.json_response(file.to_json())
+
+    async def retrieve(self, request: web.Request) -> web.Response:
+        return web.json_response(self._find(request).to_json())
+
+    async def delete(self, request: web.Request) -> web.Response:
+        file = self._find(request)
+        await self.state.remove_file(file.id)
+        return web.json_response({"id": file.id, "object": "file", "deleted": True})
+
+    async def content(self, request: web.Request) -> web.StreamResponse:
+        file = self._find(request)
+        require_downloadable(file)
+        name = quote(file.filename, safe="", errors="replace")
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+        }
+        async with aclosing(self.state.store.read(file.id)) as blocks:
+            return await stream(request, blocks, file.bytes, headers)
+
+    def _new_file(self, form: Form, size: int) -> File:
+        filename, fields = form.files[0].filename, unflatten(form.fields)
+        if filename is None:
+            raise mistyped("file", "a file", "")
+        if not size:
+            raise invalid("file", "it is empty")
+        created_at, purpose, seconds = self.state.now(), take_purpose(fields), take_expires_after(fields)
+        refuse_unknown(fields)
+        return File(
+            id=new_file_id(),
+            bytes=size,
+            created_at=created_at,
+            expires_at=file_expiry(created_at, purpose, seconds),
+            filename=filename,
+            purpose=purpose,
+        )
+
+    def _find(self, request: web.Request) -> File:
+        file_id = request.match_info["file_id"]
+        file = self.state.file(file_id)
+        if file is None:
+            raise not_found("File", file_id)
+        return file

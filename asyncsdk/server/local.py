@@ -1,0 +1,193 @@
+"""The server as an object: started in this loop or in a thread of its own, stopped at once, looked into by tests."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+from aiohttp import web
+from attrs import Factory, define, field
+from yarl import URL
+
+from asyncsdk.server import runner
+from asyncsdk.server.app import make_app
+from asyncsdk.server.faults import Fault, Faults
+from asyncsdk.server.log import RequestLog, RequestRecord
+from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.state import State
+from asyncsdk.server.store import Store
+from asyncsdk.server.uploads import Uploads
+
+
+@define(eq=False)
+class LocalServer:
+    """An OpenAI API of your own for uploads and files, on this machine.
+
+    `async with LocalServer() as server` runs it in this loop; `with LocalServer() as server` in a thread, which a
+    blocking client needs. Point a client at `server.url`.
+
+    Args:
+        directory: Where everything is kept; a server started on it again goes on. Without it: a temporary one.
+        api_key: The one key that is taken, as bearer or as `api-key`. Without it any key is.
+        upload_ttl: Seconds until an upload that is not completed is dropped.
+        faults: What shall go wrong.
+        host, port: Where to listen; port 0 takes a free one.
+        ssl_context: Serve TLS.
+        repeated_complete: 200 answers a complete that was done before with the same upload again; a status
+            of 400 or above refuses it. What the real server does is not known.
+        clock: Unix seconds; rules `created_at`, expiries and the Date header.
+
+    Raises on start: OSError where it can't listen or write, RuntimeError where another server holds the directory.
+    """
+
+    directory: str | PathLike[str] | None = None
+    _api_key: str | None = field(default=None, kw_only=True, repr=False)
+    _upload_ttl: int = field(default=3600, kw_only=True)
+    _faults: Iterable[Fault] = field(default=(), kw_only=True)
+    _host: str = field(default="127.0.0.1", kw_only=True)
+    _port: int = field(default=0, kw_only=True)
+    _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)
+    _repeated_complete: int = field(default=200, kw_only=True)
+    _clock: Callable[[], float] = field(default=time.time, kw_only=True)
+    _plan: Faults = field(default=Factory(lambda self: Faults.of(self._faults), takes_self=True), init=False)
+    _log: RequestLog = field(factory=RequestLog, init=False)
+    _state: State = field(init=False)
+    _runner: web.AppRunner | None = field(default=None, init=False)
+    _thread: threading.Thread = field(init=False)
+    _leave: Callable[[], object] = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        if self._runner is not None:
+            raise RuntimeError("This server is running already; for a second one make another LocalServer.")
+        self._state = State(Store(None if self.directory is None else Path(self.directory)), self._clock)
+        try:
+            await self._state.load()
+            self._runner = await runner.start(self._make_app(), self._host, self._port, self._ssl_context)
+        except BaseException:
+            await self._state.store.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        if self._runner is not None:
+            running, self._runner = self._runner, None
+            await runner.stop(running, self._log.tasks())
+            await self._state.store.close()
+
+    def __enter__(self) -> Self:
+        """Return when it listens, in a thread of its own."""
+        started: Future[Callable[[], object]] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live(started)), name="asyncsdk-server")
+        self._thread.start()
+        self._leave = started.result()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._leave()
+        self._thread.join()
+
+    async def _live(self, started: Future[Callable[[], object]]) -> None:
+        """Run until the call that `started` gives, which any thread may make."""
+        leave, loop = asyncio.Event(), asyncio.get_running_loop()
+        try:
+            async with self:
+                started.set_result(lambda: loop.call_soon_threadsafe(leave.set))
+                await leave.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Raises RuntimeError while it doesn't."""
+        if self._runner is None or not self._runner.addresses:
+            raise RuntimeError("This server is not running: enter it with `async with` or `with` first.")
+        return int(self._runner.addresses[0][1])
+
+    @property
+    def url(self) -> str:
+        """The base URL for a client, such as `http://127.0.0.1:8787/v1`."""
+        scheme = "http" if self._ssl_context is None else "https"
+        return str(URL.build(scheme=scheme, host=self._host, port=self.port, path="/v1"))
+
+    @property
+    def directory_in_use(self) -> Path:
+        """Where everything is kept, the temporary directory too."""
+        return self._state.store.root
+
+    @property
+    def files(self) -> list[File]:
+        """The files that it holds, oldest first."""
+        return self._state.files()
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """The uploads that it remembers, in the state that they are in."""
+        return self._state.all_uploads()
+
+    def stored(self, file_id: str) -> Path:
+        """Where a file's bytes are, to compare them. Raises KeyError for a file that is not there."""
+        if self._state.file(file_id) is None:
+            raise KeyError(file_id)
+        return self._state.store.content(file_id)
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """The calls that have ended, oldest first (the last 10,000)."""
+        return list(self._log.records)
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How many calls of each route there were, by the names that faults use."""
+        return dict(self._log.calls)
+
+    @property
+    def bytes_received(self) -> int:
+        """The size of all bodies that were read, in bytes."""
+        return self._log.bytes_received
+
+    @property
+    def parts_in_flight(self) -> int:
+        """How many parts are arriving now."""
+        return self._log.in_flight["part"]
+
+    @property
+    def max_parts_in_flight(self) -> int:
+        """How many parts were arriving at once, at most."""
+        return self._log.max_in_flight["part"]
+
+    def inject(self, *faults: Fault) -> None:
+        """Let more go wrong; their calls are counted from now on."""
+        self._plan.add(*faults)
+
+    def clear_faults(self) -> None:
+        """Let nothing more go wrong."""
+        self._plan.clear()
+
+    def unmet_faults(self) -> list[Fault]:
+        """The faults that did not happen as often as they should."""
+        return self._plan.unmet()
+
+    def assert_all_met(self) -> None:
+        """Raise AssertionError, naming them, if any fault did not happen as often as it should."""
+        if unmet := self.unmet_faults():
+            raise AssertionError(f"These faults were asked for and not met: {unmet}")
+
+    def _make_app(self) -> web.Application:
+        uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
+        return make_app(self._state, self._plan, self._log, uploads, self._api_key)
+
+
+async def serve(server: LocalServer, on_listening: Callable[[LocalServer], None]) -> None:
+    """Run a server until this is cancelled; `on_listening` is called once, when its url and port are known."""
+    async with server:
+        on_listening(server)
+        await asyncio.Event().wait()

@@ -1,0 +1,137 @@
+"""What was asked of the server: the calls under way, a record of each that ended, and counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+from attrs import asdict, define, field, frozen
+
+from asyncsdk.server.faults import Fault, Moment, fault_to_json
+
+RECORDS_LIMIT = 10_000
+_SECRET_HEADERS = frozenset({"authorization", "api-key", "proxy-authorization", "cookie"})
+
+
+@frozen(kw_only=True)
+class RequestRecord:
+    """A call that ended. `bytes` counts its body as it was read; `status` is None where no answer was begun.
+
+    `route` is the name that faults know it by, `path` its template, such as `/v1/uploads/{upload_id}/parts`.
+    `headers` have lower-case names and no keys or tokens.
+    """
+
+    route: str
+    method: str
+    path: str
+    status: int | None
+    bytes: int
+    headers: Mapping[str, str]
+    upload_id: str | None
+    part_id: str | None
+    fault: Fault | None
+
+    def to_json(self) -> dict[str, Any]:
+        plain = asdict(self, recurse=False)
+        return {**plain, "fault": None if self.fault is None else fault_to_json(self.fault)}
+
+
+async def _nothing_happens(_: Moment) -> None:
+    return
+
+
+@define(eq=False)
+class Exchange:
+    """A call under way: what its handler learns is written here, and the fault that it meets acts through it."""
+
+    request: web.Request
+    route: str
+    path: str
+    task: asyncio.Task[Any] | None
+    started: float
+    upload_id: str | None
+    part_id: str | None = None
+    received: int = 0
+    status: int | None = None
+    fault: Fault | None = None
+    reach: Callable[[Moment], Awaitable[None]] = _nothing_happens
+
+    @classmethod
+    def of(cls, request: web.Request) -> Exchange:
+        """Begin to follow a request; where no route takes it, its route is "unknown"."""
+        route = request.match_info.route
+        path = "" if route.resource is None else route.resource.canonical
+        started = asyncio.get_running_loop().time()
+        upload_id = request.match_info.get("upload_id")
+        return cls(request, route.name or "unknown", path, asyncio.current_task(), started, upload_id)
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes a second at which its body shall be read."""
+        return None if self.fault is None else self.fault.rate
+
+    def to_record(self) -> RequestRecord:
+        headers = {name.lower(): value for name, value in self.request.headers.items()}
+        return RequestRecord(
+            route=self.route,
+            method=self.request.method,
+            path=self.path,
+            status=self.status,
+            bytes=self.received,
+            headers={name: value for name, value in headers.items() if name not in _SECRET_HEADERS},
+            upload_id=self.upload_id,
+            part_id=self.part_id,
+            fault=self.fault,
+        )
+
+
+EXCHANGE = web.RequestKey("exchange", Exchange)
+
+
+@define(eq=False)
+class RequestLog:
+    """The last `RECORDS_LIMIT` calls and counts of all, by route."""
+
+    active: set[Exchange] = field(factory=set)
+    records: list[RequestRecord] = field(factory=list)
+    calls: Counter[str] = field(factory=Counter)
+    in_flight: Counter[str] = field(factory=Counter)
+    max_in_flight: Counter[str] = field(factory=Counter)
+    bytes_received: int = 0
+
+    @contextmanager
+    def follow(self, exchange: Exchange) -> Iterator[None]:
+        """Count a call as under way for the length of the block, then record it."""
+        route = exchange.route
+        self.active.add(exchange)
+        self.calls[route] += 1
+        self.in_flight[route] += 1
+        self.max_in_flight[route] = max(self.max_in_flight[route], self.in_flight[route])
+        try:
+            yield
+        finally:
+            self.active.discard(exchange)
+            self.in_flight[route] -= 1
+            self.bytes_received += exchange.received
+            self._keep(exchange.to_record())
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks of the calls under way."""
+        return [exchange.task for exchange in self.active if exchange.task is not None]
+
+    def _keep(self, record: RequestRecord) -> None:
+        self.records.append(record)
+        if len(self.records) > RECORDS_LIMIT:
+            del self.records[0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "requests": dict(self.calls),
+            "bytes_received": self.bytes_received,
+            "in_flight": dict(self.in_flight),
+            "max_in_flight": dict(self.max_in_flight),
+        }

@@ -1,0 +1,156 @@
+"""multipart/form-data as it arrives (pure): chunks in, fields and their bytes out, and nothing is kept.
+
+RFC 7578 over RFC 2046: a preamble and an epilogue are skipped, a part's headers may come in any order.
+"""
+
+from __future__ import annotations
+
+from email.message import Message
+from email.parser import HeaderParser
+from email.utils import collapse_rfc2231_value
+from enum import Enum, auto
+
+from attrs import define, field, frozen
+
+HEADERS_LIMIT = 16 * 1024
+_PADDING_LIMIT = 256
+_BOUNDARY_LIMIT = 200
+
+
+class MultipartError(ValueError):
+    """The body is no form, or not one that we can read; the message says where it went wrong."""
+
+
+@frozen
+class Field:
+    """The headers of one part of a form. `filename` is what the client said, never a path."""
+
+    name: str
+    filename: str | None = None
+    content_type: str | None = None
+
+
+class _State(Enum):
+    PREAMBLE = auto()
+    CONTENT = auto()
+    DELIMITER = auto()
+    HEADERS = auto()
+    EPILOGUE = auto()
+
+
+@define
+class FormParser:
+    """Fed with the body's chunks, however they are cut, it gives each field followed by its bytes.
+
+    A chunk without a delimiter comes out as it went in, uncopied. `complete` tells that the closing
+    delimiter was met: a body that ends before that was cut off.
+    """
+
+    boundary: bytes
+    _delimiter: bytes = field(init=False)
+    _rest: bytes = field(default=b"\r\n", init=False)  # so that the first delimiter looks like all others
+    _state: _State = field(default=_State.PREAMBLE, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._delimiter = b"\r\n--" + self.boundary
+
+    @property
+    def complete(self) -> bool:
+        return self._state is _State.EPILOGUE
+
+    def feed(self, chunk: bytes) -> list[Field | bytes]:
+        """Return what `chunk` completes. Raises MultipartError; the parser is of no use after that."""
+        if self.complete:
+            return []
+        events: list[Field | bytes] = []
+        self._rest = self._rest + chunk if self._rest else chunk
+        while self._advance(events):
+            pass
+        return events
+
+    def _advance(self, events: list[Field | bytes]) -> bool:
+        """Take one step; False when it needs more than there is."""
+        match self._state:
+            case _State.PREAMBLE:
+                return self._scan([])
+            case _State.CONTENT:
+                return self._scan(events)
+            case _State.DELIMITER:
+                return self._end_delimiter()
+            case _State.HEADERS:
+                return self._read_headers(events)
+            case _State.EPILOGUE:
+                self._rest = b""
+                return False
+
+    def _scan(self, events: list[Field | bytes]) -> bool:
+        found = self._rest.find(self._delimiter)
+        end = found if found >= 0 else len(self._rest) - overhang(self._rest, self._delimiter)
+        if end:
+            events.append(self._rest[:end])
+        if found < 0:
+            self._rest = self._rest[end:]
+            return False
+        self._rest = self._rest[end + len(self._delimiter) :]
+        self._state = _State.DELIMITER
+        return True
+
+    def _end_delimiter(self) -> bool:
+        if self._rest.startswith(b"--"):
+            self._state = _State.EPILOGUE
+            return True
+        padding, line_end, _ = self._rest.partition(b"\r\n")
+        if line_end and not padding.strip(b" \t"):
+            self._rest = self._rest[len(padding) :]  # with its CRLF, so that no headers look like any headers
+            self._state = _State.HEADERS
+            return True
+        if line_end or len(self._rest) > _PADDING_LIMIT:
+            raise MultipartError("a boundary is followed by something other than a line end")
+        return False
+
+    def _read_headers(self, events: list[Field | bytes]) -> bool:
+        end = self._rest.find(b"\r\n\r\n")
+        if end > HEADERS_LIMIT or (end < 0 and len(self._rest) > HEADERS_LIMIT):
+            raise MultipartError("the headers of a part are too long")
+        if end < 0:
+            return False
+        events.append(parse_headers(self._rest[2:end]))
+        self._rest = self._rest[end + 4 :]
+        self._state = _State.CONTENT
+        return True
+
+
+def overhang(data: bytes, delimiter: bytes) -> int:
+    """How many of the last bytes of `data` may be the beginning of `delimiter`, whose only CR is its first byte."""
+    start = data.rfind(b"\r", max(0, len(data) - len(delimiter) + 1))
+    return len(data) - start if start >= 0 and delimiter.startswith(data[start:]) else 0
+
+
+def parse_headers(block: bytes) -> Field:
+    """Read a part's header lines, without the empty line that ends them. Raises MultipartError."""
+    try:
+        message = HeaderParser().parsestr(block.decode())
+    except UnicodeDecodeError as error:
+        raise MultipartError("the headers of a part are not UTF-8") from error
+    name = _parameter(message, "name")
+    if message.get_content_disposition() != "form-data" or name is None:
+        raise MultipartError("a part has no Content-Disposition: form-data with a name")
+    content_type = message.get_content_type() if "content-type" in message else None
+    return Field(name, _parameter(message, "filename"), content_type)
+
+
+def boundary_of(content_type: str) -> bytes:
+    """Return the boundary that a Content-Type header names. Raises MultipartError where there is none."""
+    message = Message()
+    message["Content-Type"] = content_type
+    if message.get_content_type() != "multipart/form-data":
+        raise MultipartError("the body must be multipart/form-data")
+    boundary = message.get_boundary("")
+    if not boundary or len(boundary) > _BOUNDARY_LIMIT or not boundary.isascii() or not boundary.isprintable():
+        raise MultipartError("the Content-Type names no usable boundary")
+    return boundary.encode()
+
+
+def _parameter(message: Message, name: str) -> str | None:
+    value = message.get_param(name, header="content-disposition")
+    return None if value is None else collapse_rfc2231_value(value)

@@ -1,0 +1,112 @@
+"""What may be done with an upload or a file, and when it is gone (pure).
+
+The real server's refusals of these are not known; 400 is taken throughout, and the upload stays as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve
+
+from asyncsdk.server.errors import ApiError, bad_request, invalid
+from asyncsdk.server.fields import Listing
+from asyncsdk.server.objects import File, Upload
+
+REMEMBERED_SECONDS = 24 * 3600
+BATCH_FILE_SECONDS = 30 * 24 * 3600
+PRIVATE_PURPOSES = ("assistants", "user_data")
+
+
+def as_of(upload: Upload, now: float) -> Upload:
+    """Return the upload as it stands at `now`: a pending one past its time has expired."""
+    over = upload.status == "pending" and now >= upload.expires_at
+    return evolve(upload, status="expired") if over else upload
+
+
+def require_pending(upload: Upload, now: float) -> None:
+    """Raise ApiError unless parts may be added, and the upload completed or cancelled."""
+    status = as_of(upload, now).status
+    if status != "pending":
+        raise bad_request(f"Upload {upload.id} is {status}, not pending.")
+
+
+def require_parts(upload: Upload, held: Mapping[str, int], part_ids: Sequence[str]) -> None:
+    """Raise ApiError unless these parts, of the sizes in `held`, make up the whole upload."""
+    seen: set[str] = set()
+    for part_id in part_ids:
+        if part_id not in held:
+            raise invalid("part_ids", f"upload {upload.id} has no part '{part_id}'")
+        if part_id in seen:
+            raise invalid("part_ids", f"part '{part_id}' is named twice")
+        seen.add(part_id)
+    total = sum(held[part_id] for part_id in part_ids)
+    if total != upload.bytes:
+        raise invalid("part_ids", f"these parts hold {total} bytes, the upload was created for {upload.bytes}")
+
+
+def require_md5(expected: bytes, found: bytes) -> None:
+    if expected != found:
+        raise invalid("md5", f"the parts have {found.hex()} ({base64.b64encode(found).decode()})")
+
+
+def repeated(upload: Upload, part_ids: Sequence[str], status: int) -> Upload:
+    """Answer a complete of a completed upload: the same again for the same parts, or a refusal with `status`."""
+    if status != 200:
+        raise ApiError(status, f"Upload {upload.id} is already completed.")
+    if tuple(part_ids) != upload.part_ids:
+        raise bad_request(f"Upload {upload.id} is already completed, with other parts.")
+    return upload
+
+
+def file_of(upload: Upload) -> File:
+    """Return the File that an upload becomes. It is as old as the upload, not as the complete."""
+    return File(
+        id=upload.file_id,
+        bytes=upload.bytes,
+        created_at=upload.created_at,
+        expires_at=file_expiry(upload.created_at, upload.purpose, upload.expires_after),
+        filename=upload.filename,
+        purpose=upload.purpose,
+    )
+
+
+def file_expiry(created_at: int, purpose: str, seconds: int | None) -> int | None:
+    """Batch files live 30 days unless told otherwise, all others until they are deleted."""
+    if seconds is None and purpose == "batch":
+        seconds = BATCH_FILE_SECONDS
+    return None if seconds is None else created_at + seconds
+
+
+def require_downloadable(file: File) -> None:
+    if file.purpose in PRIVATE_PURPOSES:
+        raise bad_request(f"Not allowed to download files of purpose: {file.purpose}")
+
+
+def has_expired(file: File, now: float) -> bool:
+    return file.expires_at is not None and now >= file.expires_at
+
+
+def is_forgotten(upload: Upload, now: float) -> bool:
+    """An upload is answered with its last state for a day past its time, then it is unknown."""
+    return now >= upload.expires_at + REMEMBERED_SECONDS
+
+
+def page_of(files: Iterable[File], listing: Listing) -> tuple[list[File], bool]:
+    """Return a page of `files`, given oldest first, and whether there are more. Raises ApiError on a bad cursor."""
+    found = sorted(files, key=lambda file: file.created_at)
+    if listing.order == "desc":
+        found.reverse()
+    if listing.after is not None:
+        found = found[_position(found, listing.after) + 1 :]
+    if listing.purpose is not None:
+        found = [file for file in found if file.purpose == listing.purpose]
+    return found[: listing.limit], len(found) > listing.limit
+
+
+def _position(files: Sequence[File], file_id: str) -> int:
+    for position, file in enumerate(files):
+        if file.id == file_id:
+            return position
+    raise invalid("after", f"there is no file '{file_id}'")

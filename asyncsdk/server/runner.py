@@ -1,0 +1,44 @@
+"""Listens with an application, and stops at once: whoever still talks to it is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Collection
+from typing import Any
+
+from aiohttp import web
+
+READ_BUFFER = 256 * 1024
+_POLITE_SECONDS = 0.05
+
+
+async def start(app: web.Application, host: str, port: int, ssl_context: ssl.SSLContext | None) -> web.AppRunner:
+    """Return when it listens. Raises OSError where it can't."""
+    runner = web.AppRunner(
+        app, access_log=None, auto_decompress=False, read_bufsize=READ_BUFFER, shutdown_timeout=_POLITE_SECONDS
+    )
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+async def stop(runner: web.AppRunner, calls: Collection[asyncio.Task[Any]]) -> None:
+    """Take no more, cancel the calls under way, close every connection; all is gone when this returns."""
+    for site in runner.sites:
+        await site.stop()
+    for call in calls:
+        call.cancel()
+    if calls:
+        await asyncio.wait(calls)
+    transports = [] if runner.server is None else [connection.transport for connection in runner.server.connections]
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()  # cleanup closes politely: a client that reads nothing would keep it open
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # TLS takes a second turn of the loop to close its socket

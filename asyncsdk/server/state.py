@@ -1,0 +1,110 @@
+"""What the server holds: uploads, their parts, and files. A change is on disk before it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from attrs import define, evolve, field
+
+from asyncsdk.server.objects import File, Upload, UploadStatus
+from asyncsdk.server.rules import as_of, file_of, has_expired, is_forgotten
+from asyncsdk.server.store import Incoming, Store
+
+
+@define(eq=False)
+class Held:
+    """An upload and the sizes of its parts. Whoever changes it holds its lock."""
+
+    upload: Upload
+    parts: dict[str, int] = field(factory=dict)
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
+
+
+@define(eq=False)
+class State:
+    """All uploads and files by id. `clock` gives unix seconds and rules all times and expiries."""
+
+    store: Store
+    clock: Callable[[], float] = time.time
+    uploads: dict[str, Held] = field(factory=dict)
+    _files: dict[str, File] = field(factory=dict)
+
+    async def load(self) -> None:
+        """Take up what is on disk from an earlier run."""
+        uploads, files = await self.store.open()
+        self.uploads = {upload.id: Held(upload, parts) for upload, parts in uploads}
+        self._files = {file.id: file for file in files}
+
+    def now(self) -> int:
+        return int(self.clock())
+
+    def upload(self, upload_id: str) -> Held | None:
+        held = self.uploads.get(upload_id)
+        return None if held is None or is_forgotten(held.upload, self.clock()) else held
+
+    def file(self, file_id: str) -> File | None:
+        file = self._files.get(file_id)
+        return None if file is None or has_expired(file, self.clock()) else file
+
+    def files(self) -> list[File]:
+        """All files that have not expired, in the order in which they were made."""
+        now = self.clock()
+        return [file for file in list(self._files.values()) if not has_expired(file, now)]
+
+    def all_uploads(self) -> list[Upload]:
+        """All uploads that are remembered, as they stand now."""
+        now = self.clock()
+        return [as_of(held.upload, now) for held in list(self.uploads.values())]
+
+    async def add_upload(self, upload: Upload) -> None:
+        await self.store.write_upload(upload)
+        self.uploads[upload.id] = Held(upload)
+
+    async def add_part(self, held: Held, part_id: str, incoming: Incoming) -> None:
+        await incoming.keep(self.store.part(held.upload.id, part_id))
+        held.parts[part_id] = incoming.size
+
+    async def complete(self, held: Held, part_ids: tuple[str, ...]) -> None:
+        file = file_of(held.upload)
+        upload = evolve(held.upload, status="completed", part_ids=part_ids, file=file)
+        await self.store.assemble(upload, file)
+        self._files[file.id] = file
+        held.upload, held.parts = upload, {}
+
+    async def end(self, held: Held, status: UploadStatus) -> None:
+        """End an upload without a file; its parts are removed."""
+        upload = evolve(held.upload, status=status)
+        await self.store.end_upload(upload)
+        held.upload, held.parts = upload, {}
+
+    async def expire(self, upload_id: str | None) -> None:
+        """Let an upload's time run out now, where there is such an upload."""
+        held = self.uploads.get(upload_id or "")
+        if held is not None:
+            async with held.lock:
+                held.upload = evolve(held.upload, expires_at=min(held.upload.expires_at, self.now()))
+                await self.store.write_upload(held.upload)
+
+    async def add_file(self, file: File, incoming: Incoming) -> None:
+        await incoming.keep(self.store.content(file.id))
+        await self.store.write_file(file)
+        self._files[file.id] = file
+
+    async def remove_file(self, file_id: str) -> None:
+        self._files.pop(file_id, None)
+        await self.store.remove_file(file_id)
+
+    async def sweep(self) -> None:
+        """Forget what has expired, and free its room on disk."""
+        now = self.clock()
+        for held in [held for held in self.uploads.values() if not held.lock.locked()]:
+            if is_forgotten(held.upload, now):
+                self.uploads.pop(held.upload.id, None)
+                await self.store.remove_upload(held.upload.id)
+            elif as_of(held.upload, now) != held.upload:
+                async with held.lock:
+                    await self.end(held, "expired")
+        for file in [file for file in self._files.values() if has_expired(file, now)]:
+            await self.remove_file(file.id)

@@ -1,0 +1,174 @@
+"""Bodies on the wire: JSON and forms as they come in, a stream as it goes out, and a client that hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, Callable, Mapping
+from typing import Protocol
+
+from aiohttp import web
+from attrs import define, field
+
+from asyncsdk.server.errors import bad_request, duplicate, too_large
+from asyncsdk.server.fields import Fields
+from asyncsdk.server.log import EXCHANGE
+from asyncsdk.server.multipart import Field, FormParser, MultipartError, boundary_of
+
+JSON_LIMIT = 8 * 2**20
+TEXT_LIMIT = 2**20
+FIELDS_LIMIT = 100
+_SLOW_STEP_SECONDS = 0.05
+
+
+class ConnectionGone(Exception):  # noqa: N818 - it happens, and is nobody's error
+    """The client hung up, or a fault cut the connection: there is nobody to answer."""
+
+
+class Sink(Protocol):
+    """Where a file goes while it comes in."""
+
+    async def write(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        ...
+
+
+@define
+class Form:
+    """What a form held: its text fields, and the headers of the files whose bytes went to their sinks."""
+
+    fields: dict[str, str] = field(factory=dict)
+    files: list[Field] = field(factory=list)
+
+
+async def next_chunk(request: web.Request) -> bytes:
+    """Return what has come of the body since the last call, b"" at its end. Raises ConnectionGone."""
+    exchange = request[EXCHANGE]
+    try:
+        chunk = await _read(request, exchange.rate)
+    except Exception as error:  # aiohttp raises what the transport, the parser or nobody gave it
+        raise ConnectionGone from error
+    exchange.received += len(chunk)
+    if exchange.received >= (request.content_length or 0) // 2:
+        await exchange.reach("in")
+    return chunk
+
+
+async def _read(request: web.Request, rate: int | None) -> bytes:
+    if rate is None:
+        return await request.content.readany()
+    await asyncio.sleep(_SLOW_STEP_SECONDS)
+    return await request.content.read(max(1, int(rate * _SLOW_STEP_SECONDS)))
+
+
+async def drain(request: web.Request) -> None:
+    """Read a body that nobody asked for, so that the connection can go on."""
+    while await next_chunk(request):
+        pass
+    await request[EXCHANGE].reach("after")
+
+
+async def read_json(request: web.Request) -> Fields:
+    """Read a body that must be a JSON object. Raises ApiError, ConnectionGone."""
+    if request.content_type != "application/json":
+        raise bad_request(f"The body must be application/json, not {request.content_type}.")
+    if (request.content_length or 0) > JSON_LIMIT:
+        raise too_large("The body", JSON_LIMIT)
+    body = bytearray()
+    while chunk := await next_chunk(request):
+        body += chunk
+        if len(body) > JSON_LIMIT:
+            raise too_large("The body", JSON_LIMIT)
+    await request[EXCHANGE].reach("after")
+    return parse_object(body)
+
+
+def parse_object(body: bytes | bytearray) -> Fields:
+    """Parse a JSON object. Raises ApiError."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise bad_request("The body is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise bad_request("The body must be a JSON object.")
+    return value
+
+
+async def read_form(request: web.Request, open_file: Callable[[Field], Sink | None]) -> Form:
+    """Read a multipart form; `open_file` gives the sink of a field that is a file, None for one that is text.
+
+    Raises ApiError, ConnectionGone, and what `open_file` and the sinks raise.
+    """
+    try:
+        reader = _FormReader(open_file)
+        parser = FormParser(boundary_of(request.headers.get("Content-Type", "")))
+        while chunk := await next_chunk(request):
+            for event in parser.feed(chunk):
+                await reader.take(event)
+    except MultipartError as error:
+        raise bad_request(f"The form can't be read: {error}.") from error
+    if not parser.complete:
+        raise bad_request("The form can't be read: it ends before its closing boundary.")
+    await request[EXCHANGE].reach("after")
+    return reader.finish()
+
+
+@define
+class _FormReader:
+    open_file: Callable[[Field], Sink | None]
+    form: Form = field(factory=Form)
+    _texts: dict[str, bytearray] = field(factory=dict)
+    _sink: Sink | None = None
+    _text: bytearray = field(factory=bytearray)
+
+    async def take(self, event: Field | bytes) -> None:
+        if isinstance(event, Field):
+            self._begin(event)
+        elif self._sink is not None:
+            await self._sink.write(event)
+        else:
+            self._text += event
+            if sum(map(len, self._texts.values())) > TEXT_LIMIT:
+                raise too_large("The form's text", TEXT_LIMIT)
+
+    def _begin(self, header: Field) -> None:
+        several = header.name.endswith("[]")
+        if header.name in self._texts or (not several and any(file.name == header.name for file in self.form.files)):
+            raise duplicate(header.name)
+        if len(self._texts) + len(self.form.files) >= FIELDS_LIMIT:
+            raise bad_request(f"The form has more than {FIELDS_LIMIT} fields.")
+        self._sink = self.open_file(header)
+        if self._sink is None:
+            self._text = self._texts[header.name] = bytearray()
+        else:
+            self.form.files.append(header)
+
+    def finish(self) -> Form:
+        for name, text in self._texts.items():
+            try:
+                self.form.fields[name] = text.decode()
+            except UnicodeDecodeError as error:
+                raise bad_request(f"The form can't be read: field '{name}' is not UTF-8.", name) from error
+        return self.form
+
+
+async def stream(
+    request: web.Request, chunks: AsyncIterable[bytes], total: int, headers: Mapping[str, str], status: int = 200
+) -> web.StreamResponse:
+    """Answer with `total` bytes as they come, half-way stopping for a fault that is planned there."""
+    exchange = request[EXCHANGE]
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = total
+    await exchange.reach("done")
+    await response.prepare(request)
+    first_half = total // 2
+    async for chunk in chunks:
+        if 0 <= first_half < len(chunk):
+            await response.write(chunk[:first_half])
+            await exchange.reach("answering")
+            await response.write(chunk[first_half:])
+        else:
+            await response.write(chunk)
+        first_half -= len(chunk)
+    await response.write_eof()
+    return response

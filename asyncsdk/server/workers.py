@@ -1,0 +1,51 @@
+"""The server's own threads for blocking work: a call that is cancelled walks away, and none outlives the server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent import futures
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from attrs import define, field
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 8
+
+
+@define(eq=False)
+class Workers:
+    """A handful of threads, started when there is work."""
+
+    _stop: threading.Event = field(factory=threading.Event, init=False)
+    _jobs: set[futures.Future[Any]] = field(factory=set, init=False)
+    _threads: futures.ThreadPoolExecutor = field(
+        factory=partial(futures.ThreadPoolExecutor, THREADS, thread_name_prefix="asyncsdk-server"), init=False
+    )
+
+    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking job in a thread. When this is cancelled the job ends by itself; `close` waits for it."""
+        future = self._threads.submit(job, *args, **kwargs)
+        self._jobs.add(future)
+        future.add_done_callback(self._jobs.discard)
+        return await asyncio.wrap_future(future)
+
+    def go_on(self) -> None:
+        """To be called by long jobs between their steps. Raises RuntimeError once the server stops."""
+        if self._stop.is_set():
+            raise RuntimeError("The server is stopping; what was begun is done over when it is asked for again.")
+
+    async def close(self, last: Callable[[], None]) -> None:
+        """Stop the jobs, then run a last one."""
+        self._stop.set()
+        await asyncio.wrap_future(self._threads.submit(self._finish, tuple(self._jobs), last))
+        self._threads.shutdown()
+
+    @staticmethod
+    def _finish(jobs: tuple[futures.Future[Any], ...], last: Callable[[], None]) -> None:
+        futures.wait(jobs)
+        last()
