@@ -1,0 +1,1 @@
+"""The embedded server: its rules, its disk, its faults."""
