@@ -1,0 +1,166 @@
+"""However a file is cut, over however many runs, the pieces are exactly the file, and every cut lies on the grid."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncsdk.errors import ConfigurationError, SourceError
+from asyncsdk.uploads.plan import (
+    BLOCK,
+    LARGEST_FILE,
+    LARGEST_PART,
+    MIB,
+    Pending,
+    Range,
+    checked_part_size,
+    checked_size,
+    covers,
+    gaps,
+    usual_part_size,
+)
+
+sizes = st.integers(1, 40 * BLOCK) | st.integers(1, 40).map(lambda blocks: blocks * BLOCK)
+part_sizes = st.integers(1, 12).map(lambda blocks: blocks * BLOCK)
+
+
+def all_of(pending: Pending) -> list[Range]:
+    return list(iter(pending.take, None))
+
+
+@settings(deadline=None)
+@given(size=sizes, runs=st.lists(st.tuples(part_sizes, st.integers(0, 2**40)), min_size=1, max_size=5))
+def test_runs_with_any_part_sizes_that_stop_anywhere_make_up_exactly_the_file(
+    size: int, runs: list[tuple[int, int]]
+) -> None:
+    held: list[Range] = []
+    for part_size, arrived in runs:
+        pieces = all_of(Pending(part_size, gaps(size, held)))
+        assert all(piece.length <= part_size for piece in pieces)
+        held += [piece for number, piece in enumerate(pieces) if arrived >> number & 1]
+    held += all_of(Pending(BLOCK, gaps(size, held)))
+    assert covers(size, sorted(held))
+    assert all(span.offset % BLOCK == 0 and (span.end % BLOCK == 0 or span.end == size) for span in held)
+
+
+@settings(deadline=None)
+@given(size=sizes, spans=st.lists(st.tuples(st.integers(0, 40 * BLOCK), st.integers(1, 9 * BLOCK))))
+def test_gaps_are_what_no_span_touches_however_they_overlap(size: int, spans: list[tuple[int, int]]) -> None:
+    held = [Range(offset % size, min(length, size - offset % size)) for offset, length in spans]
+    found = gaps(size, held)
+    edges = sorted({0, size, *(span.offset for span in held + found), *(span.end for span in held + found)})
+    for start in edges[:-1]:
+        in_held = any(span.offset <= start < span.end for span in held)
+        assert in_held != any(gap.offset <= start < gap.end for gap in found)
+    assert found == sorted(found)
+    assert all(gap.length > 0 for gap in found)
+
+
+@settings(deadline=None)
+@given(size=sizes, part_size=part_sizes, refused_above=part_sizes)
+def test_pieces_too_large_for_the_server_come_back_smaller_until_all_went(
+    size: int, part_size: int, refused_above: int
+) -> None:
+    pending, sent = Pending(part_size, gaps(size, [])), []
+    while (piece := pending.take()) is not None:
+        if piece.length > refused_above:
+            assert pending.shrink_below(piece.length)
+            pending.put_back(piece)
+        else:
+            sent.append(piece)
+    assert covers(size, sorted(sent))
+    assert all(piece.offset % BLOCK == 0 for piece in sent)
+
+
+def test_pieces_of_one_size_refused_together_halve_it_once() -> None:
+    pending = Pending(8 * BLOCK, [Range(0, 24 * BLOCK)])
+    for piece in [pending.take(), pending.take()]:
+        assert piece is not None
+        assert pending.shrink_below(piece.length)
+        pending.put_back(piece)
+    assert pending.part_size == 4 * BLOCK
+    assert pending.take() == Range(0, 4 * BLOCK)
+
+
+def test_a_block_can_not_be_cut_any_smaller() -> None:
+    pending = Pending(4 * BLOCK, [])
+    assert not pending.shrink_below(BLOCK)
+    assert pending.part_size == 4 * BLOCK
+
+
+def test_a_short_piece_that_is_too_large_makes_later_ones_shorter_than_itself() -> None:
+    pending = Pending(8 * BLOCK, [])
+    assert pending.shrink_below(2 * BLOCK + 1)
+    assert pending.part_size == BLOCK
+
+
+@settings(deadline=None)
+@given(size=sizes, part_size=part_sizes)
+def test_as_many_pieces_are_left_as_can_be_taken(size: int, part_size: int) -> None:
+    pending = Pending(part_size, gaps(size, [Range(size // 2, 1)]))
+    expected = pending.pieces()
+    assert len(all_of(pending)) == expected
+    assert (pending.pieces(), pending.take()) == (0, None)
+
+
+def test_a_piece_put_back_is_taken_in_its_place() -> None:
+    pending = Pending(BLOCK, gaps(3 * BLOCK, []))
+    first = pending.take()
+    assert first == Range(0, BLOCK)
+    pending.put_back(first)
+    assert all_of(pending) == [Range(0, BLOCK), Range(BLOCK, BLOCK), Range(2 * BLOCK, BLOCK)]
+
+
+@pytest.mark.parametrize(
+    ("held", "whole"),
+    [
+        ([Range(0, 10)], True),
+        ([Range(0, 4), Range(4, 6)], True),
+        ([], False),
+        ([Range(0, 4)], False),
+        ([Range(0, 4), Range(5, 5)], False),
+        ([Range(0, 6), Range(4, 6)], False),
+        ([Range(4, 6), Range(0, 4)], False),
+        ([Range(0, 11)], False),
+    ],
+)
+def test_a_file_is_covered_by_each_byte_once_in_order(held: list[Range], whole: bool) -> None:  # noqa: FBT001 - a column
+    assert covers(10, held) is whole
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(1, BLOCK), (BLOCK, BLOCK), (BLOCK + 1, MIB), (64 * MIB, 64 * MIB)])
+def test_a_part_size_is_rounded_up_to_the_grid(asked: int, granted: int) -> None:
+    assert checked_part_size(asked) == granted
+
+
+@pytest.mark.parametrize("asked", [0, -1, LARGEST_PART + 1])
+def test_a_part_size_that_no_server_takes_is_refused(asked: int) -> None:
+    with pytest.raises(ConfigurationError, match=r"part size .* is not within 1 byte and 64 MiB"):
+        checked_part_size(asked)
+
+
+def test_a_file_has_1_byte_to_8_gib() -> None:
+    assert [checked_size(size, "x") for size in (1, LARGEST_FILE)] == [1, LARGEST_FILE]
+    with pytest.raises(SourceError, match=r"data\.bin is empty.* Nothing was sent"):
+        checked_size(0, "data.bin")
+    with pytest.raises(SourceError, match=r"data\.bin has 8,589,934,593 bytes; .* at most 8 GiB.* Nothing was sent"):
+        checked_size(LARGEST_FILE + 1, "data.bin")
+
+
+@pytest.mark.parametrize(
+    ("size", "concurrency", "part_size"),
+    [
+        (1, 8, 8 * MIB),
+        (256 * MIB, 8, 8 * MIB),
+        (320 * MIB, 8, 10 * MIB),
+        (320 * MIB + 1, 8, 10 * MIB + BLOCK),
+        (LARGEST_FILE, 8, 64 * MIB),
+        (LARGEST_FILE, 256, 8 * MIB),
+        (64 * MIB, 1, 16 * MIB),
+    ],
+)
+def test_the_usual_part_gives_each_connection_four_within_8_and_64_mib(
+    size: int, concurrency: int, part_size: int
+) -> None:
+    assert usual_part_size(size, concurrency) == part_size
