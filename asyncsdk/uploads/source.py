@@ -4,71 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import stat
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from asyncsdk.errors import SourceChangedError, SourceError
+from asyncsdk.errors import SourceError
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.plan import checked_size
+from asyncsdk.uploads.readable import BytesSource, FileSource, Identity, Source, fill_whole
+
+__all__ = ["Given", "Identity", "PathSource", "Source", "fill", "open_source"]
 
 Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
-
-@frozen
-class Identity:
-    """What tells a file from another without reading it: `mtime_ns` and `inode` where there are such."""
-
-    size: int
-    mtime_ns: int | None = None
-    inode: int | None = None
-
-
-class Source(Protocol):
-    """Bytes that can be read at any offset, from several threads, until it is closed."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        ...
-
-    @property
-    def place(self) -> str | None:
-        """Where it will be found again, or None: such a source can't be resumed without a `key`."""
-        ...
-
-    @property
-    def identity(self) -> Identity:
-        """As it was when it was opened."""
-        ...
-
-    def read(self, offset: int, view: memoryview) -> None:
-        """Fill `view`; may block. Raises SourceChangedError when the source ends before that."""
-        ...
-
-    def read_now(self, offset: int, view: memoryview) -> bool:
-        """Fill `view` if that takes no waiting; False if it would."""
-        ...
-
-    def look_again(self) -> Identity | None:
-        """As it is now; None where it can't be found any more. May block."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it; a read under way in a thread is not disturbed."""
-        ...
+log = logging.getLogger(__name__)
 
 
 async def open_source(given: Given, threads: Threads) -> Source:
     """Open what the caller gave. Raises SourceError where it can't be uploaded; nothing stays open then."""
     if isinstance(given, bytes | bytearray | memoryview):
-        return BytesSource(memoryview(given).cast("B"))
+        return BytesSource.over(given)
     opening = threads.submit(partial(_open, given))
     try:
         return await asyncio.shield(opening)
@@ -85,83 +47,13 @@ async def fill(source: Source, threads: Threads, offset: int, view: memoryview) 
 
 def _open(given: str | os.PathLike[str] | BinaryIO) -> Source:
     if isinstance(given, str | os.PathLike):
-        return PathSource.open(Path(given))
-    if not given.seekable():
-        raise SourceError(
-            "the file object can't seek; give a path, bytes, or a seekable binary file. Nothing was sent."
-        )
+        return PathSource.open(Path(os.fsdecode(given)))
     return FileSource.over(given)
 
 
 def _close_unwanted(opening: asyncio.Future[Source]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-@define(eq=False)
-class BytesSource:
-    """Bytes in memory."""
-
-    _content: memoryview
-    name: str = "upload"
-    place: str | None = None
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(checked_size(len(self._content), "the given content"))
-
-    def read(self, offset: int, view: memoryview) -> None:
-        view[:] = self._content[offset : offset + len(view)]
-
-    def read_now(self, offset: int, view: memoryview) -> bool:
-        self.read(offset, view)
-        return True
-
-    def look_again(self) -> Identity:
-        return self.identity
-
-    def close(self) -> None:
-        self._content = memoryview(b"")
-
-
-@define(eq=False)
-class FileSource:
-    """A seekable binary file of the caller's, uploaded from its first byte to its last, and never closed."""
-
-    _file: BinaryIO
-    name: str
-    identity: Identity
-    place: str | None = None
-    _turn: threading.Lock = field(factory=threading.Lock, init=False)
-
-    @classmethod
-    def over(cls, file: BinaryIO) -> FileSource:
-        """Measure `file`."""
-        name = getattr(file, "name", None)
-        shown = Path(name).name if isinstance(name, str) else "upload"
-        size = file.seek(0, os.SEEK_END)
-        return cls(file, shown, Identity(checked_size(size, shown)))
-
-    def read(self, offset: int, view: memoryview) -> None:
-        filled = 0
-        with self._turn:
-            self._file.seek(offset)
-            while filled < len(view):
-                piece = self._file.read(len(view) - filled)
-                if not piece:
-                    raise _shorter(self.name, offset + filled)
-                view[filled : filled + len(piece)] = piece
-                filled += len(piece)
-
-    def read_now(self, offset: int, view: memoryview) -> bool:  # noqa: ARG002 - it may be a file on a slow disk
-        return False
-
-    def look_again(self) -> Identity:
-        with self._turn:
-            return Identity(self._file.seek(0, os.SEEK_END))
-
-    def close(self) -> None:
-        """The caller's file stays open."""
 
 
 @define(eq=False)
@@ -175,7 +67,8 @@ class PathSource:
     _readers: int = field(default=1, init=False)
     _closed: bool = field(default=False, init=False)
     _nowait: bool = field(default=hasattr(os, "RWF_NOWAIT"), init=False)
-    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+    _counting: threading.Lock = field(factory=threading.Lock, init=False)
+    _seeking: threading.Lock = field(factory=threading.Lock, init=False)
 
     @classmethod
     def open(cls, path: Path) -> PathSource:
@@ -201,12 +94,7 @@ class PathSource:
 
     def read(self, offset: int, view: memoryview) -> None:
         with self._reading():
-            filled = 0
-            while filled < len(view):
-                count = self._pread(offset + filled, view[filled:])
-                if not count:
-                    raise _shorter(self.name, offset + filled)
-                filled += count
+            fill_whole(self._read_at, offset, view, self.name)
 
     def read_now(self, offset: int, view: memoryview) -> bool:
         """Only what the page cache holds (preadv2, RWF_NOWAIT), which some file systems and kernels refuse."""
@@ -229,14 +117,18 @@ class PathSource:
         return Identity(seen.st_size, seen.st_mtime_ns, seen.st_ino)
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._leave()
+        with self._counting:
+            if self._closed:
+                return
+            self._closed, under_way = True, self._readers - 1
+        if under_way:
+            log.info("%s: a read of it has not come back yet; it is left to its thread", self.name)
+        self._leave()
 
-    def _pread(self, offset: int, view: memoryview) -> int:
+    def _read_at(self, offset: int, view: memoryview) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._descriptor, [view], offset)
-        with self._turn:  # no reading at an offset there: one at a time
+        with self._seeking:  # no reading at an offset there: one at a time
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             piece = os.read(self._descriptor, len(view))
         view[: len(piece)] = piece
@@ -244,8 +136,8 @@ class PathSource:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._turn:
-            if not self._readers:
+        with self._counting:
+            if self._closed:
                 raise SourceError(f"{self.name} is closed")
             self._readers += 1
         try:
@@ -254,7 +146,7 @@ class PathSource:
             self._leave()
 
     def _leave(self) -> None:
-        with self._turn:
+        with self._counting:
             self._readers -= 1
             if not self._readers:
                 os.close(self._descriptor)
@@ -267,11 +159,5 @@ def _checked_identity(seen: os.stat_result, path: Path) -> Identity:
 
 
 def _kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe"}
     return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def _shorter(name: str, end: int) -> SourceChangedError:
-    return SourceChangedError(
-        f"{name} became shorter while it was being sent: it ends at byte {end:,}. Nothing was completed."
-    )

@@ -1,0 +1,74 @@
+"""What tests of uploads share: descriptors counted, waits without sleeping for luck, a source to tamper with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from attrs import define, field
+
+from asyncsdk.uploads.readable import Identity
+
+
+def descriptors_of(path: Path) -> list[str]:
+    """Return the descriptors of this process that lead to `path`, read from /proc/self/fd."""
+    target, found = os.path.realpath(path), []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            leads_to = str(descriptor.readlink())
+        except OSError:  # the one that was listing, gone by now
+            continue
+        if leads_to.removesuffix(" (deleted)") == target:
+            found.append(descriptor.name)
+    return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once `condition` holds; a test whose condition never does fails after 5 seconds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@define(eq=False)
+class Gate:
+    """A place where a thread stands still until it is let through."""
+
+    reached: Event = field(factory=Event)
+    opened: Event = field(factory=Event)
+
+    def __call__(self) -> None:
+        self.reached.set()
+        assert self.opened.wait(10), "nobody let the thread go on"
+
+
+@define(eq=False)
+class Slow:
+    """A source of `content` whose reads all go to a thread, where `before` may stop them or fail."""
+
+    content: bytes
+    before: Callable[[], object] = lambda: None
+    name: str = "slow.bin"
+    place: str | None = None
+    reads: list[tuple[int, int]] = field(factory=list)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(len(self.content))
+
+    def read(self, offset: int, view: memoryview) -> None:
+        self.reads.append((offset, len(view)))
+        self.before()
+        view[:] = self.content[offset : offset + len(view)]
+
+    def read_now(self, offset: int, view: memoryview) -> bool:  # noqa: ARG002 - as the contract names them
+        return False
+
+    def look_again(self) -> Identity:
+        return self.identity
+
+    def close(self) -> None:
+        self.before = lambda: None
