@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+import pytest
 from attrs import define, field
 
+from asyncsdk.threads import Threads
+from asyncsdk.uploads.plan import BLOCK
 from asyncsdk.uploads.readable import Identity
+from asyncsdk.uploads.source import Source, fill
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+Preadv = Callable[..., int]
 
 
 def descriptors_of(path: Path) -> list[str]:
@@ -72,3 +80,30 @@ class Slow:
 
     def close(self) -> None:
         self.before = lambda: None
+
+
+@contextmanager
+def closing(source: Source) -> Iterator[Source]:
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+async def content_of(source: Source, threads: Threads) -> bytes:
+    """All of it, in blocks, the last one first."""
+    whole = bytearray(source.identity.size)
+    for offset in reversed(range(0, len(whole), BLOCK)):
+        await fill(source, threads, offset, memoryview(whole)[offset : offset + BLOCK])
+    return bytes(whole)
+
+
+def patch_preadv(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], int | None]) -> None:
+    """Let `before(flags)` raise, answer, or return None for the real call."""
+    real: Preadv = os.preadv
+
+    def preadv(descriptor: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
+        answer = before(flags)
+        return real(descriptor, buffers, offset, flags) if answer is None else answer
+
+    monkeypatch.setattr(os, "preadv", preadv)
