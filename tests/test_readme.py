@@ -1,0 +1,64 @@
+"""The README tells the truth: its examples are typed and run, its commands are those of the gate."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import AsyncUploader, Client
+from asyncsdk.server import LocalServer
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+
+
+def test_two_commands_do_all_the_set_up() -> None:
+    assert [command.rpartition("/")[2] for command in COMMANDS] == ["asyncsdk demo", "pytest --cov"]
+
+
+def test_the_gate_runs_the_test_command_as_it_stands_here() -> None:
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == COMMANDS[1]
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 5
+
+
+def test_all_examples_are_strictly_typed(tmp_path: Path) -> None:
+    paths = [tmp_path / f"example_{number}.py" for number in range(len(EXAMPLES))]
+    for path, example in zip(paths, EXAMPLES, strict=True):
+        path.write_text(example)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *map(str, paths)]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_each_example_runs(example: str, tmp_path: Path) -> None:
+    for name in ("train.jsonl", "report.pdf", "notes.md"):
+        (tmp_path / name).write_text('{"messages": []}\n' * 1000)
+    with LocalServer() as server:
+        asyncio.run(put_a_file_there(server.url))
+        environment = os.environ | {
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": server.url,
+            "ASYNCSDK_JOURNAL": str(tmp_path / "journal"),
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-W", "error", "-c", example]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert bool(ran.stdout) == ("print(" in example)
+
+
+async def put_a_file_there(url: str) -> None:
+    async with Client("sk-test", base_url=url) as client:
+        await AsyncUploader(client, journal="memory").upload(b"notes", purpose="assistants", filename="old.md")
