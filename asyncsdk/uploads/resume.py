@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
-from asyncsdk.uploads.plan import Range
+from asyncsdk.uploads.plan import BLOCK, Range
 
 
 class Stage(StrEnum):
@@ -82,14 +82,14 @@ def recall(records: Iterable[Record]) -> Recalled | None:
 
 
 def choose(parts: Iterable[Part]) -> list[Part]:
-    """Parts that make up as much of the file as can be, none overlapping, each id once.
+    """Parts of which none overlaps another, each id once, in the order of the file.
 
     By offset, then the longest, then the smallest id: every run chooses the same.
     """
     chosen: list[Part] = []
     reached, used = 0, set[str]()
     for part in sorted(parts, key=lambda part: (part.offset, -part.length, part.id)):
-        if part.offset >= reached and part.length > 0 and part.id not in used:
+        if part.offset >= reached and part.id not in used:
             chosen.append(part)
             used.add(part.id)
             reached = part.offset + part.length
@@ -110,10 +110,17 @@ def _recall_one(upload: str, records: Sequence[Record]) -> Recalled | None:
         upload_id=upload,
         stage=_stage(records),
         opened=opened,
-        parts=tuple(record for record in records if isinstance(record, Part)),
+        parts=tuple(record for record in records if isinstance(record, Part) and _fits(record, opened)),
         completing=_last_completing(records),
         completed=completed,
     )
+
+
+def _fits(part: Part, opened: Opened | None) -> bool:
+    """Whether `part` can be one that we cut: on the grid, and within the file."""
+    span, size = span_of(part), 0 if opened is None else opened.bytes
+    ends_well = span.end == size or span.end % BLOCK == 0
+    return span.offset % BLOCK == 0 and 0 <= span.offset < span.end <= size and ends_well
 
 
 def _stage(records: Sequence[Record]) -> Stage:
@@ -135,7 +142,6 @@ def _last_completing(records: Sequence[Record]) -> Completing | None:
     return asked
 
 
-def _age(found: Recalled) -> tuple[float, float]:
-    told = found.opened or found.completed
-    created = found.opened.created_at if found.opened else 0
-    return (created, told.at if told else 0.0)
+def _age(found: Recalled) -> tuple[float, float, str]:
+    opened = found.opened
+    return (opened.created_at, opened.at, found.upload_id) if opened else (0, 0.0, found.upload_id)
