@@ -23,12 +23,12 @@ async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
         rate = max(meter.rate.best, meter.rate.current)
         seconds_left = clock.seconds_until(session.expires_at)
         sending_for = time.monotonic() - began
-        left = meter.total - meter.done
-        needed = shortfall(left=left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
+        needed = shortfall(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:
             raise UploadExpiresError(
                 f"at {rate * 8 / 1e6:.1f} Mbit/s {meter.source} needs {needed / 60:.0f} min more, and the server "
-                f"forgets the upload in {seconds_left / 60:.0f} min. Use a faster line, or a smaller file.",
+                f"forgets the upload in {seconds_left / 60:.0f} min. Nothing was completed. Use a faster line, or a "
+                "smaller file.",
                 upload_id=session.upload_id,
             )
 
@@ -36,8 +36,11 @@ async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
 def shortfall(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
     """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
 
-    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth.
+    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth; when
+    nothing is left, or the time is over, the server has the word.
     """
+    if left <= 0 or seconds_left <= 0:
+        return None
     patience = min(30.0, (seconds_left + sending_for) / 2)
     if sending_for < patience or rate <= 0:
         return None

@@ -55,15 +55,18 @@ class Progress:
 
 @define
 class Rate:
-    """Bytes a second over a sliding window, and the best whole window so far."""
+    """Bytes a second over a sliding window, and the best whole window so far; a longer silence starts anew."""
 
     best: float = 0.0
     _samples: deque[tuple[float, int]] = field(factory=deque, init=False)
 
     def add(self, now: float, total: int) -> None:
         """Take a sample: `total` bytes had moved by `now` (seconds)."""
-        if self._samples and now - self._samples[-1][0] < SAMPLE_INTERVAL:
+        silence = now - self._samples[-1][0] if self._samples else math.inf
+        if silence < SAMPLE_INTERVAL:
             return
+        if silence >= RATE_WINDOW:
+            self._samples.clear()
         self._samples.append((now, total))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW:
             self._samples.popleft()
@@ -76,7 +79,7 @@ class Rate:
         if len(self._samples) < 2:
             return 0.0
         (start, first), (end, last) = self._samples[0], self._samples[-1]
-        return (last - first) / (end - start) if end > start else 0.0
+        return (last - first) / (end - start)
 
 
 @define(eq=False)
@@ -100,9 +103,13 @@ class Meter:
     _parts_in_flight: int = field(default=0, init=False)
     _told_at: float = field(default=-math.inf, init=False)
 
+    @property
+    def left(self) -> int:
+        """Bytes that are neither in the journal nor on their way."""
+        return self.total - self.done - self._in_flight
+
     def snapshot(self) -> Progress:
         """How things stand now."""
-        left = self.total - self.done - self._in_flight
         rate = self.rate.current
         return Progress(
             state=self.state,
@@ -115,7 +122,7 @@ class Meter:
             bytes_hashed=self.hashed,
             parts_in_flight=self._parts_in_flight,
             rate=rate,
-            eta=left / rate if rate > 0 else None,
+            eta=self.left / rate if rate > 0 else None,
             upload_id=self.upload_id,
             expires_at=self.expires_at,
             note=self.note,

@@ -1,0 +1,98 @@
+"""An upload that surely won't be done in time is given up early; one that may be is let go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from asyncsdk.clock import Clock
+from asyncsdk.errors import UploadExpiresError
+from asyncsdk.uploads import expiry
+from asyncsdk.uploads.expiry import mind_the_time, shortfall
+from asyncsdk.uploads.progress import Meter, Progress
+from asyncsdk.uploads.session import Session
+
+MB, GB = 10**6, 10**9
+
+
+@pytest.mark.parametrize(
+    ("left", "rate", "seconds_left", "sending_for", "needed"),
+    [
+        # 5 GB at 1 MB/s need 5000 s
+        (5 * GB, 1 * MB, 3570, 30, 5000),
+        (5 * GB, 1 * MB, 3571, 29, None),  # too early to say
+        (5 * GB, 1 * MB, 3000, 600, 5000),
+        # a fifth more than there is may still do
+        (1200 * MB, 1 * MB, 1000, 600, None),
+        (1201 * MB, 1 * MB, 1000, 600, 1201),
+        # little time was left at the start: half of it is enough to judge
+        (100 * MB, 1 * MB, 11, 9, None),
+        (100 * MB, 1 * MB, 10, 10, 100),
+        # no rate, no judgement
+        (5 * GB, 0, 3000, 600, None),
+        # nothing to send any more: complete may take as long as it takes
+        (0, 1 * MB, 1, 600, None),
+        (0, 1 * MB, -1, 600, None),
+        (-1, 1 * MB, 1, 600, None),
+        # over: now the server says so itself
+        (5 * GB, 1 * MB, 0, 600, None),
+        (5 * GB, 1 * MB, -5, 600, None),
+    ],
+)
+def test_the_time_that_is_short(
+    left: int, rate: float, seconds_left: float, sending_for: float, needed: float | None
+) -> None:
+    found = shortfall(left=left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
+    assert found == (None if needed is None else pytest.approx(needed))
+
+
+@pytest.fixture
+def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
+    """100 MB to send on a line that has never done more than 1 MB/s."""
+    monkeypatch.setattr(expiry, "TICK_SECONDS", 0.01)
+    meter = Meter("data.bin", 100 * MB)
+    meter.rate.best = 1.0 * MB
+    return meter
+
+
+async def mind(meter: Meter, *, life: float, watched_for: float) -> None:
+    """Watch `meter` for a while; the server forgets the upload in `life` seconds."""
+    clock = Clock(local=lambda: time.monotonic() - began)
+    began = time.monotonic()
+    session = Session("upload_1", 0, life, recalled=False)  # type: ignore[arg-type]  # finer than whole seconds
+    async with asyncio.timeout(watched_for):
+        await mind_the_time(session, meter, clock)
+
+
+async def test_who_is_too_slow_is_told_by_how_much_once_half_of_the_time_is_over(meter: Meter) -> None:
+    began = time.monotonic()
+    with pytest.raises(UploadExpiresError, match=r"at 8\.0 Mbit/s data\.bin needs 2 min more.*in 0 min") as caught:
+        await mind(meter, life=0.4, watched_for=5)
+    assert time.monotonic() - began >= 0.2
+    assert caught.value.upload_id == "upload_1"
+    assert "Nothing was completed" in str(caught.value)
+
+
+async def test_bytes_on_their_way_are_not_counted_as_left(meter: Meter) -> None:
+    meter.sent(100 * MB)
+    with pytest.raises(TimeoutError):
+        await mind(meter, life=0.3, watched_for=0.25)
+
+
+async def test_a_line_that_has_become_faster_than_ever_is_judged_by_that(meter: Meter) -> None:
+    meter.rate.best = 1.0
+    meter.rate.add(time.monotonic() - 1, 0)
+    meter.moved = GB  # within the last second
+    with pytest.raises(TimeoutError):
+        await mind(meter, life=0.5, watched_for=0.3)
+
+
+async def test_the_listener_hears_that_nothing_moves(meter: Meter) -> None:
+    heard: list[Progress] = []
+    meter.listener = heard.append
+    with pytest.raises(TimeoutError):
+        await mind(meter, life=3600, watched_for=0.35)
+    assert len(heard) >= 3
+    assert heard[-1].rate == 0.0

@@ -1,0 +1,237 @@
+"""A listener hears of every change of state, else ten times a second at most, and can't harm the upload."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import pytest
+from attrs import define, field
+from attrs.exceptions import FrozenInstanceError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncsdk.uploads.progress import Meter, Progress, Rate, State
+
+MB = 1_000_000
+
+
+@define
+class Heard:
+    """A meter with its clock in our hand, and what its listener heard."""
+
+    now: float = 1000.0
+    told: list[tuple[float, Progress]] = field(factory=list)
+    meter: Meter = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.meter = Meter("data.bin", 100 * MB, self._hear, clock=lambda: self.now)
+
+    def _hear(self, progress: Progress) -> None:
+        self.told.append((self.now, progress))
+
+    def send(self, rate: float, seconds: float, step: float = 0.01) -> None:
+        """`rate` bytes a second for a while, `step` seconds at a time."""
+        for _ in range(round(seconds / step)):
+            self.now += step
+            self.meter.sent(round(rate * step))
+
+    @property
+    def last(self) -> Progress:
+        return self.told[-1][1]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+# when it is told
+
+
+def test_a_busy_upload_is_told_ten_times_a_second(heard: Heard) -> None:
+    heard.send(rate=50 * MB, seconds=2.0, step=0.001)
+    moments = [moment for moment, _ in heard.told]
+    assert 18 <= len(moments) <= 21
+    assert all(later - earlier >= 0.0999 for earlier, later in pairwise(moments))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.0001, 0.3), max_size=50))
+def test_however_often_something_happens_no_second_has_more_than_ten(pauses: list[float]) -> None:
+    heard = Heard()
+    for pause in pauses:
+        heard.now += pause
+        heard.meter.hashed_to(1)
+    for moment, _ in heard.told:
+        assert sum(moment <= other < moment + 0.999 for other, _ in heard.told) <= 10
+
+
+def test_every_change_of_state_is_told_at_once(heard: Heard) -> None:
+    for state in (State.SENDING, State.RETRYING, State.SENDING, State.COMPLETING, State.COMPLETED):
+        heard.meter.enter(state)
+        heard.now += 0.001
+    assert [progress.state for _, progress in heard.told] == [
+        "sending",
+        "retrying",
+        "sending",
+        "completing",
+        "completed",
+    ]
+
+
+def test_another_note_is_a_change_and_the_same_one_is_not(heard: Heard) -> None:
+    for note in ("no connection; again in 1 s", "no connection; again in 1 s", "no connection; again in 2 s"):
+        heard.meter.enter(State.RETRYING, note)
+    assert [progress.note for _, progress in heard.told] == [
+        "no connection; again in 1 s",
+        "no connection; again in 2 s",
+    ]
+
+
+def test_bytes_that_go_out_end_the_waiting(heard: Heard) -> None:
+    heard.meter.enter(State.RETRYING, "no connection")
+    heard.meter.sent(1)
+    assert (heard.last.state, heard.last.note) == (State.SENDING, "")
+
+
+def test_without_a_listener_there_are_snapshots_all_the_same() -> None:
+    meter = Meter("data.bin", 100)
+    meter.sent(10)
+    assert meter.snapshot().bytes_sent == 10
+
+
+def test_a_listener_that_raises_is_logged_once_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def raising(progress: Progress) -> None:
+        calls.append(progress)
+        raise ZeroDivisionError
+
+    meter = Meter("data.bin", 100, raising)
+    for state in (State.SENDING, State.COMPLETING, State.COMPLETED):
+        meter.enter(state)
+    assert len(calls) == 1
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("asyncsdk.uploads.progress", logging.ERROR)
+    assert "on_progress raised" in record.message
+
+
+# what is told
+
+
+def test_a_part_is_on_its_way_until_the_journal_has_it(heard: Heard) -> None:
+    meter = heard.meter
+    meter.holds(30 * MB, resumed=20 * MB)
+    meter.took_off()
+    meter.sent(8 * MB)
+    on_its_way = meter.snapshot()
+    meter.landed(8 * MB, 8 * MB)
+    there = meter.snapshot()
+    assert (on_its_way.bytes_done, on_its_way.bytes_in_flight, on_its_way.parts_in_flight) == (30 * MB, 8 * MB, 1)
+    assert (there.bytes_done, there.bytes_in_flight, there.parts_in_flight) == (38 * MB, 0, 0)
+    assert there.bytes_resumed == 20 * MB
+    assert there.bytes_sent == 8 * MB
+
+
+def test_a_failed_attempt_stays_sent_but_is_no_longer_on_its_way(heard: Heard) -> None:
+    meter = heard.meter
+    meter.took_off()
+    meter.sent(5 * MB)
+    meter.lost(5 * MB)
+    meter.sent(8 * MB)
+    assert meter.snapshot().bytes_in_flight == 8 * MB
+    meter.landed(8 * MB, held=0)
+    done = meter.snapshot()
+    assert (done.bytes_sent, done.bytes_in_flight, done.bytes_done) == (13 * MB, 0, 0)
+
+
+def test_what_is_left_is_neither_there_nor_on_its_way(heard: Heard) -> None:
+    heard.meter.holds(30 * MB, resumed=0)
+    heard.meter.sent(8 * MB)
+    assert heard.meter.left == 62 * MB
+
+
+def test_a_snapshot_says_all_there_is_to_say_and_never_changes(heard: Heard) -> None:
+    meter = heard.meter
+    meter.upload_id, meter.expires_at = "upload_1", 4600
+    meter.hashed_to(7)
+    snapshot = meter.snapshot()
+    meter.hashed_to(9)
+    assert snapshot == Progress(
+        state=State.CHECKING,
+        source="data.bin",
+        bytes_total=100 * MB,
+        bytes_hashed=7,
+        upload_id="upload_1",
+        expires_at=4600,
+    )
+    with pytest.raises(FrozenInstanceError):
+        snapshot.note = "x"  # type: ignore[misc]  # what the type checker would tell
+
+
+# how fast, and how long it takes
+
+
+def test_the_rate_is_that_of_the_last_ten_seconds(heard: Heard) -> None:
+    heard.send(rate=2 * MB, seconds=10)
+    assert heard.last.rate == pytest.approx(2 * MB, rel=0.05)
+    heard.send(rate=1 * MB, seconds=5)
+    assert heard.last.rate == pytest.approx(1.5 * MB, rel=0.05)
+    heard.send(rate=1 * MB, seconds=6)
+    assert heard.last.rate == pytest.approx(1 * MB, rel=0.05)
+
+
+def test_the_time_left_is_what_is_left_at_that_rate(heard: Heard) -> None:
+    heard.send(rate=2 * MB, seconds=10)
+    assert heard.last.eta == pytest.approx((100 - 20) / 2, rel=0.05)
+
+
+def test_nothing_is_known_of_rate_and_time_before_anything_moved(heard: Heard) -> None:
+    heard.meter.tick()
+    assert (heard.last.rate, heard.last.eta) == (0.0, None)
+    heard.now += 1
+    heard.meter.tick()
+    assert (heard.last.rate, heard.last.eta) == (0.0, None)
+
+
+def test_an_outage_brings_the_rate_down_to_nothing_but_leaves_the_best(heard: Heard) -> None:
+    heard.send(rate=2 * MB, seconds=12)
+    for _ in range(25):
+        heard.now += 0.5
+        heard.meter.tick()
+    assert (heard.last.rate, heard.last.eta) == (0.0, None)
+    assert heard.meter.rate.best == pytest.approx(2 * MB, rel=0.05)
+
+
+def test_the_best_rate_is_known_only_after_a_whole_window(heard: Heard) -> None:
+    heard.send(rate=2 * MB, seconds=9)
+    assert heard.meter.rate.best == 0.0
+    heard.send(rate=2 * MB, seconds=2)
+    assert heard.meter.rate.best == pytest.approx(2 * MB, rel=0.05)
+
+
+def test_a_long_wait_before_the_first_byte_does_not_count_as_slowness(heard: Heard) -> None:
+    heard.meter.enter(State.WAITING, "process 17 is sending this file")
+    heard.now += 3600
+    heard.meter.enter(State.SENDING)
+    heard.send(rate=2 * MB, seconds=2)
+    assert heard.last.rate == pytest.approx(2 * MB, rel=0.05)
+
+
+def test_samples_closer_than_a_fifth_of_a_second_say_nothing_new() -> None:
+    rate = Rate()
+    for moment, total in ((0.0, 0), (0.1, 50), (0.2, 100), (0.3, 900)):
+        rate.add(moment, total)
+    assert rate.current == pytest.approx(500)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 30), st.integers(0, 10**9)), max_size=200))
+def test_the_window_stays_small_and_the_rate_within_what_was_seen(steps: list[tuple[float, int]]) -> None:
+    rate, now, total = Rate(), 0.0, 0
+    for pause, moved in steps:
+        now, total = now + pause, total + moved
+        rate.add(now, total)
+        assert len(rate._samples) <= 53  # ten seconds in fifths, and the one before
+        assert 0 <= rate.current <= total / 0.2 + 1
