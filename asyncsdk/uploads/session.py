@@ -14,6 +14,7 @@ from asyncsdk.uploads.source import Identity
 
 TRANSIENT = frozenset({401, 403, 408, 413, 429})
 USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say
+CLOCK_GRAIN = 2.0  # seconds by which the server's clock, told in whole seconds and on its way a while, runs late here
 SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
 
 
@@ -80,7 +81,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
             f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
             "another project's key"
         )
-    if clock.seconds_until(session.expires_at) <= 0:
+    if clock.seconds_until(session.expires_at) <= CLOCK_GRAIN:
         return session.expired()
     if error.status_code == 404:
         return UploadNotFoundError(

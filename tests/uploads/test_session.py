@@ -1,0 +1,148 @@
+"""What a server's no means for the upload as a whole depends on who made it, when, and what it was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asyncsdk.clock import Clock
+from asyncsdk.errors import (
+    STATUS_ERRORS,
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    InternalServerError,
+    QuotaExceededError,
+    UploadExpiredError,
+    UploadNotFoundError,
+)
+from asyncsdk.models import Upload
+from asyncsdk.settings import Settings
+from asyncsdk.uploads.job import Fields
+from asyncsdk.uploads.readable import Identity
+from asyncsdk.uploads.session import ForgottenError, Session, may_have_acted, opened_record, refusal
+
+NOW, EXPIRES = 10_000, 13_600
+SAYS_NOTHING = {401, 403, 408, 413, 429, 500, 502, 503, 520}  # about the upload
+REFUSES = {400, 404, 405, 409, 410, 422}
+
+
+def clock_at(moment: float) -> Clock:
+    return Clock(local=lambda: moment)
+
+
+MADE = Session("upload_1", NOW, EXPIRES, recalled=False)
+RECALLED = Session("upload_1", NOW, EXPIRES, recalled=True)
+CONFIRMED = Session("upload_1", NOW, EXPIRES, recalled=True, confirmed=True)
+
+
+def answer(status: int) -> APIStatusError:
+    kind = STATUS_ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
+    return kind(f"POST /uploads/{{upload_id}}/parts: {status}", status_code=status)
+
+
+def meaning(status: int, upload: Session, moment: float = NOW + 60) -> Exception:
+    return refusal(answer(status), upload, clock_at(moment))
+
+
+@pytest.mark.parametrize("status", sorted(SAYS_NOTHING))
+@pytest.mark.parametrize("upload", [MADE, RECALLED, CONFIRMED])
+@pytest.mark.parametrize("moment", [NOW, EXPIRES + 1])
+def test_trouble_that_is_not_about_the_upload_stays_what_it_is(status: int, upload: Session, moment: int) -> None:
+    error = answer(status)
+    assert refusal(error, upload, clock_at(moment)) is error
+
+
+@pytest.mark.parametrize("status", sorted(REFUSES))
+@pytest.mark.parametrize("moment", [NOW, EXPIRES + 1])
+def test_an_upload_that_only_the_journal_knows_of_is_forgotten_with_both_causes_told(status: int, moment: int) -> None:
+    found = meaning(status, RECALLED, moment)
+    assert type(found) is ForgottenError
+    assert "upload_1" in str(found)
+    assert "gone or expired there, or belongs to another project's key" in str(found)
+
+
+@pytest.mark.parametrize("status", sorted(REFUSES))
+@pytest.mark.parametrize("upload", [MADE, CONFIRMED])
+def test_an_upload_refused_after_its_hour_has_expired(status: int, upload: Session) -> None:
+    found = meaning(status, upload, EXPIRES + 1)
+    assert isinstance(found, UploadExpiredError)
+    assert (found.upload_id, found.resumable) == ("upload_1", True)
+
+
+def test_a_refusal_within_the_grain_of_the_servers_clock_is_its_hour_too() -> None:
+    for early, kind in ((1.5, UploadExpiredError), (30, UploadNotFoundError)):
+        assert type(meaning(404, MADE, EXPIRES - early)) is kind
+
+
+@pytest.mark.parametrize("upload", [MADE, CONFIRMED])
+def test_an_upload_that_took_something_in_this_run_and_is_not_found_is_a_puzzle(upload: Session) -> None:
+    found = meaning(404, upload)
+    assert isinstance(found, UploadNotFoundError)
+    assert (found.upload_id, found.resumable) == ("upload_1", False)
+
+
+@pytest.mark.parametrize("status", sorted(REFUSES - {404}))
+@pytest.mark.parametrize("upload", [MADE, CONFIRMED])
+def test_any_other_no_within_the_hour_is_the_servers_own_word(status: int, upload: Session) -> None:
+    found = meaning(status, upload)
+    assert isinstance(found, APIStatusError)
+    assert found.status_code == status
+
+
+def test_an_upload_whose_hour_is_over_is_an_error_only_if_this_run_has_put_something_into_it() -> None:
+    assert isinstance(RECALLED.expired(), ForgottenError)
+    assert isinstance(CONFIRMED.expired(), UploadExpiredError)
+    assert isinstance(MADE.expired(), UploadExpiredError)
+
+
+@pytest.mark.parametrize(
+    ("error", "may"),
+    [
+        (APIConnectionError("lost", sent=True), True),
+        (APIConnectionError("not made", sent=False), False),
+        (APITimeoutError("no answer"), True),
+        (APIResponseValidationError("cut JSON"), True),
+        (APIError("something else"), True),
+        (QuotaExceededError("no money", status_code=429), False),
+        *((answer(status), True) for status in (408, 409, 500, 502, 503, 504, 520)),
+        *((answer(status), False) for status in (400, 401, 403, 404, 413, 422, 429)),
+    ],
+)
+def test_only_a_plain_no_means_that_nothing_was_done(error: APIError, may: bool) -> None:  # noqa: FBT001 - a column
+    assert may_have_acted(error) is may
+
+
+FIELDS = Fields(filename="a.jsonl", mime_type="application/jsonl", purpose="batch", expires_after=None)
+SETTINGS = Settings("https://api.openai.com/v1", "sk-secret", organization="org_1", project="proj_1")
+
+
+def opened(**answered: Any) -> Any:
+    return opened_record(
+        Upload(id="upload_1", **answered),
+        key="0" * 32,
+        place="/data/a.jsonl",
+        fields=FIELDS,
+        settings=SETTINGS,
+        identity=Identity(17, 1, 2),
+        now=NOW + 0.9,
+    )
+
+
+def test_the_journal_is_told_what_a_later_run_needs_and_no_secret() -> None:
+    record = opened(created_at=NOW - 1, expires_at=EXPIRES - 1)
+    assert (record.upload, record.key, record.source) == ("upload_1", "0" * 32, "/data/a.jsonl")
+    assert (record.base_url, record.organization, record.project) == (SETTINGS.base_url, "org_1", "proj_1")
+    assert (record.bytes, record.mtime_ns, record.inode) == (17, 1, 2)
+    assert (record.filename, record.mime_type, record.purpose) == ("a.jsonl", "application/jsonl", "batch")
+    assert (record.created_at, record.expires_at) == (NOW - 1, EXPIRES - 1)
+    assert "sk-secret" not in repr(record)
+
+
+def test_a_server_that_does_not_say_when_keeps_an_upload_for_an_hour() -> None:
+    record = opened()
+    assert (record.created_at, record.expires_at) == (NOW, NOW + 3600)
+    assert opened(created_at=5).expires_at == 3605
