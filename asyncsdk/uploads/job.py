@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk.api import Purpose
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
@@ -27,11 +27,19 @@ class Fields:
     expires_after: Mapping[str, Any] | None
 
 
+def _shown(source: Given) -> str:
+    """The source for people: its name, never its content."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"{memoryview(source).nbytes} bytes"
+    name = source if isinstance(source, str) else getattr(source, "name", None)
+    return PurePath(name).name if isinstance(name, str) else type(source).__name__
+
+
 @frozen
 class UploadJob:
     """One file to upload: the arguments of `AsyncUploader.upload`."""
 
-    source: Given
+    source: Given = field(repr=_shown)
     purpose: Purpose
     filename: str | None = None
     mime_type: str | None = None
@@ -45,7 +53,7 @@ class UploadJob:
         """What the API is told; `source_name` is the file's own. Raises ConfigurationError; nothing was sent."""
         _one_of("if_uploaded", self.if_uploaded, "reuse", "again")
         _one_of("on_busy", self.on_busy, "wait", "fail")
-        filename = source_name if self.filename is None else self.filename
+        filename = _as_unicode(source_name) if self.filename is None else self.filename
         return Fields(
             filename=_text("filename", filename),
             mime_type=_text("mime_type", mime_type_of(filename) if self.mime_type is None else self.mime_type),
@@ -54,10 +62,8 @@ class UploadJob:
         )
 
     def describe(self) -> str:
-        """The source for people: its name, never its content."""
-        if isinstance(self.source, bytes | bytearray | memoryview):
-            return self.key or f"{len(self.source)} bytes"
-        return self.key or PurePath(str(getattr(self.source, "name", self.source))).name
+        """The source for people: the caller's name for it, else its own; never its content."""
+        return self.key or _shown(self.source)
 
 
 @frozen(kw_only=True)
@@ -85,14 +91,22 @@ class UploadOutcome:
     error: AsyncSDKError | None = None
 
 
-def _expiry(given: int | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if not isinstance(given, int):
-        return given
-    if not SHORTEST_LIFE <= given <= LONGEST_LIFE:
+def _expiry(given: object) -> Mapping[str, Any] | None:
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        return dict(given)
+    if not isinstance(given, int) or not SHORTEST_LIFE <= given <= LONGEST_LIFE:
         raise ConfigurationError(
-            f"expires_after={given} is not within 1 hour and 30 days ({SHORTEST_LIFE}..{LONGEST_LIFE} s)."
+            f"expires_after={given!r} is no number of seconds within 1 hour and 30 days "
+            f"({SHORTEST_LIFE}..{LONGEST_LIFE}). Nothing was sent."
         )
     return {"anchor": "created_at", "seconds": given}
+
+
+def _as_unicode(name: str) -> str:
+    """A file's name on disk need not be Unicode, but JSON is."""
+    return name.encode(errors="replace").decode()
 
 
 def _text(name: str, value: object) -> str:
