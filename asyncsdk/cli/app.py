@@ -59,8 +59,7 @@ def run(arguments: Sequence[str], stop: Stop) -> int:
 
 def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
     """Run `work` to its end; what it raises becomes a message and an exit code, with a traceback only if `verbose`."""
-    if verbose:
-        _log_to_stderr()
+    _log(to_stderr=verbose)
     try:
         return asyncio.run(stop.watch(work))
     except Interrupted:
@@ -102,9 +101,10 @@ def _worth_showing(value: object) -> str | None:
     return None if value in (None, False, ()) else str(value)
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
+def _log(*, to_stderr: bool) -> None:
+    """Let the library's log be read, or else nowhere: without a handler Python writes its warnings into the bars."""
+    handler = logging.StreamHandler(sys.stderr) if to_stderr else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("asyncsdk")
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)

@@ -20,7 +20,7 @@ from asyncsdk.cli import units
 from asyncsdk.cli.messages import activity, pace, printable
 from asyncsdk.uploads.progress import Progress, State
 
-MOST_ROWS = 8
+MOST_ROWS, LONGEST_NAME = 8, 24
 FRAMES_PER_SECOND = 8
 ROOM_FOR_PACE, ROOM_FOR_BYTES = 74, 48
 MARGIN = 6  # room for the ^C that a terminal echoes: in a full line it would push the bars up
@@ -135,7 +135,7 @@ def table(rows: list[tuple[str, Progress]], width: int) -> Table:
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.width = width
     columns = 5 if width >= ROOM_FOR_PACE else 4 if width >= ROOM_FOR_BYTES else 3
-    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=min(24, width // 3))
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=min(LONGEST_NAME, width // 3))
     grid.add_column(ratio=1, min_width=8)
     grid.add_column(justify="right", no_wrap=True, width=4)
     for min_width in (None, 22)[: columns - 3]:
@@ -149,12 +149,17 @@ def cells(name: str, progress: Progress) -> list[RenderableType]:
     """What a row tells, the most important first."""
     moved = min(progress.bytes_done + progress.bytes_in_flight, progress.bytes_total)
     return [
-        Text(printable(name)),
+        Text(tail(printable(name), LONGEST_NAME)),
         Bar(progress),
         Text(units.percent(moved, progress.bytes_total), style="bold"),
         Text(units.part_of(moved, progress.bytes_total)),
         Text(beside(progress), style="bright_black"),
     ]
+
+
+def tail(name: str, length: int) -> str:
+    """The end of a name: of paths it is what tells them apart."""
+    return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
 def beside(progress: Progress) -> str:

@@ -86,7 +86,8 @@ def stopped(
     if left <= 0:
         return f"{place} The server has dropped what was sent: its time is over. The same command starts anew."
     until = units.clock_time(now + left, now=now, zone=zone)
-    kept = f" What is sent is kept until {until} ({units.duration(left)})." if progress.expires_at else ""
+    is_kept = progress.expires_at is not None and progress.bytes_done > 0
+    kept = f" What is sent is kept until {until} ({units.duration(left)})." if is_kept else ""
     return f"{place}{'' if instead else kept}\n  {instead or _what_is_left(progress, left)}"
 
 

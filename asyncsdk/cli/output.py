@@ -62,8 +62,15 @@ def mute_stdout() -> None:
 
 def complain(text: str) -> None:
     """Write a line to standard error, if anybody reads that."""
+    if sys.stderr is None:  # it was closed from the start; print would take standard output
+        return
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - as above, for people
+
+
+def stdout_is_terminal() -> bool:
+    """Whether results and bars may meet on one terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def never_fail_to_encode() -> None:

@@ -40,8 +40,7 @@ async def serve(
     except (OSError, OverflowError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
-        return Exit.FAILED
-    return Exit.DONE
+    return Exit.FAILED  # it serves until a signal ends it
 
 
 def read_faults(path: Path) -> list[Fault]:

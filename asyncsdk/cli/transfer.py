@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -13,7 +12,7 @@ from asyncsdk import tasks
 from asyncsdk.cli import messages, records, units
 from asyncsdk.cli.display import Display
 from asyncsdk.cli.exits import Exit, exit_code_of_all
-from asyncsdk.cli.output import Out, complain
+from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.uploads.job import UploadResult
@@ -66,7 +65,7 @@ class Transfer:
     def _report(self, ended: _Ended) -> None:
         self._ended[ended.name] = ended.error
         self.display.end(ended.name)
-        shares_the_terminal = ended.error is not None or sys.stdout.isatty()
+        shares_the_terminal = ended.error is not None or stdout_is_terminal()
         with self.display.aside() if shares_the_terminal else nullcontext():
             if ended.error is not None:
                 self._say_failed(ended.name, ended.error)

@@ -7,15 +7,18 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncsdk.cli import demo
-from asyncsdk.cli.children import ChildError, clean_environment, progress_of
-from asyncsdk.cli.evidence import Parts
+from asyncsdk.cli.children import ChildError, address_of, child, clean_environment, progress_of
+from asyncsdk.cli.evidence import Evidence, Parts
 from asyncsdk.cli.story import Plan, Story, Watch
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.plan import BLOCK
 from asyncsdk.uploads.progress import Progress, State
 from tests.cli.cli_helpers import MakeFile, Run, Start
@@ -129,6 +132,37 @@ async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> N
     story = Story(Plan(make_file(10), 10), Path(), Liar(), print)  # type: ignore[arg-type]  # only this is asked
     with pytest.raises(ChildError, match="the server stores other bytes"):
         await story._check_what_is_stored("file-1")
+
+
+async def test_an_upload_that_fails_is_a_failure_in_its_own_words(
+    server: LocalServer, make_file: MakeFile, tmp_path: Path
+) -> None:
+    story = Story(Plan(make_file(4 * MIB), 4 * MIB), tmp_path, Evidence(server.url), print)
+    server.inject(Fault("create", "answer", status=403, times=2, every=1))
+    with pytest.raises(ChildError, match=r"ended before it could be stopped half-way.*403"):
+        await story._stop_half_way()
+    with pytest.raises(ChildError, match=r"the second run failed.*403"):
+        await story._finish()
+    server.clear_faults()
+
+
+async def test_a_server_that_does_not_start_is_a_failure_in_its_own_words() -> None:
+    async with child("serve", "--port", "99999") as server:
+        with pytest.raises(ChildError, match="can't serve on"):
+            await address_of(server)
+
+
+def test_the_parts_of_a_run_are_counted_when_none_is_under_way_any_more() -> None:
+    parts = [{"route": "part", "status": status, "bytes": 10} for status in (200, None, 500, 200)]
+    answers: Iterator[dict[str, Any]] = iter(
+        [{"in_flight": {"part": 1}}, {"in_flight": {"part": 0}}, {"requests": parts}]
+    )
+
+    class Asked(Evidence):
+        def _control(self, _: str) -> dict[str, Any]:
+            return next(answers)
+
+    assert Asked("http://x/v1").parts() == Parts(2, 20)
 
 
 def test_a_story_that_fails_is_exit_1_with_the_childs_words(run: Run, environment: pytest.MonkeyPatch) -> None:

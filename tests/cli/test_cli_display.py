@@ -44,6 +44,11 @@ def test_the_display_is_the_one_that_was_asked_for_or_suits_the_place(
     assert type(choose(mode, {"t": 1}, **options)) is kind
 
 
+def test_without_standard_error_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert not display.is_terminal()
+
+
 def test_a_dumb_terminal_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")
@@ -189,6 +194,11 @@ def test_many_files_show_a_few_rows_only() -> None:
     for n in range(100):
         shown.show(str(n), progress())
     assert len(drawn(shown)) == bars.MOST_ROWS + 1
+
+
+def test_of_a_long_path_the_end_is_shown() -> None:
+    assert bars.tail("/data/of/this/year/train.jsonl", 12) == "…train.jsonl"
+    assert bars.tail("train.jsonl", 12) == "train.jsonl"
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 200])

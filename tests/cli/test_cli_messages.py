@@ -59,6 +59,7 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
     ("fields", "said"),
     [
         ({"upload_id": None, "bytes_done": 0}, "stopped before anything was sent. The same command starts it."),
+        ({"bytes_done": 0}, "stopped at 0.0 of 5.0 GB.\n  The same command goes on: 5.0 GB, about"),
         ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
         ({"bytes_done": 5 * GB}, "all is sent, it is only to be completed."),
         (

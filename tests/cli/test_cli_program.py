@@ -197,6 +197,19 @@ def test_without_a_signal_the_last_words_are_not_said() -> None:
     assert said == []
 
 
+def test_where_the_work_hangs_the_cursor_comes_back_and_the_last_words_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    stop = Stop()
+    stop.signum = signal.SIGINT
+    stop.at_the_end(lambda: output.complain("bye"))
+    stop._leave_at_once()
+    assert (left, capsys.readouterr().err) == ([130], "\x1b[?25hbye\n")
+
+
 def test_what_hangs_is_left_within_a_second_and_the_last_words_are_said_all_the_same() -> None:
     code = """
         import asyncio, signal, sys, time
@@ -254,6 +267,14 @@ def test_each_shape_of_output_has_its_own(capsys: pytest.CaptureFixture[str]) ->
         out.result("nameless", record={}, name=None)
     told = capsys.readouterr().out.splitlines()
     assert told == ["ID", "a line", "nameless", '{"id": "x"}', '{"failed": "y"}', "{}", "x"]
+
+
+def test_standard_error_that_is_closed_leaves_standard_output_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    output.complain("anybody there?")
+    assert capsys.readouterr().out == ""
 
 
 def test_complaints_that_nobody_reads_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

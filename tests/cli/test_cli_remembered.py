@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from asyncsdk.cli import remembered as looks
 from asyncsdk.cli.remembered import Remembered
@@ -46,8 +47,6 @@ def seen(*records: Record, owner: Owner | None = None) -> Remembered:
 
 
 def one(**fields: Any) -> Remembered:
-    from attrs import evolve
-
     return evolve(seen(opened(), PART), **fields)
 
 
@@ -67,6 +66,7 @@ def test_a_pending_upload_tells_what_is_there_and_when_it_expires() -> None:
         ((opened(expires_at=NOW), PART), None, "expired", "20 of 40 MB", ""),
         ((opened(), PART, DONE), None, "completed", "40 MB", ""),
         ((DONE,), None, "completed", "40 MB", ""),
+        ((evolve(DONE, file={}),), None, "completed", "", ""),
         ((opened(), Cancelled(upload="upload_1")), None, "cancelled", "0 of 40 MB", ""),
     ],
 )

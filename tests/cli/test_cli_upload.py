@@ -122,8 +122,11 @@ def test_a_wrong_key_is_exit_1_and_the_servers_words_are_kept(
     assert "sk-test" not in ran.err
 
 
-def test_where_nobody_listens_it_is_exit_75_and_says_so(run: Run, make_file: MakeFile) -> None:
+def test_where_nobody_listens_it_is_exit_75_and_says_so(
+    run: Run, make_file: MakeFile, environment: pytest.MonkeyPatch
+) -> None:
     make_file(1000)
+    environment.setattr("asyncsdk.retry.FIRST_DELAY", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     ran = run("upload", "train.jsonl", "--purpose", "batch", "--base-url", f"http://127.0.0.1:{port}/v1")
@@ -163,6 +166,20 @@ def test_where_the_same_command_would_not_go_on_it_is_not_promised(
     assert ran.code == 75
     assert said in ran.err
     assert "goes on: " not in ran.err
+
+
+def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file(1000)
+    faults = [Fault(route, "answer", status=500, headers={"Retry-After": "0"}) for route in ("create", "part")]
+    server.inject(*faults)
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--progress", "none")
+    assert (ran.code, ran.err) == (0, "")
+    server.inject(*faults)
+    ran = run("upload", "train.jsonl", "--purpose", "vision")
+    assert ran.code == 0
+    assert "500" in ran.err
 
 
 def test_verbose_tells_of_requests_and_shows_no_key(run: Run, make_file: MakeFile) -> None:
@@ -206,6 +223,23 @@ def test_a_signal_ends_it_within_a_second_and_the_same_command_goes_on(
     assert told["bytes_resumed"] >= 512 * 1024
     assert told["bytes_resumed"] + told["bytes_sent"] == path.stat().st_size
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
+
+
+def test_a_second_process_waits_for_the_first_and_takes_its_result(
+    start: Start, run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file()
+    process = begin(start)
+    busy = run("upload", "train.jsonl", "--purpose", "batch", "--on-busy", "fail")
+    assert busy.code == 75
+    assert f"process {process.pid} on " in busy.err
+    before = len(server.files)
+    waited = run("upload", "train.jsonl", "--purpose", "batch", "--json")
+    assert (waited.code, waited.records[0]["reused"]) == (0, True)
+    assert f"process {process.pid} on " in waited.err
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert len(server.files) == before + 1
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged(start: Start, run: Run, make_file: MakeFile) -> None:

@@ -1,0 +1,68 @@
+"""Uploads side by side, and what is said of each when a signal ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from asyncsdk.cli import app, signals
+from asyncsdk.cli.display import Silence
+from asyncsdk.cli.options import Output
+from asyncsdk.cli.output import Out
+from asyncsdk.cli.signals import Stop
+from asyncsdk.cli.transfer import Listener, Transfer
+from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.progress import Progress, State
+
+NOW = 1_795_360_260.0
+
+
+@pytest.fixture(autouse=True)
+def no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "LIMIT_SECONDS", 600.0)
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+
+
+async def stuck(done: int, arrive: Stop | None, listener: Listener) -> UploadResult:
+    """Come so far, and no further; the last one to come so far lets the signal arrive."""
+    listener(
+        Progress(
+            state=State.SENDING,
+            source="t",
+            bytes_total=100_000_000,
+            bytes_done=done,
+            upload_id=f"upload_{done}",
+            expires_at=int(NOW) + 600,
+        )
+    )
+    if arrive is not None:
+        arrive.arrive(signal.SIGTERM)
+    await asyncio.sleep(60)
+    raise AssertionError("it was to be cancelled")
+
+
+def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = Stop()
+    transfer = Transfer(Out(Output(json=True)), Silence(), stop, lambda: NOW)
+    uploads = {
+        "a": partial(stuck, 30_000_000, None),
+        "b": partial(stuck, 40_000_000, stop),
+        **{name: partial(stuck, 0, None) for name in "cde"},
+    }
+    assert app.finish(transfer.run(uploads, at_once=2), stop) == 143
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert lines[0].startswith("a: stopped at 30 of 100 MB. What is sent is kept until ")
+    assert lines[1] == "  The same command goes on: 70 MB."
+    assert lines[2].startswith("b: stopped at 40 of 100 MB. What is sent is kept until ")
+    assert lines[4:] == ["3 files not sent. The same command goes on."]
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [record["source"] for record in told] == list("abcde")
+    assert [record["id"] for record in told] == ["upload_30000000", "upload_40000000", None, None, None]
+    assert {record["error"]["type"] for record in told} == {"Interrupted"}
+    assert {record["error"]["resumable"] for record in told} == {True}
