@@ -92,7 +92,10 @@ class Run:
             if found is not None:
                 return found
             return await self._send_all(await self._create("the file has changed since it was completed"))
-        log.info("%s: going on with %s, %d bytes are there", self.source.name, session.upload_id, recalled.bytes_held)
+        held = recalled.bytes_held
+        log.info("%s: going on with %s, %d bytes are there", self.source.name, session.upload_id, held)
+        self.meter.done = self.meter.resumed = held
+        self.meter.enter(State.SENDING, f"going on with {session.upload_id}" if held else "")
         return await self._send_all(session)
 
     async def _still_there(self, recalled: Recalled) -> UploadResult | None:
