@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asyncsdk.errors import (
     STATUS_ERRORS,
@@ -13,7 +13,7 @@ from asyncsdk.errors import (
     InternalServerError,
     QuotaExceededError,
 )
-from asyncsdk.models import InvalidModelError, from_json
+from asyncsdk.models import from_json
 
 T = TypeVar("T")
 
@@ -27,35 +27,41 @@ _ADVICE = {
 
 
 def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> T:
-    """Read a successful answer. Raises APIResponseValidationError when it is not what the API promises."""
+    """Read a successful answer, as it is for `bytes`.
+
+    Raises APIResponseValidationError when it is not what the API promises.
+    """
+    if model is bytes:
+        return cast("T", body)
     try:
         return from_json(model, json.loads(body))
-    except (ValueError, InvalidModelError) as error:
+    except (ValueError, RecursionError) as error:
+        begins = _quote(body.decode("utf-8", "replace"))
         raise APIResponseValidationError(
             f"{request}: the answer ({status}, {headers.get('content-type', 'no type')}) could not be read: {error}. "
-            f"It begins: {_quote(body)!r}. Is this the API's own address, or a page of something before it?",
+            f"It begins: {begins!r}. Is this the API's own address, or a page of something before it?",
             request=request,
             status_code=status,
-            body=_quote(body),
+            body=begins,
             request_id=headers.get("x-request-id"),
         ) from error
 
 
 def status_error(status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> APIStatusError:
     """The error that an answer with `status` stands for, whatever its body is: JSON, HTML, text or nothing."""
-    whole = _decoded(body)
-    inner = whole.get("error", whole) if isinstance(whole, dict) else whole
+    text = body.decode("utf-8", "replace")
+    inner = _told(text)
     told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
-    code = _text(told.get("code"))
-    said = _text(told.get("message")) or (_quote(body) if not told else "")
+    kind, code = _text(told.get("type")), _text(told.get("code"))
+    said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = headers.get("x-request-id")
     parts = [f"{request}: {status}", f" {code}" if code else "", f": {said}" if said else ""]
     parts += [f" {_ADVICE[status]}" if status in _ADVICE else "", f" (request {request_id})" if request_id else ""]
-    return _error_class(status, code, _text(told.get("type")))(
+    return _error_class(status, code, kind)(
         "".join(parts),
         status_code=status,
         request=request,
-        type=_text(told.get("type")),
+        type=kind,
         code=code,
         param=_text(told.get("param")),
         request_id=request_id,
@@ -64,21 +70,27 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     )
 
 
+def without(key: str, text: str) -> str:
+    """`text` with `[key]` wherever `key` is echoed, as it is or with JSON's escaped slashes."""
+    return text.replace(key, "[key]").replace(key.replace("/", "\\/"), "[key]")
+
+
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:
     if status in {402, 403, 429} and _QUOTA_CODES & {code, kind}:
         return QuotaExceededError
     return STATUS_ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
 
 
-def _decoded(body: bytes) -> Any:
+def _told(text: str) -> Any:
     try:
-        return json.loads(body)
-    except ValueError:
-        return body.decode("utf-8", "replace")
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return whole.get("error") or whole if isinstance(whole, dict) else whole
 
 
-def _quote(body: bytes) -> str:
-    return body[:_LONGEST_QUOTE].decode("utf-8", "replace").strip()
+def _quote(text: str) -> str:
+    return " ".join(text[:_LONGEST_QUOTE].split())
 
 
 def _text(value: object) -> str | None:

@@ -50,7 +50,8 @@ class Request(Generic[T_co]):
         for name, value in self.ids.items():
             if value in {"", ".", ".."}:
                 raise ConfigurationError(f"{name} is {value!r}, which names nothing. Nothing was sent.")
-        return self.route.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
+        quoted = {name: quote(value, safe="", errors="replace") for name, value in self.ids.items()}
+        return self.route.format_map(quoted)
 
 
 def create_upload(

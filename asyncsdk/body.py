@@ -1,7 +1,7 @@
 """A request body that knows its size, whether it went out whole, and why it did not.
 
-aiohttp would dress an error raised while a body is written as a lost connection, which would then be
-retried; so a body keeps it in `failure`, and the client looks there first.
+aiohttp would dress an error that a body raises while it is written, such as a file that can't be read, as
+a lost connection, which would then be retried; so a body keeps it in `failure`, where the client looks first.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Body(Payload):
         self._size = size
         self._autoclose = True
         self.failure: BaseException | None = None
+        self._lost = False
+        self._transport: asyncio.WriteTransport | None = None
         self.watch = Watch(stall, answer=600.0, give_up=self._give_up)
 
     @property
@@ -40,16 +42,29 @@ class Body(Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body; called by aiohttp."""
-        if writer.transport is not None:
-            self.watch.start(writer.transport)
-        await self.write_content(writer)
+        self._transport = writer.transport
+        if self._transport is not None:
+            self.watch.start(self._transport)
+        try:
+            await self.write_content(writer)
+        except Exception as error:
+            if not self._lost:
+                self.failure = error
+            raise
         self.watch.whole = True
 
     async def put(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
-        """Write a chunk and wait until the connection has taken it."""
+        """Write a chunk and wait until the connection has taken it. What fails here is no failure of the body."""
         self.watch.written += len(chunk)
+        self._lost = True
         await writer.write(chunk)
         await writer.drain()
+        self._lost = False
+
+    def cut_off(self) -> None:
+        """Give up the connection and what it still holds of this body."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:  # noqa: ARG002 - aiohttp's signature
         """Not for reading: it may be as large as a disk."""
@@ -62,8 +77,16 @@ class Body(Payload):
 class BytesBody(Body):
     """Bytes that are there already, sent in slices so that a large one does not hold up the loop."""
 
-    def __init__(self, content: bytes, content_type: str, *, head: bytes = b"", tail: bytes = b"") -> None:
-        super().__init__(len(head) + len(content) + len(tail), content_type)
+    def __init__(
+        self,
+        content: bytes,
+        content_type: str,
+        *,
+        head: bytes = b"",
+        tail: bytes = b"",
+        stall: float = STALL_SECONDS,
+    ) -> None:
+        super().__init__(len(head) + len(content) + len(tail), content_type, stall=stall)
         self._parts = (head, content, tail)
 
     async def write_content(self, writer: AbstractStreamWriter) -> None:

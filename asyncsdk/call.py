@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urljoin
 
 from attrs import define, field
+from multidict import CIMultiDict
 from yarl import URL
 
 from asyncsdk.api import Request
@@ -16,7 +18,8 @@ from asyncsdk.body import Body, BytesBody
 from asyncsdk.errors import APIError, APIStatusError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.retry import Retry
-from asyncsdk.settings import Settings
+from asyncsdk.settings import Settings, checked_headers
+from asyncsdk.version import USER_AGENT
 
 
 @define(eq=False, kw_only=True)
@@ -24,14 +27,18 @@ class Call:
     """One `Request` under one `Settings`; no key is in it."""
 
     request: Request[Any]
-    url: URL
-    headers: dict[str, str]
+    target: URL = field(repr=False)
+    headers: CIMultiDict[str] = field(repr=False)
     retry: Retry
     answer_limit: float
+    url: URL = field(init=False, repr=False)
     body: Body | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)
     request_id: str | None = field(default=None, init=False)
-    _began: float = field(default=0.0, init=False)
+    _began: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.begin()
 
     @property
     def name(self) -> str:
@@ -40,7 +47,7 @@ class Call:
 
     def begin(self) -> None:
         """Start an attempt."""
-        self._began = time.monotonic()
+        self._began, self.url = time.monotonic(), self.target
         self.body = self.status = self.request_id = None
 
     def new_body(self) -> Body | None:
@@ -60,17 +67,39 @@ class Call:
         if self.body is not None:
             self.body.watch.stop()
 
+    @contextmanager
+    def cut_off_if_it_fails(self) -> Iterator[None]:
+        """On any failure within, cancellation included, give the connection up with what the kernel has not taken yet.
+
+        A closing transport would keep its socket until the peer has taken it, perhaps for ever.
+        """
+        try:
+            yield
+        except BaseException:
+            if self.body is not None:
+                self.body.cut_off()
+            raise
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What the body itself raised while it was written."""
+        return None if self.body is None else self.body.failure
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the server may have seen enough of the request to act on it."""
+        return self.body is None or self.body.watch.written > 0
+
     def went_whole(self) -> bool:
         """Whether the server can have seen the whole request."""
         return self.body is None or self.body.whole
 
     def redirect(self, location: str) -> None:
         """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9)."""
-        target = URL(urljoin(str(self.url), location))
-        same_place = target.absolute and target.origin() == self.url.origin()
-        if not same_place or not (self.status in {307, 308} or self.request.method == "GET"):
+        target = _joined(self.url, location)
+        if _origin(target) != _origin(self.url) or not (self.status in {307, 308} or self.request.method == "GET"):
             raise RedirectError(
-                f"{self.name}: the server answers {self.status} and points to {target.host or 'nowhere'}. The request "
+                f"{self.name}: the server answers {self.status} and points to {_origin(target)}. The request "
                 "was not repeated there, and no key was sent there. If that is the right server, set base_url to it.",
                 request=self.name,
             )
@@ -107,18 +136,33 @@ def prepare(
     answer_limit: float,
 ) -> Call:
     """Settle where `request` goes and what stands above it, but for the key."""
-    url = URL(settings.base_url + request.path, encoded=True)
-    own = {"Accept": request.accept}
+    target = URL(settings.base_url).joinpath(request.path.removeprefix("/"), encoded=True)
+    sent = CIMultiDict({"User-Agent": USER_AGENT, "Accept": request.accept})
     if request.method == "POST" and request.json is None and request.body is None:
-        own["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
+        sent["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
     if settings.organization:
-        own["OpenAI-Organization"] = settings.organization
+        sent["OpenAI-Organization"] = settings.organization
     if settings.project:
-        own["OpenAI-Project"] = settings.project
+        sent["OpenAI-Project"] = settings.project
+    sent.update(settings.headers)
+    sent.update(checked_headers(headers))
     return Call(
         request=request,
-        url=url.update_query({**settings.query, **request.query, **query}),
-        headers={**own, **settings.headers, **headers},
+        target=target.update_query({**settings.query, **request.query, **query}),
+        headers=sent,
         retry=retry,
         answer_limit=answer_limit,
     )
+
+
+def _joined(url: URL, location: str) -> URL:
+    try:
+        return URL(urljoin(str(url), location))
+    except ValueError:
+        return URL()
+
+
+def _origin(url: URL) -> str:
+    if not url.host or url.user or url.password:
+        return "nowhere"
+    return f"{url.scheme}://{url.host_subcomponent}:{url.port}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl as tls
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,18 +14,17 @@ import aiohttp
 import anyio
 
 from asyncsdk import files, settings
-from asyncsdk.answers import read_answer
 from asyncsdk.api import Request
 from asyncsdk.call import Call, prepare
 from asyncsdk.clock import Clock
-from asyncsdk.connection import new_session
+from asyncsdk.connection import DEFAULT_CONNECTIONS, Way, default_trust
 from asyncsdk.errors import APIError, ConfigurationError
 from asyncsdk.events import RequestEvent
-from asyncsdk.exchange import Exchange, chunks
+from asyncsdk.exchange import Exchange
 from asyncsdk.models import Page
+from asyncsdk.proxy import proxy_for
 from asyncsdk.retry import Retry
-from asyncsdk.settings import Key
-from asyncsdk.version import USER_AGENT
+from asyncsdk.settings import Auth, Key
 
 T = TypeVar("T")
 
@@ -57,7 +55,7 @@ class Client:
         max_retries: int = 2,
         default_headers: Mapping[str, str] | None = None,
         default_query: Mapping[str, str] | None = None,
-        auth: str = "bearer",
+        auth: Auth = "bearer",
         ssl: tls.SSLContext | None = None,
         proxy: str | None = None,
         connections: int | None = None,
@@ -71,8 +69,9 @@ class Client:
             )
         if ssl is not None and not isinstance(ssl, tls.SSLContext):
             raise ConfigurationError("ssl= takes an ssl.SSLContext; certificates can't be left unverified.")
-        if max_retries < 0 or (timeout is not None and timeout <= 0) or (connections is not None and connections < 1):
-            raise ConfigurationError("max_retries must be 0 or more, timeout above 0, connections 1 or more.")
+        _check_limits(timeout, max_retries)
+        if connections is not None and connections < 1:
+            raise ConfigurationError("connections must be 1 or more.")
         self.settings = settings.resolve(
             os.environ,
             api_key=api_key,
@@ -85,15 +84,15 @@ class Client:
         )
         self.timeout, self.max_retries, self.on_event = timeout, max_retries, on_event
         self.clock = Clock()
-        open_session = partial(
-            new_session,
-            self.base_url,
-            trust=ssl,
-            proxy=proxy,
-            connections=connections,
-            trace_configs=trace_configs,
-        )
-        self._exchange = Exchange(self.settings, self.clock, open_session, session)
+        way = Way()
+        if session is None:
+            way = Way(
+                trust=(ssl or default_trust()) if self.base_url.startswith("https:") else None,
+                proxy=proxy_for(self.base_url, proxy),
+                connections=connections or DEFAULT_CONNECTIONS,
+                trace_configs=trace_configs,
+            )
+        self._exchange = Exchange(self.settings, self.clock, way, session)
 
     @classmethod
     def azure(
@@ -155,13 +154,12 @@ class Client:
         call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
 
         async def receive() -> T:
-            async with self._exchange.sending(call) as response:
-                body = b"".join([chunk async for chunk in chunks(call, response)])
-            return read_answer(request.answer, response.status, response.headers, body, request=request.name)
+            async with self._exchange.sending(call) as answer:
+                return await answer.read(request.answer)
 
         return await self._repeat(call, receive)
 
-    async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncIterator[T]:
+    async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncGenerator[T, None]:
         """Walk through a list, page after page, by its `after` cursor. `options` are those of `send`."""
         query = dict(options.pop("query", None) or {})
         while True:
@@ -181,8 +179,8 @@ class Client:
         """
         call = self._call(request, **options)
         async with AsyncExitStack() as stack:
-            response = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
-            yield chunks(call, response)
+            answer = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
+            yield await stack.enter_async_context(aclosing(answer.chunks()))
 
     async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
         """Save the answer at `to`, whole or not at all, and return its size in bytes.
@@ -192,8 +190,8 @@ class Client:
         call = self._call(request, **options)
 
         async def receive() -> int:
-            async with self._exchange.sending(call) as response:
-                return await files.stream_to(to, chunks(call, response))
+            async with self._exchange.sending(call) as answer, aclosing(answer.chunks()) as chunks:
+                return await files.stream_to(to, chunks)
 
         return await self._repeat(call, receive)
 
@@ -207,10 +205,11 @@ class Client:
         query: Mapping[str, str] | None = None,
         retry: Retry | None = None,
     ) -> Call:
+        _check_limits(timeout, max_retries)
         return prepare(
             request,
             self.settings,
-            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            headers=headers or {},
             query=query or {},
             retry=retry or Retry(self.max_retries if max_retries is None else max_retries),
             answer_limit=timeout or self.timeout or request.answer_limit,
@@ -243,3 +242,10 @@ class Client:
         except Exception:
             log.exception("on_event raised and is not called again")
             self.on_event = None
+
+
+def _check_limits(timeout: float | None, max_retries: int | None) -> None:
+    if timeout is not None and not timeout > 0:
+        raise ConfigurationError("timeout must be above 0 seconds; None leaves it to each request.")
+    if max_retries is not None and max_retries < 0:
+        raise ConfigurationError("max_retries must be 0 or more.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from attrs import define, field
@@ -21,9 +22,10 @@ def boot_time() -> float:
 
 
 def http_date(text: str | None) -> float | None:
-    """Unix seconds of an HTTP date (RFC 9110, 5.6.7), or None where it is none."""
+    """Unix seconds of an HTTP date (RFC 9110, 5.6.7), which is always GMT, or None where it is none."""
     try:
-        return parsedate_to_datetime(text).timestamp() if text else None
+        moment = parsedate_to_datetime(text) if text else None
+        return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 

@@ -1,4 +1,4 @@
-"""How connections are made: whom TLS trusts, which proxy is used, how long a name may take to resolve."""
+"""How connections are made: whom TLS trusts, through which proxy, how many, how long each step may take."""
 
 from __future__ import annotations
 
@@ -8,83 +8,95 @@ import socket
 import ssl
 import sys
 from functools import partial
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.tracing import Trace
+from attrs import frozen
 
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.proxy import Proxy
 from asyncsdk.threads import Threads
 
-CONNECT_SECONDS = 30.0
 RESOLVE_SECONDS = 30.0
+CONNECT_SECONDS = 30.0
+SETUP_SECONDS = 90.0
 KEEP_ALIVE_SECONDS = 10.0  # a POST on a connection that the server has just closed would be lost
 DEFAULT_CONNECTIONS = 100
 
 
 def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
-    """A context that trusts the certificates in `ca_file` (PEM) besides the usual ones."""
+    """A context that trusts the certificates in `ca_file` (PEM) besides the usual ones.
+
+    Raises ConfigurationError where the file holds none or can't be read.
+    """
     context = default_trust()
-    context.load_verify_locations(cafile=os.fspath(ca_file))
+    try:
+        context.load_verify_locations(cafile=os.fspath(ca_file))
+    except OSError as error:
+        raise ConfigurationError(_no_certificates(os.fspath(ca_file), error)) from error
     return context
 
 
 def default_trust() -> ssl.SSLContext:
-    """`SSL_CERT_FILE` and `SSL_CERT_DIR` where set, else the system's trust store."""
-    named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
-    if sys.platform in {"darwin", "win32"} and not named:
+    """What `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where neither is set, the system's trust store."""
+    file, directory = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
+    if file or directory:
+        try:
+            return ssl.create_default_context(cafile=file, capath=directory)
+        except OSError as error:
+            raise ConfigurationError(_no_certificates(f"SSL_CERT_FILE={file}", error)) from error
+    if sys.platform in {"darwin", "win32"}:
         import truststore
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return ssl.create_default_context()
 
 
-def environment_proxy(url: str) -> str | None:
-    """The proxy for `url` by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, or the system's settings."""
-    parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+def _no_certificates(name: str, error: OSError) -> str:
+    return f"no certificates in {name}: {error.strerror or error}. A file in PEM form is needed. Nothing was sent."
 
 
-def new_session(
-    base_url: str,
-    *,
-    trust: ssl.SSLContext | None,
-    proxy: str | None,
-    connections: int | None,
-    trace_configs: list[aiohttp.TraceConfig] | None,
-) -> aiohttp.ClientSession:
-    """A session on the running loop. It has no total time limit: each request brings its own limits.
+@frozen
+class Way:
+    """How to get to one server: made without an event loop, used on one. `trust` is None where TLS plays no part."""
 
-    `trust_env` stays off: it would read ~/.netrc and ask for the proxy in a thread at each request.
-    """
-    connector = aiohttp.TCPConnector(
-        limit=DEFAULT_CONNECTIONS if connections is None else connections,
-        ssl=(trust or default_trust()) if base_url.startswith("https:") else True,
-        resolver=_ThreadResolver(),
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-    )
-    proxy_url, proxy_auth = _split_credentials(proxy or environment_proxy(base_url))
-    return aiohttp.ClientSession(
-        connector=connector,
-        proxy=proxy_url,
-        proxy_auth=proxy_auth,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=trace_configs,
-    )
+    trust: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+    connections: int = DEFAULT_CONNECTIONS
+    trace_configs: list[aiohttp.TraceConfig] | None = None
+
+    def open_session(self) -> aiohttp.ClientSession:
+        """A session on the running loop. It has no total time limit: each request brings its own limits.
+
+        `trust_env` stays off: it would read ~/.netrc and ask for the proxy in a thread at each request.
+        """
+        return aiohttp.ClientSession(
+            connector=_Connector(
+                limit=self.connections,
+                ssl=self.trust or True,
+                resolver=_ThreadResolver(),
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+            ),
+            proxy=None if self.proxy is None else self.proxy.url,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trace_configs=self.trace_configs,
+        )
 
 
-def _split_credentials(proxy: str | None) -> tuple[str | None, aiohttp.BasicAuth | None]:
-    if proxy is None:
-        return None, None
-    parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
-    if not parts.username:
-        return parts.geturl(), None
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return bare, aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""), "utf-8")
+class _Connector(aiohttp.TCPConnector):
+    """Bounds the making of a connection as a whole: aiohttp would wait for ever for a proxy that says nothing."""
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> ResponseHandler:
+        async with asyncio.timeout(SETUP_SECONDS):
+            return await super()._create_connection(req, traces, timeout)
 
 
 class _ThreadResolver(AbstractResolver):
@@ -102,6 +114,8 @@ class _ThreadResolver(AbstractResolver):
                 found = await self._threads.run(ask)
         except TimeoutError as error:
             raise OSError(None, f"the name {host} was not resolved within {RESOLVE_SECONDS:g} s") from error
+        except UnicodeError as error:
+            raise OSError(None, f"{host} is no name") from error
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [
             ResolveResult(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 from attrs import define, field
+from multidict import CIMultiDict
 
-from asyncsdk.answers import status_error
+from asyncsdk.answer import Answer
 from asyncsdk.call import Call
 from asyncsdk.clock import Clock
-from asyncsdk.connection import CONNECT_SECONDS
+from asyncsdk.connection import CONNECT_SECONDS, Way
 from asyncsdk.errors import APIConnectionError, RedirectError
 from asyncsdk.lost import as_ours
 from asyncsdk.settings import Key, Settings, checked_key
 
 _MOST_REDIRECTS = 5
-_LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
 
 
 @define(eq=False)
@@ -28,74 +28,89 @@ class Exchange:
 
     settings: Settings
     clock: Clock
-    _new_session: Callable[[], aiohttp.ClientSession]
+    _way: Way
     _given: aiohttp.ClientSession | None = None
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, for good."""
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
+            self._check_loop()
             await session.close()
 
     @asynccontextmanager
-    async def sending(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send `call` and yield its good answer, to be read with `chunks`. Raises APIError."""
+    async def sending(self, call: Call) -> AsyncIterator[Answer]:
+        """Send `call` and yield its good answer, to be read within the block. Raises APIError.
+
+        An error raised by the body itself comes out as it is.
+        """
         key = await _current_key(self.settings.key)
         try:
-            response = await self._answered(call, key)
-            async with response:
-                call.retry.answered = True
-                if response.status >= 400:
-                    told = (await _error_body(response)).replace(key.encode(), b"[key]")
-                    raise status_error(response.status, response.headers, told, request=call.name)
-                if not call.went_whole():
-                    raise APIConnectionError(
-                        f"{call.name}: answered before it had the whole request", request=call.name
-                    )
-                yield response
+            answer = await self._answered(call, key)
+            try:
+                await _accept(answer)
+                yield answer
+            finally:
+                await answer.leave()
         finally:
             call.stop_watching()
 
-    async def _answered(self, call: Call, key: str) -> aiohttp.ClientResponse:
+    async def _answered(self, call: Call, key: str) -> Answer:
         for _ in range(_MOST_REDIRECTS):
-            response = await self._sent(call, key)
-            location = response.headers.get("Location")
-            if response.status not in {301, 302, 303, 307, 308} or location is None:
-                return response
-            response.close()
+            answer = await self._sent(call, key)
+            location = answer.headers.get("Location")
+            if answer.status not in {301, 302, 303, 307, 308} or location is None:
+                return answer
+            await answer.leave()
             call.redirect(location)
         raise RedirectError(f"{call.name}: redirected {_MOST_REDIRECTS} times and still not there", request=call.name)
 
-    async def _sent(self, call: Call, key: str) -> aiohttp.ClientResponse:
+    async def _sent(self, call: Call, key: str) -> Answer:
+        session = self._open_session()
+        secrets = {"Authorization": f"Bearer {key}"} if self.settings.auth == "bearer" else {"api-key": key}
+        for_proxy = {} if self._way.proxy is None else self._way.proxy.headers
+        tunnelled = call.url.scheme == "https"
+        headers = CIMultiDict(secrets if tunnelled else secrets | for_proxy)
+        headers.update(call.headers)
         body = call.new_body()
-        secret = {"Authorization": f"Bearer {key}"} if self.settings.auth == "bearer" else {"api-key": key}
-        limits = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_SECONDS, sock_read=call.answer_limit if body is None else None
-        )
-        with as_ours(call):
-            response = await self._open_session().request(
+        # with a body it is the watch that minds the time: aiohttp's clock runs while the kernel still sends
+        silence = call.answer_limit if body is None else None
+        with call.cut_off_if_it_fails(), as_ours(call):
+            response = await session.request(
                 call.request.method,
                 call.url,
                 data=body,
-                headers={**secret, **call.headers},
+                headers=headers,
                 allow_redirects=False,
-                timeout=limits,
+                raise_for_status=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
+                proxy_headers=for_proxy if tunnelled else None,
             )
-        call.heard(response.status, response.headers)
-        self.clock.observe(response.headers.get("Date"))
-        return response
+        answer = Answer(call, response, key)
+        call.heard(answer.status, answer.headers)
+        self.clock.observe(answer.headers.get("Date"))
+        return answer
 
     def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise RuntimeError("this Client is closed; make another")
+        self._check_loop()
         if self._given is not None:
             return self._given
-        loop = asyncio.get_running_loop()
         if self._session is None:
-            self._session, self._loop = self._new_session(), loop
-        elif self._loop is not loop:
-            raise RuntimeError("this Client belongs to another event loop; make one for each loop")
+            self._session = self._way.open_session()
         return self._session
+
+    def _check_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise RuntimeError("this Client belongs to another event loop; make one for each loop")
 
 
 async def _current_key(key: Key) -> str:
@@ -105,20 +120,12 @@ async def _current_key(key: Key) -> str:
     return checked_key(await current if inspect.isawaitable(current) else current)
 
 
-async def _error_body(response: aiohttp.ClientResponse) -> bytes:
-    try:
-        async with asyncio.timeout(_ERROR_BODY_SECONDS):
-            return await response.content.read(_LONGEST_ERROR_BODY)
-    except (aiohttp.ClientError, TimeoutError):  # the status tells enough
-        return b""
-
-
-async def chunks(call: Call, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The answer's bytes as they come; each wait for more is bounded by the call's limit."""
-    while True:
-        with as_ours(call):
-            async with asyncio.timeout(call.answer_limit):
-                chunk = await response.content.readany()
-        if not chunk:
-            return
-        yield chunk
+async def _accept(answer: Answer) -> None:
+    call = answer.call
+    call.retry.answered = True
+    if call.failure is not None:
+        raise call.failure
+    if answer.status >= 400:
+        raise await answer.error()
+    if not call.went_whole():
+        raise APIConnectionError(f"{call.name}: answered before it had the whole request", request=call.name)

@@ -7,9 +7,10 @@ import secrets
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
-from aiofiles.ospath import wrap
+from aiofiles.os import wrap
 from attrs import define, field
 
 
@@ -17,7 +18,7 @@ async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes]) 
     """Save `chunks` at `path` and return how many bytes there were.
 
     They go to a temporary file beside it, which takes its place once all is written and synced: whoever
-    looks at `path` sees the old file or the new one, never half of one.
+    looks at `path` sees the old file or the new one, never half of one. Raises OSError.
     """
     draft = _Draft(Path(path))
     try:
@@ -41,23 +42,26 @@ class _Draft:
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.path = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}")
+        self.path = self.target.with_name(f".asyncsdk-{secrets.token_hex(8)}")
 
     def append(self, chunk: bytes) -> None:
-        with self._turn:
-            if not self._dropped:
-                self.target.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as file:
-                    file.write(chunk)
+        with self._turn, self._opened() as file:
+            file.write(chunk)
 
     def keep(self) -> int:
-        self.append(b"")
-        with self._turn, self.path.open("ab") as file:
-            os.fsync(file.fileno())
-            size = file.tell()
+        with self._turn:
+            with self._opened() as file:
+                os.fsync(file.fileno())
+                size = file.tell()
             self.path.replace(self.target)
         _sync_directory(self.target.parent)
         return size
+
+    def _opened(self) -> BinaryIO:
+        if self._dropped:
+            raise FileNotFoundError(f"{self.path} was dropped")
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        return self.path.open("ab")
 
     def drop(self) -> None:
         with self._turn:

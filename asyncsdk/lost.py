@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from asyncsdk.call import Call
-from asyncsdk.errors import APIConnectionError, APIError, APITimeoutError, CertificateError, ConfigurationError
+from asyncsdk.errors import APIConnectionError, APITimeoutError, CertificateError
 
 
 @contextmanager
@@ -18,7 +18,8 @@ def as_ours(call: Call) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-        failure = None if call.body is None else call.body.failure
+        _forget_secrets(error)
+        failure = call.failure
         if isinstance(failure, APITimeoutError):
             raise APITimeoutError(f"{call.name}: {failure}", request=call.name) from error
         if failure is not None:
@@ -26,26 +27,29 @@ def as_ours(call: Call) -> Iterator[None]:
         raise translate(error, call) from error
 
 
-def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIError | ConfigurationError:
+def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIConnectionError:
     """The error of ours that `error` stands for (pure)."""
-    where = f"{call.url.host}:{call.url.port}"
+    where, name = f"{call.url.host}:{call.url.port}", call.name
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return CertificateError(_distrust(error.certificate_error, where), request=call.name, sent=False)
-    if isinstance(error, aiohttp.InvalidURL):
-        return ConfigurationError(f"{call.url.host!r} is no host that can be asked. Nothing was sent.")
-    if isinstance(error, aiohttp.ClientConnectorError | ssl.SSLError):
-        reason = getattr(error, "os_error", error)
-        text = f"{call.name}: can't connect to {where} ({reason.strerror or reason}). Nothing was sent."
-        return APIConnectionError(text, request=call.name, sent=False)
+        return CertificateError(_distrust(error.certificate_error, where), request=name, sent=False)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        text = f"{name}: the proxy does not let us through to {where} ({error.status})"
+        return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        via = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        text = f"{name}: can't connect to {via}{error.host}:{error.port} ({error.strerror or error.os_error})"
+        return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return APITimeoutError(f"{call.name}: can't connect to {where}: no answer there", request=call.name, sent=False)
+        text = f"{name}: can't connect to {where}: no answer there. Nothing was sent."
+        return APITimeoutError(text, request=name, sent=False)
     if isinstance(error, TimeoutError):
-        return APITimeoutError(f"{call.name}: no answer within {call.answer_limit:g} s", request=call.name)
+        return APITimeoutError(f"{name}: no answer within {call.answer_limit:g} s", request=name)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return APIConnectionError(f"{call.name}: the answer was cut off", request=call.name)
-    return APIConnectionError(
-        f"{call.name}: the connection was lost ({error or type(error).__name__})", request=call.name
-    )
+        return APIConnectionError(f"{name}: the answer was cut off", request=name)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return APIConnectionError(f"{name}: what came back is no HTTP", request=name)
+    why = getattr(error, "strerror", None) or "it was closed before an answer came"
+    return APIConnectionError(f"{name}: the connection was lost ({why})", request=name, sent=call.was_sent)
 
 
 def _distrust(error: Exception, where: str) -> str:
@@ -54,3 +58,13 @@ def _distrust(error: Exception, where: str) -> str:
         f"can't trust {where}: {reason}. If your network re-signs TLS, get its root certificate as PEM and name it in "
         "SSL_CERT_FILE (or --ca-file, or ssl=asyncsdk.trusting(path)). Nothing was sent."
     )
+
+
+def _forget_secrets(error: BaseException) -> None:
+    """Aiohttp keeps the request's headers, and what the server echoed of them, where a repr would show the key."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict[str]()))
+        error.headers, error.message, error.args = None, "", (error.request_info, error.history)
+        error.__cause__ = error.__context__ = None
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        error.message, error.args = "Server disconnected", ("Server disconnected",)

@@ -1,4 +1,4 @@
-"""What the API sends back, as frozen values: unknown fields are kept, enums are open, all but ids may be missing.
+"""What the API sends back, as frozen values: what is unknown is kept, all but ids may be missing (pure).
 
 The live server breaks its own document (nulls where it allows none), and compatible servers leave fields
 out, so nothing but an object's id is insisted on.
@@ -7,6 +7,7 @@ out, so nothing but an object's id is insisted on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import cattrs
@@ -90,7 +91,7 @@ class InvalidModelError(ValueError):
 def from_json(model: type[T], data: object) -> T:
     """Read `model` from decoded JSON. Raises InvalidModelError with what is missing or of the wrong kind."""
     try:
-        return _converter.structure(data, model)
+        return _converter().structure(data, model)
     except Exception as error:  # cattrs raises whatever a field's type does
         name = getattr(model, "__name__", str(model))
         raise InvalidModelError(f"no {name}: {_reason(error)}") from error
@@ -116,13 +117,13 @@ def _reason(error: BaseException) -> str:
 
 def _keeping_extra(model: type[Any], converter: cattrs.Converter) -> Any:
     read = make_dict_structure_fn(model, converter)
-    known = {a.name for a in fields(getattr(model, "__origin__", model))}
+    known = {a.name for a in fields(getattr(model, "__origin__", model))} - {"extra"}
 
     def structure(data: Any, _: Any) -> Any:
         if not isinstance(data, Mapping):
             raise TypeError(f"an object was expected, not {type(data).__name__}")
         extra = {name: value for name, value in data.items() if name not in known}
-        return read({name: value for name, value in data.items() if name != "extra"} | {"extra": extra}, _)
+        return read({name: value for name, value in data.items() if name in known} | {"extra": extra}, _)
 
     return structure
 
@@ -138,6 +139,9 @@ def _text(value: Any, _: Any) -> str:
     return value
 
 
-_converter = cattrs.Converter()
-_converter.register_structure_hook(str, _text)
-_converter.register_structure_hook_factory(_is_model, _keeping_extra)
+@cache  # made at the first answer: `import asyncsdk` stays light
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook_factory(_is_model, _keeping_extra)
+    return converter

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
+from asyncsdk.errors import ConfigurationError
+
+_MIME_TYPE = re.compile(r"[!-~][ -~]*")
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
@@ -18,12 +22,14 @@ def content_type(boundary: str) -> str:
 
 
 def file_head(boundary: str, name: str, *, filename: str, mime_type: str) -> bytes:
-    """What stands before a file's bytes."""
+    """What stands before a file's bytes. Raises ConfigurationError for a MIME type that can't stand in a header."""
+    if not _MIME_TYPE.fullmatch(mime_type):
+        raise ConfigurationError(f"{mime_type!r} is no MIME type, such as image/png. Nothing was sent.")
     return (
         f"--{boundary}\r\n"
         f'Content-Disposition: form-data; name="{_escaped(name)}"; filename="{_escaped(filename)}"\r\n'
         f"Content-Type: {mime_type}\r\n\r\n"
-    ).encode()
+    ).encode(errors="replace")  # a file's name on disk may be no Unicode
 
 
 def closing(boundary: str) -> bytes:

@@ -28,7 +28,7 @@ from asyncsdk.errors import (
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 LONGEST_ORDERED_DELAY = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
 MAX_ATTEMPTS = 20
-_TOO_MUCH = re.compile(r"Limit:? ([\d,]+).*?Requested:? ([\d,]+)", re.DOTALL)
+_TOO_MUCH = re.compile(r"Limit:? (\d[\d,]{0,20}).*?Requested:? (\d[\d,]{0,20})", re.DOTALL)
 
 
 def is_worth_retrying(error: APIError) -> bool:
@@ -40,7 +40,7 @@ def is_worth_retrying(error: APIError) -> bool:
     if isinstance(error, APIConnectionError):
         return True
     if isinstance(error, APIResponseValidationError):
-        return error.status_code == 200  # cut or garbled on the way: the next may be whole
+        return 200 <= error.status_code < 300  # cut or garbled on the way: the next may be whole
     if not isinstance(error, APIStatusError):
         return False
     ordered = error.headers.get("x-should-retry", "").lower()
@@ -113,6 +113,7 @@ class Attempts:
     retry: Retry
     _progress: int
     made: int = field(default=0, init=False)
+    _counted: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
     _outages: int = field(default=0, init=False)
 
@@ -137,9 +138,9 @@ class Attempts:
 
     def _spend(self) -> bool:
         if self.retry.progress != self._progress:
-            self._progress, self._failures, self._outages = self.retry.progress, 0, 0
-        self._failures += 1
-        if self._failures > self.retry.max_retries or self.made - self._outages >= MAX_ATTEMPTS:
+            self._progress, self._failures = self.retry.progress, 0
+        self._failures, self._counted, self._outages = self._failures + 1, self._counted + 1, 0
+        if self._failures > self.retry.max_retries or self._counted >= MAX_ATTEMPTS:
             return False
         self.retry.spent += 1
         return self.retry.spent <= self.retry.budget

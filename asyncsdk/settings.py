@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
+from yarl import URL
 
 from asyncsdk.errors import ConfigurationError
 
 Key = str | Callable[[], str | Awaitable[str]]
+Auth = Literal["bearer", "api-key"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
+_NO_URL = f"base_url is no http(s) URL. Example: {DEFAULT_BASE_URL}. Nothing was sent."
+_PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -24,11 +28,11 @@ class Settings:
 
     base_url: str
     key: Key = field(repr=False)
-    auth: str = "bearer"
+    auth: Auth = "bearer"
     organization: str | None = None
     project: str | None = None
     headers: Mapping[str, str] = field(factory=dict, repr=False)
-    query: Mapping[str, str] = field(factory=dict)
+    query: Mapping[str, str] = field(factory=dict, repr=False)
 
 
 def resolve(
@@ -38,7 +42,7 @@ def resolve(
     base_url: str | None,
     organization: str | None,
     project: str | None,
-    auth: str,
+    auth: Auth,
     headers: Mapping[str, str] | None,
     query: Mapping[str, str] | None,
 ) -> Settings:
@@ -52,16 +56,18 @@ def resolve(
         raise ConfigurationError(
             "no API key: set OPENAI_API_KEY, or pass api_key= (text, or a function that returns it). Nothing was sent."
         )
-    if auth not in {"bearer", "api-key"}:
+    if not isinstance(key, str) and not callable(key):
+        raise ConfigurationError("api_key is text, or a function that returns it. Nothing was sent.")
+    if auth not in get_args(Auth):
         raise ConfigurationError(f"auth={auth!r} is not known: 'bearer' (OpenAI) or 'api-key' (Azure).")
     custom = parse_headers(environment.get("OPENAI_CUSTOM_HEADERS", "").splitlines()) | dict(headers or {})
     return Settings(
         base_url=checked_base_url(base_url or environment.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL),
         key=checked_key(key) if isinstance(key, str) else key,
         auth=auth,
-        organization=organization or environment.get("OPENAI_ORG_ID") or None,
-        project=project or environment.get("OPENAI_PROJECT_ID") or None,
-        headers={checked_name(name): checked_value(name, value) for name, value in custom.items()},
+        organization=_stated("organization", organization or environment.get("OPENAI_ORG_ID")),
+        project=_stated("project", project or environment.get("OPENAI_PROJECT_ID")),
+        headers=checked_headers(custom),
         query=dict(query or {}),
     )
 
@@ -102,9 +108,11 @@ def azure_arguments(
     }
 
 
-def checked_key(key: str) -> str:
+def checked_key(key: object) -> str:
     """`key` as it may stand in a header. Raises ConfigurationError without showing it."""
-    stripped = key.strip(" ")
+    stripped = key.strip(" ") if isinstance(key, str) else ""
+    if not stripped:
+        raise ConfigurationError("the API key is empty, or its function returned no text. Nothing was sent.")
     if not _VISIBLE.fullmatch(stripped):
         raise ConfigurationError(
             "the API key holds a line break, a space or another character no key has; was it copied whole, "
@@ -114,42 +122,49 @@ def checked_key(key: str) -> str:
 
 
 def checked_base_url(url: str) -> str:
-    """`url` normalised: scheme and host in lower case, no slash at the end."""
-    try:
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"base_url is no URL: {error}. Example: {DEFAULT_BASE_URL}") from error
-    if parts.username or parts.password:
+    """`url` normalised: scheme and host in lower case, no default port, no slash at the end.
+
+    Raises ConfigurationError without showing it: a key may have got there by mistake.
+    """
+    text = url.strip()
+    if "@" in text:
         raise ConfigurationError("base_url must hold no user name or password; the key goes into api_key=.")
-    if parts.scheme.lower() not in {"http", "https"} or not host or re.search(r"\s", url.strip()):
-        raise ConfigurationError(f"base_url {url!r} is no http(s) URL. Example: {DEFAULT_BASE_URL}. Nothing was sent.")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+        URL(text)  # the one that sends is pickier
+    except ValueError:
+        raise ConfigurationError(_NO_URL) from None  # the cause would show a piece of it
+    if parts.scheme not in _PORTS or not host or re.search(r"\s", text):
+        raise ConfigurationError(_NO_URL)
     if parts.query or parts.fragment:
         raise ConfigurationError("base_url must end with its path; what follows '?' goes into default_query=.")
     name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme.lower()}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+    shown_port = f":{port}" if port and port != _PORTS[parts.scheme] else ""
+    return f"{parts.scheme}://{name}{shown_port}{parts.path.rstrip('/')}"
 
 
 def parse_headers(lines: list[str]) -> dict[str, str]:
-    """`Name: value` lines as headers."""
-    pairs = [line.partition(":") for line in lines if line.strip()]
-    for name, colon, _ in pairs:
-        if not colon:
-            raise ConfigurationError(
-                f"a header is written as 'Name: value'; this one has no colon after {name[:20]!r}."
-            )
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    """`Name: value` lines as headers; a name may come with any case, the last one counts."""
+    headers = {}
+    for number, line in enumerate(lines, 1):
+        name, colon, value = line.partition(":")
+        if line.strip() and not colon:  # the line may be a secret and is not shown
+            raise ConfigurationError(f"a header is written as 'Name: value'; number {number} has no colon.")
+        if colon:
+            headers[name.strip()] = value.strip()
+    return headers
 
 
-def checked_name(name: str) -> str:
-    """`name` as a header's name."""
-    if not _TOKEN.fullmatch(name):
-        raise ConfigurationError(f"{name!r} is no header name. Nothing was sent.")
-    return name
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """`headers` as they may stand in a request. Raises ConfigurationError; no value is shown."""
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is no header name. Nothing was sent.")
+        if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
+            raise ConfigurationError(f"the value of header {name} holds a line break or control character.")
+    return dict(headers)
 
 
-def checked_value(name: str, value: str) -> str:
-    """`value` as a header's value. It may be a secret and is not shown."""
-    if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
-        raise ConfigurationError(f"the value of header {name} holds a line break or control character.")
-    return value
+def _stated(name: str, value: str | None) -> str | None:
+    return checked_headers({name: value})[name] if value else None

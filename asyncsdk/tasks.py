@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -31,11 +32,18 @@ async def group() -> AsyncIterator[TaskGroup]:
 def telling(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first failure that is neither a cancellation nor a lost connection, else the first; the rest noted on it."""
     leaves = _leaves(failures)
-    telling_ones = [leaf for leaf in leaves if not isinstance(leaf, APIConnectionError)]
-    chosen = (telling_ones or leaves)[0]
+    chosen = min(leaves, key=_loudness)
     for other in dict.fromkeys(f"also: {type(leaf).__name__}: {leaf}" for leaf in leaves if leaf is not chosen):
         chosen.add_note(other)
     return chosen
+
+
+def _loudness(failure: BaseException) -> int:
+    if isinstance(failure, asyncio.CancelledError):
+        return 3
+    if isinstance(failure, APIConnectionError):
+        return 2
+    return 1 if isinstance(failure, Exception) else 0  # an interrupt is not to be talked over
 
 
 def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -51,8 +59,10 @@ def each(
     """Run `run` over `items`, `at_once` at a time; yields the outcomes as they finish.
 
     An item is taken only when a runner is free, and a runner is free only once its outcome was taken:
-    nothing is read ahead. Leaving the block cancels what still runs.
+    nothing is read ahead. Leaving the block cancels what still runs. Raises ValueError for `at_once` below 1.
     """
+    if at_once < 1:
+        raise ValueError(f"at_once is {at_once}; with nobody to run them the items would wait for ever")
     return _each(items, run, at_once)
 
 
@@ -84,11 +94,14 @@ async def _each(
 
 
 async def _walk(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
+    if not isinstance(items, AsyncIterable):
         for item in items:
+            yield item
+        return
+    async with AsyncExitStack() as stack:
+        if isinstance(items, AsyncGenerator):
+            await stack.enter_async_context(aclosing(items))
+        async for item in items:
             yield item
 
 

@@ -1,0 +1,86 @@
+"""An answer as it comes in: read in chunks or as a model, and left without a socket hanging on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+import aiohttp
+from attrs import define, field
+from multidict import CIMultiDict
+
+from asyncsdk.answers import read_answer, status_error, without
+from asyncsdk.call import Call
+from asyncsdk.errors import APIResponseValidationError, APIStatusError
+from asyncsdk.lost import as_ours
+
+T = TypeVar("T")
+
+_LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
+
+
+@define(eq=False)
+class Answer:
+    """What the server says to `call`. Where it echoes the key, errors and headers show `[key]`."""
+
+    call: Call
+    _response: aiohttp.ClientResponse = field(repr=False)
+    _key: str = field(repr=False)
+    headers: Mapping[str, str] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        shown = ((name, without(self._key, value)) for name, value in self._response.headers.items())
+        self.headers = CIMultiDict(shown)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._response.status
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes as they come; each wait for more is bounded by the call's limit."""
+        while True:
+            with as_ours(self.call):
+                async with asyncio.timeout(self.call.answer_limit):
+                    chunk = await self._response.content.readany()
+            if not chunk:
+                return
+            yield chunk
+
+    async def read(self, model: type[T]) -> T:
+        """The whole of it as `model`."""
+        body = b"".join([chunk async for chunk in self.chunks()])
+        try:
+            return self._as(model, body)
+        except APIResponseValidationError:
+            text = body.decode("utf-8", "replace")
+            shown = without(self._key, text)
+            if shown == text:
+                raise
+        return self._as(model, shown.encode())  # fails again, with nothing in the error and its causes that is the key
+
+    async def error(self) -> APIStatusError:
+        """What the server says is wrong."""
+        said = bytearray()
+        with suppress(aiohttp.ClientError, OSError):  # the status tells enough
+            async with asyncio.timeout(_ERROR_BODY_SECONDS):
+                while len(said) < _LONGEST_ERROR_BODY and (chunk := await self._response.content.readany()):
+                    said += chunk
+        shown = without(self._key, bytes(said).decode("utf-8", "replace")).encode()
+        return status_error(self.status, self.headers, shown, request=self.call.name)
+
+    async def leave(self) -> None:
+        """Be done with it. A connection on which something is still on its way is cut, not drained.
+
+        A closing transport would keep its socket until the peer has taken what is left, perhaps for ever.
+        """
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        self._response.close()
+        await self._response.wait_for_close()
+
+    def _as(self, model: type[T], body: bytes) -> T:
+        return read_answer(model, self.status, self.headers, body, request=self.call.name)
