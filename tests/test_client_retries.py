@@ -1,0 +1,136 @@
+"""When `Client` asks again, with what, and who hears of it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from asyncsdk import (
+    AuthenticationError,
+    Client,
+    InternalServerError,
+    NotFoundError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestEvent,
+    api,
+    retry,
+)
+from asyncsdk.retry import Retry
+from tests.raw_server import PART, answering, client_of, reply
+
+GET_FILE = api.retrieve_file("file-1")
+FILE = {"id": "file-1", "expires_at": None, "status_details": None}
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
+
+
+async def test_a_key_function_is_asked_at_each_attempt() -> None:
+    keys = iter(["first", "second"])
+
+    async def current_key() -> str:
+        return next(keys)
+
+    async with answering(reply(500), reply(200, FILE)) as server, Client(current_key, base_url=server.url) as client:
+        await client.send(GET_FILE)
+    assert [request.headers["authorization"] for request in server.requests] == ["Bearer first", "Bearer second"]
+
+
+async def test_trouble_of_the_server_is_tried_again_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    events: list[RequestEvent] = []
+    replies = reply(500, "", {"x-request-id": "r1"}), reply(503, "", {"retry-after-ms": "20"}), reply(200, FILE)
+    async with answering(*replies) as server, client_of(server, on_event=events.append) as client:
+        with caplog.at_level(logging.WARNING, "asyncsdk"):
+            assert (await client.send(GET_FILE)).id == "file-1"
+    assert [(event.attempt, event.status, event.error) for event in events] == [
+        (1, 500, "InternalServerError"),
+        (2, 503, "InternalServerError"),
+        (3, 200, None),
+    ]
+    assert (events[0].route, events[0].method, events[0].request_id) == ("/files/{file_id}", "GET", "r1")
+    assert (events[1].wait, events[2].wait) == (0.02, None)
+    assert all(event.seconds > 0 for event in events)
+    assert len([record for record in caplog.records if "trying again" in record.message]) == 2
+    assert server.connections == 1
+
+
+async def test_after_the_last_retry_the_error_comes_out() -> None:
+    async with answering(reply(500)) as server, client_of(server, max_retries=1) as client:
+        with pytest.raises(InternalServerError):
+            await client.send(GET_FILE)
+        with pytest.raises(InternalServerError):
+            await client.send(GET_FILE, max_retries=0)
+    assert len(server.requests) == 3
+
+
+async def test_a_shared_retry_takes_the_place_of_max_retries() -> None:
+    shared = Retry(5, budget=3)
+    async with answering(reply(500)) as server, client_of(server, max_retries=0) as client:
+        for _ in range(3):
+            with pytest.raises(InternalServerError):
+                await client.send(GET_FILE, retry=shared)
+    assert len(server.requests) == 3 + 3
+    assert shared.answered
+
+
+async def test_who_shares_a_retry_hears_of_each_wait() -> None:
+    waits: list[tuple[str, float]] = []
+    shared = Retry(on_wait=lambda error, delay: waits.append((type(error).__name__, delay)))
+    async with answering(reply(429, "", {"retry-after": "0"}), reply(200, FILE)) as server, client_of(server) as client:
+        await client.send(GET_FILE, retry=shared)
+    assert waits == [("RateLimitError", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (reply(429, {"error": {"message": "no more", "code": "insufficient_quota"}}), QuotaExceededError),
+        (reply(429, {"error": {"message": "Limit 5, Used 0, Requested 10."}}), RateLimitError),
+        (reply(429, "", {"Retry-After": "3600"}), RateLimitError),
+        (reply(500, "", {"x-should-retry": "false"}), InternalServerError),
+        (reply(401), AuthenticationError),
+        (reply(404), NotFoundError),
+    ],
+)
+async def test_what_waiting_does_not_heal_is_not_tried_again(answer: bytes, kind: type[Exception]) -> None:
+    async with answering(answer) as server, client_of(server) as client:
+        with pytest.raises(kind):
+            await client.send(GET_FILE)
+    assert len(server.requests) == 1
+
+
+async def test_the_server_may_order_a_retry() -> None:
+    async with (
+        answering(reply(400, "", {"x-should-retry": "true"}), reply(200, FILE)) as server,
+        client_of(server) as client,
+    ):
+        await client.send(GET_FILE)
+    assert len(server.requests) == 2
+
+
+async def test_each_attempt_gets_a_body_of_its_own() -> None:
+    request = api.add_upload_part("upload_1", data=b"x" * 100)
+    async with answering(reply(500), reply(500), reply(200, PART)) as server, client_of(server) as client:
+        assert (await client.send(request)).id == "part_1"
+    boundaries = {request.headers["content-type"] for request in server.requests}
+    assert len(boundaries) == len(server.requests) == 3
+    assert all(b"x" * 100 in request.body for request in server.requests)
+
+
+async def test_on_event_that_raises_is_logged_once_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    told = 0
+
+    def fail(_: RequestEvent) -> None:
+        nonlocal told
+        told += 1
+        raise ZeroDivisionError
+
+    async with answering(reply(200, FILE)) as server, client_of(server, on_event=fail) as client:
+        await client.send(GET_FILE)
+        await client.send(GET_FILE)
+    assert told == 1
+    assert "on_event raised" in caplog.text

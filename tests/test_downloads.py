@@ -1,0 +1,131 @@
+"""Lists, downloads and streams: whole or not at all, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import (
+    APIConnectionError,
+    api,
+    retry,
+)
+from tests.raw_server import Talk, answering, client_of, reply, serving
+
+GET_FILE = api.retrieve_file("file-1")
+FILE = {"id": "file-1", "expires_at": None, "status_details": None}
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
+
+
+async def test_pages_walk_to_the_end_and_no_further() -> None:
+    pages = [
+        {"data": [{"id": "a"}, {"id": "b"}], "last_id": "b", "has_more": True},
+        {"data": [{"id": "c"}], "has_more": True},
+        {"data": [{"id": "d"}], "last_id": "d", "has_more": False},
+    ]
+    async with answering(*(reply(200, page) for page in pages)) as server, client_of(server) as client:
+        found = [file.id async for file in client.pages(api.list_files(purpose="batch"))]
+    assert found == ["a", "b", "c", "d"]
+    assert [request.target.partition("?")[2] for request in server.requests] == [
+        "purpose=batch",
+        "purpose=batch&after=b",
+        "purpose=batch&after=c",
+    ]
+
+
+@pytest.mark.parametrize("page", [{"data": []}, {"data": [], "has_more": True}])
+async def test_pages_end_where_nothing_comes(page: object) -> None:
+    async with answering(reply(200, page)) as server, client_of(server) as client:
+        assert [file async for file in client.pages(api.list_files())] == []
+    assert len(server.requests) == 1
+
+
+async def test_pages_do_not_run_in_circles_on_a_server_that_ignores_the_cursor() -> None:
+    async with answering(reply(200, {"data": [{"id": "a"}], "has_more": True})) as server, client_of(server) as client:
+        assert len([file async for file in client.pages(api.list_files(), query={"limit": "1"})]) == 2
+
+
+async def test_a_download_is_saved_whole(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    async with answering(reply(200, content)) as server, client_of(server) as client:
+        assert await client.download(api.file_content("file-1"), tmp_path / "new" / "it.bin") == len(content)
+        assert await client.send(api.file_content("file-1")) == content
+    assert (tmp_path / "new" / "it.bin").read_bytes() == content
+    assert server.requests[0].headers["accept"] == "application/binary"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["it.bin"]
+
+
+def cutting_after(cuts: int, whole: bytes) -> Callable[[Talk], Awaitable[None]]:
+    """Send all but the last five bytes `cuts` times, then all of them."""
+
+    async def handle(talk: Talk) -> None:
+        nonlocal cuts
+        await talk.hear()
+        cuts -= 1
+        await talk.say(whole if cuts < 0 else whole[:-5])
+
+    return handle
+
+
+async def test_an_answer_cut_in_the_middle_is_asked_for_again(tmp_path: Path) -> None:
+    async with serving(cutting_after(1, reply(200, FILE))) as server, client_of(server) as client:
+        assert (await client.send(GET_FILE)).id == "file-1"
+    async with serving(cutting_after(1, reply(200, b"0123456789"))) as server, client_of(server) as client:
+        await client.download(api.file_content("file-1"), tmp_path / "it")
+    assert (tmp_path / "it").read_bytes() == b"0123456789"
+
+
+async def test_a_download_that_stays_cut_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "it"
+    target.write_bytes(b"old")
+    async with serving(cutting_after(99, reply(200, b"0123456789"))) as server, client_of(server) as client:
+        with pytest.raises(APIConnectionError, match="the answer was cut off"):
+            await client.download(api.file_content("file-1"), target)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+    assert len(server.requests) == 3
+
+
+async def test_a_download_that_can_not_be_saved_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    async with answering(reply(200, b"content")) as server, client_of(server) as client:
+        with pytest.raises(OSError, match="Not a directory"):
+            await client.download(api.file_content("file-1"), tmp_path / "file" / "below")
+    assert len(server.requests) == 1
+
+
+async def test_a_stream_is_retried_until_it_begins_and_not_after() -> None:
+    async with (
+        answering(reply(500), reply(200, b"abc")) as server,
+        client_of(server) as client,
+        client.stream(api.file_content("file-1")) as chunks,
+    ):
+        assert b"".join([chunk async for chunk in chunks]) == b"abc"
+    async with serving(cutting_after(1, reply(200, b"0123456789"))) as server, client_of(server) as client:
+        with pytest.raises(APIConnectionError, match="cut off"):
+            async with client.stream(api.file_content("file-1")) as chunks:
+                assert [chunk async for chunk in chunks]
+    assert len(server.requests) == 1
+
+
+async def test_a_stream_left_early_leaves_no_connection_behind() -> None:
+    left = asyncio.Event()
+
+    async def endless(talk: Talk) -> None:
+        await talk.hear()
+        await talk.say(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1000)
+        await talk.gone()
+        left.set()
+
+    async with serving(endless) as server, client_of(server) as client:
+        async with client.stream(api.file_content("file-1")) as chunks:
+            assert await anext(chunks)
+        async with asyncio.timeout(2):
+            await left.wait()

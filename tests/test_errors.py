@@ -1,0 +1,151 @@
+"""What a refusal says: the right class, the server's own words, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from asyncsdk import errors
+from asyncsdk.answers import read_answer, status_error, without
+from asyncsdk.errors import APIResponseValidationError, APIStatusError
+from asyncsdk.models import File
+
+
+def refused(status: int, body: object = b"", **headers: str) -> APIStatusError:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status_error(status, CIMultiDict(named), content, request="GET /files/{file_id}")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.BadRequestError),
+        (401, errors.AuthenticationError),
+        (402, APIStatusError),
+        (403, errors.PermissionDeniedError),
+        (404, errors.NotFoundError),
+        (405, APIStatusError),
+        (408, APIStatusError),
+        (409, errors.ConflictError),
+        (413, errors.PayloadTooLargeError),
+        (418, APIStatusError),
+        (422, errors.UnprocessableEntityError),
+        (429, errors.RateLimitError),
+        (500, errors.InternalServerError),
+        (502, errors.InternalServerError),
+        (529, errors.InternalServerError),
+    ],
+)
+def test_each_status_has_its_class(status: int, kind: type[APIStatusError]) -> None:
+    error = refused(status)
+    assert type(error) is kind
+    assert error.status_code == status
+    assert str(error).startswith(f"GET /files/{{file_id}}: {status}")
+
+
+def test_the_servers_words_are_all_there() -> None:
+    error = refused(
+        404,
+        {
+            "error": {"message": "No such File", "type": "invalid_request_error", "param": "id", "code": None},
+            "detail": {"message": "No such File", "code": None},
+        },
+        X_Request_ID="req_1",
+    )
+    assert (error.type, error.param, error.code, error.request_id) == ("invalid_request_error", "id", None, "req_1")
+    assert isinstance(error.body, dict)
+    assert error.body["message"] == "No such File"
+    assert str(error) == (
+        "GET /files/{file_id}: 404: No such File Gone or expired, or made with a key of another project; "
+        "or the base URL lacks a path such as /v1. (request req_1)"
+    )
+    assert error.headers["x-request-id"] == "req_1"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>\n <h1>502 Bad\tGateway</h1>\n</html>", "<html> <h1>502 Bad Gateway</h1> </html>"),
+        (b"upstream is gone", "upstream is gone"),
+        (b'"a string"', "a string"),
+        (b'{"error": "a string"}', "a string"),
+        (b'{"error": null, "detail": "Not Found"}', '{"error": null, "detail": "Not Found"}'),
+        (b'{"message": "bare", "code": 7}', "bare"),
+        (b"[1, 2]", "[1, 2]"),
+        (b"null", "null"),
+        (b"\xff\xfe\x00", "\ufffd\ufffd\x00"),
+        (b"[" * 100_000, "[" * 500),
+    ],
+)
+def test_a_body_of_any_kind_is_quoted(body: bytes, said: str) -> None:
+    assert f": {said}" in str(refused(502, body))
+
+
+def test_an_empty_body_leaves_the_status() -> None:
+    assert str(refused(502)) == "GET /files/{file_id}: 502"
+    assert refused(502).body == ""
+
+
+@pytest.mark.parametrize(("code", "read"), [(404, "404"), ("404", "404"), (None, None), (["a"], "['a']")])
+def test_codes_are_text_whatever_the_server_makes_of_them(code: Any, read: str | None) -> None:
+    assert refused(404, {"error": {"code": code, "message": "Resource not found"}}).code == read
+
+
+@pytest.mark.parametrize("status", [402, 403, 429])
+def test_no_more_credit_is_not_a_rate_limit(status: int) -> None:
+    error = refused(status, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}})
+    assert isinstance(error, errors.QuotaExceededError)
+    assert not error.resumable
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_says_what_to_do_next(status: int) -> None:
+    assert len(str(refused(status))) > 40
+
+
+@given(st.integers(400, 599), st.binary())
+def test_no_body_breaks_the_reading(status: int, body: bytes) -> None:
+    assert refused(status, body).status_code == status
+
+
+def read(body: bytes, model: type[Any] = File, status: int = 200) -> Any:
+    return read_answer(model, status, CIMultiDict({"X-Request-ID": "r"}), body, request="GET /x")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": "fi', b"[]", b"null", b'{"object": "file"}', b"[" * 100_000])
+def test_an_answer_that_is_none_quotes_its_beginning(body: bytes) -> None:
+    with pytest.raises(APIResponseValidationError, match=r"GET /x: the answer \(200, no type\)") as caught:
+        read(body)
+    assert caught.value.request_id == "r"
+    assert caught.value.body == body[:500].decode()
+    assert caught.value.__cause__ is not None
+
+
+def test_raw_bytes_are_an_answer_too() -> None:
+    assert read(b"\x00\xff", bytes) == b"\x00\xff"
+
+
+def test_what_echoes_the_key_is_blanked() -> None:
+    assert without("a/b=", '{"a": "a/b=", "b": "a\\/b="}') == '{"a": "[key]", "b": "[key]"}'
+
+
+def test_every_error_is_one_of_ours_and_says_whether_to_go_on() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) > 25
+    assert all(issubclass(kind, errors.AsyncSDKError) for kind in kinds)
+    assert errors.APIConnectionError("lost").resumable
+    assert not errors.CertificateError("no").resumable
+    assert not refused(400).resumable
+    assert refused(500).resumable
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+    drawn = [line.split("─ ")[1].split()[0] for line in str(errors.__doc__).splitlines() if "─ " in line]
+    assert sorted([*drawn, "AsyncSDKError"]) == sorted(kinds)

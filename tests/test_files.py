@@ -1,0 +1,117 @@
+"""A file is saved whole or not at all, whatever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import files
+
+
+async def chunks(*parts: bytes | Exception) -> AsyncIterator[bytes]:
+    for part in parts:
+        if isinstance(part, Exception):
+            raise part
+        yield part
+
+
+async def test_it_is_saved_whole_and_its_folder_made(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "it.bin"
+    assert await files.stream_to(target, chunks(b"one", b"", b"two")) == 6
+    assert target.read_bytes() == b"onetwo"
+    assert list(target.parent.iterdir()) == [target]
+
+
+async def test_nothing_is_a_file_too(tmp_path: Path) -> None:
+    assert await files.stream_to(str(tmp_path / "empty"), chunks()) == 0
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+async def test_an_older_file_is_replaced_at_the_very_end(tmp_path: Path) -> None:
+    target = tmp_path / "it"
+    target.write_bytes(b"old")
+
+    async def watched() -> AsyncIterator[bytes]:
+        yield b"new"
+        assert target.read_bytes() == b"old"
+
+    await files.stream_to(target, watched())
+    assert target.read_bytes() == b"new"
+
+
+async def test_a_source_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "it"
+    target.write_bytes(b"old")
+    with pytest.raises(ConnectionError, match="cut"):
+        await files.stream_to(target, chunks(b"new", ConnectionError("cut")))
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+async def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        await files.stream_to(tmp_path / "it", chunks(b"new"))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 255)
+    await files.stream_to(target, chunks(b"new"))
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("at", ["append", "keep"])
+async def test_a_cancelled_save_can_not_come_back(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    usual = files._Draft._opened
+
+    def slow(draft: files._Draft) -> object:
+        if at == "append" or draft.path.exists():
+            began.set()
+            go_on.wait(5)
+        return usual(draft)
+
+    monkeypatch.setattr(files._Draft, "_opened", slow)
+    task = asyncio.create_task(files.stream_to(tmp_path / "it", chunks(b"new")))
+    while not began.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    before = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - before < 1
+    go_on.set()
+    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.05)
+    left = list(tmp_path.iterdir())
+    assert left in ([], [tmp_path / "it"])
+    assert all(path.read_bytes() == b"new" for path in left)
+
+
+def test_a_dropped_draft_takes_nothing_more(tmp_path: Path) -> None:
+    draft = files._Draft(tmp_path / "it")
+    draft.append(b"new")
+    draft.drop()
+    for job in (lambda: draft.append(b"more"), draft.keep):
+        with pytest.raises(FileNotFoundError, match="was dropped"):
+            job()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_has_no_directory_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = tmp_path / "missing"
+    monkeypatch.setattr(os, "name", "nt")
+    files._sync_directory(missing)
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        files._sync_directory(missing)

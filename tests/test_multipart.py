@@ -1,0 +1,43 @@
+"""A file's field on the wire, whatever its name is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncsdk import ConfigurationError, multipart
+
+
+def test_a_field_is_written_as_browsers_do() -> None:
+    head = multipart.file_head("b", "image[]", filename='my "é"\r\n.png', mime_type="image/png")
+    assert (
+        head
+        == (
+            '--b\r\nContent-Disposition: form-data; name="image[]"; filename="my %22é%22%0D%0A.png"\r\n'
+            "Content-Type: image/png\r\n\r\n"
+        ).encode()
+    )
+    assert multipart.closing("b") == b"\r\n--b--\r\n"
+    assert multipart.content_type("b") == "multipart/form-data; boundary=b"
+
+
+@given(st.text())
+def test_no_name_breaks_out_of_its_header(name: str) -> None:
+    head = multipart.file_head("b", name, filename=name, mime_type="text/plain")
+    assert head.count(b"\r\n") == 4
+    assert head.count(b'"') == 4
+
+
+def test_a_name_that_is_no_unicode_goes_too() -> None:
+    assert b'filename="a?.png"' in multipart.file_head("b", "n", filename="a\udcff.png", mime_type="image/png")
+
+
+@pytest.mark.parametrize("mime_type", ["", "image/png\r\nX-Y: z", "ünknown"])
+def test_a_mime_type_must_fit_in_its_header(mime_type: str) -> None:
+    with pytest.raises(ConfigurationError, match="no MIME type"):
+        multipart.file_head("b", "n", filename="f", mime_type=mime_type)
+
+
+def test_boundaries_are_new_each_time() -> None:
+    assert len({multipart.new_boundary() for _ in range(100)}) == 100

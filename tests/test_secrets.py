@@ -1,0 +1,66 @@
+"""The key is seen by the server alone: in no error, no cause, no event, no log, even where it is echoed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from asyncsdk import (
+    APIError,
+    AuthenticationError,
+    RequestEvent,
+    api,
+    retry,
+)
+from asyncsdk.models import File
+from tests.raw_server import KEY, Talk, answering, assert_keeps_the_key, client_of, reply
+
+GET_FILE = api.retrieve_file("file-1")
+FILE = {"id": "file-1"}
+LARGE = 8 << 20  # more than the kernel takes in for a server that does not read
+Handler = Callable[[Talk], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
+
+
+ECHOES = [
+    reply(401, {"error": {"message": f"Incorrect API key: {KEY}", "code": KEY, "param": KEY, "type": KEY}}),
+    reply(400, f"<html>Authorization: Bearer {KEY}</html>"),
+    reply(500, KEY, {"X-Request-ID": KEY, "X-Echo": f"Bearer {KEY}"}),
+    reply(200, f"you said: Bearer {KEY}", {"X-Request-ID": KEY}),
+    reply(200, {"id": "file-1", "bytes": KEY}),
+    reply(200, {KEY: KEY}),
+    reply(307, "", {"Location": f"http://{KEY}.invalid/{KEY}"}),
+    reply(404, b"\xff\xfe" + KEY.encode()),
+]
+
+
+@pytest.mark.parametrize("answer", ECHOES, ids=range(len(ECHOES)))
+async def test_the_key_is_in_no_error_event_or_log_even_where_the_server_echoes_it(
+    answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[RequestEvent] = []
+    async with answering(answer) as server, client_of(server, max_retries=1, on_event=events.append) as client:
+        with pytest.raises(APIError) as caught, caplog.at_level(0):
+            await client.send(GET_FILE)
+    assert_keeps_the_key(caught.value)
+    assert events
+    assert KEY not in repr(events) + caplog.text
+
+
+async def test_a_key_with_slashes_is_known_in_json_too() -> None:
+    answer = reply(401, '{"error": {"message": "you sent ab\\/cd\\/ef="}}')
+    async with answering(answer) as server, client_of(server) as client:
+        object.__setattr__(client.settings, "key", "ab/cd/ef=")
+        with pytest.raises(AuthenticationError, match=r"you sent \[key\]"):
+            await client.send(GET_FILE)
+
+
+async def test_a_word_of_the_answer_that_is_the_key_stays_where_the_answer_is_good() -> None:
+    async with answering(reply(200, {"id": "file-1", "filename": f"{KEY}.txt"})) as server, client_of(server) as client:
+        file: File = await client.send(GET_FILE)
+    assert file.filename == f"{KEY}.txt"

@@ -1,0 +1,197 @@
+"""Tasks live in groups: what fails comes out bare, nothing outlives its block, nothing is read ahead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from asyncsdk import tasks
+from asyncsdk.errors import APIConnectionError, APITimeoutError
+
+
+async def all_failing(first: Exception, *others: Exception) -> None:
+    """A group in which one task fails, and the others then fail in their own ways while they are cancelled."""
+
+    async def fail(error: Exception, after: float) -> None:
+        try:
+            await anyio.sleep(after)
+        finally:
+            raise error
+
+    async with tasks.group() as group:
+        for error in others:
+            group.start_soon(fail, error, 60)
+        group.start_soon(fail, first, 0)
+
+
+async def test_one_failure_comes_out_as_it_is() -> None:
+    failure = ValueError("bad")
+    with pytest.raises(ValueError, match="bad") as caught:
+        await all_failing(failure)
+    assert caught.value is failure
+    assert failure.__context__ is None
+    assert not hasattr(failure, "__notes__")
+
+
+async def test_a_failure_in_the_block_itself_comes_out_too_and_ends_the_others() -> None:
+    async def block() -> None:
+        async with tasks.group() as group:
+            group.start_soon(anyio.sleep, 60)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await block()
+
+
+async def test_the_telling_failure_comes_out_and_the_others_are_noted() -> None:
+    resets = [APIConnectionError("reset"), APIConnectionError("reset")]
+    with pytest.raises(ValueError, match="the disk is full") as caught:
+        await all_failing(*resets, ValueError("the disk is full"))
+    assert caught.value.__notes__ == ["also: APIConnectionError: reset"]
+
+
+async def test_among_lost_connections_the_first_comes_out() -> None:
+    with pytest.raises(APITimeoutError, match="first"):
+        await all_failing(APITimeoutError("first"), APIConnectionError("second"))
+
+
+async def test_groups_in_groups_are_one() -> None:
+    async def inner() -> None:
+        raise ExceptionGroup("inner", [ExceptionGroup("innermost", [ValueError("deep")])])
+
+    async def outer() -> None:
+        async with tasks.group() as group:
+            group.start_soon(inner)
+
+    with pytest.raises(ValueError, match="deep"):
+        await outer()
+
+
+async def test_a_cancellation_stays_one() -> None:
+    async def wait() -> None:
+        async with tasks.group() as group:
+            group.start_soon(anyio.sleep, 60)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_cancellation_among_failures_is_not_the_telling_one() -> None:
+    lost, cancelled = APIConnectionError("lost"), asyncio.CancelledError()
+    assert tasks.telling(BaseExceptionGroup("", [cancelled, lost])) is lost
+    assert tasks.telling(BaseExceptionGroup("", [cancelled, lost, ValueError()])).__class__ is ValueError
+    assert tasks.telling(BaseExceptionGroup("", [cancelled])) is cancelled
+    interrupt = KeyboardInterrupt()
+    assert tasks.telling(BaseExceptionGroup("", [lost, ValueError(), interrupt])) is interrupt
+
+
+async def double(number: int) -> int:
+    await anyio.sleep(0.001 * (number % 3))
+    return 2 * number
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 50])
+async def test_each_item_has_its_outcome(at_once: int) -> None:
+    async with tasks.each(range(20), double, at_once=at_once) as outcomes:
+        found = [outcome async for outcome in outcomes]
+    assert sorted(found) == [2 * number for number in range(20)]
+
+
+async def test_items_may_come_asynchronously_and_there_may_be_none() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(3):
+            await anyio.sleep(0)
+            yield number
+
+    class Numbers:
+        def __aiter__(self) -> AsyncIterator[int]:
+            return numbers()
+
+    for items in (numbers(), Numbers()):
+        async with tasks.each(items, double, at_once=2) as outcomes:
+            assert sorted([outcome async for outcome in outcomes]) == [0, 2, 4]
+    async with tasks.each([], double, at_once=2) as outcomes:
+        assert [outcome async for outcome in outcomes] == []
+
+
+async def test_nothing_is_read_ahead_and_no_more_than_asked_run_at_once() -> None:
+    taken, running, most = 0, 0, 0
+
+    def numbers() -> AsyncIterator[int]:
+        async def walk() -> AsyncIterator[int]:
+            nonlocal taken
+            for number in range(30):
+                taken += 1
+                yield number
+
+        return walk()
+
+    async def run(number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await anyio.sleep(0.001)
+        running -= 1
+        return number
+
+    async with tasks.each(numbers(), run, at_once=4) as outcomes:
+        seen = 0
+        async for _ in outcomes:
+            seen += 1
+            await anyio.sleep(0.003)
+            assert taken <= seen + 4
+    assert (seen, most) == (30, 4)
+
+
+async def test_leaving_early_ends_what_runs() -> None:
+    ended: list[int] = []
+
+    async def run(number: int) -> int:
+        try:
+            await anyio.sleep(0 if number == 0 else 60)
+        finally:
+            ended.append(number)
+        return number
+
+    before = len(asyncio.all_tasks())
+    async with tasks.each(range(100), run, at_once=3) as outcomes:
+        assert await anext(aiter(outcomes)) == 0
+    assert sorted(ended) == [0, 1, 2, 3][: len(ended)]
+    assert len(ended) >= 3
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_failing_item_ends_the_whole_and_closes_the_source() -> None:
+    closed = False
+
+    async def numbers() -> AsyncIterator[int]:
+        nonlocal closed
+        try:
+            for number in range(100):
+                yield number
+        finally:
+            closed = True
+
+    async def run(number: int) -> int:
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    async def walk() -> list[int]:
+        async with tasks.each(numbers(), run, at_once=2) as outcomes:
+            return [outcome async for outcome in outcomes]
+
+    with pytest.raises(ValueError, match="five"):
+        await walk()
+    assert closed
+
+
+def test_nobody_to_run_them_is_refused() -> None:
+    with pytest.raises(ValueError, match="at_once is 0"):
+        tasks.each([1], double, at_once=0)
