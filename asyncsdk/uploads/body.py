@@ -15,7 +15,7 @@ from asyncsdk.threads import Threads
 from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.plan import BLOCK, Range
 from asyncsdk.uploads.source import Source, fill
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 
 SLOW_SLICE_SECONDS = 5.0
 
@@ -82,11 +82,7 @@ class PartBody(Body):
 
     async def _read(self, offset: int, block: memoryview) -> None:
         self.watch.idle = True
-        try:
-            await fill(self._feed.source, self._feed.threads, offset, block)
-        except Exception as error:
-            self.failure = error
-            raise
+        await fill(self._feed.source, self._feed.threads, offset, block)
         self.watch.idle = False
 
     async def _send(self, writer: AbstractStreamWriter, block: memoryview) -> None:
@@ -111,4 +107,4 @@ class PartBody(Body):
 
 def next_slice(size: int, seconds: float) -> int:
     """Smaller slices on a line so slow that one takes long: drained slices are how progress is seen off Linux."""
-    return max(4096, size // 2) if seconds > SLOW_SLICE_SECONDS else size
+    return max(SMALLEST_SLICE, size // 2) if seconds > SLOW_SLICE_SECONDS else size

@@ -1,0 +1,84 @@
+"""Parts of one source on their way to a raw server, with all that a test may want to look at."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from attrs import define, field
+
+from asyncsdk import api
+from asyncsdk.client import Client
+from asyncsdk.models import UploadPart
+from asyncsdk.threads import Threads
+from asyncsdk.uploads.body import Buffers, Feed, PartBody
+from asyncsdk.uploads.plan import BLOCK, Range
+from asyncsdk.uploads.readable import BytesSource, Source
+from asyncsdk.uploads.throttle import Throttle
+from tests.raw_server import PART, RawServer, client_of, reply
+
+LARGE = os.urandom(5 * BLOCK + 17)
+WHOLE = Range(0, len(LARGE))
+NARROW = 1 << 16
+TAKEN = reply(200, PART)
+
+
+@define(eq=False)
+class Line:
+    """Sends parts over one client; keeps the bodies that were made and hears how many bytes moved."""
+
+    client: Client
+    source: Source
+    throttle: Throttle
+    stall: float
+    make: Callable[[Feed, Range], PartBody]
+    moved: list[int] = field(factory=list)
+    bodies: list[PartBody] = field(factory=list)
+    feed: Feed = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        threads = Threads("test-read", 4)
+        self.feed = Feed(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
+
+    async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:
+        return await self.client.send(api.add_upload_part("upload_1", data=lambda: self._body(span)), **options)
+
+    def _body(self, span: Range) -> PartBody:
+        self.bodies.append(self.make(self.feed, span))
+        return self.bodies[-1]
+
+    @property
+    def pooled(self) -> list[bytearray]:
+        return self.feed.buffers._free
+
+
+class Narrow(socket.socket):
+    """Takes little at a time: what was written and not read by the peer is seen to wait."""
+
+    def __init__(self, *address: Any) -> None:
+        super().__init__(*address)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
+
+
+@asynccontextmanager
+async def line_to(
+    server: RawServer,
+    source: Source | None = None,
+    *,
+    throttle: Throttle | None = None,
+    stall: float = 30.0,
+    make: Callable[[Feed, Range], PartBody] = PartBody,
+    sockets: Callable[..., socket.socket] = Narrow,
+    trust: ssl.SSLContext | None = None,
+) -> AsyncIterator[Line]:
+    connector = aiohttp.TCPConnector(ssl=trust or True, socket_factory=lambda address: sockets(*address[:3]))
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        client_of(server, max_retries=0, session=session) as client,
+    ):
+        yield Line(client, source or BytesSource.over(LARGE), throttle or Throttle(), stall, make)
