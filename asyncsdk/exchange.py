@@ -11,12 +11,12 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
-from asyncsdk.answer import Answer
 from asyncsdk.call import Call
 from asyncsdk.clock import Clock
 from asyncsdk.connection import CONNECT_SECONDS, Way
 from asyncsdk.errors import APIConnectionError, RedirectError
 from asyncsdk.lost import as_ours
+from asyncsdk.reading import Response
 from asyncsdk.settings import Key, Settings, checked_key
 
 _MOST_REDIRECTS = 5
@@ -43,7 +43,7 @@ class Exchange:
             await session.close()
 
     @asynccontextmanager
-    async def sending(self, call: Call) -> AsyncIterator[Answer]:
+    async def sending(self, call: Call) -> AsyncIterator[Response]:
         """Send `call` and yield its good answer, to be read within the block. Raises APIError.
 
         An error raised by the body itself comes out as it is.
@@ -59,7 +59,7 @@ class Exchange:
         finally:
             call.stop_watching()
 
-    async def _answered(self, call: Call, key: str) -> Answer:
+    async def _answered(self, call: Call, key: str) -> Response:
         for _ in range(_MOST_REDIRECTS):
             answer = await self._sent(call, key)
             location = answer.headers.get("Location")
@@ -69,7 +69,7 @@ class Exchange:
             call.redirect(location)
         raise RedirectError(f"{call.name}: redirected {_MOST_REDIRECTS} times and still not there", request=call.name)
 
-    async def _sent(self, call: Call, key: str) -> Answer:
+    async def _sent(self, call: Call, key: str) -> Response:
         session = self._open_session()
         secrets = {"Authorization": f"Bearer {key}"} if self.settings.auth == "bearer" else {"api-key": key}
         for_proxy = {} if self._way.proxy is None else self._way.proxy.headers
@@ -90,7 +90,7 @@ class Exchange:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
                 proxy_headers=for_proxy if tunnelled else None,
             )
-        answer = Answer(call, response, key)
+        answer = Response(call, response, key)
         call.heard(answer.status, answer.headers)
         self.clock.observe(answer.headers.get("Date"))
         return answer
@@ -120,7 +120,7 @@ async def _current_key(key: Key) -> str:
     return checked_key(await current if inspect.isawaitable(current) else current)
 
 
-async def _accept(answer: Answer) -> None:
+async def _accept(answer: Response) -> None:
     call = answer.call
     call.retry.answered = True
     if call.failure is not None:

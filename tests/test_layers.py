@@ -28,7 +28,7 @@ DISK_CALLS = {
 TASK_STARTERS = {"create_task", "ensure_future", "create_task_group", "TaskGroup", "gather", "run_coroutine_threadsafe"}
 ASYNC = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 VALUES = {"api", "answers", "clock", "errors", "events", "models", "multipart", "retry", "settings", "version"}
-ACTORS = {"answer", "client", "exchange", "files", "journal", "lost", "tasks"}
+ACTORS = {"reading", "client", "exchange", "files", "journal", "lost", "tasks"}
 FEATURES = {"cli", "images", "server", "uploads"}
 
 
@@ -76,8 +76,8 @@ def ours(module: str) -> set[str]:
 
 
 def area(module: str) -> str:
-    """The package or the top module it belongs to."""
-    return module.partition("/")[0].removesuffix(".py")
+    """The package or the top module it belongs to; what speaks HTTP counts by its own name, wherever it is kept."""
+    return module.removeprefix("http/").partition("/")[0].removesuffix(".py")
 
 
 def calls(module: str) -> set[str]:
@@ -117,7 +117,7 @@ def test_modules_and_functions_are_short() -> None:
 
 def test_what_is_called_pure_waits_for_nothing_and_touches_nothing() -> None:
     pure = [module for module in MODULES if "(pure)" in first_line(module)]
-    assert {"answers.py", "api.py", "clock.py", "models.py", "retry.py", "settings.py"} <= set(pure)
+    assert {"answers", "api", "clock", "models", "retry", "settings"} <= {area(module) for module in pure}
     for module in pure:
         assert not any(isinstance(node, ASYNC) for node in ast.walk(tree(module))), module
         assert packages(module).isdisjoint(INPUT_OUTPUT), module
@@ -154,8 +154,8 @@ def test_one_module_sends_and_one_opens_connections() -> None:
     methods = {"request", "get", "post", "put", "patch", "delete", "ws_connect"}
     for module in MODULES:
         sends = {call for call in calls_any(module, methods) if "session" in call.partition(".")[0]}
-        assert not sends or module == "exchange.py", module
-        assert not calls_any(module, {"ClientSession"}) or module == "connection.py", module
+        assert not sends or area(module) == "exchange", module
+        assert not calls_any(module, {"ClientSession"}) or area(module) == "connection", module
 
 
 def test_tasks_start_in_one_place() -> None:
@@ -166,7 +166,7 @@ def test_tasks_start_in_one_place() -> None:
 
 def test_the_disk_is_touched_where_it_is_said() -> None:
     touching = {module for module in MODULES if opens_files(module) and area(module) not in {"cli", "journal"}}
-    assert touching <= {"files.py", "server/store.py", "uploads/source.py"}
+    assert touching <= {"files.py", "server/store.py", "uploads/readable.py", "uploads/source.py"}
 
 
 def test_importing_the_package_brings_neither_server_nor_command_line() -> None:

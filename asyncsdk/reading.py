@@ -22,7 +22,7 @@ _LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
 
 
 @define(eq=False)
-class Answer:
+class Response:
     """What the server says to `call`. Where it echoes the key, errors and headers show `[key]`."""
 
     call: Call
