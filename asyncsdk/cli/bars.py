@@ -73,11 +73,11 @@ class Bars:
     def frame(self) -> RenderableType:
         """What the terminal shows now."""
         shown = list(self._rows.items())[:MOST_ROWS]
-        troubles = [trouble(progress) for _, progress in shown if progress.state in {State.RETRYING, State.WAITING}]
+        notes = [note(progress) for _, progress in shown if is_worth_a_line(progress)]
         if len(self.sizes) > 1:
             shown.append((f"{len(self._ended)} of {len(self.sizes)} files", self._total()))
         width = self.console.width - MARGIN
-        return Group(table(shown, width), *troubles) if shown else Group()
+        return Group(table(shown, width), *notes) if shown else Group()
 
     def _total(self) -> Progress:
         under_way = list(self._rows.values())
@@ -172,6 +172,13 @@ def beside(progress: Progress) -> str:
     return ", ".join(words)
 
 
-def trouble(progress: Progress) -> Text:
-    """Why an upload waits, on a line of its own."""
+def is_worth_a_line(progress: Progress) -> bool:
+    """Whether its note has to be read: why it waits, or why it began afresh. What was resumed is in the bar."""
+    if progress.state in {State.RETRYING, State.WAITING}:
+        return True
+    return progress.state is State.SENDING and bool(progress.note) and not progress.bytes_resumed
+
+
+def note(progress: Progress) -> Text:
+    """What an upload has to say, on a line of its own."""
     return Text(f"  {printable(activity(progress))}", style="yellow", no_wrap=True, overflow="ellipsis")
