@@ -1,0 +1,182 @@
+"""One pass over the source tells the md5 of the whole and the fingerprint of any range on the grid."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xxhash import xxh3_128
+
+from asyncsdk.errors import SourceChangedError
+from asyncsdk.threads import Threads
+from asyncsdk.uploads import digest as module
+from asyncsdk.uploads.digest import Digest, check_same, encoded_md5
+from asyncsdk.uploads.plan import BLOCK, Range
+from asyncsdk.uploads.readable import BytesSource, Source
+from asyncsdk.uploads.source import open_source
+from tests.uploads.upload_helpers import Gate, Slow, closing, until
+
+RANDOM = random.Random(7).randbytes(4 * BLOCK + 2)
+THREADS = Threads("test-hash", 2)
+
+around_block_edges = st.builds(
+    lambda blocks, more: max(1, blocks * BLOCK + more), st.integers(0, 4), st.integers(-2, 2)
+)
+
+
+async def hashed(source: Source) -> Digest:
+    digest = Digest(source.identity.size)
+    await digest.read(source, THREADS, lambda _: None)
+    return digest
+
+
+def fingerprint_of(content: bytes) -> str:
+    blocks = (content[start : start + BLOCK] for start in range(0, len(content), BLOCK))
+    return xxh3_128(b"".join(xxh3_128(block).digest() for block in blocks)).hexdigest()
+
+
+@settings(deadline=None, max_examples=25)
+@given(size=sizes, first=st.integers(0, 4), blocks=st.integers(1, 5))
+async def test_the_md5_and_any_fingerprint_on_the_grid_are_those_of_the_content(
+    size: int, first: int, blocks: int
+) -> None:
+    content = RANDOM[:size]
+    digest = await hashed(BytesSource.over(content))
+    assert digest.done
+    assert digest.md5 == hashlib.md5(content).hexdigest()
+    offset = first * BLOCK
+    if offset < size:
+        span = Range(offset, min(blocks * BLOCK, size - offset))
+        assert digest.fingerprint(span) == fingerprint_of(content[span.offset : span.end])
+
+
+async def test_a_file_on_disk_has_the_same_digest_as_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "data.bin"
+    path.write_bytes(RANDOM)
+    with closing(await open_source(path, THREADS)) as source:
+        from_disk = await hashed(source)
+    from_memory = await hashed(BytesSource.over(RANDOM))
+    whole = Range(0, len(RANDOM))
+    assert (from_disk.md5, from_disk.fingerprint(whole)) == (from_memory.md5, from_memory.fingerprint(whole))
+
+
+async def test_one_byte_that_differs_changes_the_fingerprint_of_its_own_blocks_only() -> None:
+    touched = bytearray(RANDOM)
+    touched[BLOCK + 5] ^= 1
+    one, other = await hashed(BytesSource.over(RANDOM)), await hashed(BytesSource.over(touched))
+    assert one.md5 != other.md5
+    blocks = [Range(number * BLOCK, BLOCK) for number in range(4)]
+    differing = [block.offset for block in blocks if one.fingerprint(block) != other.fingerprint(block)]
+    assert differing == [BLOCK]
+
+
+async def test_blocks_that_changed_places_have_another_fingerprint() -> None:
+    swapped = RANDOM[BLOCK : 2 * BLOCK] + RANDOM[:BLOCK]
+    one, other = await hashed(BytesSource.over(RANDOM[: 2 * BLOCK])), await hashed(BytesSource.over(swapped))
+    assert one.fingerprint(Range(0, 2 * BLOCK)) != other.fingerprint(Range(0, 2 * BLOCK))
+
+
+async def test_a_range_has_no_fingerprint_until_it_has_been_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JOB", BLOCK)
+    digest, known = Digest(len(RANDOM)), []
+
+    def look(_: int) -> None:
+        known.append([digest.fingerprint(Range(0, end * BLOCK)) is not None for end in (1, 2, 3)])
+
+    look(0)
+    await digest.read(BytesSource.over(RANDOM), THREADS, look)
+    assert known[:4] == [[False, False, False], [True, False, False], [True, True, False], [True, True, True]]
+
+
+async def test_it_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JOB", 2 * BLOCK)
+    told: list[int] = []
+    await Digest(len(RANDOM)).read(BytesSource.over(RANDOM), THREADS, told.append)
+    assert told == [2 * BLOCK, 4 * BLOCK, len(RANDOM)]
+
+
+async def test_what_the_source_has_grown_by_is_not_read() -> None:
+    digest = Digest(BLOCK)
+    await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None)
+    assert digest.md5 == hashlib.md5(RANDOM[:BLOCK]).hexdigest()
+
+
+async def test_a_source_that_became_shorter_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "data.bin"
+    path.write_bytes(RANDOM)
+    with closing(await open_source(path, THREADS)) as source:
+        os.truncate(path, BLOCK)
+        digest = Digest(source.identity.size)
+        with pytest.raises(SourceChangedError, match="became shorter"):
+            await digest.read(source, THREADS, lambda _: None)
+    assert not digest.done
+
+
+# cancellation
+
+
+async def stopped_in_its_first_block(digest: Digest, source: Source, gate: Gate) -> None:
+    reading = asyncio.create_task(digest.read(source, THREADS, lambda _: None))
+    await until(gate.reached.is_set)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+async def test_who_cancels_it_is_not_held_up_and_its_thread_stops_after_the_block_it_is_at() -> None:
+    gate = Gate()
+    source, digest = Slow(RANDOM, gate), Digest(len(RANDOM))
+    async with asyncio.timeout(1):
+        await stopped_in_its_first_block(digest, source, gate)
+    gate.opened.set()
+    await until(lambda: THREADS.busy == 0)
+    assert source.reads == [(0, BLOCK)]
+
+
+async def test_a_pass_that_was_stopped_goes_on_where_it_was() -> None:
+    gate = Gate()
+    source, digest = Slow(RANDOM, gate), Digest(len(RANDOM))
+    await stopped_in_its_first_block(digest, source, gate)
+    gate.opened.set()
+    await digest.read(source, THREADS, lambda _: None)
+    assert digest.md5 == hashlib.md5(RANDOM).hexdigest()
+    assert [offset for offset, _ in source.reads] == [n * BLOCK for n in range(5)]
+
+
+async def test_a_pass_that_goes_on_waits_for_the_block_that_the_stopped_one_is_still_at() -> None:
+    gate = Gate()
+    source, digest = Slow(RANDOM, gate), Digest(len(RANDOM))
+    await stopped_in_its_first_block(digest, source, gate)
+    going_on = asyncio.create_task(digest.read(source, THREADS, lambda _: None))
+    await until(lambda: THREADS.busy == 2)
+    assert source.reads == [(0, BLOCK)]
+    gate.opened.set()
+    await going_on
+    assert digest.md5 == hashlib.md5(RANDOM).hexdigest()
+    assert digest.fingerprint(Range(0, len(RANDOM))) == fingerprint_of(RANDOM)
+
+
+# as the API wants it
+
+
+def test_the_md5_goes_along_as_hex_or_base64() -> None:
+    digest = hashlib.md5(b"content")
+    assert encoded_md5(digest.hexdigest(), "hex") == digest.hexdigest()
+    assert encoded_md5(digest.hexdigest(), "base64") == base64.b64encode(digest.digest()).decode()
+
+
+def test_bytes_that_both_passes_saw_alike_are_fine_and_so_are_those_not_hashed_yet() -> None:
+    check_same("ab", "ab", "data.bin")
+    check_same(None, "ab", "data.bin")
+
+
+def test_bytes_that_the_passes_saw_differently_mean_that_the_file_changed() -> None:
+    with pytest.raises(SourceChangedError, match=r"data\.bin changed while it was being sent; nothing was completed"):
+        check_same("ab", "cd", "data.bin")
