@@ -26,9 +26,7 @@ from tests.uploads.upload_helpers import Gate, Slow, closing, until
 RANDOM = random.Random(7).randbytes(4 * BLOCK + 2)
 THREADS = Threads("test-hash", 2)
 
-around_block_edges = st.builds(
-    lambda blocks, more: max(1, blocks * BLOCK + more), st.integers(0, 4), st.integers(-2, 2)
-)
+sizes = st.builds(lambda blocks, more: max(1, blocks * BLOCK + more), st.integers(0, 4), st.integers(-2, 2))
 
 
 async def hashed(source: Source) -> Digest:
