@@ -15,7 +15,7 @@ import pytest
 from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
-from tests.cli.cli_helpers import Ran, Run, Start
+from tests.cli.support import Ran, Run, Start
 
 MIB = 1 << 20
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_helpers import MakeFile, Run, Start
+from tests.cli.support import MakeFile, Run, Start
 
 
 def address(process: subprocess.Popen[str]) -> dict[str, object]:

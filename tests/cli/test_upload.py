@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from tests.cli.cli_helpers import MakeFile, Run, Start
+from tests.cli.support import MakeFile, Run, Start
 
 MIB = 1 << 20
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from tests.cli.cli_helpers import MakeFile, Run, Start
+from tests.cli.support import MakeFile, Run, Start
 
 MIB = 1 << 20
 Stopped = Callable[..., str]

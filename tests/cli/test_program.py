@@ -22,7 +22,7 @@ from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import APIConnectionError
 from asyncsdk.version import __version__
-from tests.cli.cli_helpers import Run, Start
+from tests.cli.support import Run, Start
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_helpers import MakeFile, Run
+from tests.cli.support import MakeFile, Run
 
 Calls = Callable[[], int]
 

@@ -21,7 +21,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.plan import BLOCK
 from asyncsdk.uploads.progress import Progress, State
-from tests.cli.cli_helpers import MakeFile, Run, Start
+from tests.cli.support import MakeFile, Run, Start
 
 MIB = 1 << 20
 SHOW_CURSOR = "\x1b[?25h"

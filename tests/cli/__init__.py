@@ -1,0 +1,1 @@
+"""The command line: its commands run in this process, or in processes of their own."""
