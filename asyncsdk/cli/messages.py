@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
 from asyncsdk.cli import units
 from asyncsdk.errors import (
@@ -13,8 +14,10 @@ from asyncsdk.errors import (
     AsyncSDKError,
     RateLimitError,
 )
-from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.progress import Progress, State
+
+if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
+    from asyncsdk.uploads.job import UploadResult
 
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no answer"),

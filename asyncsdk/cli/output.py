@@ -14,7 +14,6 @@ from attrs import define, field
 
 from asyncsdk.cli.messages import printable
 from asyncsdk.cli.options import Output
-from asyncsdk.threads import Threads
 
 
 @define
@@ -85,6 +84,8 @@ async def copy_to_stdout(chunks: AsyncIterator[bytes]) -> None:
 
     In a thread that nothing waits for: a reader may take its time, and Ctrl-C works meanwhile.
     """
+    from asyncsdk.threads import Threads
+
     writing = Threads("asyncsdk-stdout", limit=1)
     async for chunk in chunks:
         try:

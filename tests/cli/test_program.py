@@ -52,6 +52,18 @@ def test_the_version_is_told_without_the_heavy_imports() -> None:
     assert in_python(code).stdout == f"{__version__}\n[] 0\n"
 
 
+def test_help_is_told_without_the_library_that_sends() -> None:
+    code = """
+        import sys
+        from asyncsdk.cli.app import run
+        from asyncsdk.cli.signals import Stop
+        for command in ([], ["upload"], ["uploads", "resume"], ["files", "list"], ["serve"], ["demo"]):
+            assert run([*command, "--help"], Stop()) == 0
+        print("heavy:", sorted({"aiohttp", "anyio", "cattrs", "filelock"} & set(sys.modules)))
+    """
+    assert in_python(code).stdout.endswith("heavy: []\n")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["upload", "--help"], ["uploads", "resume", "--help"], ["-h"]])
 def test_help_is_exit_0(run: Run, arguments: list[str]) -> None:
     ran = run(*arguments)
