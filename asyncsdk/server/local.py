@@ -64,25 +64,13 @@ class LocalServer:
     _leave: Callable[[], object] = field(init=False)
 
     async def __aenter__(self) -> Self:
-        if self._runner is not None:
-            raise RuntimeError("This server is running already; for a second one make another LocalServer.")
-        self._state = State(Store(None if self.directory is None else Path(self.directory)), self._clock)
-        try:
-            await self._state.load()
-            self._runner = await runner.start(self._make_app(), self._host, self._port, self._ssl_context)
-        except BaseException:
-            await self._state.store.close()
-            raise
+        await self._start()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        if self._runner is not None:
-            running, self._runner = self._runner, None
-            await runner.stop(running, self._log.tasks())
-            await self._state.store.close()
+        await self._stop()
 
     def __enter__(self) -> Self:
-        """Return when it listens, in a thread of its own."""
         started: Future[Callable[[], object]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live(started)), name="asyncsdk-server")
         self._thread.start()
@@ -93,24 +81,10 @@ class LocalServer:
         self._leave()
         self._thread.join()
 
-    async def _live(self, started: Future[Callable[[], object]]) -> None:
-        """Run until the call that `started` gives, which any thread may make."""
-        leave, loop = asyncio.Event(), asyncio.get_running_loop()
-        try:
-            async with self:
-                started.set_result(lambda: loop.call_soon_threadsafe(leave.set))
-                await leave.wait()
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
     @property
     def port(self) -> int:
         """Where it listens. Raises RuntimeError while it doesn't."""
-        if self._runner is None or not self._runner.addresses:
-            raise RuntimeError("This server is not running: enter it with `async with` or `with` first.")
-        return int(self._runner.addresses[0][1])
+        return int(self._running().addresses[0][1])
 
     @property
     def url(self) -> str:
@@ -156,8 +130,8 @@ class LocalServer:
 
     @property
     def parts_in_flight(self) -> int:
-        """How many parts are arriving now."""
-        return self._log.in_flight["part"]
+        """How many parts are arriving now; one that a fault stalls for ever is not."""
+        return self._log.in_flight()["part"]
 
     @property
     def max_parts_in_flight(self) -> int:
@@ -181,9 +155,40 @@ class LocalServer:
         if unmet := self.unmet_faults():
             raise AssertionError(f"These faults were asked for and not met: {unmet}")
 
-    def _make_app(self) -> web.Application:
+    async def _start(self) -> None:
+        if self._runner is not None:
+            raise RuntimeError("This server is running already; for a second one make another LocalServer.")
+        self._state = State(Store(None if self.directory is None else Path(self.directory)), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
-        return make_app(self._state, self._plan, self._log, uploads, self._api_key)
+        app = make_app(self._state, self._plan, self._log, uploads, self._api_key)
+        try:
+            await self._state.load()
+            self._runner = await runner.start(app, self._host, self._port, self._ssl_context)
+        except BaseException:
+            await self._state.store.close()
+            raise
+
+    async def _stop(self) -> None:
+        running, self._runner = self._running(), None
+        await runner.stop(running, self._log.tasks())
+        await self._state.store.close()
+
+    async def _live(self, started: Future[Callable[[], object]]) -> None:
+        """Run until the call that `started` gives, which any thread may make."""
+        leave, loop = asyncio.Event(), asyncio.get_running_loop()
+        try:
+            await self._start()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits
+            started.set_exception(error)
+        else:
+            started.set_result(lambda: loop.call_soon_threadsafe(leave.set))
+            await leave.wait()
+            await self._stop()
+
+    def _running(self) -> web.AppRunner:
+        if self._runner is None:
+            raise RuntimeError("This server is not running: enter it with `async with` or `with` first.")
+        return self._runner
 
 
 async def serve(server: LocalServer, on_listening: Callable[[LocalServer], None]) -> None:

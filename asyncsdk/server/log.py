@@ -58,6 +58,7 @@ class Exchange:
     received: int = 0
     status: int | None = None
     fault: Fault | None = None
+    stalled: bool = False
     reach: Callable[[Moment], Awaitable[None]] = _nothing_happens
 
     @classmethod
@@ -99,7 +100,6 @@ class RequestLog:
     active: set[Exchange] = field(factory=set)
     records: list[RequestRecord] = field(factory=list)
     calls: Counter[str] = field(factory=Counter)
-    in_flight: Counter[str] = field(factory=Counter)
     max_in_flight: Counter[str] = field(factory=Counter)
     bytes_received: int = 0
 
@@ -109,15 +109,17 @@ class RequestLog:
         route = exchange.route
         self.active.add(exchange)
         self.calls[route] += 1
-        self.in_flight[route] += 1
-        self.max_in_flight[route] = max(self.max_in_flight[route], self.in_flight[route])
+        self.max_in_flight[route] = max(self.max_in_flight[route], self.in_flight()[route])
         try:
             yield
         finally:
             self.active.discard(exchange)
-            self.in_flight[route] -= 1
             self.bytes_received += exchange.received
             self._keep(exchange.to_record())
+
+    def in_flight(self) -> Counter[str]:
+        """How many calls of each route are under way; one that stalls for ever is not."""
+        return Counter(exchange.route for exchange in list(self.active) if not exchange.stalled)
 
     def tasks(self) -> list[asyncio.Task[Any]]:
         """The tasks of the calls under way."""
@@ -130,8 +132,8 @@ class RequestLog:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "requests": dict(self.calls),
+            "requests": self.calls,
             "bytes_received": self.bytes_received,
-            "in_flight": dict(self.in_flight),
-            "max_in_flight": dict(self.max_in_flight),
+            "in_flight": self.in_flight(),
+            "max_in_flight": self.max_in_flight,
         }

@@ -79,7 +79,7 @@ class FormParser:
                 return self._end_delimiter()
             case _State.HEADERS:
                 return self._read_headers(events)
-            case _State.EPILOGUE:
+            case _:
                 self._rest = b""
                 return False
 

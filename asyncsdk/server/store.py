@@ -236,16 +236,19 @@ class Incoming:
     def _append(self, batch: Sequence[bytes]) -> None:
         with self._lock:
             if not self._settled:
-                self._file = self._file or self.path.open("xb")
-                self._file.writelines(batch)
+                self._open().writelines(batch)
 
     def _keep(self, target: Path) -> None:
-        self._append(self._batch)
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self.path.replace(target)
-                self._settled = True
+            with self._open() as file:
+                file.writelines(self._batch)
+            self.path.replace(target)
+            self._settled = True
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self.path.open("xb")
+        return self._file
 
     def _discard(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The server's own threads for blocking work: a call that is cancelled walks away, and none outlives the server."""
+"""The server's own threads for blocking work: what is begun is done, cancelled or not, and none outlives the server."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Workers:
     )
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking job in a thread. When this is cancelled the job ends by itself; `close` waits for it."""
+        """Run a blocking job in a thread. When this is cancelled the job is done all the same; `close` waits for it."""
         future = self._threads.submit(job, *args, **kwargs)
         self._jobs.add(future)
         future.add_done_callback(self._jobs.discard)
-        return await asyncio.wrap_future(future)
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     def go_on(self) -> None:
         """To be called by long jobs between their steps. Raises RuntimeError once the server stops."""

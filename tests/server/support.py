@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -63,7 +64,7 @@ class Caller:
 
     async def add_part(self, upload_id: str, data: bytes) -> Answer:
         form = aiohttp.FormData()
-        form.add_field("data", data, filename="upload")
+        form.add_field("data", io.BytesIO(data), filename="upload")
         return await self("POST", f"uploads/{upload_id}/parts", data=form)
 
     async def complete(self, upload_id: str, *part_ids: str, **more: Any) -> Answer:

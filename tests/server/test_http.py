@@ -125,6 +125,13 @@ async def test_json_must_say_that_it_is_json() -> None:
         assert "application/json" in answer.error["message"]
 
 
+async def test_cancel_takes_a_body_that_nobody_asked_for() -> None:
+    async with running() as (server, call):
+        upload_id = await call.created(10)
+        assert (await call("POST", f"uploads/{upload_id}/cancel", json={})).json["status"] == "cancelled"
+        assert server.requests[-1].bytes == 2
+
+
 async def test_json_is_taken_in_chunks() -> None:
     async with running() as (_, call):
         body = json.dumps(upload_fields(bytes=5)).encode()

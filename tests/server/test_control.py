@@ -1,0 +1,77 @@
+"""A server in another process can be asked what it saw, and told what shall go wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from asyncsdk.server import Fault, LocalServer
+from tests.server.support import calling, running
+
+FAULT = {"route": "create", "kind": "answer", "status": 503}
+
+
+async def test_its_counts_can_be_asked_for() -> None:
+    async with running(faults=[Fault("part", "reset", nth=9)]) as (server, call):
+        await call.uploaded(b"0123456789")
+        stats = (await call("GET", "/_control/stats")).json
+        assert stats["requests"] == {"create": 1, "part": 1, "complete": 1}
+        assert stats["bytes_received"] == server.bytes_received > 10
+        assert stats["max_in_flight"]["part"] == 1
+        assert stats["in_flight"] == {}
+        assert [fault["nth"] for fault in stats["unmet_faults"]] == [9]
+
+
+async def test_its_records_can_be_asked_for_and_hold_no_key() -> None:
+    async with running(faults=[Fault("create", "answer", status=503)]) as (_, call):
+        await call.create()
+        upload_id = await call.created(1)
+        failed, created = (await call("GET", "/_control/requests")).json["requests"]
+        assert (failed["status"], failed["fault"]["kind"]) == (503, "answer")
+        assert (created["status"], created["upload_id"], created["fault"]) == (200, upload_id, None)
+        assert "a key" not in json.dumps([failed, created])
+
+
+async def test_faults_can_be_added_and_forgotten() -> None:
+    async with running() as (server, call):
+        answer = await call("POST", "/_control/faults", json={"faults": [FAULT, FAULT]})
+        assert len(answer.json["unmet_faults"]) == 2
+        assert (await call.create()).status == 503
+        assert (await call("DELETE", "/_control/faults")).json["unmet_faults"] == []
+        assert (await call.create()).status == 200
+        server.assert_all_met()
+
+
+@pytest.mark.parametrize("body", [{"faults": ["reset"]}, {"faults": [{**FAULT, "kind": "explode"}]}, []])
+async def test_a_wrong_fault_is_refused(body: Any) -> None:
+    async with running() as (server, call):
+        assert (await call("POST", "/_control/faults", json=body)).status == 400
+        assert server.unmet_faults() == []
+
+
+async def test_a_page_in_a_browser_can_not_add_faults() -> None:
+    async with running() as (server, call):
+        simple = {"Content-Type": "text/plain", "Origin": "http://example.com"}
+        answer = await call("POST", "/_control/faults", data=json.dumps({"faults": [FAULT]}), headers=simple)
+        assert answer.status == 400
+        assert server.unmet_faults() == []
+
+
+async def test_control_needs_no_key_is_not_recorded_and_meets_no_fault() -> None:
+    async with (
+        LocalServer(api_key="k", faults=[Fault("*", "reset", every=1)]) as server,
+        calling(server, headers={}) as call,
+    ):
+        assert (await call("GET", "/_control/stats")).status == 200
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("path", ["stats", "requests", "faults"])
+async def test_other_machines_can_not_ask(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(aiohttp.web.Request, "remote", "192.0.2.1")
+    async with running() as (_, call):
+        for method in ("GET", "POST", "DELETE"):
+            assert (await call(method, f"/_control/{path}", json={})).status in (404, 405)

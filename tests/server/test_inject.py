@@ -1,0 +1,289 @@
+"""Each fault as a client meets it, on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import Any, get_args
+
+import aiohttp
+import pytest
+
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server.app import make_app
+from asyncsdk.server.faults import Faults, Moment, Route
+from asyncsdk.server.log import RequestLog
+from asyncsdk.server.state import State
+from asyncsdk.server.store import Store
+from asyncsdk.server.uploads import Uploads
+from tests.server.support import (
+    FORM_HEADERS,
+    Caller,
+    connected,
+    data_field,
+    form_of,
+    part_request,
+    running,
+    until,
+    upload_fields,
+)
+
+DATA = bytes(range(256)) * 4096
+FORM = form_of(data_field(DATA))
+LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
+
+
+def kept_parts(server: LocalServer) -> int:
+    return len(list(server.directory_in_use.glob("uploads/*/part_*")))
+
+
+async def talk(server: LocalServer, request: bytes) -> bytes:
+    """Send a request on a bare connection; return all that comes. Raises ConnectionResetError on a RST."""
+    async with connected(server) as (reader, writer):
+        writer.write(request)
+        answer: bytes = await reader.read()
+        return answer
+
+
+async def test_an_answer_is_given_with_its_status_headers_and_body() -> None:
+    fault = Fault("create", "answer", status=429, headers={"Retry-After": "2"}, body={"error": {"code": "slow_down"}})
+    async with running(faults=[fault]) as (server, call):
+        answer = await call.create()
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
+        assert answer.json == {"error": {"code": "slow_down"}}
+        assert "X-Request-ID" in answer.headers
+        assert server.uploads == []
+        assert server.requests[-1].fault == fault
+        assert (await call.create()).status == 200
+        server.assert_all_met()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, "server_error"), (400, "invalid_request_error")])
+async def test_an_answer_without_a_body_is_an_error_in_openais_shape(status: int, kind: str) -> None:
+    async with running(faults=[Fault("create", "answer", status=status)]) as (_, call):
+        answer = await call.create()
+        assert (answer.status, answer.error["type"]) == (status, kind)
+
+
+async def test_an_answer_can_be_html() -> None:
+    fault = Fault("create", "answer", status=502, body="<html>Bad gateway</html>")
+    async with (
+        running(faults=[fault]) as (_, call),
+        call.session.post("uploads", json=upload_fields()) as response,
+    ):
+        assert (response.status, response.content_type) == (502, "text/html")
+        assert await response.text() == fault.body
+
+
+async def test_an_answer_can_be_given_after_the_thing_was_done() -> None:
+    async with running(faults=[Fault("part", "answer", "done", status=500)]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        assert (await call.add_part(upload_id, DATA)).status == 500
+        assert kept_parts(server) == 1
+
+
+async def test_an_answer_can_be_given_before_the_body_is_read() -> None:
+    async with running(faults=[Fault("part", "answer", "before", status=401)]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        assert (await call.add_part(upload_id, DATA)).status == 401
+        assert server.requests[-1].bytes == 0
+
+
+async def part_met_by(fault: Fault) -> tuple[LocalServer, str]:
+    """Send a part that is reset by `fault`; return the server, stopped, and what it held."""
+    async with running(faults=[fault]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        with pytest.raises(ConnectionResetError):
+            await talk(server, part_request(upload_id, FORM))
+        await until(lambda: not server.parts_in_flight)
+        server.assert_all_met()
+        assert server.requests[-1].status is None
+        assert not list(server.directory_in_use.glob("incoming/*"))
+        return server, "kept" if kept_parts(server) else "gone"
+
+
+@pytest.mark.parametrize(("at", "least", "most"), [("before", 0, 0), ("in", len(FORM) // 2, len(FORM) - 1)])
+async def test_a_reset_comes_before_or_in_the_body(at: Moment, least: int, most: int) -> None:
+    server, held = await part_met_by(Fault("part", "reset", at))
+    assert least <= server.requests[-1].bytes <= most
+    assert held == "gone"
+
+
+@pytest.mark.parametrize(("at", "held"), [("after", "gone"), ("done", "kept")])
+async def test_a_reset_after_the_body_comes_before_or_after_the_part_is_kept(at: Moment, held: str) -> None:
+    server, found = await part_met_by(Fault("part", "reset", at))
+    assert server.requests[-1].bytes == len(FORM)
+    assert found == held
+
+
+async def test_a_lost_answer_to_complete_leaves_a_file_and_the_next_one_tells_it() -> None:
+    async with running(faults=[Fault("complete", "close", "done")]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        part_id = (await call.add_part(upload_id, DATA)).json["id"]
+        with pytest.raises(LOST):
+            await call.complete(upload_id, part_id)
+        assert [file.bytes for file in server.files] == [len(DATA)]
+        assert (await call.complete(upload_id, part_id)).json["file"]["id"] == server.files[0].id
+
+
+async def test_a_closed_connection_ends_in_good_order() -> None:
+    async with running(faults=[Fault("part", "close")]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        assert await talk(server, part_request(upload_id, FORM)) == b""
+        assert kept_parts(server) == 0
+
+
+async def test_an_answer_can_be_cut_in_the_middle() -> None:
+    async with running(faults=[Fault("part", "close", "answering")]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        head, _, body = (await talk(server, part_request(upload_id, FORM))).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        length = next(int(line.split()[1]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
+        assert len(body) == length // 2
+        assert kept_parts(server) == 1
+
+
+@pytest.mark.parametrize("kind", ["reset", "close"])
+async def test_a_content_can_be_cut_in_the_middle(kind: Any) -> None:
+    async with running(faults=[Fault("files.content", kind, "answering")]) as (_, call):
+        done = await call.uploaded(DATA)
+        async with call.session.get(f"files/{done.json['file']['id']}/content") as response:
+            assert response.content_length == len(DATA)
+            with pytest.raises(LOST):
+                await response.read()
+
+
+async def test_a_fault_at_answering_lets_the_whole_answer_through_when_it_goes_on() -> None:
+    async with running(faults=[Fault("files.content", "stall", "answering", seconds=0.01)]) as (_, call):
+        done = await call.uploaded(DATA)
+        async with call.session.get(f"files/{done.json['file']['id']}/content") as response:
+            assert await response.read() == DATA
+
+
+@pytest.mark.parametrize("at", ["before", "in", "after", "done", "answering"])
+async def test_a_stall_with_an_end_only_takes_its_time(at: Moment) -> None:
+    async with running(faults=[Fault("part", "stall", at, seconds=0.1)]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        began = time.monotonic()
+        assert (await call.add_part(upload_id, DATA)).status == 200
+        assert time.monotonic() - began >= 0.1
+        server.assert_all_met()
+
+
+@pytest.mark.parametrize("at", ["before", "in", "after", "done", "answering"])
+async def test_a_stall_without_end_lasts_until_the_client_hangs_up(at: Moment) -> None:
+    async with running(faults=[Fault("part", "stall", at)]) as (server, call):
+        upload_id = await call.created(1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await call.add_part(upload_id, b"x")
+        await until(lambda: len(server.requests) == 2)
+        assert server.requests[-1].status is None
+        assert kept_parts(server) == (at in ("done", "answering"))
+
+
+async def test_a_part_that_stalls_for_ever_is_not_in_flight_any_more() -> None:
+    async with running(faults=[Fault("part", "stall", "before")]) as (server, call):
+        upload_id = await call.created(2**25)
+        async with connected(server) as (_, writer):
+            writer.write(part_request(upload_id, form_of(data_field(bytes(2**25)))))
+            await until(lambda: server.calls.get("part") and not server.parts_in_flight)
+            assert (await call.add_part(upload_id, b"x")).status == 200
+            writer.transport.abort()
+        assert server.max_parts_in_flight == 1
+
+
+async def test_a_slow_server_reads_at_its_rate() -> None:
+    async with running(faults=[Fault("part", "slow", rate=2 * len(DATA))]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        began = time.monotonic()
+        done = await call.complete(upload_id, (await call.add_part(upload_id, DATA)).json["id"])
+        assert time.monotonic() - began >= 0.5
+        assert server.stored(done.json["file"]["id"]).read_bytes() == DATA
+        server.assert_all_met()
+
+
+@pytest.mark.parametrize("route", ["part", "complete", "cancel"])
+@pytest.mark.parametrize("at", ["before", "after"])
+async def test_an_upload_can_expire_at_once(route: Route, at: Moment) -> None:
+    async with running(faults=[Fault(route, "expire", at)]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        answers = [await call.add_part(upload_id, DATA)]
+        answers += [await call.complete(upload_id), await call.cancel(upload_id)]
+        expired = {"part": 0, "complete": 1, "cancel": 2}[route]
+        assert "is expired" in answers[expired].error["message"]
+        assert answers[expired].status == 400
+        server.assert_all_met()
+        await call.create()
+        assert kept_parts(server) == 0
+
+
+async def test_expiring_what_is_not_there_does_nothing() -> None:
+    async with running(faults=[Fault("*", "expire", every=1)]) as (_, call):
+        assert (await call("GET", "files")).status == 200
+        assert (await call.cancel("upload_1")).status == 404
+
+
+@pytest.mark.parametrize("at", get_args(Moment))
+async def test_a_call_without_a_body_meets_a_fault_of_any_moment(at: Moment) -> None:
+    async with running(faults=[Fault("files.list", "reset", at)]) as (server, _):
+        with pytest.raises(ConnectionResetError):
+            await talk(server, b"GET /v1/files HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a key\r\n\r\n")
+        server.assert_all_met()
+
+
+async def test_a_call_that_is_refused_meets_its_fault_too() -> None:
+    async with running(faults=[Fault("part", "answer", "in", status=503)]) as (server, call):
+        assert (await call.add_part("upload_1", b"x")).status == 503
+        server.assert_all_met()
+
+
+async def test_the_wrong_calls_do_not_meet_a_fault_and_it_is_named() -> None:
+    async with running() as (server, call):
+        server.inject(Fault("part", "reset", nth=2))
+        await call.create()
+        upload_id = await call.created(1)
+        assert (await call.add_part(upload_id, b"x")).status == 200
+        assert server.unmet_faults() == [Fault("part", "reset", nth=2)]
+        with pytest.raises(AssertionError, match=r"route='part', kind='reset'.*nth=2"):
+            server.assert_all_met()
+
+
+async def test_cleared_faults_do_not_happen() -> None:
+    async with running(faults=[Fault("create", "reset", every=1)]) as (server, call):
+        server.clear_faults()
+        assert (await call.create()).status == 200
+        assert server.unmet_faults() == []
+
+
+async def test_every_route_of_the_api_can_have_a_fault() -> None:
+    state = State(Store(None))
+    app = make_app(state, Faults(), RequestLog(), Uploads(state, 3600, 200), None)
+    resources = [(route.name, route.resource) for route in app.router.routes()]
+    names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}
+    assert names == {*get_args(Route)} - {"*"}
+
+
+async def chunked_part(call: Caller, upload_id: str) -> int:
+    async def pieces() -> Any:
+        for start in range(0, len(FORM), 100_000):
+            yield FORM[start : start + 100_000]
+
+    return (await call("POST", f"uploads/{upload_id}/parts", data=pieces(), headers=FORM_HEADERS)).status
+
+
+async def test_a_body_without_a_length_meets_a_fault_in_it() -> None:
+    async with running(faults=[Fault("part", "answer", "in", status=503)]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        assert await chunked_part(call, upload_id) == 503
+        assert 0 < server.requests[-1].bytes < len(FORM)
+        assert await chunked_part(call, upload_id) == 200
+
+
+async def test_faults_leave_no_socket_open() -> None:
+    async with running(faults=[Fault("*", "reset", "answering", every=1)]) as (_, call):
+        for _ in range(3):
+            with pytest.raises(LOST):
+                await call.create()
+    gc.collect()

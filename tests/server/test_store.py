@@ -1,0 +1,365 @@
+"""What was answered is on disk, and nothing else: after a restart, a kill, a full disk, an expiry."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk.server import LocalServer
+from asyncsdk.server.store import Store
+from asyncsdk.server.workers import THREADS, Workers
+from tests.server.support import (
+    FORM_HEADERS,
+    NOW,
+    Clock,
+    calling,
+    connected,
+    data_field,
+    files_below,
+    form_of,
+    part_request,
+    running,
+    until,
+)
+
+DATA = os.urandom(100_000)
+HOUR, DAY = 3600, 24 * 3600
+
+
+async def test_a_server_started_again_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, call):
+        done = (await call.uploaded(DATA, filename="é.jsonl")).json
+        upload_id = await call.created(len(DATA))
+        first = (await call.add_part(upload_id, DATA[:10])).json["id"]
+        cancelled = await call.created(1)
+        await call.cancel(cancelled)
+    async with running(tmp_path) as (server, call):
+        assert (await call("GET", "files")).json["data"] == [done["file"]]
+        assert (await call.complete(done["id"], *part_ids_of(server, done["id"]))).json == done
+        second = (await call.add_part(upload_id, DATA[10:])).json["id"]
+        again = (await call.complete(upload_id, first, second, md5=hashlib.md5(DATA).hexdigest())).json
+        assert server.stored(again["file"]["id"]).read_bytes() == DATA
+        assert "is cancelled" in (await call.add_part(cancelled, b"x")).error["message"]
+
+
+def part_ids_of(server: LocalServer, upload_id: str) -> tuple[str, ...]:
+    return next(upload.part_ids for upload in server.uploads if upload.id == upload_id)
+
+
+async def test_files_keep_their_order_over_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path, clock=Clock()) as (server, call):
+        made = [(await call.uploaded(b"x")).json["file"]["id"] for _ in range(5)]
+    async with running(tmp_path, clock=Clock()) as (server, call):
+        assert [file.id for file in server.files] == made
+        listed = (await call("GET", "files")).json["data"]
+        assert [file["id"] for file in listed] == made[::-1]
+
+
+async def test_a_killed_server_keeps_what_it_answered_and_nothing_half_written(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from asyncsdk.server import LocalServer, serve\n"
+        "asyncio.run(serve(LocalServer(sys.argv[1], port=int(sys.argv[2])), lambda s: print(s.port, flush=True)))\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, tmp_path, "0", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    server = _Elsewhere(int(await process.stdout.readline()))
+    async with calling(server) as call:  # type: ignore[arg-type] # it has all that a caller asks for
+        upload_id = await call.created(len(DATA))
+        part_id = (await call.add_part(upload_id, DATA)).json["id"]
+        done = (await call.uploaded(DATA)).json
+        async with connected(server) as (_, writer):  # type: ignore[arg-type] # as above
+            writer.write(part_request(upload_id, form_of(data_field(bytes(3 * 2**20))))[: 2 * 2**20])
+            await until(lambda: list(tmp_path.glob("incoming/*")))
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+    async with running(tmp_path) as (again, call):
+        assert not list(tmp_path.glob("incoming/*"))
+        assert [file.to_json() for file in again.files] == [done["file"]]
+        assert (await call.complete(upload_id, part_id)).status == 200
+
+
+class _Elsewhere:
+    """A server in another process."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.url = port, f"http://127.0.0.1:{port}/v1"
+
+
+async def test_a_complete_that_was_killed_is_done_over_and_makes_one_file(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, call):
+        upload_id = await call.created(len(DATA))
+        part_id = (await call.add_part(upload_id, DATA)).json["id"]
+        record = (tmp_path / "uploads" / upload_id / "upload.json").read_bytes()
+        await call.complete(upload_id, part_id)
+    (tmp_path / "uploads" / upload_id / "upload.json").write_bytes(record)
+    (tmp_path / "uploads" / upload_id / part_id).write_bytes(DATA)
+    async with running(tmp_path) as (server, call):
+        assert [upload.status for upload in server.uploads] == ["pending"]
+        assert (await call.complete(upload_id, part_id)).status == 200
+        assert len(server.files) == 1
+
+
+async def test_records_that_can_not_be_read_are_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as (_, call):
+        kept = (await call.uploaded(DATA)).json["file"]["id"]
+    (tmp_path / "uploads" / ("upload_" + "0" * 32)).mkdir()
+    (tmp_path / "files" / "file-1.json").write_text("")
+    (tmp_path / "files" / "file-2.json").write_text('{"id": "file-2"}')
+    async with running(tmp_path) as (server, _):
+        assert [file.id for file in server.files] == [kept]
+    assert caplog.text.count("can't be read") == 3
+
+
+async def test_one_directory_has_one_server(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, call):
+        with pytest.raises(RuntimeError, match="held by another server"):
+            async with LocalServer(tmp_path):
+                pass
+        assert (await call.uploaded(DATA)).status == 200
+    async with running(tmp_path) as (server, _):
+        assert len(server.files) == 1
+
+
+async def test_parts_leave_the_disk_when_the_upload_ends(tmp_path: Path) -> None:
+    clock = Clock()
+    async with running(tmp_path, clock=clock) as (_, call):
+        for end in ("complete", "cancel", "expire"):
+            upload_id = await call.created(len(DATA))
+            part_id = (await call.add_part(upload_id, DATA)).json["id"]
+            await call.add_part(upload_id, b"an orphan")
+            assert len(list(tmp_path.glob("uploads/*/part_*"))) == 2
+            if end == "complete":
+                await call.complete(upload_id, part_id)
+            elif end == "cancel":
+                await call.cancel(upload_id)
+            else:
+                clock.now += HOUR
+                await call.create()
+            assert not list(tmp_path.glob("uploads/*/part_*"))
+            assert not list(tmp_path.glob("incoming/*"))
+
+
+async def test_an_expired_upload_is_told_for_a_day_and_then_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    async with running(tmp_path, clock=clock, upload_ttl=60) as (server, call):
+        upload_id = await call.created(len(DATA))
+        assert server.uploads[0].expires_at == NOW + 60
+        clock.now += 60
+        assert "is expired" in (await call.add_part(upload_id, DATA)).error["message"]
+        assert "is expired" in (await call.complete(upload_id)).error["message"]
+        assert [upload.status for upload in server.uploads] == ["expired"]
+        clock.now += DAY
+        assert (await call.add_part(upload_id, DATA)).status == 404
+        await call("GET", "files")
+        assert files_below(tmp_path) == []
+
+
+async def test_an_expired_file_is_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    policy = {"anchor": "created_at", "seconds": HOUR}
+    async with running(tmp_path, clock=clock) as (server, call):
+        file_id = (await call.uploaded(DATA, expires_after=policy)).json["file"]["id"]
+        clock.now += HOUR
+        assert (await call("GET", f"files/{file_id}")).status == 404
+        assert server.files == []
+        with pytest.raises(KeyError):
+            server.stored(file_id)
+        await call("GET", "files")
+        assert not list(tmp_path.glob("files/*"))
+
+
+async def test_a_deleted_file_leaves_the_disk(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, call):
+        file_id = (await call.uploaded(DATA)).json["file"]["id"]
+        await call("DELETE", f"files/{file_id}")
+        assert not list(tmp_path.glob("files/*"))
+
+
+async def test_a_name_is_never_a_path(tmp_path: Path) -> None:
+    directory = tmp_path / "inner"
+    async with running(directory) as (server, call):
+        await call.uploaded(DATA, filename="../../../outside")
+        form = form_of(
+            b'Content-Disposition: form-data; name="purpose"\r\n\r\nbatch',
+            b'Content-Disposition: form-data; name="file"; filename="/etc/../outside"\r\n\r\nx',
+        )
+        assert (await call("POST", "files", data=form, headers=FORM_HEADERS)).json["filename"] == "/etc/../outside"
+        for path in ("files/..%2F..%2Flock", "files/..%2Flock/content", "uploads/..%2F../parts"):
+            assert (await call("GET", path)).status in (404, 405)
+        assert [file.filename for file in server.files] == ["../../../outside", "/etc/../outside"]
+    assert list(tmp_path.iterdir()) == [directory]
+    assert not [name for name in files_below(tmp_path) if "outside" in name]
+
+
+async def test_a_part_is_never_held_in_memory() -> None:
+    size, piece = 24 * 2**20, bytes(2**17)
+
+    async def body() -> AsyncIterator[bytes]:
+        head, tail = form_of(data_field(b"|")).split(b"|")
+        yield head
+        for _ in range(size // len(piece)):
+            yield piece
+        yield tail
+
+    async with running() as (_, call):
+        upload_id = await call.created(size)
+        tracemalloc.start()
+        try:
+            answer = await call("POST", f"uploads/{upload_id}/parts", data=body(), headers=FORM_HEADERS)
+            assert tracemalloc.get_traced_memory()[1] < 6 * 2**20
+        finally:
+            tracemalloc.stop()
+        assert (await call.complete(upload_id, answer.json["id"])).status == 200
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EOPNOTSUPP, None])
+async def test_where_the_kernel_can_not_copy_it_is_done_by_hand(
+    monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    def refuse(*_: object) -> int:
+        assert number is not None
+        raise OSError(number, "not here")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    if number is None:
+        monkeypatch.delattr(os, "copy_file_range")
+    async with running() as (server, call):
+        file_id = (await call.uploaded(DATA)).json["file"]["id"]
+        assert server.stored(file_id).read_bytes() == DATA
+
+
+async def test_a_disk_that_fails_at_complete_leaves_the_upload_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "bad disk")
+
+    async with running() as (server, call):
+        upload_id = await call.created(len(DATA))
+        part_id = (await call.add_part(upload_id, DATA)).json["id"]
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "copy_file_range", fail)
+            assert (await call.complete(upload_id, part_id)).status == 500
+        assert not list(server.directory_in_use.glob("incoming/*"))
+        assert (await call.complete(upload_id, part_id)).status == 200
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+async def test_a_full_disk_refuses_the_part_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (server, call):
+        upload_id = await call.created(2**21)
+        with monkeypatch.context() as patch:
+            real = Path.open
+            patch.setattr(Path, "open", lambda path, mode="r", *more: real(_full(path), mode.replace("x", "w"), *more))
+            assert (await call.add_part(upload_id, bytes(2**21))).status == 500
+            assert (await call.add_part(upload_id, b"small")).status == 500
+        assert not list(server.directory_in_use.glob("incoming/*"))
+        assert (await call.add_part(upload_id, bytes(2**21))).status == 200
+
+
+def _full(path: Path) -> Path:
+    return Path("/dev/full") if path.parent.name == "incoming" else path
+
+
+async def test_stopping_stops_long_work_and_waits_for_it() -> None:
+    workers, began, seen = Workers(), threading.Event(), []
+
+    def work() -> None:
+        began.set()
+        try:
+            while True:
+                workers.go_on()
+                time.sleep(0.001)
+        except RuntimeError as error:
+            seen.append(str(error))
+
+    job = asyncio.ensure_future(workers.run(work))
+    await until(began.is_set)
+    job.cancel()
+    await workers.close(lambda: seen.append("last"))
+    assert len(seen) == 2
+    assert "is stopping" in seen[0]
+    assert seen[1] == "last"
+
+
+async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go, real = threading.Event(), threading.Event(), Path.open
+
+    def wait(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.parent.name == "incoming" and arguments == ("xb",):
+            writing.set()
+            go.wait(5)
+        return real(path, *arguments, **options)
+
+    async with running(tmp_path) as (server, call), connected(server) as (_, writer):
+        upload_id = await call.created(3 * 2**20)
+        monkeypatch.setattr(Path, "open", wait)
+        writer.write(part_request(upload_id, form_of(data_field(bytes(3 * 2**20))))[: 2 * 2**20])
+        await until(writing.is_set)
+        asyncio.get_running_loop().call_later(0.05, go.set)
+    assert not list(tmp_path.glob("incoming/*"))
+
+
+async def test_what_arrived_is_discarded_though_the_call_is_cancelled_and_all_threads_are_busy(tmp_path: Path) -> None:
+    store, go = Store(tmp_path), threading.Event()
+    await store.open()
+
+    async def receive() -> None:
+        async with store.incoming(2**22) as incoming:
+            await incoming.write(bytes(2**21))
+            busy.extend(asyncio.ensure_future(store._workers.run(go.wait, 5)) for _ in range(THREADS))
+            await asyncio.sleep(0)
+
+    busy: list[asyncio.Future[bool]] = []
+    call = asyncio.ensure_future(receive())
+    await until(lambda: busy)
+    await asyncio.sleep(0.01)
+    call.cancel()
+    await asyncio.wait([call])
+    assert list(tmp_path.glob("incoming/*"))
+    go.set()
+    await asyncio.gather(*busy)
+    await store.close()
+    assert not list(tmp_path.glob("incoming/*"))
+    gc.collect()
+
+
+async def test_bytes_that_come_too_late_are_dropped(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    await store.open()
+    async with store.incoming(10) as incoming:
+        await incoming.write(b"x")
+    incoming._append([b"x"])
+    assert not list(tmp_path.glob("incoming/*"))
+    await store.close()
+
+
+async def test_two_sweeps_at_once_do_no_harm() -> None:
+    clock = Clock()
+    async with running(clock=clock) as (server, call):
+        for _ in range(20):
+            await call.created(10)
+        clock.now += HOUR
+        await asyncio.gather(*[call("GET", "files") for _ in range(5)])
+        assert {upload.status for upload in server.uploads} == {"expired"}
+        clock.now += DAY
+        await asyncio.gather(*[call("GET", "files") for _ in range(5)])
+        assert server.uploads == []
