@@ -170,7 +170,7 @@ class LocalServer:
 
     async def _stop(self) -> None:
         running, self._runner = self._running(), None
-        await runner.stop(running, self._log.tasks())
+        await runner.stop(running, self._log.tasks)
         await self._state.store.close()
 
     async def _live(self, started: Future[Callable[[], object]]) -> None:

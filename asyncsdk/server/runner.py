@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aiohttp import web
@@ -27,15 +27,18 @@ async def start(app: web.Application, host: str, port: int, ssl_context: ssl.SSL
     return runner
 
 
-async def stop(runner: web.AppRunner, calls: Collection[asyncio.Task[Any]]) -> None:
+async def stop(runner: web.AppRunner, under_way: Callable[[], Collection[asyncio.Task[Any]]]) -> None:
     """Take no more, cancel the calls under way, close every connection; all is gone when this returns."""
     for site in runner.sites:
         await site.stop()
-    for call in calls:
-        call.cancel()
-    if calls:
+    connections = [] if runner.server is None else runner.server.connections
+    transports = [connection.transport for connection in connections]
+    for connection in connections:
+        connection.close()  # to further requests; what is under way goes on
+    if calls := under_way():
+        for call in calls:
+            call.cancel()
         await asyncio.wait(calls)
-    transports = [] if runner.server is None else [connection.transport for connection in runner.server.connections]
     await runner.cleanup()
     for transport in transports:
         if transport is not None:

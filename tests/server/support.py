@@ -114,6 +114,10 @@ def files_below(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in found)
 
 
+def kept_parts(server: LocalServer) -> int:
+    return len(list(server.directory_in_use.glob("uploads/*/part_*")))
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Return as soon as `condition` holds; fail when it doesn't within five seconds."""
     async with asyncio.timeout(5):

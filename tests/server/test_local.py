@@ -94,7 +94,7 @@ async def test_it_stops_at_once_with_stalled_calls(at: Any) -> None:
                 writer.write(part_request(upload_id, form_of(data_field(bytes(2**24)))))
             await until(lambda: server.calls["part"] == 3 and not server.parts_in_flight)
             began = time.monotonic()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1
         assert asyncio.all_tasks() == {asyncio.current_task()}
     gc.collect()
 
@@ -115,7 +115,7 @@ async def test_it_stops_at_once_with_clients_that_read_nothing_wait_or_linger() 
             lingering.write(part_request("upload_1", b"", length=100))
             await until(lambda: server.calls.get("part") and server.calls.get("files.list") == 1)
             began = time.monotonic()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1
         assert asyncio.all_tasks() == {asyncio.current_task()}
     gc.collect()
 
@@ -145,7 +145,7 @@ async def test_it_serves_tls_with_its_faults_and_stops_at_once(kind: Any) -> Non
             assert kind == "stall"
         server.assert_all_met()
         began = time.monotonic()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1
     gc.collect()
 
 

@@ -1,14 +1,11 @@
-"""What was answered is on disk, and nothing else: after a restart, a kill, a full disk, an expiry."""
+"""Where the disk ends: parts that go, files that expire, memory that stays flat, errors that leave nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import gc
-import hashlib
 import os
-import signal
-import sys
 import threading
 import time
 import tracemalloc
@@ -18,14 +15,12 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.server import LocalServer
 from asyncsdk.server.store import Store
 from asyncsdk.server.workers import THREADS, Workers
 from tests.server.support import (
     FORM_HEADERS,
     NOW,
     Clock,
-    calling,
     connected,
     data_field,
     files_below,
@@ -37,105 +32,6 @@ from tests.server.support import (
 
 DATA = os.urandom(100_000)
 HOUR, DAY = 3600, 24 * 3600
-
-
-async def test_a_server_started_again_goes_on_where_it_was(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, call):
-        done = (await call.uploaded(DATA, filename="é.jsonl")).json
-        upload_id = await call.created(len(DATA))
-        first = (await call.add_part(upload_id, DATA[:10])).json["id"]
-        cancelled = await call.created(1)
-        await call.cancel(cancelled)
-    async with running(tmp_path) as (server, call):
-        assert (await call("GET", "files")).json["data"] == [done["file"]]
-        assert (await call.complete(done["id"], *part_ids_of(server, done["id"]))).json == done
-        second = (await call.add_part(upload_id, DATA[10:])).json["id"]
-        again = (await call.complete(upload_id, first, second, md5=hashlib.md5(DATA).hexdigest())).json
-        assert server.stored(again["file"]["id"]).read_bytes() == DATA
-        assert "is cancelled" in (await call.add_part(cancelled, b"x")).error["message"]
-
-
-def part_ids_of(server: LocalServer, upload_id: str) -> tuple[str, ...]:
-    return next(upload.part_ids for upload in server.uploads if upload.id == upload_id)
-
-
-async def test_files_keep_their_order_over_a_restart(tmp_path: Path) -> None:
-    async with running(tmp_path, clock=Clock()) as (server, call):
-        made = [(await call.uploaded(b"x")).json["file"]["id"] for _ in range(5)]
-    async with running(tmp_path, clock=Clock()) as (server, call):
-        assert [file.id for file in server.files] == made
-        listed = (await call("GET", "files")).json["data"]
-        assert [file["id"] for file in listed] == made[::-1]
-
-
-async def test_a_killed_server_keeps_what_it_answered_and_nothing_half_written(tmp_path: Path) -> None:
-    program = (
-        "import asyncio, sys\n"
-        "from asyncsdk.server import LocalServer, serve\n"
-        "asyncio.run(serve(LocalServer(sys.argv[1], port=int(sys.argv[2])), lambda s: print(s.port, flush=True)))\n"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, tmp_path, "0", stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    server = _Elsewhere(int(await process.stdout.readline()))
-    async with calling(server) as call:  # type: ignore[arg-type] # it has all that a caller asks for
-        upload_id = await call.created(len(DATA))
-        part_id = (await call.add_part(upload_id, DATA)).json["id"]
-        done = (await call.uploaded(DATA)).json
-        async with connected(server) as (_, writer):  # type: ignore[arg-type] # as above
-            writer.write(part_request(upload_id, form_of(data_field(bytes(3 * 2**20))))[: 2 * 2**20])
-            await until(lambda: list(tmp_path.glob("incoming/*")))
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-    async with running(tmp_path) as (again, call):
-        assert not list(tmp_path.glob("incoming/*"))
-        assert [file.to_json() for file in again.files] == [done["file"]]
-        assert (await call.complete(upload_id, part_id)).status == 200
-
-
-class _Elsewhere:
-    """A server in another process."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.url = port, f"http://127.0.0.1:{port}/v1"
-
-
-async def test_a_complete_that_was_killed_is_done_over_and_makes_one_file(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, call):
-        upload_id = await call.created(len(DATA))
-        part_id = (await call.add_part(upload_id, DATA)).json["id"]
-        record = (tmp_path / "uploads" / upload_id / "upload.json").read_bytes()
-        await call.complete(upload_id, part_id)
-    (tmp_path / "uploads" / upload_id / "upload.json").write_bytes(record)
-    (tmp_path / "uploads" / upload_id / part_id).write_bytes(DATA)
-    async with running(tmp_path) as (server, call):
-        assert [upload.status for upload in server.uploads] == ["pending"]
-        assert (await call.complete(upload_id, part_id)).status == 200
-        assert len(server.files) == 1
-
-
-async def test_records_that_can_not_be_read_are_left_out_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with running(tmp_path) as (_, call):
-        kept = (await call.uploaded(DATA)).json["file"]["id"]
-    (tmp_path / "uploads" / ("upload_" + "0" * 32)).mkdir()
-    (tmp_path / "files" / "file-1.json").write_text("")
-    (tmp_path / "files" / "file-2.json").write_text('{"id": "file-2"}')
-    async with running(tmp_path) as (server, _):
-        assert [file.id for file in server.files] == [kept]
-    assert caplog.text.count("can't be read") == 3
-
-
-async def test_one_directory_has_one_server(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, call):
-        with pytest.raises(RuntimeError, match="held by another server"):
-            async with LocalServer(tmp_path):
-                pass
-        assert (await call.uploaded(DATA)).status == 200
-    async with running(tmp_path) as (server, _):
-        assert len(server.files) == 1
 
 
 async def test_parts_leave_the_disk_when_the_upload_ends(tmp_path: Path) -> None:
