@@ -149,7 +149,8 @@ def test_a_client_is_made_without_an_event_loop_and_serves_one_only() -> None:
             await asyncio.to_thread(asyncio.run, client.send(GET_FILE))
         await client.aclose()
 
-    asyncio.run(use_on_two_loops())
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(use_on_two_loops())
 
 
 async def test_a_closed_client_stays_closed() -> None:
