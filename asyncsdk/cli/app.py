@@ -23,6 +23,12 @@ from asyncsdk.cli.upload import upload
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.version import __version__
 
+EPILOGUE = """\
+Keys come from the environment: OPENAI_API_KEY (OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID), or AZURE_OPENAI_*.
+
+Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 some of several \
+failed; 75 failed, the same command goes on; 130, 143 interrupted, the same command goes on."""
+
 
 def make_app() -> App:
     """The commands of the contract."""
@@ -31,13 +37,14 @@ def make_app() -> App:
         help="Send large files through the OpenAI Uploads API: parallel, checked, resumable.",
         version=__version__,
         help_format="plaintext",
+        help_epilogue=EPILOGUE,
         default_parameter=Parameter(negative=(), show_default=_worth_showing),
     )
-    app.command(upload)
+    app.command(upload, sort_key=1)
     app.command(uploads.app)
     app.command(files.app)
-    app.command(serve)
-    app.command(demo)
+    app.command(serve, sort_key=4)
+    app.command(demo, sort_key=5)
     return app
 
 
@@ -91,7 +98,7 @@ def failure_message(error: Exception, *, verbose: bool) -> str:
 
 
 def _explain(error: Exception, *, verbose: bool) -> int:
-    if verbose:
+    if verbose and not isinstance(error, AsyncSDKError | OSError):
         traceback.print_exception(error)
     complain(f"error: {failure_message(error, verbose=verbose)}")
     return exit_code(error)

@@ -48,11 +48,12 @@ async def _play(folder: Path, given: Path | None) -> None:
     from asyncsdk.cli.units import size
 
     say = Console(highlight=False, soft_wrap=True).print
-    plan = plan_of(given) if given else await _noise(folder)
+    plan = plan_for(folder) if given is None else plan_of(given)
+    say(f"A file of {size(plan.size)}{', random bytes' if given is None else ''}; a server of its own on this machine.")
     async with child("serve", "--port", "0", "--data", str(folder / "server")) as server:
-        url = await address_of(server)
-        say(f"A file of {size(plan.size)}{'' if given else ', random bytes'}; a server of its own at {url}")
-        await Story(plan, folder, Evidence(url), say).tell()
+        if given is None:
+            await _make_noise(plan)
+        await Story(plan, folder, Evidence(await address_of(server)), say).tell()
 
 
 def plan_of(given: Path) -> Plan:
@@ -67,20 +68,24 @@ def plan_of(given: Path) -> Plan:
     return Plan(given, size)
 
 
-async def _noise(folder: Path) -> Plan:
-    """A file of random bytes, as large as the disk allows without crowding it."""
-    from functools import partial
+def plan_for(folder: Path) -> Plan:
+    """The plan for a file to be made, as large as the disk allows without crowding it."""
     from shutil import disk_usage
 
     from asyncsdk.cli.story import Plan
-    from asyncsdk.threads import Threads
 
     size = min(USUAL_SIZE, disk_usage(folder).free // (2 * COPIES))
     if size < SMALLEST_SIZE:
         raise ConfigurationError(f"{folder.parent} has no room left for a demo; TMPDIR names another place.")
-    plan = Plan(folder / "random.bin", size)
-    await Threads("asyncsdk-demo", limit=1).run(partial(_fill_with_noise, plan.path, size))
-    return plan
+    return Plan(folder / "random.bin", size)
+
+
+async def _make_noise(plan: Plan) -> None:
+    from functools import partial
+
+    from asyncsdk.threads import Threads
+
+    await Threads("asyncsdk-demo", limit=1).run(partial(_fill_with_noise, plan.path, plan.size))
 
 
 def _fill_with_noise(path: Path, size: int) -> None:

@@ -28,6 +28,7 @@ class Stop:
     signum: int | None = field(default=None, init=False)
     _cancel: Callable[[], object] | None = field(default=None, init=False)
     _last_words: list[Callable[[], None]] = field(factory=list, init=False)
+    _guard: threading.Timer = field(init=False)
 
     def listen(self) -> None:
         """Take the signals from now on; before there is something to cancel, the first one ends the program."""
@@ -64,9 +65,9 @@ class Stop:
         self.signum = signum
         if self._cancel is None:
             raise SystemExit(self.code)
-        guard = threading.Timer(LIMIT_SECONDS, self._leave_at_once)
-        guard.daemon = True
-        guard.start()
+        self._guard = threading.Timer(LIMIT_SECONDS, self._leave_at_once)
+        self._guard.daemon = True
+        self._guard.start()
         self._cancel()
 
     def say(self) -> None:

@@ -145,11 +145,9 @@ class Story:
         self._tick(f"what the server stores has the file's sha256, {source[:16]}…")
 
     def _sum_up(self, result: Mapping[str, Any], seconds: float) -> None:
-        sent = result["bytes_sent"]
-        pace = f" in {units.elapsed(seconds)} ({units.rate(sent / seconds)})" if seconds else ""
-        self.say(
-            f"\n{units.size(self.plan.size)} are up as {result['file']['id']}; {units.size(sent)} in this run{pace}."
-        )
+        sent, file_id = result["bytes_sent"], result["file"]["id"]
+        pace = f"the rest took {units.elapsed(seconds)} ({units.rate(sent / seconds)})" if seconds else "in no time"
+        self.say(f"\n{units.size(self.plan.size)} are up as {file_id}; {pace}.")
         self.say("Next, with your own key in OPENAI_API_KEY:  asyncsdk upload train.jsonl --purpose fine-tune")
 
     def _tick(self, claim: str) -> None:

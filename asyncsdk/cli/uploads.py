@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.job import UploadResult
     from asyncsdk.uploads.uploader import AsyncUploader
 
-app = App(name="uploads", help="What the journal holds: uploads that stopped half-way, and those that are done.")
+app = App(
+    name="uploads", help="What the journal holds: uploads that stopped half-way, and those that are done.", sort_key=2
+)
 
 Id = Annotated[str, Parameter(name="ID", help="An upload's id, or the beginning of it or of its key.")]
 Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a file system without locks.")]

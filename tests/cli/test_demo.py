@@ -45,7 +45,7 @@ def test_it_plays_its_story_with_a_file_of_the_users_and_leaves_nothing(
     assert process.returncode == 0
     assert all(line.startswith("train.jsonl: ") for line in err.splitlines()), err
     lines = [line for line in out.splitlines() if line]
-    assert lines[0].startswith("A file of 6.3 MB; a server of its own at http://127.0.0.1:")
+    assert lines[0] == "A file of 6.3 MB; a server of its own on this machine."
     assert lines[1] == "$ asyncsdk upload train.jsonl --purpose batch"
     assert "killed with " in lines[2]
     assert "the same again" in lines[3]
@@ -181,12 +181,15 @@ async def test_without_a_file_it_makes_one_as_large_as_the_disk_allows(
     def free(count: int) -> None:
         environment.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": count}))
 
-    free(30 * MIB)
-    plan = await demo._noise(tmp_path)
-    assert (plan.size, plan.path.stat().st_size) == (5 * MIB, 5 * MIB)
+    free(10**12)
+    assert demo.plan_for(tmp_path).size == 256 * MIB
+    free(30 * MIB + 6)
+    plan = demo.plan_for(tmp_path)
+    await demo._make_noise(plan)
+    assert (plan.size, plan.path.stat().st_size) == (5 * MIB + 1, 5 * MIB + 1)
     free(20 * MIB)
     with pytest.raises(ConfigurationError, match="TMPDIR"):
-        await demo._noise(tmp_path)
+        demo.plan_for(tmp_path)
 
 
 def test_the_processes_know_nothing_of_the_users_account() -> None:

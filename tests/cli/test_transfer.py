@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from functools import partial
 
@@ -20,12 +19,6 @@ from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.progress import Progress, State
 
 NOW = 1_795_360_260.0
-
-
-@pytest.fixture(autouse=True)
-def no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "LIMIT_SECONDS", 600.0)
-    monkeypatch.setattr(os, "_exit", lambda _: None)
 
 
 async def stuck(done: int, arrive: Stop | None, listener: Listener) -> UploadResult:
@@ -46,7 +39,10 @@ async def stuck(done: int, arrive: Stop | None, listener: Listener) -> UploadRes
     raise AssertionError("it was to be cancelled")
 
 
-def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "LIMIT_SECONDS", 60.0)
     stop = Stop()
     transfer = Transfer(Out(Output(json=True)), Silence(), stop, lambda: NOW)
     uploads = {
@@ -55,6 +51,7 @@ def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(capsy
         **{name: partial(stuck, 0, None) for name in "cde"},
     }
     assert app.finish(transfer.run(uploads, at_once=2), stop) == 143
+    stop._guard.cancel()
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert lines[0].startswith("a: stopped at 30 of 100 MB. What is sent is kept until ")
