@@ -249,17 +249,18 @@ def test_what_hangs_is_left_within_a_second_and_the_last_words_are_said_all_the_
 
 
 def test_names_that_are_no_text_do_not_break_the_output(
-    start: Start, environment: pytest.MonkeyPatch, tmp_path: Path
+    start: Start, run: Run, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    name = os.fsencode(tmp_path) + b"/bad\xff\x1b[2J\xe2\x9c\x93"
-    Path(os.fsdecode(name)).write_bytes(b"x")
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff\x1b[2J\xe2\x9c\x93")
+    Path(name).write_bytes(b"x")
     environment.setenv("PYTHONIOENCODING", "ascii")
-    for shape in ("--json", "--progress=lines"):
-        process = start("upload", os.fsdecode(name), "--purpose", "batch", "--filename", "good.txt", shape)
-        out, err = process.communicate(timeout=20)
-        assert process.returncode == 0, err
-        assert "\x1b" not in out + err
-        assert "bad" in out
+    process = start("upload", name, "--purpose", "batch", "--filename", "good.txt", "--progress", "lines")
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "\x1b" not in out + err
+    assert "/bad\\udcff\\x1b[2J\\u2713: file-" in out
+    [told] = run("upload", name, "--purpose", "batch", "--filename", "good.txt", "--json").records
+    assert (told["source"], told["reused"]) == (name, True)
 
 
 def test_a_full_disk_under_standard_output_is_told(start: Start) -> None:

@@ -192,7 +192,7 @@ def test_verbose_tells_of_requests_and_shows_no_key(run: Run, make_file: MakeFil
 
 def begin(start: Start, *more: str) -> subprocess.Popen[str]:
     """An upload under way: at least one part is in the journal."""
-    slow = ["--part-size", "512KiB", "--limit-rate", "1MB", "--concurrency", "2", "--progress", "json"]
+    slow = ["--part-size", "512KiB", "--limit-rate", "2MB", "--concurrency", "2", "--progress", "json"]
     process = start("upload", "train.jsonl", "--purpose", "batch", *slow, *more)
     assert process.stderr is not None
     for line in process.stderr:
