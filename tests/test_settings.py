@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -141,6 +141,7 @@ def test_what_is_no_base_url_is_refused_and_not_shown(url: str) -> None:
     assert caught.value.__cause__ is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_base_url_or_refused(text: str) -> None:
     for url in (text, f"http://{text}"):
