@@ -16,7 +16,7 @@ from asyncsdk.journal import Completing, Log, Refused
 from asyncsdk.models import File, Upload
 from asyncsdk.retry import Retry
 from asyncsdk.uploads.digest import encoded_md5
-from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, may_have_acted, refusal
+from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, may_have_acted, raise_refusal
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Completion:
         if isinstance(error, APIStatusError) and refused and not self.doubtful:
             await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
             error.add_note(f"asked with {len(asked.part_ids)} parts of {self.size} bytes, md5 as {asked.md5_form}")
-            raise refusal(error, self.session, self.client.clock) from error
+            raise_refusal(error, self.session, self.client.clock)
         if refused:
             return await self._look(error)
         if self.doubtful or may_have_acted(error):

@@ -36,10 +36,10 @@ async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
 def shortfall(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
     """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
 
-    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth; when
-    nothing is left, or the time is over, the server has the word.
+    Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth; once
+    the time is over, the server has the word: complete may be on its way.
     """
-    if left <= 0 or seconds_left <= 0:
+    if seconds_left <= 0:
         return None
     patience = min(30.0, (seconds_left + sending_for) / 2)
     if sending_for < patience or rate <= 0:

@@ -17,7 +17,7 @@ from asyncsdk.uploads.digest import Digest, check_same
 from asyncsdk.uploads.plan import Pending, Range, covers, gaps
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.resume import choose, span_of
-from asyncsdk.uploads.session import Session, refusal
+from asyncsdk.uploads.session import Session, raise_refusal
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,8 @@ class Sending:
         request = api.add_upload_part(self.session.upload_id, data=flight.new_body)
         try:
             answer = await self.client.send(request, retry=self.retry)
-        except PayloadTooLargeError:
-            raise
         except APIStatusError as error:
-            meaning = refusal(error, self.session, self.client.clock)
-            raise meaning from (None if meaning is error else error)
+            raise_refusal(error, self.session, self.client.clock)
         if answer.id in self._own:
             raise APIResponseValidationError(
                 f"{request.name}: the server gave two parts the same id {answer.id}", request=request.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from attrs import define, field
 
 from asyncsdk.clock import Clock
@@ -89,6 +91,14 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
             upload_id=session.upload_id,
         )
     return error
+
+
+def raise_refusal(error: APIStatusError, session: Session, clock: Clock) -> NoReturn:
+    """Raise what `refusal` makes of `error`, which stays its cause."""
+    meaning = refusal(error, session, clock)
+    if meaning is error:
+        raise error
+    raise meaning from error
 
 
 def may_have_acted(error: APIError) -> bool:
