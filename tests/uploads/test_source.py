@@ -8,6 +8,7 @@ import io
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -105,8 +106,17 @@ async def test_a_file_goes_by_its_own_name_where_it_has_one(
             assert source.name == name
 
 
-async def test_several_threads_may_read_one_file_at_once(path: Path, threads: Threads) -> None:
-    with path.open("rb") as file, closing(await open_source(file, threads)) as source:
+class SlowToSeek(io.BytesIO):
+    """A file in which other threads have time to seek between a seek and its read."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        reached = super().seek(offset, whence)
+        time.sleep(0.0005)
+        return reached
+
+
+async def test_several_threads_may_read_one_file_at_once(threads: Threads) -> None:
+    with closing(await open_source(SlowToSeek(CONTENT), threads)) as source:
         blocks = [memoryview(bytearray(1000)) for _ in range(50)]
         await asyncio.gather(*(fill(source, threads, 1000 * n, block) for n, block in enumerate(blocks)))
     assert b"".join(blocks) == CONTENT[:50_000]

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ async def test_a_block_of_which_only_some_is_cached_is_read_whole_in_a_thread(
 async def test_a_system_without_reads_at_an_offset_seeks_one_reader_at_a_time(
     path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seek = os.lseek
+
+    def slow_to_seek(*arguments: int) -> int:
+        reached = seek(*arguments)
+        time.sleep(0.0005)  # other threads have time to seek before the read
+        return reached
+
+    monkeypatch.setattr(os, "lseek", slow_to_seek)
     monkeypatch.delattr(os, "preadv")
     monkeypatch.setattr(PathSource, "read_now", lambda *_: False)
     with closing(await open_source(path, threads)) as source:
