@@ -14,6 +14,7 @@ from asyncsdk.errors import (
     APIResponseValidationError,
     APIStatusError,
     APITimeoutError,
+    BadRequestError,
     InternalServerError,
     QuotaExceededError,
     UploadExpiredError,
@@ -23,7 +24,7 @@ from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.readable import Identity
-from asyncsdk.uploads.session import ForgottenError, Session, may_have_acted, opened_record, refusal
+from asyncsdk.uploads.session import ForgottenError, Session, may_have_acted, opened_record, raise_refusal, refusal
 
 NOW, EXPIRES = 10_000, 13_600
 SAYS_NOTHING = {401, 403, 408, 413, 429, 500, 502, 503, 520}  # about the upload
@@ -97,6 +98,14 @@ def test_an_upload_whose_hour_is_over_is_an_error_only_if_this_run_has_put_somet
     assert isinstance(RECALLED.expired(), ForgottenError)
     assert isinstance(CONFIRMED.expired(), UploadExpiredError)
     assert isinstance(MADE.expired(), UploadExpiredError)
+
+
+def test_the_servers_own_word_is_the_cause_of_what_it_means_and_never_of_itself() -> None:
+    for status, kind in ((404, UploadNotFoundError), (400, BadRequestError)):
+        error = answer(status)
+        with pytest.raises(kind) as caught:
+            raise_refusal(error, MADE, clock_at(NOW))
+        assert caught.value.__cause__ is (error if caught.value is not error else None)
 
 
 @pytest.mark.parametrize(
