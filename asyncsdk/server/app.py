@@ -110,9 +110,10 @@ class Common:
         return await handler(request)
 
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:
-        milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000
         response.headers["Date"] = formatdate(self.state.clock(), usegmt=True)
-        response.headers["openai-processing-ms"] = str(round(milliseconds))
+        if EXCHANGE in request:  # an unknown Expect header is answered before anything of ours is asked
+            milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000
+            response.headers["openai-processing-ms"] = str(round(milliseconds))
         response.headers["openai-version"] = API_VERSION
         response.headers["X-Request-ID"] = new_request_id()
 

@@ -51,7 +51,7 @@ class Files:
     async def create(self, request: web.Request) -> web.Response:
         if (request.content_length or 0) > FILE_LIMIT + FORM_OVERHEAD:
             raise too_large("The file", FILE_LIMIT)
-        async with self.state.store.incoming(FILE_LIMIT) as incoming:
+        async with self.state.incoming(FILE_LIMIT) as incoming:
             form = await read_form(request, lambda header: incoming if header.name == "file" else None)
             if not form.files:
                 raise missing("file")
@@ -75,7 +75,7 @@ class Files:
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
         }
-        async with aclosing(self.state.store.read(file.id)) as blocks:
+        async with aclosing(self.state.read_file(file.id)) as blocks:
             return await stream(request, blocks, file.bytes, headers)
 
     def _new_file(self, form: Form, size: int) -> File:

@@ -134,7 +134,8 @@ async def _stall(request: web.Request, seconds: float | None) -> None:
     request[EXCHANGE].stalled = seconds is None
     end = None if seconds is None else loop.time() + seconds
     while end is None or loop.time() < end:
-        _transport_of(request)
+        if request.transport is None:
+            raise ConnectionGone
         await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -22,7 +22,6 @@ from asyncsdk.server.faults import Fault, Faults
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import File, Upload
 from asyncsdk.server.state import State
-from asyncsdk.server.store import Store
 from asyncsdk.server.uploads import Uploads
 
 
@@ -74,7 +73,11 @@ class LocalServer:
         started: Future[Callable[[], object]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live(started)), name="asyncsdk-server")
         self._thread.start()
-        self._leave = started.result()
+        try:
+            self._leave = started.result()
+        except BaseException:
+            self._thread.join()
+            raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -158,20 +161,20 @@ class LocalServer:
     async def _start(self) -> None:
         if self._runner is not None:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
-        self._state = State(Store(None if self.directory is None else Path(self.directory)), self._clock)
+        self._state = State(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
         app = make_app(self._state, self._plan, self._log, uploads, self._api_key)
         try:
             await self._state.load()
             self._runner = await runner.start(app, self._host, self._port, self._ssl_context)
         except BaseException:
-            await self._state.store.close()
+            await self._state.close()
             raise
 
     async def _stop(self) -> None:
         running, self._runner = self._running(), None
         await runner.stop(running, self._log.tasks)
-        await self._state.store.close()
+        await self._state.close()
 
     async def _live(self, started: Future[Callable[[], object]]) -> None:
         """Run until the call that `started` gives, which any thread may make."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from attrs import define, evolve, field
 
+from asyncsdk.server.incoming import Incoming
 from asyncsdk.server.objects import File, Upload, UploadStatus
 from asyncsdk.server.rules import as_of, file_of, has_expired, is_forgotten
-from asyncsdk.server.store import Incoming, Store
+from asyncsdk.server.store import Store
+from asyncsdk.server.workers import Workers
 
 
 @define(eq=False)
@@ -26,16 +29,34 @@ class Held:
 class State:
     """All uploads and files by id. `clock` gives unix seconds and rules all times and expiries."""
 
-    store: Store
-    clock: Callable[[], float] = time.time
-    uploads: dict[str, Held] = field(factory=dict)
-    _files: dict[str, File] = field(factory=dict)
+    directory: Path | None
+    clock: Callable[[], float]
+    uploads: dict[str, Held] = field(factory=dict, init=False)
+    store: Store = field(init=False)
+    _workers: Workers = field(factory=Workers, init=False)
+    _files: dict[str, File] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.store = Store(self.directory, self._workers.go_on)
 
     async def load(self) -> None:
-        """Take up what is on disk from an earlier run."""
-        uploads, files = await self.store.open()
+        """Take up what is on disk from an earlier run. Raises RuntimeError where another server holds it, OSError."""
+        uploads, files = await self._workers.run(self.store.open)
         self.uploads = {upload.id: Held(upload, parts) for upload, parts in uploads}
         self._files = {file.id: file for file in files}
+
+    async def close(self) -> None:
+        """Let go of the disk, once nothing is being written to it any more."""
+        await self._workers.close(self.store.close)
+
+    @asynccontextmanager
+    async def incoming(self, limit: int) -> AsyncIterator[Incoming]:
+        """A file of at most `limit` bytes that is about to arrive; gone at the end of the block unless it was kept."""
+        incoming = Incoming(limit, self.store.spool(), self._workers)
+        try:
+            yield incoming
+        finally:
+            await incoming.discard()
 
     def now(self) -> int:
         return int(self.clock())
@@ -59,42 +80,53 @@ class State:
         return [as_of(held.upload, now) for held in list(self.uploads.values())]
 
     async def add_upload(self, upload: Upload) -> None:
-        await self.store.write_upload(upload)
+        await self._workers.run(self.store.write_upload, upload)
         self.uploads[upload.id] = Held(upload)
 
     async def add_part(self, held: Held, part_id: str, incoming: Incoming) -> None:
         await incoming.keep(self.store.part(held.upload.id, part_id))
         held.parts[part_id] = incoming.size
 
+    async def md5(self, held: Held, part_ids: Sequence[str]) -> bytes:
+        """Return the md5 of these parts in this order."""
+        return await self._workers.run(self.store.md5, held.upload.id, part_ids)
+
     async def complete(self, held: Held, part_ids: tuple[str, ...]) -> None:
         file = file_of(held.upload)
         upload = evolve(held.upload, status="completed", part_ids=part_ids, file=file)
-        await self.store.assemble(upload, file)
+        await self._workers.run(self.store.assemble, upload, file)
         self._files[file.id] = file
         held.upload, held.parts = upload, {}
 
     async def end(self, held: Held, status: UploadStatus) -> None:
         """End an upload without a file; its parts are removed."""
         upload = evolve(held.upload, status=status)
-        await self.store.end_upload(upload)
+        await self._workers.run(self.store.end_upload, upload)
         held.upload, held.parts = upload, {}
 
     async def expire(self, upload_id: str | None) -> None:
         """Let an upload's time run out now, where there is such an upload."""
         held = self.uploads.get(upload_id or "")
-        if held is not None:
+        if held is not None and held.upload.status == "pending":
             async with held.lock:
                 held.upload = evolve(held.upload, expires_at=min(held.upload.expires_at, self.now()))
-                await self.store.write_upload(held.upload)
+                await self._workers.run(self.store.write_upload, held.upload)
 
     async def add_file(self, file: File, incoming: Incoming) -> None:
         await incoming.keep(self.store.content(file.id))
-        await self.store.write_file(file)
+        await self._workers.run(self.store.write_file, file)
         self._files[file.id] = file
+
+    async def read_file(self, file_id: str) -> AsyncGenerator[bytes, None]:
+        """A file's bytes, block by block."""
+        offset = 0
+        while block := await self._workers.run(self.store.read, file_id, offset):
+            yield block
+            offset += len(block)
 
     async def remove_file(self, file_id: str) -> None:
         self._files.pop(file_id, None)
-        await self.store.remove_file(file_id)
+        await self._workers.run(self.store.remove_file, file_id)
 
     async def sweep(self) -> None:
         """Forget what has expired, and free its room on disk."""
@@ -102,7 +134,7 @@ class State:
         for held in [held for held in self.uploads.values() if not held.lock.locked()]:
             if is_forgotten(held.upload, now):
                 self.uploads.pop(held.upload.id, None)
-                await self.store.remove_upload(held.upload.id)
+                await self._workers.run(self.store.remove_upload, held.upload.id)
             elif as_of(held.upload, now) != held.upload:
                 async with held.lock:
                     await self.end(held, "expired")

@@ -10,7 +10,7 @@
 
 Names come from our own ids alone, never from a client. Everything appears by a rename, so that a server which was
 killed and is started again serves what it had answered, and nothing half-written. (Nothing is synced: a power cut
-may lose the last seconds.) Blocking work runs in the store's own threads.
+may lose the last seconds.) All of it blocks, and is to be called in a thread.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -33,15 +33,13 @@ import cattrs
 import filelock
 from attrs import asdict, define, field
 
-from asyncsdk.server.errors import too_large
 from asyncsdk.server.objects import File, Upload
-from asyncsdk.server.workers import Workers
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES = 2**20
+READ_BYTES = 2**20
 COPY_BYTES = 16 * 2**20
 _NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
@@ -50,80 +48,20 @@ _NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPN
 class Store:
     """One directory, held by one server at a time. Without one it makes a temporary one and removes it in the end.
 
-    Its calls raise OSError where the disk refuses.
+    All calls block and raise OSError where the disk refuses. `go_on` is called between the steps of long ones, and
+    stops them by raising.
     """
 
     directory: Path | None
+    go_on: Callable[[], None]
     root: Path = field(init=False)
     _guard: filelock.FileLock | None = field(default=None, init=False)
-    _workers: Workers = field(factory=Workers, init=False)
 
-    async def open(self) -> tuple[list[tuple[Upload, dict[str, int]]], list[File]]:
+    def open(self) -> tuple[list[tuple[Upload, dict[str, int]]], list[File]]:
         """Claim the directory; return the uploads with the sizes of their parts, and the files, oldest first.
 
         Raises RuntimeError when another server holds it.
         """
-        return await self._workers.run(self._open)
-
-    async def close(self) -> None:
-        """Let go of the directory, once nothing is being written to it any more."""
-        await self._workers.close(self._close)
-
-    @asynccontextmanager
-    async def incoming(self, limit: int) -> AsyncIterator[Incoming]:
-        """A file of at most `limit` bytes that is about to arrive; gone at the end of the block unless it was kept."""
-        incoming = Incoming(self._new_path(), limit, self._workers)
-        try:
-            yield incoming
-        finally:
-            await incoming.discard()
-
-    async def write_upload(self, upload: Upload) -> None:
-        await self._workers.run(self._write_upload, upload)
-
-    async def end_upload(self, upload: Upload) -> None:
-        """Write an upload that takes no more parts, and remove the parts."""
-        await self._workers.run(self._end_upload, upload)
-
-    async def remove_upload(self, upload_id: str) -> None:
-        await self._workers.run(shutil.rmtree, self._upload(upload_id), ignore_errors=True)
-
-    async def write_file(self, file: File) -> None:
-        await self._workers.run(self._write_json, self._file_json(file.id), file)
-
-    async def remove_file(self, file_id: str) -> None:
-        await self._workers.run(self._remove_file, file_id)
-
-    async def md5(self, upload_id: str, part_ids: Sequence[str]) -> bytes:
-        """Return the md5 of the parts in this order."""
-        return await self._workers.run(self._md5, [self.part(upload_id, part_id) for part_id in part_ids])
-
-    async def assemble(self, upload: Upload, file: File) -> None:
-        """Make `file` of a completed upload's parts, write both down, and remove the parts."""
-        await self._workers.run(self._assemble, upload, file)
-
-    async def read(self, file_id: str) -> AsyncGenerator[bytes, None]:
-        """A file's bytes, block by block."""
-        with await self._workers.run(open, self.content(file_id), "rb") as content:
-            while block := await self._workers.run(content.read, BATCH_BYTES):
-                yield block
-
-    def part(self, upload_id: str, part_id: str) -> Path:
-        return self._upload(upload_id) / part_id
-
-    def content(self, file_id: str) -> Path:
-        return self.root / "files" / file_id
-
-    def _upload(self, upload_id: str) -> Path:
-        return self.root / "uploads" / upload_id
-
-    def _file_json(self, file_id: str) -> Path:
-        return self.root / "files" / f"{file_id}.json"
-
-    def _new_path(self) -> Path:
-        return self.root / "incoming" / secrets.token_hex(16)
-
-    def _open(self) -> tuple[list[tuple[Upload, dict[str, int]]], list[File]]:
         self.root = self.directory or Path(tempfile.mkdtemp(prefix="asyncsdk-"))
         self.root.mkdir(parents=True, exist_ok=True)
         self._guard = _claim(self.root)
@@ -132,11 +70,76 @@ class Store:
             (self.root / name).mkdir(exist_ok=True)
         return self._load_uploads(), self._load_files()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the directory."""
         if self._guard is not None:
             self._guard.release()
             if self.directory is None:
                 shutil.rmtree(self.root)
+
+    def spool(self) -> Spool:
+        """A new file that is about to arrive."""
+        return Spool(self._new_path())
+
+    def part(self, upload_id: str, part_id: str) -> Path:
+        return self._upload(upload_id) / part_id
+
+    def content(self, file_id: str) -> Path:
+        return self.root / "files" / file_id
+
+    def write_upload(self, upload: Upload) -> None:
+        self._upload(upload.id).mkdir(exist_ok=True)
+        self._write_json(self._upload(upload.id) / "upload.json", upload)
+
+    def end_upload(self, upload: Upload) -> None:
+        """Write an upload that takes no more parts, and remove the parts."""
+        self.write_upload(upload)
+        for path in self._upload(upload.id).glob("part_*"):
+            path.unlink()
+
+    def remove_upload(self, upload_id: str) -> None:
+        shutil.rmtree(self._upload(upload_id), ignore_errors=True)
+
+    def write_file(self, file: File) -> None:
+        self._write_json(self._file_json(file.id), file)
+
+    def remove_file(self, file_id: str) -> None:
+        self._file_json(file_id).unlink(missing_ok=True)
+        self.content(file_id).unlink(missing_ok=True)
+
+    def read(self, file_id: str, offset: int) -> bytes:
+        """Return the file's next `READ_BYTES` from `offset` on, b"" at its end."""
+        with self.content(file_id).open("rb") as content:
+            content.seek(offset)
+            return content.read(READ_BYTES)
+
+    def md5(self, upload_id: str, part_ids: Sequence[str]) -> bytes:
+        """Return the md5 of the parts in this order."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for part_id in part_ids:
+            with self.part(upload_id, part_id).open("rb", buffering=0) as source:
+                while block := source.read(READ_BYTES):
+                    self.go_on()
+                    digest.update(block)
+        return digest.digest()
+
+    def assemble(self, upload: Upload, file: File) -> None:
+        """Make `file` of a completed upload's parts, write both down, and remove the parts."""
+        whole = self._new_path()
+        try:
+            self._concatenate([self.part(upload.id, part_id) for part_id in upload.part_ids], whole)
+            whole.replace(self.content(file.id))
+        finally:
+            whole.unlink(missing_ok=True)
+        self.write_file(file)
+        self.end_upload(upload)
+
+    def _concatenate(self, parts: Sequence[Path], whole: Path) -> None:
+        with whole.open("xb", buffering=0) as target:
+            for path in parts:
+                with path.open("rb", buffering=0) as source:
+                    while _copy_some(source.fileno(), target.fileno()):
+                        self.go_on()
 
     def _load_uploads(self) -> list[tuple[Upload, dict[str, int]]]:
         found = []
@@ -151,112 +154,59 @@ class Store:
         records = sorted((self.root / "files").glob("file-*.json"), key=lambda path: path.stat().st_mtime_ns)
         return [file for path in records if (file := _read_json(path, File)) is not None]
 
-    def _write_upload(self, upload: Upload) -> None:
-        self._upload(upload.id).mkdir(exist_ok=True)
-        self._write_json(self._upload(upload.id) / "upload.json", upload)
-
     def _write_json(self, path: Path, value: Upload | File) -> None:
         new = self._new_path()
         new.write_text(json.dumps(asdict(value)))
         new.replace(path)
 
-    def _end_upload(self, upload: Upload) -> None:
-        self._write_upload(upload)
-        for path in self._upload(upload.id).glob("part_*"):
-            path.unlink()
+    def _upload(self, upload_id: str) -> Path:
+        return self.root / "uploads" / upload_id
 
-    def _remove_file(self, file_id: str) -> None:
-        self._file_json(file_id).unlink(missing_ok=True)
-        self.content(file_id).unlink(missing_ok=True)
+    def _file_json(self, file_id: str) -> Path:
+        return self.root / "files" / f"{file_id}.json"
 
-    def _assemble(self, upload: Upload, file: File) -> None:
-        whole = self._new_path()
-        try:
-            self._concatenate([self.part(upload.id, part_id) for part_id in upload.part_ids], whole)
-            whole.replace(self.content(file.id))
-        finally:
-            whole.unlink(missing_ok=True)
-        self._write_json(self._file_json(file.id), file)
-        self._end_upload(upload)
-
-    def _concatenate(self, parts: Sequence[Path], whole: Path) -> None:
-        with whole.open("xb", buffering=0) as target:
-            for path in parts:
-                with path.open("rb", buffering=0) as source:
-                    while _copy_some(source.fileno(), target.fileno()):
-                        self._workers.go_on()
-
-    def _md5(self, parts: Sequence[Path]) -> bytes:
-        digest = hashlib.md5(usedforsecurity=False)
-        for path in parts:
-            with path.open("rb", buffering=0) as source:
-                while block := source.read(BATCH_BYTES):
-                    self._workers.go_on()
-                    digest.update(block)
-        return digest.digest()
+    def _new_path(self) -> Path:
+        return self.root / "incoming" / secrets.token_hex(16)
 
 
 @define(eq=False)
-class Incoming:
-    """A file on its way in, written in batches while it comes.
+class Spool:
+    """A file while it comes in. Whoever comes after it was kept or discarded changes nothing.
 
     A thread may still be writing when its call is cancelled: the lock lets it end before the file is closed.
     """
 
     path: Path
-    limit: int
-    workers: Workers
-    size: int = 0
-    _batch: list[bytes] = field(factory=list)
-    _batched: int = 0
-    _file: BinaryIO | None = None
-    _settled: bool = False
-    _lock: threading.Lock = field(factory=threading.Lock)
+    _file: BinaryIO | None = field(default=None, init=False)
+    _settled: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
-    async def write(self, data: bytes, /) -> None:
-        """Take the next bytes. Raises ApiError above the limit."""
-        self.size += len(data)
-        if self.size > self.limit:
-            raise too_large("The file", self.limit)
-        self._batch.append(data)
-        self._batched += len(data)
-        if self._batched >= BATCH_BYTES:
-            batch, self._batch, self._batched = self._batch, [], 0
-            await self.workers.run(self._append, batch)
-
-    async def keep(self, target: Path) -> None:
-        """Let the file, which is whole now, appear as `target`."""
-        await self.workers.run(self._keep, target)
-
-    async def discard(self) -> None:
-        """Leave nothing behind of a file that was not kept."""
-        if not self._settled:
-            await self.workers.run(self._discard)
-
-    def _append(self, batch: Sequence[bytes]) -> None:
+    def append(self, batch: Sequence[bytes]) -> None:
         with self._lock:
             if not self._settled:
-                self._open().writelines(batch)
+                self._opened().writelines(batch)
 
-    def _keep(self, target: Path) -> None:
+    def keep(self, rest: Sequence[bytes], target: Path) -> None:
+        """Append the rest, and let the whole file appear as `target`."""
         with self._lock:
-            with self._open() as file:
-                file.writelines(self._batch)
+            with self._opened() as file:
+                file.writelines(rest)
             self.path.replace(target)
             self._settled = True
 
-    def _open(self) -> BinaryIO:
-        if self._file is None:
-            self._file = self.path.open("xb")
-        return self._file
-
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Leave nothing behind of a file that was not kept."""
         with self._lock:
-            self._settled = True
-            if self._file is not None:
+            if self._file is not None and not self._settled:
                 with suppress(OSError):  # bytes that a full disk refuses are not wanted any more
                     self._file.close()
                 self.path.unlink(missing_ok=True)
+            self._settled = True
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self.path.open("xb")
+        return self._file
 
 
 def _claim(root: Path) -> filelock.FileLock:
@@ -285,7 +235,7 @@ def _copy_some(source: int, target: int) -> int:
         except OSError as error:
             if error.errno not in _NO_KERNEL_COPY:
                 raise
-    block = memoryview(os.read(source, BATCH_BYTES))
+    block = memoryview(os.read(source, READ_BYTES))
     copied = len(block)
     while block:
         block = block[os.write(target, block) :]

@@ -49,7 +49,7 @@ class Uploads:
         require_pending(held.upload, self.state.clock())
         if (request.content_length or 0) > PART_LIMIT + FORM_OVERHEAD:
             raise too_large("The part", PART_LIMIT)
-        async with self.state.store.incoming(PART_LIMIT) as incoming:
+        async with self.state.incoming(PART_LIMIT) as incoming:
             form = await read_form(request, lambda header: incoming if header.name == "data" else None)
             if not form.files:
                 raise missing("data")
@@ -72,7 +72,7 @@ class Uploads:
             require_pending(held.upload, self.state.clock())
             require_parts(held.upload, held.parts, wanted.part_ids)
             if wanted.md5 is not None:
-                require_md5(wanted.md5, await self.state.store.md5(held.upload.id, wanted.part_ids))
+                require_md5(wanted.md5, await self.state.md5(held, wanted.part_ids))
             await self.state.complete(held, wanted.part_ids)
         return web.json_response(held.upload.to_json())
 

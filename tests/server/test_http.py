@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -177,11 +178,28 @@ async def test_a_failure_half_way_through_a_content_ends_the_connection(
 
     async with running() as (_, call):
         done = await call.uploaded(b"0123456789")
-        monkeypatch.setattr("asyncsdk.server.store.Store.read", broken)
+        monkeypatch.setattr("asyncsdk.server.state.State.read_file", broken)
         async with call.session.get(f"files/{done.json['file']['id']}/content") as response:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await response.read()
         assert "bad block" in caplog.text
+
+
+async def test_a_complete_that_is_asked_twice_at_once_is_done_once() -> None:
+    async with running() as (server, call):
+        upload_id = await call.created(10)
+        part_id = (await call.add_part(upload_id, b"0123456789")).json["id"]
+        answers = await asyncio.gather(*[call.complete(upload_id, part_id) for _ in range(3)])
+        assert [answer.status for answer in answers] == [200] * 3
+        assert all(answer.json == answers[0].json for answer in answers)
+        assert len(server.files) == 1
+
+
+async def test_an_expectation_that_nobody_knows_is_refused() -> None:
+    async with running() as (_, call):
+        answer = await call("GET", "files", headers={"Expect": "the unexpected"})
+        assert answer.status == 417
+        assert "X-Request-ID" in answer.headers
 
 
 async def test_each_call_is_recorded_without_its_key() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 from typing import Any, get_args
 
 import aiohttp
@@ -18,6 +20,7 @@ from asyncsdk.server.uploads import Uploads
 from tests.server.support import (
     FORM_HEADERS,
     Caller,
+    Clock,
     connected,
     data_field,
     form_of,
@@ -122,6 +125,22 @@ async def test_a_lost_answer_to_complete_leaves_a_file_and_the_next_one_tells_it
         assert (await call.complete(upload_id, part_id)).json["file"]["id"] == server.files[0].id
 
 
+async def test_a_complete_goes_on_though_its_client_is_gone_before_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, assemble = threading.Event(), Store.assemble
+    monkeypatch.setattr(Store, "assemble", lambda *arguments: go.wait(5) and assemble(*arguments))
+    async with running(faults=[Fault("complete", "reset", "done")]) as (server, call):
+        upload_id = await call.created(len(DATA))
+        part_id = (await call.add_part(upload_id, DATA)).json["id"]
+        completing = asyncio.ensure_future(call.complete(upload_id, part_id))
+        await until(lambda: server.calls.get("complete"))
+        completing.cancel()
+        await call.session.close()
+        asyncio.get_running_loop().call_later(0.05, go.set)
+        await until(lambda: server.files)
+        await until(lambda: len(server.requests) == 3)
+        assert server.requests[-1].status is None
+
+
 async def test_a_closed_connection_ends_in_good_order() -> None:
     async with running(faults=[Fault("part", "close")]) as (server, call):
         upload_id = await call.created(len(DATA))
@@ -182,7 +201,7 @@ async def test_cleared_faults_do_not_happen() -> None:
 
 
 async def test_every_route_of_the_api_can_have_a_fault() -> None:
-    state = State(Store(None))
+    state = State(None, Clock())
     app = make_app(state, Faults(), RequestLog(), Uploads(state, 3600, 200), None)
     resources = [(route.name, route.resource) for route in app.router.routes()]
     names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}

@@ -88,6 +88,14 @@ async def test_an_upload_can_expire_at_once(route: Route, at: Moment) -> None:
         assert kept_parts(server) == 0
 
 
+async def test_a_completed_upload_does_not_expire() -> None:
+    async with running(faults=[Fault("cancel", "expire")]) as (server, call):
+        done = await call.uploaded(DATA)
+        assert "is completed" in (await call.cancel(done.json["id"])).error["message"]
+        assert [upload.to_json() for upload in server.uploads] == [done.json]
+        server.assert_all_met()
+
+
 async def test_expiring_what_is_not_there_does_nothing() -> None:
     async with running(faults=[Fault("*", "expire", every=1)]) as (_, call):
         assert (await call("GET", "files")).status == 200
