@@ -166,12 +166,15 @@ async def test_an_answer_of_401_at_complete_leaves_it_for_a_better_key(
 
 
 async def test_a_completed_answer_without_its_file_is_looked_up(
-    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+    tmp_path: Path, journal: Path, make_file: MakeFile
 ) -> None:
-    path = make_file()
-    async with Client("k", base_url=server.url) as other:
-        made = await AsyncUploader(other, journal="memory").upload(path, purpose="batch")
-    upload = {"id": made.upload.id, "object": "upload", "status": "completed"}
-    server.inject(Fault("complete", "answer", "before", status=200, body=upload))
-    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    path, now = make_file(), int(time.time())
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: now) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        made = await AsyncUploader(client, journal="memory").upload(path, purpose="batch")
+        upload = {"id": made.upload.id, "object": "upload", "status": "completed"}
+        server.inject(Fault("complete", "answer", "before", status=200, body=upload))
+        result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
     assert result.file.id == made.file.id
