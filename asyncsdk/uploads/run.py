@@ -10,7 +10,7 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, SourceChangedError
+from asyncsdk.errors import APIError, APIStatusError, NotFoundError, PermissionDeniedError, SourceChangedError
 from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
@@ -251,7 +251,9 @@ class Run:
         await self._digest.read(self.source, self.tools.threads, self.meter.hashed_to)
 
     def _wait(self, error: APIError, delay: float) -> None:
-        self.meter.enter(State.RETRYING, f"{error}; again in {delay:.0f} s")
+        answered = error.status_code if isinstance(error, APIStatusError) else None
+        reason = f"the server answers {answered}" if answered else "no connection"
+        self.meter.enter(State.RETRYING, f"{reason}; again in {delay:.0f} s")
 
     def _result(self, upload: Upload, file: File, md5: str, *, reused: bool = False) -> UploadResult:
         return UploadResult(
