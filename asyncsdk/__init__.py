@@ -8,7 +8,6 @@ from asyncsdk.version import __version__
 if TYPE_CHECKING:
     from asyncsdk import api
     from asyncsdk.client import Client
-    from asyncsdk.connection import trusting
     from asyncsdk.errors import (
         APIConnectionError,
         APIError,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         UploadNotFoundError,
     )
     from asyncsdk.events import RequestEvent
+    from asyncsdk.http.connection import trusting
     from asyncsdk.journal import Journal
     from asyncsdk.journal.file import FileJournal
     from asyncsdk.journal.memory import MemoryJournal
@@ -102,7 +102,7 @@ __all__ = [
 
 _HOMES = {
     "client": ("Client",),
-    "connection": ("trusting",),
+    "http.connection": ("trusting",),
     "errors": (
         "APIConnectionError",
         "APIError",

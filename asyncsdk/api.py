@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-from asyncsdk import multipart
-from asyncsdk.body import Body, BytesBody
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.http import multipart
+from asyncsdk.http.body import Body, BytesBody
 from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
 
 T_co = TypeVar("T_co", covariant=True)

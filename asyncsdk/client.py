@@ -15,14 +15,14 @@ import anyio
 
 from asyncsdk import files, settings
 from asyncsdk.api import Request
-from asyncsdk.call import Call, prepare
 from asyncsdk.clock import Clock
-from asyncsdk.connection import DEFAULT_CONNECTIONS, Way, default_trust
 from asyncsdk.errors import APIError, ConfigurationError
 from asyncsdk.events import RequestEvent
-from asyncsdk.exchange import Exchange
+from asyncsdk.http.call import Call, prepare
+from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, default_trust
+from asyncsdk.http.exchange import Exchange
+from asyncsdk.http.proxy import proxy_for
 from asyncsdk.models import Page
-from asyncsdk.proxy import proxy_for
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError, api
 from asyncsdk.api import Request
-from asyncsdk.body import BytesBody
+from asyncsdk.http.body import BytesBody
 from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
 
 EVERY: list[tuple[Request[object], str, object]] = [

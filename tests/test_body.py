@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk import api
 from asyncsdk.api import Request
-from asyncsdk.body import Body, BytesBody, flush_every_write
+from asyncsdk.http.body import Body, BytesBody, flush_every_write
 from asyncsdk.models import UploadPart
 from tests.raw_server import PART, Talk, answering, client_of, reply, serving
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from asyncsdk import errors
-from asyncsdk.answers import read_answer, status_error, without
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
+from asyncsdk.http.answers import read_answer, status_error, without
 from asyncsdk.models import File
 
 

@@ -10,17 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from asyncsdk import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    Client,
-    api,
-    connection,
-    retry,
-)
+from asyncsdk import APIConnectionError, APIStatusError, APITimeoutError, AuthenticationError, Client, api, retry
 from asyncsdk.api import Request
+from asyncsdk.http import connection
 from asyncsdk.models import UploadPart
 from tests.raw_server import KEY, PART, UPLOAD, Talk, answering, assert_keeps_the_key, client_of, reply, serving
 

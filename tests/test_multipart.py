@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncsdk import ConfigurationError, multipart
+from asyncsdk import ConfigurationError
+from asyncsdk.http import multipart
 
 
 def test_a_field_is_written_as_browsers_do() -> None:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from asyncsdk.answers import status_error
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
@@ -20,6 +19,7 @@ from asyncsdk.errors import (
     CertificateError,
     RedirectError,
 )
+from asyncsdk.http.answers import status_error
 from asyncsdk.retry import (
     FIRST_DELAY,
     LONGEST_DELAY,

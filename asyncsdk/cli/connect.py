@@ -8,8 +8,8 @@ from typing import Any
 
 from asyncsdk.cli.options import Connection
 from asyncsdk.client import Client
-from asyncsdk.connection import trusting
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.http.connection import trusting
 from asyncsdk.settings import parse_headers
 
 _KEY_HEADERS = {"authorization", "api-key"}

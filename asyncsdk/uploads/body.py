@@ -9,8 +9,8 @@ from collections.abc import Callable
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 
-from asyncsdk import multipart
-from asyncsdk.body import Body, flush_every_write
+from asyncsdk.http import multipart
+from asyncsdk.http.body import Body, flush_every_write
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.plan import BLOCK, Range

@@ -16,6 +16,7 @@ from asyncsdk import api, tasks
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, NotFoundError, UploadNotFoundError
+from asyncsdk.http.watch import STALL_SECONDS
 from asyncsdk.journal import Cancelled, Expired, Journal, Opened, Owner
 from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.journal.setting import open_journal
@@ -29,7 +30,6 @@ from asyncsdk.uploads.resume import recall, upload_key
 from asyncsdk.uploads.run import Run, Tools
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
-from asyncsdk.watch import STALL_SECONDS
 
 MOST_CONNECTIONS = 256
 Listener = Callable[[Progress], None]

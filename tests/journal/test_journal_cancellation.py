@@ -12,13 +12,13 @@ from typing import Any
 
 import anyio
 import pytest
-from journal_helpers import KEY, completed, open_below, opened, part
 
 from asyncsdk.journal import Log
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.ownership import KeyLock
 from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads
+from tests.journal.support import KEY, completed, open_below, opened, part
 
 JOBS_OF_A_CLAIM = 11  # make, purge? what?, lock, load, append (3), compact, close, unlock
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from journal_helpers import KEY, open_below, opened, part, path_of, segments
 
 from asyncsdk.errors import JournalError
 from asyncsdk.journal import Record, disk
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.lines import parse
+from tests.journal.support import KEY, open_below, opened, part, path_of, segments
 
 SYNC = "fdatasync" if hasattr(os, "fdatasync") else "fsync"
 

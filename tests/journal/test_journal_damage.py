@@ -7,11 +7,11 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_helpers import NOW, completed, opened, part
 
 from asyncsdk.errors import JournalVersionError
 from asyncsdk.journal import Completing, Record
 from asyncsdk.journal.lines import encode, encode_head, parse
+from tests.journal.support import NOW, completed, opened, part
 
 RECORDS = (opened(), part(0), part(1), part(2), Completing(upload="upload_1", part_ids=("part_0",), md5=None, at=NOW))
 LINES = [encode_head(at=NOW, host="web-1", pid=42), *map(encode, RECORDS)]

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journal_helpers import KEY, NOW, completed, open_below, opened, part, segments
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
 from asyncsdk.journal import Cancelled, Entry, Journal, Owner, disk, ownership
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.lines import encode, encode_head
+from tests.journal.support import KEY, NOW, completed, open_below, opened, part, segments
 
 DAY = 24 * 3600
 

@@ -11,11 +11,11 @@ from typing import Any, get_type_hints
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_helpers import completed, opened, part
 
 from asyncsdk.errors import JournalVersionError
 from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
 from asyncsdk.journal.lines import Damaged, decode, encode, encode_head, iso, parse
+from tests.journal.support import completed, opened, part
 
 # What os.fsdecode makes of any bytes: no surrogates but the escapes.
 path_text = st.text(

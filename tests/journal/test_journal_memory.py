@@ -7,11 +7,11 @@ import os
 import socket
 
 import pytest
-from journal_helpers import KEY, NOW, completed, opened, part
 
 from asyncsdk.errors import JournalError, UploadBusyError
 from asyncsdk.journal import Entry, Owner
 from asyncsdk.journal.memory import MemoryJournal
+from tests.journal.support import KEY, NOW, completed, opened, part
 
 DAY = 24 * 3600
 THIS = Owner(os.getpid(), socket.gethostname())

@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from journal_helpers import KEY, opened, part
 
 from asyncsdk.errors import UploadBusyError
 from asyncsdk.journal import Owner, Record
 from asyncsdk.journal.file import FileJournal
+from tests.journal.support import KEY, opened, part
 
 PREAMBLE = """
 import asyncio, sys
 sys.path.insert(0, {helpers!r})
-from journal_helpers import KEY, opened, part
+from tests.journal.support import KEY, opened, part
 from asyncsdk.journal.file import FileJournal
 journal = FileJournal({root!r})
 """

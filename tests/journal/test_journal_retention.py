@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from journal_helpers import NOW, completed, opened, part
 
 from asyncsdk.journal import Cancelled, Expired, Record
 from asyncsdk.journal.retention import keep_until, last_words, purge_is_due
+from tests.journal.support import NOW, completed, opened, part
 
 HOUR = 3600
 DAY = 24 * HOUR

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from journal_helpers import KEY
 
 from asyncsdk.errors import JournalError
 from asyncsdk.journal import Journal
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.journal.setting import open_journal
+from tests.journal.support import KEY
 
 
 @pytest.fixture(autouse=True)

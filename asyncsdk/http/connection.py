@@ -16,7 +16,7 @@ from aiohttp.tracing import Trace
 from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.proxy import Proxy
+from asyncsdk.http.proxy import Proxy
 from asyncsdk.threads import Threads
 
 RESOLVE_SECONDS = 30.0

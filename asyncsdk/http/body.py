@@ -14,7 +14,7 @@ from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk.errors import APITimeoutError
-from asyncsdk.watch import STALL_SECONDS, Watch
+from asyncsdk.http.watch import STALL_SECONDS, Watch
 
 SLICE = 1 << 19
 

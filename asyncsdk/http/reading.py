@@ -11,10 +11,10 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
-from asyncsdk.answers import read_answer, status_error, without
-from asyncsdk.call import Call
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
-from asyncsdk.lost import as_ours
+from asyncsdk.http.answers import read_answer, status_error, without
+from asyncsdk.http.call import Call
+from asyncsdk.http.lost import as_ours
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from asyncsdk.api import Request
-from asyncsdk.body import Body, BytesBody
 from asyncsdk.errors import APIError, APIStatusError, RedirectError
 from asyncsdk.events import RequestEvent
+from asyncsdk.http.body import Body, BytesBody
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT

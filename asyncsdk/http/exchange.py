@@ -11,12 +11,12 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
-from asyncsdk.call import Call
 from asyncsdk.clock import Clock
-from asyncsdk.connection import CONNECT_SECONDS, Way
 from asyncsdk.errors import APIConnectionError, RedirectError
-from asyncsdk.lost import as_ours
-from asyncsdk.reading import Response
+from asyncsdk.http.call import Call
+from asyncsdk.http.connection import CONNECT_SECONDS, Way
+from asyncsdk.http.lost import as_ours
+from asyncsdk.http.reading import Response
 from asyncsdk.settings import Key, Settings, checked_key
 
 _MOST_REDIRECTS = 5

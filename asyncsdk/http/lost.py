@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from asyncsdk.call import Call
 from asyncsdk.errors import APIConnectionError, APITimeoutError, CertificateError
+from asyncsdk.http.call import Call
 
 
 @contextmanager
