@@ -220,7 +220,7 @@ class UploadBusyError(UploadError):
 
 
 class UploadNotFoundError(UploadError):
-    """The server does not know an upload that it made in this very run."""
+    """The server does not know an upload that it took in this very run: it was cancelled, or lost there."""
 
 
 class UploadExpiredError(UploadError):

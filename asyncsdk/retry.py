@@ -134,7 +134,8 @@ class Attempts:
 
     def _outlasts(self, error: APIError) -> bool:
         unreachable = isinstance(error, APIConnectionError) and not error.sent
-        return self.retry.outlast_outages and self.retry.answered and unreachable
+        bounded = math.isfinite(self.retry.deadline)
+        return self.retry.outlast_outages and self.retry.answered and unreachable and bounded
 
     def _spend(self) -> bool:
         if self.retry.progress != self._progress:

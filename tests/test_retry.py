@@ -188,8 +188,12 @@ def test_what_was_sent_and_lost_is_no_outage() -> None:
     assert len(delays(shared.attempts(), LOST)) == 2
 
 
+def test_outages_are_not_waited_out_where_nothing_bounds_them() -> None:
+    assert delays(Retry(2, outlast_outages=True, answered=True).attempts(), UNREACHABLE) == [0.5, 1.0]
+
+
 def test_outages_do_not_count_among_the_twenty() -> None:
-    shared = Retry(2, outlast_outages=True, answered=True)
+    shared = Retry(2, outlast_outages=True, answered=True, deadline=1e9)
     attempts = shared.attempts()
     assert len(delays(attempts, UNREACHABLE)) == 100
     shared.progressed()

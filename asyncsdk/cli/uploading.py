@@ -105,7 +105,7 @@ def sizes_of(names: Iterable[str]) -> dict[str, int]:
 
 async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
     """Upload `job`."""
-    return await uploader.upload(**asdict(job, recurse=False), on_progress=listener)
+    return await uploader.upload(**asdict(job, recurse=False), in_turn=True, on_progress=listener)
 
 
 def what_instead(journal: Journal, options: UploadOptions) -> str:

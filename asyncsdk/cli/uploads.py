@@ -140,4 +140,4 @@ async def _remembered(journal: Journal) -> list[Remembered]:
 
 
 async def _go_on(uploader: AsyncUploader, key: str, listener: Listener) -> UploadResult:
-    return await uploader.resume(key, on_progress=listener)
+    return await uploader.resume(key, in_turn=True, on_progress=listener)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from functools import partial
 
 import anyio
@@ -34,6 +36,7 @@ class Completion:
     filename: str
     purpose: str
     size: int
+    files_known: Callable[[], Awaitable[set[str]]]
     doubtful: bool = False
 
     async def ask(self, asked: Completing) -> Upload:
@@ -54,6 +57,11 @@ class Completion:
             self.retry.on_wait = told
         if upload.file is None:
             return await self._look(APIResponseValidationError("the completed upload came without its file"))
+        if upload.file.bytes not in {None, self.size}:
+            raise APIResponseValidationError(
+                f"{upload.file.id} has {upload.file.bytes} bytes, not the {self.size} that were sent; delete it",
+                request=request.name,
+            )
         return upload
 
     def _note(self, told: Callable[[APIError, float], None] | None, error: APIError, delay: float) -> None:
@@ -62,52 +70,51 @@ class Completion:
             told(error, delay)
 
     async def _after(self, error: APIError, asked: Completing) -> Upload:
-        refused = (
-            isinstance(error, APIStatusError)
-            and error.status_code < 500
-            and error.status_code not in {401, 403, 408, 429}
-        )
-        if isinstance(error, APIStatusError) and refused and not self.doubtful:
-            await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
-            error.add_note(f"asked with {len(asked.part_ids)} parts of {self.size} bytes, md5 as {asked.md5_form}")
-            raise_refusal(error, self.session, self.client.clock)
-        if refused:
-            return await self._look(error)
-        if self.doubtful or may_have_acted(error):
+        if isinstance(error, APIStatusError) and error.status_code < 500 and error.status_code != 408:
+            if not self.doubtful:
+                await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
+                error.add_note(f"asked with {len(asked.part_ids)} parts of {self.size} bytes, md5 as {asked.md5_form}")
+                raise_refusal(error, self.session, self.client.clock)
+            if error.status_code not in {401, 403, 429}:
+                return await self._look(error)
+        elif self.doubtful or may_have_acted(error):
             raise self._unknown("its answer was lost") from error
         raise error
 
     async def _look(self, error: APIError) -> Upload:
-        file = await self._find()
-        if file is not None:
-            log.info("%s: complete was refused (%s), but its file is there: %s", self.session.upload_id, error, file.id)
-            return completed_upload(self.session.upload_id, file)
+        like = await self._listed_until_found()
+        if len(like) == 1:
+            log.info("%s: complete was refused (%s), but its file is there", self.session.upload_id, error)
+            return completed_upload(self.session.upload_id, like[0])
+        if like:
+            ids = ", ".join(file.id for file in like)
+            raise self._unknown(f"more than one file may be its own ({ids})") from error
         if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
-            raise self._unknown("asked again it was refused, and no file that must be its own is listed") from error
+            raise self._unknown("asked again it was refused, and no file that may be its own is listed") from error
         if self.session.recalled:
             raise ForgottenError(f"{self.session.upload_id} expired and no file was made of it") from error
         raise self.session.expired() from error
 
-    async def _find(self) -> File | None:
-        with anyio.move_on_after(LOOK_SECONDS):
-            while True:
-                try:
-                    found = pick(await self._listed(), created_at=self.session.created_at)
-                except APIError as error:
-                    log.warning("%s: can't look for its file: %s", self.session.upload_id, error)
-                    return None
-                if found is not None:
-                    return found
-                await anyio.sleep(LOOK_INTERVAL)
-        return None
+    async def _listed_until_found(self) -> list[File]:
+        until = time.monotonic() + LOOK_SECONDS
+        while True:
+            try:
+                like = candidates(await self._listed(), self.session)
+            except APIError as unseen:
+                raise self._unknown("the files could not be listed to look for its own") from unseen
+            if like or time.monotonic() >= until:
+                return like
+            await anyio.sleep(LOOK_INTERVAL)
 
     async def _listed(self) -> list[File]:
         like: list[File] = []
-        async for file in self.client.pages(api.list_files(purpose=self.purpose, order="desc", limit=100)):
-            if file.created_at is not None and file.created_at < self.session.created_at:
-                break
-            if file.filename == self.filename and file.bytes == self.size:
-                like.append(file)
+        others = await self.files_known()
+        async with aclosing(self.client.pages(api.list_files(purpose=self.purpose, order="desc", limit=100))) as files:
+            async for file in files:
+                if file.created_at is not None and file.created_at < self.session.created_at:
+                    break
+                if file.filename == self.filename and file.bytes == self.size and file.id not in others:
+                    like.append(file)
         return like
 
     def _unknown(self, what: str) -> CompletionUnknownError:
@@ -118,15 +125,14 @@ class Completion:
         )
 
 
-def pick(like: Iterable[File], *, created_at: int) -> File | None:
-    """The one file among its likes that this upload made; None where that can't be said.
+def candidates(like: Iterable[File], session: Session) -> list[File]:
+    """Which of the files that look alike this upload may have become.
 
-    OpenAI gives the File its upload's `created_at`; where a server does not, a single later one is it.
+    OpenAI gives the File its upload's `created_at`; where none has that, it is one made while the upload lived.
     """
     files = list(like)
-    same = [file for file in files if file.created_at == created_at]
-    chosen = same or files
-    return chosen[0] if len(chosen) == 1 else None
+    same = [file for file in files if file.created_at == session.created_at]
+    return same or [file for file in files if session.created_at <= (file.created_at or 0) <= session.expires_at]
 
 
 def completed_upload(upload_id: str, file: File) -> Upload:

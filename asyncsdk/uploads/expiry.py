@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import anyio
 
 from asyncsdk.clock import Clock
@@ -12,17 +10,26 @@ from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
 TICK_SECONDS = 0.5
+OVER_SECONDS = 60.0  # parts are refused long before; what still hangs then hangs here
 
 
 async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
-    """Take the time twice a second until cancelled. Raises UploadExpiresError once the rest surely won't do."""
-    began = time.monotonic()
+    """Take the time twice a second until cancelled. Raises UploadExpiresError once the rest surely won't do.
+
+    By the whole line's rate: uploads that share it get more of it as others end. Only time in which bytes move
+    counts as sending. When the hour is over with parts still to send, whatever hangs is ended.
+    """
+    sending_for, moved = 0.0, meter.line.moved
     while True:
         await anyio.sleep(TICK_SECONDS)
         meter.tick()
-        rate = max(meter.rate.best, meter.rate.current)
         seconds_left = clock.seconds_until(session.expires_at)
-        sending_for = time.monotonic() - began
+        if meter.done < meter.total and seconds_left < -OVER_SECONDS:
+            raise session.expired()
+        if meter.line.moved == moved:
+            continue
+        sending_for, moved = sending_for + TICK_SECONDS, meter.line.moved
+        rate = max(meter.line.rate.best, meter.line.rate.current)
         needed = shortfall(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:
             raise UploadExpiresError(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from asyncsdk.api import Purpose
-from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.errors import ConfigurationError
 from asyncsdk.models import File, Upload
 from asyncsdk.uploads.mime import mime_type_of
 from asyncsdk.uploads.source import Given
@@ -88,7 +88,7 @@ class UploadOutcome:
 
     job: UploadJob
     result: UploadResult | None = None
-    error: AsyncSDKError | None = None
+    error: Exception | None = None
 
 
 def _expiry(given: object) -> Mapping[str, Any] | None:

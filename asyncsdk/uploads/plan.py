@@ -40,11 +40,16 @@ def checked_size(size: int, name: str) -> int:
     return size
 
 
+def is_whole(value: object) -> bool:
+    """Whether `value` is a whole number: text, fractions and booleans are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def checked_part_size(asked: int) -> int:
     """`asked` rounded up to the grid. Raises ConfigurationError outside 1 byte to 64 MiB."""
-    if not 0 < asked <= LARGEST_PART:
+    if not (is_whole(asked) and 0 < asked <= LARGEST_PART):
         raise ConfigurationError(
-            f"part size {asked:,} is not within 1 byte and 64 MiB ({LARGEST_PART:,}). Nothing was sent."
+            f"part size {asked!r} is not within 1 byte and 64 MiB ({LARGEST_PART:,}), in whole bytes."
         )
     return _on_grid(asked)
 

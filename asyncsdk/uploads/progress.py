@@ -83,6 +83,14 @@ class Rate:
 
 
 @define(eq=False)
+class Line:
+    """What all uploads of one uploader move together: whether one will be done in time is judged by this."""
+
+    moved: int = 0
+    rate: Rate = field(factory=Rate, init=False)
+
+
+@define(eq=False)
 class Meter:
     """Counts what one upload does, and tells its listener: at each change of state, else ten times a second at most."""
 
@@ -90,6 +98,7 @@ class Meter:
     total: int
     listener: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.monotonic
+    line: Line = field(factory=Line)
     state: State = State.CHECKING
     note: str = ""
     upload_id: str | None = None
@@ -153,6 +162,7 @@ class Meter:
     def sent(self, count: int) -> None:
         """Bytes went out."""
         self.moved += count
+        self.line.moved += count
         self._in_flight += count
         if self.state is State.RETRYING:
             self.enter(State.SENDING)
@@ -177,6 +187,7 @@ class Meter:
     def _tell(self) -> None:
         self._told_at = self.clock()
         self.rate.add(self._told_at, self.moved)
+        self.line.rate.add(self._told_at, self.line.moved)
         if self.listener is None:
             return
         try:

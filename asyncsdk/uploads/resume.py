@@ -10,7 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
+from asyncsdk.errors import ConfigurationError
 from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.settings import Settings
 from asyncsdk.uploads.plan import BLOCK, Range
 
 
@@ -34,6 +36,21 @@ class Recalled:
     parts: tuple[Part, ...]
     completing: Completing | None = None
     completed: Completed | None = None
+    refused: int | None = None
+
+    def for_client_of(self, settings: Settings) -> Opened:
+        """How it was opened. Raises ConfigurationError unless that was on this server, for this project."""
+        opened = self.opened
+        if opened is None:
+            raise ConfigurationError(f"the journal does not tell how {self.upload_id} began. Nothing was sent.")
+        for what, its, ours in (
+            ("base URL", opened.base_url, settings.base_url),
+            ("organization", opened.organization, settings.organization),
+            ("project", opened.project, settings.project),
+        ):
+            if its != ours:
+                raise ConfigurationError(f"{self.upload_id} belongs to the {what} {its}, this client to {ours}.")
+        return opened
 
     @property
     def bytes_held(self) -> int:
@@ -113,6 +130,7 @@ def _recall_one(upload: str, records: Sequence[Record]) -> Recalled | None:
         parts=tuple(record for record in records if isinstance(record, Part) and _fits(record, opened)),
         completing=_last_completing(records),
         completed=completed,
+        refused=next((record.status for record in reversed(records) if isinstance(record, Refused)), None),
     )
 
 
@@ -132,14 +150,10 @@ def _stage(records: Sequence[Record]) -> Stage:
 
 
 def _last_completing(records: Sequence[Record]) -> Completing | None:
-    """The complete whose answer nobody saw: one that was refused outright is settled."""
-    asked: Completing | None = None
-    for record in records:
-        if isinstance(record, Completing):
-            asked = record
-        elif isinstance(record, Refused):
-            asked = None
-    return asked
+    """The complete whose answer nobody saw: of those asked, each that was refused outright is settled."""
+    asked = [record for record in records if isinstance(record, Completing)]
+    refused = [record for record in records if isinstance(record, Refused)]
+    return asked[-1] if len(asked) > len(refused) else None
 
 
 def _age(found: Recalled) -> tuple[float, float, str]:

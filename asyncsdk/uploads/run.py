@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
 from attrs import define, field
@@ -11,7 +12,7 @@ from attrs import define, field
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, APIStatusError, NotFoundError, PermissionDeniedError, SourceChangedError
-from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part
+from asyncsdk.journal import Completed, Completing, Expired, Log, Part
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
@@ -20,7 +21,6 @@ from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.digest import Digest
 from asyncsdk.uploads.expiry import mind_the_time
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.plan import usual_part_size
 from asyncsdk.uploads.progress import Meter, State
 from asyncsdk.uploads.resume import Recalled, Stage, recall
 from asyncsdk.uploads.sending import Sending
@@ -39,7 +39,8 @@ class Tools:
 
     client: Client
     limiter: anyio.CapacityLimiter
-    threads: Threads
+    readers: Threads
+    hashers: Threads
     buffers: Buffers
     throttle: Throttle
     part_size: int | None
@@ -50,7 +51,11 @@ class Tools:
 
 @define(eq=False, kw_only=True)
 class Run:
-    """One call to `upload`, its source open and its key claimed."""
+    """One call to `upload`, its source open and its key claimed.
+
+    `began` (local unix time) tells what was completed while it waited, `started` (monotonic) how long it took;
+    `files_known` asks for the ids of files that uploads in the journal have become.
+    """
 
     tools: Tools
     job: UploadJob
@@ -61,9 +66,11 @@ class Run:
     log: Log
     meter: Meter
     began: float
+    started: float
+    part_size: int
+    files_known: Callable[[], Awaitable[set[str]]]
     _digest: Digest = field(init=False)
     _retry: Retry = field(init=False)
-    _clock: float = field(factory=time.monotonic, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._digest = Digest(self.source.identity.size)
@@ -86,7 +93,7 @@ class Run:
     async def _go_on(self, recalled: Recalled | None) -> UploadResult:
         session = self._session(recalled)
         if session is None or recalled is None:
-            return await self._send_all(await self._create(_why_afresh(recalled)))
+            return await self._send_all(await self._create(_why_afresh(recalled, asked=not self.job.resume)))
         if recalled.completing is not None:
             found = await self._ask_again(session, recalled.completing)
             if found is not None:
@@ -101,32 +108,27 @@ class Run:
     async def _still_there(self, recalled: Recalled) -> UploadResult | None:
         done = recalled.completed
         assert done is not None  # noqa: S101 - the caller looked
-        just_now = done.at >= self.began
-        if self.job.if_uploaded == "again" and not just_now:
+        made_while_we_waited = done.at >= self.began
+        if self.job.if_uploaded == "again" and not made_while_we_waited:
             return None
         file = from_json(File, done.file)
         self.meter.enter(State.CHECKING, f"is it {file.id}?")
         try:
             file = await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry)
-        except (NotFoundError, PermissionDeniedError):
-            log.info("%s: %s is there no more; uploading again", self.source.name, file.id)
+        except (NotFoundError, PermissionDeniedError) as error:
+            log.warning("%s: %s is not to be seen any more; uploading again (%s)", self.source.name, file.id, error)
             return None
-        if not (just_now and self._looks_the_same(recalled.opened)):
-            await self._hash()
-            if self._digest.md5 != done.md5:
-                log.info("%s has changed since it became %s; uploading it anew", self.source.name, file.id)
-                return None
+        await self._hash()
+        if self._digest.md5 != done.md5:
+            log.info("%s has changed since it became %s; uploading it anew", self.source.name, file.id)
+            return None
         self.meter.upload_id = done.upload
+        self._count_as_there()
         self.meter.enter(State.COMPLETED)
         return self._result(completed_upload(done.upload, file), file, done.md5, reused=True)
 
-    def _looks_the_same(self, opened: Opened | None) -> bool:
-        mine = self.source.identity
-        return opened is not None and (opened.bytes, opened.mtime_ns, opened.inode) == (
-            mine.size,
-            mine.mtime_ns,
-            mine.inode,
-        )
+    def _count_as_there(self) -> None:
+        self.meter.done = self.meter.resumed = self.source.identity.size
 
     def _session(self, recalled: Recalled | None) -> Session | None:
         """The recalled upload, if this run may go on with it."""
@@ -136,7 +138,12 @@ class Run:
         if not asked and (not self.job.resume or self.tools.client.clock.is_past(opened.expires_at)):
             return None
         session = Session(
-            opened.upload, opened.created_at, opened.expires_at, recalled=True, parts=list(recalled.parts)
+            opened.upload,
+            opened.created_at,
+            opened.expires_at,
+            recalled=True,
+            parts=list(recalled.parts),
+            refused=recalled.refused,
         )
         self._adopt(session)
         return session
@@ -187,23 +194,23 @@ class Run:
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
-        feed = Feed(self.source, tools.threads, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
-        usual = usual_part_size(self.source.identity.size, int(tools.limiter.total_tokens))
+        feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
         return Sending(
             client=tools.client,
             log=self.log,
             session=session,
             feed=feed,
+            hashers=tools.hashers,
             digest=self._digest,
             retry=self._retry,
             limiter=tools.limiter,
             meter=self.meter,
-            part_size=tools.part_size or usual,
+            part_size=self.part_size,
         )
 
     async def _look_again(self) -> None:
         was, name = self.source.identity, self.source.name
-        now = await self.tools.threads.run(self.source.look_again)
+        now = await self.tools.readers.run(self.source.look_again)
         if now is not None and now.size != was.size:
             raise SourceChangedError(f"{name} had {was.size:,} bytes and now has {now.size:,}. Nothing was completed.")
         if now != was:
@@ -221,6 +228,7 @@ class Run:
 
     async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
         """Repeat a complete whose answer nobody saw; None if its File holds other content than the source now."""
+        self._count_as_there()
         await self._hash()
         self._retry.deadline = max(session.expires_at, self.tools.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, doubtful=True).ask(asked)
@@ -237,6 +245,7 @@ class Run:
             filename=self.fields.filename,
             purpose=self.fields.purpose,
             size=self.source.identity.size,
+            files_known=self.files_known,
             doubtful=doubtful,
         )
 
@@ -248,7 +257,7 @@ class Run:
         return self._result(upload, file, md5)
 
     async def _hash(self) -> None:
-        await self._digest.read(self.source, self.tools.threads, self.meter.hashed_to)
+        await self._digest.read(self.source, self.tools.hashers, self.meter.hashed_to)
 
     def _wait(self, error: APIError, delay: float) -> None:
         answered = error.status_code if isinstance(error, APIStatusError) else None
@@ -263,11 +272,13 @@ class Run:
             bytes_sent=self.meter.done - self.meter.resumed,
             bytes_resumed=self.meter.resumed,
             reused=reused,
-            seconds=time.monotonic() - self._clock,
+            seconds=time.monotonic() - self.started,
         )
 
 
-def _why_afresh(recalled: Recalled | None) -> str:
+def _why_afresh(recalled: Recalled | None, *, asked: bool) -> str:
     if recalled is None or recalled.stage is Stage.COMPLETED:
         return ""
+    if asked:
+        return f"beginning afresh, as asked; {recalled.upload_id} is left behind"
     return f"beginning afresh: the upload begun before, {recalled.upload_id}, is {recalled.stage} or past its time"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import anyio
+from anyio.abc import TaskGroup
 from attrs import define, field
 
 from asyncsdk import api, tasks
@@ -12,6 +13,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import APIResponseValidationError, APIStatusError, PayloadTooLargeError
 from asyncsdk.journal import Log, Part
 from asyncsdk.retry import Retry
+from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Feed, PartBody
 from asyncsdk.uploads.digest import Digest, check_same
 from asyncsdk.uploads.plan import Pending, Range, covers, gaps
@@ -30,6 +32,7 @@ class Sending:
     log: Log
     session: Session
     feed: Feed
+    hashers: Threads
     digest: Digest
     retry: Retry
     limiter: anyio.CapacityLimiter
@@ -46,26 +49,33 @@ class Sending:
         held = choose(self.session.parts)
         while True:
             self._count(held)
-            await self._round(Pending(self.part_size, gaps(self.digest.size, map(span_of, held))))
+            pending = Pending(self.part_size, gaps(self.digest.size, map(span_of, held)))
+            await self._round(pending)
+            self.part_size = pending.part_size
             held = choose(part for part in self.session.parts if self._stands(part))
             if covers(self.digest.size, [span_of(part) for part in held]):
                 self._count(held)
                 return held
-            log.info("%s: %s has changed since it was sent in part; what changed goes again", *self._names())
+            log.info("%s has changed since it was sent in part; what changed goes again", self.feed.source.name)
 
     async def _round(self, pending: Pending) -> None:
         async with tasks.group() as group:
             if not self.digest.done:
-                group.start_soon(self.digest.read, self.feed.source, self.feed.threads, self.meter.hashed_to)
+                group.start_soon(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to)
             for _ in range(min(int(self.limiter.total_tokens), pending.pieces())):
-                group.start_soon(self._work, pending)
+                group.start_soon(self._work, pending, group)
 
-    async def _work(self, pending: Pending) -> None:
-        while (piece := pending.take()) is not None:
+    async def _work(self, pending: Pending, group: TaskGroup) -> None:
+        while True:
             async with self.limiter:
-                await self._send(piece, pending)
+                piece = pending.take()
+                if piece is None:
+                    return
+                if not await self._send(piece, pending):
+                    group.start_soon(self._work, pending, group)
 
-    async def _send(self, piece: Range, pending: Pending) -> None:
+    async def _send(self, piece: Range, pending: Pending) -> bool:
+        """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
         if self.client.clock.is_past(self.session.expires_at):
             raise self.session.expired()
         flight = _Flight(self.feed, self.meter, piece)
@@ -78,12 +88,14 @@ class Sending:
                 raise
             log.warning(
                 "%s: parts of %d bytes are refused as too large; smaller ones from now on",
-                *self._names()[:1],
+                self.session.upload_id,
                 piece.length,
             )
             pending.put_back(piece)
+            return False
         else:
             check_same(self.digest.fingerprint(piece), part.xxh3, self.feed.source.name)
+            return True
         finally:
             flight.land(held)
 
@@ -118,9 +130,6 @@ class Sending:
     def _count(self, held: list[Part]) -> None:
         resumed = sum(part.length for part in held if part.id not in self._own)
         self.meter.holds(sum(part.length for part in held), resumed)
-
-    def _names(self) -> tuple[str, str]:
-        return self.session.upload_id, self.feed.source.name
 
 
 @define(eq=False)

@@ -26,7 +26,10 @@ class ForgottenError(Exception):
 
 @define(eq=False)
 class Session:
-    """`parts` are those in the journal; `confirmed` once the server took a part of it in this run."""
+    """`parts` are those in the journal; `confirmed` once the server took a part of it in this run.
+
+    `refused` is the status with which an earlier complete was refused.
+    """
 
     upload_id: str
     created_at: int
@@ -34,6 +37,7 @@ class Session:
     recalled: bool
     parts: list[Part] = field(factory=list)
     confirmed: bool = False
+    refused: int | None = None
 
     @property
     def presumed(self) -> bool:
@@ -78,6 +82,8 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     """What the server's no to a part or to complete says about the upload as a whole."""
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
+    if error.status_code == session.refused != 404:
+        return error  # no news: the upload is there, and is refused as it was before
     if session.presumed:
         return ForgottenError(
             f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
@@ -87,7 +93,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
         return session.expired()
     if error.status_code == 404:
         return UploadNotFoundError(
-            f"the server does not know {session.upload_id}, which it made in this very run: {error}",
+            f"the server knows {session.upload_id} no more, which it took in this very run; was it cancelled? {error}",
             upload_id=session.upload_id,
         )
     return error

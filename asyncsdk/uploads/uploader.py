@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -10,32 +11,35 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
 import anyio
-from attrs import define, field
+from attrs import define, field, setters
 
-from asyncsdk import api, tasks
+from asyncsdk import tasks
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
-from asyncsdk.errors import AsyncSDKError, ConfigurationError, NotFoundError, UploadNotFoundError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.http.watch import STALL_SECONDS
-from asyncsdk.journal import Cancelled, Expired, Journal, Opened, Owner
+from asyncsdk.journal import Completed, Journal, Opened, Owner
 from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.journal.setting import open_journal
 from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Buffers
+from asyncsdk.uploads.cancelling import cancelled
 from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
-from asyncsdk.uploads.plan import checked_part_size
-from asyncsdk.uploads.progress import Meter, Progress, State
-from asyncsdk.uploads.resume import recall, upload_key
+from asyncsdk.uploads.plan import checked_part_size, is_whole, usual_part_size
+from asyncsdk.uploads.progress import Line, Meter, Progress, State
+from asyncsdk.uploads.resume import Recalled, recall, upload_key
 from asyncsdk.uploads.run import Run, Tools
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.turns import Turns
 
 MOST_CONNECTIONS = 256
 Listener = Callable[[Progress], None]
+_KEYED = "key:"
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=setters.frozen)
 class AsyncUploader:
     """Uploads files of 1 byte to 8 GiB; one uploader serves all tasks of an event loop.
 
@@ -58,16 +62,20 @@ class AsyncUploader:
     limit_rate: float | None = field(default=None, kw_only=True)
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=5, kw_only=True)
-    _journal: Journal = field(init=False, repr=False)
-    _tools: Tools = field(init=False, repr=False)
+    _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _tools: Tools = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _line: Line = field(factory=Line, init=False, repr=False)
+    _turns: Turns = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
+        self._turns = Turns(self.concurrency)
         self._tools = Tools(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
-            threads=Threads("asyncsdk-read", limit=2 * self.concurrency),
+            readers=Threads("asyncsdk-read", limit=self.concurrency),
+            hashers=Threads("asyncsdk-hash", limit=self.concurrency),
             buffers=Buffers(),
             throttle=Throttle(self.limit_rate),
             part_size=None if self.part_size is None else checked_part_size(self.part_size),
@@ -88,36 +96,40 @@ class AsyncUploader:
         if_uploaded: Literal["reuse", "again"] = "reuse",
         on_busy: Literal["wait", "fail"] = "wait",
         resume: bool = True,
+        in_turn: bool = False,
         on_progress: Listener | None = None,
     ) -> UploadResult:
         """Upload `source`: a path, bytes, or a seekable binary file (whole, from its first byte).
 
         The same call, after a crash too, goes on where it stopped; when the file is there already, it
         answers with it at once (`if_uploaded="again"` sends it anew). `key` is your own name for the content:
-        it takes the place of the path, so that another machine's path resumes; bytes and file objects are
-        not resumable without one. `expires_after` is the File's life in seconds (1 hour to 30 days). While
-        another process sends the same file, the call waits for its result (`on_busy="fail"`: UploadBusyError).
-        `resume=False` begins afresh. `on_progress` gets `Progress` snapshots on the loop, ten a second at most.
+        it takes the place of the path, so that another path with the same journal resumes; bytes and file
+        objects are not resumable without one. `expires_after` is the File's life in seconds (1 hour to 30
+        days). While another process sends the same file, the call waits for its result (`on_busy="fail"`:
+        UploadBusyError). `resume=False` leaves behind what was sent in part. `in_turn` waits until earlier
+        uploads of this uploader leave connections free, so that its hour does not begin too soon.
+        `on_progress` gets `Progress` snapshots on the loop, ten a second at most.
 
         Raises SourceError and ConfigurationError before anything is sent; else what `asyncsdk.errors` lists,
         with `resumable` and `progress` set. Cancelled, it leaves within a second and stays resumable.
         """
         job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
-        return await self._upload(job, on_progress)
+        return await self._upload(job, on_progress, in_turn=in_turn)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[UploadOutcome]]:
         """`async with uploader.upload_many(jobs) as outcomes: async for outcome in outcomes: ...`
 
-        Takes a job from `jobs` when there is room for it, `concurrency` of them at once, and gives outcomes as
-        they finish. A job that fails does not stop the others. Leaving the block early cancels what still runs.
+        Takes at most `concurrency` jobs from `jobs` at once, begins each when those before it leave connections
+        free, and gives outcomes as they finish. A job that fails, for whatever reason, does not stop the
+        others. Leaving the block early cancels what still runs.
         """
 
         async def run(job: UploadJob) -> UploadOutcome:
             try:
-                return UploadOutcome(job=job, result=await self._upload(job, on_progress))
-            except AsyncSDKError as error:
+                return UploadOutcome(job=job, result=await self._upload(job, on_progress, in_turn=True))
+            except Exception as error:  # noqa: BLE001 - it is the outcome
                 return UploadOutcome(job=job, error=error)
 
         return tasks.each(jobs, run, at_once=self.concurrency)
@@ -127,46 +139,55 @@ class AsyncUploader:
         async with self._opened(job) as source:
             job.fields(source.name)
 
-    async def resume(self, key: str, *, on_progress: Listener | None = None) -> UploadResult:
+    async def resume(self, key: str, *, in_turn: bool = False, on_progress: Listener | None = None) -> UploadResult:
         """Go on with the upload that the journal holds under `key` (32 hex digits), from its path.
 
-        Raises ConfigurationError where the journal holds none such, or not for this server.
+        Raises ConfigurationError where the journal holds none such, not for this server and project, or only
+        by a caller's own `key=`; and where the file has another size now.
         """
-        opened = await self._remembered(lambda opened: opened.key == key, key)
+        opened = (await self._remembered(lambda found: found.key == key, key)).for_client_of(self.client.settings)
+        if opened.source.startswith(_KEYED):
+            name = opened.source.removeprefix(_KEYED)
+            raise ConfigurationError(f"{opened.upload} has the key {name!r}, no path: call upload with its source.")
         job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, on_progress)
+        return await self._upload(job, on_progress, in_turn=in_turn, expected_key=key)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
 
-        Raises ConfigurationError where the journal does not hold it for this server, UploadBusyError while it
-        is being sent, UploadNotFoundError where the server does not know it (it is settled here all the same).
+        Raises ConfigurationError where the journal does not hold it for this server and project or it is completed,
+        UploadBusyError while it is being sent, UploadNotFoundError where the server does not know it (it is
+        settled here all the same), CompletionUnknownError where it may have been completed.
         """
-        opened = await self._remembered(lambda opened: opened.upload == upload_id, upload_id)
+        recalled = await self._remembered(lambda found: found.upload == upload_id, upload_id)
+        opened = recalled.for_client_of(self.client.settings)
         async with self._journal.claim(opened.key, wait=False) as log:
-            try:
-                upload = await self.client.send(api.cancel_upload(upload_id))
-            except NotFoundError as error:
-                await log.settle(Expired(upload=upload_id, reason="not found when it was to be cancelled"))
-                raise UploadNotFoundError(f"{upload_id} was gone already: {error}", upload_id=upload_id) from error
-            await log.settle(Cancelled(upload=upload_id))
-        return upload
+            return await cancelled(self.client, log, upload_id)
 
-    async def _upload(self, job: UploadJob, listener: Listener | None) -> UploadResult:
-        began = time.time()
+    async def _upload(
+        self, job: UploadJob, listener: Listener | None, *, in_turn: bool, expected_key: str | None = None
+    ) -> UploadResult:
+        began, started = time.time(), time.monotonic()
         async with self._opened(job) as source:
             fields = job.fields(source.name)
             place = _place(job, source)
-            meter = Meter(job.describe(), source.identity.size, listener)
+            size = source.identity.size
+            meter = Meter(job.describe(), size, listener, line=self._line)
             journal = self._journal if place else MemoryJournal()
-            key = self._key(fields, place or secrets.token_hex(16), source.identity.size)
+            key = self._key(fields, place or secrets.token_hex(16), size)
+            if expected_key not in {None, key}:
+                raise ConfigurationError(f"{source.name} has another size than when it began. Nothing was sent.")
+            part_size = self._tools.part_size or usual_part_size(size, self.concurrency)
 
             def busy(owner: Owner | None) -> None:
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"
                 meter.enter(State.WAITING, f"{who} is sending this file")
 
             try:
-                async with journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log:
+                async with (
+                    journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log,
+                    self._turns.taken(meter, part_size, in_turn=in_turn),
+                ):
                     run = Run(
                         tools=self._tools,
                         job=job,
@@ -177,15 +198,19 @@ class AsyncUploader:
                         log=log,
                         meter=meter,
                         began=began,
+                        started=started,
+                        part_size=part_size,
+                        files_known=self._files_known,
                     )
                     return await run.result()
             except AsyncSDKError as error:
                 error.progress = meter.snapshot()
+                error.resumable = error.resumable and place is not None
                 raise
 
     @asynccontextmanager
     async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:
-        source = await open_source(job.source, self._tools.threads)
+        source = await open_source(job.source, self._tools.readers)
         try:
             yield source
         finally:
@@ -205,29 +230,29 @@ class AsyncUploader:
             expires_after=fields.expires_after,
         )
 
-    async def _remembered(self, wanted: Callable[[Opened], bool], name: str) -> Opened:
+    async def _remembered(self, wanted: Callable[[Opened], bool], name: str) -> Recalled:
         for entry in await self._journal.entries():
             found = recall(entry.records)
             if found is not None and found.opened is not None and wanted(found.opened):
-                return self._for_this_server(found.opened)
+                return found
         raise ConfigurationError(f"the journal holds no upload {name}; see `asyncsdk uploads list`. Nothing was sent.")
 
-    def _for_this_server(self, opened: Opened) -> Opened:
-        if opened.base_url != self.client.base_url:
-            raise ConfigurationError(
-                f"{opened.upload} belongs to {opened.base_url}, this client to {self.client.base_url}."
-            )
-        return opened
+    async def _files_known(self) -> set[str]:
+        entries = await self._journal.entries()
+        return {str(each.file.get("id")) for entry in entries for each in entry.records if isinstance(each, Completed)}
 
     def _check_settings(self) -> None:
-        if not 1 <= self.concurrency <= MOST_CONNECTIONS:
-            raise ConfigurationError(f"concurrency={self.concurrency} is not within 1 and {MOST_CONNECTIONS}.")
+        """Raise ConfigurationError for what is out of range; NaN is in no range."""
+        if not (is_whole(self.concurrency) and 1 <= self.concurrency <= MOST_CONNECTIONS):
+            raise ConfigurationError(f"concurrency={self.concurrency!r} is no whole number, 1 to {MOST_CONNECTIONS}.")
         if self.md5 not in {"hex", "base64", None}:
             raise ConfigurationError(f"md5={self.md5!r} is not known: 'hex', 'base64' or None.")
-        if (self.limit_rate is not None and self.limit_rate <= 0) or self.stall_timeout <= 0 or self.max_retries < 0:
-            raise ConfigurationError("limit_rate and stall_timeout must be above 0, max_retries 0 or more.")
+        if self.limit_rate is not None and not 0 < self.limit_rate < math.inf:
+            raise ConfigurationError(f"limit_rate={self.limit_rate!r} is no number of bytes a second above 0.")
+        if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
+            raise ConfigurationError("stall_timeout must be seconds above 0, max_retries 0 or more.")
 
 
 def _place(job: UploadJob, source: Source) -> str | None:
     """Where the content will be found again: the caller's name for it, else its real path, else nowhere."""
-    return f"key:{job.key}" if job.key else source.place
+    return f"{_KEYED}{job.key}" if job.key else source.place

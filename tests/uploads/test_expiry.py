@@ -8,7 +8,7 @@ import time
 import pytest
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import UploadExpiresError
+from asyncsdk.errors import UploadExpiredError, UploadExpiresError
 from asyncsdk.uploads import expiry
 from asyncsdk.uploads.expiry import mind_the_time, shortfall
 from asyncsdk.uploads.progress import Meter, Progress
@@ -53,17 +53,27 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     """100 MB to send on a line that has never done more than 1 MB/s."""
     monkeypatch.setattr(expiry, "TICK_SECONDS", 0.01)
     meter = Meter("data.bin", 100 * MB)
-    meter.rate.best = 1.0 * MB
+    meter.line.rate.best = 1.0 * MB
     return meter
 
 
-async def mind(meter: Meter, *, life: float, watched_for: float) -> None:
+async def mind(meter: Meter, *, life: float, watched_for: float, moving: bool = True) -> None:
     """Watch `meter` for a while; the server forgets the upload in `life` seconds."""
     clock = Clock(local=lambda: time.monotonic() - began)
     began = time.monotonic()
     session = Session("upload_1", 0, life, recalled=False)  # type: ignore[arg-type]  # finer than whole seconds
-    async with asyncio.timeout(watched_for):
-        await mind_the_time(session, meter, clock)
+    mover = asyncio.create_task(keep_moving(meter, moving=moving))
+    try:
+        async with asyncio.timeout(watched_for):
+            await mind_the_time(session, meter, clock)
+    finally:
+        mover.cancel()
+
+
+async def keep_moving(meter: Meter, *, moving: bool) -> None:
+    while moving:
+        meter.line.moved += 1
+        await asyncio.sleep(0.005)
 
 
 async def test_who_is_too_slow_is_told_by_how_much_once_half_of_the_time_is_over(meter: Meter) -> None:
@@ -82,9 +92,9 @@ async def test_bytes_on_their_way_are_not_counted_as_left(meter: Meter) -> None:
 
 
 async def test_a_line_that_has_become_faster_than_ever_is_judged_by_that(meter: Meter) -> None:
-    meter.rate.best = 1.0
-    meter.rate.add(time.monotonic() - 1, 0)
-    meter.moved = GB  # within the last second
+    meter.line.rate.best = 1.0
+    meter.line.rate.add(time.monotonic() - 1, 0)
+    meter.line.moved = GB  # within the last second
     with pytest.raises(TimeoutError):
         await mind(meter, life=0.5, watched_for=0.3)
 
@@ -96,3 +106,23 @@ async def test_the_listener_hears_that_nothing_moves(meter: Meter) -> None:
         await mind(meter, life=3600, watched_for=0.35)
     assert len(heard) >= 3
     assert heard[-1].rate == 0.0
+
+
+async def test_a_line_that_is_down_is_not_taken_for_a_slow_one(meter: Meter) -> None:
+    with pytest.raises(TimeoutError):
+        await mind(meter, life=0.4, watched_for=0.35, moving=False)
+
+
+async def test_uploads_that_share_a_line_are_judged_by_all_of_it(meter: Meter) -> None:
+    neighbour = Meter("other.bin", GB, line=meter.line)
+    meter.line.rate.best = 0.0
+    meter.line.rate.add(time.monotonic() - 1, 0)
+    neighbour.sent(GB)
+    with pytest.raises(TimeoutError):
+        await mind(meter, life=0.5, watched_for=0.3)
+
+
+async def test_what_still_hangs_long_after_its_hour_is_ended(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "OVER_SECONDS", 0.05)
+    with pytest.raises(UploadExpiredError):
+        await mind(meter, life=0.05, watched_for=5, moving=False)

@@ -186,7 +186,14 @@ def test_the_complete_that_nobody_answered_is_the_last_that_was_asked() -> None:
     first, last = completing(1.0), completing(2.0)
     assert recalled(opened(), first, last).completing is last
     assert recalled(opened(), first, REFUSED, last).completing is last
-    assert recalled(opened(), first, last, REFUSED).completing is None
+    assert recalled(opened(), first, REFUSED).completing is None
+    assert recalled(opened(), first, REFUSED, last, REFUSED).completing is None
+
+
+def test_a_refusal_answers_one_asking_whatever_the_clock_says() -> None:
+    stepped_back = completing(0.5)
+    assert recalled(opened(), completing(1.0), REFUSED, stepped_back).completing is not None
+    assert recalled(opened(), stepped_back, completing(1.0), REFUSED).completing is not None
 
 
 @pytest.mark.parametrize("records", [[], [part(0, BLOCK)], [completing()], [EXPIRED], [CANCELLED]])
