@@ -12,11 +12,10 @@ from asyncsdk.cli import records
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.display import choose
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.options import Connection, Mode, Output
+from asyncsdk.cli.options import Connection, Mode, Output, UploadOptions
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.transfer import Listener, Transfer
-from asyncsdk.cli.upload import UploadOptions
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.journal import Journal
 from asyncsdk.journal.memory import MemoryJournal
