@@ -244,7 +244,7 @@ class AsyncUploader:
     def _check_settings(self) -> None:
         """Raise ConfigurationError for what is out of range; NaN is in no range."""
         if not (is_whole(self.concurrency) and 1 <= self.concurrency <= MOST_CONNECTIONS):
-            raise ConfigurationError(f"concurrency={self.concurrency!r} is no whole number, 1 to {MOST_CONNECTIONS}.")
+            raise ConfigurationError(f"concurrency={self.concurrency!r} is not within 1 and {MOST_CONNECTIONS}, whole.")
         if self.md5 not in {"hex", "base64", None}:
             raise ConfigurationError(f"md5={self.md5!r} is not known: 'hex', 'base64' or None.")
         if self.limit_rate is not None and not 0 < self.limit_rate < math.inf:
