@@ -235,6 +235,8 @@ class Client:
                 return result
 
     def _tell(self, event: RequestEvent) -> None:
+        outcome = event.status or event.error
+        log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
         if self.on_event is None:
             return
         try:

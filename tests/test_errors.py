@@ -62,8 +62,7 @@ def test_the_servers_words_are_all_there() -> None:
     assert isinstance(error.body, dict)
     assert error.body["message"] == "No such File"
     assert str(error) == (
-        "GET /files/{file_id}: 404: No such File Gone or expired, or made with a key of another project; "
-        "or the base URL lacks a path such as /v1. (request req_1)"
+        "GET /files/{file_id}: 404: No such File. Gone or expired, or made with a key of another project. (request req_1)"
     )
     assert error.headers["x-request-id"] == "req_1"
 
@@ -150,3 +149,10 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
     kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
     drawn = [line.split("─ ")[1].split()[0] for line in str(errors.__doc__).splitlines() if "─ " in line]
     assert sorted([*drawn, "AsyncSDKError"]) == sorted(kinds)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>nginx</html>", b'{"error": {"code": "404", "message": "Resource not found"}}']
+)
+def test_a_404_from_elsewhere_asks_about_the_base_url(body: bytes) -> None:
+    assert "Does the base URL lack a path" in str(status_error(404, {}, body, request="POST /uploads"))

@@ -10,10 +10,13 @@ from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Duration
+from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from asyncsdk.server import Fault, LocalServer
+
+CLEANUP_SECONDS = 60.0  # gigabytes of temporary files are not gone within the second that others get
 
 
 async def serve(
@@ -24,6 +27,7 @@ async def serve(
     api_key: Annotated[str | None, Parameter(metavar="KEY", help="The one key it takes; else any will do.")] = None,
     upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it is dropped.")] = 3600,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: what shall go wrong, and when.")] = None,
+    stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Run a server that keeps the rules of OpenAI's API for uploads and files.
 
@@ -33,6 +37,7 @@ async def serve(
     from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
 
+    stop.patience = CLEANUP_SECONDS
     wrong = () if faults is None else read_faults(Path(faults))
     server = LocalServer(data, host=host, port=port, api_key=api_key, upload_ttl=upload_ttl, faults=wrong)
     try:

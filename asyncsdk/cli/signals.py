@@ -23,8 +23,9 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 @define(eq=False)
 class Stop:
-    """Which signal ended the run, if one did, and what there is to say then."""
+    """Which signal ended the run, if one did, and what there is to say then; `patience` in seconds bounds the end."""
 
+    patience: float = LIMIT_SECONDS
     signum: int | None = field(default=None, init=False)
     _cancel: Callable[[], object] | None = field(default=None, init=False)
     _last_words: list[Callable[[], None]] = field(factory=list, init=False)
@@ -65,7 +66,7 @@ class Stop:
         self.signum = signum
         if self._cancel is None:
             raise SystemExit(self.code)
-        self._guard = threading.Timer(LIMIT_SECONDS, self._leave_at_once)
+        self._guard = threading.Timer(self.patience, self._leave_at_once)
         self._guard.daemon = True
         self._guard.start()
         self._cancel()

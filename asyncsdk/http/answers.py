@@ -22,8 +22,10 @@ _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not
 _ADVICE = {
     401: "Check the key, and that it belongs to this server.",
     403: "This key may not do that; repeating won't help.",
-    404: "Gone or expired, or made with a key of another project; or the base URL lacks a path such as /v1.",
+    404: "Gone or expired, or made with a key of another project.",
 }
+
+_NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
 def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> T:
@@ -56,7 +58,10 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = headers.get("x-request-id")
     parts = [f"{request}: {status}", f" {code}" if code else "", f": {said}" if said else ""]
-    parts += [f" {_ADVICE[status]}" if status in _ADVICE else "", f" (request {request_id})" if request_id else ""]
+    stranger = status == 404 and (not told or code == "404")  # a page before the API, or Azure without /openai
+    advice = _NO_API if stranger else _ADVICE.get(status, "")
+    ends = "" if not advice or "".join(parts).endswith((".", "!", "?")) else "."
+    parts += [f"{ends} {advice}" if advice else "", f" (request {request_id})" if request_id else ""]
     return _error_class(status, code, kind)(
         "".join(parts),
         status_code=status,

@@ -13,6 +13,7 @@ BLOCK = MIB // 2  # every cut lies on this grid, so that a later run may cut ane
 LARGEST_PART = 64 * MIB  # POST /uploads/{id}/parts: "at most 64 MB"; 64 MiB is what openai-python sends
 LARGEST_FILE = 8 << 30  # POST /uploads: "a maximum of 8 GB"
 SMALLEST_USUAL_PART = 8 * MIB
+SLOW_PART_SECONDS = 2
 PARTS_PER_CONNECTION = 4  # so that every connection has work to the end
 
 
@@ -54,10 +55,15 @@ def checked_part_size(asked: int) -> int:
     return _on_grid(asked)
 
 
-def usual_part_size(size: int, concurrency: int) -> int:
-    """The part size for a file of `size` bytes over `concurrency` connections."""
+def usual_part_size(size: int, concurrency: int, rate: float | None = None) -> int:
+    """The part size for a file of `size` bytes over `concurrency` connections.
+
+    With a `rate` (bytes a second) that the caller set, no part takes much longer than `SLOW_PART_SECONDS`: what
+    is in flight is lost when a run is killed.
+    """
     share = _on_grid(-(-size // (PARTS_PER_CONNECTION * concurrency)))
-    return min(max(share, SMALLEST_USUAL_PART), LARGEST_PART)
+    usual = min(max(share, SMALLEST_USUAL_PART), LARGEST_PART)
+    return usual if rate is None else min(usual, _on_grid(max(1, int(rate * SLOW_PART_SECONDS / concurrency))))
 
 
 def gaps(size: int, held: Iterable[Range]) -> list[Range]:

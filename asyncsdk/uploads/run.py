@@ -112,7 +112,7 @@ class Run:
         if self.job.if_uploaded == "again" and not made_while_we_waited:
             return None
         file = from_json(File, done.file)
-        self.meter.enter(State.CHECKING, f"is it {file.id}?")
+        self.meter.enter(State.CHECKING, f"is it there already, as {file.id}?")
         try:
             file = await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry)
         except (NotFoundError, PermissionDeniedError) as error:

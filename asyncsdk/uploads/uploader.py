@@ -177,7 +177,7 @@ class AsyncUploader:
             key = self._key(fields, place or secrets.token_hex(16), size)
             if expected_key not in {None, key}:
                 raise ConfigurationError(f"{source.name} has another size than when it began. Nothing was sent.")
-            part_size = self._tools.part_size or usual_part_size(size, self.concurrency)
+            part_size = self._tools.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
 
             def busy(owner: Owner | None) -> None:
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"

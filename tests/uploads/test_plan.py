@@ -164,3 +164,10 @@ def test_the_usual_part_gives_each_connection_four_within_8_and_64_mib(
     size: int, concurrency: int, part_size: int
 ) -> None:
     assert usual_part_size(size, concurrency) == part_size
+
+
+@pytest.mark.parametrize(
+    ("rate", "part_size"), [(None, 32 * MIB), (20_000_000, 5 * MIB), (1, BLOCK), (10_000_000_000, 32 * MIB)]
+)
+def test_under_a_slow_rate_parts_are_small_so_that_a_kill_costs_little(rate: float | None, part_size: int) -> None:
+    assert usual_part_size(1 << 30, 8, rate) == part_size
