@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncsdk.journal import Cancelled, Expired, Record
+from asyncsdk.journal import Cancelled, Completing, Expired, Record, Refused
 from asyncsdk.journal.retention import keep_until, last_words, purge_is_due
 from tests.journal.support import NOW, completed, opened, part
 
@@ -52,3 +52,10 @@ def test_last_words_are_the_opening_of_that_upload_and_the_last_record() -> None
     records = [opened(), part(0), opened("upload_2"), part(0, "upload_2")]
     assert last_words(records, completed()) == (opened(), completed())
     assert last_words([part(0)], completed()) == (completed(),)
+
+
+def test_a_complete_that_nobody_answered_is_kept_as_long_as_a_file() -> None:
+    asked = Completing(upload=opened().upload, at=NOW, part_ids=("part_1",), md5="0" * 32)
+    refused = Refused(upload=opened().upload, at=NOW, status=400)
+    assert keep_until([opened(), asked], touched=NOW) == NOW + 30 * DAY
+    assert keep_until([opened(), asked, refused], touched=NOW) == EXPIRES + DAY

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import (
+    APIResponseValidationError,
     AsyncUploader,
     BadRequestError,
     Client,
     CompletionUnknownError,
     ConfigurationError,
+    PayloadTooLargeError,
+    Progress,
+    RateLimitError,
+    UploadExpiredError,
     UploadJob,
     api,
 )
@@ -245,3 +250,71 @@ async def test_settings_cannot_be_changed_to_no_effect(client: Client) -> None:
 async def test_settings_out_of_range_are_refused(client: Client, settings: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         AsyncUploader(client, journal="memory", **settings)  # type: ignore[arg-type]  # wrong on purpose
+
+
+async def test_between_two_files_that_nobody_knows_it_says_so_and_names_them(
+    tmp_path: Path, journal: Path, make_file: MakeFile
+) -> None:
+    path, now = make_file(1000), int(time.time())
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        stranger = await AsyncUploader(client, journal="memory").upload(path, purpose="batch")
+        server.inject(Fault("complete", "reset", "done"))
+        with pytest.raises(CompletionUnknownError, match=stranger.file.id):
+            await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+
+
+async def test_a_file_of_another_size_than_was_sent_is_not_a_success(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    wrong = {"id": "upload_1", "status": "completed", "file": {"id": "file-1", "bytes": 999}}
+    server.inject(Fault("complete", "answer", "before", status=200, body=wrong))
+    with pytest.raises(APIResponseValidationError, match="999 bytes, not the 1000"):
+        await AsyncUploader(client, journal=journal).upload(make_file(1000), purpose="batch")
+
+
+async def test_a_complete_that_never_left_is_no_doubt(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file(1000)
+    server.inject(Fault("complete", "answer", "before", every=1, status=429))
+    with pytest.raises(RateLimitError):
+        await AsyncUploader(client, journal=journal, max_retries=0).upload(path, purpose="batch")
+    server.clear_faults()
+    assert (await AsyncUploader(client, journal=journal).upload(path, purpose="batch")).bytes_resumed == 1000
+
+
+async def test_two_parts_of_one_id_are_refused(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("part", "answer", "before", every=1, status=200, body={"id": "part_1"}))
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    with pytest.raises(APIResponseValidationError, match="two parts the same id"):
+        await uploader.upload(make_file(2 * MIB), purpose="batch")
+
+
+async def test_the_smallest_part_refused_as_too_large_is_an_error(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("part", "answer", "before", every=1, status=413))
+    with pytest.raises(PayloadTooLargeError):
+        await AsyncUploader(client, journal=journal).upload(make_file(1000), purpose="batch")
+
+
+async def test_no_part_is_sent_after_the_hour(tmp_path: Path, journal: Path, make_file: MakeFile) -> None:
+    clock = {"now": time.time()}
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: clock["now"]) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=20 * MIB)
+
+        def late(progress: Progress) -> None:
+            if progress.bytes_done:
+                clock["now"] += 4000
+
+        with pytest.raises(UploadExpiredError) as expired:
+            await uploader.upload(make_file(), purpose="batch", on_progress=late)
+        assert expired.value.resumable

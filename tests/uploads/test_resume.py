@@ -9,10 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncsdk.errors import ConfigurationError
 from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.settings import Settings
 from asyncsdk.uploads.plan import BLOCK, Pending, covers, gaps
 from asyncsdk.uploads.resume import Recalled, Stage, choose, recall, span_of, upload_key
 
@@ -282,3 +285,18 @@ def test_the_order_in_which_expires_after_was_written_plays_no_part() -> None:
 
 def test_a_path_that_is_no_unicode_has_a_key_too() -> None:
     assert len(upload_key(**KEY | {"place": "/data/\udcff"})) == 32
+
+
+def test_an_upload_whose_opening_was_lost_belongs_to_no_client() -> None:
+    settings = Settings(base_url="https://api.openai.com/v1", key="k")
+    with pytest.raises(ConfigurationError, match="does not tell how"):
+        recalled(completed()).for_client_of(settings)
+
+
+@pytest.mark.parametrize("changes", [{"organization": "org_2"}, {"project": "proj_2"}, {"base_url": "https://x/v1"}])
+def test_an_upload_belongs_to_its_server_organization_and_project(changes: dict[str, Any]) -> None:
+    begun = opened()
+    own = Settings(base_url=begun.base_url, key="k", organization=begun.organization, project=begun.project)
+    assert recalled(begun).for_client_of(own) is begun
+    with pytest.raises(ConfigurationError, match="belongs to the"):
+        recalled(begun).for_client_of(evolve(own, **changes))
