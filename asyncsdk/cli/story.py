@@ -98,8 +98,7 @@ class Story:
         watch, upload = await self._upload(kill_at=self.plan.size / 2, rate=self.plan.rate)
         if watch.last is None or not watch.killed:
             raise ChildError(f"the upload ended before it could be stopped half-way. {upload.told}")
-        held = units.part_of(watch.last.bytes_done, self.plan.size)
-        self.say(f"  [red]killed[/] with {held} there, by SIGKILL: it had no chance to say goodbye")
+        self.say("  [red]killed[/] half-way, by SIGKILL: it had no chance to say goodbye")
         return watch.last
 
     async def _finish(self) -> tuple[Watch, Mapping[str, Any]]:

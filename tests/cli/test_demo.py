@@ -45,7 +45,7 @@ def test_it_plays_its_story_and_leaves_nothing(run: Run, environment: pytest.Mon
     lines = [line for line in ran.out.splitlines() if line]
     assert lines[0] == "A file of 6.3 MB, random bytes; a server of its own on this machine."
     assert lines[1] == "$ asyncsdk upload random.bin --purpose batch"
-    assert "killed with " in lines[2]
+    assert "killed half-way" in lines[2]
     assert "the same again" in lines[3]
     assert "were there and stayed; the server took the other" in lines[4]
     assert "sha256" in lines[5]
