@@ -1,4 +1,4 @@
-"""The README tells the truth: its examples are typed and run, its commands are those of the gate."""
+"""README and recipes tell the truth: their examples are typed and run, the commands are those of the gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from asyncsdk.server import LocalServer
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+RECIPES = (ROOT / "docs" / "recipes.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES, re.DOTALL)
 COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 
 
