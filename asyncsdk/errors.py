@@ -25,7 +25,7 @@
     ├─ UploadError                   the upload as a whole
     │  ├─ SourceChangedError         the file changed while it went up; nothing was completed
     │  ├─ UploadBusyError            another process is sending this very file
-    │  ├─ UploadNotFoundError        the server does not know an upload made in this run
+    │  ├─ UploadNotFoundError        the server does not know an upload that it took in this run
     │  ├─ UploadExpiredError         its hour ran out
     │  ├─ UploadExpiresError         at the measured rate its hour won't do
     │  └─ CompletionUnknownError     complete was asked, its answer lost, the file not found yet

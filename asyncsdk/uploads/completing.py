@@ -92,7 +92,8 @@ class Completion:
         if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
             raise self._unknown("asked again it was refused, and no file that may be its own is listed") from error
         if self.session.recalled:
-            raise ForgottenError(f"{self.session.upload_id} expired and no file was made of it") from error
+            gone = f"{self.session.upload_id} expired and no file was made of it"
+            raise ForgottenError(gone, upload_id=self.session.upload_id) from error
         raise self.session.expired() from error
 
     async def _listed_until_found(self) -> list[File]:

@@ -87,7 +87,7 @@ class Run:
             return await self._go_on(recalled)
         except ForgottenError as gone:
             log.warning("%s: %s; beginning afresh", self.source.name, gone)
-            await self.log.append(Expired(upload=str(self.meter.upload_id), reason=str(gone)))
+            await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
             return await self._send_all(await self._create(f"beginning afresh: {gone}"))
 
     async def _go_on(self, recalled: Recalled | None) -> UploadResult:

@@ -23,6 +23,10 @@ SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in n
 class ForgottenError(Exception):
     """The server does not go on with an upload that the journal recalled: begin afresh."""
 
+    def __init__(self, message: str, *, upload_id: str) -> None:
+        super().__init__(message)
+        self.upload_id = upload_id
+
 
 @define(eq=False)
 class Session:
@@ -47,7 +51,7 @@ class Session:
     def expired(self) -> Exception:
         """What its hour being over means: an error, unless this run has not put anything into it yet."""
         if self.presumed:
-            return ForgottenError(f"{self.upload_id} has expired")
+            return ForgottenError(f"{self.upload_id} has expired", upload_id=self.upload_id)
         return UploadExpiredError(
             f"{self.upload_id} has expired: servers keep one for about an hour. The same call sends the file anew.",
             upload_id=self.upload_id,
@@ -87,7 +91,8 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     if session.presumed:
         return ForgottenError(
             f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
-            "another project's key"
+            "another project's key",
+            upload_id=session.upload_id,
         )
     if clock.seconds_until(session.expires_at) <= CLOCK_GRAIN:
         return session.expired()
