@@ -54,6 +54,27 @@ class Request(Generic[T_co]):
         return self.route.format_map(quoted)
 
 
+@frozen(kw_only=True)
+class ImageFile:
+    """A picture that goes along in a form: its bytes, and the true type and name that stand above them."""
+
+    content: bytes = field(repr=False)
+    filename: str
+    mime_type: str
+
+
+@frozen(kw_only=True)
+class ImageRef:
+    """A picture that the server has, or can fetch: exactly one of `file_id` and `image_url` (https or data URL)."""
+
+    file_id: str | None = None
+    image_url: str | None = field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.file_id is None) == (self.image_url is None):
+            raise ConfigurationError("an ImageRef has a file_id or an image_url, exactly one. Nothing was sent.")
+
+
 def create_upload(
     *,
     bytes: int,  # noqa: A002 - the API's own name

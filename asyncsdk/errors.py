@@ -1,10 +1,11 @@
-"""Everything a caller can catch.
+"""Everything a caller can catch. Names that openai-python has too mean the same thing there.
 
 ::
 
     AsyncSDKError
     ├─ ConfigurationError            a setting or argument is wrong; nothing was sent
-    │  └─ SourceError                the file itself can't be uploaded; nothing was sent
+    │  ├─ SourceError                the file itself can't be uploaded; nothing was sent
+    │  └─ InvalidEditError           a picture or a field of an edit breaks a rule; nothing was sent
     ├─ APIError                      a request and what became of it
     │  ├─ APIConnectionError         no answer came
     │  │  ├─ APITimeoutError         … within its limit, or no byte moved for too long
@@ -13,6 +14,7 @@
     │  ├─ APIResponseValidationError an answer came that we can't read
     │  └─ APIStatusError             the server said no
     │     ├─ BadRequestError           400
+    │     │  └─ ModerationBlockedError   the safety system refused the prompt, a picture or what came of them
     │     ├─ AuthenticationError       401
     │     ├─ PermissionDeniedError     403
     │     ├─ NotFoundError             404
@@ -29,10 +31,14 @@
     │  ├─ UploadExpiredError         its hour ran out
     │  ├─ UploadExpiresError         at the measured rate its hour won't do
     │  └─ CompletionUnknownError     complete was asked, its answer lost, the file not found yet
+    ├─ EditError                     an image edit, or a run of them
+    │  ├─ ChargeUnknownError         it was sent and its answer lost: it may have been paid
+    │  ├─ SaveError                  it was paid and done, and its pictures can't be saved
+    │  └─ LimitReachedError          a limit that you set stopped the run
     └─ JournalError                  the local memory of uploads can't be written or read
-       └─ JournalVersionError        it was written by a newer asyncsdk
-
-Names that openai-python has too mean the same thing there.
+       ├─ JournalVersionError        it was written by a newer asyncsdk
+       └─ LedgerError                the memory of edits, beside their pictures, can't be written or read
+          └─ LedgerBusyError         another process is editing into this very directory
 """
 
 from __future__ import annotations
@@ -41,6 +47,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncsdk.images.result import EditResult
     from asyncsdk.uploads.progress import Progress
 
 
@@ -60,6 +67,10 @@ class ConfigurationError(AsyncSDKError, ValueError):
 
 class SourceError(ConfigurationError):
     """The source can't be uploaded: missing, empty, too large, unreadable or no regular file. Nothing was sent."""
+
+
+class InvalidEditError(ConfigurationError):
+    """A picture or a field of an edit breaks a rule: the message names all three. Nothing was sent."""
 
 
 class APIError(AsyncSDKError):
@@ -150,6 +161,13 @@ class BadRequestError(APIStatusError):
     """400: the request is wrong as it stands."""
 
 
+class ModerationBlockedError(BadRequestError):
+    """The safety system refused the edit, at `stage` "input" or "output"; sending it again won't help."""
+
+    stage: str | None = None
+    categories: tuple[str, ...] = ()
+
+
 class AuthenticationError(APIStatusError):
     """401: the key is missing, wrong or revoked."""
 
@@ -212,11 +230,8 @@ class UploadBusyError(UploadError):
     """Another process is sending this very file. `pid` and `host` tell which, where known."""
 
     resumable = True
-
-    def __init__(self, message: str, *, pid: int | None = None, host: str | None = None) -> None:
-        super().__init__(message)
-        self.pid = pid
-        self.host = host
+    pid: int | None = None
+    host: str | None = None
 
 
 class UploadNotFoundError(UploadError):
@@ -239,6 +254,27 @@ class CompletionUnknownError(UploadError):
     resumable = True
 
 
+class EditError(AsyncSDKError):
+    """An image edit, or a run of many, can't go on."""
+
+
+class ChargeUnknownError(EditError):
+    """The edit was sent and its answer lost: it may have been paid, and sending it again may pay twice."""
+
+    request_id: str | None = None
+    status_code: int | None = None
+
+
+class SaveError(EditError):
+    """The edit is done and paid, and its pictures can't be saved. `result` still holds them: save them elsewhere."""
+
+    result: EditResult | None = None
+
+
+class LimitReachedError(EditError):
+    """`max_edits` or `max_tokens` is reached. Nothing beyond it was sent; with a higher limit the same call goes on."""
+
+
 class JournalError(AsyncSDKError):
     """The journal can't be written or read. What the server holds is not lost."""
 
@@ -251,13 +287,13 @@ class JournalVersionError(JournalError):
     resumable = False
 
 
-STATUS_ERRORS: dict[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    413: PayloadTooLargeError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
-}
+class LedgerError(JournalError):
+    """The ledger of edits can't be written or read. Pictures that are saved are safe."""
+
+
+class LedgerBusyError(LedgerError):
+    """Another process is editing into this very directory. `pid` and `host` tell which, where known."""
+
+    resumable = True
+    pid: int | None = None
+    host: str | None = None

@@ -84,6 +84,25 @@ class Page(Model, Generic[T]):
     has_more: bool | None = None
 
 
+@frozen(kw_only=True)
+class TokenDetails(Model):
+    """Tokens by what they stand for."""
+
+    image_tokens: int | None = None
+    text_tokens: int | None = None
+
+
+@frozen(kw_only=True)
+class Usage(Model):
+    """What an edit cost, in tokens: the sum over its `n` pictures."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    input_tokens_details: TokenDetails | None = None
+    output_tokens_details: TokenDetails | None = None
+
+
 class InvalidModelError(ValueError):
     """The JSON does not hold what the model needs."""
 

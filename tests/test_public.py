@@ -12,11 +12,13 @@ from asyncsdk import errors
 
 NAMES = """
 APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AsyncSDKError AsyncUploader
-AuthenticationError BadRequestError CertificateError Client CompletionUnknownError ConfigurationError ConflictError File
-FileDeleted FileJournal InternalServerError Journal JournalError JournalVersionError MemoryJournal NotFoundError Page
-PayloadTooLargeError PermissionDeniedError Progress QuotaExceededError RateLimitError RedirectError RequestEvent
-SourceChangedError SourceError State UnprocessableEntityError Upload UploadBusyError UploadError UploadExpiredError
-UploadExpiresError UploadJob UploadNotFoundError UploadOutcome UploadPart UploadResult __version__ api trusting
+AuthenticationError BadRequestError CertificateError ChargeUnknownError Client CompletionUnknownError
+ConfigurationError ConflictError EditError File FileDeleted FileJournal InternalServerError InvalidEditError Journal
+JournalError JournalVersionError LedgerBusyError LedgerError LimitReachedError MemoryJournal ModerationBlockedError
+NotFoundError Page PayloadTooLargeError PermissionDeniedError Progress QuotaExceededError RateLimitError RedirectError
+RequestEvent SaveError SourceChangedError SourceError State UnprocessableEntityError Upload UploadBusyError
+UploadError UploadExpiredError UploadExpiresError UploadJob UploadNotFoundError UploadOutcome UploadPart UploadResult
+__version__ api trusting
 """
 PINNED = NAMES.split()
 

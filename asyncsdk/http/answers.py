@@ -7,15 +7,33 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from asyncsdk.errors import (
-    STATUS_ERRORS,
     APIResponseValidationError,
     APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
     InternalServerError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
     QuotaExceededError,
+    RateLimitError,
+    UnprocessableEntityError,
 )
 from asyncsdk.models import from_json
 
 T = TypeVar("T")
+
+STATUS_ERRORS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: PayloadTooLargeError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
 
 _LONGEST_QUOTE = 500
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}

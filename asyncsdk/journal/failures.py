@@ -71,12 +71,13 @@ def tell_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | Non
 
 def _busy_error(owner: Owner | None) -> UploadBusyError:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
-    return UploadBusyError(
+    error = UploadBusyError(
         f"{who} is sending this very file. Nothing was sent by this call.\n"
-        '  Wait for it and take its result: on_busy="wait" (--on-busy wait); or call again later.',
-        pid=owner.pid if owner else None,
-        host=owner.host if owner else None,
+        '  Wait for it and take its result: on_busy="wait" (--on-busy wait); or call again later.'
     )
+    if owner:
+        error.pid, error.host = owner.pid, owner.host
+    return error
 
 
 def _reason(error: OSError) -> str:

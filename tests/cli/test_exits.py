@@ -6,11 +6,12 @@ import pytest
 
 from asyncsdk import errors
 from asyncsdk.cli.exits import Exit, exit_code, exit_code_of_all
+from asyncsdk.http.answers import STATUS_ERRORS
 from asyncsdk.uploads.progress import Progress, State
 
 
 def status(code: int) -> errors.APIStatusError:
-    return errors.STATUS_ERRORS.get(code, errors.InternalServerError)("no", status_code=code)
+    return STATUS_ERRORS.get(code, errors.InternalServerError)("no", status_code=code)
 
 
 @pytest.mark.parametrize(

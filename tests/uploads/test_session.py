@@ -8,7 +8,6 @@ import pytest
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import (
-    STATUS_ERRORS,
     APIConnectionError,
     APIError,
     APIResponseValidationError,
@@ -20,6 +19,7 @@ from asyncsdk.errors import (
     UploadExpiredError,
     UploadNotFoundError,
 )
+from asyncsdk.http.answers import STATUS_ERRORS
 from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields

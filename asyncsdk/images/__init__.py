@@ -1,0 +1,1 @@
+"""Editing images: one at a time, streamed, or thousands, within rate limits and without paying twice."""

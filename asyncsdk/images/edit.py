@@ -1,0 +1,88 @@
+"""`ImageEdit`: one call of POST /images/edits as a value, with all its fields; what is None is not sent (pure)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any, BinaryIO, Literal
+
+from attrs import field, fields, frozen
+
+from asyncsdk.api import ImageRef
+
+Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageRef
+
+NOT_SENT = frozenset({"image", "mask", "markup", "id", "line", "extra"})
+
+
+def _several(given: Picture | Iterable[Picture]) -> tuple[Picture, ...]:
+    if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(given, "read"):
+        return (given,)  # type: ignore[return-value]  # a file has `read`, which mypy does not narrow by
+    return tuple(given)
+
+
+def _shown(pictures: tuple[Picture, ...]) -> str:
+    return ", ".join(described(picture) for picture in pictures)
+
+
+def _shown_one(picture: Picture | None) -> str:
+    return "None" if picture is None else described(picture)
+
+
+@frozen(kw_only=True)
+class ImageEdit:
+    """One edit: what `ImageEditor.edit` takes as arguments, and what `edit_many` takes by the thousand.
+
+    `image` is one picture or several, each a path, bytes, an open binary file, or an `ImageRef` to a file that
+    the server has (`file_id`) or can fetch (`image_url`); `mask` and `markup` likewise. The fields from `model`
+    to `svg` are the API's own. `extra` holds fields that this version does not know. `id` names the pictures
+    that come of it; `line` is where it stands in its source, and names them where `id` is None.
+    """
+
+    image: tuple[Picture, ...] = field(converter=_several, repr=_shown)
+    prompt: str
+    mask: Picture | None = field(default=None, repr=_shown_one)
+    markup: Picture | None = field(default=None, repr=_shown_one)
+    model: str | None = None
+    n: int | None = None
+    size: str | None = None
+    quality: Literal["low", "medium", "high", "xhigh", "max", "auto"] | str | None = None  # noqa: PYI051 - for editors
+    background: Literal["transparent", "opaque", "auto"] | str | None = None  # noqa: PYI051 - as above
+    output_format: Literal["png", "jpeg", "webp", "gif", "svg"] | str | None = None  # noqa: PYI051 - as above
+    output_compression: int | None = None
+    input_fidelity: Literal["high", "low"] | str | None = None  # noqa: PYI051 - as above
+    complexity: Literal["low", "medium", "high"] | str | None = None  # noqa: PYI051 - as above
+    moderation: Literal["auto", "low"] | str | None = None  # noqa: PYI051 - as above
+    response_format: Literal["url", "b64_json"] | str | None = None  # noqa: PYI051 - as above
+    user: str | None = None
+    safety_identifier: str | None = None
+    stream: bool | None = None
+    partial_images: int | None = None
+    frame_count: int | None = None
+    frame_duration_ms: int | None = None
+    svg: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] | None = None
+    id: str | None = None
+    line: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The API's fields that are set, but for the pictures."""
+        named = {a.name: getattr(self, a.name) for a in fields(type(self)) if a.name not in NOT_SENT}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def input_images(self) -> int:
+        """What it counts against the limit of input images a minute: its pictures, times `n`."""
+        return len(self.image) * (self.n or 1)
+
+
+def described(picture: Picture) -> str:
+    """A picture for people: its name or its size, never its content."""
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return f"{memoryview(picture).nbytes} bytes"
+    if isinstance(picture, ImageRef):
+        return picture.file_id or "an image_url"
+    name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
+    return PurePath(name).name if isinstance(name, str | os.PathLike) else type(picture).__name__

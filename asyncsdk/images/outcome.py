@@ -1,0 +1,54 @@
+"""How an edit ended, as values: its status, its files, and what went wrong (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import field, frozen
+
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.models import Usage
+
+if TYPE_CHECKING:
+    from asyncsdk.images.result import EditResult
+
+Status = Literal["done", "failed", "refused", "uncertain", "skipped"]
+
+
+@frozen(kw_only=True)
+class Problem:
+    """What went wrong with an edit, as it is written down: `type` is the class in `asyncsdk.errors`.
+
+    `retryable`: the same edit, sent later, may pass, and nothing was paid for it. `moderation` is
+    `{"stage": "input" | "output", "categories": [...]}` where the safety system said no.
+    """
+
+    type: str
+    message: str
+    code: str | None = None
+    status_code: int | None = None
+    request_id: str | None = None
+    retryable: bool = False
+    moderation: Mapping[str, Any] | None = None
+
+
+@frozen(kw_only=True)
+class EditOutcome:
+    """One edit of many, and how it ended.
+
+    `status`: *done*; *skipped* (done by an earlier run, nothing was sent); *failed* (nothing was paid, a later
+    run tries again); *refused* (the picture, the prompt or a field is not accepted, and would not be again);
+    *uncertain* (sent, its answer lost: it may have been paid). `id` names it and its `files`. `error` is what
+    was raised in this run; `problem` the same as a value, also where an earlier run met it.
+    """
+
+    edit: ImageEdit
+    id: str
+    status: Status
+    files: tuple[Path, ...] = ()
+    result: EditResult | None = field(default=None, repr=False)
+    usage: Usage | None = None
+    problem: Problem | None = None
+    error: Exception | None = None
