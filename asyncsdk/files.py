@@ -32,6 +32,15 @@ async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes]) 
     return size
 
 
+async def save(path: str | os.PathLike[str], content: bytes, *, overwrite: bool = True) -> None:
+    """Save `content` at `path`, durably, whole or not at all; missing directories are made.
+
+    Raises OSError: FileExistsError where something is there and `overwrite` is False.
+    """
+    draft = _Draft(Path(path))
+    await wrap(draft.save)(content, overwrite=overwrite)
+
+
 @define
 class _Draft:
     """The temporary file. No handle outlives a job, and a job that nobody awaits any more can't bring it back."""
@@ -48,14 +57,25 @@ class _Draft:
         with self._turn, self._opened() as file:
             file.write(chunk)
 
-    def keep(self) -> int:
+    def keep(self, *, overwrite: bool = True) -> int:
         with self._turn:
             with self._opened() as file:
                 os.fsync(file.fileno())
                 size = file.tell()
-            self.path.replace(self.target)
+            if overwrite:
+                self.path.replace(self.target)
+            else:
+                _move_to_new(self.path, self.target)
         _sync_directory(self.target.parent)
         return size
+
+    def save(self, content: bytes, *, overwrite: bool) -> None:
+        try:
+            self.append(content)
+            self.keep(overwrite=overwrite)
+        except BaseException:
+            self.drop()
+            raise
 
     def _opened(self) -> BinaryIO:
         if self._dropped:
@@ -67,6 +87,19 @@ class _Draft:
         with self._turn:
             self._dropped = True
             self.path.unlink(missing_ok=True)
+
+
+def _move_to_new(path: Path, target: Path) -> None:
+    """Move `path` to `target`, which must not be there. A link is atomic; some file systems know none."""
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        path.replace(target)
+    else:
+        path.unlink()
 
 
 def _sync_directory(path: Path) -> None:

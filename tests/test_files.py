@@ -115,3 +115,28 @@ def test_windows_has_no_directory_to_sync(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         files._sync_directory(missing)
+
+
+async def test_what_is_saved_is_there_whole_and_nothing_else(tmp_path: Path) -> None:
+    await files.save(tmp_path / "new" / "a.png", b"picture")
+    assert (tmp_path / "new" / "a.png").read_bytes() == b"picture"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+async def test_a_file_that_is_there_is_overwritten_only_when_asked(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links on this file system")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "a.png"
+    await files.save(target, b"first", overwrite=False)
+    with pytest.raises(FileExistsError):
+        await files.save(target, b"second", overwrite=False)
+    assert target.read_bytes() == b"first"
+    await files.save(target, b"third")
+    assert target.read_bytes() == b"third"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
