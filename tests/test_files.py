@@ -125,7 +125,7 @@ async def test_what_is_saved_is_there_whole_and_nothing_else(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 async def test_a_file_that_is_there_is_overwritten_only_when_asked(
-    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, *, links: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "no links on this file system")
