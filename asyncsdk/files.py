@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +39,26 @@ async def save(path: str | os.PathLike[str], content: bytes, *, overwrite: bool 
     """
     draft = _Draft(Path(path))
     await wrap(draft.save)(content, overwrite=overwrite)
+
+
+async def existing(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` where something is."""
+    found: list[Path] = await wrap(_existing)(list(paths))
+    return found
+
+
+async def move(path: Path, target: Path) -> None:
+    """Move a file within its file system, over what is at `target`; missing directories are made. Raises OSError."""
+    await wrap(_move)(path, target)
+
+
+def _existing(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def _move(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
 
 
 @define

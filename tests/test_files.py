@@ -140,3 +140,11 @@ async def test_a_file_that_is_there_is_overwritten_only_when_asked(
     await files.save(target, b"third")
     assert target.read_bytes() == b"third"
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+async def test_a_file_is_moved_into_a_directory_that_is_made_for_it(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"picture")
+    await files.move(tmp_path / "a.png", tmp_path / "replaced" / "b.png")
+    assert await files.existing([tmp_path / "a.png", tmp_path / "replaced" / "b.png"]) == [
+        tmp_path / "replaced" / "b.png"
+    ]

@@ -5,13 +5,48 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypedDict
 
 from attrs import field, fields, frozen
 
 from asyncsdk.api import ImageRef
 
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageRef
+Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"] | str  # noqa: PYI051 - for editors
+Background = Literal["transparent", "opaque", "auto"] | str  # noqa: PYI051 - as above
+OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"] | str  # noqa: PYI051 - as above
+InputFidelity = Literal["high", "low"] | str  # noqa: PYI051 - as above
+Complexity = Literal["low", "medium", "high"] | str  # noqa: PYI051 - as above
+Moderation = Literal["auto", "low"] | str  # noqa: PYI051 - as above
+ResponseFormat = Literal["url", "b64_json"] | str  # noqa: PYI051 - as above
+
+
+class EditFields(TypedDict, total=False):
+    """The fields of an edit but for its pictures and its prompt, as keyword arguments; `ImageEdit` tells of them."""
+
+    mask: Picture | None
+    markup: Picture | None
+    model: str | None
+    n: int | None
+    size: str | None
+    quality: Quality | None
+    background: Background | None
+    output_format: OutputFormat | None
+    output_compression: int | None
+    input_fidelity: InputFidelity | None
+    complexity: Complexity | None
+    moderation: Moderation | None
+    response_format: ResponseFormat | None
+    user: str | None
+    safety_identifier: str | None
+    stream: bool | None
+    partial_images: int | None
+    frame_count: int | None
+    frame_duration_ms: int | None
+    svg: Mapping[str, Any] | None
+    extra: Mapping[str, Any] | None
+    id: str | None
+
 
 NOT_SENT = frozenset({"image", "mask", "markup", "id", "line", "extra"})
 
@@ -47,14 +82,14 @@ class ImageEdit:
     model: str | None = None
     n: int | None = None
     size: str | None = None
-    quality: Literal["low", "medium", "high", "xhigh", "max", "auto"] | str | None = None  # noqa: PYI051 - for editors
-    background: Literal["transparent", "opaque", "auto"] | str | None = None  # noqa: PYI051 - as above
-    output_format: Literal["png", "jpeg", "webp", "gif", "svg"] | str | None = None  # noqa: PYI051 - as above
+    quality: Quality | None = None
+    background: Background | None = None
+    output_format: OutputFormat | None = None
     output_compression: int | None = None
-    input_fidelity: Literal["high", "low"] | str | None = None  # noqa: PYI051 - as above
-    complexity: Literal["low", "medium", "high"] | str | None = None  # noqa: PYI051 - as above
-    moderation: Literal["auto", "low"] | str | None = None  # noqa: PYI051 - as above
-    response_format: Literal["url", "b64_json"] | str | None = None  # noqa: PYI051 - as above
+    input_fidelity: InputFidelity | None = None
+    complexity: Complexity | None = None
+    moderation: Moderation | None = None
+    response_format: ResponseFormat | None = None
     user: str | None = None
     safety_identifier: str | None = None
     stream: bool | None = None
@@ -84,5 +119,10 @@ def described(picture: Picture) -> str:
         return f"{memoryview(picture).nbytes} bytes"
     if isinstance(picture, ImageRef):
         return picture.file_id or "an image_url"
+    return file_name(picture) or type(picture).__name__
+
+
+def file_name(picture: Picture) -> str | None:
+    """The name of the file that a picture is in, without its directory; None where it is in no file."""
     name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
-    return PurePath(name).name if isinstance(name, str | os.PathLike) else type(picture).__name__
+    return PurePath(name).name if isinstance(name, str | os.PathLike) else None
