@@ -78,7 +78,7 @@ async def _each(
         nonlocal running
         while True:
             async with turn:
-                item = await anext(walk, _END)
+                item = await anext(source, _END)
             if item is _END:
                 break
             await sending.send(await run(item))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
@@ -86,14 +86,15 @@ async def _each(
         if not running:
             sending.close()
 
-    async with sending, receiving, aclosing(_walk(items)) as walk, group() as tasks:
+    async with sending, receiving, aclosing(walk(items)) as source, group() as tasks:
         for _ in range(at_once):
             tasks.start_soon(runner)
         yield receiving
         tasks.cancel_scope.cancel()
 
 
-async def _walk(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+async def walk(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+    """Go through `items`, asynchronous or not; a generator is closed with this one."""
     if not isinstance(items, AsyncIterable):
         for item in items:
             yield item
