@@ -5,28 +5,38 @@ Fields and paths as in OpenAI's document (openapi.yaml, /uploads and /files) and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.http import multipart
-from asyncsdk.http.body import Body, BytesBody
-from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
+from asyncsdk.http.body import Body, BytesBody, ChunksBody
+from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
 
 T_co = TypeVar("T_co", covariant=True)
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"] | str  # noqa: PYI051 - the known ones are for editors
 BodyFactory = Callable[[], Body]
+Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"] | str  # noqa: PYI051 - for editors
+Background = Literal["transparent", "opaque", "auto"] | str  # noqa: PYI051 - as above
+OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"] | str  # noqa: PYI051 - as above
+InputFidelity = Literal["high", "low"] | str  # noqa: PYI051 - as above
+Complexity = Literal["low", "medium", "high"] | str  # noqa: PYI051 - as above
+Moderation = Literal["auto", "low"] | str  # noqa: PYI051 - as above
+ResponseFormat = Literal["url", "b64_json"] | str  # noqa: PYI051 - as above
+
+EDIT_SECONDS = 600.0  # high quality takes minutes
 
 
 @frozen(kw_only=True)
 class Request(Generic[T_co]):
     """A call as a value. `answer` is the model of what comes back; `body` makes a new body for each attempt.
 
-    `answer_limit` is how many seconds the server may take once it has the whole request.
+    `answer_limit` is how many seconds the server may take once it has the whole request. `deployment` is the
+    model below which classic Azure keeps this call.
     """
 
     method: str
@@ -36,6 +46,7 @@ class Request(Generic[T_co]):
     query: Mapping[str, str] = field(factory=dict)
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     body: BodyFactory | None = field(default=None, repr=False)
+    deployment: str | None = None
     accept: str = "application/json"
     answer_limit: float = 120.0
 
@@ -73,6 +84,33 @@ class ImageRef:
     def __attrs_post_init__(self) -> None:
         if (self.file_id is None) == (self.image_url is None):
             raise ConfigurationError("an ImageRef has a file_id or an image_url, exactly one. Nothing was sent.")
+
+
+class EditOptions(TypedDict, total=False):
+    """The fields of POST /images/edits but for prompt and pictures; what is None or left out is not sent.
+
+    `n` 1..10; `size` "auto" or "1024x1024"; `output_compression` 0..100 (webp, jpeg); `partial_images` 0..3 with
+    `stream`; `frame_count` and `frame_duration_ms` for gif; `svg` is `{"model": …, "reasoning": {"effort": …}}`.
+    """
+
+    model: str | None
+    n: int | None
+    size: str | None
+    quality: Quality | None
+    background: Background | None
+    output_format: OutputFormat | None
+    output_compression: int | None
+    input_fidelity: InputFidelity | None
+    complexity: Complexity | None
+    moderation: Moderation | None
+    response_format: ResponseFormat | None
+    user: str | None
+    safety_identifier: str | None
+    stream: bool | None
+    partial_images: int | None
+    frame_count: int | None
+    frame_duration_ms: int | None
+    svg: Mapping[str, Any] | None
 
 
 def create_upload(
@@ -133,6 +171,41 @@ def cancel_upload(upload_id: str) -> Request[Upload]:
     return Request(method="POST", route="/uploads/{upload_id}/cancel", answer=Upload, ids={"upload_id": upload_id})
 
 
+def edit_image(
+    *,
+    image: ImageFile | Sequence[ImageFile],
+    prompt: str,
+    mask: ImageFile | None = None,
+    markup: ImageFile | None = None,
+    extra: Mapping[str, Any] | None = None,
+    **options: Unpack[EditOptions],
+) -> Request[ImagesResponse]:
+    """POST /images/edits with the pictures in a form: one goes as `image`, several as `image[]`.
+
+    With `stream=True` it is a request for `Client.stream`.
+    """
+    pictures = [image] if isinstance(image, ImageFile) else list(image)
+    name = "image" if len(pictures) == 1 else "image[]"
+    files = [(name, picture) for picture in pictures]
+    files += [(name, file) for name, file in (("mask", mask), ("markup", markup)) if file is not None]
+    fields = _set({"prompt": prompt, **options}, extra)
+    return _edit(fields, body=_form_of(multipart.flattened(fields), files))
+
+
+def edit_image_by_reference(
+    *,
+    images: Sequence[ImageRef],
+    prompt: str,
+    mask: ImageRef | None = None,
+    extra: Mapping[str, Any] | None = None,
+    **options: Unpack[EditOptions],
+) -> Request[ImagesResponse]:
+    """POST /images/edits as JSON: the pictures are files that the server has, or URLs."""
+    places = [_reference(image) for image in images]
+    fields = {"images": places, "mask": None if mask is None else _reference(mask), "prompt": prompt, **options}
+    return _edit(_set(fields, extra), json=True)
+
+
 def list_files(
     *,
     purpose: Purpose | None = None,
@@ -171,6 +244,39 @@ def file_content(file_id: str) -> Request[bytes]:
 
 def _set(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None} | dict(extra or {})
+
+
+def _edit(fields: dict[str, Any], *, body: BodyFactory | None = None, json: bool = False) -> Request[ImagesResponse]:
+    return Request(
+        method="POST",
+        route="/images/edits",
+        answer=ImagesResponse,
+        json=fields if json else None,
+        body=body,
+        deployment=fields.get("model"),
+        accept="text/event-stream" if fields.get("stream") else "application/json",
+        answer_limit=EDIT_SECONDS,
+    )
+
+
+def _reference(image: ImageRef) -> dict[str, str]:
+    return {"file_id": image.file_id} if image.file_id is not None else {"image_url": image.image_url or ""}
+
+
+def _form_of(texts: Mapping[str, str], files: Sequence[tuple[str, ImageFile]]) -> BodyFactory:
+    def body() -> Body:
+        boundary = multipart.new_boundary()
+        chunks = [multipart.text_part(boundary, name, value) for name, value in texts.items()]
+        for name, file in files:
+            chunks += [
+                multipart.file_head(boundary, name, filename=file.filename, mime_type=file.mime_type),
+                file.content,
+                multipart.NEXT,
+            ]
+        chunks[-1] = multipart.closing(boundary)
+        return ChunksBody(chunks, multipart.content_type(boundary))
+
+    return body
 
 
 def _part_of(data: bytes) -> BodyFactory:

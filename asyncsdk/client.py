@@ -18,7 +18,7 @@ from asyncsdk.api import Request
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, ConfigurationError
 from asyncsdk.events import RequestEvent
-from asyncsdk.http.call import Call, prepare
+from asyncsdk.http.call import Call, foreign, prepare
 from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, default_trust
 from asyncsdk.http.exchange import Exchange
 from asyncsdk.http.proxy import proxy_for
@@ -27,6 +27,8 @@ from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
 
 T = TypeVar("T")
+
+FETCH_SECONDS = 120.0
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Client:
                 trace_configs=trace_configs,
             )
         self._exchange = Exchange(self.settings, self.clock, way, session)
+        self._strangers = Exchange(settings.nobody(), Clock(), Way(proxy=way.proxy, trust=way.trust))
 
     @classmethod
     def azure(
@@ -135,6 +138,7 @@ class Client:
     async def aclose(self) -> None:
         """Close the connections, but for those of a given session."""
         await self._exchange.aclose()
+        await self._strangers.aclose()
 
     async def send(
         self,
@@ -172,7 +176,7 @@ class Client:
             query["after"] = last
 
     @asynccontextmanager
-    async def stream(self, request: Request[bytes], **options: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, request: Request[Any], **options: Any) -> AsyncIterator[AsyncIterator[bytes]]:
         """`async with client.stream(request) as chunks:` gives the answer's bytes as they come.
 
         Retried like any other until it begins; later a lost connection is an APIConnectionError.
@@ -181,6 +185,16 @@ class Client:
         async with AsyncExitStack() as stack:
             answer = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
             yield await stack.enter_async_context(aclosing(answer.chunks()))
+
+    async def fetch(self, url: str) -> bytes:
+        """What `url` gives, such as a picture of an older model's answer; without the key. Raises APIError."""
+        call = foreign(url, retry=Retry(self.max_retries), answer_limit=self.timeout or FETCH_SECONDS)
+
+        async def receive() -> bytes:
+            async with self._strangers.sending(call) as answer:
+                return await answer.read(bytes)
+
+        return await self._repeat(call, receive)
 
     async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
         """Save the answer at `to`, whole or not at all, and return its size in bytes.
@@ -218,6 +232,8 @@ class Client:
     async def _repeat(self, call: Call, receive: Callable[[], Awaitable[T]]) -> T:
         attempts = call.retry.attempts()
         while True:
+            if call.retry.turn is not None:
+                await call.retry.turn()
             call.begin()
             try:
                 result = await receive()

@@ -103,6 +103,31 @@ class Usage(Model):
     output_tokens_details: TokenDetails | None = None
 
 
+@frozen(kw_only=True)
+class EditedImage(Model):
+    """One picture of an answer: its bytes, or from older models a URL that lives 60 minutes."""
+
+    content: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+    revised_prompt: str | None = None
+
+
+@frozen(kw_only=True)
+class ImagesResponse(Model):
+    """The answer to an edit: its pictures, and the settings that were used. `request_id` comes from a header."""
+
+    data: tuple[EditedImage, ...]
+    created: int | None = None
+    background: str | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    size: str | None = None
+    safety_identifier: str | None = None
+    usage: Usage | None = None
+    svg_usage: Mapping[str, Any] | None = None
+    request_id: str | None = None
+
+
 class InvalidModelError(ValueError):
     """The JSON does not hold what the model needs."""
 

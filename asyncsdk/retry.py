@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import define, field
 
@@ -84,7 +84,8 @@ class Retry:
     retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
     time). With `outlast_outages`, once the server has answered, times without any connection are
     waited out until then, and use nothing up.
-    `on_wait` hears of each failure that is waited out, and for how many seconds.
+    `on_wait` hears of each failure that is waited out, and for how many seconds. `worth` says which failures
+    are worth another try; `turn` is awaited before each, the first included.
     """
 
     max_retries: int = 2
@@ -93,6 +94,8 @@ class Retry:
     outlast_outages: bool = False
     answered: bool = False
     on_wait: Callable[[APIError, float], None] | None = None
+    worth: Callable[[APIError], bool] = is_worth_retrying
+    turn: Callable[[], Awaitable[None]] | None = None
     progress: int = field(default=0, init=False)
     spent: int = field(default=0, init=False)
 
@@ -120,7 +123,7 @@ class Attempts:
     def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
         """Seconds to wait before the next try, or None to give up with `error`. `now` is the server's time."""
         self.made += 1
-        if not is_worth_retrying(error):
+        if not self.retry.worth(error):
             return None
         ordered = ordered_delay(error.headers, now) if isinstance(error, APIStatusError) else None
         if self._outlasts(error):

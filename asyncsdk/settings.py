@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -28,11 +29,16 @@ class Settings:
 
     base_url: str
     key: Key = field(repr=False)
-    auth: Auth = "bearer"
+    auth: Auth | None = "bearer"
     organization: str | None = None
     project: str | None = None
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     query: Mapping[str, str] = field(factory=dict, repr=False)
+
+    @property
+    def by_deployment(self) -> bool:
+        """Whether this is Azure's classic API, which keeps models below `/deployments/`."""
+        return self.base_url.endswith("/openai") and "api-version" in self.query
 
 
 def resolve(
@@ -70,6 +76,11 @@ def resolve(
         headers=checked_headers(custom),
         query=dict(query or {}),
     )
+
+
+def nobody() -> Settings:
+    """For requests to strangers, such as the host of a picture's URL: no credentials go along."""
+    return Settings(base_url="https://nowhere.invalid", key=secrets.token_hex(16), auth=None)
 
 
 def azure_arguments(

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
+from attrs import evolve
+
+from asyncsdk.decoding import images_json
 from asyncsdk.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -13,6 +16,7 @@ from asyncsdk.errors import (
     BadRequestError,
     ConflictError,
     InternalServerError,
+    ModerationBlockedError,
     NotFoundError,
     PayloadTooLargeError,
     PermissionDeniedError,
@@ -20,7 +24,7 @@ from asyncsdk.errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from asyncsdk.models import from_json
+from asyncsdk.models import ImagesResponse, from_json
 
 T = TypeVar("T")
 
@@ -54,7 +58,10 @@ def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: b
     if model is bytes:
         return cast("T", body)
     try:
-        return from_json(model, json.loads(body))
+        if model is not ImagesResponse:
+            return from_json(model, json.loads(body))
+        pictures = from_json(ImagesResponse, images_json(body))
+        return cast("T", evolve(pictures, request_id=headers.get("x-request-id")))
     except (ValueError, RecursionError) as error:
         begins = _quote(body.decode("utf-8", "replace"))
         raise APIResponseValidationError(
@@ -80,7 +87,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     advice = _NO_API if stranger else _ADVICE.get(status, "")
     ends = "" if not advice or "".join(parts).endswith((".", "!", "?")) else "."
     parts += [f"{ends} {advice}" if advice else "", f" (request {request_id})" if request_id else ""]
-    return _error_class(status, code, kind)(
+    error = _error_class(status, code, kind)(
         "".join(parts),
         status_code=status,
         request=request,
@@ -91,6 +98,16 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
         body=inner,
         headers=headers,
     )
+    if isinstance(error, ModerationBlockedError):
+        _tell_why(error, told.get("moderation_details"))
+    return error
+
+
+def _tell_why(error: ModerationBlockedError, details: object) -> None:
+    if isinstance(details, Mapping):
+        error.stage = _text(details.get("moderation_stage"))
+        categories = details.get("categories")
+        error.categories = tuple(map(str, categories)) if isinstance(categories, list) else ()
 
 
 def without(key: str, text: str) -> str:
@@ -101,6 +118,8 @@ def without(key: str, text: str) -> str:
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:
     if status in {402, 403, 429} and _QUOTA_CODES & {code, kind}:
         return QuotaExceededError
+    if code == "moderation_blocked" and status < 500:
+        return ModerationBlockedError
     return STATUS_ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
 
 

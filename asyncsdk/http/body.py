@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import NoReturn
 
 from aiohttp import Payload
@@ -74,8 +75,21 @@ class Body(Payload):
         self.failure = APITimeoutError(reason)
 
 
-class BytesBody(Body):
-    """Bytes that are there already, sent in slices so that a large one does not hold up the loop."""
+class ChunksBody(Body):
+    """Bytes that are there already, one chunk after the other, sent in slices so that none holds up the loop."""
+
+    def __init__(self, chunks: Sequence[bytes], content_type: str, *, stall: float = STALL_SECONDS) -> None:
+        super().__init__(sum(map(len, chunks)), content_type, stall=stall)
+        self._chunks = chunks
+
+    async def write_content(self, writer: AbstractStreamWriter) -> None:
+        for chunk in self._chunks:
+            for start in range(0, len(chunk), SLICE):
+                await self.put(writer, memoryview(chunk)[start : start + SLICE])
+
+
+class BytesBody(ChunksBody):
+    """Bytes, with what stands before and behind them."""
 
     def __init__(
         self,
@@ -86,13 +100,7 @@ class BytesBody(Body):
         tail: bytes = b"",
         stall: float = STALL_SECONDS,
     ) -> None:
-        super().__init__(len(head) + len(content) + len(tail), content_type, stall=stall)
-        self._parts = (head, content, tail)
-
-    async def write_content(self, writer: AbstractStreamWriter) -> None:
-        for part in self._parts:
-            for start in range(0, len(part), SLICE):
-                await self.put(writer, memoryview(part)[start : start + SLICE])
+        super().__init__((head, content, tail), content_type, stall=stall)
 
 
 def flush_every_write(transport: asyncio.WriteTransport) -> None:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from attrs import define, field
 from multidict import CIMultiDict
 from yarl import URL
 
 from asyncsdk.api import Request
-from asyncsdk.errors import APIError, APIStatusError, RedirectError
+from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.body import Body, BytesBody
 from asyncsdk.retry import Retry
@@ -136,7 +136,7 @@ def prepare(
     answer_limit: float,
 ) -> Call:
     """Settle where `request` goes and what stands above it, but for the key."""
-    target = URL(settings.base_url).joinpath(request.path.removeprefix("/"), encoded=True)
+    target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
     sent = CIMultiDict({"User-Agent": USER_AGENT, "Accept": request.accept})
     if request.method == "POST" and request.json is None and request.body is None:
         sent["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
@@ -150,6 +150,29 @@ def prepare(
         request=request,
         target=target.update_query({**settings.query, **request.query, **query}),
         headers=sent,
+        retry=retry,
+        answer_limit=answer_limit,
+    )
+
+
+def _path(request: Request[Any], settings: Settings) -> str:
+    """Classic Azure wants some calls below the name of their model's deployment."""
+    if request.deployment is None or not settings.by_deployment:
+        return request.path
+    return f"/deployments/{quote(request.deployment, safe='')}{request.path}"
+
+
+def foreign(url: str, *, retry: Retry, answer_limit: float) -> Call:
+    """A GET of an address that an answer gave. Raises ConfigurationError for what is none of http(s)."""
+    target = URL(url, encoded=True) if url.isascii() else URL(url)  # a signed one must stay as it is
+    if target.scheme not in {"http", "https"} or not target.host:
+        raise ConfigurationError(
+            "the answer gives an address of a picture that is no http(s) URL; nothing was fetched."
+        )
+    return Call(
+        request=Request(method="GET", route="the picture's URL", answer=bytes, accept="*/*"),
+        target=target,
+        headers=CIMultiDict({"User-Agent": USER_AGENT, "Accept": "*/*"}),
         retry=retry,
         answer_limit=answer_limit,
     )

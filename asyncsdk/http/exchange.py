@@ -71,7 +71,7 @@ class Exchange:
 
     async def _sent(self, call: Call, key: str) -> Response:
         session = self._open_session()
-        secrets = {"Authorization": f"Bearer {key}"} if self.settings.auth == "bearer" else {"api-key": key}
+        secrets = _credentials(self.settings, key)
         for_proxy = {} if self._way.proxy is None else self._way.proxy.headers
         tunnelled = call.url.scheme == "https"
         headers = CIMultiDict(secrets if tunnelled else secrets | for_proxy)
@@ -111,6 +111,12 @@ class Exchange:
             self._loop = loop
         if self._loop is not loop:
             raise RuntimeError("this Client belongs to another event loop; make one for each loop")
+
+
+def _credentials(settings: Settings, key: str) -> dict[str, str]:
+    if settings.auth is None:
+        return {}
+    return {"Authorization": f"Bearer {key}"} if settings.auth == "bearer" else {"api-key": key}
 
 
 async def _current_key(key: Key) -> str:

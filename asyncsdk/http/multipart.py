@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from asyncsdk.errors import ConfigurationError
+
+NEXT = b"\r\n"  # behind one field, before the next one's boundary
 
 _MIME_TYPE = re.compile(r"[!-~][ -~]*")
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
@@ -30,6 +34,26 @@ def file_head(boundary: str, name: str, *, filename: str, mime_type: str) -> byt
         f'Content-Disposition: form-data; name="{_escaped(name)}"; filename="{_escaped(filename)}"\r\n'
         f"Content-Type: {mime_type}\r\n\r\n"
     ).encode(errors="replace")  # a file's name on disk may be no Unicode
+
+
+def text_part(boundary: str, name: str, value: str) -> bytes:
+    """A whole field of text, with the line end behind it."""
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_escaped(name)}"\r\n\r\n'
+    return (head + value).encode(errors="replace") + NEXT
+
+
+def flattened(fields: Mapping[str, Any], inside: str = "") -> dict[str, str]:
+    """Fields as a form has them: all text, and what is nested named as in `svg[reasoning][effort]`."""
+    flat: dict[str, str] = {}
+    for key, value in fields.items():
+        name = f"{inside}[{key}]" if inside else key
+        if isinstance(value, Mapping):
+            flat |= flattened(value, name)
+        elif isinstance(value, list | tuple):
+            flat |= flattened({str(index): item for index, item in enumerate(value)}, name)
+        else:
+            flat[name] = {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+    return flat
 
 
 def closing(boundary: str) -> bytes:

@@ -5,45 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from typing import Any, BinaryIO, Literal, TypedDict
+from typing import Any, BinaryIO
 
 from attrs import field, fields, frozen
 
-from asyncsdk.api import ImageRef
+from asyncsdk.api import (
+    Background,
+    Complexity,
+    EditOptions,
+    ImageRef,
+    InputFidelity,
+    Moderation,
+    OutputFormat,
+    Quality,
+    ResponseFormat,
+)
 
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageRef
-Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"] | str  # noqa: PYI051 - for editors
-Background = Literal["transparent", "opaque", "auto"] | str  # noqa: PYI051 - as above
-OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"] | str  # noqa: PYI051 - as above
-InputFidelity = Literal["high", "low"] | str  # noqa: PYI051 - as above
-Complexity = Literal["low", "medium", "high"] | str  # noqa: PYI051 - as above
-Moderation = Literal["auto", "low"] | str  # noqa: PYI051 - as above
-ResponseFormat = Literal["url", "b64_json"] | str  # noqa: PYI051 - as above
 
 
-class EditFields(TypedDict, total=False):
-    """The fields of an edit but for its pictures and its prompt, as keyword arguments; `ImageEdit` tells of them."""
+class EditFields(EditOptions, total=False):
+    """All of an edit but its pictures and its prompt, as keyword arguments; `ImageEdit` tells of them."""
 
     mask: Picture | None
     markup: Picture | None
-    model: str | None
-    n: int | None
-    size: str | None
-    quality: Quality | None
-    background: Background | None
-    output_format: OutputFormat | None
-    output_compression: int | None
-    input_fidelity: InputFidelity | None
-    complexity: Complexity | None
-    moderation: Moderation | None
-    response_format: ResponseFormat | None
-    user: str | None
-    safety_identifier: str | None
-    stream: bool | None
-    partial_images: int | None
-    frame_count: int | None
-    frame_duration_ms: int | None
-    svg: Mapping[str, Any] | None
     extra: Mapping[str, Any] | None
     id: str | None
 

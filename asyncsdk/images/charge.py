@@ -1,0 +1,94 @@
+"""Was it paid? What an error means for money, and for the edits that come after it (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    AuthenticationError,
+    CertificateError,
+    ChargeUnknownError,
+    InvalidEditError,
+    ModerationBlockedError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    RedirectError,
+    SaveError,
+)
+from asyncsdk.images.outcome import Problem
+from asyncsdk.retry import asks_too_much
+
+_STANDING_REFUSALS = frozenset({400, 413, 415, 422})
+
+
+def is_safe_to_repeat(error: APIError) -> bool:
+    """Whether surely nothing was done and a later try may pass: never connected, or turned away as too much."""
+    if isinstance(error, CertificateError | QuotaExceededError):
+        return False
+    if isinstance(error, APIConnectionError):
+        return not error.sent
+    if isinstance(error, RateLimitError):
+        return not asks_too_much(error.message)
+    return isinstance(error, APIStatusError) and _is_turned_away(error)
+
+
+def may_be_charged(error: APIError) -> bool:
+    """Whether the server may have done the edit: it was sent, and the answer is lost, late, garbled or a 408, 409, 5xx.
+
+    No endpoint tells afterwards, and there is no idempotency key.
+    """
+    if isinstance(error, APIConnectionError):
+        return error.sent
+    if isinstance(error, APIResponseValidationError):
+        return True
+    if not isinstance(error, APIStatusError) or _is_turned_away(error):
+        return False
+    return error.status_code in {408, 409} or error.status_code >= 500
+
+
+def stops_all(error: Exception) -> bool:
+    """Whether every other edit would meet the same."""
+    kinds = AuthenticationError | PermissionDeniedError | QuotaExceededError | CertificateError | RedirectError
+    return isinstance(error, kinds)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the same edit would not be accepted later either."""
+    if isinstance(error, InvalidEditError | ModerationBlockedError):
+        return True
+    return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS
+
+
+def problem_of(error: Exception) -> Problem:
+    """`error` as it is written down and shown."""
+    unpaid_and_passing = not isinstance(error, ChargeUnknownError | SaveError) and not is_refusal(error)
+    return Problem(
+        type=type(error).__name__,
+        message=str(error),
+        code=getattr(error, "code", None),
+        status_code=getattr(error, "status_code", None),
+        request_id=getattr(error, "request_id", None),
+        retryable=unpaid_and_passing,
+        moderation=_moderation(error),
+    )
+
+
+def _is_turned_away(error: APIStatusError) -> bool:
+    """A 503 with a time to come back, or in the API's own words, is the front door; any other may be a proxy's."""
+    return error.status_code == 503 and ("retry-after" in error.headers or _is_the_apis_own(error.body))
+
+
+def _is_the_apis_own(body: object) -> bool:
+    return isinstance(body, Mapping) and isinstance(body.get("message"), str)
+
+
+def _moderation(error: Exception) -> Mapping[str, Any] | None:
+    if not isinstance(error, ModerationBlockedError):
+        return None
+    return {"stage": error.stage, "categories": list(error.categories)}
