@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -41,6 +43,15 @@ async def save(path: str | os.PathLike[str], content: bytes, *, overwrite: bool 
     await wrap(draft.save)(content, overwrite=overwrite)
 
 
+async def read(path: str | os.PathLike[str], *, limit: int) -> bytes:
+    """The whole of a regular file of at most `limit` bytes.
+
+    Raises OSError: EFBIG for a larger one before anything of it is read, EINVAL for a pipe or a device.
+    """
+    content: bytes = await wrap(_read)(path, limit)
+    return content
+
+
 async def existing(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where something is."""
     found: list[Path] = await wrap(_existing)(list(paths))
@@ -50,6 +61,21 @@ async def existing(paths: Iterable[Path]) -> list[Path]:
 async def move(path: Path, target: Path) -> None:
     """Move a file within its file system, over what is at `target`; missing directories are made. Raises OSError."""
     await wrap(_move)(path, target)
+
+
+def _read(path: str | os.PathLike[str], limit: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        if status.st_size > limit:
+            raise OSError(
+                errno.EFBIG, f"{status.st_size} bytes, and {limit} is the most that is taken", os.fspath(path)
+            )
+        return file.read()
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

@@ -1,0 +1,165 @@
+"""What a model takes, held against an edit before it is sent: its pictures by their headers, its fields by range (pure).
+
+Rules from OpenAI's document (CreateImageEditRequest) and openai-python's types. Models are open names: one that is not
+known has only the rules that hold for all, and what may change, such as sizes in pixels, is left to the server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from asyncsdk.api import ImageFile, ImageRef
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.header import BadPicture, Header, look
+
+LONGEST_URL = 20_971_520
+LARGEST_MASK = 4 * 10**6
+_GPT_ONLY = (
+    "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "moderation",
+    "output_compression", "output_format", "partial_images", "quality", "stream", "svg",
+)  # fmt: skip
+_SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
+_RANGES = {"n": (1, 10), "output_compression": (0, 100), "partial_images": (0, 3), "frame_count": (2, 16)}
+
+Loaded = ImageFile | ImageRef
+
+
+@frozen(kw_only=True)
+class Family:
+    """Models that take the same."""
+
+    pictures: int = 16
+    prompt: int = 32_000
+    largest: int = 50 * 10**6
+    square_png: bool = False
+    sizes: tuple[str, ...] | None = None
+    not_taken: tuple[str, ...] = ()
+
+
+ANY = Family()
+GPT_IMAGE = Family(not_taken=("response_format",))
+DALL_E_2 = Family(
+    pictures=1, prompt=1000, largest=4 * 10**6, square_png=True, not_taken=_GPT_ONLY,
+    sizes=("256x256", "512x512", "1024x1024"),
+)  # fmt: skip
+
+
+def family_of(model: str | None) -> Family:
+    """The rules for `model`."""
+    if model == "dall-e-2":
+        return DALL_E_2
+    return GPT_IMAGE if model is not None and model.startswith(("gpt-image", "chatgpt-image")) else ANY
+
+
+def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None, markup: Loaded | None = None) -> None:
+    """Raise InvalidEditError where `edit` breaks a rule, with everything that is wrong: file, rule and figure."""
+    family = family_of(edit.model)
+    problems = [*_fields(edit, family), *_pictures(edit, images, family)]
+    if not problems:
+        problems = [*_overlay("mask", mask, images[0]), *_overlay("markup", markup, images[0])]
+    if problems:
+        raise InvalidEditError("; ".join(problems) + ". Nothing was sent.")
+
+
+def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
+    yield from _prompt(edit.prompt, family)
+    for name, (low, high) in _RANGES.items():
+        value = getattr(edit, name)
+        if value is not None and not (type(value) is int and low <= value <= high):
+            yield f"{name}={value!r} is not a whole number from {low} to {high}"
+    for name in family.not_taken:
+        if getattr(edit, name) is not None:
+            yield f"{name} is not taken by {edit.model}"
+    if edit.size is not None and not _is_size(edit.size, family):
+        known = ", ".join(family.sizes) if family.sizes else "'auto', or a width and a height such as '1024x1536'"
+        yield f"size={edit.size!r} is none that {edit.model or 'a model'} takes: {known}"
+    yield from _formats(edit)
+
+
+def _prompt(prompt: Any, family: Family) -> Iterator[str]:
+    if not isinstance(prompt, str) or not prompt.strip():
+        yield "the prompt is empty"
+    elif len(prompt) > family.prompt:
+        yield f"the prompt has {len(prompt)} characters, and {family.prompt} is the most"
+
+
+def _is_size(size: Any, family: Family) -> bool:
+    if not isinstance(size, str):
+        return False
+    return size in family.sizes if family.sizes else _SIZE.fullmatch(size) is not None
+
+
+def _formats(edit: ImageEdit) -> Iterator[str]:
+    kind = edit.output_format
+    if edit.background == "transparent" and kind == "jpeg":
+        yield "background='transparent' needs output_format png or webp, not jpeg"
+    if edit.output_compression is not None and kind in {"png", "gif", "svg"}:
+        yield f"output_compression is for webp and jpeg, not {kind}"
+    if edit.partial_images and not edit.stream and edit.stream is not None:
+        yield "partial_images come in a stream only"
+    if kind in {"svg", "gif"} and edit.stream:
+        yield f"output_format={kind!r} can't be streamed"
+    if kind == "svg" and (edit.n or 1) != 1:
+        yield f"output_format='svg' makes one picture, not n={edit.n}"
+    if kind == "gif" and edit.mask is not None:
+        yield "a mask does not go with output_format='gif'"
+    if edit.mask is not None and edit.markup is not None:
+        yield "mask and markup don't go together"
+
+
+def _pictures(edit: ImageEdit, images: Sequence[Loaded], family: Family) -> Iterator[str]:
+    if len(images) > family.pictures:
+        yield f"{len(images)} pictures, and {edit.model or 'the API'} takes {family.pictures} at most"
+    for image in images:
+        if isinstance(image, ImageRef):
+            if len(image.image_url or "") > LONGEST_URL:
+                yield f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
+        else:
+            yield from _picture(image, family, edit.model)
+
+
+def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[str]:
+    if len(image.content) >= family.largest:
+        yield f"{image.filename} has {len(image.content)} bytes, and less than {family.largest} are taken"
+    header = _header(image)
+    if isinstance(header, str):
+        yield header
+    elif header.kind == "gif":
+        yield f"{image.filename} is a GIF: PNG, JPEG and WebP are taken"
+    elif family.square_png and (header.kind != "png" or header.width != header.height):
+        yield f"{image.filename} is a {header.kind} of {_by(header)}: {model} takes a square PNG"
+
+
+def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
+    """The rules for a mask or a markup, which lies on the first picture."""
+    if not isinstance(overlay, ImageFile) or not isinstance(first, ImageFile):
+        return
+    header, below = _header(overlay), _header(first)
+    if isinstance(header, str) or isinstance(below, str):
+        yield header if isinstance(header, str) else f"{first.filename} can't be looked into"
+        return
+    if header.kind != "png":
+        yield f"the {name} {overlay.filename} is a {header.kind}: it must be a PNG"
+    elif not header.has_alpha:
+        yield f"the {name} {overlay.filename} has no transparency: where it is transparent the picture is edited"
+    if len(overlay.content) >= LARGEST_MASK:
+        yield f"the {name} {overlay.filename} has {len(overlay.content)} bytes, and less than {LARGEST_MASK} are taken"
+    if header.size != below.size:
+        yield f"the {name} {overlay.filename} is {_by(header)}, but {first.filename} is {_by(below)}"
+
+
+def _header(image: ImageFile) -> Header | str:
+    try:
+        header = look(image.content)
+    except BadPicture as error:
+        return f"{image.filename} can't be used: {error}"
+    return header if header is not None else f"{image.filename} is no picture"
+
+
+def _by(header: Header) -> str:
+    return "x".join(map(str, header.size))

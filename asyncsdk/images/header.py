@@ -1,0 +1,175 @@
+"""What a picture is, read from its header alone: nothing is decoded, whatever size it claims (pure).
+
+PNG 3rd edition (W3C 2025), 11.2 and 11.3; JPEG ITU T.81, B.2; EXIF 2.32, 4.6; WebP RFC 9649; GIF89a.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Literal
+
+from attrs import frozen
+
+Kind = Literal["png", "jpeg", "webp", "gif"]
+
+MIME_TYPES: dict[Kind, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+
+_PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
+_PNG_ALPHA = {4, 6}  # colour types: grey with alpha, RGB with alpha
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn, but for DHT, JPG and DAC
+_JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+
+
+class BadPicture(ValueError):  # noqa: N818 - said of a picture
+    """It begins like a picture and is cut off or damaged; the message says where."""
+
+
+@frozen
+class Header:
+    """What a picture says of itself. `orientation` is EXIF's, 1 for upright."""
+
+    kind: Kind
+    width: int
+    height: int
+    has_alpha: bool = False
+    animated: bool = False
+    orientation: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as it is shown, after EXIF's orientation."""
+        return (self.height, self.width) if self.orientation in _TURNED else (self.width, self.height)
+
+
+def kind_of(data: bytes) -> Kind | None:
+    """What `data` is by its first bytes; None for anything else."""
+    if data.startswith(_PNG):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return "gif" if data.startswith(_GIF) else None
+
+
+def look(data: bytes) -> Header | None:
+    """Read the header of a whole picture; None for what is none. Raises BadPicture."""
+    kind = kind_of(data)
+    if kind is None:
+        return None
+    try:
+        header = {"png": _png, "jpeg": _jpeg, "webp": _webp, "gif": _gif}[kind](data)
+    except (struct.error, IndexError) as error:
+        raise BadPicture("it is cut off within its header") from error
+    if not (header.width and header.height):
+        raise BadPicture("its header gives it no size")
+    return header
+
+
+def _png(data: bytes) -> Header:
+    if data[12:16] != b"IHDR":
+        raise BadPicture("its first chunk is not IHDR")
+    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    found = dict(_png_chunks(data))
+    orientation = _exif_orientation(data, *found[b"eXIf"]) if b"eXIf" in found else 1
+    if b"IDAT" not in found or data.rfind(b"IEND\xaeB`\x82") < 0:
+        raise BadPicture("it is cut off: a whole PNG ends with IEND")
+    return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in found, b"acTL" in found, orientation)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, tuple[int, int]]]:
+    """Chunk types with where their content begins and ends, up to the first of the pixels."""
+    position = len(_PNG)
+    while position + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        yield name, (position + 8, min(position + 8 + length, len(data)))
+        if name in {b"IDAT", b"IEND"}:
+            return
+        position += 12 + length
+
+
+def _jpeg(data: bytes) -> Header:
+    orientation = 1
+    for marker, start, end in _jpeg_segments(data):
+        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            orientation = _exif_orientation(data, start + 6, end)
+        elif marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, start + 1)
+            return Header("jpeg", width, height, orientation=orientation)
+    raise BadPicture("it is cut off: a JPEG's frame header is missing")
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Markers with where their content begins and ends, up to the picture itself."""
+    position = 2
+    while position < len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker in _JPEG_ALONE:
+            position += 2
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if length < 2 or marker == 0xD9:
+            raise BadPicture("a JPEG segment has no length")
+        yield marker, position + 4, position + 2 + length
+        if marker == 0xDA:
+            return
+        position += 2 + length
+
+
+def _webp(data: bytes) -> Header:
+    (size,) = struct.unpack_from("<I", data, 4)
+    if size + 8 > len(data):
+        raise BadPicture(f"it is cut off: {len(data)} of {size + 8} bytes are there")
+    form = data[12:16]
+    if form == b"VP8X":
+        width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
+        flags = data[20]
+        orientation = _webp_orientation(data) if flags & 0x08 else 1
+        return Header("webp", width, height, bool(flags & 0x10), bool(flags & 0x02), orientation)
+    if form == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1))
+    if form == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Header("webp", width & 0x3FFF, height & 0x3FFF)
+    raise BadPicture("it is a WebP of no known kind")
+
+
+def _webp_orientation(data: bytes) -> int:
+    position = 12
+    while position + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, position)
+        if name == b"EXIF":
+            start = position + 8
+            start += 6 if data[start : start + 6] == b"Exif\0\0" else 0
+            return _exif_orientation(data, start, position + 8 + length)
+        position += 8 + length + (length & 1)
+    return 1
+
+
+def _gif(data: bytes) -> Header:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return Header("gif", width, height, has_alpha=True)
+
+
+def _exif_orientation(data: bytes, start: int, end: int) -> int:
+    """The orientation in a TIFF structure, 1 where it says none or nothing that can be read."""
+    order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2])
+    if order is None:
+        return 1
+    tiff = memoryview(data)[start:end]
+    try:
+        (first,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, first)
+        for entry in range(first + 2, first + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            if (tag, kind) == (0x0112, 3):
+                return int(value) if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1

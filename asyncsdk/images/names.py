@@ -1,0 +1,77 @@
+"""What pictures are called: names that every file system takes, that stay where they belong, each once (pure)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from attrs import define, field
+
+from asyncsdk.images.header import Kind, kind_of
+
+LONGEST_NAME = 200  # bytes of one name; file systems take 255, and a number and a suffix follow
+LONGEST_PATH = 1000
+
+_SUFFIXES: dict[Kind, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+# Windows keeps these for devices, with any suffix; a picture of that name could not be copied there
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def suffix_of(content: bytes) -> str:
+    """What a file with these bytes is to end with."""
+    kind = kind_of(content)
+    if kind is not None:
+        return _SUFFIXES[kind]
+    return ".svg" if b"<svg" in content[:1024] else ".bin"
+
+
+def stems(name: str, pictures: int) -> list[str]:
+    """The names of so many pictures, without suffix: `name`, `name.1`, `name.2`."""
+    return [name, *(f"{name}.{number}" for number in range(1, pictures))]
+
+
+def folded(stem: str) -> str:
+    """What two names have in common if some file system takes them for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
+
+
+def stem_problem(name: str) -> str | None:
+    """Why `name` can't name a picture below a directory; None if it can. `/` makes folders."""
+    if _FORBIDDEN.search(name) or not name.isprintable():
+        return f"the id {name!r} holds a character that some file system does not take"
+    if len(name.encode(errors="replace")) > LONGEST_PATH:
+        return f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes"
+    for part in name.split("/"):
+        if part in {"", ".", ".."}:
+            return f"the id {name!r} leads out of the directory, or nowhere"
+        if part.startswith(".asyncsdk"):
+            return f"the id {name!r} is kept for the ledger"
+        if part != part.strip() or part.endswith(".") or _DEVICE.fullmatch(part):
+            return f"the id {name!r} is a name that Windows does not take"
+        if len(part.encode(errors="replace")) > LONGEST_NAME:
+            return f"the id {part[:40]!r}… is longer than {LONGEST_NAME} bytes"
+    return None
+
+
+@define
+class Names:
+    """The names that a run has given away."""
+
+    _taken: dict[str, str] = field(factory=dict)
+
+    def reserve(self, name: str, pictures: int) -> str | None:
+        """Take the names of so many pictures; else say why not, and take none."""
+        problem = stem_problem(name)
+        if problem is not None:
+            return f"{problem}. Nothing was sent."
+        wanted = [folded(stem) for stem in stems(name, pictures)]
+        for stem in wanted:
+            if stem in self._taken:
+                other = self._taken[stem]
+                return (
+                    f"the id {name!r} would save over the pictures of {other!r}: ids must differ in more than "
+                    "upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
+                )
+        self._taken.update(dict.fromkeys(wanted, name))
+        return None

@@ -1,0 +1,143 @@
+"""Reads the pictures that an edit names, so that what is checked, known again and sent are the same bytes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+import anyio.to_thread
+from attrs import frozen
+
+from asyncsdk import api, files
+from asyncsdk.api import ImageFile, ImageRef, Request
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.edit import ImageEdit, Picture, described, file_name
+from asyncsdk.images.header import MIME_TYPES, kind_of
+from asyncsdk.models import ImagesResponse
+
+LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
+Loaded = ImageFile | ImageRef
+
+
+@frozen(kw_only=True)
+class LoadedEdit:
+    """An edit with its pictures' content."""
+
+    edit: ImageEdit
+    images: tuple[Loaded, ...]
+    mask: Loaded | None = None
+    markup: Loaded | None = None
+
+    def request(self, *, stream: bool = False) -> Request[ImagesResponse]:
+        """The call: a form where its pictures are files, JSON where they are references."""
+        options = self.edit.options | ({"stream": True} if stream else {})
+        files = [image for image in self.images if isinstance(image, ImageFile)]
+        if files:
+            pictures: Any = {"mask": self.mask, "markup": self.markup}
+            return api.edit_image(image=files, **pictures, **options, extra=self.edit.extra)
+        references = [image for image in self.images if isinstance(image, ImageRef)]
+        mask: Any = self.mask
+        return api.edit_image_by_reference(images=references, mask=mask, **options, extra=self.edit.extra)
+
+    def digest(self) -> str:
+        """What makes it the same edit wherever it stands: the SHA-256 of its fields and its pictures' content."""
+        known = {
+            **self.edit.options,
+            "image": [_digest(image) for image in self.images],
+            "mask": _digest(self.mask),
+            "markup": _digest(self.markup),
+            "extra": self.edit.extra,
+        }
+        canonical = json.dumps(known, sort_keys=True, separators=(",", ":"), default=_as_object)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+async def loaded(edit: ImageEdit) -> LoadedEdit:
+    """Read the pictures of `edit`. Raises InvalidEditError, which names the one that can't be read."""
+    images = tuple([await read_picture(picture, "image") for picture in edit.image])
+    mask = None if edit.mask is None else await read_picture(edit.mask, "mask")
+    markup = None if edit.markup is None else await read_picture(edit.markup, "markup")
+    _check_shape(edit, [*images, *(extra for extra in (mask, markup) if extra is not None)])
+    return LoadedEdit(edit=edit, images=images, mask=mask, markup=markup)
+
+
+async def read_picture(picture: Picture, field: str) -> Loaded:
+    """The whole content of `picture`, with its true type and a name. Raises InvalidEditError."""
+    if isinstance(picture, ImageRef):
+        return picture
+    content = await _content(picture, field)
+    kind = kind_of(content)
+    if kind is None:
+        raise InvalidEditError(
+            f"{field}: {described(picture)} is {_instead(content)}: PNG, JPEG and WebP are taken. Nothing was sent."
+        )
+    name = file_name(picture) or f"{field}.{kind}"
+    return ImageFile(content=content, filename=_as_unicode(name), mime_type=MIME_TYPES[kind])
+
+
+async def _content(picture: Picture, field: str) -> bytes:
+    try:
+        if isinstance(picture, str | os.PathLike):
+            return await files.read(picture, limit=LARGEST)
+        if isinstance(picture, bytes | bytearray | memoryview):
+            content = bytes(picture)
+        else:
+            content = await anyio.to_thread.run_sync(_read_on, picture)
+    except (OSError, ValueError) as error:
+        raise InvalidEditError(_unreadable(picture, field, error)) from error
+    if len(content) > LARGEST:
+        raise InvalidEditError(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.")
+    return content
+
+
+def _read_on(file: BinaryIO) -> bytes:
+    content = file.read(LARGEST + 1)
+    if not isinstance(content, bytes):
+        raise ValueError("it is open as text; open it with 'rb'")  # noqa: TRY004 - one of the ways it can't be read
+    return content
+
+
+def _unreadable(picture: Any, field: str, error: Exception) -> str:
+    name = described(picture) if not isinstance(picture, str | os.PathLike) else os.fspath(picture)
+    if isinstance(error, OSError) and error.errno == errno.ENOENT:
+        return f"{field}: {name} is not there. Nothing was sent."
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{field}: {name} can't be read: {reason}. Nothing was sent."
+
+
+def _instead(content: bytes) -> str:
+    return "no picture" if content else "empty (an open file may be at its end)"
+
+
+def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
+    if not edit.image:
+        raise InvalidEditError("image: an edit needs at least one picture. Nothing was sent.")
+    kinds = {type(picture) for picture in pictures}
+    if len(kinds) > 1:
+        raise InvalidEditError(
+            "image: files and references don't go together in one edit. Upload the files (purpose 'vision') and refer "
+            "to them all, or give files only. Nothing was sent."
+        )
+    if kinds == {ImageRef} and edit.markup is not None:
+        raise InvalidEditError("markup: it can't be a reference; give it and the pictures as files. Nothing was sent.")
+
+
+def _digest(picture: Loaded | None) -> str | None:
+    if isinstance(picture, ImageFile):
+        return hashlib.sha256(picture.content).hexdigest()
+    return None if picture is None else f"{picture.file_id or ''} {picture.image_url or ''}"
+
+
+def _as_unicode(name: str) -> str:
+    return PurePath(name).name.encode(errors="replace").decode()
+
+
+def _as_object(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
