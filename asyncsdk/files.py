@@ -46,7 +46,7 @@ async def save(path: str | os.PathLike[str], content: bytes, *, overwrite: bool 
 async def read(path: str | os.PathLike[str], *, limit: int) -> bytes:
     """The whole of a regular file of at most `limit` bytes.
 
-    Raises OSError: EFBIG for a larger one before anything of it is read, EINVAL for a pipe or a device.
+    Raises OSError: EFBIG for a larger one before anything of it is read, EINVAL for a pipe, a device or a directory.
     """
     content: bytes = await wrap(_read)(path, limit)
     return content
@@ -65,16 +65,12 @@ async def move(path: Path, target: Path) -> None:
 
 def _read(path: str | os.PathLike[str], limit: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if status.st_size > limit:
-            raise OSError(
-                errno.EFBIG, f"{status.st_size} bytes, and {limit} is the most that is taken", os.fspath(path)
-            )
+            raise OSError(errno.EFBIG, f"{status.st_size} bytes, of which at most {limit} are taken", os.fspath(path))
         return file.read()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
+from tests.stories.pictures import mask, photo
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -46,6 +47,11 @@ def test_all_examples_are_strictly_typed(tmp_path: Path) -> None:
 def test_each_example_runs(example: str, tmp_path: Path) -> None:
     for name in ("train.jsonl", "report.pdf", "notes.md"):
         (tmp_path / name).write_text('{"messages": []}\n' * 1000)
+    photo(tmp_path / "otter.png")
+    mask(tmp_path / "mask.png", (64, 64, 128, 128))
+    (tmp_path / "photos").mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        photo(tmp_path / "photos" / name)
     with LocalServer() as server:
         asyncio.run(put_a_file_there(server.url))
         environment = os.environ | {

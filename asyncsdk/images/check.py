@@ -1,4 +1,4 @@
-"""What a model takes, held against an edit before it is sent: its pictures by their headers, its fields by range (pure).
+"""What a model takes, held against an edit before it is sent: pictures by their headers, fields by range (pure).
 
 Rules from OpenAI's document (CreateImageEditRequest) and openai-python's types. Models are open names: one that is not
 known has only the rules that hold for all, and what may change, such as sizes in pixels, is left to the server.

@@ -80,7 +80,7 @@ async def read_picture(picture: Picture, field: str) -> Loaded:
     return ImageFile(content=content, filename=_as_unicode(name), mime_type=MIME_TYPES[kind])
 
 
-async def _content(picture: Picture, field: str) -> bytes:
+async def _content(picture: Any, field: str) -> bytes:
     try:
         if isinstance(picture, str | os.PathLike):
             return await files.read(picture, limit=LARGEST)
