@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field, frozen
 
 from asyncsdk.errors import JournalError
-from asyncsdk.journal import Record
 from asyncsdk.journal.failures import journal_error, not_written
 from asyncsdk.journal.lines import encode
 from asyncsdk.threads import Threads, wait_through_cancellation
@@ -18,14 +18,14 @@ from asyncsdk.threads import Threads, wait_through_cancellation
 
 @frozen(eq=False)
 class _Waiting:
-    record: Record
+    record: Any
     line: bytes
     written: asyncio.Future[None]
 
 
 @define(eq=False)
 class GroupCommit:
-    """Writes records through `write`, a blocking call made in one thread at a time.
+    """Writes records through `write`, a blocking call made in one thread at a time; `keep` gets those that are durable.
 
     No task runs for it: the end of a write begins the next one.
     """
@@ -33,17 +33,18 @@ class GroupCommit:
     folder: Path
     write: Callable[[bytes], None]
     threads: Threads
-    records: list[Record]
+    keep: Callable[[list[Any]], object]
+    encode: Callable[[Any], bytes] = encode
     _waiting: list[_Waiting] = field(factory=list, init=False)
     _idle: asyncio.Future[None] | None = field(default=None, init=False)
     _left: bool = field(default=False, init=False)
 
-    def add(self, record: Record) -> asyncio.Future[None]:
+    def add(self, record: Any) -> asyncio.Future[None]:
         """Return a future that is done once `record` is durable. Cancelling it takes nothing back."""
         if self._left:
             raise JournalError(f"{self.folder}: the claim is over; the record was not written")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(record, encode(record), loop.create_future())
+        waiting = _Waiting(record, self.encode(record), loop.create_future())
         self._waiting.append(waiting)
         if self._idle is None:
             self._idle = loop.create_future()
@@ -68,7 +69,7 @@ class GroupCommit:
     def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[None]) -> None:
         error = done.exception()
         if error is None:
-            self.records += [waiting.record for waiting in batch]
+            self.keep([waiting.record for waiting in batch])
             _acknowledge(batch)
         else:
             _fail(batch, error, self.folder)

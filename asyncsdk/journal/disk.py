@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def read(path: Path) -> bytes:
             return file.read()
     finally:
         os.close(fd)
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a regular file, newlines included, without holding all of it."""
+    fd = os.open(path, os.O_RDONLY | _NO_LINK)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield from file
 
 
 def write(fd: int, data: bytes) -> None:

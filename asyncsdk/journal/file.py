@@ -19,6 +19,7 @@ from asyncsdk.journal import Entry, Log, Owner, Record, housekeeping
 from asyncsdk.journal.commits import GroupCommit
 from asyncsdk.journal.failures import not_made, tell_busy
 from asyncsdk.journal.layout import Layout, is_key
+from asyncsdk.journal.lines import encode
 from asyncsdk.journal.ownership import KeyLock, owner, pauses
 from asyncsdk.journal.retention import last_words
 from asyncsdk.journal.segments import Segments
@@ -37,12 +38,13 @@ class FileLog:
     """The log of one claim. Once it is settled nothing more is to be said of that upload."""
 
     _commits: GroupCommit
+    _records: list[Record]
     _segments: Segments
     _lock: KeyLock | None
 
     @property
     def records(self) -> Sequence[Record]:
-        return tuple(self._commits.records)
+        return tuple(self._records)
 
     async def append(self, record: Record) -> None:
         await self._commits.add(record)
@@ -52,9 +54,8 @@ class FileLog:
         await self.append(record)
         if self._lock is None:
             return
-        kept = last_words(self._commits.records, record)
-        self._commits.records[:] = kept
-        compact = partial(self._segments.compact, kept)
+        self._records[:] = last_words(self._records, record)
+        compact = partial(self._segments.compact, b"".join(map(encode, self._records)))
         try:
             await self._commits.threads.run(partial(self._lock.while_held, compact))
         except OSError as error:
@@ -153,10 +154,10 @@ class FileJournal:
     @asynccontextmanager
     async def _log(self, key: str, lock: KeyLock | None) -> AsyncIterator[FileLog]:
         segments = Segments(self._layout.folder(key))
-        records = await self._threads.run(segments.load)
-        commits = GroupCommit(segments.folder, segments.append, self._threads, list(records))
+        records = list(await self._threads.run(segments.load))
+        commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
         try:
-            yield FileLog(commits, segments, lock)
+            yield FileLog(commits, records, segments, lock)
         finally:
             try:
                 await commits.leave(seconds=WRITE_SECONDS)

@@ -55,12 +55,12 @@ def encode(record: Record) -> bytes:
     """
     fields = {_WIRE_NAMES.get(name, name): value for name, value in asdict(record, recurse=False).items()}
     at = fields.pop("at")
-    return _seal({"t": _NAMES[type(record)], **fields, "at": iso(at)})
+    return seal({"t": _NAMES[type(record)], **fields, "at": iso(at)})
 
 
 def encode_head(*, at: float, host: str, pid: int) -> bytes:
     """Return a segment's first line: the format's version, and who writes it since when."""
-    return _seal({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid})
+    return seal({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid})
 
 
 def iso(at: float) -> str:
@@ -74,12 +74,12 @@ def decode(line: bytes) -> Record | None:
 
     Raises Damaged where checksum or shape are wrong, JournalVersionError on a newer segment's head.
     """
-    fields = _unseal(line.removesuffix(b"\n"))
+    fields = unseal(line.removesuffix(b"\n"))
     name = fields.get("t")
     if type(name) is not str:
         raise Damaged("no type")
     if name == "segment":
-        _check_version(fields.get("v"))
+        check_version(fields.get("v"))
     kind = _KINDS.get(name)
     if kind is None:
         return None
@@ -111,12 +111,14 @@ def _collect(line: bytes, records: dict[bytes, Record]) -> bool:
     return True
 
 
-def _seal(fields: dict[str, Any]) -> bytes:
+def seal(fields: dict[str, Any]) -> bytes:
+    """Return `fields` as a line, with checksum and newline. Raises TypeError or ValueError on what is no JSON."""
     body = _ENCODER.encode(fields).removesuffix("}").encode("ascii")
     return b'%b,"c":"%08x"}\n' % (body, zlib.crc32(body))
 
 
-def _unseal(line: bytes) -> dict[str, Any]:
+def unseal(line: bytes) -> dict[str, Any]:
+    """Return the fields of a line, without its newline. Raises Damaged where they are not as they were written."""
     checksum = _CHECKSUM.fullmatch(line, max(0, len(line) - 16))
     if checksum is None or int(checksum[1], 16) != zlib.crc32(line[: checksum.start()]):
         raise Damaged("the checksum is missing or wrong")
@@ -127,7 +129,8 @@ def _unseal(line: bytes) -> dict[str, Any]:
     return fields
 
 
-def _check_version(version: object) -> None:
+def check_version(version: object) -> None:
+    """Raise JournalVersionError for a segment that is newer than this program, Damaged for one without a version."""
     if type(version) is not int or version < 1:
         raise Damaged("a segment without a version")
     if version > VERSION:

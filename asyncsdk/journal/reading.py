@@ -39,7 +39,7 @@ def load(folder: Path) -> Loaded:
 
 
 def _load(folder: Path) -> Loaded:
-    found = _find(folder)
+    found = find(folder)
     touched = max((path.lstat().st_mtime for path in found), default=None)
     lines: dict[bytes, Record] = {}
     for path in found:
@@ -49,7 +49,8 @@ def _load(folder: Path) -> Loaded:
     return Loaded(tuple(records), tuple(found), touched)
 
 
-def _find(folder: Path) -> list[Path]:
+def find(folder: Path) -> list[Path]:
+    """Return the segments of a folder, oldest first, with those that are not whole yet. Raises OSError."""
     try:
         disk.check_folder(folder)
         return sorted(path for path in folder.iterdir() if path.suffix in {SEGMENT, TEMPORARY})

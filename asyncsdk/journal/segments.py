@@ -18,7 +18,7 @@ from attrs import define, field
 from asyncsdk.journal import Record, disk
 from asyncsdk.journal.failures import not_made, worded
 from asyncsdk.journal.layout import SEGMENT, TEMPORARY
-from asyncsdk.journal.lines import encode, encode_head, iso
+from asyncsdk.journal.lines import encode_head, iso
 from asyncsdk.journal.reading import load
 
 logger = logging.getLogger(__name__)
@@ -100,12 +100,16 @@ class Segments:
                 if self._closed:  # whoever uses the descriptor last closes it
                     self._close()
 
-    def compact(self, records: Sequence[Record]) -> None:
-        """Put one segment of `records` in the place of all that are known here. Raises OSError."""
+    def adopt(self, paths: Sequence[Path]) -> None:
+        """Know these segments, which are there already, as what a compaction takes the place of."""
+        self._paths = list(paths)
+
+    def compact(self, lines: bytes) -> None:
+        """Put one segment of `lines` in the place of all that are known here. Raises OSError."""
         with self._mutex:
             self._close()
             path = self.folder / _name()
-            _write_whole(path, b"".join([_head(), *map(encode, records)]))
+            _write_whole(path, _head() + lines)
             for old in self._paths:
                 old.unlink(missing_ok=True)
             self._paths = [path]

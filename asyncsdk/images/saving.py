@@ -1,0 +1,66 @@
+"""Where an edit's pictures are saved: names that are free, what must make way, and never a picture lost."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path, PurePath
+
+from attrs import frozen
+
+from asyncsdk import files
+from asyncsdk.images.names import stems, suffix_of
+
+OWN_DIRECTORY = ".asyncsdk"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".bin")
+
+
+@frozen
+class Place:
+    """A directory, and the name that pictures get there: `name.png`, `name.1.png` and so on."""
+
+    directory: Path
+    name: str
+
+    def paths(self, pictures: int) -> list[Path]:
+        """Every path that as many pictures may take, whatever their type."""
+        return [self.directory / f"{stem}{suffix}" for stem in stems(self.name, pictures) for suffix in SUFFIXES]
+
+
+def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Place:
+    """What a caller means by `target`: a directory, or a file if it ends like a picture's name."""
+    path = Path(target)
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return Place(path.parent, name or path.stem)
+    return Place(path, name or default)
+
+
+async def save_all(place: Place, contents: Sequence[bytes], *, overwrite: bool = False) -> list[Path]:
+    """Save pictures at `place`, each durably, with the suffix of what its bytes are. Raises OSError."""
+    saved = []
+    for stem, content in zip(stems(place.name, len(contents)), contents, strict=True):
+        path = place.directory / f"{stem}{suffix_of(content)}"
+        await files.save(path, content, overwrite=overwrite)
+        saved.append(path)
+    return saved
+
+
+async def save_beside(place: Place, contents: Sequence[bytes]) -> list[Path]:
+    """Save pictures at `place`, or under the next name that is free. Raises OSError."""
+    for number in count(1):
+        candidate = place if number == 1 else Place(place.directory, f"{place.name}-{number}")
+        if not await files.existing(candidate.paths(len(contents))):
+            with suppress(FileExistsError):  # somebody was quicker: the next name
+                return await save_all(candidate, contents)
+    raise AssertionError("numbers do not end")
+
+
+async def make_way(place: Place, pictures: int) -> None:
+    """Move what stands at `place` into `.asyncsdk/replaced`, under names that tell when. Raises OSError."""
+    replaced = place.directory / OWN_DIRECTORY / "replaced"
+    for path in await files.existing(place.paths(pictures)):
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        await files.move(path, replaced / PurePath(path.relative_to(place.directory)).parent / f"{moment}-{path.name}")

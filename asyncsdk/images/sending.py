@@ -1,0 +1,101 @@
+"""One edit on its way to the server, streamed or not, and what is lost on the way in terms of money."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+from asyncsdk.client import Client
+from asyncsdk.errors import APIError, ChargeUnknownError
+from asyncsdk.images.charge import may_be_charged
+from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.stream import CompletedImage, Events, PartialImage
+from asyncsdk.models import EditedImage, ImagesResponse, Usage
+from asyncsdk.retry import Retry
+
+Event = PartialImage | CompletedImage
+
+_MAYBE_PAID = (
+    "The edit was sent and its answer lost: it may have been paid, and sending it again may be paid twice. "
+    "The account's usage page tells; send it again only if that is worth it."
+)
+
+
+async def send(client: Client, loaded: LoadedEdit, *, retry: Retry, timeout: float | None = None) -> ImagesResponse:  # noqa: ASYNC109 - a limit per attempt
+    """Send an edit and return its answer. Raises ChargeUnknownError where it may have been paid, else APIError."""
+    if loaded.edit.stream:
+        async with streaming(client, loaded, retry=retry, timeout=timeout) as events:
+            return _answer([event async for event in events if isinstance(event, CompletedImage)])
+    try:
+        return await client.send(loaded.request(), retry=retry, timeout=timeout)
+    except APIError as error:
+        raise in_terms_of_money(error) from error
+
+
+@asynccontextmanager
+async def streaming(
+    client: Client,
+    loaded: LoadedEdit,
+    *,
+    retry: Retry,
+    timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """Send an edit and give its pictures as they come. Raises as `send` does, also where no completed one comes."""
+    async with AsyncExitStack() as stack:
+        try:
+            chunks = await stack.enter_async_context(
+                client.stream(loaded.request(stream=True), retry=retry, timeout=timeout)
+            )
+        except APIError as error:
+            raise in_terms_of_money(error) from error
+        yield await stack.enter_async_context(aclosing(_decoded(chunks)))
+
+
+def in_terms_of_money(error: APIError) -> APIError | ChargeUnknownError:
+    """`error` itself where surely nothing was paid, else the ChargeUnknownError that it means."""
+    if not may_be_charged(error):
+        return error
+    failure = ChargeUnknownError(f"{error}\n  {_MAYBE_PAID}")
+    failure.request_id = getattr(error, "request_id", None)
+    failure.status_code = getattr(error, "status_code", None)
+    return failure
+
+
+async def _decoded(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Event, None]:
+    events = Events()
+    try:
+        async for chunk in chunks:
+            for event in events.feed(chunk):
+                yield event
+    except APIError as error:
+        raise in_terms_of_money(error) from error
+    if not events.completed:
+        raise ChargeUnknownError(f"the stream ended without the completed picture.\n  {_MAYBE_PAID}")
+
+
+def _answer(completed: list[CompletedImage]) -> ImagesResponse:
+    last = completed[-1]
+    return ImagesResponse(
+        created=last.created_at,
+        data=tuple(EditedImage(content=event.content) for event in completed),
+        background=last.background,
+        output_format=last.output_format,
+        quality=last.quality,
+        size=last.size,
+        usage=_sum(event.usage for event in completed),
+    )
+
+
+def _sum(usages: Iterable[Usage | None]) -> Usage | None:
+    known = [usage for usage in usages if usage is not None]
+    return add(known) if known else None
+
+
+def add(usages: Iterable[Usage]) -> Usage:
+    """The tokens of several edits together."""
+    found = list(usages)
+    return Usage(
+        input_tokens=sum(usage.input_tokens or 0 for usage in found),
+        output_tokens=sum(usage.output_tokens or 0 for usage in found),
+        total_tokens=sum(usage.total_tokens or 0 for usage in found),
+    )
