@@ -7,6 +7,7 @@ from asyncsdk.version import __version__
 
 if TYPE_CHECKING:
     from asyncsdk import api
+    from asyncsdk.api import ImageFile, ImageRef
     from asyncsdk.client import Client
     from asyncsdk.errors import (
         APIConnectionError,
@@ -49,10 +50,17 @@ if TYPE_CHECKING:
     )
     from asyncsdk.events import RequestEvent
     from asyncsdk.http.connection import trusting
+    from asyncsdk.images.edit import ImageEdit
+    from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.images.outcome import EditOutcome, Problem
+    from asyncsdk.images.outcomes import Outcomes
+    from asyncsdk.images.plan import EditPlan
+    from asyncsdk.images.result import EditResult
+    from asyncsdk.images.stream import CompletedImage, PartialImage
     from asyncsdk.journal import Journal
     from asyncsdk.journal.file import FileJournal
     from asyncsdk.journal.memory import MemoryJournal
-    from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
+    from asyncsdk.models import EditedImage, File, FileDeleted, ImagesResponse, Page, Upload, UploadPart, Usage
     from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
     from asyncsdk.uploads.progress import Progress, State
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -70,13 +78,23 @@ __all__ = [
     "CertificateError",
     "ChargeUnknownError",
     "Client",
+    "CompletedImage",
     "CompletionUnknownError",
     "ConfigurationError",
     "ConflictError",
     "EditError",
+    "EditOutcome",
+    "EditPlan",
+    "EditResult",
+    "EditedImage",
     "File",
     "FileDeleted",
     "FileJournal",
+    "ImageEdit",
+    "ImageEditor",
+    "ImageFile",
+    "ImageRef",
+    "ImagesResponse",
     "InternalServerError",
     "InvalidEditError",
     "Journal",
@@ -88,9 +106,12 @@ __all__ = [
     "MemoryJournal",
     "ModerationBlockedError",
     "NotFoundError",
+    "Outcomes",
     "Page",
+    "PartialImage",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "Problem",
     "Progress",
     "QuotaExceededError",
     "RateLimitError",
@@ -111,6 +132,7 @@ __all__ = [
     "UploadOutcome",
     "UploadPart",
     "UploadResult",
+    "Usage",
     "__version__",
     "api",
     "trusting",
@@ -159,15 +181,26 @@ _HOMES = {
         "UploadNotFoundError",
     ),
     "events": ("RequestEvent",),
+    "images.edit": ("ImageEdit",),
+    "images.editor": ("ImageEditor",),
+    "api": ("ImageRef", "ImageFile"),
+    "images.outcome": ("EditOutcome", "Problem"),
+    "images.outcomes": ("Outcomes",),
+    "images.plan": ("EditPlan",),
+    "images.result": ("EditResult",),
+    "images.stream": ("PartialImage", "CompletedImage"),
     "journal": ("Journal",),
     "journal.file": ("FileJournal",),
     "journal.memory": ("MemoryJournal",),
     "models": (
+        "EditedImage",
         "File",
         "FileDeleted",
+        "ImagesResponse",
         "Page",
         "Upload",
         "UploadPart",
+        "Usage",
     ),
     "uploads.job": (
         "UploadJob",

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.control import Control
+from asyncsdk.server.edits import Edits
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.faults import Faults
 from asyncsdk.server.files import Files
@@ -27,14 +28,17 @@ logger = logging.getLogger(__name__)
 API_VERSION = "2020-10-01"
 
 
-def make_app(state: State, faults: Faults, log: RequestLog, uploads: Uploads, api_key: str | None) -> web.Application:
+def make_app(
+    state: State, faults: Faults, log: RequestLog, uploads: Uploads, edits: Edits, *, api_key: str | None
+) -> web.Application:
     """Put the application together. `state` is to be loaded before it serves."""
     common = Common(state, log, api_key)
     api = web.Application(middlewares=[common.record, Injector(faults, state).middleware, refuse, common.authorize])
-    api.add_routes([*uploads.routes(), *Files(state).routes()])
+    api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
     control = web.Application()
-    control.add_routes(Control(log, faults).routes())
+    control.add_routes(Control(log, faults, edits.log).routes())
     app = web.Application(middlewares=[begin, refuse])
+    app.add_routes(edits.public_routes())
     app.add_subapp("/v1", api)
     app.add_subapp("/_control", control)
     app.on_response_prepare.append(common.stamp)

@@ -7,6 +7,7 @@ import ipaddress
 from aiohttp import web
 from attrs import define
 
+from asyncsdk.server.edits import EditLog
 from asyncsdk.server.errors import ApiError, bad_request
 from asyncsdk.server.faults import Faults, fault_to_json, faults_from_json
 from asyncsdk.server.log import RequestLog
@@ -15,15 +16,17 @@ from asyncsdk.server.wire import read_json
 
 @define(eq=False)
 class Control:
-    """`GET stats`, `GET requests`; `POST faults` with `{"faults": [...]}` adds, `DELETE faults` forgets them all."""
+    """`GET stats`, `requests` and `edits`; `POST faults` with `{"faults": [...]}` adds, `DELETE` forgets them."""
 
     log: RequestLog
     faults: Faults
+    edits: EditLog
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/stats", self.stats, allow_head=False),
             web.get("/requests", self.requests, allow_head=False),
+            web.get("/edits", self.edited, allow_head=False),
             web.post("/faults", self.add_faults),
             web.delete("/faults", self.clear_faults),
         ]
@@ -35,6 +38,10 @@ class Control:
     async def requests(self, request: web.Request) -> web.Response:
         _require_this_machine(request)
         return web.json_response({"requests": [record.to_json() for record in self.log.records]})
+
+    async def edited(self, request: web.Request) -> web.Response:
+        _require_this_machine(request)
+        return web.json_response(self.edits.to_json())
 
     async def add_faults(self, request: web.Request) -> web.Response:
         _require_this_machine(request)

@@ -18,10 +18,11 @@ class ApiError(Exception):
     code: str | None = None
     type: str = "invalid_request_error"
     headers: Mapping[str, str] = field(factory=dict)
+    more: Mapping[str, Any] = field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         inner = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": inner}
+        return {"error": {**inner, **self.more}}
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
@@ -37,7 +38,16 @@ def unknown(name: str) -> ApiError:
 
 
 def duplicate(name: str) -> ApiError:
-    return bad_request(f"Duplicate parameter: '{name}'.", name, "duplicate_parameter")
+    message = (
+        f"Duplicate parameter: '{name}'. You provided multiple values for this parameter, whereas only one is allowed. "
+        f"If you are trying to provide a list of values, use the array syntax instead e.g. '{name}[]=<value>'."
+    )
+    return bad_request(message, name, "duplicate_parameter")
+
+
+def refuse(message: str, param: str | None, code: str) -> ApiError:
+    """What the picture models say of a request that they will not take."""
+    return ApiError(400, message, param, code, "image_generation_user_error")
 
 
 def mistyped(name: str, expected: str, value: object) -> ApiError:

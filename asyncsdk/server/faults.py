@@ -21,6 +21,7 @@ Route = Literal[
     "files.get",
     "files.delete",
     "files.content",
+    "edit",
     "*",
 ]
 Kind = Literal["answer", "reset", "close", "stall", "slow", "expire"]

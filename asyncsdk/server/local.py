@@ -18,7 +18,9 @@ from yarl import URL
 
 from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
+from asyncsdk.server.edits import EditLog, Edits
 from asyncsdk.server.faults import Fault, Faults
+from asyncsdk.server.image_rate import ImageRate
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import File, Upload
 from asyncsdk.server.state import State
@@ -27,7 +29,7 @@ from asyncsdk.server.uploads import Uploads
 
 @define(eq=False)
 class LocalServer:
-    """An OpenAI API of your own for uploads and files, on this machine.
+    """An OpenAI API of your own for uploads, files and image edits, on this machine.
 
     `async with LocalServer() as server` runs it in this loop; `with LocalServer() as server` in a thread, which a
     blocking client needs. Point a client at `server.url`.
@@ -41,6 +43,8 @@ class LocalServer:
         ssl_context: Serve TLS.
         repeated_complete: 200 answers a complete that was done before with the same upload again; a status
             of 400 or above refuses it. What the real server does is not known.
+        images_per_minute: The limit on input images of edits; what is above it is answered 429.
+        edit_seconds: How long each edit takes at least.
         clock: Unix seconds; rules `created_at`, expiries and the Date header.
 
     Raises on start: OSError where it can't listen or write, RuntimeError where another server holds the directory.
@@ -54,10 +58,13 @@ class LocalServer:
     _port: int = field(default=0, kw_only=True)
     _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
+    _images_per_minute: int | None = field(default=None, kw_only=True)
+    _edit_seconds: float = field(default=0.0, kw_only=True)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _plan: Faults = field(default=Factory(lambda self: Faults.of(self._faults), takes_self=True), init=False)
     _log: RequestLog = field(factory=RequestLog, init=False)
     _state: State = field(init=False)
+    _edits: Edits = field(init=False)
     _runner: web.AppRunner | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
     _leave: Callable[[], object] = field(init=False)
@@ -127,6 +134,11 @@ class LocalServer:
         return dict(self._log.calls)
 
     @property
+    def edits(self) -> EditLog:
+        """The image edits that were done, answered or not: each would have been paid."""
+        return self._edits.log
+
+    @property
     def bytes_received(self) -> int:
         """The size of all bodies that were read, in bytes."""
         return self._log.bytes_received
@@ -163,7 +175,8 @@ class LocalServer:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
         self._state = State(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
-        app = make_app(self._state, self._plan, self._log, uploads, self._api_key)
+        self._edits = Edits(self._state, ImageRate(self._images_per_minute), self._edit_seconds)
+        app = make_app(self._state, self._plan, self._log, uploads, self._edits, api_key=self._api_key)
         try:
             await self._state.load()
             self._runner = await runner.start(app, self._host, self._port, self._ssl_context)

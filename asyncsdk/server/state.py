@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from attrs import define, evolve, field
 
@@ -14,6 +15,9 @@ from asyncsdk.server.objects import File, Upload, UploadStatus
 from asyncsdk.server.rules import as_of, file_of, has_expired, is_forgotten
 from asyncsdk.server.store import Store
 from asyncsdk.server.workers import Workers
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -48,6 +52,10 @@ class State:
     async def close(self) -> None:
         """Let go of the disk, once nothing is being written to it any more."""
         await self._workers.close(self.store.close)
+
+    async def work(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking job in a thread of the server's."""
+        return await self._workers.run(job, *args, **kwargs)
 
     @asynccontextmanager
     async def incoming(self, limit: int) -> AsyncIterator[Incoming]:

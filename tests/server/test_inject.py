@@ -12,6 +12,7 @@ import pytest
 
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.app import make_app
+from asyncsdk.server.edits import Edits
 from asyncsdk.server.faults import Faults, Moment, Route
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.state import State
@@ -202,7 +203,7 @@ async def test_cleared_faults_do_not_happen() -> None:
 
 async def test_every_route_of_the_api_can_have_a_fault() -> None:
     state = State(None, Clock())
-    app = make_app(state, Faults(), RequestLog(), Uploads(state, 3600, 200), None)
+    app = make_app(state, Faults(), RequestLog(), Uploads(state, 3600, 200), Edits(state), api_key=None)
     resources = [(route.name, route.resource) for route in app.router.routes()]
     names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}
     assert names == {*get_args(Route)} - {"*"}
