@@ -88,14 +88,15 @@ class Flight:
         if self._lost is not None and self.run.stopping:
             raise self._lost
         self.run.limits.begin()
+        self.in_flight = True  # from here on it is not taken back by a stop: the limit counts it
         try:
             await self._intend()
             await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException:
+            self.in_flight = False
             self._take_back()
             raise
         self._allow_retries()
-        self.in_flight = True
 
     def _allow_retries(self) -> None:
         if self._retry.answered:

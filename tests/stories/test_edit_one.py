@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from asyncsdk.images.stream import CompletedImage, PartialImage
 from PIL import Image
 
 from asyncsdk import (
@@ -22,6 +21,7 @@ from asyncsdk import (
     RateLimitError,
     SaveError,
 )
+from asyncsdk.images.stream import CompletedImage, PartialImage
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.pictures import changed, mask, photo, png
 
