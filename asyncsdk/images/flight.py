@@ -148,6 +148,8 @@ class Flight:
         return outcome
 
     async def _keep(self, result: EditResult) -> EditOutcome:
+        if self._ticket is not None:
+            self.run.pacer.accepted(self._ticket)
         self.run.limits.spend(result.usage)
         try:
             files = await self._save(result)

@@ -1,66 +1,42 @@
 """How fast edits may go (pure): input images a minute, as given or as the server's refusals teach it.
 
-Time is monotonic seconds, passed in. Admissions are spread evenly, as by the generic cell rate algorithm (ITU-T
-I.371) without a burst: a server may count by a sliding minute, by fixed minutes or by a bucket, and only an even
-spread is within the limit of all of them. Without a known limit it goes freely until the first 429, and then by
-additive increase and multiplicative decrease (Chiu and Jain, 1989).
+Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, annex A): a server may count by a
+sliding minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the
+limit of them all. What goes at once is what a late turn makes up for, a quarter of a second's worth; the rest of
+what differs between our clock and the server's is in `MARGIN`. Items of several images do not fall evenly into a
+minute, so a log of the last one is held against the limit too.
+
+Where no limit is known it goes freely until the first 429, and from then on by multiplicative decrease (Chiu and
+Jain, 1989) of what the server let pass, and by the cubic increase of RFC 9438: quickly back to near where it was
+refused, slowly about there, quickly beyond. Below a known limit, which others may share, likewise.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections import deque
-from collections.abc import Mapping
 
 from attrs import define, field, frozen
 
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.refusal import Refusal
+from asyncsdk.images.window import Window
 
+MARGIN = 0.98  # of the limit: over a minute, 1.2 s for what differs on the way
 LATE_SECONDS = 0.25  # a turn that was taken late by less does not put off the next
-MARGIN = 0.98  # of the limit: clocks and networks jitter
-SLOWER = 0.7  # after an episode at a pace that should have been within the limit
-RECOVERY_SECONDS = 60.0  # from a slower pace back to the known limit, or for another tenth where none is known
+DECREASE = 0.8  # RFC 9438 has 0.7 for queues that it shares; here a refusal costs an upload and the limit is steady
+RECOVERY_SECONDS = 60.0  # back to where it was refused: limits are counted by the minute
 LEAST = 1.0  # image a minute
-
-_LIMIT = re.compile(r"[Ll]imit:? {0,3}(\d[\d,]{0,12})")
-_AGAIN = re.compile(r"try again in ((?:[\d.]{1,12}(?:ms|s|m|h))+)")
-_PIECE = re.compile(r"([\d.]+)(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LIMIT_HEADERS = ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images")
+LONGEST_PAUSE = 60.0  # that we decide on ourselves
 
 
 @frozen
 class Ticket:
-    """A turn that was given: so many images, at this time, before or after which refusals."""
+    """A turn that was given: so many images, when, in which episode, and the seconds that others wait for it."""
 
     images: int
     at: float
-
-
-@frozen
-class Refusal:
-    """What a 429 tells: the limit in images a minute, and in how many seconds to come again, where it does."""
-
-    limit: float | None
-    delay: float | None
-
-
-def read_refusal(message: str, headers: Mapping[str, str]) -> Refusal:
-    """Read a 429's headers and text, such as "Limit 250, Used 250, Requested 1. Please try again in 240ms."."""
-    named = next((headers[name] for name in _LIMIT_HEADERS if headers.get(name, "").isdecimal()), None)
-    found = _LIMIT.search(message) if "per min" in message else None
-    limit = float(named) if named else float(found[1].replace(",", "")) if found else None
-    again = _AGAIN.search(message)
-    return Refusal(limit or None, duration(again[1]) if again else None)
-
-
-def duration(text: str) -> float | None:
-    """Seconds of `240ms`, `12s`, `1m30s`; None for anything else."""
-    try:
-        return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
-    except ValueError:
-        return None
+    episode: int
+    seconds: float
 
 
 def _checked(rate: float | None) -> float | None:
@@ -71,61 +47,90 @@ def _checked(rate: float | None) -> float | None:
 
 @define
 class Pace:
-    """`given` is the caller's images a minute; None learns. Raises ConfigurationError for what is no rate."""
+    """`given` is the caller's images a minute, None learns. Raises ConfigurationError for what is no rate.
+
+    `now` is monotonic seconds. An episode is all that is refused of what was on its way when the first of them
+    was: it slows down once.
+    """
 
     given: float | None = field(default=None, converter=_checked)
-    _limit: float | None = field(default=None, init=False)
-    _rate: float | None = field(default=None, init=False)
-    _next: float = field(default=-math.inf, init=False)  # when the next may go
-    _held_since: float = field(default=-math.inf, init=False)
-    _changed: float = field(default=-math.inf, init=False)
-    _recent: deque[Ticket] = field(factory=lambda: deque(maxlen=1000), init=False)
+    _told: float = field(default=math.inf, init=False)  # the limit, by the server's own words
+    _peak: float = field(default=math.inf, init=False)  # the rate at which it refused
+    _next: float = field(default=-math.inf, init=False)  # when the next may go by the even spread
+    _resume: float = field(default=-math.inf, init=False)  # when the hold of the last episode ends
+    _counted_from: float = field(default=-math.inf, init=False)  # what went before is not held against the limit
+    _measured_from: float = field(default=math.inf, init=False)
+    _window: Window = field(factory=Window, init=False)
+    _episode: int = field(default=0, init=False)
+    _proved: bool = field(default=True, init=False)  # the server took something in this episode
+    _fruitless: int = field(default=0, init=False)  # episodes in a row in which it took nothing
 
-    def __attrs_post_init__(self) -> None:
-        if self.given is not None:
-            self._limit = self.given
-            self._rate = self.given * MARGIN
+    @property
+    def limit(self) -> float:
+        """The images a minute that are known to be the most, infinite where nothing is."""
+        return min(self.given or math.inf, self._told)
 
     def rate(self, now: float) -> float | None:
-        """Images a minute right now, recovering since it was last slowed; None while nothing bounds it."""
-        if self._rate is None:
-            return None
-        if self._limit is not None:
-            full = self._limit * MARGIN
-            since = max(0.0, now - self._changed) / RECOVERY_SECONDS
-            return min(full, self._rate + (full - self._rate) * min(1.0, since)) if self._rate < full else full
-        return self._rate * (1 + 0.1 * max(0.0, now - self._changed) / RECOVERY_SECONDS)
+        """Images a minute right now; None while nothing bounds them."""
+        since = max(0.0, now - self._resume)
+        recovered = self._peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
+        rate = min(recovered, self.limit * MARGIN)
+        return rate if math.isfinite(rate) else None
 
-    def wait(self, now: float) -> float:
-        """Seconds until the next may go."""
-        return max(0.0, self._next - now)
+    def wait(self, images: int, now: float) -> float:
+        """Seconds until `images` may go."""
+        fits = self._window.fits_at(images, self.limit, self._counted_from)
+        return max(0.0, max(self._next, self._resume, fits) - now)
 
     def admit(self, images: int, now: float) -> Ticket:
         """Let `images` go now. What comes after them waits for their share of a minute."""
         rate = self.rate(now)
-        if rate is not None:
-            self._next = max(self._next, now - LATE_SECONDS) + 60.0 * images / rate
-        ticket = Ticket(images, now)
-        self._recent.append(ticket)
-        return ticket
+        seconds = 0.0 if rate is None else 60.0 * images / rate
+        self._next = max(self._next, now - LATE_SECONDS) + seconds
+        self._window.add(images, now)
+        self._measured_from = min(self._measured_from, now)
+        return Ticket(images, now, self._episode, seconds)
+
+    def accepted(self, ticket: Ticket) -> None:
+        """The server did what had this turn."""
+        self._proved = self._proved or ticket.episode == self._episode
 
     def refused(self, ticket: Ticket, refusal: Refusal, now: float) -> None:
-        """A 429 came for `ticket`. Those that were on their way together are one episode, which slows down once."""
-        self._next = max(self._next, now + (refusal.delay or 0.0))
-        if ticket.at <= self._held_since:
+        """A 429 came for what had this turn, and tells this much."""
+        beyond = self._window.count(now - 60.0) > self.limit
+        self._window.take_back(ticket.images, ticket.at)
+        if refusal.limit is not None and ticket.images > refusal.limit:
+            self._told = refusal.limit
+            self._next -= ticket.seconds  # it can never pass, and nobody waits for it
             return
-        rate = self.rate(now)
-        if refusal.limit is not None and refusal.limit != self._limit and self.given is None:
-            self._limit, self._rate = refusal.limit, refusal.limit * MARGIN
-        elif rate is not None:
-            self._rate = max(LEAST, rate * SLOWER)
-        else:
-            self._rate = max(LEAST, self._measured(now) * SLOWER)
-        self._held_since, self._changed = now, now
-        self._next = max(self._next, now + 60.0 * ticket.images / self._rate)
+        self._resume = max(self._resume, now + (refusal.delay or 0.0))
+        if ticket.episode == self._episode:
+            self._begin_episode(refusal, now, beyond=beyond)
 
-    def _measured(self, now: float) -> float:
-        """Images a minute that were let go lately."""
-        recent = [ticket for ticket in self._recent if ticket.at > now - 60.0]
-        first = recent[0].at if recent else now
-        return sum(ticket.images for ticket in recent) * 60.0 / max(1.0, now - first)
+    def _begin_episode(self, refusal: Refusal, now: float, *, beyond: bool) -> None:
+        self._fruitless = 0 if self._proved else self._fruitless + 1
+        self._episode, self._proved = self._episode + 1, False
+        if self._learns(refusal.limit):
+            if refusal.delay is not None:  # which says when it takes more, whatever went before
+                self._counted_from = now
+        elif beyond:  # an echo of what went before the limit was known, from a server that counts by the minute
+            self._counted_from = -math.inf
+        elif not self._fruitless:
+            self._slow_down(now)
+        if refusal.delay is None or self._fruitless:
+            self._resume = max(self._resume, now + min(2.0 ** min(self._fruitless, 10), LONGEST_PAUSE))
+
+    def _learns(self, limit: float | None) -> bool:
+        """Take the server's word for the limit. Whether that is news."""
+        known = self.limit
+        self._told = limit or self._told
+        if self.limit == known:
+            return False
+        self._peak = math.inf
+        return True
+
+    def _slow_down(self, now: float) -> None:
+        since = max(self._measured_from, now - 60.0)
+        passed = self._window.count(since) * 60.0 / max(1.0, now - since)
+        self._peak = min(self.rate(now) or math.inf, max(LEAST, passed))
+        self._measured_from = now

@@ -9,20 +9,22 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.errors import RateLimitError
-from asyncsdk.images.pace import Pace, Ticket, read_refusal
-from asyncsdk.retry import ordered_delay
-
-LONGEST_NAP = 1.0  # a refusal meanwhile may move what is waited for
+from asyncsdk.images.pace import Pace, Ticket
+from asyncsdk.images.refusal import read_refusal
 
 
 @define(eq=False)
 class Pacer:
-    """Gives turns first come, first served. `images_per_minute` is the caller's, None to learn from 429s."""
+    """Gives turns first come, first served. `images_per_minute` is the caller's, None to learn from 429s.
+
+    Raises ConfigurationError for a rate that is none. `clock` gives monotonic seconds.
+    """
 
     images_per_minute: float | None = None
     clock: Callable[[], float] = time.monotonic
     _pace: Pace = field(init=False)
     _line: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _nap: anyio.CancelScope | None = field(default=None, init=False)  # of the first in line
 
     def __attrs_post_init__(self) -> None:
         self._pace = Pace(self.images_per_minute)
@@ -34,19 +36,24 @@ class Pacer:
 
     @property
     def holding(self) -> float:
-        """Seconds until the next may go."""
-        return self._pace.wait(self.clock())
+        """Seconds until the next image may go."""
+        return self._pace.wait(1, self.clock())
 
     async def turn(self, images: int) -> Ticket:
         """Wait for a turn to send `images`. Cancelling the wait takes nothing from the others."""
         async with self._line:
-            while (wait := self._pace.wait(self.clock())) > 0:  # noqa: ASYNC110 - it is time that is waited for
-                await anyio.sleep(min(wait, LONGEST_NAP))
+            while (wait := self._pace.wait(images, self.clock())) > 0:
+                with anyio.CancelScope() as self._nap:
+                    await anyio.sleep(wait)
             return self._pace.admit(images, self.clock())
 
+    def accepted(self, ticket: Ticket) -> None:
+        """The server did what had this turn."""
+        self._pace.accepted(ticket)
+
     def refused(self, error: RateLimitError, ticket: Ticket) -> None:
-        """The server answered 429 to what had this turn."""
-        refusal = read_refusal(error.message, error.headers)
-        ordered = ordered_delay(error.headers, time.time())
-        delay = max((each for each in (refusal.delay, ordered) if each is not None), default=None)
-        self._pace.refused(ticket, type(refusal)(refusal.limit, delay), self.clock())
+        """The server answered 429 to what had this turn. Whoever is first in line looks again when it may go."""
+        refusal = read_refusal(error.message, error.headers, now=time.time())
+        self._pace.refused(ticket, refusal, self.clock())
+        if self._nap is not None:
+            self._nap.cancel()
