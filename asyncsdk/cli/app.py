@@ -14,6 +14,8 @@ from cyclopts.exceptions import MissingArgumentError
 
 from asyncsdk.cli import files, uploads
 from asyncsdk.cli.demo import demo
+from asyncsdk.cli.edit import edit
+from asyncsdk.cli.edit_many import edit_many
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode
@@ -27,14 +29,14 @@ EPILOGUE = """\
 Keys come from the environment: OPENAI_API_KEY (OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID), or AZURE_OPENAI_*.
 
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 some of several \
-failed; 75 failed, the same command goes on; 130, 143 interrupted, the same command goes on."""
+failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 130, 143 interrupted, the same command goes on."""
 
 
 def make_app() -> App:
     """The commands of the contract."""
     app = App(
         name="asyncsdk",
-        help="Send large files through the OpenAI Uploads API: parallel, checked, resumable.",
+        help="Send large files and edit many images through the OpenAI API: parallel, resumable, nothing paid twice.",
         version=__version__,
         help_format="plaintext",
         help_epilogue=EPILOGUE,
@@ -43,8 +45,10 @@ def make_app() -> App:
     app.command(upload, sort_key=1)
     app.command(uploads.app)
     app.command(files.app)
-    app.command(serve, sort_key=4)
-    app.command(demo, sort_key=5)
+    app.command(edit, sort_key=4)
+    app.command(edit_many, sort_key=5)
+    app.command(serve, sort_key=6)
+    app.command(demo, sort_key=7)
     return app
 
 

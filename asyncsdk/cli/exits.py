@@ -6,7 +6,14 @@ import signal
 from collections.abc import Sequence
 from enum import IntEnum
 
-from asyncsdk.errors import AsyncSDKError, ConfigurationError, JournalError
+from asyncsdk.errors import (
+    AsyncSDKError,
+    ChargeUnknownError,
+    ConfigurationError,
+    JournalError,
+    LimitReachedError,
+    SaveError,
+)
 
 
 class Exit(IntEnum):
@@ -15,7 +22,8 @@ class Exit(IntEnum):
     DONE = 0
     FAILED = 1  # repeating won't help
     USAGE = 2  # wrong usage or refused; nothing was sent
-    SOME_FAILED = 3  # some of several
+    SOME_FAILED = 3  # some of several, or uncertain: perhaps done and paid
+    LIMIT = 4  # stopped at a limit that was set
     TRY_AGAIN = 75  # the same command goes on (EX_TEMPFAIL of sysexits.h)
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM
@@ -23,6 +31,10 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """The code for one failure."""
+    if isinstance(error, LimitReachedError):
+        return Exit.LIMIT
+    if isinstance(error, ChargeUnknownError | SaveError):  # it may have been paid: whether to repeat is not ours to say
+        return Exit.SOME_FAILED
     if isinstance(error, ConfigurationError) or _has_no_journal(error):
         return Exit.USAGE
     return Exit.TRY_AGAIN if isinstance(error, AsyncSDKError) and error.resumable else Exit.FAILED

@@ -26,10 +26,11 @@ async def serve(
     data: Annotated[str | None, Parameter(metavar="DIR", help="Where all is kept; else gone at the end.")] = None,
     api_key: Annotated[str | None, Parameter(metavar="KEY", help="The one key it takes; else any will do.")] = None,
     upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it is dropped.")] = 3600,
+    images_per_minute: Annotated[int | None, Parameter(metavar="N", help="The limit on edits' input images.")] = None,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: what shall go wrong, and when.")] = None,
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Run a server that keeps the rules of OpenAI's API for uploads and files.
+    """Run a server that keeps the rules of OpenAI's API for uploads, files and image edits.
 
     Its first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}
     """
@@ -39,7 +40,15 @@ async def serve(
 
     stop.patience = CLEANUP_SECONDS
     wrong = () if faults is None else read_faults(Path(faults))
-    server = LocalServer(data, host=host, port=port, api_key=api_key, upload_ttl=upload_ttl, faults=wrong)
+    server = LocalServer(
+        data,
+        host=host,
+        port=port,
+        api_key=api_key,
+        upload_ttl=upload_ttl,
+        images_per_minute=images_per_minute,
+        faults=wrong,
+    )
     try:
         await run(server, _announce)
     except (OSError, OverflowError, RuntimeError) as error:

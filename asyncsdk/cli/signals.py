@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first ends the run in good order, within a second whatever hangs; more change nothing."""
+"""Ctrl-C and SIGTERM: one ends the run in good order, within a second whatever hangs; more change nothing.
+
+A run that must not be cut off, for what is in flight is paid, takes the first as a wish, and the second as the end.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 from attrs import define, field
@@ -27,6 +31,8 @@ class Stop:
 
     patience: float = LIMIT_SECONDS
     signum: int | None = field(default=None, init=False)
+    _gently: Callable[[], None] | None = field(default=None, init=False)
+    _ending: bool = field(default=False, init=False)
     _cancel: Callable[[], object] | None = field(default=None, init=False)
     _last_words: list[Callable[[], None]] = field(factory=list, init=False)
     _guard: threading.Timer = field(init=False)
@@ -39,6 +45,11 @@ class Stop:
     def at_the_end(self, words: Callable[[], None]) -> None:
         """Call `words` once, if a signal ends the run: when its work has stopped, or has failed to in time."""
         self._last_words.append(words)
+
+    def gently(self, stop: Callable[[], None]) -> None:
+        """Let the first signal call `stop`, on the loop, and only the second end the run."""
+        loop = asyncio.get_running_loop()
+        self._gently = partial(_call_on, loop, stop)
 
     async def watch(self, work: Awaitable[int]) -> int:
         """Await `work`, which a signal cancels. Raises Interrupted if it did, and the work was not done by then."""
@@ -61,9 +72,14 @@ class Stop:
 
     def arrive(self, signum: int, _: FrameType | None = None) -> None:
         """A signal came."""
-        if self.signum is not None:
+        if self._ending:
             return
-        self.signum = signum
+        self.signum = self.signum or signum
+        gently, self._gently = self._gently, None
+        if gently is not None:
+            gently()
+            return
+        self._ending = True
         if self._cancel is None:
             raise SystemExit(self.code)
         self._guard = threading.Timer(self.patience, self._leave_at_once)
@@ -82,6 +98,10 @@ class Stop:
                 sys.stderr.write(_SHOW_CURSOR)
             self.say()
         os._exit(self.code)
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(stop)
 
 
 def _nothing() -> None:

@@ -66,6 +66,8 @@ class Run:
 
     async def finish(self, prepared: Prepared) -> EditOutcome | None:
         """Bring an edit to its end. None: the run was stopped before it was sent."""
+        if self.stopping and isinstance(prepared, Ready):
+            return None
         outcome = prepared if isinstance(prepared, EditOutcome) else await self._fly(prepared)
         if outcome is not None:
             self._count(outcome)

@@ -115,7 +115,7 @@ class Pace:
                 self._counted_from = now
         elif beyond:  # an echo of what went before the limit was known, from a server that counts by the minute
             self._counted_from = -math.inf
-        elif not self._fruitless:
+        elif refusal.delay is None and not self._fruitless:  # who says when to come again is taken at its word
             self._slow_down(now)
         if refusal.delay is None or self._fruitless:
             self._resume = max(self._resume, now + min(2.0 ** min(self._fruitless, 10), LONGEST_PAUSE))

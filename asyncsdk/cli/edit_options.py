@@ -1,0 +1,42 @@
+"""The API's fields of an edit as options, for one and as defaults for many. Light: it is imported for --help too."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from attrs import fields, frozen
+from cyclopts import Group, Parameter
+
+FIELDS = Group("Edit", sort_key=5)
+
+
+@Parameter(name="*", group=FIELDS)
+@frozen(kw_only=True)
+class EditOptions:
+    """What is not given is not sent."""
+
+    mask: Annotated[str | None, Parameter(metavar="PNG", help="Where it is transparent the picture is edited.")] = None
+    markup: Annotated[str | None, Parameter(metavar="PNG", help="A transparent PNG laid over the picture.")] = None
+    model: Annotated[str | None, Parameter(help="Such as gpt-image-2; else the server's own choice.")] = None
+    n: Annotated[int | None, Parameter(metavar="N", help="How many pictures, 1 to 10.")] = None
+    size: Annotated[str | None, Parameter(help="auto, or WIDTHxHEIGHT.")] = None
+    quality: Annotated[str | None, Parameter(help="low, medium, high, xhigh, max, auto.")] = None
+    background: Annotated[str | None, Parameter(help="transparent, opaque, auto.")] = None
+    output_format: Annotated[str | None, Parameter(help="png, jpeg, webp, gif, svg.")] = None
+    output_compression: Annotated[int | None, Parameter(metavar="N", help="0 to 100, for webp and jpeg.")] = None
+    input_fidelity: Annotated[str | None, Parameter(help="high, low.")] = None
+    complexity: Annotated[str | None, Parameter(help="low, medium, high.")] = None
+    moderation: Annotated[str | None, Parameter(help="auto, low.")] = None
+    response_format: Annotated[str | None, Parameter(help="url or b64_json, for older models.")] = None
+    user: Annotated[str | None, Parameter(help="Who it is for.")] = None
+    safety_identifier: Annotated[str | None, Parameter(help="Who it is for, hashed.")] = None
+    stream: Annotated[bool | None, Parameter(help="Let the answer come in pieces.")] = None
+    partial_images: Annotated[int | None, Parameter(metavar="N", help="0 to 3, with --stream.")] = None
+    frame_count: Annotated[int | None, Parameter(metavar="N", help="2 to 16, for gif.")] = None
+    frame_duration_ms: Annotated[int | None, Parameter(metavar="N", help="For gif.")] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that are set."""
+        named = {a.name: getattr(self, a.name) for a in fields(type(self))}
+        return {name: value for name, value in named.items() if value is not None}
