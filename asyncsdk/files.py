@@ -34,13 +34,23 @@ async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes]) 
     return size
 
 
-async def save(path: str | os.PathLike[str], content: bytes, *, overwrite: bool = True) -> None:
+async def save(
+    path: str | os.PathLike[str], content: bytes, *, overwrite: bool = True, drafts: Path | None = None
+) -> None:
     """Save `content` at `path`, durably, whole or not at all; missing directories are made.
 
-    Raises OSError: FileExistsError where something is there and `overwrite` is False.
+    `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`: what a killed
+    process leaves there is cleared away by `make_drafts`. Raises OSError: FileExistsError where something is there and `overwrite` is False.
     """
-    draft = _Draft(Path(path))
+    draft = _Draft(Path(path), drafts)
     await wrap(draft.save)(content, overwrite=overwrite)
+
+
+def make_drafts(folder: Path) -> None:
+    """Make a directory for drafts, empty. Blocking. Raises OSError."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob(".asyncsdk-*"):
+        path.unlink()
 
 
 async def read(path: str | os.PathLike[str], *, limit: int) -> bytes:
@@ -88,12 +98,13 @@ class _Draft:
     """The temporary file. No handle outlives a job, and a job that nobody awaits any more can't bring it back."""
 
     target: Path
+    folder: Path | None = None
     path: Path = field(init=False)
     _dropped: bool = field(default=False, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.path = self.target.with_name(f".asyncsdk-{secrets.token_hex(8)}")
+        self.path = (self.folder or self.target.parent) / f".asyncsdk-{secrets.token_hex(8)}"
 
     def append(self, chunk: bytes) -> None:
         with self._turn, self._opened() as file:

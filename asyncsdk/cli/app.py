@@ -29,7 +29,8 @@ EPILOGUE = """\
 Keys come from the environment: OPENAI_API_KEY (OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID), or AZURE_OPENAI_*.
 
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 some of several \
-failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 130, 143 interrupted, the same command goes on."""
+failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 130, 143 interrupted, \
+the same command goes on."""
 
 
 def make_app() -> App:

@@ -114,9 +114,10 @@ async def tell_plan(rows: Sequence[tuple[str, Row]], out: str, wanted: dict[str,
     for outcome in plan.problems:
         complain(edit_records.line_of(outcome))
     minutes = "" if plan.minutes is None else f", {plan.minutes:.1f} min at {run.images_per_minute:g} a minute"
+    problems = len(plan.problems) + len(bad)
     told = (
         f"to send: {plan.to_send:,} ({plan.input_images:,} input images x n{minutes})\ndone before: {plan.done:,}\n"
-        f"maybe charged: {plan.uncertain:,}\nrefused before: {plan.refused:,}\nproblems: {len(plan.problems) + len(bad):,}"
+        f"maybe charged: {plan.uncertain:,}\nrefused before: {plan.refused:,}\nproblems: {problems:,}"
     )
     print(told)  # noqa: T201 - standard output is what this is for
     return Exit.SOME_FAILED if bad or plan.problems else Exit.DONE
@@ -224,4 +225,4 @@ class Report:
         problem = Problem(type="InvalidEditError", message=f"{source}:{row.line}: {row.message}")
         self._counts["refused"] += 1
         self.written.record(edit_records.record(f"{source}:{row.line}", "refused", files=[], problem=problem))
-        complain(f"error: {problem.message}. The others go on.")
+        complain(f"error: {problem.message} The others go on.")

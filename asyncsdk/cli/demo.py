@@ -1,4 +1,4 @@
-"""`asyncsdk demo`: the main job, with no account: a stage is set up, `story` plays on it, all is cleared away."""
+"""`asyncsdk demo`: the main jobs, with no account: a stage is set up, `story` plays on it, all is cleared away."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def demo(
     ] = None,
     /,
 ) -> int:
-    """Watch an upload being killed half-way, and the same command finish it. Needs no account and no network."""
+    """Watch an upload being killed half-way, the same command finish it, and a picture edited. Needs no account."""
     from tempfile import TemporaryDirectory
 
     from asyncsdk.cli.children import ChildError
@@ -43,6 +43,7 @@ async def _play(folder: Path, given: Path | None) -> None:
     from rich.console import Console
 
     from asyncsdk.cli.children import address_of, child
+    from asyncsdk.cli.edit_story import tell_edit
     from asyncsdk.cli.evidence import Evidence
     from asyncsdk.cli.story import Story
     from asyncsdk.cli.units import size
@@ -53,7 +54,9 @@ async def _play(folder: Path, given: Path | None) -> None:
     async with child("serve", "--port", "0", "--data", str(folder / "server")) as server:
         if given is None:
             await _make_noise(plan)
-        await Story(plan, folder, Evidence(await address_of(server)), say).tell()
+        address = await address_of(server)
+        await Story(plan, folder, Evidence(address), say).tell()
+        await tell_edit(folder, address, say)
 
 
 def plan_of(given: Path) -> Plan:

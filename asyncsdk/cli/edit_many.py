@@ -34,9 +34,7 @@ class RunOptions:
     only: Annotated[
         Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only those that stand so.")
     ] = None
-    redo: Annotated[str | None, Parameter(metavar="FILE", help="Ids to send again, such as a gallery's rejects.")] = (
-        None
-    )
+    redo: Annotated[str | None, Parameter(metavar="FILE", help="Ids to send again, as a gallery saves them.")] = None
     max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
     max_tokens: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
     dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
@@ -57,7 +55,7 @@ async def edit_many(
     progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Edit many pictures, each once. The same command goes on after any interruption: what is paid is not sent again."""
+    """Edit many pictures, each once. After an interruption the same command goes on: what is paid is not sent again."""
     from asyncsdk.cli.bulk_editing import edit_all
 
     return await edit_all(

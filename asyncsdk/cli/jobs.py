@@ -46,11 +46,11 @@ def edit_of(row: Mapping[str, Any], *, line: int, folder: Path, defaults: Mappin
     unknown = [name for name in row if name not in _KNOWN | IGNORED]
     if unknown:
         near = get_close_matches(unknown[0], _KNOWN, 1)
-        return BadRow(line, f"{unknown[0]!r} is no field of an edit{f'; is {near[0]!r} meant?' if near else ''}")
+        return BadRow(line, f"{unknown[0]!r} is no field of an edit{f'; is {near[0]!r} meant?' if near else '.'}")
     told = {**defaults, **{name: value for name, value in row.items() if name not in IGNORED and value is not None}}
     missing = [name for name in ("image", "prompt") if not told.get(name)]
     if missing:
-        return BadRow(line, f"{missing[0]!r} is missing")
+        return BadRow(line, f"{missing[0]!r} is missing.")
     try:
         images = told["image"] if isinstance(told["image"], list) else [told["image"]]
         told["image"] = [_picture(image, folder) for image in images]
@@ -59,7 +59,7 @@ def edit_of(row: Mapping[str, Any], *, line: int, folder: Path, defaults: Mappin
             told["id"] = str(told["id"])
         return ImageEdit(**told, line=line)
     except (TypeError, ValueError) as error:
-        return BadRow(line, str(error))
+        return BadRow(line, f"{str(error).removesuffix('.')}.")
 
 
 def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:
@@ -84,9 +84,9 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
         try:
             row = json.loads(content)
         except (ValueError, RecursionError) as error:
-            yield line, BadRow(line, f"it is no JSON: {error}")
+            yield line, BadRow(line, f"it is no JSON: {error}.")
             continue
-        yield line, row if isinstance(row, dict) else BadRow(line, "it is no JSON object")
+        yield line, row if isinstance(row, dict) else BadRow(line, "it is no JSON object.")
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
@@ -94,11 +94,11 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
     try:
         for row in reader:
             if None in row:
-                yield reader.line_num, BadRow(reader.line_num, "it has more cells than the header")
+                yield reader.line_num, BadRow(reader.line_num, "it has more cells than the header.")
                 continue
             yield reader.line_num, {name: _cell(name, value) for name, value in row.items() if value}
     except csv.Error as error:
-        yield reader.line_num, BadRow(reader.line_num, f"it is no CSV: {error}")
+        yield reader.line_num, BadRow(reader.line_num, f"it is no CSV: {error}.")
 
 
 def _cell(name: str, value: str) -> Any:
@@ -129,6 +129,6 @@ def rows_of_pictures(named: Sequence[tuple[str, Path]], defaults: Mapping[str, A
     """One edit for each picture, named as given."""
     for number, (name, path) in enumerate(named, 1):
         if not defaults.get("prompt"):
-            yield BadRow(number, f"{path} needs a prompt: --prompt TEXT")
+            yield BadRow(number, f"{path} needs a prompt: --prompt TEXT.")
             continue
         yield ImageEdit(image=path, id=name, line=number, **defaults)

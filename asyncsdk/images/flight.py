@@ -168,7 +168,8 @@ class Flight:
         if self.ready.place is not None:
             contents = await result.contents()
             with anyio.CancelScope(shield=True):
-                files = await _save(self.ready.place, contents, self.ready.edit.n or 1)
+                drafts = None if self.run.ledger is None else self.run.ledger.drafts_for(self.ready.place.directory)
+                files = await _save(self.ready.place, contents, self.ready.edit.n or 1, drafts)
         if self.run.save is not None:
             await self.run.save(self.ready.edit, result)
         return files
@@ -198,12 +199,12 @@ class Flight:
         )
 
 
-async def _save(place: Place, contents: Sequence[bytes], n: int) -> Sequence[Path]:
+async def _save(place: Place, contents: Sequence[bytes], n: int, drafts: Path | None) -> Sequence[Path]:
     await make_way(place, max(n, len(contents)))
     try:
-        return await save_all(place, contents)
+        return await save_all(place, contents, drafts=drafts)
     except FileExistsError:  # somebody put something there meanwhile: what is paid is kept beside it
-        return await save_beside(place, contents)
+        return await save_beside(place, contents, drafts=drafts)
 
 
 async def _last_word(ledger: Ledger, item: str, outcome: EditOutcome, ready: Ready) -> None:

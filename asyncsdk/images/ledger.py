@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import define, field
 
+from asyncsdk import files
 from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.book import Book, ItemState, Spent, problem_fields, usage_fields
 from asyncsdk.images.outcome import Problem
@@ -43,6 +44,10 @@ class Ledger:
     directory: Path
     book: Book
     _commits: GroupCommit | None = field(default=None, repr=False)
+
+    def drafts_for(self, out: Path) -> Path | None:
+        """Where pictures for `out` are written before they take their place; None for a ledger that lies elsewhere."""
+        return self.directory / "drafts" if self.directory.parent == out else None
 
     @property
     def spent(self) -> Spent:
@@ -133,6 +138,7 @@ def _make(directory: Path) -> None:
 
 
 def _recall(segments: Segments) -> Book:
+    files.make_drafts(segments.folder.parent / "drafts")
     segments.adopt(find(segments.folder))
     book = _read(segments.folder)
     if book.lines > COMPACT_ABOVE and book.lines > 2 * (len(book.states) + 1):

@@ -38,23 +38,25 @@ def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) 
     return Place(path, name or default)
 
 
-async def save_all(place: Place, contents: Sequence[bytes], *, overwrite: bool = False) -> list[Path]:
+async def save_all(
+    place: Place, contents: Sequence[bytes], *, overwrite: bool = False, drafts: Path | None = None
+) -> list[Path]:
     """Save pictures at `place`, each durably, with the suffix of what its bytes are. Raises OSError."""
     saved = []
     for stem, content in zip(stems(place.name, len(contents)), contents, strict=True):
         path = place.directory / f"{stem}{suffix_of(content)}"
-        await files.save(path, content, overwrite=overwrite)
+        await files.save(path, content, overwrite=overwrite, drafts=drafts)
         saved.append(path)
     return saved
 
 
-async def save_beside(place: Place, contents: Sequence[bytes]) -> list[Path]:
+async def save_beside(place: Place, contents: Sequence[bytes], *, drafts: Path | None = None) -> list[Path]:
     """Save pictures at `place`, or under the next name that is free. Raises OSError."""
     for number in count(1):
         candidate = place if number == 1 else Place(place.directory, f"{place.name}-{number}")
         if not await files.existing(candidate.paths(len(contents))):
             with suppress(FileExistsError):  # somebody was quicker: the next name
-                return await save_all(candidate, contents)
+                return await save_all(candidate, contents, drafts=drafts)
     raise AssertionError("numbers do not end")
 
 

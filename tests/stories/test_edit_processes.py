@@ -73,7 +73,7 @@ async def test_killed_at_any_moment_no_edit_is_paid_twice(tmp_path: Path, jobs: 
     for path in (tmp_path / "out").glob("*.png"):
         with Image.open(path) as picture:
             picture.load()
-    assert list((tmp_path / "out").glob(".asyncsdk-*")) == []
+    assert list((tmp_path / "out").rglob(".asyncsdk-*")) == []
 
 
 async def test_the_first_interrupt_awaits_what_is_in_flight(tmp_path: Path, jobs: Path) -> None:
@@ -93,7 +93,7 @@ async def test_the_second_interrupt_leaves_at_once_and_what_is_in_flight_is_unce
     async with LocalServer(tmp_path / "server", faults=[Fault("edit", "stall", at="after", every=1)]) as server:
         process = await start(server, jobs, "--concurrency", "4")
         async with asyncio.timeout(20):
-            while server.calls["edit"] < 4:
+            while server.calls.get("edit", 0) < 4:
                 await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         await asyncio.sleep(0.5)
