@@ -39,8 +39,9 @@ async def save(
 ) -> None:
     """Save `content` at `path`, durably, whole or not at all; missing directories are made.
 
-    `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`: what a killed
-    process leaves there is cleared away by `make_drafts`. Raises OSError: FileExistsError where something is there and `overwrite` is False.
+    `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`; what a killed
+    process leaves there is cleared away by `make_drafts`. Raises OSError: FileExistsError where something is there
+    and `overwrite` is False.
     """
     draft = _Draft(Path(path), drafts)
     await wrap(draft.save)(content, overwrite=overwrite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -34,6 +35,7 @@ from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.outcomes import Outcomes
 
 ASK_ABOVE = 100
+LEAVE_SECONDS = 10.0  # for pictures that are paid and being saved when the second signal comes
 
 
 async def edit_all(
@@ -60,10 +62,10 @@ async def edit_all(
         outcomes = ImageEditor(client).edit_many(report.good(rows), out=out, **wanted, **limits)
         async with outcomes as ending:
             stop.gently(lambda: report.wind_down(ending, run.grace))
-            stop.at_the_end(report.last_words)
+            stop.at_the_end(lambda: asyncio.run(report.leave(ending, run.gallery)))
+            stop.patience = LEAVE_SECONDS
             code = await report.follow(ending, EditProgress.choose(mode, quiet=output.quiet))
-        report.add(ending.abandoned)
-        await report.finish(ending, run.gallery)
+        await report.leave(ending, run.gallery)
     return stop.code if stop.signum is not None else code
 
 
@@ -145,6 +147,7 @@ class Report:
     _items: list[GalleryItem] = field(factory=list, init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)
     _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _is_over: bool = field(default=False, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
     def good(self, rows: Sequence[tuple[str, Row]]) -> Iterator[ImageEdit]:
@@ -190,14 +193,18 @@ class Report:
     def wind_down(self, outcomes: Outcomes, grace: float) -> None:
         """The first signal: nothing new goes out."""
         outcomes.stop()
-        self._grace.deadline = anyio.current_time() + grace
+        self._grace.deadline = asyncio.get_running_loop().time() + grace
         complain(
             f"Stopping: nothing new is sent. Waiting up to {grace:g} s for {outcomes.in_flight} in flight, which are "
             "paid; Ctrl-C again leaves them."
         )
 
-    async def finish(self, outcomes: Outcomes, gallery: str | None) -> None:
-        """Write what is to be done again, and the page; say what it came to."""
+    async def leave(self, outcomes: Outcomes, gallery: str | None) -> None:
+        """Write what is to be done again, and the page; say what it came to. Once: a signal may come meanwhile."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self.add(outcomes.abandoned)
         failed = self.out / "failed.jsonl"
         if self._left:
             lines = "".join(json.dumps(row) + "\n" for row in self._left)
@@ -216,10 +223,6 @@ class Report:
             failed=str(failed) if self._left else None,
         )
         complain("\n".join(told))
-
-    def last_words(self) -> None:
-        """What is said when a second signal ends the run."""
-        complain("Left. What was in flight is maybe charged; the same command goes on, and tells of it.")
 
     def _tell_bad(self, source: str, row: BadRow) -> None:
         problem = Problem(type="InvalidEditError", message=f"{source}:{row.line}: {row.message}")
