@@ -1,0 +1,74 @@
+"""What an error means for money."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APITimeoutError,
+    CertificateError,
+    InvalidEditError,
+    RedirectError,
+    SaveError,
+)
+from asyncsdk.http.answers import status_error
+from asyncsdk.images.charge import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, stops_all
+
+OWN = b'{"error": {"message": "busy", "type": "server_error"}}'
+QUOTA = b'{"error": {"message": "no", "code": "insufficient_quota"}}'
+WHY = b'{"moderation_stage": "output", "categories": ["x"]}'
+BLOCKED = b'{"error": {"code": "moderation_blocked", "moderation_details": %b}}' % WHY
+
+
+def answered(status: int, body: bytes = b"<html>", **headers: str) -> APIError:
+    found = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status_error(status, found, body, request="POST /images/edits")
+
+
+@pytest.mark.parametrize(
+    ("error", "safe", "charged"),
+    [
+        (APIConnectionError("x", sent=False), True, False),
+        (APIConnectionError("x", sent=True), False, True),
+        (APITimeoutError("x"), False, True),
+        (CertificateError("x", sent=False), False, False),
+        (RedirectError("x"), False, False),
+        (APIResponseValidationError("x"), False, True),
+        (answered(400), False, False), (answered(401), False, False), (answered(404), False, False),
+        (answered(408), False, True), (answered(409), False, True),
+        (answered(429), True, False), (answered(429, QUOTA), False, False),
+        (answered(429, b'{"error": {"message": "Limit 5, Used 0, Requested 10"}}'), False, False),
+        (answered(500), False, True), (answered(500, OWN), False, True), (answered(502), False, True),
+        (answered(503), False, True), (answered(503, OWN), True, False), (answered(503, retry_after="1"), True, False),
+        (answered(504), False, True), (answered(524), False, True), (answered(529), False, True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_nothing_is_both_safe_and_maybe_paid(error: APIError, *, safe: bool, charged: bool) -> None:
+    assert (is_safe_to_repeat(error), may_be_charged(error)) == (safe, charged)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_every_other_would_meet_stops_all(status: int) -> None:
+    assert stops_all(answered(status))
+    assert stops_all(answered(429, QUOTA))
+    assert not stops_all(answered(400))
+    assert not stops_all(answered(429))
+
+
+def test_a_refusal_is_one_that_stays() -> None:
+    assert all(is_refusal(answered(status)) for status in (400, 413, 415, 422))
+    assert not any(is_refusal(answered(status)) for status in (401, 404, 405, 429, 500))
+    assert is_refusal(InvalidEditError("x"))
+
+
+def test_a_problem_holds_what_a_caller_needs() -> None:
+    problem = problem_of(answered(400, BLOCKED, x_request_id="req_1"))
+    assert (problem.type, problem.code, problem.request_id) == ("ModerationBlockedError", "moderation_blocked", "req_1")
+    assert problem.moderation == {"stage": "output", "categories": ["x"]}
+    assert not problem.retryable
+    assert problem_of(answered(429)).retryable
+    assert not problem_of(SaveError("x")).retryable

@@ -1,0 +1,188 @@
+"""The ledger remembers what was sent, paid and saved, through kills, damage and full disks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
+from asyncsdk.images import ledger as module
+from asyncsdk.images.ledger import Ledger, load_ledger, open_ledger
+from asyncsdk.images.outcome import Problem
+from asyncsdk.journal.lines import encode_head, seal
+from asyncsdk.models import Usage
+
+PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
+USAGE = Usage(total_tokens=5)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "out" / ".asyncsdk"
+
+
+async def do(ledger: Ledger, item: str, name: str = "a") -> None:
+    await ledger.intend(item, id=name, n=2)
+    await ledger.done(item, id=name, files=(f"{name}.png",), usage=USAGE, images=1, request_id="r")
+
+
+async def test_what_is_written_is_there_again(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await do(ledger, "a#0")
+        for status in ("failed", "refused", "uncertain"):
+            await ledger.intend(f"{status}#0", id=status, n=1)
+            await ledger.end(f"{status}#0", status, id=status, problem=PROBLEM)
+        await ledger.intend("cut off#0", id="c", n=1)
+    again = await load_ledger(place)
+    assert {item: state.status for item, state in again.book.states.items()} == {
+        "a#0": "done", "failed#0": "failed", "refused#0": "refused", "uncertain#0": "uncertain", "cut off#0": "sent",
+    }  # fmt: skip
+    done, failed = again.state("a#0"), again.state("failed#0")
+    assert done is not None
+    assert (done.files, done.usage) == (("a.png",), USAGE)
+    assert failed is not None
+    assert failed.problem == PROBLEM
+    assert (again.spent.edits, again.spent.tokens) == (3, 5)
+    assert [again.owner_of(stem) for stem in ("a", "A", "a.1", "c", "zz")] == ["a#0", "a#0", "a#0", "cut off#0", None]
+
+
+async def test_what_the_server_did_nothing_for_is_as_it_was(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await ledger.intend("new#0", id="n", n=1)
+        ledger.release("new#0")
+        await do(ledger, "old#0")
+        await ledger.intend("old#0", id="a", n=1)
+        ledger.release("old#0")
+        ledger.release("unknown#0")
+    again = await load_ledger(place)
+    assert again.state("new#0") is None
+    state = again.state("old#0")
+    assert state is not None
+    assert (state.status, state.files) == ("done", ("a.png",))
+    assert again.spent.edits == 1
+
+
+async def test_an_edit_that_was_done_twice_was_paid_twice(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await do(ledger, "a#0")
+        await do(ledger, "a#0")
+    assert (await load_ledger(place)).spent.edits == 2
+
+
+async def test_one_process_at_a_time(place: Path) -> None:
+    async with open_ledger(place):
+        with pytest.raises(LedgerBusyError) as caught:
+            async with open_ledger(place):
+                pass
+    assert caught.value.pid == os.getpid()
+    async with open_ledger(place):
+        pass
+
+
+async def test_it_is_private_and_can_not_be_written_through_a_reader(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await do(ledger, "a#0")
+    assert place.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (place / "ledger").iterdir())
+    with pytest.raises(LedgerError, match="read only"):
+        await (await load_ledger(place)).intend("x#0", id="x", n=1)
+    (await load_ledger(place)).release("x#0")
+    assert (await load_ledger(place.parent / "nowhere")).book.states == {}
+
+
+async def test_damaged_lines_are_not_believed(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await do(ledger, "a#0")
+        await do(ledger, "b#0")
+    [segment] = (place / "ledger").iterdir()
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"a.png", b"z.png")
+    segment.write_bytes(b"".join([*lines, seal({"t": "done", "item": 5, "at": "never"}), seal({"t": "intent"})]))
+    again = await load_ledger(place)
+    a, b = again.state("a#0"), again.state("b#0")
+    assert a is not None
+    assert b is not None
+    assert (a.status, b.status) == ("sent", "done")
+
+
+async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
+    (place / "ledger").mkdir(parents=True)
+    head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":2')
+    fields = head.rpartition(b',"c"')[0] + b"}"
+    (place / "ledger" / "2026-x.jsonl").write_bytes(seal(json.loads(fields)))
+    with pytest.raises(JournalVersionError, match="newer"):
+        async with open_ledger(place):
+            pass
+
+
+async def test_a_full_disk_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with open_ledger(place) as ledger:
+        monkeypatch.setattr("asyncsdk.journal.disk.write", full)
+        with pytest.raises(LedgerError, match="No space left on device") as caught:
+            await ledger.intend("a#0", id="a", n=1)
+        ledger.release("a#0")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_a_place_that_is_no_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match="can't keep the ledger"):
+        async with open_ledger(tmp_path / "file" / ".asyncsdk"):
+            pass
+
+
+async def test_compacting_keeps_all_that_counts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMPACT_ABOVE", 10)
+    async with open_ledger(place) as ledger:
+        for number in range(10):
+            for _ in range(3):
+                await do(ledger, f"{number}#0", str(number))
+        await ledger.intend("sent#0", id="s", n=1)
+        await ledger.intend("0#0", id="0", n=1)
+        await ledger.end("f#0", "failed", id="f", problem=PROBLEM)
+    before = await load_ledger(place)
+    async with open_ledger(place) as ledger:
+        pass
+    [segment] = [path for path in (place / "ledger").iterdir() if path.suffix == ".jsonl"]
+    after = await load_ledger(place)
+    assert after.book.states == before.book.states
+    assert after.spent == before.spent
+    assert after.book.lines < before.book.lines
+    assert len(segment.read_bytes().splitlines()) == after.book.lines + 1
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from asyncsdk.images.ledger import open_ledger
+async def main():
+    async with open_ledger(Path(sys.argv[1])) as ledger:
+        for number in range(10**6):
+            await ledger.intend(f"{number}#0", id=str(number), n=1)
+            print(number, flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_a_kill_loses_nothing_that_was_acknowledged(place: Path) -> None:
+    said: Any
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(place)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for said in process.stdout:
+            if int(said) >= 200:
+                break
+        process.kill()
+        rest = process.stdout.read().splitlines()
+    last = int(rest[-1]) if rest else int(said)
+    async with open_ledger(place) as ledger:
+        assert all(ledger.state(f"{number}#0") is not None for number in range(last))

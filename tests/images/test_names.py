@@ -1,0 +1,63 @@
+"""Names of pictures stay in their directory, mean one file everywhere, and are given once."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncsdk.images.names import Names, stem_problem, stems, suffix_of
+from tests.stories.pictures import png
+
+
+@pytest.mark.parametrize("name", ["a", "summer/beach/1", "été 2026", "a.b", "名前", "-dash", "x" * 200])
+def test_a_usual_name_is_fine(name: str) -> None:
+    assert stem_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "../a", "a/../b", "/etc/passwd", "a//b", "a/", "a\x00b", "a\nb", "a\\b", "a:b", "con", "NUL.x",
+        "a.", " a", "a ", ".asyncsdk", ".asyncsdk/x", "x" * 201, "/".join(["x" * 100] * 11), "a\u202eb", "a?b",
+    ],
+)  # fmt: skip
+def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(name: str) -> None:
+    assert stem_problem(name) is not None
+    assert "Nothing was sent" in (Names().reserve(name, 1) or "")
+
+
+@given(st.text(max_size=30))
+def test_whatever_is_taken_stays_below_its_directory(name: str) -> None:
+    if stem_problem(name) is None:
+        parts = PurePosixPath("out", name).parts
+        assert parts[0] == "out"
+        assert ".." not in parts
+        assert len(parts) > 1
+
+
+def test_a_name_is_given_once_whatever_its_case_and_spelling() -> None:
+    names = Names()
+    assert names.reserve("Été", 1) is None
+    for same in ("Été", "ÉTÉ", "e\u0301te\u0301"):
+        assert "would save over the pictures of 'Été'" in (names.reserve(same, 1) or "")
+
+
+def test_the_numbers_of_several_pictures_are_names_too() -> None:
+    names = Names()
+    assert stems("a", 3) == ["a", "a.1", "a.2"]
+    assert names.reserve("a", 2) is None
+    assert names.reserve("a.1", 1) is not None
+    assert names.reserve("a.2", 1) is None
+    assert names.reserve("b.1", 1) is None
+    assert names.reserve("b", 2) is not None
+    assert names.reserve("b", 1) is None
+
+
+def test_the_suffix_is_of_what_the_bytes_are() -> None:
+    assert suffix_of(png()) == ".png"
+    assert suffix_of(b"\xff\xd8\xff\xe0") == ".jpg"
+    assert suffix_of(b"<?xml?><svg/>") == ".svg"
+    assert suffix_of(b"anything") == ".bin"

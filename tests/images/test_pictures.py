@@ -1,0 +1,112 @@
+"""Pictures are read once, from wherever they are, with their true type; what can't be read is named."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk.api import ImageFile, ImageRef
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.edit import ImageEdit, described
+from asyncsdk.images.pictures import LARGEST, loaded
+from tests.stories.pictures import photo, png
+
+
+async def load(*images: Any, **fields: Any) -> Any:
+    return await loaded(ImageEdit(image=images, prompt="x", **fields))
+
+
+async def test_a_path_bytes_and_an_open_file_are_the_same_picture(tmp_path: Path) -> None:
+    path = photo(tmp_path / "otter.png", (16, 16))
+    with path.open("rb") as file:
+        found = await load(path, str(path), path.read_bytes(), memoryview(path.read_bytes()), file)
+        assert not file.closed
+    assert {image.content for image in found.images} == {path.read_bytes()}
+    assert [image.filename for image in found.images] == [
+        "otter.png",
+        "otter.png",
+        "image.png",
+        "image.png",
+        "otter.png",
+    ]
+    assert {image.mime_type for image in found.images} == {"image/png"}
+
+
+async def test_the_type_is_of_the_bytes_not_of_the_name(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg", (16, 16)).rename(tmp_path / "a.png")
+    found = await load(tmp_path / "a.png")
+    assert found.images[0].mime_type == "image/jpeg"
+
+
+async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("text")
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    for name, why in {
+        "missing.png": "is not there", "empty.png": "empty", "text.png": "no picture", "pipe.png": "not a regular file",
+        "large.png": f"{LARGEST + 1} bytes", ".": "[Dd]irectory",
+    }.items():  # fmt: skip
+        with pytest.raises(InvalidEditError, match=why) as caught:
+            await load(tmp_path / name)
+        assert "Nothing was sent" in str(caught.value)
+    with pytest.raises(InvalidEditError, match="open as text"), (tmp_path / "text.png").open() as text:
+        await load(text)
+    with pytest.raises(InvalidEditError, match="larger than"):
+        await load(bytes(LARGEST + 1))
+    with pytest.raises(InvalidEditError, match="at least one"):
+        await load()
+
+
+async def test_an_open_file_at_its_end_is_empty() -> None:
+    file = io.BytesIO(png())
+    await load(file)
+    with pytest.raises(InvalidEditError, match="at its end"):
+        await load(file)
+
+
+async def test_files_and_references_do_not_mix() -> None:
+    with pytest.raises(InvalidEditError, match="don't go together"):
+        await load(png(), ImageRef(file_id="file-1"))
+    with pytest.raises(InvalidEditError, match="don't go together"):
+        await load(ImageRef(file_id="file-1"), mask=png())
+    with pytest.raises(InvalidEditError, match="markup"):
+        await load(ImageRef(file_id="file-1"), markup=ImageRef(file_id="file-2"))
+
+
+async def test_references_go_as_json_and_files_as_a_form() -> None:
+    found = await load(
+        ImageRef(file_id="file-1"), ImageRef(image_url="https://x/y.png"), mask=ImageRef(file_id="m"), n=2
+    )
+    assert found.request().json == {
+        "images": [{"file_id": "file-1"}, {"image_url": "https://x/y.png"}], "mask": {"file_id": "m"}, "prompt": "x",
+        "n": 2,
+    }  # fmt: skip
+    assert (await load(png())).request().json is None
+
+
+async def test_an_edit_is_the_same_by_its_fields_and_contents(tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.png", (16, 16))
+    same = [
+        await load(path, n=2), await load(path.read_bytes(), n=2, id="other"), await load(str(path), n=2, line=7),
+    ]  # fmt: skip
+    assert len({each.digest() for each in same}) == 1
+    others = [
+        await load(path), await load(path, path, n=2), await load(png(9), n=2), await load(path, n=2, mask=path),
+        await load(path, n=2, extra={"x": 1}), await load(path, n=2, svg={"model": "m"}),
+        await load(ImageRef(file_id="f"), n=2), await load(ImageRef(image_url="f"), n=2),
+    ]  # fmt: skip
+    assert len({each.digest() for each in [same[0], *others]}) == 1 + len(others)
+
+
+def test_a_picture_is_shown_by_name_or_size_and_never_by_its_content() -> None:
+    edit = ImageEdit(image=[b"secret", "a/b.png", ImageRef(image_url="data:secret"), ImageRef(file_id="f")], prompt="x")
+    assert "secret" not in repr(edit)
+    assert "6 bytes, b.png, an image_url, f" in repr(edit)
+    assert described(io.BytesIO()) == "BytesIO"
+    assert "secret" not in repr(ImageFile(content=b"secret", filename="a", mime_type="image/png"))
