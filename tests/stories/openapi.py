@@ -129,15 +129,26 @@ class Document:
         return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
-def form_fields(exchange: Exchange) -> dict[str, str]:
-    """A multipart body's fields; a file stands as its content in Latin-1, as text of any bytes."""
+def form_fields(exchange: Exchange) -> dict[str, Any]:
+    """A multipart body's fields; a file stands as its content in Latin-1, as text of any bytes.
+
+    A form has no numbers and no arrays: digits stand for the one, `name[]` for the other.
+    """
     head = f"Content-Type: {exchange.headers['content-type']}\r\n\r\n".encode()
     message = email.message_from_bytes(head + bytes(exchange.body), policy=email.policy.HTTP)
-    found = {}
+    found: dict[str, Any] = {}
     for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        assert part.get_filename(), f"{name} is a file and has no filename"
-        found[str(name)] = part.get_content().decode("latin-1")
+        name = str(part.get_param("name", header="content-disposition"))
+        assert part.get_filename() or part.get_content_type() == "text/plain", f"{name} is a file without a filename"
+        value = part.get_content()
+        if isinstance(value, bytes):
+            value = value.decode("latin-1")
+        elif value.isdecimal():
+            value = int(value)
+        if name.endswith("[]"):
+            found.setdefault(name.removesuffix("[]"), []).append(value)
+        else:
+            found[name] = value
     return found
 
 
