@@ -92,7 +92,7 @@ class Stub(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - the protocol's signature
         return self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -10,6 +10,7 @@ from attrs import frozen
 from asyncsdk.clock import http_date
 from asyncsdk.retry import ordered_delay
 
+LONGEST_TEXT = 2_000  # characters that are read
 LONGEST_DELAY = 86_400.0  # what asks for more than a day is no rate limit that could be waited for
 
 _HEADERS = ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images")
@@ -37,6 +38,7 @@ def read_refusal(message: str, headers: Mapping[str, str], *, now: float) -> Ref
     `now` is unix time, for a `retry-after` that is a date in an answer that has none. Where headers and text ask
     for different delays the longer one is right for both.
     """
+    message = message[:LONGEST_TEXT]
     ordered = ordered_delay(headers, http_date(headers.get("date")) or now)
     delays = [delay for delay in (ordered, _delay(message)) if delay is not None]
     return Refusal(_limit(message, headers), min(max(delays), LONGEST_DELAY) if delays else None)
