@@ -53,7 +53,7 @@ OURS = WORK.format(
         content = result.images[0].content
 """,
 )
-BARE = "import sys\nsys.modules['msgspec'] = sys.modules['pybase64'] = None\n" + OURS
+BARE = "import sys\nsys.modules['pybase64'] = None\n" + OURS
 THEIRS = WORK.format(
     imports="from openai import AsyncOpenAI",
     client="AsyncOpenAI()",
