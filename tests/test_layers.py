@@ -170,7 +170,6 @@ def test_the_disk_is_touched_where_it_is_said() -> None:
     touching = {module for module in MODULES if opens_files(module) and area(module) not in {"cli", "journal"}}
     assert touching <= {
         "files.py",
-        "images/gallery.py",
         "images/ledger.py",
         "server/store.py",
         "uploads/readable.py",

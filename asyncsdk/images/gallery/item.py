@@ -1,0 +1,71 @@
+"""What the gallery shows of one edit, as a small value: names of pictures, never their bytes (pure)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from asyncsdk.api import ImageRef
+from asyncsdk.images.edit import ImageEdit, Picture, described
+from asyncsdk.images.outcome import EditOutcome, Problem, Status
+from asyncsdk.models import Usage
+
+Shown = Path | str  # a file, or words for a picture that is in no file
+
+
+@frozen(kw_only=True)
+class GalleryItem:
+    """One edit in the gallery.
+
+    `before`, `after` and `mask` are files; where a picture is in none, `str` is what to say of it. `item` is
+    the edit's key in the ledger and `at` the unix time it ended: a mark holds until either changes.
+    """
+
+    id: str
+    status: Status
+    before: tuple[Shown, ...] = ()
+    after: tuple[Path, ...] = ()
+    mask: Shown | None = None
+    prompt: str = ""
+    settings: Mapping[str, Any] = field(factory=dict)
+    problem: Problem | None = None
+    usage: Usage | None = None
+    item: str | None = None
+    at: float | None = None
+
+
+def gallery_item(outcome: EditOutcome, *, item: str | None = None, at: float | None = None) -> GalleryItem:
+    """What the gallery shows of `outcome`; its result and its pictures' bytes are not kept alive."""
+    edit = outcome.edit
+    return GalleryItem(
+        id=outcome.id,
+        status=outcome.status,
+        before=tuple(shown(picture) for picture in edit.image),
+        after=outcome.files,
+        mask=None if edit.mask is None else shown(edit.mask),
+        prompt=edit.prompt,
+        settings=settings_of(edit),
+        problem=outcome.problem,
+        usage=outcome.usage,
+        item=item,
+        at=at,
+    )
+
+
+def settings_of(edit: ImageEdit) -> dict[str, Any]:
+    """The fields that are set, but for the prompt and the pictures."""
+    options = {**edit.options, **(edit.extra or {})}
+    options.pop("prompt")
+    return options
+
+
+def shown(picture: Picture) -> Shown:
+    """The file that a picture is in, else words for it."""
+    if isinstance(picture, bytes | bytearray | memoryview | ImageRef):
+        return described(picture)
+    name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
+    return Path(name) if isinstance(name, str | os.PathLike) else described(picture)
