@@ -151,7 +151,8 @@ async def test_pictures_may_be_referred_to(server: LocalServer) -> None:
             {}, {"images": 5}, {"images": []}, {"images": [5]}, {"images": [{}]}, {"images": [{"file_id": "file-x"}]},
             {"images": [{"image_url": "https://x"}]}, {"images": [{"image_url": "data:image/png;base64,?"}]},
             {"images": [{"image_url": data}], "n": "x"}, {"images": [{"image_url": data}], "stream": "perhaps"},
-            {"images": [{"image_url": data}], "prompt": 5}, {"images": [{"image_url": data}], "prompt": ""}, {"images": [{"image_url": data}], "model": 5},
+            {"images": [{"image_url": data}], "prompt": 5},
+            {"images": [{"image_url": data}], "prompt": ""}, {"images": [{"image_url": data}], "model": 5},
         ]  # fmt: skip
         for wrong in wrongs:
             status, told = await ask(**wrong)
