@@ -19,7 +19,7 @@ ON_THE_WAY = 0.3  # seconds at most
 SERVERS = ("sliding", "fixed", "bucket", "small bucket")
 
 Says = Callable[[float, float], Refusal]
-limits = st.integers(5, 200)
+limits = st.integers(5, 300)
 seeds = st.integers(0, 2**32)
 
 
@@ -66,7 +66,7 @@ def callers(pace: Pace, kind: str, limit: float, seed: int, *, most: int = 1, sa
 
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=limits, most=st.integers(1, 10), seed=seeds)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_at_the_given_rate_nothing_is_refused_and_no_images_are_given_away(
     kind: str, limit: int, most: int, seed: int
 ) -> None:
@@ -80,7 +80,7 @@ def test_at_the_given_rate_nothing_is_refused_and_no_images_are_given_away(
 
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=limits, seed=seeds)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_single_images_reach_95_of_a_hundred_of_the_given_rate(kind: str, limit: int, seed: int) -> None:
     run = callers(Pace(limit), kind, limit, seed)
     run.run(TEN_MINUTES)
@@ -91,7 +91,7 @@ def test_single_images_reach_95_of_a_hundred_of_the_given_rate(kind: str, limit:
 @pytest.mark.parametrize("says", [says_all, says_limit, says_too_short])
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=limits, seed=seeds)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, limit: int, seed: int) -> None:
     run = callers(Pace(), kind, limit, seed, says=says)
     run.run(120 + TEN_MINUTES)
@@ -103,7 +103,7 @@ def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, 
 @pytest.mark.parametrize("says", [says_delay, says_nothing])
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=st.integers(30, 200), seed=seeds)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, seed: int) -> None:
     run = callers(Pace(), kind, limit, seed, says=says)
     run.run(120 + TEN_MINUTES)
@@ -112,7 +112,7 @@ def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, se
 
 
 @given(limit=st.integers(20, 200), seed=seeds)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_a_limit_that_another_uses_half_of_leaves_the_other_half(limit: int, seed: int) -> None:
     shared = callers(Pace(), "bucket", limit, seed)
     other = callers(Pace(limit / 2), "bucket", limit, seed + 1)
