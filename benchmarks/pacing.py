@@ -73,7 +73,7 @@ def refusals_of(pacer: type[Pacer]) -> Counter[int]:
 async def edit(url: str, rate: float | None, seconds: float, concurrency: int) -> Run:
     """Edit for so long. It is timed from the first answer, so that starting does not count."""
     refused, done, began = refusals_of(Pacer), 0, 0.0
-    edits = (ImageEdit(image=PIXEL, prompt=f"a beret {n}", model="tiny", size="64x64") for n in itertools.count())
+    edits = (ImageEdit(image=PIXEL, prompt=f"a beret {n}", model="tiny") for n in itertools.count())
     async with Client("sk-none", base_url=url) as client:
         editor = ImageEditor(client, check=False)
         async with editor.edit_many(edits, concurrency=concurrency, images_per_minute=rate) as outcomes:

@@ -115,11 +115,11 @@ class Common:
 
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = formatdate(self.state.clock(), usegmt=True)
+        response.headers["openai-version"] = API_VERSION
+        response.headers["X-Request-ID"] = request[EXCHANGE].request_id if EXCHANGE in request else new_request_id()
         if EXCHANGE in request:  # an unknown Expect header is answered before anything of ours is asked
             milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000
             response.headers["openai-processing-ms"] = str(round(milliseconds))
-        response.headers["openai-version"] = API_VERSION
-        response.headers["X-Request-ID"] = new_request_id()
 
 
 def _key_of(request: web.Request) -> str:

@@ -7,37 +7,46 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from asyncsdk.server.edit_fields import OLD_MODEL, Wanted
+from asyncsdk.server.edit_fields import Wanted
+from asyncsdk.server.edit_sizes import shown
 from asyncsdk.server.errors import ApiError
+from asyncsdk.server.painting import Painted
 
-_IMAGE_TOKENS = {"low": 100, "medium": 400, "high": 1000, "xhigh": 2000, "max": 4000, "auto": 400}
+Json = dict[str, Any]
+
+_INPUT_TOKENS = 200
+_OUTPUT_TOKENS = {"low": 100, "medium": 400, "high": 1000, "xhigh": 2000, "max": 4000, "auto": 400}
+_DRAWING_TOKENS = 500
 _CATEGORIES = ["violence"]
 
 
-def answer(wanted: Wanted, pictures: Sequence[bytes], urls: Sequence[str], created: int) -> dict[str, Any]:
+def answer(wanted: Wanted, painted: Painted, urls: Sequence[str], created: int) -> Json:
     """The ImagesResponse. Only the older model gives URLs, and tells nothing of usage and settings."""
     if wanted.as_url:
         return {"created": created, "data": [{"url": url} for url in urls]}
-    data = [{"b64_json": base64.b64encode(picture).decode()} for picture in pictures]
-    if wanted.model == OLD_MODEL:
-        return {"created": created, "data": data}
-    return {"created": created, "data": data, "usage": usage_of(wanted, wanted.n), **settings_of(wanted)}
+    told: Json = {"created": created, "data": [{"b64_json": _text(picture)} for picture in painted.pictures]}
+    if wanted.is_old:
+        return told
+    told |= {**settings_of(wanted, painted), "usage": usage_of(wanted, wanted.n)}
+    if wanted.output_format == "svg":
+        told["svg_usage"] = _svg_usage(wanted)
+    return told | _identifier(wanted)
 
 
-def settings_of(wanted: Wanted) -> dict[str, Any]:
+def settings_of(wanted: Wanted, painted: Painted) -> Json:
     """The settings that were used, as the server echoes them."""
     return {
-        "background": "transparent" if wanted.background == "transparent" else "opaque",
+        "background": "transparent" if painted.transparent else "opaque",
         "output_format": wanted.output_format,
         "quality": "medium" if wanted.quality == "auto" else wanted.quality,
-        "size": "x".join(map(str, wanted.size)) if wanted.size else "auto",
+        "size": shown(painted.size),
     }
 
 
-def usage_of(wanted: Wanted, n: int) -> dict[str, Any]:
+def usage_of(wanted: Wanted, n: int) -> Json:
     """The tokens of `n` pictures: each pays for the input again."""
-    text, image = n * (len(wanted.prompt) // 4 + 1), n * 200 * wanted.pictures
-    out = n * _IMAGE_TOKENS[wanted.quality]
+    text, image = n * (len(wanted.prompt) // 4 + 1), n * _INPUT_TOKENS * wanted.pictures
+    out = n * _OUTPUT_TOKENS[wanted.quality]
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},
@@ -47,31 +56,23 @@ def usage_of(wanted: Wanted, n: int) -> dict[str, Any]:
     }
 
 
-def event(wanted: Wanted, picture: bytes, created: int, *, index: int | None = None) -> bytes:
-    """A frame: the `index`-th partial picture, or without one the completed picture."""
-    kind = "image_edit.completed" if index is None else "image_edit.partial_image"
-    told: dict[str, Any] = {
-        "type": kind,
-        "b64_json": base64.b64encode(picture).decode(),
-        "created_at": created,
-        **settings_of(wanted),
-    }
-    if index is None:
-        usage = usage_of(wanted, 1)
-        del usage["output_tokens_details"]
-        told["usage"] = usage
-    else:
-        told["partial_image_index"] = index
-    return frame(kind, told)
+def partial(wanted: Wanted, painted: Painted, index: int, created: int) -> bytes:
+    """The frame of a partial picture."""
+    picture = painted.partials[index]
+    return _event("partial_image", picture, created, settings_of(wanted, painted) | {"partial_image_index": index})
 
 
-def error_event(error: ApiError) -> bytes:
-    """A refusal that comes once the stream has begun."""
-    return frame("error", {"type": "error", **error.to_json()})
+def completed(wanted: Wanted, painted: Painted, index: int, created: int) -> bytes:
+    """The frame of a picture that is done, with its own share of the usage."""
+    usage = usage_of(wanted, 1)
+    del usage["output_tokens_details"]  # the document has none here
+    told = settings_of(wanted, painted) | {"usage": usage} | _identifier(wanted)
+    return _event("completed", painted.pictures[index], created, told)
 
 
-def frame(kind: str, told: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps(told).encode())
+def refused(error: ApiError) -> bytes:
+    """The frame of a refusal that comes once the stream has begun."""
+    return _frame("error", {"type": "error", **error.to_json()})
 
 
 def moderation_stage(prompt: str) -> str | None:
@@ -92,3 +93,25 @@ def blocked(stage: str, request_id: str) -> ApiError:
         "image_generation_user_error",
         more={"moderation_details": {"moderation_stage": stage, "categories": _CATEGORIES}},
     )
+
+
+def _svg_usage(wanted: Wanted) -> Json:
+    tokens = {"input_tokens": _INPUT_TOKENS, "output_tokens": _DRAWING_TOKENS, "reasoning_tokens": 0}
+    return {"model": wanted.svg_model or wanted.model, **tokens, "total_tokens": sum(tokens.values())}
+
+
+def _identifier(wanted: Wanted) -> Json:
+    return {"safety_identifier": wanted.safety_identifier} if wanted.safety_identifier else {}
+
+
+def _event(kind: str, picture: bytes, created: int, more: Json) -> bytes:
+    name = f"image_edit.{kind}"
+    return _frame(name, {"type": name, "b64_json": _text(picture), "created_at": created, **more})
+
+
+def _frame(name: str, told: Json) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(told).encode())
+
+
+def _text(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()

@@ -1,4 +1,4 @@
-"""The fields of an image edit, taken from a form or from JSON and checked (pure).
+"""The fields of an image edit, taken from a form or from JSON and checked one by one (pure).
 
 Names, values and limits are those of the OpenAPI document and of openai-python; the words of the refusals are the
 real server's, where they are known.
@@ -10,18 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import fields_dict, frozen
 
-from asyncsdk.server.errors import ApiError, invalid, missing, mistyped, refuse, unknown
+from asyncsdk.server.edit_sizes import Size, read_old_size, read_size
+from asyncsdk.server.errors import invalid, missing, mistyped, too_long, unknown
 from asyncsdk.server.fields import Fields, refuse_unknown
 
 PROMPT_LIMIT, PROMPT_LIMIT_OLD = 32_000, 1000
-PICTURES_LIMIT = 16
 DEFAULT_MODEL = "gpt-image-2"
 OLD_MODEL = "dall-e-2"
-OLD_SIZES = ("256x256", "512x512", "1024x1024")
-EDGE_LIMIT, PIXELS_MOST = 3840, 8_294_400
-PIXELS_LEAST = 256  # the real server wants 655,360; small pictures keep tests quick
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "quality": ("low", "medium", "high", "xhigh", "max", "auto"),
@@ -31,26 +28,42 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "complexity": ("low", "medium", "high"),
     "moderation": ("auto", "low"),
 }
-_RANGES = {"n": (1, 10), "output_compression": (0, 100), "partial_images": (0, 3), "frame_count": (2, 16)}
-_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+_RANGES = {
+    "n": (1, 10),
+    "output_compression": (0, 100),
+    "partial_images": (0, 3),
+    "frame_count": (2, 16),
+    "frame_duration_ms": (20, 10**9),
+}
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_OF_ALL_MODELS = frozenset({"n", "size", "response_format", "user"})
 
 
 @frozen(kw_only=True)
 class Wanted:
-    """What an edit is asked to be. `size` None means that of the first picture."""
+    """What an edit is asked to be; None where it was not said. `size` None means that of the first picture."""
 
     prompt: str
     model: str
-    n: int
-    size: tuple[int, int] | None
-    quality: str
-    background: str
-    output_format: str
-    output_compression: int | None
+    pictures: int
+    size: Size | None
     as_url: bool
     stream: bool
-    partial_images: int
-    pictures: int
+    n: int = 1
+    quality: str = "auto"
+    background: str = "auto"
+    output_format: str = "png"
+    output_compression: int | None = None
+    partial_images: int = 0
+    frame_count: int | None = None
+    frame_duration_ms: int | None = None
+    svg_model: str | None = None
+    safety_identifier: str | None = None
+
+    @property
+    def is_old(self) -> bool:
+        """Asked of the one model whose rules are others than all the rest have."""
+        return self.model == OLD_MODEL
 
     @property
     def input_images(self) -> int:
@@ -62,32 +75,29 @@ def read_edit(fields: Fields, *, pictures: int) -> Wanted:
     """Read what is left of an edit's fields once its pictures are taken out. Raises ApiError."""
     model = _text(fields, "model") or DEFAULT_MODEL
     old = model == OLD_MODEL
-    prompt = _prompt(fields, PROMPT_LIMIT_OLD if old else PROMPT_LIMIT)
-    response_format = _response_format(fields, old=old)
-    numbers = {name: _number(fields, name, *limits) for name, limits in _RANGES.items()}
-    chosen = {name: _choice(fields, name, choices) for name, choices in _CHOICES.items()}
     if old:
-        _refuse_new_fields({**numbers, **chosen, "stream": fields.get("stream")})
-    _number(fields, "frame_duration_ms", 20, 10**9)
-    size, stream = _size(fields, old=old), _flag(fields, "stream")
-    for name in ("user", "safety_identifier"):
-        _text(fields, name)
-    _take_nested(fields, "svg")
+        _refuse_new_fields(fields)
+    if old and pictures > 1:
+        raise mistyped("image", "a file", [])
+    prompt = _prompt(fields, PROMPT_LIMIT_OLD if old else PROMPT_LIMIT)
+    as_url = _response_format(fields, old=old) == "url"
+    size = (read_old_size if old else read_size)(_text(fields, "size"))
+    said: dict[str, Any] = {
+        **{name: _number(fields, name, *limits) for name, limits in _RANGES.items()},
+        **{name: _choice(fields, name, choices) for name, choices in _CHOICES.items()},
+        **{name: _text(fields, name) for name in ("user", "safety_identifier")},
+        "svg_model": _svg_model(fields),
+    }
+    stream = _flag(fields, "stream")
     refuse_unknown(fields)
-    return Wanted(
-        prompt=prompt,
-        model=model,
-        n=numbers["n"] or 1,
-        size=size,
-        quality=chosen["quality"] or "auto",
-        background=chosen["background"] or "opaque",
-        output_format=chosen["output_format"] or "png",
-        output_compression=numbers["output_compression"],
-        as_url=response_format == "url",
-        stream=stream,
-        partial_images=numbers["partial_images"] or 0,
-        pictures=pictures,
-    )
+    kept = {name: value for name, value in said.items() if value is not None and name in fields_dict(Wanted)}
+    return Wanted(prompt=prompt, model=model, pictures=pictures, size=size, as_url=as_url, stream=stream, **kept)
+
+
+def _refuse_new_fields(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        if value is not None and name not in _OF_ALL_MODELS | {"prompt"}:
+            raise unknown(name)
 
 
 def _prompt(fields: Fields, limit: int) -> str:
@@ -99,57 +109,16 @@ def _prompt(fields: Fields, limit: int) -> str:
     if not prompt:
         raise invalid("prompt", "it is empty")
     if len(prompt) > limit:
-        raise ApiError(
-            400,
-            f"Invalid 'prompt': string too long. Expected a string with maximum length {limit}, but got a string "
-            f"with length {len(prompt)} instead.",
-            "prompt",
-            "string_above_max_length",
-        )
+        raise too_long("prompt", limit, len(prompt))
     return prompt
 
 
-def _response_format(fields: Fields, *, old: bool) -> str:
-    if "response_format" not in fields:
-        return "url" if old else "b64_json"
-    if not old:
+def _response_format(fields: Fields, *, old: bool) -> str | None:
+    if old:
+        return _choice(fields, "response_format", ("url", "b64_json")) or "url"
+    if "response_format" in fields:
         raise unknown("response_format")
-    return _choice(fields, "response_format", ("url", "b64_json")) or "url"
-
-
-def _refuse_new_fields(fields: Mapping[str, Any]) -> None:
-    for name, value in fields.items():
-        if value is not None and name != "n":
-            raise unknown(name)
-
-
-def _size(fields: Fields, *, old: bool) -> tuple[int, int] | None:
-    text = _text(fields, "size")
-    if old and text not in {None, *OLD_SIZES}:
-        raise invalid("size", f"'{text}' is not one of {list(OLD_SIZES)}")
-    if text in {None, "auto"}:
-        return (1024, 1024) if old else None
-    found = _SIZE.fullmatch(text or "")
-    if found is None:
-        raise invalid("size", f"'{text}' is neither 'auto' nor WIDTHxHEIGHT")
-    width, height = int(found[1]), int(found[2])
-    if not old:
-        _check_pixels(text or "", width, height)
-    return width, height
-
-
-def _check_pixels(text: str, width: int, height: int) -> None:
-    if width % 16 or height % 16:
-        raise refuse(f"Invalid size '{text}'. Width and height must both be divisible by 16.", "size", "invalid_value")
-    if max(width, height) > EDGE_LIMIT:
-        message = f"Invalid size '{text}'. The longest edge must be less than or equal to {EDGE_LIMIT}."
-        raise refuse(message, "size", "invalid_value")
-    if width * height > PIXELS_MOST:
-        message = f"Invalid size '{text}'. Requested resolution exceeds the current pixel budget."
-        raise refuse(message, "size", "invalid_value")
-    if width * height < PIXELS_LEAST:
-        message = f"Invalid size '{text}'. Requested resolution is below the current minimum pixel budget."
-        raise refuse(message, "size", "invalid_value")
+    return None
 
 
 def _text(fields: Fields, name: str) -> str | None:
@@ -171,7 +140,7 @@ def _number(fields: Fields, name: str, low: int, high: int) -> int | None:
     value = fields.pop(name, None)
     if value is None:
         return None
-    if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value):
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise mistyped(name, "an integer", value)
@@ -181,14 +150,26 @@ def _number(fields: Fields, name: str, low: int, high: int) -> int | None:
 
 
 def _flag(fields: Fields, name: str) -> bool:
-    value = fields.pop(name, False)
-    if isinstance(value, bool):
-        return value
-    if value not in {"true", "false"}:
+    value = fields.pop(name, None)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if not isinstance(value, str) or value not in {"true", "false"}:
         raise mistyped(name, "a boolean", value)
-    return bool(value == "true")
+    return value == "true"
 
 
-def _take_nested(fields: Fields, name: str) -> None:
-    for known in [field for field in fields if field == name or field.startswith(f"{name}[")]:
-        fields.pop(known)
+def _svg_model(fields: Fields) -> str | None:
+    """The model that draws: of `svg` as JSON has it, or of the names that a form gives to what is inside."""
+    said = fields.pop("svg", None)
+    if said is not None and not isinstance(said, dict):
+        raise mistyped("svg", "an object", said)
+    inside = {f"svg[{name}]": value for name, value in (said or {}).items()}
+    reasoning = inside.pop("svg[reasoning]", None)
+    if reasoning is not None and not isinstance(reasoning, dict):
+        raise mistyped("svg[reasoning]", "an object", reasoning)
+    inside |= {f"svg[reasoning][{name}]": value for name, value in (reasoning or {}).items()}
+    inside |= {name: fields.pop(name) for name in list(fields) if name.startswith("svg[")}
+    _choice(inside, "svg[reasoning][effort]", _EFFORTS)
+    model = _text(inside, "svg[model]")
+    refuse_unknown(inside)
+    return model

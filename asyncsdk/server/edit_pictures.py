@@ -7,28 +7,43 @@ import binascii
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from asyncsdk.server.edit_fields import PICTURES_LIMIT
-from asyncsdk.server.errors import bad_request, invalid, missing, mistyped, too_large
+from asyncsdk.server.errors import ApiError, bad_request, invalid, missing, mistyped, too_large, too_long, unknown
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.multipart import Field
-from asyncsdk.server.painting import Given, header_of
+from asyncsdk.server.picture_decoding import Given
 
+PICTURES_LIMIT = 16
 PICTURE_LIMIT = 50 * 10**6
-OLD_PICTURE_LIMIT = 4 * 10**6
+URL_LIMIT = 20_971_520
+BODY_LIMIT = PICTURES_LIMIT * URL_LIMIT + 2**20
+
+_PICTURES = ("image", "image[]")
 _OVERLAYS = ("mask", "markup")
-_BY_SUFFIX = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_BY_SUFFIX = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
 _TAKEN = ("image/jpeg", "image/png", "image/webp")
+
+
+@frozen
+class Pictures:
+    """What is edited, first the picture that a mask or markup belongs to, then references."""
+
+    images: tuple[Given, ...]
+    overlay: Given | None = None
 
 
 @define(eq=False)
 class _Sink:
+    """A file in memory; of one that is `surplus` nothing is kept, it is only counted."""
+
     header: Field
+    surplus: bool
     content: bytearray = field(factory=bytearray)
 
     async def write(self, data: bytes, /) -> None:
-        self.content += data
+        if not self.surplus:
+            self.content += data
         if len(self.content) >= PICTURE_LIMIT:
             raise too_large(f"The file '{self.header.name}'", PICTURE_LIMIT)
 
@@ -37,86 +52,86 @@ class _Sink:
 class FormPictures:
     """The files of one form."""
 
-    _sinks: list[_Sink] = field(factory=list)
+    _images: list[_Sink] = field(factory=list)
+    _overlays: list[_Sink] = field(factory=list)
 
     def sink(self, header: Field) -> _Sink | None:
-        """Where a field goes: files are kept, text is not for here."""
-        if header.filename is None:
+        """Where a field goes: files are kept, text is not for here. Raises ApiError for a file that nobody wants."""
+        is_picture = header.name in _PICTURES
+        if not is_picture and header.name not in _OVERLAYS:
+            if header.filename is not None:
+                raise unknown(header.name)
             return None
-        self._sinks.append(_Sink(header))
-        return self._sinks[-1]
+        if header.filename is None:
+            raise self._no_file(header.name)
+        sinks = self._images if is_picture else self._overlays
+        sinks.append(_Sink(header, surplus=len(sinks) >= PICTURES_LIMIT))
+        return sinks[-1]
 
-    def take(self, fields: Fields) -> tuple[list[Given], Given | None]:
-        """The pictures and the mask. Raises ApiError for what is missing, of another kind, or too much."""
-        for name in ("image", "image[]", *_OVERLAYS):
-            if name in fields:
-                raise mistyped(name.removesuffix("[]"), "one of an array of files or file", fields[name])
-        pictures = [sink for sink in self._sinks if sink.header.name in {"image", "image[]"}]
-        overlays = {sink.header.name: sink for sink in self._sinks if sink.header.name in _OVERLAYS}
-        for sink in self._sinks:
-            if sink not in pictures and sink.header.name not in _OVERLAYS:
-                raise bad_request(f"Unknown parameter: '{sink.header.name}'.", sink.header.name, "unknown_parameter")
-        _count(len(pictures))
-        given = [_given(sink, _name(sink, index)) for index, sink in enumerate(pictures)]
-        if len(overlays) == len(_OVERLAYS):
+    def take(self) -> Pictures:
+        """The pictures, once all of them came. Raises ApiError for what is missing, of another kind, or too much."""
+        _require_number(len(self._images), "image")
+        images = [_given(sink, _name(sink, index)) for index, sink in enumerate(self._images)]
+        if len(self._overlays) > 1:
             raise invalid("markup", "it does not go together with a mask")
-        overlay = next((_given(overlays[name], name) for name in _OVERLAYS if name in overlays), None)
-        return given, overlay
+        overlays = [Given(sink.header.name, bytes(sink.content)) for sink in self._overlays]
+        return Pictures(tuple(images), *overlays)
+
+    def _no_file(self, name: str) -> ApiError:
+        if name == "image":
+            return mistyped(name, "one of an array of files or file", "")
+        return mistyped(name.replace("[]", f"[{len(self._images)}]"), "a file", "")
 
 
-async def referred(fields: Fields, content: Callable[[str], Awaitable[bytes]]) -> tuple[list[Given], Given | None]:
-    """The pictures that JSON refers to; `content` gives those of a file. Raises ApiError."""
+async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes]]) -> Pictures:
+    """Take the references out of JSON; `content` gives a file's bytes by its id and the field's name.
+
+    Raises ApiError, also what `content` raises.
+    """
     if "images" not in fields:
         raise missing("images")
-    images = fields.pop("images")
+    images, mask = fields.pop("images"), fields.pop("mask", None)
     if not isinstance(images, list):
         raise mistyped("images", "an array of objects", images)
-    _count(len(images))
+    _require_number(len(images), "images")
     given = [await _fetched(image, f"images[{index}]", content) for index, image in enumerate(images)]
-    mask = fields.pop("mask", None)
-    return given, None if mask is None else await _fetched(mask, "mask", content)
+    return Pictures(tuple(given), None if mask is None else await _fetched(mask, "mask", content))
 
 
-def check(pictures: list[Given], *, old: bool) -> None:
-    """The older model takes one square PNG below 4 MB. Raises ApiError."""
-    if not old:
-        return
-    if len(pictures) > 1:
-        raise mistyped("image", "a file", [])
-    kind, (width, height) = header_of(pictures[0])
-    if kind != "PNG" or width != height or len(pictures[0].content) >= OLD_PICTURE_LIMIT:
-        raise bad_request("Uploaded image must be a PNG and less than 4 MB, and square.", "image", "invalid_image_file")
-
-
-async def _fetched(reference: Any, name: str, content: Callable[[str], Awaitable[bytes]]) -> Given:
+async def _fetched(reference: Any, name: str, content: Callable[[str, str], Awaitable[bytes]]) -> Given:
     if not isinstance(reference, dict):
         raise mistyped(name, "an object", reference)
-    if set(reference) == {"file_id"} and isinstance(reference["file_id"], str):
-        return Given(name, await content(reference["file_id"]))
-    if set(reference) == {"image_url"} and isinstance(reference["image_url"], str):
-        return Given(name, _from_data_url(reference["image_url"], name))
-    raise invalid(name, "it needs exactly one of 'file_id' and 'image_url'")
+    if set(reference) not in ({"file_id"}, {"image_url"}):
+        raise invalid(name, "it needs exactly one of 'file_id' and 'image_url'")
+    [(kind, value)] = reference.items()
+    if not isinstance(value, str):
+        raise mistyped(f"{name}.{kind}", "a string", value)
+    if kind == "file_id":
+        return Given(name, await content(value, f"{name}.file_id"))
+    return Given(name, _from_data_url(value, f"{name}.image_url"))
 
 
 def _from_data_url(url: str, name: str) -> bytes:
+    if len(url) > URL_LIMIT:
+        raise too_long(name, URL_LIMIT, len(url))
     head, comma, body = url.partition(",")
     if not (head.startswith("data:image/") and head.endswith(";base64") and comma):
-        raise invalid(f"{name}.image_url", "this server fetches nothing: it takes data URLs in base64")
+        raise invalid(name, "this server fetches nothing: it takes data URLs in base64")
     try:
         return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise invalid(f"{name}.image_url", "it is not base64") from error
+    except (binascii.Error, ValueError) as error:
+        raise invalid(name, "it is not base64") from error
 
 
-def _count(pictures: int) -> None:
-    if not pictures:
-        raise missing("image")
-    if pictures > PICTURES_LIMIT:
+def _require_number(found: int, name: str) -> None:
+    if not found:
+        raise missing(name)
+    if found > PICTURES_LIMIT:
         message = (
-            f"Invalid 'image': array too long. Expected an array with maximum length {PICTURES_LIMIT}, but got an "
-            f"array with length {pictures} instead."
+            f"Invalid '{name}': array too long. Expected an array with maximum length {PICTURES_LIMIT}, but got an "
+            f"array with length {found} instead."
         )
-        raise bad_request(message, "image", "array_above_max_length")
+        raise bad_request(message, name, "array_above_max_length")
 
 
 def _name(sink: _Sink, index: int) -> str:
@@ -125,10 +140,9 @@ def _name(sink: _Sink, index: int) -> str:
 
 def _given(sink: _Sink, name: str) -> Given:
     """Goes by the type that was said, or without one by the file's name: so does the real server."""
-    said = sink.header.content_type
-    suffix = "." + (sink.header.filename or "").rpartition(".")[2].lower()
-    kind = said if said is not None else _BY_SUFFIX.get(suffix, "application/octet-stream")
-    if kind not in _TAKEN and name not in _OVERLAYS:
+    suffix = (sink.header.filename or "").rpartition(".")[2].lower()
+    kind = sink.header.content_type or _BY_SUFFIX.get(suffix, "application/octet-stream")
+    if kind not in _TAKEN:
         message = (
             f"Invalid file '{name}': unsupported mimetype ('{kind}'). Supported file formats are 'image/jpeg', "
             "'image/png', and 'image/webp'."

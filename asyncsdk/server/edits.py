@@ -3,57 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections import Counter, OrderedDict
 from importlib.util import find_spec
-from typing import Any
 
 from aiohttp import web
-from attrs import define, evolve, field
+from attrs import define, field
 
-from asyncsdk.server import edit_answers, edit_pictures, painting
-from asyncsdk.server.edit_fields import OLD_MODEL, Wanted, read_edit
-from asyncsdk.server.errors import ApiError, not_found
-from asyncsdk.server.ids import new_request_id
+from asyncsdk.server import edit_answers
+from asyncsdk.server.edit_fields import Wanted, read_edit
+from asyncsdk.server.edit_log import EditLog
+from asyncsdk.server.edit_pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
+from asyncsdk.server.edit_rules import require_compatible
+from asyncsdk.server.errors import ApiError, invalid, not_found
+from asyncsdk.server.fields import Fields
+from asyncsdk.server.ids import new_picture_name
 from asyncsdk.server.image_rate import ImageRate
 from asyncsdk.server.log import EXCHANGE
-from asyncsdk.server.painting import Given
+from asyncsdk.server.painting import Painted, paint
 from asyncsdk.server.state import State
 from asyncsdk.server.wire import read_form, read_json
-
-PROMPTS_LIMIT = 100_000
-URLS_LIMIT = 1000
-URL_SECONDS = 3600.0
-
-
-@define
-class EditLog:
-    """What was edited, and so would have been paid: `by_prompt` counts it for the first 100,000 prompts."""
-
-    edits: int = 0
-    images: int = 0
-    by_prompt: Counter[str] = field(factory=Counter)
-
-    def count(self, wanted: Wanted) -> None:
-        self.edits += 1
-        self.images += wanted.n
-        if wanted.prompt in self.by_prompt or len(self.by_prompt) < PROMPTS_LIMIT:
-            self.by_prompt[wanted.prompt] += 1
-
-    def to_json(self) -> dict[str, Any]:
-        return {"edits": self.edits, "images": self.images, "by_prompt": self.by_prompt}
 
 
 @define(eq=False)
 class Edits:
-    """`images_per_minute` is the limit on input images; each edit takes `seconds` more than it needs."""
+    """`rate` limits the input images; each edit takes `seconds` more than it needs."""
 
     state: State
     rate: ImageRate = field(factory=ImageRate)
     seconds: float = 0.0
     log: EditLog = field(factory=EditLog)
-    _pictures: OrderedDict[str, tuple[float, bytes]] = field(factory=OrderedDict, init=False)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/images/edits", self.edit, name="edit")]
@@ -64,73 +42,76 @@ class Edits:
     async def edit(self, request: web.Request) -> web.StreamResponse:
         if find_spec("PIL") is None:
             raise ApiError(501, "Image edits need Pillow: pip install 'asyncsdk[server]'", type="server_error")
-        pictures, mask, wanted = await self._read(request)
+        pictures, wanted = await self._read(request)
         self.rate.take(wanted.input_images, wanted.model, time.monotonic())
         stage = edit_answers.moderation_stage(wanted.prompt)
-        if stage is not None and not (wanted.stream and stage == "output"):
-            raise edit_answers.blocked(stage, new_request_id())
-        made = [await self._made(pictures, mask, wanted, index) for index in range(wanted.n)]
+        refusal = None if stage is None else edit_answers.blocked(stage, request[EXCHANGE].request_id)
+        if refusal is not None and not (wanted.stream and stage == "output"):
+            raise refusal
+        painted = await self.state.work(paint, pictures, wanted)
         await asyncio.sleep(self.seconds)
-        if wanted.size is None:
-            wanted = evolve(wanted, size=await self.state.work(painting.size_of, pictures[0]))
+        if refusal is None:
+            self.log.count(wanted.prompt, wanted.n)
         if wanted.stream:
-            return await self._stream(request, wanted, made, blocked=stage)
-        self.log.count(wanted)
-        urls = [self._keep(request, picture) for picture in made] if wanted.as_url else []
-        return web.json_response(edit_answers.answer(wanted, made, urls, self.state.now()))
+            return await self._stream(request, wanted, painted, refusal)
+        urls = [await self._keep(request, picture) for picture in painted.pictures] if wanted.as_url else []
+        return web.json_response(edit_answers.answer(wanted, painted, urls, self.state.now()))
 
     async def picture(self, request: web.Request) -> web.Response:
         """A picture whose URL was given, for an hour, to whoever has the URL."""
         name = request.match_info["name"]
-        until, content = self._pictures.get(name, (0.0, b""))
-        if until <= self.state.clock():
+        content = await self.state.picture(name)
+        if content is None:
             raise not_found("Picture", name)
         return web.Response(body=content, content_type="image/png")
 
-    async def _read(self, request: web.Request) -> tuple[list[Given], Given | None, Wanted]:
+    async def _read(self, request: web.Request) -> tuple[Pictures, Wanted]:
         if request.content_type == "application/json":
-            fields = await read_json(request)
-            pictures, mask = await edit_pictures.referred(fields, self._content)
+            fields = await read_json(request, BODY_LIMIT)
+            pictures = await referred(fields, self._content)
         else:
-            spool = edit_pictures.FormPictures()
-            form = await read_form(request, spool.sink)
-            fields = dict(form.fields)
-            pictures, mask = spool.take(fields)
-        wanted = read_edit(fields, pictures=len(pictures))
-        edit_pictures.check(pictures, old=wanted.model == OLD_MODEL)
-        return pictures, mask, wanted
+            files = FormPictures()
+            form = await read_form(request, files.sink)
+            fields, pictures = Fields(form.fields), files.take()
+        wanted = read_edit(fields, pictures=len(pictures.images))
+        if wanted.is_old and request.content_type == "application/json":
+            raise invalid("model", f"'{wanted.model}' takes its picture as multipart/form-data alone")
+        require_compatible(wanted, None if pictures.overlay is None else pictures.overlay.field)
+        return pictures, wanted
 
-    async def _content(self, file_id: str) -> bytes:
-        if self.state.file(file_id) is None:
+    async def _content(self, file_id: str, name: str) -> bytes:
+        file = self.state.file(file_id)
+        if file is None:
             raise not_found("File", file_id)
+        if file.bytes >= PICTURE_LIMIT:
+            raise invalid(name, f"a picture must be smaller than {PICTURE_LIMIT} bytes")
         return b"".join([block async for block in self.state.read_file(file_id)])
 
-    async def _made(self, pictures: list[Given], mask: Given | None, wanted: Wanted, index: int) -> bytes:
-        return await self.state.work(painting.edit, pictures, mask, wanted, index)
-
     async def _stream(
-        self, request: web.Request, wanted: Wanted, made: list[bytes], *, blocked: str | None
+        self, request: web.Request, wanted: Wanted, painted: Painted, refusal: ApiError | None
     ) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
+        exchange, now = request[EXCHANGE], self.state.now()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        if blocked is None:
-            self.log.count(wanted)
         await exchange.reach("done")
         await response.prepare(request)
         for index in range(wanted.partial_images):
-            await response.write(edit_answers.event(wanted, made[0], self.state.now(), index=index))
+            await response.write(edit_answers.partial(wanted, painted, index, now))
+        indexes = range(wanted.n)
+        ends = (
+            [edit_answers.refused(refusal)]
+            if refusal
+            else [edit_answers.completed(wanted, painted, index, now) for index in indexes]
+        )
+        end = b"".join(ends)
+        await response.write(end[: len(end) // 2])
         await exchange.reach("answering")
-        if blocked is not None:
-            await response.write(edit_answers.error_event(edit_answers.blocked(blocked, new_request_id())))
-        else:
-            for picture in made:
-                await response.write(edit_answers.event(wanted, picture, self.state.now()))
+        await response.write(end[len(end) // 2 :])
         await response.write_eof()
         return response
 
-    def _keep(self, request: web.Request, picture: bytes) -> str:
-        name = f"img-{secrets.token_hex(12)}.png"
-        self._pictures[name] = (self.state.clock() + URL_SECONDS, picture)
-        while len(self._pictures) > URLS_LIMIT:
-            self._pictures.popitem(last=False)
+    async def _keep(self, request: web.Request, picture: bytes) -> str:
+        """Keep a picture where its URL points to."""
+        name = new_picture_name()
+        await self.state.sweep()
+        await self.state.keep_picture(name, picture)
         return str(request.url.origin() / "_pictures" / name)

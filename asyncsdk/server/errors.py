@@ -60,6 +60,14 @@ def invalid(name: str, why: str) -> ApiError:
     return bad_request(f"Invalid value for '{name}': {why}.", name, "invalid_value")
 
 
+def too_long(name: str, limit: int, length: int) -> ApiError:
+    message = (
+        f"Invalid '{name}': string too long. Expected a string with maximum length {limit}, but got a string with "
+        f"length {length} instead."
+    )
+    return bad_request(message, name, "string_above_max_length")
+
+
 def not_found(kind: str, identifier: str) -> ApiError:
     return ApiError(404, f"No such {kind} object: {identifier}", "id")
 

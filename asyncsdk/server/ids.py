@@ -1,4 +1,4 @@
-"""New ids in the real server's form: `upload_`, `part_`, `req_` and 32 hex digits, `file-` and 22 letters or digits."""
+"""New ids in the real server's form: `upload_`, `part_`, `req_` and 32 hex digits, `file-`, `img-` and more."""
 
 from __future__ import annotations
 
@@ -17,8 +17,17 @@ def new_part_id() -> str:
 
 
 def new_file_id() -> str:
-    return "file-" + "".join(secrets.choice(_ALPHANUMERIC) for _ in range(22))
+    return f"file-{_letters_or_digits(22)}"
+
+
+def new_picture_name() -> str:
+    """Where a picture is found: nobody guesses it."""
+    return f"img-{_letters_or_digits(24)}.png"
 
 
 def new_request_id() -> str:
     return f"req_{secrets.token_hex(16)}"
+
+
+def _letters_or_digits(count: int) -> str:
+    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(count))

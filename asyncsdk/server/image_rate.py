@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from attrs import define, field
 
 from asyncsdk.server.errors import ApiError
 
 _BURST_SECONDS = 1.0
+_TINY = 1e-6  # images, that arithmetic with seconds may leave over
 
 
 @define
@@ -21,23 +24,26 @@ class ImageRate:
         """Count `images`. Raises ApiError (429) where that is too much now, or always."""
         if self.limit is None:
             return
+        if images > self.limit:
+            raise _too_fast(model, f"Limit {self.limit}, Requested {images}.")
+        second = self.limit / 60.0
         passed = 0.0 if self._seen is None else max(0.0, now - self._seen)
-        self._level, self._seen = max(0.0, self._level - passed * self.limit / 60.0), now
-        room = max(float(images), self.limit * _BURST_SECONDS / 60.0)
-        if images > self.limit or self._level + images > room:
-            seconds = (self._level + images - room) * 60.0 / self.limit
-            raise too_fast(model, self.limit, min(self.limit, round(self._level)), images, seconds)
+        self._level, self._seen = max(0.0, self._level - passed * second), now
+        burst = max(float(images), second * _BURST_SECONDS)
+        over = self._level + images - burst
+        if over > _TINY:
+            used = self.limit - max(0, math.floor(burst - self._level))
+            again = f"Please try again in {_shown(over / second)}."
+            raise _too_fast(model, f"Limit {self.limit}, Used {used}, Requested {images}. {again}")
         self._level += images
 
 
-def too_fast(model: str, limit: int, used: int, requested: int, seconds: float) -> ApiError:
-    """The real server's words: what is too much, and when to come again."""
-    again = f" Please try again in {_shown(seconds)}." if requested <= limit else ""
+def _too_fast(model: str, figures: str) -> ApiError:
+    """The real server's words."""
     return ApiError(
         429,
         f"Rate limit reached for {model} (for limit {model}) in organization org-local on input-images per min: "
-        f"Limit {limit}, Used {used}, Requested {requested}.{again} "
-        "Visit https://platform.openai.com/account/rate-limits to learn more.",
+        f"{figures} Visit https://platform.openai.com/account/rate-limits to learn more.",
         None,
         "rate_limit_exceeded",
         "input-images",
@@ -45,4 +51,6 @@ def too_fast(model: str, limit: int, used: int, requested: int, seconds: float) 
 
 
 def _shown(seconds: float) -> str:
-    return f"{max(1, round(seconds * 1000))}ms" if seconds < 1 else f"{seconds:.3f}s"
+    """Rounded up, so that who comes again then is not too early."""
+    milliseconds = max(1, math.ceil(seconds * 1000))
+    return f"{milliseconds}ms" if milliseconds < 1000 else f"{milliseconds / 1000:g}s"

@@ -18,7 +18,8 @@ from yarl import URL
 
 from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
-from asyncsdk.server.edits import EditLog, Edits
+from asyncsdk.server.edit_log import EditLog
+from asyncsdk.server.edits import Edits
 from asyncsdk.server.faults import Fault, Faults
 from asyncsdk.server.image_rate import ImageRate
 from asyncsdk.server.log import RequestLog, RequestRecord
@@ -135,8 +136,8 @@ class LocalServer:
 
     @property
     def edits(self) -> EditLog:
-        """The image edits that were done, answered or not: each would have been paid."""
-        return self._edits.log
+        """The image edits that were done until now, answered or not: each would have been paid."""
+        return self._edits.log.copy()
 
     @property
     def bytes_received(self) -> int:

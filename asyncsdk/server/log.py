@@ -12,6 +12,7 @@ from aiohttp import web
 from attrs import asdict, define, field, frozen
 
 from asyncsdk.server.faults import Fault, Moment, fault_to_json
+from asyncsdk.server.ids import new_request_id
 
 RECORDS_LIMIT = 10_000
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "proxy-authorization", "cookie"})
@@ -60,6 +61,7 @@ class Exchange:
     fault: Fault | None = None
     stalled: bool = False
     reach: Callable[[Moment], Awaitable[None]] = _nothing_happens
+    request_id: str = field(factory=new_request_id)
 
     @classmethod
     def of(cls, request: web.Request) -> Exchange:

@@ -19,6 +19,8 @@ from asyncsdk.server.workers import Workers
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PICTURE_SECONDS = 3600.0
+
 
 @define(eq=False)
 class Held:
@@ -39,6 +41,7 @@ class State:
     store: Store = field(init=False)
     _workers: Workers = field(factory=Workers, init=False)
     _files: dict[str, File] = field(factory=dict, init=False)
+    _pictures: dict[str, float] = field(factory=dict, init=False)  # until when
 
     def __attrs_post_init__(self) -> None:
         self.store = Store(self.directory, self._workers.go_on)
@@ -48,6 +51,7 @@ class State:
         uploads, files = await self._workers.run(self.store.open)
         self.uploads = {upload.id: Held(upload, parts) for upload, parts in uploads}
         self._files = {file.id: file for file in files}
+        self._pictures = await self._workers.run(self.store.pictures)
 
     async def close(self) -> None:
         """Let go of the disk, once nothing is being written to it any more."""
@@ -136,6 +140,17 @@ class State:
         self._files.pop(file_id, None)
         await self._workers.run(self.store.remove_file, file_id)
 
+    async def keep_picture(self, name: str, content: bytes) -> None:
+        """Keep a picture for an hour."""
+        until = self.clock() + PICTURE_SECONDS
+        await self._workers.run(self.store.write_picture, name, content, until)
+        self._pictures[name] = until
+
+    async def picture(self, name: str) -> bytes | None:
+        if self._pictures.get(name, 0.0) <= self.clock():
+            return None
+        return await self._workers.run(self.store.read_picture, name)
+
     async def sweep(self) -> None:
         """Forget what has expired, and free its room on disk."""
         now = self.clock()
@@ -148,3 +163,6 @@ class State:
                     await self.end(held, "expired")
         for file in [file for file in self._files.values() if has_expired(file, now)]:
             await self.remove_file(file.id)
+        for name in [name for name, until in self._pictures.items() if until <= now]:
+            del self._pictures[name]
+            await self._workers.run(self.store.remove_picture, name)

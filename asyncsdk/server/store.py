@@ -6,6 +6,7 @@
     uploads/<upload id>/<part id>      a part, whole: it is renamed to here once all of it came
     files/<file id>                    a file's bytes
     files/<file id>.json               the file; without this it does not exist
+    pictures/img-<token>.png           a picture that an answer points to; its mtime is the end of its hour
     incoming/                          what is still arriving; emptied when the server starts
 
 Names come from our own ids alone, never from a client. Everything appears by a rename, so that a server which was
@@ -66,7 +67,7 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True)
         self._guard = _claim(self.root)
         shutil.rmtree(self.root / "incoming", ignore_errors=True)
-        for name in ("uploads", "files", "incoming"):
+        for name in ("uploads", "files", "pictures", "incoming"):
             (self.root / name).mkdir(exist_ok=True)
         return self._load_uploads(), self._load_files()
 
@@ -102,6 +103,22 @@ class Store:
 
     def write_file(self, file: File) -> None:
         self._write_json(self._file_json(file.id), file)
+
+    def pictures(self) -> dict[str, float]:
+        """The names of the pictures, and until when each is kept."""
+        return {path.name: path.stat().st_mtime for path in (self.root / "pictures").iterdir()}
+
+    def write_picture(self, name: str, content: bytes, until: float) -> None:
+        new = self._new_path()
+        new.write_bytes(content)
+        os.utime(new, (until, until))
+        new.replace(self._picture(name))
+
+    def read_picture(self, name: str) -> bytes:
+        return self._picture(name).read_bytes()
+
+    def remove_picture(self, name: str) -> None:
+        self._picture(name).unlink(missing_ok=True)
 
     def remove_file(self, file_id: str) -> None:
         self._file_json(file_id).unlink(missing_ok=True)
@@ -164,6 +181,9 @@ class Store:
 
     def _file_json(self, file_id: str) -> Path:
         return self.root / "files" / f"{file_id}.json"
+
+    def _picture(self, name: str) -> Path:
+        return self.root / "pictures" / name
 
     def _new_path(self) -> Path:
         return self.root / "incoming" / secrets.token_hex(16)

@@ -68,17 +68,18 @@ async def drain(request: web.Request) -> None:
     await request[EXCHANGE].reach("after")
 
 
-async def read_json(request: web.Request) -> Fields:
-    """Read a body that must be a JSON object. Raises ApiError, ConnectionGone."""
+async def read_json(request: web.Request, limit: int | None = None) -> Fields:
+    """Read a body that must be a JSON object of at most `limit` bytes (8 MiB). Raises ApiError, ConnectionGone."""
+    limit = JSON_LIMIT if limit is None else limit
     if request.content_type != "application/json":
         raise bad_request(f"The body must be application/json, not {request.content_type}.")
-    if (request.content_length or 0) > JSON_LIMIT:
-        raise too_large("The body", JSON_LIMIT)
+    if (request.content_length or 0) > limit:
+        raise too_large("The body", limit)
     body = bytearray()
     while chunk := await next_chunk(request):
         body += chunk
-        if len(body) > JSON_LIMIT:
-            raise too_large("The body", JSON_LIMIT)
+        if len(body) > limit:
+            raise too_large("The body", limit)
     await request[EXCHANGE].reach("after")
     return parse_object(body)
 

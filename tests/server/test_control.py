@@ -69,7 +69,7 @@ async def test_control_needs_no_key_is_not_recorded_and_meets_no_fault() -> None
         assert server.requests == []
 
 
-@pytest.mark.parametrize("path", ["stats", "requests", "faults"])
+@pytest.mark.parametrize("path", ["stats", "requests", "faults", "edits"])
 async def test_other_machines_can_not_ask(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(aiohttp.web.Request, "remote", "192.0.2.1")
     async with running() as (_, call):

@@ -11,7 +11,9 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from tests.server.edits import data_url, edit, edit_json, picture
 from tests.server.support import FORM_HEADERS, Answer, form_of, running
+from tests.server.test_edit_stream import streamed
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "openai-uploads-images.openapi.yaml"
 KNOWN_NULLS = ("expires_at", "status_details")  # the real server sends them on every File, against the document
@@ -81,9 +83,49 @@ async def test_a_file_breaks_the_document_by_its_two_nulls_and_nothing_else(docu
 async def test_the_documents_routes_are_served(document: Any) -> None:
     async with running() as (_, call):
         for path, operations in document["paths"].items():
-            if path.startswith("/images"):
-                continue
             for method in operations:
                 answer = await call(method.upper(), path[1:].replace("{upload_id}", "u").replace("{file_id}", "f"))
                 assert "Invalid URL" not in str(answer.json)
                 assert answer.status != 405
+
+
+async def test_every_edit_keeps_to_the_document(document: Any) -> None:
+    async with running() as (_, call):
+        answers = [
+            await edit(call, picture(), size="1024x1024", n=2),
+            await edit(call, picture(), size="1536x1024", output_format="webp", background="transparent"),
+            await edit(call, picture((64, 64)), model="dall-e-2"),
+            await edit(call, picture((64, 64)), model="dall-e-2", response_format="b64_json"),
+        ]
+        events = await streamed(call, size="1024x1536", partial_images=3, quality="high")
+    for answer in answers:
+        assert list(validator(document, "ImagesResponse").iter_errors(told(answer))) == []
+    for event in events:
+        assert list(validator(document, "ImageEditStreamEvent").iter_errors(event.data)) == []
+    assert len(events) == 4
+
+
+async def test_every_field_and_value_of_the_document_is_taken_but_for_one_that_is_dead(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    async with running() as (_, call):
+        for name, schema in schemas["EditImageBodyJsonParam"]["properties"].items():
+            for value in values_of(schema, schemas):
+                fields = {"images": [{"image_url": data_url(picture())}], "prompt": "x", "output_format": "webp"}
+                assert (await edit_json(call, **fields | {name: value})).status == 200, (name, value)
+        for name, schema in schemas["CreateImageEditRequest"]["properties"].items():
+            for value in values_of(schema, schemas):
+                is_old = name == "response_format" or value in {"dall-e-2", "256x256", "512x512"}
+                fields = {"model": "dall-e-2"} if is_old else {"output_format": "webp"}
+                answer = await edit(call, picture((64, 64)), **fields | {name: value})
+                assert (answer.status == 200) != ((name, value) == ("quality", "standard")), (name, value)
+
+
+def values_of(schema: Any, schemas: Any) -> list[Any]:
+    """The values that a field is listed with, its limits, and its example."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    if "properties" in schema:
+        return []
+    said = [*schema.get("enum", ()), *(schema[key] for key in ("minimum", "maximum", "example") if key in schema)]
+    inner = [value for each in schema.get("anyOf", ()) for value in values_of(each, schemas)]
+    return [value for value in (*said, *inner) if value is not None]

@@ -45,17 +45,17 @@ async def test_pictures_come_in_the_size_and_format_and_number_that_were_asked(
     editor: ImageEditor, tmp_path: Path
 ) -> None:
     result = await editor.edit(
-        png(), "a beret", model=MODEL, n=3, size="512x256", output_format="webp", output_compression=50
+        png(), "a beret", model=MODEL, n=3, size="1024x640", output_format="webp", output_compression=50
     )
     paths = await result.save(tmp_path, name="otter")
     assert [path.name for path in paths] == ["otter.webp", "otter.1.webp", "otter.2.webp"]
     for path in paths:
         with Image.open(path) as picture:
-            assert (picture.format, picture.size) == ("WEBP", (512, 256))
+            assert (picture.format, picture.size) == ("WEBP", (1024, 640))
     assert len({path.read_bytes() for path in paths}) == 3
     assert result.usage is not None
     assert result.usage.total_tokens
-    assert (result.size, result.output_format) == ("512x256", "webp")
+    assert (result.size, result.output_format) == ("1024x640", "webp")
     assert result.request_id
     assert result.created
 
