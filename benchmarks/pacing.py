@@ -53,8 +53,10 @@ def serving(limit: int) -> Iterator[str]:
         command += ["--images-per-minute", str(limit)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
-            yield json.loads(server.stdout.readline())["url"]
-            server.terminate()
+            try:
+                yield json.loads(server.stdout.readline())["url"]
+            finally:
+                server.terminate()
 
 
 def refusals_of(pacer: type[Pacer]) -> Counter[int]:

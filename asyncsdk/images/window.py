@@ -43,7 +43,7 @@ class Window:
         What alone is above the limit fits once nothing else is in its minute.
         """
         room = limit - min(images, limit)
-        if math.isinf(limit):
+        if sum(self._slices.values()) <= room:
             return -math.inf
         for number in reversed(self._slices):
             room -= self._slices[number] if _end(number) > since else 0
