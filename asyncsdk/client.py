@@ -22,6 +22,7 @@ from asyncsdk.http.call import Call, foreign, prepare
 from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, default_trust
 from asyncsdk.http.exchange import Exchange
 from asyncsdk.http.proxy import proxy_for
+from asyncsdk.http.reading import Stream
 from asyncsdk.models import Page
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
@@ -176,15 +177,15 @@ class Client:
             query["after"] = last
 
     @asynccontextmanager
-    async def stream(self, request: Request[Any], **options: Any) -> AsyncIterator[AsyncIterator[bytes]]:
-        """`async with client.stream(request) as chunks:` gives the answer's bytes as they come.
+    async def stream(self, request: Request[Any], **options: Any) -> AsyncIterator[Stream]:
+        """`async with client.stream(request) as chunks:` gives the answer's bytes as they come, and its `request_id`.
 
         Retried like any other until it begins; later a lost connection is an APIConnectionError.
         """
         call = self._call(request, **options)
         async with AsyncExitStack() as stack:
             answer = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
-            yield await stack.enter_async_context(aclosing(answer.chunks()))
+            yield Stream(answer, await stack.enter_async_context(aclosing(answer.chunks())))
 
     async def fetch(self, url: str) -> bytes:
         """What `url` gives, such as a picture of an older model's answer; without the key. Raises APIError."""

@@ -1,13 +1,15 @@
-"""JSON that carries pictures: base64 is cut out of it and decoded straight to bytes, never a text of many MB (pure)."""
+"""JSON that carries pictures: their base64 is decoded while it comes in, never held as a text of many MB (pure)."""
 
 from __future__ import annotations
 
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+from attrs import define, field
 
 _decode: Callable[[bytes | memoryview], bytes]
 try:
@@ -17,47 +19,128 @@ except ImportError:  # the extra `fast` is not installed
 else:
     _decode = partial(pybase64.b64decode, validate=True)
 
-_KEY = b'"b64_json"'
-_OPENING = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
+# No text in JSON holds a bare quote, so between two of them this is a key or a whole value, and before a colon a key.
+_OPENING = re.compile(rb'(?<!\\)"b64_json"[ \t\r\n]*:[ \t\r\n]*"')
+_LONGEST_OPENING = 64  # one with more blanks is found too, unless a chunk ends in it: then it stays text until the end
+_LONGEST_ESCAPE = 6  # \u002B, as .NET writes a plus
+
+Pictures = Mapping[str, bytes | ValueError]
 
 
-def images_json(body: bytes) -> Any:
-    """Decode JSON in which each `"b64_json": "…"` becomes `"content": bytes`. Raises ValueError.
-
-    In JSON no text holds an unescaped quote, so `"b64_json"` with both quotes is a key or a whole value.
-    """
-    rest, contents = _cut(body)
-    return _put_back(json.loads(rest), contents)
-
-
-def base64_bytes(text: bytes | memoryview) -> bytes:
-    """Decode base64 (RFC 4648, 4). Raises ValueError (binascii.Error)."""
-    return _decode(text)
-
-
-def _cut(body: bytes) -> tuple[bytes, list[bytes]]:
-    pieces: list[bytes] = []
-    contents: list[bytes] = []
-    kept = 0
-    found = body.find(_KEY)
-    while found >= 0:
-        opening = _OPENING.match(body, found + len(_KEY))
-        end = body.find(b'"', opening.end()) if opening else -1
-        if opening and end >= 0 and body.find(b"\\", opening.end(), end) < 0:
-            pieces += [body[kept : opening.end()], b"%d" % len(contents)]
-            contents.append(base64_bytes(memoryview(body)[opening.end() : end]))
-            kept = end
-        found = body.find(_KEY, found + len(_KEY) if end < 0 else end)
-    return b"".join([*pieces, body[kept:]]), contents
-
-
-def _put_back(value: Any, contents: list[bytes]) -> Any:
+def with_pictures(value: Any, pictures: Pictures) -> Any:
+    """`value` with `"content": bytes` for each `"b64_json": "…"`, be that a mark or base64. Raises ValueError."""
     if isinstance(value, list):
-        return [_put_back(item, contents) for item in value]
+        return [with_pictures(item, pictures) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {name: _put_back(item, contents) for name, item in value.items() if name != "b64_json"}
-    encoded = value.get("b64_json")
-    if isinstance(encoded, str):
-        found["content"] = contents[int(encoded)] if contents else base64_bytes(encoded.encode())
+    found = {name: with_pictures(item, pictures) for name, item in value.items() if name != "b64_json"}
+    told = value.get("b64_json")
+    if isinstance(told, str):
+        found["content"] = _picture(pictures.get(told), told)
     return found
+
+
+@define(eq=False)
+class PictureCutter:
+    """Fed with JSON in chunks, cuts the pictures out and leaves a mark, which is no base64, in the place of each.
+
+    `pictures` are by their marks: the bytes, or what is wrong with them.
+    """
+
+    pictures: dict[str, bytes | ValueError] = field(factory=dict, init=False)
+    _rest: list[bytes] = field(factory=list, init=False)
+    _held: bytes = field(default=b"", init=False)
+    _base64: _Base64 | None = field(default=None, init=False)
+
+    @property
+    def rest(self) -> bytes:
+        """The JSON so far, with marks for its pictures."""
+        return b"".join([*self._rest, self._held])
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in what comes next."""
+        left, self._held = self._held + chunk, b""
+        while left:
+            left = self._text(left) if self._base64 is None else self._picture(left, self._base64)
+
+    def _text(self, data: bytes) -> bytes:
+        opening = _OPENING.search(data, 1)  # the first byte is for the look behind it
+        if opening is None:
+            end = max(0, len(data) - _LONGEST_OPENING)
+            self._rest.append(data[:end])
+            self._held = data[end:]
+            return b""
+        self._rest += [data[: opening.end()], self._mark.encode()]
+        self._base64 = _Base64()
+        return data[opening.end() :]
+
+    def _picture(self, data: bytes, base64: _Base64) -> bytes:
+        end = data.find(b'"')
+        if end < 0:
+            base64.feed(data)
+            return b""
+        base64.feed(data[:end], last=True)
+        self.pictures[self._mark] = base64.content
+        self._base64 = None
+        return data[end:]
+
+    @property
+    def _mark(self) -> str:
+        return f"#{len(self.pictures)}"
+
+
+@define(eq=False)
+class _Base64:
+    """Base64 (RFC 4648, 4) in chunks, perhaps with JSON's escapes in it."""
+
+    _pieces: list[bytes] = field(factory=list, init=False)
+    _quad: bytes = field(default=b"", init=False)
+    _escape: bytes = field(default=b"", init=False)
+    _padded: bool = field(default=False, init=False)
+    _failure: ValueError | None = field(default=None, init=False)
+
+    @property
+    def content(self) -> bytes | ValueError:
+        return b"".join(self._pieces) if self._failure is None else self._failure
+
+    def feed(self, text: bytes, *, last: bool = False) -> None:
+        if self._failure is not None:
+            return
+        try:
+            self._take(self._unescaped(text, last=last), last=last)
+        except ValueError as error:  # bare, for its cause would show the text
+            self._failure = ValueError(f"its base64 can't be decoded ({error})")
+
+    def _take(self, text: bytes, *, last: bool) -> None:
+        """Decode all whole quads: what begun before in a small copy, the rest where it lies."""
+        start = len(text) if last else -len(self._quad) % 4
+        end = max(start, len(text) - (len(text) - start) % 4)
+        if last or start <= len(text):
+            self._decode(self._quad + text[:start])
+            self._decode(memoryview(text)[start:end])
+            self._quad = text[end:]
+        else:
+            self._quad += text
+
+    def _decode(self, quads: bytes | memoryview) -> None:
+        if quads and self._padded:
+            raise ValueError("it goes on behind its padding")
+        self._pieces.append(_decode(quads))
+        self._padded = self._padded or quads[-1:] == b"="
+
+    def _unescaped(self, text: bytes, *, last: bool) -> bytes:
+        """The text as it is meant, but for an escape at its end that may not be whole yet."""
+        if not self._escape and b"\\" not in text:
+            return text
+        text = self._escape + text
+        end = -1 if last else text.rfind(b"\\", max(0, len(text) - _LONGEST_ESCAPE))
+        end = len(text) if end < 0 else end
+        self._escape = text[end:]
+        meant: str = json.loads(b'"%b"' % text[:end])
+        return meant.encode()
+
+
+def _picture(found: bytes | ValueError | None, text: str) -> bytes:
+    if isinstance(found, ValueError):
+        raise found
+    return _decode(text.encode()) if found is None else found

@@ -129,3 +129,13 @@ async def test_a_stream_left_early_leaves_no_connection_behind() -> None:
             assert await anext(chunks)
         async with asyncio.timeout(2):
             await left.wait()
+
+
+async def test_a_stream_tells_the_name_of_its_request() -> None:
+    async with (
+        answering(reply(200, b"abc", {"X-Request-ID": "req_1"})) as server,
+        client_of(server) as client,
+        client.stream(api.file_content("file-1")) as chunks,
+    ):
+        assert chunks.request_id == "req_1"
+        assert b"".join([chunk async for chunk in chunks]) == b"abc"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import evolve
 
-from asyncsdk.decoding import images_json
+from asyncsdk.decoding import Pictures, with_pictures
 from asyncsdk.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -50,8 +50,16 @@ _ADVICE = {
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
-def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> T:
-    """Read a successful answer, as it is for `bytes`.
+def read_answer(
+    model: type[T],
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    request: str,
+    pictures: Pictures | None = None,
+) -> T:
+    """Read a successful answer, as it is for `bytes`. `pictures` are those that were cut out of `body`.
 
     Raises APIResponseValidationError when it is not what the API promises.
     """
@@ -60,8 +68,8 @@ def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: b
     try:
         if model is not ImagesResponse:
             return from_json(model, json.loads(body))
-        pictures = from_json(ImagesResponse, images_json(body))
-        return cast("T", evolve(pictures, request_id=headers.get("x-request-id")))
+        answer = from_json(ImagesResponse, with_pictures(json.loads(body), pictures or {}))
+        return cast("T", evolve(answer, request_id=headers.get("x-request-id")))
     except (ValueError, RecursionError) as error:
         begins = _quote(body.decode("utf-8", "replace"))
         raise APIResponseValidationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
@@ -11,10 +11,12 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
+from asyncsdk.decoding import PictureCutter, Pictures
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
 from asyncsdk.http.answers import read_answer, status_error, without
 from asyncsdk.http.call import Call
 from asyncsdk.http.lost import as_ours
+from asyncsdk.models import ImagesResponse
 
 T = TypeVar("T")
 
@@ -39,6 +41,10 @@ class Response:
         """The HTTP status."""
         return self._response.status
 
+    def shown(self, text: str) -> str:
+        """`text` of the answer as an error may show it."""
+        return without(self._key, text)
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come; each wait for more is bounded by the call's limit."""
         while True:
@@ -50,16 +56,17 @@ class Response:
             yield chunk
 
     async def read(self, model: type[T]) -> T:
-        """The whole of it as `model`."""
-        body = b"".join([chunk async for chunk in self.chunks()])
+        """The whole of it as `model`. Pictures are decoded while they come in."""
+        body, pictures = await self._whole(cut=model is ImagesResponse)
         try:
-            return self._as(model, body)
+            return self._as(model, body, pictures)
         except APIResponseValidationError:
             text = body.decode("utf-8", "replace")
-            shown = without(self._key, text)
+            shown = self.shown(text)
             if shown == text:
                 raise
-        return self._as(model, shown.encode())  # fails again, with nothing in the error and its causes that is the key
+        # fails again, with nothing in the error and its causes that is the key
+        return self._as(model, shown.encode(), pictures)
 
     async def error(self) -> APIStatusError:
         """What the server says is wrong."""
@@ -68,7 +75,7 @@ class Response:
             async with asyncio.timeout(_ERROR_BODY_SECONDS):
                 while len(said) < _LONGEST_ERROR_BODY and (chunk := await self._response.content.readany()):
                     said += chunk
-        shown = without(self._key, bytes(said).decode("utf-8", "replace")).encode()
+        shown = self.shown(bytes(said).decode("utf-8", "replace")).encode()
         return status_error(self.status, self.headers, shown, request=self.call.name)
 
     async def leave(self) -> None:
@@ -82,5 +89,32 @@ class Response:
         self._response.close()
         await self._response.wait_for_close()
 
-    def _as(self, model: type[T], body: bytes) -> T:
-        return read_answer(model, self.status, self.headers, body, request=self.call.name)
+    async def _whole(self, *, cut: bool) -> tuple[bytes, Pictures]:
+        if not cut:
+            return b"".join([chunk async for chunk in self.chunks()]), {}
+        cutter = PictureCutter()
+        async for chunk in self.chunks():
+            cutter.feed(chunk)
+        return cutter.rest, cutter.pictures
+
+    def _as(self, model: type[T], body: bytes, pictures: Pictures) -> T:
+        return read_answer(model, self.status, self.headers, body, request=self.call.name, pictures=pictures)
+
+
+@define(eq=False)
+class Stream(AsyncIterator[bytes]):
+    """An answer's bytes as they come. `request_id` is the server's name for the request."""
+
+    _answer: Response
+    _chunks: AsyncGenerator[bytes, None]
+
+    @property
+    def request_id(self) -> str | None:
+        return self._answer.headers.get("x-request-id")
+
+    def shown(self, text: str) -> str:
+        """`text` of the answer as an error may show it: with `[key]` where it echoes the key."""
+        return self._answer.shown(text)
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)

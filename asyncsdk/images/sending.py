@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, ChargeUnknownError
+from asyncsdk.http.reading import Stream
 from asyncsdk.images.charge import may_be_charged
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.stream import CompletedImage, Events, PartialImage
@@ -26,10 +27,8 @@ async def send(client: Client, loaded: LoadedEdit, *, retry: Retry, timeout: flo
     if loaded.edit.stream:
         async with streaming(client, loaded, retry=retry, timeout=timeout) as events:
             return _answer([event async for event in events if isinstance(event, CompletedImage)])
-    try:
+    with _told_in_terms_of_money():
         return await client.send(loaded.request(), retry=retry, timeout=timeout)
-    except APIError as error:
-        raise in_terms_of_money(error) from error
 
 
 @asynccontextmanager
@@ -42,12 +41,10 @@ async def streaming(
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """Send an edit and give its pictures as they come. Raises as `send` does, also where no completed one comes."""
     async with AsyncExitStack() as stack:
-        try:
+        with _told_in_terms_of_money():
             chunks = await stack.enter_async_context(
                 client.stream(loaded.request(stream=True), retry=retry, timeout=timeout)
             )
-        except APIError as error:
-            raise in_terms_of_money(error) from error
         yield await stack.enter_async_context(aclosing(_decoded(chunks)))
 
 
@@ -61,16 +58,27 @@ def in_terms_of_money(error: APIError) -> APIError | ChargeUnknownError:
     return failure
 
 
-async def _decoded(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Event, None]:
-    events = Events()
+@contextmanager
+def _told_in_terms_of_money() -> Iterator[None]:
     try:
+        yield
+    except APIError as error:
+        told = in_terms_of_money(error)
+        if told is error:
+            raise
+        raise told from error
+
+
+async def _decoded(chunks: Stream) -> AsyncGenerator[Event, None]:
+    events = Events(chunks.request_id, chunks.shown)
+    with _told_in_terms_of_money():
         async for chunk in chunks:
             for event in events.feed(chunk):
                 yield event
-    except APIError as error:
-        raise in_terms_of_money(error) from error
     if not events.completed:
-        raise ChargeUnknownError(f"the stream ended without the completed picture.\n  {_MAYBE_PAID}")
+        failure = ChargeUnknownError(f"the stream ended without the completed picture.\n  {_MAYBE_PAID}")
+        failure.request_id = chunks.request_id
+        raise failure
 
 
 def _answer(completed: list[CompletedImage]) -> ImagesResponse:
@@ -83,6 +91,7 @@ def _answer(completed: list[CompletedImage]) -> ImagesResponse:
         quality=last.quality,
         size=last.size,
         usage=_sum(event.usage for event in completed),
+        request_id=last.request_id,
     )
 
 

@@ -6,20 +6,30 @@ The frames are those of WHATWG's HTML, 9.2; what an event is stands in its JSON,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define, field, frozen
 
-from asyncsdk.decoding import images_json
+from asyncsdk.decoding import PictureCutter, Pictures, with_pictures
 from asyncsdk.errors import APIError, APIResponseValidationError
 from asyncsdk.http.answers import status_error
 from asyncsdk.models import Usage, from_json
 
 REQUEST = "POST /images/edits"
+_DATA = b"data:"
+_SETTINGS = ("created_at", "size", "quality", "background", "output_format")
 # A stream has the status of its beginning, 200 whatever comes: these are what its errors would have had.
-_REFUSED, _FAILED = 400, 500
-_REFUSALS = frozenset({"image_generation_user_error", "invalid_request_error"})
+_STATUS_BY_WORD = {
+    "image_generation_user_error": 400,
+    "invalid_request_error": 400,
+    "moderation_blocked": 400,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "billing_hard_limit_reached": 429,
+    "billing_not_active": 429,
+}
 
 
 @frozen(kw_only=True)
@@ -32,6 +42,7 @@ class Picture:
     quality: str | None = None
     background: str | None = None
     output_format: str | None = None
+    request_id: str | None = None
 
 
 @frozen(kw_only=True)
@@ -48,72 +59,104 @@ class CompletedImage(Picture):
     usage: Usage | None = None
 
 
-@define
+@define(eq=False)
 class Events:
-    """`completed` counts the pictures that came whole: a stream that ends without one has failed."""
+    """Fed with a stream, gives its pictures. `completed` counts the whole ones: an end without one is a failure.
 
+    `request_id` goes along with each picture and error; `shown` makes a text of the server fit to be shown.
+    """
+
+    request_id: str | None = None
+    shown: Callable[[str], str] = str
     completed: int = field(default=0, init=False)
-    _line: list[bytes] = field(factory=list, init=False)
-    _data: list[bytes] = field(factory=list, init=False)
+    _line: bytes = field(default=b"", init=False)
+    _is_data: bool | None = field(default=None, init=False)
+    _data: PictureCutter = field(factory=PictureCutter, init=False)
 
     def feed(self, chunk: bytes) -> Iterator[PartialImage | CompletedImage]:
         """Yield what `chunk` completes. Raises APIError for an error in the stream, or one that can't be read."""
-        *whole, rest = chunk.split(b"\n")
-        for piece in whole:
-            line = b"".join([*self._line, piece]).removesuffix(b"\r")
-            self._line.clear()
-            yield from self._take(line)
-        if rest:
-            self._line.append(rest)
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            self._go_on(piece)
+            if self._end_line():
+                yield from self._end_event()
+        self._go_on(rest)
 
-    def _take(self, line: bytes) -> Iterator[PartialImage | CompletedImage]:
-        if line:
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                self._data.append(value.removeprefix(b" "))
-            return
-        data, self._data = b"\n".join(self._data), []
-        if data and data != b"[DONE]":
-            event = read_event(data)
-            if event is not None:
-                self.completed += isinstance(event, CompletedImage)
-                yield event
+    def _go_on(self, piece: bytes) -> None:
+        if self._is_data:
+            self._data.feed(piece)
+        elif self._is_data is None:
+            self._line += piece
+            if len(self._line) > len(_DATA):
+                self._begin()
+
+    def _begin(self) -> None:
+        self._is_data = self._line.startswith(_DATA)
+        if self._is_data:
+            self._data.feed(b"\n" + self._line.removeprefix(_DATA))  # blanks, which JSON does not mind
+
+    def _end_line(self) -> bool:
+        """Whether it was an empty one, which ends an event."""
+        empty = self._is_data is None and self._line in {b"", b"\r"}
+        self._line, self._is_data = b"", None
+        return empty
+
+    def _end_event(self) -> Iterator[PartialImage | CompletedImage]:
+        data, self._data = self._data, PictureCutter()
+        text = self.shown(data.rest.decode("utf-8", "replace")).strip()
+        event = self._event(text, data.pictures) if text not in {"", "[DONE]"} else None
+        if event is not None:
+            self.completed += isinstance(event, CompletedImage)
+            yield event
+
+    def _event(self, text: str, pictures: Pictures) -> PartialImage | CompletedImage | None:
+        """What a frame's JSON is; None for kinds that this version does not know."""
+        try:
+            told = with_pictures(json.loads(text), pictures)
+            if not _is_error(told):
+                return _picture(told, self.request_id)
+        except (ValueError, RecursionError) as error:
+            raise self._unreadable(text, error) from error
+        raise self._error(told, text)
+
+    def _unreadable(self, text: str, error: Exception) -> APIError:
+        begins = text[:200]
+        return APIResponseValidationError(
+            f"{REQUEST}: the stream holds what can't be read: {error}. It begins: {begins!r}",
+            request=REQUEST,
+            body=begins,
+            request_id=self.request_id,
+        )
+
+    def _error(self, told: dict[str, Any], text: str) -> APIError:
+        error = told.get("error")
+        status = _status(error if isinstance(error, dict) else told)
+        headers = {} if self.request_id is None else {"x-request-id": self.request_id}
+        return status_error(status, headers, text.encode(), request=REQUEST)
 
 
-def read_event(data: bytes) -> PartialImage | CompletedImage | None:
-    """The event that a frame's JSON is; None for kinds that this version does not know. Raises APIError."""
-    try:
-        told = images_json(data)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(data) from error
+def _is_error(told: Any) -> bool:
     if not isinstance(told, dict):
-        raise _unreadable(data)
-    kind = str(told.get("type"))
-    if told.get("error") or kind == "error":
-        raise _error(told, data)
-    known = {name: told.get(name) for name in ("created_at", "size", "quality", "background", "output_format")}
-    if not isinstance(told.get("content"), bytes):
+        raise ValueError("it is no object")  # noqa: TRY004 - as what is no JSON at all
+    return bool(told.get("error")) or told.get("type") == "error"
+
+
+def _picture(told: dict[str, Any], request_id: str | None) -> PartialImage | CompletedImage | None:
+    content, kind = told.get("content"), str(told.get("type"))
+    if not isinstance(content, bytes):
         return None
+    known = {name: told.get(name) for name in _SETTINGS}
     if kind.endswith(".partial_image"):
-        return PartialImage(content=told["content"], index=told.get("partial_image_index") or 0, **known)
+        index = told.get("partial_image_index") or 0
+        return PartialImage(content=content, request_id=request_id, index=index, **known)
     if kind.endswith(".completed"):
-        return CompletedImage(content=told["content"], usage=_usage(told.get("usage")), **known)
+        usage = None if told.get("usage") is None else from_json(Usage, told["usage"])
+        return CompletedImage(content=content, request_id=request_id, usage=usage, **known)
     return None
 
 
-def _usage(told: Any) -> Usage | None:
-    return from_json(Usage, told) if isinstance(told, dict) else None
-
-
-def _error(told: dict[str, Any], data: bytes) -> APIError:
-    error = told.get("error")
-    inner = error if isinstance(error, dict) else told
-    refused = inner.get("type") in _REFUSALS or inner.get("code") == "moderation_blocked"
-    return status_error(_REFUSED if refused else _FAILED, {}, data, request=REQUEST)
-
-
-def _unreadable(data: bytes) -> APIError:
-    begins = data[:200].decode("utf-8", "replace")
-    return APIResponseValidationError(
-        f"{REQUEST}: the stream holds what can't be read. It begins: {begins!r}", request=REQUEST, body=begins
-    )
+def _status(error: dict[str, Any]) -> int:
+    code = str(error.get("code"))
+    if code.isdecimal() and 400 <= int(code) < 600:
+        return int(code)
+    return next((_STATUS_BY_WORD[word] for word in (code, str(error.get("type"))) if word in _STATUS_BY_WORD), 500)
