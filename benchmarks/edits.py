@@ -34,10 +34,12 @@ import asyncio, base64, sys
 from pathlib import Path
 {imports}
 picture, edits, connections = Path(sys.argv[1]).read_bytes(), int(sys.argv[2]), int(sys.argv[3])
+async def edited(client):
+{edit}
+    return len(content)
 async def worker(client, turns):
     for _ in turns:
-{edit}
-        assert len(content) == int(sys.argv[4]), len(content)
+        assert await edited(client) == int(sys.argv[4])
 async def main():
     turns = iter(range(edits))
     async with {client} as client:
@@ -49,8 +51,8 @@ OURS = WORK.format(
     imports="from asyncsdk import Client, ImageEditor",
     client="Client()",
     edit="""
-        result = await ImageEditor(client).edit(picture, "a beret", model="gpt-image-2", n=1, size="1024x1024")
-        content = result.images[0].content
+    result = await ImageEditor(client).edit(picture, "a beret", model="gpt-image-2", n=1, size="1024x1024")
+    content = result.images[0].content
 """,
 )
 BARE = "import sys\nsys.modules['pybase64'] = None\n" + OURS
@@ -58,9 +60,9 @@ THEIRS = WORK.format(
     imports="from openai import AsyncOpenAI",
     client="AsyncOpenAI()",
     edit="""
-        file = ("source.png", picture, "image/png")
-        result = await client.images.edit(image=file, prompt="a beret", model="gpt-image-2", n=1, size="1024x1024")
-        content = base64.b64decode(result.data[0].b64_json)
+    file = ("source.png", picture, "image/png")
+    result = await client.images.edit(image=file, prompt="a beret", model="gpt-image-2", n=1, size="1024x1024")
+    content = base64.b64decode(result.data[0].b64_json)
 """,
 )
 
