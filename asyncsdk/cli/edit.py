@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from asyncsdk.cli.edit_options import EditOptions
 from asyncsdk.cli.options import Connection, Output
+from asyncsdk.cli.signals import Stop
 
 Images = Annotated[tuple[str, ...], Parameter(name="IMAGE", help="The picture: PNG, JPEG or WebP.")]
 References = Annotated[tuple[str, ...], Parameter(metavar="IMAGE", help="More pictures to make the one of.")]
@@ -24,8 +25,9 @@ async def edit(
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
+    stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Edit one picture. It is looked at before anything is sent and paid."""
+    """Edit one picture. It is looked at before anything is sent and paid; what comes of it has the picture's name."""
     from asyncsdk.cli.editing import edit_one
 
     return await edit_one(
@@ -37,4 +39,5 @@ async def edit(
         options=options,
         connection=connection,
         output=output,
+        stop=stop,
     )

@@ -22,7 +22,7 @@ Sources = Annotated[
 class RunOptions:
     """How many, how fast, and what becomes of those that did not go well."""
 
-    prompt: Annotated[str | None, Parameter(help="For jobs that have none.")] = None
+    prompt: Annotated[str | None, Parameter(help="For pictures, and jobs that have none.")] = None
     prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="The same, from a file.")] = None
     concurrency: Annotated[int, Parameter(metavar="N", help="Edits in flight.")] = 8
     images_per_minute: Annotated[

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from attrs import fields, frozen
 from cyclopts import Group, Parameter
 
+from asyncsdk.cli.options import from_text
+
 FIELDS = Group("Edit", sort_key=5)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    found = json.loads(text) if text.lstrip().startswith("{") else None
+    if not isinstance(found, dict):
+        raise ValueError(f"{text!r} is no JSON object.")  # noqa: TRY004 - a converter's way to say no
+    return found
+
+
+JsonObject = Annotated[
+    dict[str, Any], Parameter(converter=from_text(_json_object), accepts_keys=False, n_tokens=1, metavar="JSON")
+]
 
 
 @Parameter(name="*", group=FIELDS)
@@ -31,9 +46,13 @@ class EditOptions:
     user: Annotated[str | None, Parameter(help="Who it is for.")] = None
     safety_identifier: Annotated[str | None, Parameter(help="Who it is for, hashed.")] = None
     stream: Annotated[bool | None, Parameter(help="Let the answer come in pieces.")] = None
-    partial_images: Annotated[int | None, Parameter(metavar="N", help="0 to 3, with --stream.")] = None
+    partial_images: Annotated[
+        int | None, Parameter(metavar="N", help="0 to 3, with --stream; the final picture alone is saved.")
+    ] = None
     frame_count: Annotated[int | None, Parameter(metavar="N", help="2 to 16, for gif.")] = None
     frame_duration_ms: Annotated[int | None, Parameter(metavar="N", help="For gif.")] = None
+    svg: Annotated[JsonObject | None, Parameter(help='For svg: {"model": …, "reasoning": {"effort": …}}.')] = None
+    extra: Annotated[JsonObject | None, Parameter(help="Fields that this version does not know.")] = None
 
     @property
     def given(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from asyncsdk.errors import (
     ChargeUnknownError,
     ConfigurationError,
     JournalError,
+    LedgerBusyError,
     LimitReachedError,
     SaveError,
 )
@@ -29,13 +30,16 @@ class Exit(IntEnum):
     TERMINATED = 128 + signal.SIGTERM
 
 
-def exit_code(error: BaseException) -> Exit:
-    """The code for one failure."""
+def exit_code(error: BaseException, *, sent: bool = False) -> Exit:
+    """The code for one failure. What may be paid is SOME_FAILED: whether to repeat it is not ours to say.
+
+    `sent`: it ended a run in which things had been sent before, so that its cause is no wrong usage.
+    """
     if isinstance(error, LimitReachedError):
         return Exit.LIMIT
-    if isinstance(error, ChargeUnknownError | SaveError):  # it may have been paid: whether to repeat is not ours to say
+    if isinstance(error, ChargeUnknownError | SaveError):
         return Exit.SOME_FAILED
-    if isinstance(error, ConfigurationError) or _has_no_journal(error):
+    if not sent and (isinstance(error, ConfigurationError) or _has_no_journal(error)):
         return Exit.USAGE
     return Exit.TRY_AGAIN if isinstance(error, AsyncSDKError) and error.resumable else Exit.FAILED
 
@@ -47,5 +51,7 @@ def exit_code_of_all(errors: Sequence[BaseException | None]) -> Exit:
 
 
 def _has_no_journal(error: BaseException) -> bool:
-    """Whether the journal failed before anything was sent: where it is kept is a setting."""
-    return isinstance(error, JournalError) and (error.progress is None or error.progress.upload_id is None)
+    """Whether the journal failed before anything was sent: where it is kept is a setting; a busy one will be free."""
+    if isinstance(error, LedgerBusyError) or not isinstance(error, JournalError):
+        return False
+    return error.progress is None or error.progress.upload_id is None

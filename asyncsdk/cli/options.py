@@ -17,7 +17,9 @@ CONNECTION = Group("Connection", sort_key=10)
 OUTPUT = Group("Output", sort_key=11)
 
 
-def _from_text(read: Callable[[str], T]) -> Callable[[object, Sequence[Token]], T]:
+def from_text(read: Callable[[str], T]) -> Callable[[object, Sequence[Token]], T]:
+    """A converter of an option's text; ValueErrors of `read` become words about the option."""
+
     def convert(_: object, tokens: Sequence[Token]) -> T:
         return read(tokens[0].value)
 
@@ -34,8 +36,8 @@ def _pair(separator: str) -> Callable[[object, Sequence[Token]], tuple[str, ...]
     return convert
 
 
-Size = Annotated[int, Parameter(converter=_from_text(parse_size), metavar="SIZE")]
-Duration = Annotated[int, Parameter(converter=_from_text(parse_duration), metavar="TIME")]
+Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
+Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
 JournalPlace = Annotated[
     str | None, Parameter(name="--journal", metavar="DIR|memory", help="Where uploads are remembered.")
 ]

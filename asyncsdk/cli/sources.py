@@ -12,35 +12,36 @@ from asyncsdk.errors import ConfigurationError
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 JOB_FILES = frozenset({".jsonl", ".csv"})
 
+SourcedRow = tuple[str, Row]
 
-def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> list[tuple[str, Row]]:
-    """All rows of all sources, each with the source's name. Raises ConfigurationError for a bad source."""
-    if not sources:
-        raise ConfigurationError("nothing to edit: name a .jsonl or .csv file, a directory, or pictures.")
+
+def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> list[SourcedRow]:
+    """All rows of all sources, each with its source's name. Raises ConfigurationError where a source is bad."""
     return [(source, row) for source in sources for row in _rows(Path(source), out, defaults)]
 
 
 def _rows(source: Path, out: Path, defaults: Mapping[str, Any]) -> Iterator[Row]:
-    if source.is_dir():
-        found = list(_pictures(source, out))
-        if not found:
-            raise ConfigurationError(f"{source} holds no picture ({', '.join(sorted(PICTURES))}). Nothing was sent.")
-        return rows_of_pictures(found, defaults)
-    if source.suffix.lower() in JOB_FILES:
+    if source.suffix.lower() in JOB_FILES and not source.is_dir():
         return iter(_read(source, defaults))
-    if not source.is_file():
+    found = list(_pictures(source, out)) if source.is_dir() else [(source.stem, source)]
+    if not found:
+        raise ConfigurationError(f"{source} holds no picture ({', '.join(sorted(PICTURES))}). Nothing was sent.")
+    if not source.exists():
         raise ConfigurationError(f"{source} is not there. Nothing was sent.")
-    return rows_of_pictures([(source.stem, source)], defaults)
+    if not defaults.get("prompt"):
+        raise ConfigurationError(f"{source}: pictures need --prompt TEXT or --prompt-file FILE. Nothing was sent.")
+    return rows_of_pictures(found, defaults)
 
 
 def _pictures(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
-    """Pictures below a directory, but for hidden ones and those that earlier runs made."""
-    made = out.resolve()
+    """Pictures below a directory with their names, but for hidden ones and those that earlier runs made."""
+    root, made = folder.resolve(), out.resolve()
+    within = made.relative_to(root) if made != root and made.is_relative_to(root) else None
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)
-        if any(part.startswith(".") for part in below.parts) or path.suffix.lower() not in PICTURES:
-            continue
-        if path.is_file() and not (made != folder.resolve() and path.resolve().is_relative_to(made)):
+        is_hidden = any(part.startswith(".") for part in below.parts)
+        is_made = within is not None and below.is_relative_to(within)
+        if path.suffix.lower() in PICTURES and path.is_file() and not is_hidden and not is_made:
             yield below.with_suffix("").as_posix(), path
 
 
@@ -49,7 +50,8 @@ def _read(source: Path, defaults: Mapping[str, Any]) -> list[Row]:
         data = source.read_bytes()
         rows = list(read_jobs(data, suffix=source.suffix.lower(), folder=source.parent, defaults=defaults))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{source}: {getattr(error, 'strerror', None) or error}. Nothing was sent.") from error
+        reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
+        raise ConfigurationError(f"{source}: {reason}. Nothing was sent.") from error
     if not rows:
         raise ConfigurationError(f"{source} holds no job. Nothing was sent.")
     return rows

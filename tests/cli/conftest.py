@@ -60,6 +60,15 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
+def stop() -> Iterator[Stop]:
+    """What takes signals. Its guard ends a program that hangs, and may not outlive the test."""
+    listening = Stop()
+    yield listening
+    if hasattr(listening, "_guard"):
+        listening._guard.cancel()
+
+
+@pytest.fixture
 def start() -> Iterator[Start]:
     """Start a command line in a process of its own, which does not outlive the test."""
     running: list[subprocess.Popen[str]] = []

@@ -36,6 +36,13 @@ def status(code: int) -> errors.APIStatusError:
         (errors.UploadBusyError("busy"), 75),
         (errors.UploadExpiresError("too slow"), 1),
         (errors.CompletionUnknownError("who knows"), 75),
+        (errors.InvalidEditError("bad"), 2),
+        (errors.ModerationBlockedError("no", status_code=400), 1),
+        (errors.ChargeUnknownError("lost"), 3),
+        (errors.SaveError("full"), 3),
+        (errors.LimitReachedError("enough"), 4),
+        (errors.LedgerError("can't be made"), 2),
+        (errors.LedgerBusyError("busy"), 75),
         (RuntimeError("a bug"), 1),
         (OSError("a disk"), 1),
     ],
@@ -48,6 +55,13 @@ def test_a_journal_that_fails_half_way_can_be_tried_again() -> None:
     error = errors.JournalError("no room")
     error.progress = Progress(state=State.SENDING, source="a", bytes_total=2, upload_id="upload_1")
     assert exit_code(error) == Exit.TRY_AGAIN
+
+
+def test_what_ends_a_run_half_way_is_no_wrong_usage() -> None:
+    assert exit_code(errors.LedgerError("no room"), sent=True) == Exit.TRY_AGAIN
+    assert exit_code(errors.ConfigurationError("a key that can't be had"), sent=True) == Exit.FAILED
+    assert exit_code(status(401), sent=True) == Exit.FAILED
+    assert exit_code(errors.LimitReachedError("enough"), sent=True) == Exit.LIMIT
 
 
 def test_several_items_that_end_alike_have_one_code_and_else_some_failed() -> None:

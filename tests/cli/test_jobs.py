@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
-from asyncsdk.cli.bulk_editing import agreed, defaults_of, read_redo
-from asyncsdk.cli.edit_many import RunOptions
-from asyncsdk.cli.edit_options import EditOptions
-from asyncsdk.cli.edit_records import summary
-from asyncsdk.cli.jobs import BadRow, Row, read_jobs, row_of, rows_of_pictures
-from asyncsdk.cli.sources import rows_in
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.cli.job_text import BadRow
+from asyncsdk.cli.jobs import Row, read_jobs, row_of, rows_of_pictures
 from asyncsdk.images.edit import ImageEdit
 
 FOLDER = Path("/jobs")
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: "|" not in text)
 
 
 def rows(data: bytes | str, suffix: str = ".jsonl", **defaults: Any) -> list[Row]:
@@ -43,111 +43,149 @@ def test_a_line_is_an_edit_with_paths_relative_to_the_file() -> None:
 
 
 def test_references_may_stand_for_pictures() -> None:
-    [found] = rows('{"image": {"file_id": "file-1"}, "prompt": "x"}')
-    assert edit(found).image == (ImageRef(file_id="file-1"),)
+    [found] = rows('{"image": [{"file_id": "file-1"}, {"image_url": "https://x/a.png"}], "prompt": "x"}')
+    assert edit(found).image == (ImageRef(file_id="file-1"), ImageRef(image_url="https://x/a.png"))
 
 
 def test_defaults_fill_what_a_line_leaves_open() -> None:
-    one, two = rows('{"image": "a"}\n\n{"image": "a", "prompt": "own", "n": null}', prompt="x", n=3, mask="m.png")
+    lines = '{"image": "a"}\n\n{"image": "a", "prompt": "own", "n": null, "mask": null}'
+    one, two = rows(lines, prompt="x", n=3, mask="m.png")
     assert (edit(one).prompt, edit(one).n, edit(one).mask) == ("x", 3, "m.png")
-    assert (edit(two).prompt, edit(two).n, edit(two).line) == ("own", 3, 3)
+    assert (edit(two).prompt, edit(two).n, edit(two).mask, edit(two).line) == ("own", 3, "m.png", 3)
 
 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("not json", "1: it is no JSON"), ("[]", "1: it is no JSON object."),
+        ("not json", "1: it is no JSON"),
+        ("[" * 100_000, "1: it is no JSON"),
+        ("[]", "1: it is no JSON object."),
         ('{"prompt": "x"}', "1: 'image' is missing."),
-        ('{"image": "a"}', "1: 'prompt' is missing."), ('{"image": "a", "promt": "x"}', "is 'prompt' meant?"),
-        ('{"image": 5, "prompt": "x"}', "a picture is a path"), ('{"image": {"x": 1}, "prompt": "x"}', "1: "),
-        ('{"image": "a", "prompt": "x", "zzzz": 1}', "'zzzz' is no field of an edit."),
+        ('{"image": "a", "prompt": ""}', "1: 'prompt' is missing."),
+        ('{"image": "a", "promt": "x"}', "1: 'promt' is no field of an edit; is 'prompt' meant?"),
+        ('{"image": "a", "prompt": "x", "zzzz": 1}', "1: 'zzzz' is no field of an edit."),
+        ('{"image": "a", "prompt": "x", "line": 1}', "1: 'line' is no field of an edit"),
+        ('{"image": 5, "prompt": "x"}', "1: a picture is a path, or an object with a file_id or an image_url, not 5."),
+        ('{"image": ["a", ""], "prompt": "x"}', "1: a picture is a path"),
+        ('{"image": {"x": 1}, "prompt": "x"}', "1: a picture is a path"),
+        ('{"image": {"file_id": "a", "image_url": "b"}, "prompt": "x"}', "1: an ImageRef has a file_id or an"),
+        ('{"image": "https://x/a.png", "prompt": "x"}', '1: a picture that is elsewhere is written as {"image_url": '),
+        ('{"image": "a", "mask": 7, "prompt": "x"}', "1: a picture is a path"),
+        ('{"image": "a", "prompt": 5}', "1: 'prompt' is 5, which is not text."),
+        ('{"image": "a", "prompt": "x", "n": "2"}', "1: 'n' is '2', which is not a whole number."),
+        ('{"image": "a", "prompt": "x", "n": true}', "1: 'n' is True, which is not a whole number."),
+        ('{"image": "a", "prompt": "x", "stream": 1}', "1: 'stream' is 1, which is not true or false."),
+        ('{"image": "a", "prompt": "x", "extra": "x"}', "1: 'extra' is 'x', which is not an object."),
+        ('{"image": "a", "prompt": "x", "id": 1.5}', "1: 'id' is 1.5, which is not text."),
+        ('{"image": "a", "prompt": "\\ud800"}', "1: 'prompt' holds half a character"),
     ],
-)  # fmt: skip
-def test_a_line_that_is_none_is_named(line: str, why: str) -> None:
-    [found] = rows(line)
-    assert why in problem(found)
+)
+def test_a_line_that_is_no_edit_says_which_line_which_field_and_why(line: str, why: str) -> None:
+    bad, good = rows(f'{line}\n{{"image": "a", "prompt": "x"}}')
+    assert problem(bad).startswith(why)
+    assert edit(good).line == 2
 
 
 def test_a_table_is_read_by_its_header() -> None:
-    text = 'image,prompt,n,stream,svg,id\na.png,x,2,true,,one\nb.png|c.png,y,,,"{""model"": ""m""}",\na,b,c,d,e,f,g\n'
-    one, two, bad = rows(text, ".csv")
-    assert (edit(one).n, edit(one).stream, edit(one).id) == (2, True, "one")
-    assert edit(two).image == (FOLDER / "b.png", FOLDER / "c.png")
-    assert edit(two).svg == {"model": "m"}
-    assert "more cells than the header" in problem(bad)
-    assert "no CSV" in problem(rows('image,prompt\n"a"b,c\n', ".csv")[0])
+    text = (
+        'image, prompt ,n,stream,svg,id\r\na.png,"x\r\ny",2,true,,one\r\nb.png | c.png,y,,,"{""model"": ""m""}",\r\n'
+        '"[""d|.png"", {""file_id"": ""f""}]",z,,FALSE,,\r\n,,,,,\r\n'
+    )
+    one, two, three = map(edit, rows(text, ".csv"))
+    assert (one.prompt, one.n, one.stream, one.id, one.line) == ("x\r\ny", 2, True, "one", 2)
+    assert (two.image, two.svg, two.n, two.line) == ((FOLDER / "b.png", FOLDER / "c.png"), {"model": "m"}, None, 4)
+    assert (three.image, three.stream) == ((FOLDER / "d|.png", ImageRef(file_id="f")), False)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_may_have_the_separator_that_its_spreadsheet_writes(separator: str) -> None:
+    [found] = rows(f"image{separator}prompt\na.png{separator}x\n", ".csv")
+    assert edit(found).prompt == "x"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("a,b,2,4", "it has more cells than the header."),
+        ("a,b,2,,x", "it has more cells than the header."),
+        ('"a"b,c,', "it is no CSV: "),
+        ("a,b,two", "'n' is 'two', which is not a whole number."),
+        (",b,2", "'image' is missing."),
+    ],
+)
+def test_a_row_that_is_no_edit_costs_that_row_alone(row: str, why: str) -> None:
+    found = rows(f"image,prompt,n\na,b,1\n{row}\na,b,3\n", ".csv")
+    assert [each.line for each in found] == [2, 3, 4]
+    assert problem(found[1]).startswith(f"3: {why}")
+    assert edit(found[2]).n == 3
+
+
+def test_a_cell_that_only_looks_like_json_is_a_name_or_a_problem() -> None:
+    named, odd = rows("image,prompt,svg\n[a].png,b,\na,b,{c\n", ".csv")
+    assert edit(named).image == (FOLDER / "[a].png",)
+    assert problem(odd) == "3: 'svg' is '{c', which is not an object."
+
+
+def test_a_column_without_a_name_may_not_hold_anything() -> None:
+    good, bad = rows("image,prompt,\na,b,\na,b,c\n", ".csv")
+    assert edit(good).prompt == "b"
+    assert "more cells" in problem(bad)
+
+
+def test_a_quote_that_is_never_closed_says_what_it_swallows() -> None:
+    good, bad = rows('image,prompt\na,b\nc,"d\ne,f\ng,h\n', ".csv")
+    assert edit(good).line == 2
+    assert problem(bad).startswith("3: it is no CSV: ")
+    assert problem(bad).endswith("Nothing is read from here to line 5.")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"image,promt\na,b\n", "line 1 has to name the columns, and 'promt' is no field of an edit; is 'prompt'"),
+        (b"a.png,make it red\n", "line 1 has to name the columns, and 'a.png' is no field of an edit."),
+        (b"prompt,n\na,1\n", "line 1 has to name the columns, and 'image' is not among them"),
+        (b"image,prompt,image\n", "line 1 names the column 'image' twice"),
+        (b'"image"x,prompt\n', "line 1: it is no CSV"),
+        (b"", "line 1 has to name the columns, and 'image' is not among them"),
+        ("image,prompt\na,é\n".encode("latin-1"), "it is no text in UTF-8, nor in UTF-16 with a byte order mark"),
+    ],
+)
+def test_a_table_that_can_not_be_read_at_all_is_no_job_file(data: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=r".") as raised:
+        rows(data, ".csv")
+    assert str(raised.value).startswith(why)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_spreadsheets_write_other_encodings(encoding: str) -> None:
-    [found] = rows('{"image": "é.png", "prompt": "été"}'.encode(encoding))
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_spreadsheets_write_other_encodings(encoding: str, suffix: str) -> None:
+    text = "image,prompt\né.png,été\n" if suffix == ".csv" else '{"image": "é.png", "prompt": "été"}\r\n'
+    [found] = rows(text.encode(encoding), suffix)
     assert (edit(found).prompt, edit(found).image) == ("été", (FOLDER / "é.png",))
 
 
-def test_what_failed_is_a_job_file_that_means_the_same() -> None:
+@given(prompt=TEXTS, image=TEXTS, n=st.none() | st.integers(1, 10))
+def test_what_a_table_and_a_line_say_is_the_same(prompt: str, image: str, n: int | None) -> None:
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([["prompt", "image", "n"], [prompt, f"./{image}", n]])
+    line = json.dumps({"image": f"./{image}", "prompt": prompt, "n": n})
+    [by_table], [by_line] = rows(table.getvalue(), ".csv"), rows(line)
+    assert edit(by_table).image == edit(by_line).image
+    assert edit(by_table).options == edit(by_line).options
+
+
+def test_what_failed_is_a_job_that_means_the_same_anywhere() -> None:
     line = '{"image": ["a.png", "b.png"], "mask": "m.png", "prompt": "x", "n": 2, "extra": {"new": 1}}'
     [found] = rows(line)
     row = {**row_of(edit(found), "7"), "status": "failed", "error": {"type": "X"}}
     [again] = list(read_jobs(json.dumps(row).encode(), suffix=".jsonl", folder=Path("/elsewhere"), defaults={}))
     assert edit(again) == edit(rows(line[:-1] + ', "id": "7"}')[0])
-    reference = edit(rows('{"image": {"image_url": "https://x"}, "prompt": "x"}')[0])
-    assert row_of(reference, "r")["image"] == {"image_url": "https://x"}
+    for reference in ({"image_url": "https://x"}, {"file_id": "file-1"}):
+        [found] = rows(json.dumps({"image": reference, "prompt": "x"}))
+        assert row_of(edit(found), "r")["image"] == reference
 
 
-def test_pictures_need_a_prompt() -> None:
-    [bad] = rows_of_pictures([("a", Path("a.png"))], {})
-    assert "--prompt" in problem(bad)
-
-
-def test_a_directory_gives_its_pictures_with_their_paths_as_names(tmp_path: Path) -> None:
-    for name in ("b.jpg", "deep/a.PNG", "notes.txt", ".hidden.png", "out/old.png", "deep/.asyncsdk/x.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = [edit(row) for _, row in rows_in([str(tmp_path)], out=tmp_path / "out", defaults={"prompt": "x"})]
-    assert [each.id for each in found] == ["b", "deep/a"]
-
-
-def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "odd.jsonl").write_bytes(b"\xff\xff\xff")
-    for sources in (
-        [],
-        ["missing.png"],
-        [str(tmp_path)],
-        [str(tmp_path / "empty.jsonl")],
-        [str(tmp_path / "odd.jsonl")],
-    ):
-        with pytest.raises(ConfigurationError):
-            rows_in(sources, out=tmp_path / "out", defaults={})
-
-
-def test_the_prompt_may_be_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "prompt.txt").write_text("from a file\n")
-    run = RunOptions(prompt_file=str(tmp_path / "prompt.txt"))
-    assert defaults_of(run, EditOptions(n=2)) == {"prompt": "from a file", "n": 2}
-    with pytest.raises(ConfigurationError, match="prompt-file"):
-        defaults_of(RunOptions(prompt_file=str(tmp_path / "missing")), EditOptions())
-
-
-def test_rejects_are_ids_plain_or_as_json(tmp_path: Path) -> None:
-    path = tmp_path / "rejects.jsonl"
-    path.write_text('{"id": "a"}\nb\n\n')
-    assert read_redo(str(path)) == (["a", "b"], path.stat().st_mtime)
-    assert read_redo(None) == ([], None)
-    path.write_text("{}")
-    with pytest.raises(ConfigurationError, match="--redo"):
-        read_redo(str(path))
-
-
-def test_nobody_is_asked_where_nobody_can_answer() -> None:
-    assert agreed(10**6, RunOptions(yes=True))
-    assert agreed(100, RunOptions())
-
-
-def test_a_summary_counts_and_says_how_to_go_on() -> None:
-    counts = {"done": 49873, "refused": 112, "failed": 11, "uncertain": 4}
-    first, second = summary(counts, images=49873, tokens=10**6, seconds=600, failed="out/failed.jsonl")
-    assert first.startswith("49,873 done, 11 failed, 112 refused, 4 maybe charged; 49,873 images, 1,000,000 tokens")
-    assert first.endswith("Details: out/failed.jsonl")
-    assert "--only uncertain --on-uncertain retry" in second
-    assert summary({}, images=0, tokens=0, seconds=0, failed=None) == ["nothing was sent."]
+def test_a_picture_is_an_edit_by_its_name() -> None:
+    [found] = rows_of_pictures([("deep/a", Path("deep/a.png"))], {"prompt": "x", "n": 2})
+    assert edit(found) == ImageEdit(image=Path("deep/a.png"), id="deep/a", prompt="x", n=2)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import fields
 
 from asyncsdk import __main__ as entry
 from asyncsdk.cli import app, output, signals
@@ -21,6 +22,7 @@ from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import APIConnectionError
+from asyncsdk.images.edit import ImageEdit
 from asyncsdk.version import __version__
 from tests.cli.support import Run, Start
 
@@ -57,7 +59,8 @@ def test_help_is_told_without_the_library_that_sends() -> None:
         import sys
         from asyncsdk.cli.app import run
         from asyncsdk.cli.signals import Stop
-        for command in ([], ["upload"], ["uploads", "resume"], ["files", "list"], ["serve"], ["demo"]):
+        alone = [[name] for name in ("upload", "edit", "edit-many", "serve", "demo")]
+        for command in ([], *alone, ["uploads", "resume"], ["files", "list"]):
             assert run([*command, "--help"], Stop()) == 0
         print("heavy:", sorted({"aiohttp", "anyio", "cattrs", "filelock"} & set(sys.modules)))
     """
@@ -82,6 +85,49 @@ def test_help_names_every_option_of_the_contract(run: Run) -> None:
     assert [name for name in names.split() if name not in told] == []
     assert "--no-json" not in told
     assert "--api-key" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("edit", "--reference --prompt --out --overwrite"),
+        (
+            "edit-many",
+            "--prompt --prompt-file --concurrency --images-per-minute --on-uncertain --only --redo --max-edits --yes",
+        ),
+        (
+            "edit-many",
+            "--out --max-tokens --dry-run --grace --gallery --progress",
+        ),
+        ("serve", "--images-per-minute"),
+    ],
+)
+def test_help_names_every_option_of_edits(run: Run, command: str, names: str) -> None:
+    told = run(command, "--help").out
+    assert [name for name in names.split() if name not in told] == []
+    if command != "serve":
+        sent = {a.name for a in fields(ImageEdit)} - {"image", "prompt", "id", "line"}
+        assert [name for name in sent if f"--{name.replace('_', '-')} " not in told] == []
+        assert "--api-key" not in told
+
+
+def test_a_first_signal_that_is_a_wish_ends_nothing_and_the_second_does() -> None:
+    stop, wishes = Stop(patience=60.0), list[str]()
+    stop.listen()
+
+    async def work() -> int:
+        stop.gently(lambda: wishes.append("stop"))
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert wishes == ["stop"]
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(60)
+        return 0
+
+    assert app.finish(work(), stop) == 130
+    stop._guard.cancel()
+    assert wishes == ["stop"]
 
 
 def test_a_version_after_a_command_is_told_too(run: Run) -> None:

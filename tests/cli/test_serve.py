@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from asyncsdk import Client, ImageEditor, RateLimitError
 from tests.cli.support import MakeFile, Run, Start
+from tests.stories.pictures import photo
 
 
 def address(process: subprocess.Popen[str]) -> dict[str, object]:
@@ -39,6 +41,16 @@ def test_it_says_where_it_listens_keeps_its_data_and_its_key_and_meets_its_fault
     out, err = process.communicate(timeout=5)
     assert (process.returncode, out, err) == (143, "", "")
     assert list((tmp_path / "data").iterdir())
+
+
+async def test_its_limit_on_images_is_the_one_that_was_given(start: Start, tmp_path: Path) -> None:
+    url = str(address(start("serve", "--port", "0", "--images-per-minute", "2"))["url"])
+    picture = photo(tmp_path / "otter.png", (16, 16))
+    async with Client("sk-test", base_url=url, max_retries=0) as client:
+        editor = ImageEditor(client)
+        await editor.edit(picture, "x", model="gpt-image-2", n=2)
+        with pytest.raises(RateLimitError):
+            await editor.edit(picture, "x", model="gpt-image-2", n=2)
 
 
 def test_a_place_that_is_taken_is_said(run: Run) -> None:

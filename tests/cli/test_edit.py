@@ -1,0 +1,224 @@
+"""`asyncsdk edit`: one picture, and what may be wrong with it before and after it is paid."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from asyncsdk.cli import app
+from asyncsdk.cli.editing import named
+from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import SaveError
+from asyncsdk.images.result import EditResult
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.support import Run
+from tests.stories.pictures import changed, mask, photo
+
+HOLE = (64, 32, 192, 96)
+
+
+@pytest.fixture
+def paid(server: LocalServer) -> int:
+    """How many edits had been paid when the test began."""
+    return server.edits.edits
+
+
+def test_the_masked_region_changes_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    mask(tmp_path / "mask.png", HOLE)
+    ran = run(
+        "edit", "otter.png", "--prompt", "a beret", "--mask", "mask.png", "--model", "gpt-image-2", "--out", "out"
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("out/otter.png, ")
+    assert ran.out.endswith(" tokens\n")
+    assert ran.err == ""
+    assert changed(tmp_path / "otter.png", tmp_path / "out" / "otter.png") == HOLE
+
+
+def test_fields_reach_the_server_and_several_pictures_are_saved(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    fields = ["--n", 2, "--size", "1024x1024", "--output-format", "jpeg", "--output-compression", 50, "--user", "me"]
+    ran = run("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", *fields, "--out", "out", "--json")
+    [record] = ran.records
+    assert (record["id"], record["status"], record["error"]) == ("otter", "done", None)
+    assert record["files"] == ["out/otter.jpg", "out/otter.1.jpg"]
+    assert record["usage"]["total_tokens"] > 0
+    for file in record["files"]:
+        with Image.open(file) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (1024, 1024))
+
+
+def test_a_stream_comes_to_the_same(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    ran = run("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--stream", "--partial-images", "2",
+              "--out", "new.png", "--quiet")  # fmt: skip
+    assert (ran.code, ran.out) == (0, "new.png\n"), ran.err
+    assert {path.name for path in tmp_path.glob("*.png")} == {"otter.png", "new.png"}
+
+
+def test_fields_that_we_do_not_know_reach_the_server_which_refuses_them(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    ran = run("edit", "otter.png", "--prompt", "x", "--out", "out", "--extra", '{"colour": "red"}', "--json")
+    assert ran.code == 1
+    [record] = ran.records
+    assert (record["status"], record["error"]["status_code"]) == ("refused", 400)
+    assert "colour" in ran.err
+    for odd in ("red", "[1]", "{odd"):
+        bad = run("edit", "otter.png", "--prompt", "x", "--out", "out", "--extra", odd)
+        assert (bad.code, "Nothing was sent" in bad.err) == (2, True)
+
+
+def test_references_make_one_picture_of_several(run: Run, tmp_path: Path, server: LocalServer, paid: int) -> None:
+    photo(tmp_path / "shoe.png")
+    photo(tmp_path / "logo.png", seed=2)
+    ran = run("edit", "shoe.png", "--reference", "logo.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out")
+    assert (ran.code, server.edits.edits - paid) == (0, 1), ran.err
+    assert ran.out.startswith("out/shoe.png")
+
+
+def test_several_pictures_are_refused_for_they_would_make_one(run: Run, server: LocalServer, paid: int) -> None:
+    pictures = [f"photos/{number}.jpg" for number in range(214)]
+    ran = run("edit", *pictures, "--prompt", "x", "--out", "out/", "--json")
+    assert (ran.code, server.edits.edits) == (2, paid)
+    assert ran.err == (
+        "error: 214 pictures given, but `edit` makes ONE picture. Each on its own: "
+        'asyncsdk edit-many photos/*.jpg --prompt "…" --out out/\n'
+        "  As references of one: asyncsdk edit photos/0.jpg --reference photos/1.jpg …   "
+        "Nothing was sent, nothing was paid.\n"
+    )
+    assert [record["status"] for record in ran.records] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("images", "shown"),
+    [
+        (["a.png", "b c.png"], "a.png 'b c.png'"),
+        (["a.png", "b.png", "c.png", "d.png"], "*.png"),
+        (["my photos/a.png", *["my photos/b.png"] * 3], "'my photos/'*.png"),
+        (["a.png", "b.png", "c.png", "x/d.jpg"], "a.png b.png c.png …"),
+    ],
+)
+def test_pictures_are_named_as_they_were_typed(images: list[str], shown: str) -> None:
+    assert named(images) == shown
+
+
+def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
+    run: Run, tmp_path: Path, server: LocalServer, paid: int
+) -> None:
+    source = photo(tmp_path / "otter.png")
+    before = source.read_bytes()
+    for out in (".", "otter.png"):
+        ran = run("edit", "otter.png", "--prompt", "x", "--out", out)
+        assert (ran.code, server.edits.edits) == (2, paid)
+        assert ran.err.startswith("error: otter.png is there already. ")
+        assert source.read_bytes() == before
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "otter.1.jpg").touch()
+    assert "out/otter.1.jpg is there" in run("edit", "otter.png", "--prompt", "x", "--n", "2", "--out", "out").err
+    done = run("edit", "otter.png", "--prompt", "x", "--out", "otter.png", "--overwrite", "--model", "gpt-image-2")
+    assert (done.code, server.edits.edits) == (0, paid + 1)
+    assert source.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["missing.png"], "missing.png is not there"),
+        (["notes.png"], "PNG, JPEG and WebP are taken"),
+        (["otter.png", "--n", "11"], "n=11 is not a whole number from 1 to 10"),
+        (["otter.png", "--model", "dall-e-2", "--size", "1x1"], "size='1x1'"),
+        (["otter.png", "--mask", "otter.png"], "has no transparency"),
+        ([], "IMAGE is missing"),
+    ],
+)
+def test_what_is_not_taken_is_refused_before_it_is_paid(
+    run: Run, server: LocalServer, paid: int, arguments: list[str], why: str
+) -> None:
+    photo(Path("otter.png"))
+    Path("notes.png").write_text("no picture")
+    ran = run("edit", *arguments, "--prompt", "x", "--out", "out", "--json")
+    assert (ran.code, server.edits.edits) == (2, paid)
+    assert why in ran.err
+    assert "Nothing was sent" in ran.err
+    if arguments:
+        assert [record["status"] for record in ran.records] == ["refused"]
+
+
+def test_a_place_where_nothing_can_be_saved_is_refused_before_it_is_paid(
+    run: Run, tmp_path: Path, server: LocalServer, paid: int
+) -> None:
+    photo(tmp_path / "otter.png")
+    (tmp_path / "file").touch()
+    ran = run("edit", "otter.png", "--prompt", "x", "--out", "file/deep")
+    assert (ran.code, server.edits.edits) == (2, paid)
+    assert "can't save in file/deep" in ran.err
+
+
+def test_pictures_that_are_paid_and_can_not_be_saved_are_saved_elsewhere(
+    run: Run, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "otter.png")
+    (tmp_path / "elsewhere").mkdir()
+    environment.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    save = EditResult.save
+
+    async def fails_in_out(self: EditResult, target: str, *, overwrite: bool = False) -> list[Path]:
+        if target == "out":
+            raise SaveError("no room") from OSError("no room")
+        return await save(self, target, overwrite=overwrite)
+
+    environment.setattr(EditResult, "save", fails_in_out)
+    ran = run("edit", "otter.png", "--prompt", "x", "--out", "out", "--json", "--model", "gpt-image-2")
+    assert ran.code == 3
+    [file] = ran.records[0]["files"]
+    assert Path(file).is_relative_to(tmp_path / "elsewhere")
+    with Image.open(file) as picture:
+        picture.load()
+    assert "could not be saved in out (no room); it is saved elsewhere" in ran.err
+
+
+def test_an_answer_that_is_lost_is_exit_3_for_it_may_have_been_paid(
+    run: Run, tmp_path: Path, server: LocalServer, paid: int
+) -> None:
+    photo(tmp_path / "otter.png")
+    server.inject(Fault("edit", "reset", at="done"))
+    ran = run("edit", "otter.png", "--prompt", "x", "--out", "out", "--json", "--model", "gpt-image-2")
+    assert (ran.code, server.edits.edits) == (3, paid + 1)
+    assert (ran.records[0]["status"], ran.records[0]["error"]["type"]) == ("uncertain", "ChargeUnknownError")
+    assert "may be paid twice" in ran.err
+
+
+def test_a_wrong_key_is_exit_1_and_none_is_exit_2(
+    run: Run, tmp_path: Path, server: LocalServer, environment: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "otter.png")
+    server.inject(Fault("edit", "answer", status=401))
+    assert run("edit", "otter.png", "--prompt", "x", "--out", "out").code == 1
+    environment.delenv("OPENAI_API_KEY")
+    assert run("edit", "otter.png", "--prompt", "x", "--out", "out").code == 2
+
+
+def test_a_signal_says_that_it_may_have_been_paid(
+    tmp_path: Path, server: LocalServer, capfd: pytest.CaptureFixture[str], stop: Stop
+) -> None:
+    photo(tmp_path / "otter.png")
+    server.inject(Fault("edit", "stall", at="after"))
+    before = server.calls.get("edit", 0)
+
+    def interrupt() -> None:
+        while server.calls.get("edit", 0) == before:
+            time.sleep(0.01)
+        stop.arrive(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    code = app.run(["edit", "otter.png", "--prompt", "x", "--out", "out"], stop)
+    thread.join()
+    assert code == 130
+    assert "may have been paid" in capfd.readouterr().err

@@ -1,0 +1,325 @@
+"""`asyncsdk edit-many`: jobs from files, directories and pictures; how they end, and what is left for the next run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk.cli import app, bulk_editing
+from asyncsdk.cli.signals import Stop
+from asyncsdk.images.ledger import open_ledger
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.support import Ran, Run
+from tests.stories.pictures import mask, photo
+
+LINE = {"image": "otter.png", "model": "gpt-image-2"}
+MODERATED = {
+    "error": {"message": "no", "type": "image_generation_user_error", "code": "moderation_blocked", "param": None}
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalServer]:
+    """One for each test: what it was asked is counted."""
+    with LocalServer(tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def otter(tmp_path: Path) -> Path:
+    return photo(tmp_path / "otter.png", (16, 16))
+
+
+def write_jobs(*jobs: dict[str, Any] | str) -> Path:
+    path = Path("jobs.jsonl")
+    path.write_text("".join(f"{job if isinstance(job, str) else json.dumps(LINE | job)}\n" for job in jobs))
+    return path
+
+
+def statuses(ran: Ran) -> dict[str, str]:
+    return {record["id"]: record["status"] for record in ran.records}
+
+
+def left() -> dict[str, str]:
+    return {row["id"]: row["status"] for row in map(json.loads, Path("out/failed.jsonl").read_text().splitlines())}
+
+
+def test_each_job_is_done_once_and_the_same_command_sends_nothing(run: Run, server: LocalServer) -> None:
+    write_jobs({"id": "a", "prompt": "red"}, {"id": "deep/b", "prompt": "blue", "n": 2})
+    ran = run("edit-many", "jobs.jsonl", "--out", "out")
+    assert ran.code == 0, ran.err
+    lines = sorted(ran.out.splitlines())
+    assert re.fullmatch(r"a: out/a\.png, \d+ tokens", lines[0])
+    assert re.fullmatch(r"deep/b: out/deep/b\.png, out/deep/b\.1\.png, [\d,]+ tokens", lines[1])
+    assert re.match(r"2 done\.\n  3 images, [\d,]+ tokens, in \d\.\d s", ran.err)
+    again = run("edit-many", "jobs.jsonl", "--out", "out", "--json")
+    assert (again.code, statuses(again)) == (0, {"a": "skipped", "deep/b": "skipped"})
+    assert again.err == "2 done before.\n"
+    assert server.edits.edits == 2
+    assert run("edit-many", "jobs.jsonl", "--out", "out", "--quiet").out == "a\ndeep/b\n"
+
+
+def test_bad_rows_are_told_with_their_lines_and_the_others_run(run: Run, server: LocalServer) -> None:
+    write_jobs("no json", {"id": "a", "prompt": "x"}, {"prompt": "x", "sise": "auto"}, {"id": "../b", "prompt": "y"})
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json")
+    assert ran.code == 3
+    assert statuses(ran) == {"jobs.jsonl:1": "refused", "jobs.jsonl:3": "refused", "a": "done", "../b": "refused"}
+    assert "error: jobs.jsonl:1: it is no JSON" in ran.err
+    assert "error: jobs.jsonl:3: 'sise' is no field of an edit; is 'size' meant?" in ran.err
+    assert "../b: refused: the id '../b' leads out of the directory" in ran.err
+    assert "1 done, 3 refused (3 before sending). Details: out/failed.jsonl" in ran.err
+    assert left() == {"../b": "refused"}
+    assert server.edits.edits == 1
+
+
+def test_where_no_row_can_be_sent_it_is_exit_2(run: Run, server: LocalServer) -> None:
+    write_jobs("no json", {"image": "missing.png", "prompt": "x"})
+    assert run("edit-many", "jobs.jsonl", "--out", "out").code == 2
+    assert server.calls.get("edit", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "SOURCE is missing"),
+        (["missing.jsonl"], "missing.jsonl: No such file"),
+        (["otter.png"], "pictures need --prompt TEXT"),
+        (["otter.png", "--prompt", "x", "--max-edits", "0"], "max_edits=0"),
+        (["otter.png", "--prompt", "x", "--concurrency", "0"], "concurrency=0"),
+        (["otter.png", "--prompt", "x", "--images-per-minute", "0"], "images_per_minute"),
+        (["otter.png", "--prompt", "x", "--redo", "missing"], "--redo missing: No such file"),
+        (["otter.png", "--prompt", "x", "--gallery", "."], "--gallery . is a directory"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_sent(
+    run: Run, server: LocalServer, arguments: list[str], why: str
+) -> None:
+    ran = run("edit-many", *arguments, "--out", "out")
+    assert (ran.code, ran.out, server.calls.get("edit", 0)) == (2, "", 0)
+    assert why in ran.err
+
+
+def test_a_place_that_can_not_be_written_is_refused_before_anything_is_sent(run: Run, server: LocalServer) -> None:
+    Path("file").touch()
+    ran = run("edit-many", "otter.png", "--prompt", "x", "--out", "file/out")
+    assert (ran.code, server.calls.get("edit", 0)) == (2, 0)
+
+
+async def test_a_directory_that_another_run_has_is_tried_again_later(run: Run, tmp_path: Path) -> None:
+    import asyncio
+
+    async with open_ledger(tmp_path / "out" / ".asyncsdk"):
+        ran = await asyncio.to_thread(run, "edit-many", "otter.png", "--prompt", "x", "--out", "out")
+    assert ran.code == 75
+    assert str(os.getpid()) in ran.err
+
+
+def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
+    run: Run, server: LocalServer, environment: pytest.MonkeyPatch
+) -> None:
+    write_jobs({"id": "a", "prompt": "x", "n": 3}, "odd", {"id": "b", "prompt": "y", "image": "missing.png"})
+    environment.delenv("OPENAI_API_KEY")
+    dry = ("edit-many", "jobs.jsonl", "--out", "out", "--dry-run", "--images-per-minute", "3")
+    ran = run(*dry)
+    assert ran.code == 3
+    told = [line.split()[-1] for line in ran.out.splitlines()[:-1]]
+    assert told == ["1", "3", "0", "0", "0", "2"]
+    assert ran.out.endswith("60 s at 3 images a minute\n")
+    assert "jobs.jsonl:2: it is no JSON" in ran.err
+    assert "missing.png is not there" in ran.err
+    assert [record for record in run(*dry, "--json").records if "to_send" in record] == [
+        {"to_send": 1, "done": 0, "uncertain": 0, "refused": 0, "problems": 2, "input_images": 3, "minutes": 1.0}
+    ]
+    assert server.calls.get("edit", 0) == 0
+    assert not Path("out").exists()
+
+
+def test_refused_failed_and_uncertain_ones_are_told_apart_and_can_be_sent_again(run: Run, server: LocalServer) -> None:
+    write_jobs(*({"id": name, "prompt": name} for name in ("blocked", "lost", "gone", "fine")))
+    server.inject(
+        Fault("edit", "answer", nth=1, status=400, body=MODERATED),
+        Fault("edit", "reset", nth=2, at="done"),
+        Fault("edit", "answer", nth=3, status=404),
+    )
+    one_by_one = ("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--json")
+    ran = run(*one_by_one)
+    assert ran.code == 3
+    assert statuses(ran) == {"blocked": "refused", "lost": "uncertain", "gone": "failed", "fine": "done"}
+    errors = {record["id"]: record["error"] for record in ran.records}
+    assert (errors["blocked"]["code"], errors["blocked"]["retryable"]) == ("moderation_blocked", False)
+    assert (errors["lost"]["type"], errors["gone"]["status_code"]) == ("ChargeUnknownError", 404)
+    assert "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged: sent, answer lost. Details: " in ran.err
+    assert "Send the 1 again (may pay twice): add --only uncertain --on-uncertain retry" in ran.err
+    assert left() == {"blocked": "refused", "lost": "uncertain", "gone": "failed"}
+    only = run(*one_by_one, "--only", "uncertain", "--on-uncertain", "retry")
+    assert (only.code, statuses(only)) == (0, {"lost": "done"})
+    assert left() == {"blocked": "refused", "gone": "failed"}
+    rerun = run(*one_by_one)
+    assert statuses(rerun) == {"blocked": "refused", "lost": "skipped", "gone": "done", "fine": "skipped"}
+    assert left() == {"blocked": "refused"}
+    from_left = run("edit-many", "out/failed.jsonl", "--out", "out", "--only", "refused", "--json")
+    assert (from_left.code, statuses(from_left)) == (0, {"blocked": "done"})
+    assert not Path("out/failed.jsonl").exists()
+
+
+def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, server: LocalServer) -> None:
+    write_jobs(*({"id": name, "prompt": name} for name in ("a", "b")))
+    command = ("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "pages/gallery.html", "--json")
+    assert run(*command).code == 0
+    page = Path("pages/gallery.html").read_text()
+    assert page.count("<article") == 2
+    time.sleep(0.01)
+    Path("rejects.jsonl").write_text('{"id": "b", "item": null}\n{"id": "nobody"}\n')
+    again = run(*command, "--redo", "rejects.jsonl")
+    assert statuses(again) == {"a": "skipped", "b": "done"}
+    assert "--redo names 1 that no row has as its id: nobody" in again.err
+    assert server.edits.by_prompt == {"a": 1, "b": 2}
+    assert Path("pages/gallery.html").read_text().count("<article") == 2
+    assert list(Path("out/.asyncsdk/replaced").iterdir())
+    assert statuses(run(*command, "--redo", "rejects.jsonl"))["b"] == "skipped"
+
+
+def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, server: LocalServer) -> None:
+    write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(5)))
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2", "--concurrency", "1")
+    assert (ran.code, server.edits.edits) == (4, 2)
+    assert "3 not sent: the same command goes on." in ran.err
+    assert ran.err.splitlines()[-1].startswith("error: max_edits=2 is reached")
+    assert run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2").code == 4
+    assert run("edit-many", "jobs.jsonl", "--out", "out").code == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault("edit", "answer", status=401), 1),
+        (Fault("edit", "answer", status=429, body={"error": {"message": "no", "code": "insufficient_quota"}}), 1),
+        (Fault("edit", "reset", at="done"), 3),
+    ],
+)
+def test_what_stops_all_is_told_at_the_end(run: Run, server: LocalServer, fault: Fault, code: int) -> None:
+    write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(3)))
+    server.inject(fault)
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--on-uncertain", "stop")
+    assert ran.code == code
+    assert "2 not sent: the same command goes on." in ran.err
+    assert ran.err.splitlines()[-1].startswith(("error: ", "  The edit was sent"))
+
+
+def test_a_server_that_is_not_there_is_exit_75(run: Run, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert run("edit-many", "otter.png", "--prompt", "x", "--out", "out").code == 75
+
+
+def test_defaults_hold_for_rows_that_leave_them_open_and_a_mask_is_where_the_user_is(
+    run: Run, server: LocalServer, tmp_path: Path
+) -> None:
+    (tmp_path / "jobs").mkdir()
+    photo(tmp_path / "jobs" / "a.png", (16, 16), seed=2)
+    mask(tmp_path / "mask.png", (0, 0, 8, 8), (16, 16))
+    (tmp_path / "jobs" / "jobs.csv").write_text("image;prompt;n\na.png;;2\na.png;own;\n")
+    ran = run("edit-many", "jobs/jobs.csv", "jobs", "--prompt", "x", "--mask", "mask.png", "--model", "gpt-image-2",
+              "--out", "out", "--json")  # fmt: skip
+    assert (ran.code, statuses(ran)) == (0, {"2": "done", "3": "done", "a": "done"}), ran.err
+    assert server.edits.by_prompt == {"x": 2, "own": 1}
+
+
+def test_many_on_a_terminal_are_not_sent_where_the_answer_is_no(
+    run: Run, server: LocalServer, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setattr(bulk_editing, "agreed", lambda *_: False)
+    assert run("edit-many", "otter.png", "--prompt", "x", "--out", "out").code == 2
+    assert server.calls.get("edit", 0) == 0
+
+
+def test_what_can_not_be_written_down_at_the_end_is_said_and_stops_nothing(
+    run: Run, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    write_jobs({"id": "a", "prompt": "x"}, {"id": "../b", "prompt": "y"})
+    (tmp_path / "out" / "failed.jsonl").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html", "--json")
+    assert (ran.code, statuses(ran)["a"]) == (3, "done")
+    assert "error: what failed could not be written down" in ran.err
+    assert "error: the gallery could not be written" in ran.err
+    assert "1 done, 1 refused" in ran.err
+
+
+@pytest.fixture
+def interrupted(server: LocalServer, stop: Stop) -> Callable[..., int]:
+    """Run `edit-many` two at once, send it so many signals when both are in flight, and return its exit code."""
+
+    def interrupt(signals: int) -> None:
+        while server.calls.get("edit", 0) < 2:
+            time.sleep(0.005)
+        for _ in range(signals):
+            stop.arrive(signal.SIGTERM)
+            time.sleep(0.1)
+
+    def run(*arguments: str, signals: int) -> int:
+        thread = threading.Thread(target=interrupt, args=[signals])
+        thread.start()
+        code = app.run(["edit-many", "jobs.jsonl", "--out", "out", "--json", "--concurrency", "2", *arguments], stop)
+        thread.join()
+        return code
+
+    return run
+
+
+@pytest.mark.parametrize(("signals", "options"), [(2, []), (1, ["--grace", "0.2"])])
+def test_edits_that_are_left_are_uncertain_and_written_down(
+    server: LocalServer,
+    capfd: pytest.CaptureFixture[str],
+    interrupted: Callable[..., int],
+    signals: int,
+    options: list[str],
+) -> None:
+    write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(5)))
+    server.inject(Fault("edit", "stall", at="after", every=1))
+    assert interrupted("--gallery", "gallery.html", *options, signals=signals) == 143
+    out, err = capfd.readouterr()
+    assert Counter(json.loads(line)["status"] for line in out.splitlines()) == {"uncertain": 2}
+    assert "Stopping: nothing new is sent. 2 edits in flight" in err
+    assert "2 maybe charged: sent, answer lost. Details: out/failed.jsonl" in err
+    assert "3 not sent: the same command goes on." in err
+    assert len(left()) == 2
+    assert Path("gallery.html").read_text().count("<article") == 2
+
+
+def test_a_signal_lets_what_is_in_flight_come_home(
+    server: LocalServer, capfd: pytest.CaptureFixture[str], interrupted: Callable[..., int]
+) -> None:
+    write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(5)))
+    server.inject(Fault("edit", "stall", at="after", every=1, seconds=0.3))
+    assert interrupted(signals=1) == 143
+    out, err = capfd.readouterr()
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
+    assert "3 not sent" in err
+
+
+@pytest.mark.parametrize("mode", ["lines", "json", "bar", "none"])
+def test_progress_is_on_standard_error_alone(run: Run, mode: str) -> None:
+    ran = run(
+        "edit-many",
+        "otter.png",
+        "--prompt",
+        "x",
+        "--model",
+        "gpt-image-2",
+        "--out",
+        "out",
+        "--progress",
+        mode,
+        "--json",
+    )
+    assert (ran.code, len(ran.records)) == (0, 1)

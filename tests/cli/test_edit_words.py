@@ -1,0 +1,191 @@
+"""What a person reads about edits, and the exit code that it comes to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.cli import edit_report
+from asyncsdk.cli.edit_records import record_of, record_of_error, status_of
+from asyncsdk.cli.edit_report import Report
+from asyncsdk.cli.edit_tally import Tally, reason_of
+from asyncsdk.cli.edit_words import Moment, line_of, moving, plan_lines, stopping, summary
+from asyncsdk.cli.options import Output
+from asyncsdk.cli.output import Out
+from asyncsdk.errors import (
+    APIConnectionError,
+    BadRequestError,
+    ChargeUnknownError,
+    InvalidEditError,
+    ModerationBlockedError,
+    NotFoundError,
+    SaveError,
+)
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.outcome import EditOutcome, Problem
+from asyncsdk.images.plan import EditPlan
+from asyncsdk.models import Usage
+
+EDIT = ImageEdit(image="beach.png", prompt="x")
+MODERATED = Problem(type="ModerationBlockedError", message="no", code="moderation_blocked", status_code=400)
+UNREADABLE = Problem(type="InvalidEditError", message="no picture")
+UNKNOWN_FIELD = Problem(type="BadRequestError", message="no", status_code=400)
+UNSAVED = Problem(type="SaveError", message="full")
+
+
+def tally(*ended: tuple[str, Problem | None, int]) -> Tally:
+    found = Tally()
+    for status, problem, count in ended:
+        for _ in range(count):
+            found.add(status, problem)
+    return found
+
+
+def test_a_done_edit_is_told_with_its_files_and_tokens() -> None:
+    files = (Path("out/beach.png"), Path("out/beach.1.png"))
+    done = EditOutcome(edit=EDIT, id="beach", status="done", files=files, usage=Usage(total_tokens=1205))
+    assert line_of(done) == "beach: out/beach.png, out/beach.1.png, 1,205 tokens"
+    assert record_of(done) == {
+        "id": "beach",
+        "status": "done",
+        "files": ["out/beach.png", "out/beach.1.png"],
+        "usage": {"total_tokens": 1205},
+        "error": None,
+    }
+    assert line_of(EditOutcome(edit=EDIT, id="b", status="done", files=files[:1])) == "b: out/beach.png"
+    skipped = EditOutcome(edit=EDIT, id="b", status="skipped", files=files[:1], usage=Usage(total_tokens=9))
+    assert line_of(skipped) == "b: out/beach.png, done before; nothing was sent"
+
+
+def test_a_line_on_the_terminal_is_written_beside_the_progress_even_where_the_file_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved: list[str] = []
+    monkeypatch.setattr(edit_report, "stdout_is_terminal", lambda: True)
+    report = Report(Out(Output()), is_wanted=True, aside=lambda: moved.append("aside"))
+    report.tell(EditOutcome(edit=EDIT, id="b", status="done", files=(Path("gone/b.png"),)))
+    assert (moved, capsys.readouterr().out) == (["aside"], "b: gone/b.png\n")
+    assert [(item.id, item.at) for item in report.items] == [("b", None)]
+
+
+def test_an_edit_that_did_not_go_well_is_told_with_its_reason() -> None:
+    lost = EditOutcome(
+        edit=EDIT, id="b", status="uncertain", problem=Problem(type="ChargeUnknownError", message="lost")
+    )
+    assert line_of(lost) == "b: maybe charged: lost"
+    assert line_of(EditOutcome(edit=EDIT, id="b", status="failed")) == "b: failed: "
+    assert record_of(lost)["error"] == {
+        "type": "ChargeUnknownError",
+        "message": "lost",
+        "code": None,
+        "status_code": None,
+        "request_id": None,
+        "retryable": False,
+        "moderation": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ChargeUnknownError("lost"), "uncertain"),
+        (SaveError("full"), "uncertain"),
+        (InvalidEditError("no"), "refused"),
+        (ModerationBlockedError("no", status_code=400), "refused"),
+        (BadRequestError("no", status_code=400), "refused"),
+        (NotFoundError("no", status_code=404), "failed"),
+        (APIConnectionError("no"), "failed"),
+    ],
+)
+def test_the_record_of_one_edit_has_the_status_that_its_error_means(error: Exception, status: str) -> None:
+    assert status_of(error) == status
+    told = record_of_error("a", error)
+    assert (told["status"], told["files"], told["error"]["message"]) == (status, [], str(error))
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (MODERATED, "moderation"),
+        (Problem(type="X", message="", status_code=400, moderation={"stage": "input"}), "moderation"),
+        (UNREADABLE, "before sending"),
+        (None, "before sending"),
+        (UNKNOWN_FIELD, "by the server"),
+    ],
+)
+def test_a_refusal_has_a_reason(problem: Problem | None, reason: str) -> None:
+    assert reason_of(problem) == reason
+
+
+def test_a_summary_counts_and_says_how_to_go_on() -> None:
+    ended = tally(
+        ("done", None, 49_873), ("refused", MODERATED, 97), ("refused", UNREADABLE, 15),
+        ("failed", UNKNOWN_FIELD, 11), ("uncertain", None, 4),
+    )  # fmt: skip
+    moment = Moment(images=49_873, tokens=10**6, seconds=600)
+    assert summary(ended, moment, details="out/failed.jsonl").splitlines() == [
+        (
+            "49,873 done, 112 refused (97 moderation, 15 before sending), 11 failed, "
+            "4 maybe charged: sent, answer lost. Details: out/failed.jsonl"
+        ),
+        "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
+        "  Nothing was paid for the 11 that failed: the same command sends them again.",
+        "  Send the 4 again (may pay twice): add --only uncertain --on-uncertain retry",
+    ]
+
+
+def test_a_summary_tells_only_what_there_is() -> None:
+    assert summary(Tally(), Moment(), details=None) == "nothing was sent."
+    assert summary(tally(("skipped", None, 2)), Moment(), details=None) == "2 done before."
+    short = summary(
+        tally(("done", None, 1), ("uncertain", UNSAVED, 1)), Moment(images=1, seconds=0.5), details=None, not_sent=7
+    )
+    assert short.splitlines() == [
+        "1 done, 1 paid but not saved.",
+        "  1 image, in 0.5 s.",
+        "  7 not sent: the same command goes on.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        (tally(), 0),
+        (tally(("done", None, 2), ("skipped", None, 1)), 0),
+        (tally(("done", None, 2), ("failed", None, 1)), 3),
+        (tally(("failed", None, 1)), 3),
+        (tally(("uncertain", None, 1)), 3),
+        (tally(("uncertain", UNSAVED, 1)), 3),
+        (tally(("refused", MODERATED, 1)), 3),
+        (tally(("refused", UNREADABLE, 1), ("done", None, 1)), 3),
+        (tally(("refused", UNREADABLE, 2)), 2),
+    ],
+)
+def test_the_exit_code_is_3_where_some_did_not_go_well_and_2_where_none_could_be_sent(ended: Tally, code: int) -> None:
+    assert ended.code == code
+
+
+def test_a_line_tells_how_a_run_goes() -> None:
+    counts = Counter(done=1190, refused=14, skipped=100)
+    moment = Moment(counts=counts, total=50_000, in_flight=8, images=1200, tokens=9000, seconds=300, holding=12)
+    assert moving(moment) == (
+        "1,304 of 50,000: 1,190 done, 100 done before, 14 refused; 8 in flight, 240 images a minute, 9,000 tokens, "
+        "waiting 12 s for the rate limit, 3 h 23 min left"
+    )
+    assert moving(Moment()) == "0; 0 in flight"
+    assert moving(Moment(total=3, holding=1)) == "0 of 3; 0 in flight"
+
+
+def test_what_a_signal_is_answered_says_what_is_at_stake() -> None:
+    assert "nothing is in flight" in stopping(0, 120)
+    assert stopping(1, 120).startswith("Stopping: nothing new is sent. 1 edit in flight, which may be paid")
+    assert "up to 1.5 s" in stopping(4, 1.5)
+
+
+def test_a_plan_is_a_table() -> None:
+    plan = EditPlan(to_send=1200, done=3, uncertain=1, refused=2, problems=(), input_images=2400, minutes=2.0)
+    lines = plan_lines(plan, bad_rows=4, images_per_minute=1200).splitlines()
+    assert [line[18:] for line in lines] == ["1,200", "2,400", "3", "2", "1", "4", "2 min at 1200 images a minute"]
+    assert len(plan_lines(plan, bad_rows=4, images_per_minute=None).splitlines()) == 6

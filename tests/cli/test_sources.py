@@ -1,0 +1,86 @@
+"""SOURCEs: what is taken from a directory, and which ones are refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.cli.sources import rows_in
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.edit import ImageEdit
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def ids(*sources: object, out: Path) -> list[str | None]:
+    rows = rows_in([str(source) for source in sources], out=out, defaults={"prompt": "x"})
+    return [row.id for _, row in rows if isinstance(row, ImageEdit)]
+
+
+def test_a_directory_gives_its_pictures_in_order_with_their_paths_as_names(tmp_path: Path) -> None:
+    fill(tmp_path, "b.jpg", "deep/a.PNG", "notes.txt", ".hidden.png", "out/old.png", "deep/.asyncsdk/x.png", "c.webp")
+    (tmp_path / "folder.png").mkdir()
+    assert ids(tmp_path, out=tmp_path / "out") == ["b", "c", "deep/a"]
+
+
+@pytest.mark.parametrize("out", [".", "..", "photos", "elsewhere"])
+def test_only_pictures_in_the_directory_of_results_are_left_out(tmp_path: Path, out: str) -> None:
+    fill(tmp_path / "photos", "a.png")
+    assert ids(tmp_path / "photos", out=tmp_path / out) == ["a"]
+
+
+def test_the_directory_of_results_is_known_behind_a_link(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", "a.png", "out/old.png")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    assert ids(tmp_path / "link", out=tmp_path / "photos" / "out") == ["a"]
+
+
+def test_sources_of_all_kinds_go_together_each_row_with_its_source(tmp_path: Path) -> None:
+    fill(tmp_path, "one.png", "two.jpg")
+    (tmp_path / "jobs.jsonl").write_text('{"image": "one.png"}\n')
+    (tmp_path / "JOBS.CSV").write_text("image,id\none.png,three\n")
+    sources = [str(tmp_path / name) for name in ("two.jpg", "jobs.jsonl", "JOBS.CSV")]
+    rows = rows_in(sources, out=tmp_path / "out", defaults={"prompt": "x"})
+    assert [source for source, _ in rows] == sources
+    assert ids(*sources, out=tmp_path / "out") == ["two", None, "three"]
+
+
+def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    fill(tmp_path, "empty.jsonl", "good.png")
+    (tmp_path / "odd.jsonl").write_bytes(b"\xff\xff\xff")
+    (tmp_path / "odd.csv").write_text("image,promt\n")
+    (tmp_path / "nothing").mkdir()
+    words = {
+        "missing.png": "is not there",
+        "missing.csv": "No such file",
+        "nothing": "holds no picture",
+        "empty.jsonl": "holds no job",
+        "odd.jsonl": "no text in UTF-8",
+        "odd.csv": "is 'prompt' meant?",
+    }
+    for name, why in words.items():
+        with pytest.raises(ConfigurationError, match=why) as raised:
+            ids(tmp_path / "good.png", tmp_path / name, out=tmp_path / "out")
+        assert name in str(raised.value)
+        assert str(raised.value).endswith("Nothing was sent.")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_source_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "jobs.jsonl")
+    (tmp_path / "jobs.jsonl").chmod(0)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        ids(tmp_path / "jobs.jsonl", out=tmp_path)
+
+
+def test_pictures_without_a_prompt_are_refused_once_not_each(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "b.png")
+    for source in (tmp_path, tmp_path / "a.png"):
+        with pytest.raises(ConfigurationError, match="need --prompt TEXT"):
+            rows_in([str(source)], out=tmp_path / "out", defaults={})
