@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 USUAL_SIZE, SMALLEST_SIZE = 256 * MIB, 4 * MIB
+NEXT = """
+Next, with your own key in OPENAI_API_KEY:
+  asyncsdk upload train.jsonl --purpose fine-tune
+  asyncsdk edit otter.png --mask mask.png --prompt "a beret" --out out/"""
 COPIES = 3  # on this disk: the file, its parts, and the file that the server makes of them
 
 
@@ -57,6 +61,7 @@ async def _play(folder: Path, given: Path | None) -> None:
         address = await address_of(server)
         await Story(plan, folder, Evidence(address), say).tell()
         await tell_edit(folder, address, say)
+    say(NEXT)
 
 
 def plan_of(given: Path) -> Plan:

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from asyncsdk.client import Client
-from asyncsdk.errors import AsyncSDKError
-from asyncsdk.images.editor import ImageEditor
+from asyncsdk.cli.children import ChildError, child
 
 SIZE, HOLE = (256, 256), (64, 32, 192, 96)
+NEEDS = "\nAn edit would follow; it needs Pillow: pip install 'asyncsdk\\[cli,server]'"  # a bracket is rich's markup
 
 
 async def tell_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:
-    """Edit a picture on the server at `url`. Raises AsyncSDKError where it is not as it should be."""
+    """Edit a picture on the server at `url`. Raises ChildError where it is not as it should be."""
     if find_spec("PIL") is None:
-        say("An edit would follow; it needs Pillow: pip install 'asyncsdk[server]'")
+        say(NEEDS)
         return
-    picture, mask = _draw(folder)
-    say(f"A picture of {SIZE[0]}x{SIZE[1]} and a mask, transparent where it is to be edited.")
-    async with Client("sk-demo", base_url=url) as client:
-        result = await ImageEditor(client).edit(picture, "a beret", mask=mask, model="gpt-image-2")
-        [edited] = await result.save(folder / "edited")
-    if _changed(picture, edited) != HOLE:
-        raise AsyncSDKError("the edit changed something else than the masked region. This is a bug in asyncsdk.")
-    tokens = result.usage.total_tokens if result.usage else 0
-    say(f"Edited and saved: the masked region changed, and not one pixel beside it; {tokens} tokens.")
+    picture, mask = draw(folder)
+    say('\n[bold]$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --out edited/[/]')
+    record = await _edit(picture, mask, folder / "edited", url)
+    [edited] = record["files"]
+    if changed(picture, Path(edited)) != HOLE:
+        raise ChildError("the edit changed something else than the masked region.")
+    tokens = f"{record['usage']['total_tokens']:,} tokens" if record["usage"] else "no tokens"
+    say(f"  [green]✓[/] saved, for {tokens}: the masked region changed, and not one pixel beside it")
 
 
-def _draw(folder: Path) -> tuple[Path, Path]:
+async def _edit(picture: Path, mask: Path, out: Path, url: str) -> dict[str, Any]:
+    where = ("--base-url", url, "--model", "gpt-image-2", "--out", str(out), "--json")
+    async with child("edit", str(picture), "--mask", str(mask), "--prompt", "a beret", *where) as process:
+        told, said = await process.communicate()
+    if process.returncode != 0:
+        raise ChildError(f"the edit failed. {said.decode(errors='replace').strip()}")
+    return dict(json.loads(told))
+
+
+def draw(folder: Path) -> tuple[Path, Path]:
+    """A picture, and a mask that is transparent in the middle."""
     from PIL import Image
 
     picture, mask = folder / "picture.png", folder / "mask.png"
@@ -40,7 +50,8 @@ def _draw(folder: Path) -> tuple[Path, Path]:
     return picture, mask
 
 
-def _changed(before: Path, after: Path) -> tuple[int, int, int, int] | None:
+def changed(before: Path, after: Path) -> tuple[int, int, int, int] | None:
+    """The smallest box that holds every pixel which differs."""
     from PIL import Image, ImageChops
 
     with Image.open(before) as old, Image.open(after) as new:

@@ -147,7 +147,6 @@ class Story:
         sent, file_id = result["bytes_sent"], result["file"]["id"]
         pace = f"the rest took {units.elapsed(seconds)} ({units.rate(sent / seconds)})" if seconds else "in no time"
         self.say(f"\n{units.size(self.plan.size)} are up as {file_id}; {pace}.")
-        self.say("Next, with your own key in OPENAI_API_KEY:  asyncsdk upload train.jsonl --purpose fine-tune")
 
     def _tick(self, claim: str) -> None:
         self.say(f"  [green]✓[/] {claim}")

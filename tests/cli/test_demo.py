@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from asyncsdk.cli import demo
+from asyncsdk.cli import demo, edit_story
 from asyncsdk.cli.children import ChildError, UploadChild, address_of, child, clean_environment, progress_of
 from asyncsdk.cli.evidence import Evidence, Parts
 from asyncsdk.cli.story import Plan, Story, Watch
@@ -50,7 +52,10 @@ def test_it_plays_its_story_and_leaves_nothing(run: Run, environment: pytest.Mon
     assert "were there and stayed; the server took the other" in lines[4]
     assert "sha256" in lines[5]
     assert "are up as file-" in lines[6]
-    assert "asyncsdk upload train.jsonl --purpose fine-tune" in lines[7]
+    assert lines[7] == '$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --out edited/'
+    assert re.search(r"saved, for [\d,]+ tokens: the masked region changed, and not one pixel beside it", lines[8])
+    assert "asyncsdk upload train.jsonl --purpose fine-tune" in lines[10]
+    assert "asyncsdk edit otter.png" in lines[11]
     assert list(stage.iterdir()) == []
 
 
@@ -148,6 +153,29 @@ async def test_a_second_run_without_a_file_is_a_failure(environment: pytest.Monk
     environment.setattr(Story, "_upload", upload)
     with pytest.raises(ChildError, match="the second run failed"):
         await Story(Plan(Path("x"), 1), Path(), None, print)._finish()  # type: ignore[arg-type]  # no server is asked
+
+
+async def test_without_pillow_the_edit_is_left_out_and_it_says_what_to_install(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setattr(edit_story, "find_spec", lambda _: None)
+    await edit_story.tell_edit(tmp_path, "http://nowhere", Console(soft_wrap=True).print)
+    assert "pip install 'asyncsdk[cli,server]'" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_edit_that_fails_is_a_failure_in_its_own_words(server: LocalServer, tmp_path: Path) -> None:
+    server.inject(Fault("edit", "answer", status=403))
+    with pytest.raises(ChildError, match=r"the edit failed\..*403"):
+        await edit_story.tell_edit(tmp_path, server.url, print)
+
+
+async def test_an_edit_of_something_else_is_a_failure(
+    server: LocalServer, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setattr(edit_story, "changed", lambda *_: (0, 0, 256, 256))
+    with pytest.raises(ChildError, match="something else than the masked region"):
+        await edit_story.tell_edit(tmp_path, server.url, print)
 
 
 async def test_a_server_that_does_not_start_is_a_failure_in_its_own_words() -> None:
