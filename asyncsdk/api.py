@@ -182,9 +182,11 @@ def edit_image(
 ) -> Request[ImagesResponse]:
     """POST /images/edits with the pictures in a form: one goes as `image`, several as `image[]`.
 
-    With `stream=True` it is a request for `Client.stream`.
+    With `stream=True` it is a request for `Client.stream`. Raises ConfigurationError where there is no picture.
     """
     pictures = [image] if isinstance(image, ImageFile) else list(image)
+    if not pictures:
+        raise ConfigurationError("an edit needs at least one picture. Nothing was sent.")
     name = "image" if len(pictures) == 1 else "image[]"
     files = [(name, picture) for picture in pictures]
     files += [(name, file) for name, file in (("mask", mask), ("markup", markup)) if file is not None]
@@ -263,18 +265,16 @@ def _reference(image: ImageRef) -> dict[str, str]:
     return {"file_id": image.file_id} if image.file_id is not None else {"image_url": image.image_url or ""}
 
 
-def _form_of(texts: Mapping[str, str], files: Sequence[tuple[str, ImageFile]]) -> BodyFactory:
+def _form_of(texts: Sequence[tuple[str, str]], files: Sequence[tuple[str, ImageFile]]) -> BodyFactory:
     def body() -> Body:
         boundary = multipart.new_boundary()
-        chunks = [multipart.text_part(boundary, name, value) for name, value in texts.items()]
+        before = b"".join(multipart.text_part(boundary, name, value) for name, value in texts)
+        chunks: list[bytes] = []
         for name, file in files:
-            chunks += [
-                multipart.file_head(boundary, name, filename=file.filename, mime_type=file.mime_type),
-                file.content,
-                multipart.NEXT,
-            ]
-        chunks[-1] = multipart.closing(boundary)
-        return ChunksBody(chunks, multipart.content_type(boundary))
+            head = multipart.file_head(boundary, name, filename=file.filename, mime_type=file.mime_type)
+            chunks += [before + head, file.content]
+            before = multipart.NEXT
+        return ChunksBody([*chunks, multipart.closing(boundary)], multipart.content_type(boundary))
 
     return body
 

@@ -7,15 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError, api
-from asyncsdk.api import Request
+from asyncsdk.api import ImageFile, Request
 from asyncsdk.http.body import BytesBody
-from asyncsdk.models import File, FileDeleted, Page, Upload, UploadPart
+from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
+
+PICTURE = ImageFile(content=b"secret", filename="a.png", mime_type="image/png")
 
 EVERY: list[tuple[Request[object], str, object]] = [
     (api.create_upload(bytes=1, filename="f", mime_type="m", purpose="p"), "POST /uploads", Upload),
     (api.add_upload_part("u", data=b""), "POST /uploads/{upload_id}/parts", UploadPart),
     (api.complete_upload("u", part_ids=[]), "POST /uploads/{upload_id}/complete", Upload),
     (api.cancel_upload("u"), "POST /uploads/{upload_id}/cancel", Upload),
+    (api.edit_image(image=PICTURE, prompt="x"), "POST /images/edits", ImagesResponse),
+    (api.edit_image_by_reference(images=[], prompt="x"), "POST /images/edits", ImagesResponse),
     (api.list_files(), "GET /files", Page[File]),
     (api.retrieve_file("f"), "GET /files/{file_id}", File),
     (api.delete_file("f"), "DELETE /files/{file_id}", FileDeleted),
@@ -60,9 +64,10 @@ def test_complete_keeps_the_order_of_its_parts() -> None:
     }
 
 
-def test_complete_may_take_longer_than_the_others() -> None:
-    assert api.complete_upload("u", part_ids=[]).answer_limit == 600
-    assert {each.answer_limit for each, name, _ in EVERY if "complete" not in name} == {120}
+def test_completes_and_edits_may_take_longer_than_the_others() -> None:
+    slow = ("complete", "edits")
+    assert {each.answer_limit for each, name, _ in EVERY if name.endswith(slow)} == {600}
+    assert {each.answer_limit for each, name, _ in EVERY if not name.endswith(slow)} == {120}
 
 
 def test_a_list_is_narrowed_by_its_query() -> None:
@@ -100,4 +105,5 @@ def test_an_id_that_names_nothing_is_refused(name: str) -> None:
 
 
 def test_a_request_shows_no_content() -> None:
+    assert "secret" not in repr(api.edit_image(image=PICTURE, prompt="secret")) + repr(PICTURE)
     assert "secret" not in repr(api.create_upload(bytes=1, filename="secret", mime_type="m", purpose="p"))

@@ -41,5 +41,35 @@ def test_a_mime_type_must_fit_in_its_header(mime_type: str) -> None:
         multipart.file_head("b", "n", filename="f", mime_type=mime_type)
 
 
+def test_a_text_goes_bare_as_httpx_writes_it() -> None:
+    part = multipart.text_part("b", "prompt", "a é beret\r\nin red\udcff")
+    assert part == '--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na é beret\r\nin red?\r\n'.encode()
+
+
+def test_what_is_nested_is_named_by_its_way_and_what_is_none_stays_away() -> None:
+    fields = {
+        "n": 2,
+        "stream": True,
+        "moderate": False,
+        "user": None,
+        "ratio": 0.5,
+        "svg": {"model": "m", "reasoning": {"effort": "low", "budget": None}},
+        "tags": ["a", ("b", "c"), {"d": 1}, None],
+        "none": {},
+    }
+    assert multipart.flattened(fields) == [
+        ("n", "2"),
+        ("stream", "true"),
+        ("moderate", "false"),
+        ("ratio", "0.5"),
+        ("svg[model]", "m"),
+        ("svg[reasoning][effort]", "low"),
+        ("tags[]", "a"),
+        ("tags[][]", "b"),
+        ("tags[][]", "c"),
+        ("tags[][d]", "1"),
+    ]
+
+
 def test_boundaries_are_new_each_time() -> None:
     assert len({multipart.new_boundary() for _ in range(100)}) == 100

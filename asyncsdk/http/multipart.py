@@ -42,18 +42,20 @@ def text_part(boundary: str, name: str, value: str) -> bytes:
     return (head + value).encode(errors="replace") + NEXT
 
 
-def flattened(fields: Mapping[str, Any], inside: str = "") -> dict[str, str]:
-    """Fields as a form has them: all text, and what is nested named as in `svg[reasoning][effort]`."""
-    flat: dict[str, str] = {}
-    for key, value in fields.items():
-        name = f"{inside}[{key}]" if inside else key
-        if isinstance(value, Mapping):
-            flat |= flattened(value, name)
-        elif isinstance(value, list | tuple):
-            flat |= flattened({str(index): item for index, item in enumerate(value)}, name)
-        else:
-            flat[name] = {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
-    return flat
+def flattened(fields: Mapping[str, Any], inside: str = "") -> list[tuple[str, str]]:
+    """Fields as a form has them: all text, nothing that is None; names as `svg[reasoning][effort]`, `names[]`."""
+    named = ((f"{inside}[{name}]" if inside else name, value) for name, value in fields.items())
+    return [pair for name, value in named for pair in _field(name, value)]
+
+
+def _field(name: str, value: Any) -> list[tuple[str, str]]:
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        return flattened(value, name)
+    if isinstance(value, list | tuple):
+        return [pair for item in value for pair in _field(f"{name}[]", item)]
+    return [(name, str(value).lower() if isinstance(value, bool) else str(value))]
 
 
 def closing(boundary: str) -> bytes:

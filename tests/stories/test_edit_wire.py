@@ -56,7 +56,7 @@ async def test_several_pictures_go_as_an_array_and_nothing_unset_goes() -> None:
         [png(1), png(2)], "x", svg={"model": "m", "reasoning": {"effort": "low"}}, extra={"new": ["a"]}
     )
     names = re.findall(rb' name="([^"]+)"', request.body)
-    assert names == [b"prompt", b"svg[model]", b"svg[reasoning][effort]", b"new[0]", b"image[]", b"image[]"]
+    assert names == [b"prompt", b"svg[model]", b"svg[reasoning][effort]", b"new[]", b"image[]", b"image[]"]
     assert request.body.count(b'filename="image.png"\r\nContent-Type: image/png') == 2
     assert png(1) in request.body
 
