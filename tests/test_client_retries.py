@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from asyncsdk import (
+    APIStatusError,
     AuthenticationError,
     Client,
     InternalServerError,
@@ -17,9 +18,14 @@ from asyncsdk import (
     api,
     retry,
 )
+from asyncsdk.images.charge import is_safe_to_repeat
 from asyncsdk.retry import Retry
 from tests.raw_server import PART, answering, client_of, reply
 
+PIXELS = bytes(range(256)) * 5000
+EDIT = api.edit_image(
+    image=api.ImageFile(content=PIXELS, filename="a.png", mime_type="image/png"), prompt="x", stream=True
+)
 GET_FILE = api.retrieve_file("file-1")
 FILE = {"id": "file-1", "expires_at": None, "status_details": None}
 
@@ -134,3 +140,54 @@ async def test_on_event_that_raises_is_logged_once_and_harms_nothing(caplog: pyt
         await client.send(GET_FILE)
     assert told == 1
     assert "on_event raised" in caplog.text
+
+
+async def test_each_attempt_waits_for_its_turn_the_first_included() -> None:
+    told: list[str] = []
+
+    async def turn() -> None:
+        told.append(f"turn after {len(server.requests)}")
+
+    def on_wait(*_: object) -> None:
+        told.append("wait")
+
+    async with answering(reply(500), reply(500), reply(200, FILE)) as server, client_of(server) as client:
+        await client.send(GET_FILE, retry=Retry(turn=turn, on_wait=on_wait))
+    assert told == ["turn after 0", "wait", "turn after 1", "wait", "turn after 2"]
+
+
+async def test_what_a_turn_raises_comes_out_and_nothing_is_sent() -> None:
+    async def turn() -> None:
+        raise ZeroDivisionError
+
+    async with answering(reply(200, FILE)) as server, client_of(server) as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.send(GET_FILE, retry=Retry(turn=turn))
+        with pytest.raises(ZeroDivisionError):
+            async with client.stream(GET_FILE, retry=Retry(turn=turn)):
+                pass
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("answer", [reply(500), reply(408), reply(503)])
+async def test_what_may_be_paid_is_not_asked_again(answer: bytes) -> None:
+    async with answering(answer) as server, client_of(server) as client:
+        with pytest.raises(APIStatusError):
+            await client.send(EDIT, retry=Retry(worth=is_safe_to_repeat))
+        with pytest.raises(APIStatusError):
+            async with client.stream(EDIT, retry=Retry(worth=is_safe_to_repeat)):
+                pass
+    assert len(server.requests) == 2
+
+
+async def test_what_was_surely_not_paid_is_asked_again_with_the_whole_form() -> None:
+    busy = reply(503, {"error": {"message": "busy", "type": "server_error"}})
+    async with (
+        answering(reply(429, "", {"retry-after": "0"}), busy, reply(200, b"data: 1\n\n")) as server,
+        client_of(server) as client,
+        client.stream(EDIT, retry=Retry(worth=is_safe_to_repeat)) as chunks,
+    ):
+        assert b"".join([chunk async for chunk in chunks]) == b"data: 1\n\n"
+    assert [request.body.count(PIXELS) for request in server.requests] == [1, 1, 1]
+    assert len({request.headers["content-type"] for request in server.requests}) == len(server.requests) == 3
+    assert {request.headers["accept"] for request in server.requests} == {"text/event-stream"}

@@ -10,10 +10,12 @@ import pytest
 
 from asyncsdk import (
     APIConnectionError,
+    ConfigurationError,
+    PermissionDeniedError,
     api,
     retry,
 )
-from tests.raw_server import Talk, answering, client_of, reply, serving
+from tests.raw_server import KEY, Talk, answering, client_of, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
 FILE = {"id": "file-1", "expires_at": None, "status_details": None}
@@ -139,3 +141,24 @@ async def test_a_stream_tells_the_name_of_its_request() -> None:
     ):
         assert chunks.request_id == "req_1"
         assert b"".join([chunk async for chunk in chunks]) == b"abc"
+
+
+async def test_a_picture_behind_a_url_is_fetched_without_the_key_and_as_it_is_signed() -> None:
+    async with answering(reply(403), reply(500), reply(200, b"picture")) as server, client_of(server) as client:
+        with pytest.raises(PermissionDeniedError, match="GET the picture's URL: 403"):
+            await client.fetch(server.url)
+        for name in ("/a%2Fb.png?sig=%2B%20x", "/é.png"):
+            assert await client.fetch(f"{server.url}{name}") == b"picture"
+    assert [request.target for request in server.requests[1:]] == [*["/v1/a%2Fb.png?sig=%2B%20x"] * 2, "/v1/%C3%A9.png"]
+    assert all(KEY not in request.head.decode() for request in server.requests)
+    assert all("authorization" not in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://x/y", "http://", "http://[", "/otter.png", "data:image/png;base64,eA=="]
+)
+async def test_only_http_is_fetched(url: str) -> None:
+    async with answering(reply(200)) as server, client_of(server) as client:
+        with pytest.raises(ConfigurationError, match="no http"):
+            await client.fetch(url)
+    assert server.connections == 0

@@ -199,3 +199,10 @@ def test_outages_do_not_count_among_the_twenty() -> None:
     shared.progressed()
     assert delays(attempts, LOST) == [0.5, 1.0]
     assert attempts.made == 100 + 3
+
+
+def test_what_is_worth_another_try_may_be_said_otherwise() -> None:
+    shared = Retry(worth=lambda error: error is UNREACHABLE)
+    assert delays(shared.attempts(), UNREACHABLE) == [0.5, 1.0]
+    assert delays(shared.attempts(), LOST) == []
+    assert delays(shared.attempts(), status(503, {"x-should-retry": "true"})) == []

@@ -164,7 +164,7 @@ def _path(request: Request[Any], settings: Settings) -> str:
 
 def foreign(url: str, *, retry: Retry, answer_limit: float) -> Call:
     """A GET of an address that an answer gave. Raises ConfigurationError for what is none of http(s)."""
-    target = URL(url, encoded=True) if url.isascii() else URL(url)  # a signed one must stay as it is
+    target = _as_it_is(url)
     if target.scheme not in {"http", "https"} or not target.host:
         raise ConfigurationError(
             "the answer gives an address of a picture that is no http(s) URL; nothing was fetched."
@@ -176,6 +176,13 @@ def foreign(url: str, *, retry: Retry, answer_limit: float) -> Call:
         retry=retry,
         answer_limit=answer_limit,
     )
+
+
+def _as_it_is(url: str) -> URL:
+    try:
+        return URL(url, encoded=url.isascii())  # a signed one must not be quoted anew
+    except ValueError:
+        return URL()
 
 
 def _joined(url: URL, location: str) -> URL:

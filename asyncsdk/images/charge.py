@@ -85,7 +85,7 @@ def _is_turned_away(error: APIStatusError) -> bool:
 
 
 def _is_the_apis_own(body: object) -> bool:
-    return isinstance(body, Mapping) and isinstance(body.get("message"), str)
+    return isinstance(body, Mapping) and isinstance(body.get("message"), str) and "type" in body
 
 
 def _moderation(error: Exception) -> Mapping[str, Any] | None:

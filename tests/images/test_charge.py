@@ -10,12 +10,14 @@ from asyncsdk.errors import (
     APIResponseValidationError,
     APITimeoutError,
     CertificateError,
+    ChargeUnknownError,
     InvalidEditError,
     RedirectError,
     SaveError,
 )
 from asyncsdk.http.answers import status_error
 from asyncsdk.images.charge import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, stops_all
+from asyncsdk.images.outcome import Problem
 
 OWN = b'{"error": {"message": "busy", "type": "server_error"}}'
 QUOTA = b'{"error": {"message": "no", "code": "insufficient_quota"}}'
@@ -42,7 +44,9 @@ def answered(status: int, body: bytes = b"<html>", **headers: str) -> APIError:
         (answered(429), True, False), (answered(429, QUOTA), False, False),
         (answered(429, b'{"error": {"message": "Limit 5, Used 0, Requested 10"}}'), False, False),
         (answered(500), False, True), (answered(500, OWN), False, True), (answered(502), False, True),
-        (answered(503), False, True), (answered(503, OWN), True, False), (answered(503, retry_after="1"), True, False),
+        (answered(503), False, True), (answered(503, b'{"message": "a gateway\'s"}'), False, True),
+        (answered(503, b'["busy"]'), False, True),
+        (answered(503, OWN), True, False), (answered(503, retry_after="1"), True, False),
         (answered(504), False, True), (answered(524), False, True), (answered(529), False, True),
     ],
     ids=str,
@@ -55,6 +59,8 @@ def test_nothing_is_both_safe_and_maybe_paid(error: APIError, *, safe: bool, cha
 def test_what_every_other_would_meet_stops_all(status: int) -> None:
     assert stops_all(answered(status))
     assert stops_all(answered(429, QUOTA))
+    assert stops_all(CertificateError("x", sent=False))
+    assert stops_all(RedirectError("x"))
     assert not stops_all(answered(400))
     assert not stops_all(answered(429))
 
@@ -63,6 +69,8 @@ def test_a_refusal_is_one_that_stays() -> None:
     assert all(is_refusal(answered(status)) for status in (400, 413, 415, 422))
     assert not any(is_refusal(answered(status)) for status in (401, 404, 405, 429, 500))
     assert is_refusal(InvalidEditError("x"))
+    assert is_refusal(answered(403, BLOCKED))
+    assert not is_refusal(APIConnectionError("x"))
 
 
 def test_a_problem_holds_what_a_caller_needs() -> None:
@@ -72,3 +80,5 @@ def test_a_problem_holds_what_a_caller_needs() -> None:
     assert not problem.retryable
     assert problem_of(answered(429)).retryable
     assert not problem_of(SaveError("x")).retryable
+    assert not problem_of(ChargeUnknownError("x")).retryable
+    assert problem_of(OSError("disk")) == Problem(type="OSError", message="disk", retryable=True)
