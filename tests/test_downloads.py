@@ -111,9 +111,10 @@ async def test_a_stream_is_retried_until_it_begins_and_not_after() -> None:
     ):
         assert b"".join([chunk async for chunk in chunks]) == b"abc"
     async with serving(cutting_after(1, reply(200, b"0123456789"))) as server, client_of(server) as client:
-        with pytest.raises(APIConnectionError, match="cut off"):
+        with pytest.raises(APIConnectionError, match="cut off") as caught:
             async with client.stream(api.file_content("file-1")) as chunks:
                 assert [chunk async for chunk in chunks]
+    assert caught.value.sent
     assert len(server.requests) == 1
 
 
