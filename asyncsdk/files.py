@@ -47,6 +47,11 @@ async def save(
     await wrap(draft.save)(content, overwrite=overwrite)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and its missing parents. Blocking. Raises OSError."""
+    path.mkdir(parents=True, exist_ok=True)
+
+
 def make_drafts(folder: Path) -> None:
     """Make a directory for drafts, empty. Blocking. Raises OSError."""
     folder.mkdir(exist_ok=True)
@@ -57,7 +62,7 @@ def make_drafts(folder: Path) -> None:
 async def read(path: str | os.PathLike[str], *, limit: int) -> bytes:
     """The whole of a regular file of at most `limit` bytes.
 
-    Raises OSError: EFBIG for a larger one before anything of it is read, EINVAL for a pipe, a device or a directory.
+    Raises OSError: EFBIG for a larger one before anything of it is read, EISDIR for a directory, EINVAL for a pipe.
     """
     content: bytes = await wrap(_read)(path, limit)
     return content
@@ -76,13 +81,18 @@ async def move(path: Path, target: Path) -> None:
 
 def _read(path: str | os.PathLike[str], limit: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, of which at most {limit} are taken", os.fspath(path))
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

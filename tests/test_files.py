@@ -148,3 +148,24 @@ async def test_a_file_is_moved_into_a_directory_that_is_made_for_it(tmp_path: Pa
     assert await files.existing([tmp_path / "a.png", tmp_path / "replaced" / "b.png"]) == [
         tmp_path / "replaced" / "b.png"
     ]
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "too large"])
+async def test_what_is_not_read_is_not_kept_open(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "it"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"123456")
+    before = list(Path("/proc/self/fd").iterdir())
+    for _ in range(5):
+        with pytest.raises(OSError, match=r"directory|regular file|6 bytes, of which at most 5"):
+            await files.read(path, limit=5)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= len(before)
+
+
+async def test_a_file_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "it").write_bytes(b"12345")
+    assert await files.read(tmp_path / "it", limit=5) == b"12345"

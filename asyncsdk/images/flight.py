@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 LEFT = "the run was left while this was on its way: it may have been paid."
-
-logger = logging.getLogger(__name__)
 
 
 @define(eq=False)

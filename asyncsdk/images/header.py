@@ -5,12 +5,14 @@ PNG 3rd edition (W3C 2025), 11.2 and 11.3; JPEG ITU T.81, B.2; EXIF 2.32, 4.6; W
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeVar
 
 from attrs import frozen
 
+Section = TypeVar("Section")
 Kind = Literal["png", "jpeg", "webp", "gif"]
 
 MIME_TYPES: dict[Kind, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
@@ -19,6 +21,8 @@ _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 _PNG_ALPHA = {4, 6}  # colour types: grey with alpha, RGB with alpha
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn, but for DHT, JPG and DAC
 _JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_FILL = re.compile(rb"\xff+")
+_MOST_SECTIONS = 10_000  # before the pixels; real pictures have tens, and a hostile one could have millions
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 
 
@@ -68,36 +72,44 @@ def look(data: bytes) -> Header | None:
     return header
 
 
+def _sections(found: Iterator[Section]) -> Iterator[Section]:
+    """As many as a picture may have. Raises BadPicture above that: looking at a header must cost nothing."""
+    for number, section in enumerate(found):
+        if number >= _MOST_SECTIONS:
+            raise BadPicture(f"it has more than {_MOST_SECTIONS} sections before its pixels")
+        yield section
+
+
 def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         raise BadPicture("its first chunk is not IHDR")
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    found = dict(_png_chunks(data))
+    found = {name: (start, end) for name, start, end in _sections(_png_chunks(data))}
     orientation = _exif_orientation(data, *found[b"eXIf"]) if b"eXIf" in found else 1
     if b"IDAT" not in found or data.rfind(b"IEND\xaeB`\x82") < 0:
         raise BadPicture("it is cut off: a whole PNG ends with IEND")
     return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in found, b"acTL" in found, orientation)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, tuple[int, int]]]:
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Chunk types with where their content begins and ends, up to the first of the pixels."""
     position = len(_PNG)
     while position + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
-        yield name, (position + 8, min(position + 8 + length, len(data)))
+        yield name, position + 8, min(position + 8 + length, len(data))
         if name in {b"IDAT", b"IEND"}:
             return
         position += 12 + length
 
 
 def _jpeg(data: bytes) -> Header:
-    orientation = 1
-    for marker, start, end in _jpeg_segments(data):
+    exif: tuple[int, int] | None = None
+    for marker, start, end in _sections(_jpeg_segments(data)):
         if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
-            orientation = _exif_orientation(data, start + 6, end)
+            exif = start + 6, end
         elif marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, start + 1)
-            return Header("jpeg", width, height, orientation=orientation)
+            return Header("jpeg", width, height, orientation=1 if exif is None else _exif_orientation(data, *exif))
     raise BadPicture("it is cut off: a JPEG's frame header is missing")
 
 
@@ -106,10 +118,11 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     position = 2
     while position < len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
+        if marker == 0xFF:
+            position = _FILL.search(data, position).end() - 1  # type: ignore[union-attr]  # it is there
             continue
         if marker in _JPEG_ALONE:
+            yield marker, position + 2, position + 2
             position += 2
             continue
         (length,) = struct.unpack_from(">H", data, position + 2)
@@ -141,15 +154,18 @@ def _webp(data: bytes) -> Header:
 
 
 def _webp_orientation(data: bytes) -> int:
+    for name, start, end in _sections(_webp_chunks(data)):
+        if name == b"EXIF":
+            return _exif_orientation(data, start + (6 if data[start : start + 6] == b"Exif\0\0" else 0), end)
+    return 1
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     position = 12
     while position + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, position)
-        if name == b"EXIF":
-            start = position + 8
-            start += 6 if data[start : start + 6] == b"Exif\0\0" else 0
-            return _exif_orientation(data, start, position + 8 + length)
+        yield name, position + 8, position + 8 + length
         position += 8 + length + (length & 1)
-    return 1
 
 
 def _gif(data: bytes) -> Header:

@@ -130,7 +130,7 @@ async def load_ledger(directory: Path) -> Ledger:
 
 
 def _make(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    files.make_directory(directory.parent)
     disk.make_folder(directory)
     disk.make_folder(directory / "ledger")
     for folder in (directory, directory.parent):

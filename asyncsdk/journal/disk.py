@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER_MODE = 0o700
@@ -62,22 +62,13 @@ def write_small(path: Path, data: bytes) -> None:
 
 def read(path: Path) -> bytes:
     """Return the whole of a regular file."""
-    fd = os.open(path, os.O_RDONLY | _NO_LINK)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        with open(fd, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(fd)
+    with _regular(path) as fd, open(fd, "rb", closefd=False) as file:
+        return file.read()
 
 
 def lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a regular file, newlines included, without holding all of it."""
-    fd = os.open(path, os.O_RDONLY | _NO_LINK)
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with _regular(path) as fd, open(fd, "rb", closefd=False) as file:
         yield from file
 
 
@@ -110,6 +101,18 @@ def sync_folder(path: Path) -> None:
     except OSError as error:
         if error.errno not in _CANT_SYNC_FOLDERS:
             raise
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[int]:
+    """A descriptor to read a regular file."""
+    fd = os.open(path, os.O_RDONLY | _NO_LINK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield fd
     finally:
         os.close(fd)
 

@@ -115,3 +115,25 @@ def test_damage_is_a_bad_picture_or_another_one_and_nothing_else(whole: bytes, d
 def test_any_bytes_behind_a_beginning_are_borne(rest: bytes, beginning: bytes) -> None:
     with suppress(BadPicture):
         look(beginning + rest)
+
+
+HOSTILE = {
+    "png": b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 1, 1, 8, 6, 0, 0, 0)
+    + b"\0" * 4 + b"".join(b"\0\0\0\0" + struct.pack(">I", number) + b"\0" * 4 for number in range(20_000)),
+    "jpeg of markers": b"\xff\xd8" + b"\xff\xd0" * 20_000,
+    "jpeg of segments": b"\xff\xd8" + b"\xff\xe0\0\x02" * 20_000,
+    "webp": b"RIFF\0\0\0\0WEBPVP8X\n\0\0\0\x08\0\0\0" + b"\0" * 6 + b"ABCD\0\0\0\0" * 20_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_header_of_countless_sections_is_not_looked_through(name: str) -> None:
+    with pytest.raises(BadPicture, match="more than 10000 sections"):
+        look(HOSTILE[name])
+
+
+def test_fill_bytes_are_passed_over_at_once() -> None:
+    whole = saved("RGB", "JPEG")
+    assert look(whole[:2] + b"\xff" * 10_000_000 + whole[2:]) == look(whole)
+    with pytest.raises(BadPicture, match="cut off"):
+        look(b"\xff\xd8" + b"\xff" * 10_000_000)
