@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import anyio.to_thread
@@ -14,6 +13,7 @@ from asyncsdk.images.book import ItemState
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.equals import Equals
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.names import Names
 from asyncsdk.images.outcome import EditOutcome
@@ -40,15 +40,18 @@ class Ready:
 
 @define(eq=False, kw_only=True)
 class Preparing:
-    """The state of one pass over edits. Their order decides which of several equal ones is which: none is skipped."""
+    """The state of one pass over edits, in their order."""
 
     policy: Policy
     checked: bool
     out: Path | None = None
     ledger: Ledger | None = None
     _names: Names = field(factory=Names, init=False)
-    _seen: Counter[str] = field(factory=Counter, init=False)
+    _equals: Equals = field(init=False)
     _number: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._equals = Equals(self._state_of)
 
     async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
         """What is to be sent for `edit`, or how it ended already; None for one that this run is not about.
@@ -65,8 +68,8 @@ class Preparing:
             return refused(edit, edit.id or number, error)
         if self.ledger is None:
             return Ready(loaded=found, id=edit.id or number)
-        item = await self._item(found)
-        state = self.ledger.state(item)
+        item = self._equals.item_of(await anyio.to_thread.run_sync(found.digest), edit.id)
+        state = self._state_of(item)
         name = edit.id or self._free_number(number, item, state)
         verdict = self.policy.verdict(name, state)
         if verdict == "leave":
@@ -75,10 +78,8 @@ class Preparing:
             return self._told(edit, name, state)
         return await self._named(Ready(loaded=found, id=name, item=item, place=self._place(name)))
 
-    async def _item(self, found: LoadedEdit) -> str:
-        digest = await anyio.to_thread.run_sync(found.digest)
-        ordinal, self._seen[digest] = self._seen[digest], self._seen[digest] + 1
-        return f"{digest}#{ordinal}"
+    def _state_of(self, item: str) -> ItemState | None:
+        return None if self.ledger is None else self.ledger.state(item)
 
     def _free_number(self, number: str, item: str, state: ItemState | None) -> str:
         """A number names an edit until another one that stood there has it: a line more at the top shifts them all."""

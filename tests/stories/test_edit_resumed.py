@@ -151,3 +151,14 @@ async def test_a_directory_that_was_moved_is_still_known(editor: ImageEditor, se
     assert statuses(again) == {"1": "skipped"}
     assert again["1"].files == (moved / "1.png",)
     assert server.edits.edits == 1
+
+
+async def test_the_one_of_equal_jobs_that_failed_is_sent_again_by_its_name(tmp_path: Path, out: Path) -> None:
+    busy = Fault("edit", "answer", nth=2, status=429, body={"error": {"message": "Limit 5, Requested 10", "code": "x"}})
+    async with LocalServer(tmp_path / "s", faults=[busy]) as server, Client("sk-1", base_url=server.url) as client:
+        editor, edits = ImageEditor(client), [job("a", id="x"), job("a", id="y")]
+        assert statuses(await run(editor, edits, out=out, concurrency=1)) == {"x": "done", "y": "failed"}
+        assert statuses(await run(editor, edits[1:], out=out)) == {"y": "done"}
+        assert server.edits.by_prompt == {"a": 2}
+        assert statuses(await run(editor, edits[::-1], out=out)) == {"x": "skipped", "y": "skipped"}
+        assert {path.name for path in out.glob("*.png")} == {"x.png", "y.png"}
