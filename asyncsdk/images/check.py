@@ -23,6 +23,10 @@ _GPT_ONLY = (
     "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "moderation",
     "output_compression", "output_format", "partial_images", "quality", "stream", "svg",
 )  # fmt: skip
+_TEXTS = (
+    "model", "quality", "background", "output_format", "input_fidelity", "complexity", "moderation", "response_format",
+    "user", "safety_identifier", "id",
+)  # fmt: skip
 _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
 _RANGES = {"n": (1, 10), "output_compression": (0, 100), "partial_images": (0, 3), "frame_count": (2, 16)}
 
@@ -53,7 +57,7 @@ def family_of(model: str | None) -> Family:
     """The rules for `model`."""
     if model == "dall-e-2":
         return DALL_E_2
-    return GPT_IMAGE if model is not None and model.startswith(("gpt-image", "chatgpt-image")) else ANY
+    return GPT_IMAGE if isinstance(model, str) and model.startswith(("gpt-image", "chatgpt-image")) else ANY
 
 
 def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None, markup: Loaded | None = None) -> None:
@@ -68,6 +72,10 @@ def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None,
 
 def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
     yield from _prompt(edit.prompt, family)
+    for name in _TEXTS:
+        value: object = getattr(edit, name)
+        if not isinstance(value, str | None):
+            yield f"{name}={value!r} is no text"
     for name, (low, high) in _RANGES.items():
         value = getattr(edit, name)
         if value is not None and not (type(value) is int and low <= value <= high):

@@ -45,7 +45,7 @@ def stem_problem(name: str) -> str | None:
     for part in name.split("/"):
         if part in {"", ".", ".."}:
             return f"the id {name!r} leads out of the directory, or nowhere"
-        if part.startswith(".asyncsdk"):
+        if folded(part).startswith(".asyncsdk"):
             return f"the id {name!r} is kept for the ledger"
         if part != part.strip() or part.endswith(".") or _DEVICE.fullmatch(part):
             return f"the id {name!r} is a name that Windows does not take"

@@ -53,8 +53,7 @@ class LoadedEdit:
             "markup": _digest(self.markup),
             "extra": self.edit.extra,
         }
-        canonical = json.dumps(known, sort_keys=True, separators=(",", ":"), default=_as_object)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(_canonical(known).encode()).hexdigest()
 
 
 async def loaded(edit: ImageEdit) -> LoadedEdit:
@@ -96,6 +95,8 @@ async def _content(picture: Any, field: str) -> bytes:
 
 
 def _read_on(file: BinaryIO) -> bytes:
+    if not hasattr(file, "read"):
+        raise ValueError("it is neither a path, nor bytes, nor an open file")
     content = file.read(LARGEST + 1)
     if not isinstance(content, bytes):
         raise ValueError("it is open as text; open it with 'rb'")  # noqa: TRY004 - one of the ways it can't be read
@@ -117,6 +118,10 @@ def _instead(content: bytes) -> str:
 def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
     if not edit.image:
         raise InvalidEditError("image: an edit needs at least one picture. Nothing was sent.")
+    try:
+        _canonical([edit.options, edit.extra])
+    except (TypeError, ValueError) as error:
+        raise InvalidEditError(f"a field holds what is no JSON: {error}. Nothing was sent.") from error
     kinds = {type(picture) for picture in pictures}
     if len(kinds) > 1:
         raise InvalidEditError(
@@ -125,6 +130,10 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         )
     if kinds == {ImageRef} and edit.markup is not None:
         raise InvalidEditError("markup: it can't be a reference; give it and the pictures as files. Nothing was sent.")
+
+
+def _canonical(known: object) -> str:
+    return json.dumps(known, sort_keys=True, separators=(",", ":"), default=_as_object)
 
 
 def _digest(picture: Loaded | None) -> str | None:

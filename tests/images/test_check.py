@@ -61,6 +61,7 @@ def test_what_keeps_the_rules_passes(fields: dict[str, Any]) -> None:
         ({"model": "gpt-image-2", "response_format": "url"}, "response_format is not taken by gpt-image-2"),
         ({"model": "dall-e-2", "quality": "high"}, "quality is not taken by dall-e-2"),
         ({"model": "dall-e-2", "size": "640x480"}, "size='640x480' is none that dall-e-2 takes: 256x256"),
+        ({"model": 5}, "model=5 is no text"), ({"quality": True}, "quality=True is no text"),
         ({"size": "big"}, "size='big'"), ({"size": 5}, "size=5"),
         ({"background": "transparent", "output_format": "jpeg"}, "needs output_format png or webp"),
         ({"output_format": "svg", "n": 2}, "makes one picture"), ({"output_format": "gif", "stream": True}, "streamed"),

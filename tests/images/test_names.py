@@ -21,7 +21,8 @@ def test_a_usual_name_is_fine(name: str) -> None:
     "name",
     [
         "", ".", "..", "../a", "a/../b", "/etc/passwd", "a//b", "a/", "a\x00b", "a\nb", "a\\b", "a:b", "con", "NUL.x",
-        "a.", " a", "a ", ".asyncsdk", ".asyncsdk/x", "x" * 201, "/".join(["x" * 100] * 11), "a\u202eb", "a?b",
+        "a.", " a", "a ", ".asyncsdk", ".asyncsdk/x",
+        ".ASYNCSDK/x", "x" * 201, "/".join(["x" * 100] * 11), "a\u202eb", "a?b",
     ],
 )  # fmt: skip
 def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(name: str) -> None:

@@ -57,6 +57,10 @@ async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
         assert "Nothing was sent" in str(caught.value)
     with pytest.raises(InvalidEditError, match="open as text"), (tmp_path / "text.png").open() as text:
         await load(text)
+    with pytest.raises(InvalidEditError, match="neither a path"):
+        await load(None)
+    with pytest.raises(InvalidEditError, match="no JSON: set is no JSON"):
+        await load(png(), extra={"x": {1}})
     with pytest.raises(InvalidEditError, match="larger than"):
         await load(bytes(LARGEST + 1))
     with pytest.raises(InvalidEditError, match="at least one"):
