@@ -18,16 +18,14 @@ import multiprocessing
 import os
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import frozen
+from benchmarks.measuring import Run, measure, rotated
 
 WORK = """
 import asyncio, base64, sys
@@ -70,15 +68,6 @@ FAST, SLOW, OPENAI = "asyncsdk[fast]", "asyncsdk", "openai"
 CONTENDERS = {FAST: OURS, SLOW: BARE, OPENAI: THEIRS}
 GOALS = {FAST: 0.35, SLOW: 0.45}
 SPARE_MIB = 40.0
-
-
-@frozen
-class Run:
-    """One process from start to end: seconds, CPU seconds (user + system), peak memory in MiB."""
-
-    wall: float
-    cpu: float
-    peak: float
 
 
 class Stub(asyncio.BufferedProtocol):
@@ -158,24 +147,6 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def measure(command: list[str], environment: dict[str, str]) -> Run:
-    began = time.monotonic()
-    process = subprocess.Popen(command, env=environment)
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.monotonic() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"a run failed with {process.returncode}")
-    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-
-
-def rotated(turn: int) -> list[tuple[str, str]]:
-    """The contenders, each turn beginning with another, so that none always runs on a warmer machine."""
-    start = turn % len(CONTENDERS)
-    names = list(CONTENDERS.items())
-    return names[start:] + names[:start]
-
-
 def measured(url: str, picture: bytes, given: argparse.Namespace) -> dict[str, list[Run]]:
     environment = os.environ | {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-benchmark"}
     runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
@@ -183,7 +154,7 @@ def measured(url: str, picture: bytes, given: argparse.Namespace) -> dict[str, l
         path = Path(folder) / "picture.png"
         path.write_bytes(picture)
         for turn in range(given.runs + 1):
-            for name, program in rotated(turn):
+            for name, program in rotated(CONTENDERS, turn):
                 command = [sys.executable, "-c", program, str(path)]
                 tail = [str(given.connections), str(given.down)]
                 start = measure([*command, "0", *tail], environment)

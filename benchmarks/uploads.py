@@ -15,12 +15,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import frozen
+from benchmarks.measuring import Run, measure, rotated
 
 OURS = """
 import asyncio, sys
@@ -49,15 +48,6 @@ CONTENDERS = {
     "openai upload_file_chunked, md5": THEIRS.format(md5=THEIR_MD5),
     "openai upload_file_chunked, no md5": THEIRS.format(md5="{}"),
 }
-
-
-@frozen
-class Run:
-    """One process from start to end: seconds, CPU seconds (user + system), peak memory in MiB."""
-
-    wall: float
-    cpu: float
-    peak: float
 
 
 def main() -> None:
@@ -97,24 +87,6 @@ def random_file(path: Path, mebibytes: int) -> Path:
         for _ in range(mebibytes):
             file.write(os.urandom(1 << 20))
     return path
-
-
-def rotated(contenders: dict[str, str], turn: int) -> list[tuple[str, str]]:
-    """The contenders, each turn beginning with another, so that none always runs on a warmer machine."""
-    names = list(contenders.items())
-    start = turn % len(names)
-    return names[start:] + names[:start]
-
-
-def measure(command: list[str], environment: dict[str, str]) -> Run:
-    began = time.monotonic()
-    process = subprocess.Popen(command, env=environment)
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.monotonic() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[:2]} failed with {process.returncode}")
-    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def empty(data: Path) -> None:
