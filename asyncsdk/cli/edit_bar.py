@@ -36,7 +36,8 @@ class Bar(Silence):
         """Draw it, below what was written meanwhile."""
         with suppress(OSError):  # nobody reads standard error any more
             if self._live is None:
-                self._live = self._drawn(moment)
+                self._live = self._new(moment)
+                self._live.start(refresh=True)
             else:
                 self._live.update(frame(moment, self.console.width - MARGIN), refresh=True)
 
@@ -47,8 +48,8 @@ class Bar(Silence):
             with suppress(OSError):
                 live.stop()
 
-    def _drawn(self, moment: Moment) -> Live:
-        live = Live(
+    def _new(self, moment: Moment) -> Live:
+        return Live(
             frame(moment, self.console.width - MARGIN),
             console=self.console,
             auto_refresh=False,
@@ -56,8 +57,6 @@ class Bar(Silence):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        live.start(refresh=True)
-        return live
 
 
 def frame(moment: Moment, width: int) -> RenderableType:
