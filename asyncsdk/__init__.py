@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     )
     from asyncsdk.events import RequestEvent
     from asyncsdk.http.connection import trusting
+    from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.bulk.plan import EditPlan
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.outcome import EditOutcome, Problem
-    from asyncsdk.images.outcomes import Outcomes
-    from asyncsdk.images.plan import EditPlan
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
     from asyncsdk.journal import Journal
@@ -185,8 +185,8 @@ _HOMES = {
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
     "images.outcome": ("EditOutcome", "Problem"),
-    "images.outcomes": ("Outcomes",),
-    "images.plan": ("EditPlan",),
+    "images.bulk.outcomes": ("Outcomes",),
+    "images.bulk.plan": ("EditPlan",),
     "images.result": ("EditResult",),
     "images.stream": ("PartialImage", "CompletedImage"),
     "journal": ("Journal",),

@@ -12,16 +12,17 @@ from collections.abc import Awaitable, Sequence
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import MissingArgumentError
 
-from asyncsdk.cli import files, uploads
-from asyncsdk.cli.demo import demo
-from asyncsdk.cli.edit import edit
-from asyncsdk.cli.edit_many import edit_many
+from asyncsdk.cli import files
+from asyncsdk.cli.demo.demo import demo
+from asyncsdk.cli.edits.edit import edit
+from asyncsdk.cli.edits.edit_many import edit_many
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode
 from asyncsdk.cli.serve import serve
 from asyncsdk.cli.signals import Interrupted, Stop
-from asyncsdk.cli.upload import upload
+from asyncsdk.cli.uploads import journal
+from asyncsdk.cli.uploads.upload import upload
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.version import __version__
 
@@ -44,7 +45,7 @@ def make_app() -> App:
         default_parameter=Parameter(negative=(), show_default=_worth_showing),
     )
     app.command(upload, sort_key=1)
-    app.command(uploads.app)
+    app.command(journal.app)
     app.command(files.app)
     app.command(edit, sort_key=4)
     app.command(edit_many, sort_key=5)

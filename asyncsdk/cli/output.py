@@ -12,8 +12,8 @@ from typing import Any
 
 from attrs import define, field
 
-from asyncsdk.cli.messages import printable
 from asyncsdk.cli.options import Output
+from asyncsdk.cli.uploads.messages import printable
 
 
 @define

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.control import Control
-from asyncsdk.server.edits import Edits
+from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.faults import Faults
 from asyncsdk.server.files import Files

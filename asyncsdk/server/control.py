@@ -7,7 +7,7 @@ import ipaddress
 from aiohttp import web
 from attrs import define
 
-from asyncsdk.server.edit_log import EditLog
+from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.errors import ApiError, bad_request
 from asyncsdk.server.faults import Faults, fault_to_json, faults_from_json
 from asyncsdk.server.log import RequestLog

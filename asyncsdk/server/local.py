@@ -18,10 +18,10 @@ from yarl import URL
 
 from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
-from asyncsdk.server.edit_log import EditLog
-from asyncsdk.server.edits import Edits
+from asyncsdk.server.edits.endpoint import Edits
+from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.rate import ImageRate
 from asyncsdk.server.faults import Fault, Faults
-from asyncsdk.server.image_rate import ImageRate
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import File, Upload
 from asyncsdk.server.state import State

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from asyncsdk.cli import demo, edit_story
-from asyncsdk.cli.children import ChildError, UploadChild, address_of, child, clean_environment, progress_of
-from asyncsdk.cli.evidence import Evidence, Parts
-from asyncsdk.cli.story import Plan, Story, Watch
+from asyncsdk.cli.demo import demo, edit_story
+from asyncsdk.cli.demo.children import ChildError, UploadChild, address_of, child, clean_environment, progress_of
+from asyncsdk.cli.demo.evidence import Evidence, Parts
+from asyncsdk.cli.demo.upload_story import Plan, Story, Watch
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.plan import BLOCK

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from asyncsdk.cli import bars, display
-from asyncsdk.cli.bars import BEFORE, LEFT, NOW, ON_ITS_WAY, Bars
-from asyncsdk.cli.display import JsonLines, Lines, Silence, choose, is_news
+from asyncsdk.cli.uploads import bars, display
+from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY, Bars
+from asyncsdk.cli.uploads.display import JsonLines, Lines, Silence, choose, is_news
 from asyncsdk.uploads.progress import Progress, State
 
 MB = 10**6

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from asyncsdk.cli import app
-from asyncsdk.cli.editing import named
+from asyncsdk.cli.edits.editing import named
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import SaveError
 from asyncsdk.images.result import EditResult

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.cli import app, bulk_editing
+from asyncsdk.cli import app
+from asyncsdk.cli.edits import bulk_editing
 from asyncsdk.cli.signals import Stop
-from asyncsdk.images.ledger import open_ledger
+from asyncsdk.images.bulk.ledger import open_ledger
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Ran, Run
 from tests.stories.pictures import mask, photo

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.cli import edit_report
-from asyncsdk.cli.edit_records import record_of, record_of_error, status_of
-from asyncsdk.cli.edit_report import Report
-from asyncsdk.cli.edit_tally import Tally, reason_of
-from asyncsdk.cli.edit_words import Moment, line_of, moving, plan_lines, stopping, summary
+from asyncsdk.cli.edits import report as edit_report
+from asyncsdk.cli.edits.records import record_of, record_of_error, status_of
+from asyncsdk.cli.edits.report import Report
+from asyncsdk.cli.edits.tally import Tally, reason_of
+from asyncsdk.cli.edits.words import Moment, line_of, moving, plan_lines, stopping, summary
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.errors import (
@@ -23,9 +23,9 @@ from asyncsdk.errors import (
     NotFoundError,
     SaveError,
 )
+from asyncsdk.images.bulk.plan import EditPlan
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome, Problem
-from asyncsdk.images.plan import EditPlan
 from asyncsdk.models import Usage
 
 EDIT = ImageEdit(image="beach.png", prompt="x")

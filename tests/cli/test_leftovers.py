@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asyncsdk.cli.jobs import read_jobs
-from asyncsdk.cli.leftovers import left_of, save_left, still_left
+from asyncsdk.cli.edits.jobs import read_jobs
+from asyncsdk.cli.edits.leftovers import left_of, save_left, still_left
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome, Problem
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncsdk import errors
-from asyncsdk.cli import messages
+from asyncsdk.cli.uploads import messages
 from asyncsdk.models import File, Upload
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.progress import Progress, State

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from asyncsdk.cli import remembered as looks
-from asyncsdk.cli.remembered import Remembered
+from asyncsdk.cli.uploads import remembered as looks
+from asyncsdk.cli.uploads.remembered import Remembered
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.journal import Cancelled, Completed, Entry, Opened, Owner, Part, Record
 

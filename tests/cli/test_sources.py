@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.cli.sources import rows_in
+from asyncsdk.cli.edits.sources import rows_in
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
 

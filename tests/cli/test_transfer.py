@@ -10,11 +10,11 @@ from functools import partial
 import pytest
 
 from asyncsdk.cli import app, signals
-from asyncsdk.cli.display import Silence
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
-from asyncsdk.cli.transfer import Listener, Transfer
+from asyncsdk.cli.uploads.display import Silence
+from asyncsdk.cli.uploads.transfer import Listener, Transfer
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.progress import Progress, State
 

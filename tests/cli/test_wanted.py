@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.cli import bulk_editing
-from asyncsdk.cli.bulk_editing import agreed
-from asyncsdk.cli.edit_many import RunOptions
-from asyncsdk.cli.edit_options import EditOptions
-from asyncsdk.cli.wanted import check_page, defaults_of, read_redo, wanted_of
+from asyncsdk.cli.edits import bulk_editing
+from asyncsdk.cli.edits.bulk_editing import agreed
+from asyncsdk.cli.edits.edit_many import RunOptions
+from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.wanted import check_page, defaults_of, read_redo, wanted_of
 from asyncsdk.errors import ConfigurationError
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from attrs import define, field
 
-from asyncsdk.images.pace import Pace, Ticket
-from asyncsdk.images.refusal import Refusal
+from asyncsdk.images.pace.pace import Pace, Ticket
+from asyncsdk.images.pace.refusal import Refusal
 
 
 class Server(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.book import ItemState
-from asyncsdk.images.equals import Equals
+from asyncsdk.images.bulk.book import ItemState
+from asyncsdk.images.bulk.equals import Equals
 
 
 def equals(*names: str) -> Equals:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
-from asyncsdk.images import ledger as module
-from asyncsdk.images.ledger import Ledger, load_ledger, open_ledger
+from asyncsdk.images.bulk import ledger as module
+from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.journal.lines import encode_head, seal
 from asyncsdk.models import Usage
@@ -164,7 +164,7 @@ async def test_compacting_keeps_all_that_counts(place: Path, monkeypatch: pytest
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from asyncsdk.images.ledger import open_ledger
+from asyncsdk.images.bulk.ledger import open_ledger
 async def main():
     async with open_ledger(Path(sys.argv[1])) as ledger:
         for number in range(10**6):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.pace import DECREASE, LATE_SECONDS, LONGEST_PAUSE, MARGIN, RECOVERY_SECONDS, Pace, Ticket
-from asyncsdk.images.refusal import Refusal
+from asyncsdk.images.pace.pace import DECREASE, LATE_SECONDS, LONGEST_PAUSE, MARGIN, RECOVERY_SECONDS, Pace, Ticket
+from asyncsdk.images.pace.refusal import Refusal
 
 LIMIT_60 = Refusal(limit=60.0, delay=1.0)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, RateLimitError
-from asyncsdk.images.pace import MARGIN
-from asyncsdk.images.pacing import Pacer
+from asyncsdk.images.pace.pace import MARGIN
+from asyncsdk.images.pace.pacing import Pacer
 
 
 class Hurried(selectors.DefaultSelector):

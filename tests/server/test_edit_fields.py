@@ -10,10 +10,10 @@ from attrs import evolve, fields_dict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.server.edit_fields import Wanted, read_edit
-from asyncsdk.server.edit_log import EditLog
-from asyncsdk.server.edit_rules import require_compatible
-from asyncsdk.server.edit_sizes import read_size
+from asyncsdk.server.edits.fields import Wanted, read_edit
+from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.rules import require_compatible
+from asyncsdk.server.edits.sizes import read_size
 from asyncsdk.server.errors import ApiError
 
 OLD: dict[str, Any] = {"model": "dall-e-2"}
@@ -217,7 +217,7 @@ class TestLog:
 
     @pytest.mark.parametrize(("name", "limit"), [("PROMPTS_LIMIT", 2), ("PROMPTS_CHARACTERS", 2)])
     def test_its_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
-        monkeypatch.setattr(f"asyncsdk.server.edit_log.{name}", limit)
+        monkeypatch.setattr(f"asyncsdk.server.edits.log.{name}", limit)
         log = EditLog()
         for prompt in "abcab":
             log.count(prompt, 1)

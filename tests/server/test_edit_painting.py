@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
-from asyncsdk.server.edit_fields import Wanted
-from asyncsdk.server.edit_pictures import Pictures
+from asyncsdk.server.edits.decoding import Given
+from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.painting import Painted, paint
+from asyncsdk.server.edits.pictures import Pictures
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.painting import Painted, paint
-from asyncsdk.server.picture_decoding import Given
 from tests.server.edits import SIZE, noise, opened, overlay, picture, saved
 
 HOLE = (16, 8, 48, 24)

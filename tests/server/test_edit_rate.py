@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncsdk.server.edits.rate import ImageRate
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.image_rate import ImageRate
 from tests.server.edits import edit, picture
 from tests.server.support import running
 

@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.server.edit_fields import Wanted
-from asyncsdk.server.edit_pictures import Pictures
+from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.painting import Painted, paint
+from asyncsdk.server.edits.pictures import Pictures
 from asyncsdk.server.faults import Moment
-from asyncsdk.server.painting import Painted, paint
 from tests.server.edits import (
     SIZE,
     content,
@@ -125,8 +125,8 @@ async def test_a_reference_that_leads_nowhere_is_refused_by_its_place(
 
 
 async def test_a_reference_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.edit_pictures.URL_LIMIT", 100)
-    monkeypatch.setattr("asyncsdk.server.edits.PICTURE_LIMIT", 1000)
+    monkeypatch.setattr("asyncsdk.server.edits.pictures.URL_LIMIT", 100)
+    monkeypatch.setattr("asyncsdk.server.edits.endpoint.PICTURE_LIMIT", 1000)
     async with running() as (_, call):
         answer = await edit_json(call, images=[{"image_url": data_url(bytes(101))}], prompt="a beret")
         assert (answer.error["param"], answer.error["code"]) == ("images[0].image_url", "string_above_max_length")
@@ -212,7 +212,7 @@ class TestForm:
         assert (await self.refused())[:2] == ("image", "missing_required_parameter")
 
     async def test_one_above_the_limit_is_refused_while_it_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("asyncsdk.server.edit_pictures.PICTURE_LIMIT", 1000)
+        monkeypatch.setattr("asyncsdk.server.edits.pictures.PICTURE_LIMIT", 1000)
         async with running() as (_, call):
             answer = await edit(call, bytes(1000))
             assert (answer.status, answer.error["code"]) == (413, "payload_too_large")
@@ -376,7 +376,7 @@ async def test_pictures_are_painted_in_threads_so_that_the_loop_is_free(monkeypa
         painting.append(threading.current_thread())
         return paint(pictures, wanted)
 
-    monkeypatch.setattr("asyncsdk.server.edits.paint", paint_here)
+    monkeypatch.setattr("asyncsdk.server.edits.endpoint.paint", paint_here)
     async with running() as (_, call):
         assert (await edit(call, picture())).status == 200
     assert painting

@@ -12,7 +12,7 @@ import pytest
 
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.app import make_app
-from asyncsdk.server.edits import Edits
+from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.faults import Faults, Moment, Route
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.state import State

@@ -24,7 +24,7 @@ from asyncsdk import (
     ModerationBlockedError,
     SaveError,
 )
-from asyncsdk.images.outcomes import Outcomes
+from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.pictures import photo, png
 

@@ -1,0 +1,104 @@
+"""`asyncsdk demo`: the main jobs, with no account: a stage is set up, `story` plays on it, all is cleared away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from asyncsdk.cli.exits import Exit
+from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.cli.demo.upload_story import Plan
+
+MIB = 1 << 20
+USUAL_SIZE, SMALLEST_SIZE = 256 * MIB, 4 * MIB
+NEXT = """
+Next, with your own key in OPENAI_API_KEY:
+  asyncsdk upload train.jsonl --purpose fine-tune
+  asyncsdk edit otter.png --mask mask.png --prompt "a beret" --out out/"""
+COPIES = 3  # on this disk: the file, its parts, and the file that the server makes of them
+
+
+async def demo(
+    file: Annotated[
+        str | None, Parameter(name="FILE", help="A file of yours, 4 MiB or more; else random bytes.")
+    ] = None,
+    /,
+) -> int:
+    """Watch an upload being killed half-way, the same command finish it, and a picture edited. Needs no account."""
+    from tempfile import TemporaryDirectory
+
+    from asyncsdk.cli.demo.children import ChildError
+    from asyncsdk.cli.output import complain
+
+    with TemporaryDirectory(prefix="asyncsdk-demo-") as folder:
+        try:
+            await _play(Path(folder), None if file is None else Path(file))
+        except ChildError as error:
+            complain(f"error: {error}")
+            return Exit.FAILED
+    return Exit.DONE
+
+
+async def _play(folder: Path, given: Path | None) -> None:
+    from rich.console import Console
+
+    from asyncsdk.cli.demo.children import address_of, child
+    from asyncsdk.cli.demo.edit_story import tell_edit
+    from asyncsdk.cli.demo.evidence import Evidence
+    from asyncsdk.cli.demo.upload_story import Story
+    from asyncsdk.cli.units import size
+
+    say = Console(highlight=False, soft_wrap=True).print
+    plan = plan_for(folder) if given is None else plan_of(given)
+    say(f"A file of {size(plan.size)}{', random bytes' if given is None else ''}; a server of its own on this machine.")
+    async with child("serve", "--port", "0", "--data", str(folder / "server")) as server:
+        if given is None:
+            await _make_noise(plan)
+        address = await address_of(server)
+        await Story(plan, folder, Evidence(address), say).tell()
+        await tell_edit(folder, address, say)
+    say(NEXT)
+
+
+def plan_of(given: Path) -> Plan:
+    """The plan for a file of the user's. Raises ConfigurationError where it can't be shown."""
+    from asyncsdk.cli.demo.upload_story import Plan
+
+    if not given.is_file():
+        raise ConfigurationError(f"{given} is no file that can be sent.")
+    size = given.stat().st_size
+    if size < SMALLEST_SIZE:
+        raise ConfigurationError(f"{given} has {size:,} bytes: too small to be stopped half-way; 4 MiB will do.")
+    return Plan(given, size)
+
+
+def plan_for(folder: Path) -> Plan:
+    """The plan for a file to be made, as large as the disk allows without crowding it."""
+    from shutil import disk_usage
+
+    from asyncsdk.cli.demo.upload_story import Plan
+
+    size = min(USUAL_SIZE, disk_usage(folder).free // (2 * COPIES))
+    if size < SMALLEST_SIZE:
+        raise ConfigurationError(f"{folder.parent} has no room left for a demo; TMPDIR names another place.")
+    return Plan(folder / "random.bin", size)
+
+
+async def _make_noise(plan: Plan) -> None:
+    from functools import partial
+
+    from asyncsdk.threads import Threads
+
+    await Threads("asyncsdk-demo", limit=1).run(partial(_fill_with_noise, plan.path, plan.size))
+
+
+def _fill_with_noise(path: Path, size: int) -> None:
+    import secrets
+
+    with path.open("wb") as file:
+        for offset in range(0, size, MIB):
+            file.write(secrets.token_bytes(min(MIB, size - offset)))

@@ -1,0 +1,58 @@
+"""The demo's second part: a picture with a mask is edited, and what must not change is compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from asyncsdk.cli.demo.children import ChildError, child
+
+SIZE, HOLE = (256, 256), (64, 32, 192, 96)
+NEEDS = "\nAn edit would follow; it needs Pillow: pip install 'asyncsdk\\[cli,server]'"  # a bracket is rich's markup
+
+
+async def tell_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:
+    """Edit a picture on the server at `url`. Raises ChildError where it is not as it should be."""
+    if find_spec("PIL") is None:
+        say(NEEDS)
+        return
+    picture, mask = draw(folder)
+    say('\n[bold]$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --out edited/[/]')
+    record = await _edit(picture, mask, folder / "edited", url)
+    [edited] = record["files"]
+    if changed(picture, Path(edited)) != HOLE:
+        raise ChildError("the edit changed something else than the masked region.")
+    tokens = f"{record['usage']['total_tokens']:,} tokens" if record["usage"] else "no tokens"
+    say(f"  [green]✓[/] saved, for {tokens}: the masked region changed, and not one pixel beside it")
+
+
+async def _edit(picture: Path, mask: Path, out: Path, url: str) -> dict[str, Any]:
+    where = ("--base-url", url, "--model", "gpt-image-2", "--out", str(out), "--json")
+    async with child("edit", str(picture), "--mask", str(mask), "--prompt", "a beret", *where) as process:
+        told, said = await process.communicate()
+    if process.returncode != 0:
+        raise ChildError(f"the edit failed. {said.decode(errors='replace').strip()}")
+    return dict(json.loads(told))
+
+
+def draw(folder: Path) -> tuple[Path, Path]:
+    """A picture, and a mask that is transparent in the middle."""
+    from PIL import Image
+
+    picture, mask = folder / "picture.png", folder / "mask.png"
+    Image.radial_gradient("L").convert("RGB").resize(SIZE).save(picture)
+    holed = Image.new("RGBA", SIZE, (0, 0, 0, 255))
+    holed.paste((0, 0, 0, 0), HOLE)
+    holed.save(mask)
+    return picture, mask
+
+
+def changed(before: Path, after: Path) -> tuple[int, int, int, int] | None:
+    """The smallest box that holds every pixel which differs."""
+    from PIL import Image, ImageChops
+
+    with Image.open(before) as old, Image.open(after) as new:
+        return ImageChops.difference(old.convert("RGB"), new.convert("RGB")).getbbox()

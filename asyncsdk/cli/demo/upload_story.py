@@ -1,0 +1,152 @@
+"""The demo's story: an upload is killed half-way, the same command finishes it, and every claim is checked."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from asyncsdk.cli import units
+from asyncsdk.cli.demo.children import ChildError, UploadChild, child
+from asyncsdk.cli.demo.evidence import Evidence, Parts, sha256_of
+from asyncsdk.cli.uploads.display import choose
+from asyncsdk.threads import Threads
+from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.progress import Progress
+
+PARTS = 48
+SECONDS_TO_THE_END = 4.0  # at the pace of the first run, which is killed half-way
+OVERHEAD = 1024  # bytes of a part's request beside its data, at most
+
+
+@frozen
+class Plan:
+    """How `path`, of `size` bytes, is sent so that there is something to see."""
+
+    path: Path
+    size: int
+
+    @property
+    def part_size(self) -> int:
+        """So small that at half-time half of the parts are there."""
+        return max(1, self.size // PARTS // BLOCK) * BLOCK
+
+    @property
+    def connections(self) -> int:
+        """Few where there are few parts."""
+        return max(1, min(4, self.size // self.part_size // 8))
+
+    @property
+    def rate(self) -> int:
+        """The pace of the first run, in bytes a second."""
+        return int(self.size / SECONDS_TO_THE_END)
+
+
+@define(eq=False)
+class Watch:
+    """Follows one run; when `kill_at` bytes are there, it is killed."""
+
+    show: Callable[[Progress], None]
+    kill: Callable[[], None]
+    kill_at: float
+    last: Progress | None = field(default=None, init=False)
+    killed: bool = field(default=False, init=False)
+    seconds: float = field(default=0.0, init=False)
+    _began: float | None = field(default=None, init=False)
+
+    def see(self, progress: Progress) -> None:
+        """A snapshot came."""
+        if self.killed:
+            return
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        self.last, self.seconds = progress, now - self._began
+        self.show(progress)
+        if progress.bytes_done >= self.kill_at:
+            self.killed = True
+            self.kill()
+
+
+@define(eq=False)
+class Story:
+    """The upload of `plan`, told by `say`; `evidence` is what the server knows."""
+
+    plan: Plan
+    folder: Path
+    evidence: Evidence
+    say: Callable[[str], None]
+    _threads: Threads = field(factory=lambda: Threads("asyncsdk-demo", limit=1), init=False)
+
+    async def tell(self) -> None:
+        """Send, kill, send again, compare. Raises ChildError where anything is not as it should be."""
+        self.say(f"\n[bold]$ asyncsdk upload {self.plan.path.name} --purpose batch[/]")
+        stopped = await self._stop_half_way()
+        before = await self._threads.run(self.evidence.parts)
+        self.say("\n[bold]$ asyncsdk upload …[/] the same again")
+        watch, result = await self._finish()
+        after = await self._threads.run(self.evidence.parts)
+        self._check_what_went(result, stopped, after.since(before))
+        await self._check_what_is_stored(result["file"]["id"])
+        self._sum_up(result, watch.seconds)
+
+    async def _stop_half_way(self) -> Progress:
+        watch, upload = await self._upload(kill_at=self.plan.size / 2, rate=self.plan.rate)
+        if watch.last is None or not watch.killed:
+            raise ChildError(f"the upload ended before it could be stopped half-way. {upload.told}")
+        self.say("  [red]killed[/] half-way, by SIGKILL: it had no chance to say goodbye")
+        return watch.last
+
+    async def _finish(self) -> tuple[Watch, Mapping[str, Any]]:
+        watch, upload = await self._upload(kill_at=math.inf, rate=None)
+        if not upload.result.get("file"):
+            raise ChildError(f"the second run failed. {upload.told}")
+        return watch, upload.result
+
+    async def _upload(self, *, kill_at: float, rate: int | None) -> tuple[Watch, UploadChild]:
+        name = self.plan.path.name
+        with choose("auto", {name: self.plan.size}, stays=True) as display:
+            async with child("upload", str(self.plan.path), *self._options(rate)) as process:
+                watch = Watch(partial(display.show, name), process.kill, kill_at)
+                upload = UploadChild(process, watch.see)
+                await upload.ended()
+        return watch, upload
+
+    def _options(self, rate: int | None) -> list[str]:
+        options = {
+            "--purpose": "batch",
+            "--base-url": self.evidence.base_url,
+            "--journal": self.folder / "journal",
+            "--part-size": self.plan.part_size,
+            "--concurrency": self.plan.connections,
+            "--progress": "json",
+            **({} if rate is None else {"--limit-rate": rate}),
+        }
+        return ["--json", *(str(word) for option in options.items() for word in option)]
+
+    def _check_what_went(self, result: Mapping[str, Any], stopped: Progress, second: Parts) -> None:
+        sent, resumed = result["bytes_sent"], result["bytes_resumed"]
+        if sent + resumed != self.plan.size or resumed < stopped.bytes_done:
+            raise ChildError(f"of {stopped.bytes_done} bytes sent before, {resumed} were kept; {sent} went again.")
+        if not sent <= second.bytes <= sent + second.count * OVERHEAD:
+            raise ChildError(f"the second run says that it sent {sent} bytes, the server took {second.bytes}.")
+        self._tick(f"{units.size(resumed)} were there and stayed; the server took the other {units.size(sent)}")
+
+    async def _check_what_is_stored(self, file_id: str) -> None:
+        stored = await self._threads.run(partial(self.evidence.sha256_of, file_id))
+        source = await self._threads.run(partial(sha256_of, self.plan.path))
+        if stored != source:
+            raise ChildError(f"the server stores other bytes: sha256 {stored}, the file has {source}.")
+        self._tick(f"what the server stores has the file's sha256, {source[:16]}…")
+
+    def _sum_up(self, result: Mapping[str, Any], seconds: float) -> None:
+        sent, file_id = result["bytes_sent"], result["file"]["id"]
+        pace = f"the rest took {units.elapsed(seconds)} ({units.rate(sent / seconds)})" if seconds else "in no time"
+        self.say(f"\n{units.size(self.plan.size)} are up as {file_id}; {pace}.")
+
+    def _tick(self, claim: str) -> None:
+        self.say(f"  [green]✓[/] {claim}")

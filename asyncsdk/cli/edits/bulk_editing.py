@@ -1,0 +1,169 @@
+"""Looks at all rows, then edits them in one run, which ends in good order however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+from attrs import define, field
+
+from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.edits.display import choose
+from asyncsdk.cli.edits.dry_run import tell_plan
+from asyncsdk.cli.edits.edit_many import RunOptions
+from asyncsdk.cli.edits.leftovers import save_left
+from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.report import Report
+from asyncsdk.cli.edits.sources import SourcedRow, rows_in
+from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
+from asyncsdk.cli.edits.words import Moment, stopping, summary
+from asyncsdk.cli.exits import Exit, exit_code
+from asyncsdk.cli.options import Connection, Mode, Output
+from asyncsdk.cli.output import Out, complain
+from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import AsyncSDKError
+from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.editor import ImageEditor
+from asyncsdk.images.gallery import write_gallery
+
+ASK_ABOVE = 100
+LEAVE_SECONDS = 10.0  # for pictures that are paid and being saved when the second signal comes
+
+
+async def edit_all(
+    sources: Sequence[str],
+    *,
+    out: str,
+    run: RunOptions,
+    options: EditOptions,
+    connection: Connection,
+    output: Output,
+    mode: Mode,
+    stop: Stop,
+) -> int:
+    """Edit every row of `sources`, or tell what that would be."""
+    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
+    wanted, written = wanted_of(run), Out(output)
+    check_page(run.gallery)
+    if run.dry_run:
+        return await tell_plan(rows, Path(out), wanted, written)
+    if not agreed(len(rows), run):
+        return Exit.USAGE
+    async with open_client(connection, connections=run.concurrency) as client:
+        work = BulkEditing(ImageEditor(client), Path(out), run, wanted, Report(written, run.gallery is not None), stop)
+        return await work.go(rows, mode, output)
+
+
+def agreed(rows: int, run: RunOptions) -> bool:
+    """Whether so many may be sent: on a terminal somebody is asked."""
+    if run.yes or rows <= ASK_ABOVE or not (sys.stdin is not None and sys.stdin.isatty()):
+        return True
+    complain(f"Up to {rows:,} edits will be sent and paid. Go on? [y/N] ")
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    complain("Nothing was sent.")
+    return False
+
+
+@define(eq=False)
+class BulkEditing:
+    """One run. Whatever ends it, it is told what became of each edit, and what is left of them is on disk."""
+
+    editor: ImageEditor
+    out: Path
+    run: RunOptions
+    wanted: Mapping[str, Any]
+    report: Report
+    stop: Stop
+    _outcomes: Outcomes | None = field(default=None, init=False)
+    _total: int = field(default=0, init=False)
+    _reason: Exception | None = field(default=None, init=False)
+    _is_over: bool = field(default=False, init=False)
+    _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _began: float = field(factory=time.monotonic, init=False)
+
+    async def go(self, rows: Sequence[SourcedRow], mode: Mode, output: Output) -> int:
+        """Edit the rows, and return the exit code."""
+        edits, self._total = self.report.edits_of(rows), len(rows)
+        limits: Any = {name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency")}
+        try:
+            async with self.editor.edit_many(edits, out=self.out, **self.wanted, **limits) as self._outcomes:
+                self.stop.patience = LEAVE_SECONDS
+                self.stop.gently(self._wind_down)
+                with choose(mode, self._look, quiet=output.quiet, verbose=output.verbose) as display:
+                    self.report.aside = display.aside
+                    await self._follow(self._outcomes)
+        finally:
+            if self._outcomes is not None:
+                await self._leave(self._outcomes)
+        return self._code()
+
+    async def _follow(self, outcomes: Outcomes) -> None:
+        try:
+            with self._grace:
+                async for outcome in outcomes:
+                    self.report.tell(outcome)
+                self._is_over = self.stop.signum is None
+        except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
+            self._reason = error
+
+    def _wind_down(self) -> None:
+        """The first signal: nothing new goes out."""
+        if self._outcomes is not None and not self._is_over:
+            self._outcomes.stop()
+            self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace
+            self.report.aside()
+            complain(stopping(self._outcomes.in_flight, self.run.grace))
+
+    async def _leave(self, outcomes: Outcomes) -> None:
+        """Write what is to be done again, and the page; say what it came to."""
+        for outcome in outcomes.abandoned:
+            self.report.tell(outcome)
+        details = await self._save_left()
+        await self._write_page()
+        not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
+        complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent))
+        unmet = sorted(set(self.wanted["redo"]) - self.report.told) if self._is_over else []
+        if unmet:
+            complain(f"--redo names {len(unmet):,} that no row has as its id: {', '.join(unmet[:3])}")
+        if self._reason is not None:
+            complain(f"error: {self._reason}")
+
+    async def _save_left(self) -> str | None:
+        is_whole = self._is_over and self.run.only is None
+        try:
+            path = await save_left(self.out, self.report.left, told=self.report.told, is_whole=is_whole)
+        except (OSError, ValueError) as error:
+            complain(f"error: what failed could not be written down: {error}")
+            return None
+        return str(path) if path is not None and self.report.left else None
+
+    async def _write_page(self) -> None:
+        if self.run.gallery is None:
+            return
+        try:
+            await write_gallery(Path(self.run.gallery), self.report.items, title=str(self.out))
+        except OSError as error:
+            complain(f"error: the gallery could not be written: {error}")
+
+    def _look(self) -> Moment:
+        assert self._outcomes is not None  # noqa: S101 - for the type checker: nobody looks before it began
+        return Moment(
+            counts=self.report.tally.counts.copy(),
+            total=None if self.run.only else self._total,
+            in_flight=self._outcomes.in_flight,
+            images=self._outcomes.images,
+            tokens=self._outcomes.usage.total_tokens or 0,
+            seconds=time.monotonic() - self._began,
+            holding=self._outcomes.holding,
+        )
+
+    def _code(self) -> int:
+        if self.stop.signum is not None:
+            return self.stop.code
+        return self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)

@@ -1,0 +1,116 @@
+"""Edits one picture and saves what comes of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.records import record, record_of_error
+from asyncsdk.cli.edits.words import tokens_of
+from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.options import Connection, Output
+from asyncsdk.cli.output import Out, complain
+from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import ConfigurationError, InvalidEditError, SaveError
+from asyncsdk.images.editor import ImageEditor
+from asyncsdk.images.result import EditResult
+from asyncsdk.images.saving import place_of
+
+SHOWN = 3
+LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
+
+
+async def edit_one(
+    images: Sequence[str],
+    references: Sequence[str],
+    *,
+    prompt: str,
+    out: str,
+    overwrite: bool,
+    options: EditOptions,
+    connection: Connection,
+    output: Output,
+    stop: Stop,
+) -> Exit:
+    """Send one edit. What goes wrong is a record with --json, and is raised to be told."""
+    written, name = Out(output), Path(images[0]).stem
+    fields: Any = options.given
+    try:
+        check_images(images, out)
+        check_place(out, name, options.n or 1, overwrite=overwrite)
+        async with open_client(connection) as client:
+            stop.at_the_end(partial(complain, LEFT))
+            result = await ImageEditor(client).edit([images[0], *references], prompt, **fields)
+            paths, code = await save(result, out, overwrite=overwrite)
+    except Exception as error:
+        written.record(record_of_error(name, error))
+        raise
+    tell(written, name, result, paths)
+    return code
+
+
+def check_images(images: Sequence[str], out: str) -> None:
+    """Raise InvalidEditError unless there is one picture to be edited."""
+    if len(images) > 1:
+        raise InvalidEditError(too_many(images, out))
+
+
+def too_many(images: Sequence[str], out: str) -> str:
+    """What is to be said to somebody who gave several pictures."""
+    one, other = shlex.quote(images[0]), shlex.quote(images[1])
+    return (
+        f"{len(images):,} pictures given, but `edit` makes ONE picture. Each on its own: "
+        f'asyncsdk edit-many {named(images)} --prompt "…" --out {shlex.quote(out)}\n'
+        f"  As references of one: asyncsdk edit {one} --reference {other} …   Nothing was sent, nothing was paid."
+    )
+
+
+def named(images: Sequence[str]) -> str:
+    """The pictures as they were probably typed: `photos/*.jpg`, or the first of them."""
+    alike = {(Path(image).parent, Path(image).suffix) for image in images}
+    if len(images) > SHOWN and len(alike) == 1:
+        [(folder, suffix)] = alike
+        return f"{'' if folder == Path() else shlex.quote(f'{folder}/')}*{suffix}"
+    return " ".join(map(shlex.quote, images[:SHOWN])) + (" …" if len(images) > SHOWN else "")
+
+
+def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
+    """Raise ConfigurationError where pictures could not be saved: better before they are paid."""
+    place = place_of(out, None, default=name)
+    taken = next((path for path in place.paths(pictures) if path.exists()), None)
+    if taken is not None and not overwrite:
+        raise ConfigurationError(
+            f"{taken} is there already. Give --out another directory or file, or --overwrite. Nothing was sent."
+        )
+    try:
+        place.directory.mkdir(parents=True, exist_ok=True)
+        probe = place.directory / ".asyncsdk-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
+
+
+async def save(result: EditResult, out: str, *, overwrite: bool) -> tuple[list[Path], Exit]:
+    """Save what is paid: where it is wanted, else in a temporary directory, which is told. Raises SaveError."""
+    try:
+        return await result.save(out, overwrite=overwrite), Exit.DONE
+    except SaveError as error:
+        rescued = await result.save(mkdtemp(prefix="asyncsdk-paid-"))
+        complain(f"error: what is paid could not be saved in {out} ({error.__cause__}); it is saved elsewhere:")
+        return rescued, Exit.SOME_FAILED
+
+
+def tell(written: Out, name: str, result: EditResult, paths: Sequence[Path]) -> None:
+    """Say where the pictures are: a line each, or one record."""
+    files = [str(path) for path in paths]
+    tokens = tokens_of(result.usage)
+    lines = [f"{files[0]}{f', {tokens}' if tokens else ''}", *files[1:]] if files else []
+    told = record(name, "done", files=files, usage=result.usage)
+    written.result("\n".join(lines), record=told, name="\n".join(files))

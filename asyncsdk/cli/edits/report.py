@@ -1,0 +1,76 @@
+"""What is told of each edit of a run as it ends, and what is kept of it for the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from asyncsdk.cli.edits.job_text import BadRow
+from asyncsdk.cli.edits.leftovers import left_of
+from asyncsdk.cli.edits.records import record, record_of
+from asyncsdk.cli.edits.sources import SourcedRow
+from asyncsdk.cli.edits.tally import Tally
+from asyncsdk.cli.edits.words import line_of
+from asyncsdk.cli.output import Out, complain, stdout_is_terminal
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.gallery import GalleryItem, gallery_item
+from asyncsdk.images.outcome import EditOutcome, Problem
+
+
+@define(eq=False)
+class Report:
+    """`left` are the job lines of those that did not go well; `items` are for the gallery, if one `is_wanted`.
+
+    `aside` is called before a line is written where progress may be drawn.
+    """
+
+    out: Out
+    is_wanted: bool = False
+    aside: Callable[[], None] = lambda: None
+    tally: Tally = field(factory=Tally, init=False)
+    told: set[str] = field(factory=set, init=False)
+    left: list[dict[str, Any]] = field(factory=list, init=False)
+    items: list[GalleryItem] = field(factory=list, init=False)
+
+    def edits_of(self, rows: Sequence[SourcedRow]) -> list[ImageEdit]:
+        """The rows that are edits; of the others it is told."""
+        for source, row in rows:
+            if isinstance(row, BadRow):
+                self._tell_bad(source, row)
+        return [row for _, row in rows if not isinstance(row, BadRow)]
+
+    def tell(self, outcome: EditOutcome) -> None:
+        """An edit ended."""
+        self.told.add(outcome.id)
+        self.tally.add(outcome.status, outcome.problem)
+        if self.is_wanted:
+            self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
+        if outcome.status in {"done", "skipped"}:
+            if stdout_is_terminal():
+                self.aside()
+            self.out.result(line_of(outcome), record=record_of(outcome), name=outcome.id)
+        else:
+            self.left.append(left_of(outcome))
+            self._complain(line_of(outcome), record_of(outcome))
+
+    def _tell_bad(self, source: str, row: BadRow) -> None:
+        name = f"{source}:{row.line}"
+        problem = Problem(type="InvalidEditError", message=f"{name}: {row.message} Nothing was sent for it.")
+        self.tally.add("refused", problem)
+        self._complain(f"error: {problem.message}", record(name, "refused", problem=problem))
+
+    def _complain(self, line: str, told: dict[str, Any]) -> None:
+        self.aside()
+        self.out.record(told)
+        complain(line)
+
+
+def _saved_at(outcome: EditOutcome) -> float | None:
+    """When its first picture was saved: a mark in the gallery holds until that changes."""
+    try:
+        return Path(outcome.files[0]).stat().st_mtime if outcome.files else None
+    except OSError:
+        return None

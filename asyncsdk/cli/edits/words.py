@@ -1,0 +1,150 @@
+"""What a person reads about edits: how each ended, how a run goes, what it came to, what to do next (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from asyncsdk.cli import units
+from asyncsdk.cli.edits.tally import Tally
+
+if TYPE_CHECKING:
+    from asyncsdk.images.bulk.plan import EditPlan
+    from asyncsdk.images.outcome import EditOutcome
+    from asyncsdk.models import Usage
+
+_WORDS = {
+    "done": "done",
+    "skipped": "done before",
+    "refused": "refused",
+    "failed": "failed",
+    "uncertain": "maybe charged",
+    "unsaved": "paid but not saved",
+}
+LONGEST_WAIT_NOT_TOLD = 2.0  # seconds: a steady pace is no wait
+
+
+@frozen(kw_only=True)
+class Moment:
+    """A run as it is now. `total` is None where not every row is to be sent; `holding` is the rate limit's wait."""
+
+    counts: Mapping[str, int] = field(factory=Counter)
+    total: int | None = None
+    in_flight: int = 0
+    images: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    holding: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """How many edits have ended, whichever way."""
+        return sum(self.counts.values())
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the end at the pace so far; what was done before cost no time."""
+        made = self.ended - self.counts.get("skipped", 0)
+        if self.total is None or not made or self.seconds <= 0:
+            return None
+        return (self.total - self.ended) * self.seconds / made
+
+
+def line_of(outcome: EditOutcome) -> str:
+    """How an edit ended: `beach: out/beach.png, 1,205 tokens`."""
+    if outcome.status in {"done", "skipped"}:
+        told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
+        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told) if part)}"
+    why = outcome.problem.message if outcome.problem else ""
+    return f"{outcome.id}: {_WORDS[outcome.status]}: {why}"
+
+
+def moving(moment: Moment) -> str:
+    """How a run goes: `1,204 of 50,000: 1,190 done, 14 refused; 8 in flight, 240 images a minute, 3 h left`."""
+    of_all = "" if moment.total is None else f" of {moment.total:,}"
+    told = ", ".join(counted(moment.counts))
+    return f"{moment.ended:,}{of_all}{f': {told}' if told else ''}; {', '.join(pace(moment))}"
+
+
+def counted(counts: Mapping[str, int], reasons: Mapping[str, int] | None = None) -> list[str]:
+    """`1,190 done`, `14 refused (12 moderation, 2 by the server)`: what there is of each, in order."""
+    told = ", ".join(f"{count:,} {reason}" for reason, count in (reasons or {}).items())
+    beside = {"refused": f" ({told})"} if told else {}
+    return [
+        f"{counts[status]:,} {word}{beside.get(status, '')}" for status, word in _WORDS.items() if counts.get(status)
+    ]
+
+
+def pace(moment: Moment) -> list[str]:
+    """What is under way, how fast, and what it waits for."""
+    facts = [f"{moment.in_flight} in flight"]
+    if moment.images and moment.seconds >= 1:
+        facts.append(f"{moment.images * 60 / moment.seconds:.0f} images a minute")
+    if moment.tokens:
+        facts.append(f"{moment.tokens:,} tokens")
+    if moment.holding > LONGEST_WAIT_NOT_TOLD:
+        facts.append(f"waiting {units.duration(moment.holding)} for the rate limit")
+    if moment.left:
+        facts.append(f"{units.duration(moment.left)} left")
+    return facts
+
+
+def summary(tally: Tally, moment: Moment, *, details: str | None, not_sent: int = 0) -> str:
+    """What a run came to, and how to go on. `details` is the file of those that did not go well."""
+    told = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
+    lost = ": sent, answer lost" if tally.counts["uncertain"] else ""
+    lines = [f"{told}{lost}.{f' Details: {details}' if details else ''}", *_made(moment), *_next(tally, not_sent)]
+    return "\n  ".join(lines)
+
+
+def stopping(in_flight: int, grace: float) -> str:
+    """What the first signal is answered."""
+    if not in_flight:
+        return "Stopping: nothing new is sent, and nothing is in flight."
+    edits = units.counted(in_flight, "edit")
+    return (
+        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for them, "
+        f"up to {grace:g} s. Ctrl-C again leaves at once."
+    )
+
+
+def plan_lines(plan: EditPlan, *, bad_rows: int, images_per_minute: float | None) -> str:
+    """What a run would do: a table of two columns."""
+    rows = {
+        "to send": f"{plan.to_send:,}",
+        "input images x n": f"{plan.input_images:,}",
+        "done before": f"{plan.done:,}",
+        "refused before": f"{plan.refused:,}",
+        "maybe charged": f"{plan.uncertain:,}",
+        "problems": f"{len(plan.problems) + bad_rows:,}",
+    }
+    if plan.minutes is not None and images_per_minute is not None:
+        rows["time, at least"] = f"{units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
+    return "\n".join(f"{name:<17} {value}" for name, value in rows.items())
+
+
+def tokens_of(usage: Usage | None) -> str:
+    """`1,205 tokens`; nothing where the server does not say."""
+    return f"{usage.total_tokens:,} tokens" if usage is not None and usage.total_tokens else ""
+
+
+def _made(moment: Moment) -> list[str]:
+    if not moment.images:
+        return []
+    rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if moment.seconds >= 1 else ""
+    tokens = f", {moment.tokens:,} tokens" if moment.tokens else ""
+    return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
+
+
+def _next(tally: Tally, not_sent: int) -> list[str]:
+    lines = []
+    if not_sent:
+        lines.append(f"{not_sent:,} not sent: the same command goes on.")
+    if failed := tally.counts["failed"]:
+        lines.append(f"Nothing was paid for the {failed:,} that failed: the same command sends them again.")
+    if uncertain := tally.counts["uncertain"]:
+        lines.append(f"Send the {uncertain:,} again (may pay twice): add --only uncertain --on-uncertain retry")
+    return lines

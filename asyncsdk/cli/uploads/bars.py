@@ -1,0 +1,184 @@
+"""Uploads as bars on a terminal: one each, and a total where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from attrs import define, evolve, field
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from asyncsdk.cli import units
+from asyncsdk.cli.uploads.messages import activity, pace, printable
+from asyncsdk.uploads.progress import Progress, State
+
+MOST_ROWS, LONGEST_NAME = 8, 24
+FRAMES_PER_SECOND = 8
+ROOM_FOR_PACE, ROOM_FOR_BYTES = 74, 48
+MARGIN = 6  # room for the ^C that a terminal echoes: in a full line it would push the bars up
+BEFORE, NOW, ON_ITS_WAY, LEFT = (Style.parse(color) for color in ("blue", "green", "bright_black", "grey23"))
+_FULL, _EMPTY = "━", "─"
+
+
+@define
+class Bars:
+    """`sizes` are the bytes of each file, for the total; rows are those under way. `stays`: the last frame does."""
+
+    sizes: Mapping[str, int]
+    stays: bool = False
+    console: Console = field(factory=lambda: Console(stderr=True))
+    _rows: dict[str, Progress] = field(factory=dict, init=False)
+    _ended: dict[str, int] = field(factory=dict, init=False)
+    _live: Live = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._live = self._new_live()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, name: str, progress: Progress) -> None:
+        """Let the next frame show this."""
+        self._rows[name] = progress
+
+    def end(self, name: str) -> None:
+        """Take its row away; it counts in the total."""
+        self._rows.pop(name, None)
+        self._ended[name] = self.sizes.get(name, 0)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Wipe the bars, and draw them again below what was written meanwhile."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live = self._new_live()
+            self._live.start()
+
+    def frame(self) -> RenderableType:
+        """What the terminal shows now."""
+        shown = list(self._rows.items())[:MOST_ROWS]
+        notes = [note(progress) for _, progress in shown if is_worth_a_line(progress)]
+        if len(self.sizes) > 1:
+            shown.append((f"{len(self._ended)} of {len(self.sizes)} files", self._total()))
+        width = self.console.width - MARGIN
+        return Group(table(shown, width), *notes) if shown else Group()
+
+    def _total(self) -> Progress:
+        under_way = list(self._rows.values())
+        ended = sum(self._ended.values())
+        whole = Progress(
+            state=State.SENDING,
+            source="",
+            bytes_total=max(1, sum(self.sizes.values())),
+            bytes_done=ended + sum(row.bytes_done for row in under_way),
+            bytes_resumed=sum(row.bytes_resumed for row in under_way),
+            bytes_in_flight=sum(row.bytes_in_flight for row in under_way),
+            rate=sum(row.rate for row in under_way),
+        )
+        left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
+        return evolve(whole, eta=left / whole.rate if whole.rate else None)
+
+    def _new_live(self) -> Live:
+        return Live(
+            get_renderable=self.frame,
+            console=self.console,
+            refresh_per_second=FRAMES_PER_SECOND,
+            transient=not self.stays,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+
+@define
+class Bar:
+    """One upload's bytes: from earlier runs, from this one, on their way, and left."""
+
+    progress: Progress
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for style, cells in cut(self.progress, options.max_width):
+            yield Segment((_EMPTY if style is LEFT else _FULL) * cells, style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(8, options.max_width)
+
+
+def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
+    """How many of `width` cells each kind of bytes takes; the last cell is filled only when all is there."""
+    before = progress.bytes_resumed
+    done = progress.bytes_hashed if progress.state is State.CHECKING else progress.bytes_done
+    edges = [before, max(before, done), max(before, done) + progress.bytes_in_flight, progress.bytes_total]
+    cells = [min(width, edge * width // progress.bytes_total) for edge in edges]
+    starts = [0, *cells[:-1]]
+    styles = (BEFORE, NOW, ON_ITS_WAY, LEFT)
+    return [(style, max(0, end - start)) for style, start, end in zip(styles, starts, cells, strict=True)]
+
+
+def table(rows: list[tuple[str, Progress]], width: int) -> Table:
+    """Name, bar, percent, bytes, pace: a row each; the last ones only where there is room."""
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.width = width
+    columns = 5 if width >= ROOM_FOR_PACE else 4 if width >= ROOM_FOR_BYTES else 3
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=min(LONGEST_NAME, width // 3))
+    grid.add_column(ratio=1, min_width=8)
+    grid.add_column(justify="right", no_wrap=True, width=4)
+    for min_width in (None, 22)[: columns - 3]:
+        grid.add_column(justify="right", no_wrap=True, overflow="ellipsis", min_width=min_width)
+    for name, progress in rows:
+        grid.add_row(*cells(name, progress)[:columns])
+    return grid
+
+
+def cells(name: str, progress: Progress) -> list[RenderableType]:
+    """What a row tells, the most important first."""
+    moved = min(progress.bytes_done + progress.bytes_in_flight, progress.bytes_total)
+    return [
+        Text(tail(printable(name), LONGEST_NAME)),
+        Bar(progress),
+        Text(units.percent(moved, progress.bytes_total), style="bold"),
+        Text(units.part_of(moved, progress.bytes_total)),
+        Text(beside(progress), style="bright_black"),
+    ]
+
+
+def tail(name: str, length: int) -> str:
+    """The end of a name: of paths it is what tells them apart."""
+    return name if len(name) <= length else f"…{name[1 - length :]}"
+
+
+def beside(progress: Progress) -> str:
+    """A few words at the end of a row."""
+    words = pace(progress)
+    if not words and progress.state is not State.SENDING:
+        words = [str(progress.state)]
+    if progress.state is State.SENDING and progress.bytes_resumed and not words:
+        words = [f"resumed {units.size(progress.bytes_resumed)}"]
+    return ", ".join(words)
+
+
+def is_worth_a_line(progress: Progress) -> bool:
+    """Whether its note has to be read: why it waits, or why it began afresh. What was resumed is in the bar."""
+    if progress.state in {State.RETRYING, State.WAITING}:
+        return True
+    return progress.state is State.SENDING and bool(progress.note) and not progress.bytes_resumed
+
+
+def note(progress: Progress) -> Text:
+    """What an upload has to say, on a line of its own."""
+    return Text(f"  {printable(activity(progress))}", style="yellow", no_wrap=True, overflow="ellipsis")

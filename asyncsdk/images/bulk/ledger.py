@@ -1,0 +1,219 @@
+"""The memory of edits, beside their pictures: what was sent, paid and saved, durably, so that nothing is paid twice.
+
+Lines, segments, group commit and lock are the journal's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from asyncsdk import files
+from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
+from asyncsdk.images.bulk.book import Book, ItemState, Spent, problem_fields, usage_fields
+from asyncsdk.images.outcome import Problem
+from asyncsdk.journal import disk
+from asyncsdk.journal.commits import GroupCommit
+from asyncsdk.journal.layout import SEGMENT
+from asyncsdk.journal.lines import Damaged, check_version, iso, seal, unseal
+from asyncsdk.journal.ownership import KeyLock, owner
+from asyncsdk.journal.reading import find
+from asyncsdk.journal.segments import Segments
+from asyncsdk.models import Usage
+from asyncsdk.threads import Threads, wait_through_cancellation
+
+WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
+COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
+
+logger = logging.getLogger(__name__)
+Fact = tuple[dict[str, Any], float]
+
+
+@define(eq=False)
+class Ledger:
+    """What is known of each edit, by its item: the SHA-256 of what it is, `#`, and its ordinal among equal ones."""
+
+    directory: Path
+    book: Book
+    _commits: GroupCommit | None = field(default=None, repr=False)
+
+    def drafts_for(self, out: Path) -> Path | None:
+        """Where pictures for `out` are written before they take their place; None for a ledger that lies elsewhere."""
+        return self.directory / "drafts" if self.directory.parent == out else None
+
+    @property
+    def spent(self) -> Spent:
+        """What was paid, or may have been, over all runs."""
+        return self.book.spent
+
+    def state(self, item: str) -> ItemState | None:
+        """How an edit stands; None for one that was never sent."""
+        return self.book.states.get(item)
+
+    def owner_of(self, stem: str) -> str | None:
+        """The edit that has, or may have, written a picture of this name: relative to the directory, no suffix."""
+        return self.book.owner_of(stem)
+
+    async def intend(self, item: str, *, id: str, n: int) -> None:  # noqa: A002 - the caller's name for the edit
+        """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError."""
+        await self._write({"t": "intent", "item": item, "id": id, "n": n})
+
+    def release(self, item: str) -> None:
+        """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""
+        if self._commits is not None:
+            self._commits.add(_now({"t": "released", "item": item})).add_done_callback(_look_away)
+
+    async def done(
+        self,
+        item: str,
+        *,
+        id: str,  # noqa: A002 - as above
+        files: tuple[str, ...],
+        usage: Usage | None,
+        images: int,
+        request_id: str | None,
+    ) -> None:
+        """Write down that `item` is paid and its pictures are saved. Raises LedgerError."""
+        fact: dict[str, Any] = {"t": "done", "item": item, "id": id, "files": list(files), "images": images}
+        if usage is not None:
+            fact["usage"] = usage_fields(usage)
+        await self._write(fact if request_id is None else fact | {"request_id": request_id})
+
+    async def end(self, item: str, status: str, *, id: str, problem: Problem) -> None:  # noqa: A002 - as above
+        """Write down that `item` is "failed", "refused" or "uncertain", and why. Raises LedgerError."""
+        await self._write({"t": status, "item": item, "id": id, "problem": problem_fields(problem)})
+
+    async def _write(self, fact: dict[str, Any]) -> None:
+        if self._commits is None:
+            raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
+        with _worded(self.directory):
+            await self._commits.add(_now(fact))
+
+
+@asynccontextmanager
+async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
+    """Own the ledger in `directory`, made if missing, for the length of the block.
+
+    Raises LedgerBusyError where another process has it, LedgerError where it can't be read or written,
+    JournalVersionError where a newer asyncsdk wrote it.
+    """
+    threads, lock = Threads("asyncsdk-ledger", 4), KeyLock(directory / "ledger.lock")
+    try:
+        with _worded(directory):
+            await threads.run(partial(_make, directory))
+            if not await threads.run(lock.take):
+                raise _busy(directory, lock.path)
+            segments = Segments(directory / "ledger")
+            book = await threads.run(partial(_recall, segments))
+        commits = GroupCommit(segments.folder, segments.append, threads, partial(_apply, book), encode=_encode)
+        try:
+            yield Ledger(directory, book, commits)
+        finally:
+            await commits.leave(seconds=WRITE_SECONDS)
+            await wait_through_cancellation([threads.submit(segments.close)], seconds=RELEASE_SECONDS)
+    finally:
+        await wait_through_cancellation([threads.submit(lock.leave)], seconds=RELEASE_SECONDS)
+
+
+async def load_ledger(directory: Path) -> Ledger:
+    """Read the ledger in `directory`, empty where there is none, and keep nobody out. Raises as `open_ledger` does."""
+    with _worded(directory):
+        return Ledger(directory, await Threads("asyncsdk-ledger", 1).run(partial(_read, directory / "ledger")))
+
+
+def _make(directory: Path) -> None:
+    files.make_directory(directory.parent)
+    disk.make_folder(directory)
+    disk.make_folder(directory / "ledger")
+    for folder in (directory, directory.parent):
+        disk.sync_folder(folder)
+
+
+def _recall(segments: Segments) -> Book:
+    files.make_drafts(segments.folder.parent / "drafts")
+    segments.adopt(find(segments.folder))
+    book = _read(segments.folder)
+    if book.lines > COMPACT_ABOVE and book.lines > 2 * (len(book.states) + 1):
+        segments.compact(b"".join(map(_encode, book.facts())))
+    return book
+
+
+def _read(folder: Path) -> Book:
+    book = Book()
+    for path in (path for path in find(folder) if path.suffix == SEGMENT):
+        damaged = 0
+        for line in disk.lines(path):
+            damaged += not _take(line, book, path)
+        if damaged:
+            logger.warning("%s: %d damaged lines, not believed", path, damaged)
+    return book
+
+
+def _take(line: bytes, book: Book, path: Path) -> bool:
+    try:
+        fields = unseal(line.removesuffix(b"\n"))
+        if fields.get("t") == "segment":
+            check_version(fields.get("v"))
+        else:
+            book.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
+    except JournalVersionError as error:
+        raise JournalVersionError(f"{path}: {error}") from error
+    except (Damaged, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _apply(book: Book, facts: list[Fact]) -> None:
+    for fields, at in facts:
+        book.apply(fields, at)
+
+
+def _now(fields: dict[str, Any]) -> Fact:
+    return fields, round(time.time(), 3)
+
+
+def _encode(fact: Fact) -> bytes:
+    fields, at = fact
+    return seal({**fields, "at": iso(at)})
+
+
+def _look_away(future: Any) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+@contextmanager
+def _worded(directory: Path) -> Iterator[None]:
+    """The journal's failures, in words about edits."""
+    try:
+        yield
+    except (LedgerError, JournalVersionError):
+        raise
+    except (JournalError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause or error)
+        raise LedgerError(
+            f"can't keep the ledger in {directory} ({reason}). Nothing more was sent; saved pictures are safe.\n"
+            "  It remembers what was paid. Make room or mend the disk, and the same call goes on; or give ledger= "
+            "another directory, which starts anew."
+        ) from cause
+
+
+def _busy(directory: Path, lock: Path) -> LedgerBusyError:
+    known = owner(lock)
+    who = f"process {known.pid} on {known.host}" if known else "another process"
+    error = LedgerBusyError(
+        f"{who} is editing into {directory.parent} right now. Nothing was sent by this call.\n"
+        "  Wait for it, or edit into another directory."
+    )
+    if known:
+        error.pid, error.host = known.pid, known.host
+    return error

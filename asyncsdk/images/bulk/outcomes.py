@@ -1,0 +1,75 @@
+"""`Outcomes`: what `edit_many` gives, an async iterator over how the edits end, with a brake and a tally."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from attrs import define
+
+from asyncsdk.images.bulk.run import Run
+from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.models import Usage
+
+
+@define(eq=False)
+class Outcomes:
+    """Iterate over it: each `EditOutcome` comes as its edit ends, in no order.
+
+    What stops a whole run (401, 403, quota, no connection, a full disk, a limit you set, an error of the
+    iterable) is raised once everything in flight has ended and was given.
+    """
+
+    _run: Run
+    _receiving: AsyncIterator[EditOutcome | None]
+
+    def __aiter__(self) -> AsyncIterator[EditOutcome]:
+        return self
+
+    async def __anext__(self) -> EditOutcome:
+        async for outcome in self._receiving:
+            if outcome is not None:
+                return outcome
+        reason, self._run.reason = self._run.reason, None
+        if reason is not None:
+            raise reason
+        raise StopAsyncIteration
+
+    def stop(self) -> None:
+        """Send nothing new. Go on iterating to await what is in flight; leaving the block now makes it uncertain."""
+        self._run.stop()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many ended with which status so far."""
+        return self._run.counts.copy()
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all edits done in this run."""
+        return self._run.usage
+
+    @property
+    def images(self) -> int:
+        """How many pictures were made in this run."""
+        return self._run.images
+
+    @property
+    def in_flight(self) -> int:
+        """How many edits the server is at work on."""
+        return sum(flight.in_flight for flight in self._run.flights)
+
+    @property
+    def abandoned(self) -> tuple[EditOutcome, ...]:
+        """What was in flight when the block was left: uncertain, each."""
+        return tuple(self._run.abandoned)
+
+    @property
+    def rate(self) -> float | None:
+        """The pace in input images a minute, as it was given or learned; None while there is none."""
+        return self._run.pacer.rate
+
+    @property
+    def holding(self) -> float:
+        """For how many seconds the rate limit lets nothing go."""
+        return self._run.pacer.holding

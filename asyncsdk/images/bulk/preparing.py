@@ -1,0 +1,133 @@
+"""Looks at edits one after the other, before any is sent: pictures, rules, names, and what became of them earlier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio.to_thread
+from attrs import define, field, frozen
+
+from asyncsdk import files
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.bulk.book import ItemState
+from asyncsdk.images.bulk.equals import Equals
+from asyncsdk.images.bulk.ledger import Ledger
+from asyncsdk.images.bulk.standing import Policy
+from asyncsdk.images.charge import problem_of
+from asyncsdk.images.check import check
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.names import Names
+from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.pictures import LoadedEdit, loaded
+from asyncsdk.images.saving import Place
+
+NUMBERED_DIGITS = 8
+
+
+@frozen(kw_only=True)
+class Ready:
+    """An edit that is to be sent. `item` is its name in the ledger, `place` where its pictures go, if anywhere."""
+
+    loaded: LoadedEdit
+    id: str
+    item: str | None = None
+    place: Place | None = None
+
+    @property
+    def edit(self) -> ImageEdit:
+        return self.loaded.edit
+
+
+@define(eq=False, kw_only=True)
+class Preparing:
+    """The state of one pass over edits, in their order."""
+
+    policy: Policy
+    checked: bool
+    out: Path | None = None
+    ledger: Ledger | None = None
+    _names: Names = field(factory=Names, init=False)
+    _equals: Equals = field(init=False)
+    _number: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._equals = Equals(self._state_of)
+
+    async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
+        """What is to be sent for `edit`, or how it ended already; None for one that this run is not about.
+
+        Raises TypeError for what is no edit.
+        """
+        if not isinstance(edit, ImageEdit):
+            raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
+        self._number += 1
+        number = str(edit.line or self._number)
+        try:
+            found = await read_and_check(edit, checked=self.checked)
+        except InvalidEditError as error:
+            return refused(edit, edit.id or number, error)
+        if self.ledger is None:
+            return Ready(loaded=found, id=edit.id or number)
+        item = self._equals.item_of(await anyio.to_thread.run_sync(found.digest), edit.id)
+        state = self._state_of(item)
+        name = edit.id or self._free_number(number, item, state)
+        verdict = self.policy.verdict(name, state)
+        if verdict == "leave":
+            return None
+        if verdict != "send" and state is not None:
+            return self._told(edit, name, state)
+        return await self._named(Ready(loaded=found, id=name, item=item, place=self._place(name)))
+
+    def _state_of(self, item: str) -> ItemState | None:
+        return None if self.ledger is None else self.ledger.state(item)
+
+    def _free_number(self, number: str, item: str, state: ItemState | None) -> str:
+        """A number names an edit until another one that stood there has it: a line more at the top shifts them all."""
+        if state is not None:
+            return state.id
+        owner = self.ledger.owner_of(number) if self.ledger else None
+        return number if owner in {None, item} else f"{number}-{item[:NUMBERED_DIGITS]}"
+
+    def _place(self, name: str) -> Place | None:
+        return None if self.out is None else Place(self.out, name)
+
+    async def _named(self, ready: Ready) -> Ready | EditOutcome:
+        if ready.place is None:
+            return ready
+        problem = self._names.reserve(ready.id, ready.edit.n or 1) or await self._in_the_way(ready.place, ready)
+        return ready if problem is None else refused(ready.edit, ready.id, InvalidEditError(problem))
+
+    async def _in_the_way(self, place: Place, ready: Ready) -> str | None:
+        for path in await files.existing(place.paths(ready.edit.n or 1)):
+            stem = path.relative_to(place.directory).with_suffix("").as_posix()
+            if self.ledger is not None and self.ledger.owner_of(stem) is None:
+                return (
+                    f"{path} is there already and was not made by these edits: it is not overwritten. "
+                    f"Give {ready.id!r} another id, or another directory. Nothing was sent."
+                )
+        return None
+
+    def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
+        done = state.status == "done"
+        self._names.reserve(state.id, edit.n or 1)
+        return EditOutcome(
+            edit=edit,
+            id=name,
+            status="skipped" if done else "refused" if state.status == "refused" else "uncertain",
+            files=tuple(self.out / file for file in state.files) if done and self.out else (),
+            usage=state.usage,
+            problem=state.problem,
+        )
+
+
+async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
+    """Read an edit's pictures, and hold them and its fields against the rules. Raises InvalidEditError."""
+    found = await loaded(edit)
+    if checked:
+        check(edit, found.images, found.mask, found.markup)
+    return found
+
+
+def refused(edit: ImageEdit, name: str, error: InvalidEditError) -> EditOutcome:
+    """The outcome of an edit that is not sent."""
+    return EditOutcome(edit=edit, id=name, status="refused", problem=problem_of(error), error=error)

@@ -1,0 +1,1 @@
+"""How fast edits may go: input images a minute, given, or learned from what the server refuses."""

@@ -1,0 +1,154 @@
+"""How fast edits may go (pure): input images a minute, as given or as the server's refusals teach it.
+
+Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, annex A): a server may count by a
+sliding minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the
+limit of them all. What goes at once is what a late turn makes up for, a quarter of a second's worth; the rest of
+what differs between our clock and the server's is in `MARGIN`. Items of several images do not fall evenly into a
+minute, so a log of the last one is held against the limit too.
+
+Where no limit is known it goes freely until the first 429, and from then on by multiplicative decrease (Chiu and
+Jain, 1989) of what the server let pass, and by the cubic increase of RFC 9438: quickly back to near where it was
+refused, slowly about there, quickly beyond. Below a known limit, which others may share, likewise.
+"""
+
+from __future__ import annotations
+
+import math
+
+from attrs import define, field, frozen
+
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.pace.refusal import Refusal
+from asyncsdk.images.pace.window import Window
+
+MARGIN = 0.98  # of the limit: over a minute, 1.2 s for what differs on the way
+LATE_SECONDS = 0.25  # a turn that was taken late by less does not put off the next
+DECREASE = 0.8  # RFC 9438 has 0.7 for queues that it shares; here a refusal costs an upload and the limit is steady
+RECOVERY_SECONDS = 60.0  # back to where it was refused: limits are counted by the minute
+LEAST = 6.0  # images a minute: below that the growing pauses hold back more than a rate would
+TOLERATED = 0.15  # of what is sent: refusals cost an upload, no money, and a server may refuse now and then at any rate
+LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the server does not ask for more
+
+
+@frozen
+class Ticket:
+    """A turn that was given: so many images, when, in which episode, and the seconds that others wait for it."""
+
+    images: int
+    at: float
+    episode: int
+    seconds: float
+
+
+def _checked(rate: float | None) -> float | None:
+    if rate is not None and (type(rate) not in {int, float} or not 0 < rate < math.inf):
+        raise ConfigurationError(f"images_per_minute={rate!r} is no number above 0. Nothing was sent.")
+    return rate
+
+
+@define
+class Pace:
+    """`given` is the caller's images a minute, None learns. Raises ConfigurationError for what is no rate.
+
+    `now` is monotonic seconds. An episode is all that is refused of what was on its way when the first of them
+    was: it slows down once.
+    """
+
+    given: float | None = field(default=None, converter=_checked)
+    _told: float = field(default=math.inf, init=False)  # the limit, by the server's own words
+    _peak: float = field(default=math.inf, init=False)  # the rate at which it refused
+    _next: float = field(default=-math.inf, init=False)  # when the next may go by the even spread
+    _resume: float = field(default=-math.inf, init=False)  # when the hold of the last episode ends
+    _counted_from: float = field(default=-math.inf, init=False)  # what went before is not held against the limit
+    _slowed: float = field(default=-math.inf, init=False)  # since when it recovers
+    _measured_from: float = field(default=math.inf, init=False)
+    _passed: Window = field(factory=Window, init=False)
+    _refused: Window = field(factory=Window, init=False)
+    _episode: int = field(default=0, init=False)
+    _proved: bool = field(default=True, init=False)  # the server took something in this episode
+    _fruitless: int = field(default=0, init=False)  # episodes in a row in which it took nothing
+
+    @property
+    def limit(self) -> float:
+        """The images a minute that are known to be the most, infinite where nothing is."""
+        return min(self.given or math.inf, self._told)
+
+    def rate(self, now: float) -> float | None:
+        """Images a minute right now; None while nothing bounds them."""
+        since = max(0.0, now - self._slowed)
+        recovered = self._peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
+        rate = min(recovered, self.limit * MARGIN)
+        return rate if math.isfinite(rate) else None
+
+    def wait(self, images: int, now: float) -> float:
+        """Seconds until `images` may go."""
+        fits = self._passed.fits_at(images, self.limit, self._counted_from)
+        return max(0.0, max(self._next, self._resume, fits) - now)
+
+    def admit(self, images: int, now: float) -> Ticket:
+        """Let `images` go now. What comes after them waits for their share of a minute."""
+        rate = self.rate(now)
+        seconds = 0.0 if rate is None else 60.0 * images / rate
+        self._next = max(self._next, now - LATE_SECONDS) + seconds
+        self._passed.add(images, now)
+        self._measured_from = min(self._measured_from, now)
+        return Ticket(images, now, self._episode, seconds)
+
+    def accepted(self, ticket: Ticket) -> None:
+        """The server did what had this turn."""
+        self._proved = self._proved or ticket.episode == self._episode
+
+    def refused(self, ticket: Ticket, refusal: Refusal, now: float) -> None:
+        """A 429 came for what had this turn, and tells this much."""
+        beyond = self._passed.count(now - 60.0) > self.limit
+        self._passed.take_back(ticket.images, ticket.at)
+        if refusal.limit is not None and ticket.images > refusal.limit:
+            self._told = refusal.limit
+            self._next -= ticket.seconds  # it can never pass, and nobody waits for it
+            return
+        self._refused.add(ticket.images, now)
+        self._resume = max(self._resume, now + (refusal.delay or 0.0))
+        if ticket.episode == self._episode:
+            self._begin_episode(ticket, refusal, now, beyond=beyond)
+
+    def _begin_episode(self, ticket: Ticket, refusal: Refusal, now: float, *, beyond: bool) -> None:
+        self._fruitless = 0 if self._proved else self._fruitless + 1
+        self._episode, self._proved = self._episode + 1, False
+        self._resume = max(self._resume, now + self._pause(refusal.delay))
+        if self._learns(refusal.limit):
+            if refusal.delay is not None:  # which says when it takes more, whatever went before
+                self._counted_from = now
+        elif beyond:  # an echo of what went before the limit was known, from a server that counts by the minute
+            self._counted_from = -math.inf
+        elif self._is_too_fast(ticket, now):
+            self._slow_down(now)
+
+    def _pause(self, told: float | None) -> float:
+        """What the server asks for, and twice as long each time that this was not enough for anything to pass."""
+        pause = FIRST_PAUSE if told is None else max(told, LEAST_PAUSE)
+        return max(pause, min(pause * 2.0 ** min(self._fruitless, 20), LONGEST_PAUSE))
+
+    def _learns(self, limit: float | None) -> bool:
+        """Take the server's word for the limit. Whether that is news."""
+        known = self.limit
+        self._told = limit or self._told
+        if self.limit == known:
+            return False
+        self._peak = math.inf
+        return True
+
+    def _is_too_fast(self, ticket: Ticket, now: float) -> bool:
+        since = self._measured_since(now)
+        passed, refused = self._passed.count(since), self._refused.count(since)
+        if self._fruitless:  # nothing new is known of the rate; without any it would all be sent and refused at once
+            return passed > 0 and self.rate(now) is None
+        return refused > TOLERATED * (passed + refused) + 2 * ticket.images
+
+    def _slow_down(self, now: float) -> None:
+        since = self._measured_since(now)
+        passed = self._passed.count(since) * 60.0 / max(1.0, now - since)
+        self._peak = min(self.rate(now) or math.inf, max(LEAST, passed))
+        self._measured_from, self._slowed = now, self._resume
+
+    def _measured_since(self, now: float) -> float:
+        return max(self._measured_from, now - 60.0)

@@ -1,0 +1,119 @@
+"""What an edit is answered with (pure): one JSON, or events one after the other."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.painting import Painted
+from asyncsdk.server.edits.sizes import shown
+from asyncsdk.server.errors import ApiError
+
+Json = dict[str, Any]
+
+_INPUT_TOKENS = 200
+_OUTPUT_TOKENS = {"low": 100, "medium": 400, "high": 1000, "xhigh": 2000, "max": 4000, "auto": 400}
+_DRAWING_TOKENS = 500
+_CATEGORIES = ["violence"]
+
+
+def answer(wanted: Wanted, painted: Painted, urls: Sequence[str], created: int) -> Json:
+    """The ImagesResponse. Only the older model gives URLs, and tells nothing of usage and settings."""
+    if wanted.as_url:
+        return {"created": created, "data": [{"url": url} for url in urls]}
+    told: Json = {"created": created, "data": [{"b64_json": _text(picture)} for picture in painted.pictures]}
+    if wanted.is_old:
+        return told
+    told |= {**settings_of(wanted, painted), "usage": usage_of(wanted, wanted.n)}
+    if wanted.output_format == "svg":
+        told["svg_usage"] = _svg_usage(wanted)
+    return told | _identifier(wanted)
+
+
+def settings_of(wanted: Wanted, painted: Painted) -> Json:
+    """The settings that were used, as the server echoes them."""
+    return {
+        "background": "transparent" if painted.transparent else "opaque",
+        "output_format": wanted.output_format,
+        "quality": "medium" if wanted.quality == "auto" else wanted.quality,
+        "size": shown(painted.size),
+    }
+
+
+def usage_of(wanted: Wanted, n: int) -> Json:
+    """The tokens of `n` pictures: each pays for the input again."""
+    text, image = n * (len(wanted.prompt) // 4 + 1), n * _INPUT_TOKENS * wanted.pictures
+    out = n * _OUTPUT_TOKENS[wanted.quality]
+    return {
+        "input_tokens": text + image,
+        "input_tokens_details": {"image_tokens": image, "text_tokens": text},
+        "output_tokens": out,
+        "output_tokens_details": {"image_tokens": out, "text_tokens": 0},
+        "total_tokens": text + image + out,
+    }
+
+
+def partial(wanted: Wanted, painted: Painted, index: int, created: int) -> bytes:
+    """The frame of a partial picture."""
+    picture = painted.partials[index]
+    return _event("partial_image", picture, created, settings_of(wanted, painted) | {"partial_image_index": index})
+
+
+def ending(wanted: Wanted, painted: Painted, refusal: ApiError | None, created: int) -> bytes:
+    """The frames that come last: each picture that is done, or a refusal that comes once the stream has begun."""
+    if refusal is not None:
+        return _frame("error", {"type": "error", **refusal.to_json()})
+    return b"".join(_completed(wanted, painted, picture, created) for picture in painted.pictures)
+
+
+def moderation_stage(prompt: str) -> str | None:
+    """Where the safety system stops a prompt: the word "forbidden" does it, "forbidden-output" once it is painted."""
+    if "forbidden-output" in prompt:
+        return "output"
+    return "input" if "forbidden" in prompt else None
+
+
+def blocked(stage: str, request_id: str) -> ApiError:
+    """The safety system's refusal, in the real server's words."""
+    return ApiError(
+        400,
+        "Your request was rejected by the safety system. If you believe this is an error, contact us at "
+        f"help.openai.com and include the request ID {request_id}. safety_violations=[{', '.join(_CATEGORIES)}].",
+        None,
+        "moderation_blocked",
+        "image_generation_user_error",
+        more={"moderation_details": {"moderation_stage": stage, "categories": _CATEGORIES}},
+    )
+
+
+def _svg_usage(wanted: Wanted) -> Json:
+    tokens = {"input_tokens": _INPUT_TOKENS, "output_tokens": _DRAWING_TOKENS, "reasoning_tokens": 0}
+    return {"model": wanted.svg_model or wanted.model, **tokens, "total_tokens": sum(tokens.values())}
+
+
+def _identifier(wanted: Wanted) -> Json:
+    return {"safety_identifier": wanted.safety_identifier} if wanted.safety_identifier else {}
+
+
+def _completed(wanted: Wanted, painted: Painted, picture: bytes, created: int) -> bytes:
+    """The frame of a picture that is done, with its own share of the usage."""
+    usage = usage_of(wanted, 1)
+    del usage["output_tokens_details"]  # the document has none here
+    told = settings_of(wanted, painted) | {"usage": usage} | _identifier(wanted)
+    return _event("completed", picture, created, told)
+
+
+def _event(kind: str, picture: bytes, created: int, more: Json) -> bytes:
+    name = f"image_edit.{kind}"
+    return _frame(name, {"type": name, "b64_json": _text(picture), "created_at": created, **more})
+
+
+def _frame(name: str, told: Json) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(told).encode())
+
+
+def _text(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()

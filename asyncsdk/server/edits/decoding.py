@@ -1,0 +1,90 @@
+"""Pictures as they came in, decoded with Pillow once their headers say that they may be; where a mask is open.
+
+Blocking, for threads. Pillow is loaded at first use: it is an extra, and only edits need it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asyncsdk.server.edits.sizes import Size, shown
+from asyncsdk.server.errors import ApiError, refuse
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PIXELS_LIMIT = 64 * 2**20  # four bytes each, once decoded
+OVERLAY_LIMIT = OLD_LIMIT = 4 * 10**6
+_FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+@frozen
+class Given:
+    """A picture as it came, with the name of its field for messages."""
+
+    field: str
+    content: bytes
+
+
+def decoded(given: Given) -> Image:
+    """The first frame, upright, with 8 bits of red, green, blue and alpha. Raises ApiError."""
+    from PIL import ImageOps
+
+    with _opened(given) as picture:
+        picture.load()
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I;16"):  # Pillow would cut its values off at 255
+            upright = upright.point(lambda value: value / 256).convert("L")
+        return upright.convert("RGBA")
+
+
+def hole_of(overlay: Given, size: Size) -> Image:
+    """What an overlay leaves to be edited, white on black: where a mask is transparent, or where a markup is not.
+
+    Raises ApiError unless it is a PNG with alpha of the picture's `size`.
+    """
+    with _opened(overlay) as raw:
+        if raw.format != "PNG" or len(overlay.content) >= OVERLAY_LIMIT:
+            raise not_usable(overlay, "it must be a PNG file, less than 4 MB")
+        if not raw.has_transparency_data:
+            raise not_usable(overlay, "it has no alpha channel")
+    picture = decoded(overlay)
+    if picture.size != size:
+        raise not_usable(overlay, f"it is {shown(picture.size)} and the image is {shown(size)}: they must be the same")
+    alpha = picture.getchannel("A")
+    if overlay.field == "markup":
+        return alpha.point(lambda value: 255 if value else 0)
+    return alpha.point(lambda value: 0 if value else 255)
+
+
+def require_old_kind(given: Given) -> None:
+    """Raise ApiError unless it is what the older model takes: one square PNG below 4 MB."""
+    with _opened(given) as picture:
+        is_square = picture.width == picture.height
+        if picture.format != "PNG" or not is_square or len(given.content) >= OLD_LIMIT:
+            raise not_usable(given, "it must be a square PNG file, less than 4 MB")
+
+
+def not_usable(given: Given, why: str) -> ApiError:
+    return refuse(f"Invalid image file or mode for '{given.field}': {why}.", given.field, "invalid_image_file")
+
+
+@contextmanager
+def _opened(given: Given) -> Iterator[Image]:
+    """Its header; what goes wrong with it, here or in the block, is the caller's ApiError."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(given.content), formats=_FORMATS) as picture:
+            if picture.width * picture.height > PIXELS_LIMIT:
+                raise not_usable(given, "it has too many pixels")
+            yield picture
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise not_usable(given, "it has too many pixels") from error
+    except (OSError, ValueError, SyntaxError, Warning) as error:  # of damaged EXIF, where warnings are errors
+        raise not_usable(given, "it is not a valid image") from error

@@ -1,0 +1,77 @@
+"""Pictures as they go out, in the format that was asked for. Blocking, for threads; Pillow is loaded at first use."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from asyncsdk.server.edits.fields import Wanted
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FRAME_MS = 200
+_WITHOUT_ALPHA = ("jpeg", "gif")
+
+
+def encoded(frames: Sequence[Image], wanted: Wanted, *, transparent: bool) -> bytes:
+    """One picture; only a GIF has more than one frame. All are RGBA, of which only a transparent one keeps its A."""
+    if not transparent:
+        frames = [_flat(frame) for frame in frames]
+    if wanted.output_format == "svg":
+        return _svg(frames[0])
+    if wanted.output_format == "gif":
+        return _animated(frames, wanted.frame_duration_ms or FRAME_MS)
+    return _saved(frames[0], wanted.output_format, **_options(wanted))
+
+
+def keeps_alpha(picture: Image, wanted: Wanted) -> bool:
+    """Tell whether the background is transparent: where it may be, as asked, or else as the picture is."""
+    if wanted.output_format in _WITHOUT_ALPHA or wanted.background == "opaque":
+        return False
+    return wanted.background == "transparent" or not _is_opaque(picture)
+
+
+def _is_opaque(picture: Image) -> bool:
+    return picture.getchannel("A").getextrema() == (255, 255)
+
+
+def _flat(picture: Image) -> Image:
+    """Without alpha; what was transparent is white. Opaque pixels stay as they are."""
+    from PIL import Image
+
+    if _is_opaque(picture):
+        return picture.convert("RGB")
+    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def _options(wanted: Wanted) -> dict[str, Any]:
+    """Quick rather than small. A webp of 100 is lossless, as the real server's."""
+    quality = 100 if wanted.output_compression is None else wanted.output_compression
+    if wanted.output_format == "png":
+        return {"compress_level": 1}
+    if wanted.output_format == "webp":
+        return {"lossless": True, "quality": 0, "method": 0} if quality == 100 else {"quality": quality, "method": 0}
+    return {"quality": max(1, quality)}
+
+
+def _animated(frames: Sequence[Image], milliseconds: int) -> bytes:
+    from PIL import Image
+
+    first, *rest = (frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in frames)
+    return _saved(first, "gif", save_all=True, append_images=rest, duration=milliseconds // 10 * 10, loop=0)
+
+
+def _saved(picture: Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def _svg(picture: Image) -> bytes:
+    """A drawing of one rectangle, in the picture's mean colour."""
+    mean = picture.convert("RGB").resize((1, 1)).tobytes().hex()
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{picture.width}" height="{picture.height}">'
+    return f'{head}<rect width="100%" height="100%" fill="#{mean}"/></svg>'.encode()

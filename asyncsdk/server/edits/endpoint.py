@@ -1,0 +1,111 @@
+"""The /images/edits endpoint, and the pictures that its answers point to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib.util import find_spec
+
+from aiohttp import web
+from attrs import define, field
+
+from asyncsdk.server.edits import answers
+from asyncsdk.server.edits.fields import Wanted, read_edit
+from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.painting import Painted, paint
+from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
+from asyncsdk.server.edits.rate import ImageRate
+from asyncsdk.server.edits.rules import require_compatible
+from asyncsdk.server.errors import ApiError, invalid, not_found
+from asyncsdk.server.fields import Fields
+from asyncsdk.server.ids import new_picture_name
+from asyncsdk.server.log import EXCHANGE
+from asyncsdk.server.state import State
+from asyncsdk.server.wire import read_form, read_json
+
+
+@define(eq=False)
+class Edits:
+    """`rate` limits the input images; each edit takes `seconds` more than it needs."""
+
+    state: State
+    rate: ImageRate = field(factory=ImageRate)
+    seconds: float = 0.0
+    log: EditLog = field(factory=EditLog)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/images/edits", self.edit, name="edit")]
+
+    def public_routes(self) -> list[web.RouteDef]:
+        return [web.get("/_pictures/{name}", self.picture, name="picture", allow_head=False)]
+
+    async def edit(self, request: web.Request) -> web.StreamResponse:
+        if find_spec("PIL") is None:
+            raise ApiError(501, "Image edits need Pillow: pip install 'asyncsdk[server]'", type="server_error")
+        pictures, wanted = await self._read(request)
+        self.rate.take(wanted.input_images, wanted.model, time.monotonic())
+        stage = answers.moderation_stage(wanted.prompt)
+        refusal = None if stage is None else answers.blocked(stage, request[EXCHANGE].request_id)
+        if refusal is not None and not (wanted.stream and stage == "output"):
+            raise refusal
+        painted = await self.state.work(paint, pictures, wanted)
+        await asyncio.sleep(self.seconds)
+        if refusal is None:
+            self.log.count(wanted.prompt, wanted.n)
+        if wanted.stream:
+            return await self._stream(request, wanted, painted, refusal)
+        urls = [await self._keep(request, picture) for picture in painted.pictures] if wanted.as_url else []
+        return web.json_response(answers.answer(wanted, painted, urls, self.state.now()))
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """A picture whose URL was given, for an hour, to whoever has the URL."""
+        name = request.match_info["name"]
+        content = await self.state.picture(name)
+        if content is None:
+            raise not_found("Picture", name)
+        return web.Response(body=content, content_type="image/png")
+
+    async def _read(self, request: web.Request) -> tuple[Pictures, Wanted]:
+        if request.content_type == "application/json":
+            fields = await read_json(request, BODY_LIMIT)
+            pictures = await referred(fields, self._content)
+        else:
+            files = FormPictures()
+            form = await read_form(request, files.sink)
+            fields, pictures = Fields(form.fields), files.take()
+        wanted = read_edit(fields, pictures=len(pictures.images))
+        if wanted.is_old and request.content_type == "application/json":
+            raise invalid("model", f"'{wanted.model}' takes its picture as multipart/form-data alone")
+        require_compatible(wanted, None if pictures.overlay is None else pictures.overlay.field)
+        return pictures, wanted
+
+    async def _content(self, file_id: str, name: str) -> bytes:
+        file = self.state.file(file_id)
+        if file is None:
+            raise not_found("File", file_id)
+        if file.bytes >= PICTURE_LIMIT:
+            raise invalid(name, f"a picture must be smaller than {PICTURE_LIMIT} bytes")
+        return b"".join([block async for block in self.state.read_file(file_id)])
+
+    async def _stream(
+        self, request: web.Request, wanted: Wanted, painted: Painted, refusal: ApiError | None
+    ) -> web.StreamResponse:
+        exchange, now = request[EXCHANGE], self.state.now()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await exchange.reach("done")
+        await response.prepare(request)
+        for index in range(wanted.partial_images):
+            await response.write(answers.partial(wanted, painted, index, now))
+        end = answers.ending(wanted, painted, refusal, now)
+        await response.write(end[: len(end) // 2])
+        await exchange.reach("answering")
+        await response.write(end[len(end) // 2 :])
+        await response.write_eof()
+        return response
+
+    async def _keep(self, request: web.Request, picture: bytes) -> str:
+        """Keep a picture where its URL points to."""
+        name = new_picture_name()
+        await self.state.sweep()
+        await self.state.keep_picture(name, picture)
+        return str(request.url.origin() / "_pictures" / name)

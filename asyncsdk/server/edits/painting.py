@@ -1,0 +1,120 @@
+"""Edits pictures for real: what may be edited is painted, in colours of the prompt's own.
+
+Blocking, for threads. Pillow is loaded at first use: it is an extra, and only edits need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asyncsdk.server.edits.decoding import decoded, hole_of, require_old_kind
+from asyncsdk.server.edits.encoding import encoded, keeps_alpha
+from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.pictures import Pictures
+from asyncsdk.server.edits.sizes import Size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TINT = 0.35
+FRAMES = 9
+_COARSEST = 32
+
+
+@frozen
+class Painted:
+    """The pictures of one edit, encoded; `partials` are coarse views of the first."""
+
+    size: Size
+    transparent: bool
+    pictures: tuple[bytes, ...]
+    partials: tuple[bytes, ...]
+
+
+def paint(given: Pictures, wanted: Wanted) -> Painted:
+    """Do the whole edit. Raises ApiError for pictures that can't be used."""
+    canvas = _prepared(given, wanted)
+    first = canvas.painted(wanted.prompt, 0, 0)
+    partials = [_coarse(first, _COARSEST >> index) for index in range(wanted.partial_images)]
+    transparent = keeps_alpha(first, wanted)
+    count = (wanted.frame_count or FRAMES) if wanted.output_format == "gif" else 1
+
+    def picture(index: int) -> bytes:
+        frames = [canvas.painted(wanted.prompt, index, frame) for frame in range(count)]
+        return encoded(frames, wanted, transparent=transparent)
+
+    return Painted(
+        size=canvas.base.size,
+        transparent=transparent,
+        pictures=tuple(picture(index) for index in range(wanted.n)),
+        partials=tuple(encoded([partial], wanted, transparent=transparent) for partial in partials),
+    )
+
+
+def colour_of(prompt: str, index: int, frame: int = 0) -> tuple[int, int, int]:
+    """A colour that belongs to this prompt, to this picture of several, and to this frame of it."""
+    digest = hashlib.sha256(f"{index} {frame} {prompt}".encode(errors="replace")).digest()
+    return digest[0], digest[1], digest[2]
+
+
+@frozen(eq=False)
+class _Canvas:
+    """A picture in the size that is wanted, what of it may be painted (None: all), and what is put in its corner."""
+
+    base: Image
+    hole: Image | None
+    references: Sequence[Image]
+
+    def painted(self, prompt: str, index: int, frame: int) -> Image:
+        from PIL import Image
+
+        colour = Image.new("RGBA", self.base.size, (*colour_of(prompt, index, frame), 255))
+        if self.hole is None:
+            picture = Image.blend(self.base, colour, TINT)
+            picture.putalpha(self.base.getchannel("A"))
+        else:
+            picture = Image.composite(colour, self.base, self.hole)
+        for number, reference in enumerate(self.references):
+            picture.alpha_composite(reference, (number * _corner(picture) % picture.width, 0))
+        return picture
+
+
+def _prepared(given: Pictures, wanted: Wanted) -> _Canvas:
+    if wanted.is_old:
+        require_old_kind(given.images[0])
+    base = decoded(given.images[0])
+    hole = None if given.overlay is None else hole_of(given.overlay, base.size)
+    if wanted.background == "transparent" and hole is None:
+        _cut_out(base)
+    if wanted.size is not None and wanted.size != base.size:
+        base = base.resize(wanted.size)
+        hole = None if hole is None else hole.resize(wanted.size)
+    return _Canvas(base, hole, [_small(decoded(reference), _corner(base)) for reference in given.images[1:]])
+
+
+def _cut_out(picture: Image) -> None:
+    """Leave an ellipse of it: the background is gone."""
+    from PIL import Image, ImageChops, ImageDraw
+
+    ellipse = Image.new("L", picture.size)
+    ImageDraw.Draw(ellipse).ellipse((0, 0, picture.width - 1, picture.height - 1), fill=255)
+    picture.putalpha(ImageChops.darker(ellipse, picture.getchannel("A")))
+
+
+def _corner(picture: Image) -> int:
+    return max(1, min(picture.size) // 8)
+
+
+def _small(picture: Image, side: int) -> Image:
+    picture.thumbnail((side, side))
+    return picture
+
+
+def _coarse(picture: Image, block: int) -> Image:
+    from PIL import Image
+
+    return picture.reduce(block).resize(picture.size, Image.Resampling.NEAREST)
