@@ -125,6 +125,8 @@ class _Base64:
     def _decode(self, quads: bytes | memoryview) -> None:
         if quads and self._padded:
             raise ValueError("it goes on behind its padding")
+        if len(quads) % 4 or quads[-3:] == b"===":  # which the standard library may let pass
+            raise ValueError("it is no whole number of quads")
         self._pieces.append(_decode(quads))
         self._padded = self._padded or quads[-1:] == b"="
 
