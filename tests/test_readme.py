@@ -23,7 +23,7 @@ COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 
 
 def test_two_commands_do_all_the_set_up() -> None:
-    assert [command.rpartition("/")[2] for command in COMMANDS] == ["asyncsdk demo", "pytest --cov"]
+    assert [command.rpartition("/")[2] for command in COMMANDS] == ["asyncsdk demo", "pytest -n auto --cov"]
 
 
 def test_the_gate_runs_the_test_command_as_it_stands_here() -> None:
