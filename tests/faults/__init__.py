@@ -1,0 +1,1 @@
+"""What must hold whatever fails. `python -m tests.faults` runs the long forms and prints a table."""
