@@ -136,6 +136,7 @@ def test_arrows_run_down() -> None:
         "__init__": {"cli", "server"},
         "__main__": set(),
         "cli": set(),
+        "pytest_plugin": FEATURES - {"server"} | ACTORS,
         "server": FEATURES - {"server"} | ACTORS | VALUES - {"models"},
         "uploads": {"cli", "images", "server"},
         "images": {"cli", "uploads", "server"},

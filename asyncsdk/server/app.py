@@ -16,6 +16,7 @@ from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.faults import Faults
 from asyncsdk.server.files import Files
+from asyncsdk.server.health import ROUTES as HEALTH
 from asyncsdk.server.ids import new_request_id
 from asyncsdk.server.inject import FaultAnswer, Injector
 from asyncsdk.server.log import EXCHANGE, Exchange, RequestLog
@@ -38,7 +39,7 @@ def make_app(
     control = web.Application()
     control.add_routes(Control(log, faults, edits.log).routes())
     app = web.Application(middlewares=[begin, refuse])
-    app.add_routes(edits.public_routes())
+    app.add_routes([*HEALTH, *edits.public_routes()])
     app.add_subapp("/v1", api)
     app.add_subapp("/_control", control)
     app.on_response_prepare.append(common.stamp)

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from asyncsdk.server import LocalServer
+from asyncsdk.server import Fault, LocalServer
 from tests.server.support import (
     NOW,
     Answer,
@@ -225,3 +225,13 @@ async def test_only_the_last_calls_are_kept(monkeypatch: pytest.MonkeyPatch) -> 
             await call("GET", path)
         assert [record.route for record in server.requests] == ["files.get", "files.get"]
         assert server.calls == {"files.list": 1, "files.get": 2}
+
+
+async def test_whoever_waits_for_it_needs_no_key_and_meets_no_fault() -> None:
+    async with (
+        LocalServer(api_key="k", faults=[Fault("*", "reset", every=1)]) as server,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}/health") as answer,
+    ):
+        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+        assert server.requests == []

@@ -1,0 +1,67 @@
+"""The embedded server as pytest fixtures, there as soon as asyncsdk is installed.
+
+Every pytest run in the environment loads this module, so it loads nothing itself before a test asks for a server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from asyncsdk.server import LocalServer
+
+MARKER = "asyncsdk_server"
+KEY = "sk-test"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", f"{MARKER}(**options): the options of LocalServer, such as faults or api_key")
+
+
+@pytest.fixture
+def asyncsdk_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
+    """A server of this test's own, empty, in a thread; `asyncsdk_server.url` is its base URL, any key is taken.
+
+    `@pytest.mark.asyncsdk_server(faults=[…], api_key="…", upload_ttl=60)` gives it options, those of `LocalServer`.
+    On a class or module the marker is for all tests there; options nearer to the test win. At the end of the test
+    every fault must have been met; `clear_faults()` takes back what was not.
+    """
+    from asyncsdk.server import LocalServer
+
+    with LocalServer(**_options(request)) as server:
+        yield server
+    server.assert_all_met()
+
+
+@pytest.fixture
+def asyncsdk_environment(
+    asyncsdk_server: LocalServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> LocalServer:
+    """The same server, and for this test the environment leads there: clients need no arguments.
+
+    `OPENAI_BASE_URL` and `OPENAI_API_KEY` are set, every other `OPENAI_…` and `AZURE_OPENAI_…` is unset, no proxy
+    stands between, and asyncsdk keeps its journal in memory.
+    """
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "AZURE_OPENAI_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_BASE_URL", asyncsdk_server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", _options(request).get("api_key") or KEY)
+    monkeypatch.setenv("ASYNCSDK_JOURNAL", "memory")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    return asyncsdk_server
+
+
+def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What the markers ask for, from the outermost to the nearest."""
+    options: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers(MARKER))):
+        if marker.args:
+            raise pytest.UsageError(f"@pytest.mark.{MARKER} takes options by name alone, such as faults=[…].")
+        options |= marker.kwargs
+    return options

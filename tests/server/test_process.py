@@ -1,0 +1,104 @@
+"""The server in a process of its own: asked and told over HTTP, and gone with whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import openai
+import pytest
+from openai import OpenAI
+
+from asyncsdk.server import Fault, ServerProcess
+
+BUSY = Fault("files.list", "answer", status=503)
+PARENT = """
+import sys, time
+from asyncsdk.server import ServerProcess
+with ServerProcess(sys.argv[1]) as server:
+    print(server._process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def lives(pid: int) -> bool:
+    """Whether it runs; a process that ended and that nobody has asked about does not."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def until_gone(pid: int) -> None:
+    end = time.monotonic() + 20
+    while lives(pid):
+        assert time.monotonic() < end, "it is still there"
+        time.sleep(0.02)
+
+
+def pid_of(server: ServerProcess) -> int:
+    assert server._process is not None
+    return server._process.pid
+
+
+def test_it_serves_is_asked_and_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, api_key="sk-own", faults=[BUSY]) as server:
+        pid = pid_of(server)
+        with OpenAI(base_url=server.url, api_key="sk-own", max_retries=0) as client:
+            assert server.unmet_faults() == [BUSY]
+            with pytest.raises(openai.InternalServerError):
+                client.files.list()
+            server.assert_all_met()
+            server.inject(BUSY)
+            with pytest.raises(AssertionError, match=r"not met: \[Fault\(route='files.list'"):
+                server.assert_all_met()
+            server.clear_faults()
+            assert client.files.list().data == []
+        assert server.calls["files.list"] == 2
+        assert [record["status"] for record in server.requests] == [503, 200]
+    assert not lives(pid)
+    with ServerProcess(tmp_path) as server:
+        assert server.url == f"http://127.0.0.1:{server.port}/v1"
+        assert server.calls["files.list"] == 0
+
+
+def test_its_key_is_in_no_list_of_processes_and_not_in_its_words() -> None:
+    server = ServerProcess(api_key="sk-own-secret")
+    with server:
+        assert b"secret" not in Path(f"/proc/{pid_of(server)}/cmdline").read_bytes()
+        assert "secret" not in repr(server)
+
+
+def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        with pytest.raises(RuntimeError, match=r"did not start: .*held by another server"), ServerProcess(tmp_path):
+            pass
+        with pytest.raises(RuntimeError, match=r"did not start: .*address already in use"):
+            ServerProcess(port=server.port).__enter__()
+        with pytest.raises(RuntimeError, match="running already"):
+            server.__enter__()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.url
+
+
+def test_sigterm_ends_it_in_good_order() -> None:
+    with ServerProcess() as server:
+        process = server._process
+        assert process is not None
+        process.send_signal(signal.SIGINT)  # a Ctrl-C is the parent's
+        assert server.calls == {}
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_it_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert lives(pid)
+        os.kill(parent.pid, signal.SIGKILL)
+    until_gone(pid)
