@@ -13,7 +13,13 @@ from attrs import define
 
 from asyncsdk import api
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError, CompletionUnknownError
+from asyncsdk.errors import (
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    CompletionUnknownError,
+    RedirectError,
+)
 from asyncsdk.journal import Completing, Log, Refused
 from asyncsdk.models import File, Upload
 from asyncsdk.retry import Retry
@@ -77,7 +83,7 @@ class Completion:
                 raise_refusal(error, self.session, self.client.clock)
             if error.status_code not in {401, 403, 429}:
                 return await self._look(error)
-        elif self.doubtful or may_have_acted(error):
+        elif self.doubtful or (may_have_acted(error) and not isinstance(error, RedirectError)):
             raise self._unknown("its answer was lost") from error
         raise error
 

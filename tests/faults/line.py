@@ -1,0 +1,103 @@
+"""A line between client and server that trickles what answers a route, and can be counted from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from attrs import define, field
+
+BLOCK = 1 << 16
+ENDS = {"create": b"/uploads ", "part": b"/parts ", "complete": b"/complete ", "cancel": b"/cancel "}
+
+
+@define(eq=False)
+class Line:
+    """Leads from `entry` to `port`. While `slow` names a route, `left` answers to it come byte by byte."""
+
+    port: int
+    slow: str | None = None
+    left: int = 0
+    entry: int = field(default=0, init=False)
+    met: int = field(default=0, init=False)
+    _listening: asyncio.Server | None = field(default=None, init=False)
+    _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
+
+    def trickle(self, route: str, *, times: int) -> None:
+        self.slow, self.left = route, times
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        beyond = None
+        try:
+            with suppress(ConnectionError, asyncio.CancelledError):
+                there, beyond = await asyncio.open_connection("127.0.0.1", self.port)
+                trickling = asyncio.Event()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._up(reader, beyond, trickling))
+                    group.create_task(self._down(there, writer, trickling))
+        except* ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+            if beyond is not None:
+                beyond.transport.abort()
+            self._tasks.discard(task)
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trickling: asyncio.Event) -> None:
+        while data := await reader.read(BLOCK):
+            if data.startswith(b"POST "):
+                trickling.clear()
+                if self.slow is not None and self.left and ENDS[self.slow] in data.split(b"\r\n")[0]:
+                    self.left, self.met = self.left - 1, self.met + 1
+                    trickling.set()
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionResetError
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trickling: asyncio.Event) -> None:
+        while data := await reader.read(BLOCK):
+            for piece in (data[n : n + 1] for n in range(len(data))) if trickling.is_set() else (data,):
+                writer.write(piece)
+                await writer.drain()
+                if trickling.is_set():
+                    await asyncio.sleep(0)
+        raise ConnectionResetError
+
+    async def open(self) -> None:
+        """Listen, where it listened before."""
+        self._listening = await asyncio.start_server(self.carry, "127.0.0.1", self.entry)
+        self.entry = self._listening.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """End all that goes through it; who comes now is refused."""
+        if self._listening is not None:
+            self._listening.close()
+        await self.cut()
+
+    async def cut(self) -> None:
+        """End all that goes through it."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def line_to(port: int) -> AsyncIterator[Line]:
+    """A line to `port` of this machine."""
+    line = Line(port)
+    await line.open()
+    try:
+        yield line
+    finally:
+        await line.close()
+
+
+def open_sockets_to(port: int) -> int:
+    """How many sockets that some process still holds lead to `port`."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[2].split(":")[1], 16) == port and row[9] != "0" for row in rows)

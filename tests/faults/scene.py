@@ -1,0 +1,140 @@
+"""One file on its way to a server, call by call as separate programs make them, and all that may stay behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+from attrs import define, field
+
+from asyncsdk import AsyncSDKError, AsyncUploader, Client, RequestEvent, UploadResult
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server.objects import File, Upload
+from tests.faults.line import Line, open_sockets_to
+from tests.stories.support import MIB, md5_of
+
+PART = MIB
+SIZE = 2 * PART + 12345
+LIMIT = 20.0  # seconds after which a call that should have ended is a failure
+
+
+@define(eq=False)
+class Scene:
+    """`patience` (seconds) is the answer limit and the stall limit."""
+
+    server: LocalServer
+    line: Line
+    folder: Path
+    patience: float = 10.0
+    retries: int = 2
+    client_options: dict[str, Any] = field(factory=dict)
+    uploader_options: dict[str, Any] = field(factory=dict)
+    events: list[RequestEvent] = field(factory=list)
+    path: Path = field(init=False)
+    client: Client = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.path = self.folder / f"{uuid4()}.bin"
+        self.path.write_bytes(random.Random(self.path.name).randbytes(SIZE))
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal"
+
+    async def call(self, what: Callable[[AsyncUploader], Awaitable[Any]]) -> Any:
+        """Make one call as a program of its own would, and see that it leaves nothing."""
+        options: dict[str, Any] = {"base_url": f"http://127.0.0.1:{self.line.entry}/v1", "timeout": self.patience}
+        options |= {"max_retries": self.retries, "on_event": self.events.append} | self.client_options
+        try:
+            async with Client("sk-test-of-faults", **options) as self.client:
+                uploader = self.uploader(self.client)
+                try:
+                    async with asyncio.timeout(LIMIT):
+                        return await what(uploader)
+                finally:
+                    await within_a_second(lambda: self.left_of(uploader))
+        finally:
+            await within_a_second(lambda: ["a socket"] * open_sockets_to(self.line.entry))
+
+    def uploader(self, client: Client) -> AsyncUploader:
+        options: dict[str, Any] = {"part_size": PART, "concurrency": 3, "stall_timeout": self.patience}
+        options |= {"max_retries": self.retries, "journal": self.journal} | self.uploader_options
+        return AsyncUploader(client, **options)
+
+    async def upload(self, **options: Any) -> UploadResult:
+        result: UploadResult = await self.call(lambda uploader: uploader.upload(self.path, purpose="batch", **options))
+        return result
+
+    async def cancel(self, upload_id: str) -> None:
+        await self.call(lambda uploader: uploader.cancel(upload_id))
+
+    async def begin(self) -> str:
+        """Send all parts and be told to stop there; the upload's id."""
+        self.server.inject(Fault("complete", "answer", "before", status=400))
+        with pytest.raises(AsyncSDKError) as stopped:
+            await self.upload()
+        assert stopped.value.progress is not None
+        assert stopped.value.progress.upload_id is not None
+        self.events.clear()
+        return stopped.value.progress.upload_id
+
+    @property
+    def files(self) -> list[File]:
+        return [file for file in self.server.files if file.filename == self.path.name]
+
+    @property
+    def uploads(self) -> list[Upload]:
+        return [upload for upload in self.server.uploads if upload.filename == self.path.name]
+
+    def assert_arrived(self, result: UploadResult) -> None:
+        """The file is there once, with its bytes."""
+        assert [file.id for file in self.files] == [result.file.id]
+        assert self.server.stored(result.file.id).read_bytes() == self.path.read_bytes()
+        assert result.md5 == md5_of(self.path)
+
+    def left_of(self, uploader: AsyncUploader) -> list[str]:
+        tools, own = uploader._tools, asyncio.current_task()
+        tasks = [repr(task.get_coro()) for task in asyncio.all_tasks() if task is not own]
+        busy = {"reading": tools.readers.busy, "hashing": tools.hashers.busy, "taken": tools.limiter.borrowed_tokens}
+        return [
+            *(
+                task
+                for task in tasks
+                if any(word in task for word in ("pload", "Sending", "mind_the", "ClientRequest"))
+            ),
+            *(f"{name}: {count}" for name, count in busy.items() if count),
+            *open_files(self.path, self.journal),
+        ]
+
+
+async def within_a_second(left: Callable[[], list[str]]) -> None:
+    """Return once nothing is `left`."""
+    try:
+        with anyio.fail_after(1):
+            while left():
+                await anyio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"still there: {left()}") from None
+
+
+def open_files(*places: Path) -> list[str]:
+    """What this process has open of `places` and below."""
+    named = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            named.append(str(link.readlink()))
+        except OSError:
+            continue  # closed meanwhile, such as that of the listing itself
+    return [name for name in named if name.startswith(tuple(map(str, places)))]
+
+
+def our_threads() -> list[threading.Thread]:
+    """The threads that read and hash."""
+    return [each for each in threading.enumerate() if each.name.startswith("asyncsdk-") and "server" not in each.name]

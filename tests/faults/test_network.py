@@ -1,0 +1,111 @@
+"""Whatever happens on the way: what was asked is done, or ends in the promised error in time; then it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from email.utils import formatdate
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsdk import AsyncSDKError, BadRequestError
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads import completing
+from tests.faults.line import line_to
+from tests.faults.network import DATE, ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected
+from tests.faults.scene import Scene
+
+QUICK, PATIENT = 0.2, 10.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    with LocalServer(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+async def scene(server: LocalServer, tmp_path: Path) -> AsyncIterator[Scene]:
+    server.clear_faults()
+    async with line_to(server.port) as line:
+        yield Scene(server, line, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waiting is told here, and takes no time."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await anyio.sleep(0)
+
+    monkeypatch.setattr("asyncsdk.client.anyio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.01)
+    return waited
+
+
+def plan(scene: Scene, trouble: Trouble, route: Route, times: Times) -> None:
+    """Let `trouble` happen to `route`, and forget what was planned before."""
+    scene.server.clear_faults()
+    if trouble.where == "line":
+        scene.line.trickle(route, times=1 if times == "once" else 1000)
+        return
+    fault: dict[str, Any] = {**trouble.fault, **({"times": 1} if times == "once" else {"every": 1})}
+    if "headers" in fault:
+        dated = {"Retry-After": formatdate(time.time() + 9, usegmt=True)}
+        fault["headers"] = {**fault["headers"], **(dated if DATE in fault["headers"].values() else {})}
+    scene.server.inject(Fault(route, **fault))
+
+
+async def meet(scene: Scene, route: Route, upload_id: str) -> AsyncSDKError | None:
+    """Make the call that meets the trouble; the error that it ends in."""
+    try:
+        await (scene.cancel(upload_id) if route == "cancel" else scene.upload())
+    except AsyncSDKError as error:
+        return error
+    return None
+
+
+async def assert_it_goes_on(scene: Scene, route: Route, upload_id: str) -> None:
+    """With the trouble over, the same call, as by a new process, does what was asked, and only once."""
+    scene.server.clear_faults()
+    if route == "cancel":
+        with suppress(BadRequestError):  # where the first asking was heard
+            await scene.cancel(upload_id)
+        assert [each.status for each in scene.server.uploads if each.id == upload_id] == ["cancelled"]
+        assert scene.files == []
+        return
+    scene.assert_arrived(await scene.upload())
+
+
+CELLS = [
+    pytest.param(trouble, route, times, id=f"{route}-{trouble.name}-{times}")
+    for route in ROUTES
+    for trouble in TROUBLES
+    for times in TIMES
+    if trouble.where in {"server", "line"}
+]
+
+
+@pytest.mark.parametrize(("trouble", "route", "times"), CELLS)
+async def test_the_table(scene: Scene, waits: list[float], trouble: Trouble, route: Route, times: Times) -> None:
+    upload_id = await scene.begin() if route == "cancel" else ""
+    if trouble.fault.get("kind") in {"stall", "slow"}:
+        scene.patience, scene.retries = QUICK, 1
+    plan(scene, trouble, route, times)
+    waits.clear()
+    error = await meet(scene, route, upload_id)
+    scene.patience = PATIENT
+    assert type(error) in (expected(trouble, route, times) or (type(None),)), f"{error!r} after {scene.events}"
+    assert scene.line.met or any(request.fault for request in scene.server.requests[-50:])
+    assert len(scene.files) <= 1
+    if trouble.waits is not None:
+        assert any(abs(waited - trouble.waits) <= (1.5 if trouble.waits > 8 else 0.001) for waited in waits), waits
+    await assert_it_goes_on(scene, route, upload_id)
