@@ -55,7 +55,7 @@ def main() -> None:
     options.add_argument("--size-mib", type=int, default=512)
     options.add_argument("--pairs", type=int, default=5)
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "server") as url:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "server") as (url, _):
         path = random_file(Path(folder) / "data.jsonl", given.size_mib)
         environment = os.environ | {
             "OPENAI_BASE_URL": url,
@@ -73,12 +73,12 @@ def main() -> None:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[str]:
-    """The embedded server in a process of its own."""
+def serving(data: Path) -> Iterator[tuple[str, int]]:
+    """The embedded server in a process of its own: its URL and its process id."""
     command = [sys.executable, "-m", "asyncsdk", "serve", "--port", "0", "--data", str(data)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        yield json.loads(server.stdout.readline())["url"]
+        yield json.loads(server.stdout.readline())["url"], server.pid
         server.terminate()
 
 

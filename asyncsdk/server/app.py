@@ -14,12 +14,12 @@ from attrs import define
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.faults import Faults
 from asyncsdk.server.files import Files
 from asyncsdk.server.health import ROUTES as HEALTH
 from asyncsdk.server.ids import new_request_id
 from asyncsdk.server.inject import FaultAnswer, Injector
 from asyncsdk.server.log import EXCHANGE, Exchange, RequestLog
+from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
 from asyncsdk.server.wire import ConnectionGone
@@ -102,7 +102,7 @@ class Common:
         exchange = request[EXCHANGE]
         with self.log.follow(exchange):
             response = await handler(request)
-            exchange.status = response.status
+            exchange.answered(response)
             return response
 
     @web.middleware

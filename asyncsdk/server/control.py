@@ -9,14 +9,25 @@ from attrs import define
 
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.errors import ApiError, bad_request
-from asyncsdk.server.faults import Faults, fault_to_json, faults_from_json
+from asyncsdk.server.faults import fault_to_json, faults_from_json
+from asyncsdk.server.fields import integer
 from asyncsdk.server.log import RequestLog
+from asyncsdk.server.plan import Faults
 from asyncsdk.server.wire import read_json
 
 
 @define(eq=False)
 class Control:
-    """`GET stats`, `requests` and `edits`; `POST faults` with `{"faults": [...]}` adds, `DELETE` forgets them."""
+    """Below `/_control`, as JSON:
+
+    GET stats           how many calls of each route there were and are under way, and the faults that are not met
+    GET requests        the calls that ended, oldest first; `?route=part`, `?status=500`, `?after=NUMBER` choose
+    DELETE requests     forgets them and their counts
+    GET edits           the image edits that were done
+    GET faults          all faults, each with its `calls`, how often it was `met` and is `due`; and `all_met`
+    POST faults         adds those of `{"faults": [...]}`, written as `asyncsdk.server.Fault` says; answers the stats
+    DELETE faults       forgets them; answers the stats
+    """
 
     log: RequestLog
     faults: Faults
@@ -26,7 +37,9 @@ class Control:
         return [
             web.get("/stats", self.stats, allow_head=False),
             web.get("/requests", self.requests, allow_head=False),
+            web.delete("/requests", self.clear_requests),
             web.get("/edits", self.edited, allow_head=False),
+            web.get("/faults", self.planned, allow_head=False),
             web.post("/faults", self.add_faults),
             web.delete("/faults", self.clear_faults),
         ]
@@ -37,7 +50,22 @@ class Control:
 
     async def requests(self, request: web.Request) -> web.Response:
         _require_this_machine(request)
-        return web.json_response({"requests": [record.to_json() for record in self.log.records]})
+        query = request.query
+        status = integer("status", query["status"]) if "status" in query else None
+        records = self.log.find(
+            route=query.get("route"), status=status, after=integer("after", query.get("after", "0"))
+        )
+        return web.json_response({"requests": [record.to_json() for record in records]})
+
+    async def clear_requests(self, request: web.Request) -> web.Response:
+        _require_this_machine(request)
+        self.log.clear()
+        return self._stats()
+
+    async def planned(self, request: web.Request) -> web.Response:
+        _require_this_machine(request)
+        planned = [each.to_json() for each in self.faults.planned]
+        return web.json_response({"faults": planned, "all_met": not self.faults.unmet()})
 
     async def edited(self, request: web.Request) -> web.Response:
         _require_this_machine(request)

@@ -1,15 +1,16 @@
-"""Faults on request (pure): what shall go wrong, in which call of which route, and whether it did.
+"""A fault on request (pure): what shall go wrong, in which calls of which route.
 
 As JSON a fault is an object with the arguments of `Fault`: `{"route": "part", "kind": "reset", "at": "in", "nth": 2}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from attrs import asdict, define, field, frozen
-from attrs.validators import and_, deep_mapping, ge, gt, in_, instance_of, optional
+from attrs import asdict, field, frozen
+from attrs.validators import and_, deep_mapping, ge, gt, in_, instance_of, le, optional
 
 Route = Literal[
     "create",
@@ -24,12 +25,15 @@ Route = Literal[
     "edit",
     "*",
 ]
-Kind = Literal["answer", "reset", "close", "stall", "slow", "expire"]
+Kind = Literal["answer", "reset", "close", "stall", "slow", "expire", "md5", "limit"]
 Moment = Literal["before", "in", "after", "done", "answering"]
+RetryForm = Literal["seconds", "milliseconds", "date"]
+Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 _count = optional(and_(instance_of(int), ge(1)))
 _number = optional(and_(instance_of((int, float)), gt(0)))
+_share = optional(and_(instance_of((int, float)), gt(0), le(1)))
 
 
 @frozen
@@ -38,19 +42,27 @@ class Fault:
 
     What (`kind`):
         answer  an answer with `status`, `headers` and `body`: a string is sent as HTML, None is an error in
-                OpenAI's shape, anything else goes as JSON
+                OpenAI's shape, anything else goes as JSON. `retry_after` (seconds) adds the header that asks for
+                patience, written as `retry_as` says: Retry-After in "seconds" or as a "date" of HTTP, or
+                retry-after-ms ("milliseconds")
         reset   the connection is reset (a real RST)
         close   the connection is closed in good order, without an answer, or in the middle of one
-        stall   nothing moves for `seconds`, then the call goes on; None: never again
-        slow    the body is read at `rate` bytes a second
+        stall   nothing moves for `seconds` (a delay), then the call goes on; None: never again
+        slow    the body is read, or with `at="answering"` the answer is written, at `rate` bytes a second
         expire  the upload expires at that moment
+        md5     a complete that tells an md5 is refused as if the parts had another one
+        limit   more than `per_minute` of `unit` are refused: 429, in the real server's words. "requests" counts the
+                calls of the route (so, with route "part", parts), "input-images" the pictures of edits, times `n`
 
     When (`at`): "before" the body is read, "in" the middle of it, "after" all of it came but before anything is done,
     when it is "done" but not answered (so that the answer is lost), or half-way through "answering".
     A call that never comes to that moment, such as one without a body, meets its fault at the next one.
 
-    Which calls: the `nth` (from 1), or `every` so many; `times` says how often at most: without it once,
-    and with `every` each time.
+    Which calls: the `nth` (from 1), or `every` so many, or each with a `probability` (0 to 1; the same `seed` always
+    chooses the same calls); `times` says how often at most: without it once, and with `every` or `probability`
+    each time. A limit counts all calls, and `times` its refusals.
+
+    It is met when it happened: a call that ended before its moment came does not count.
 
     Raises ValueError or TypeError for what makes no sense.
     """
@@ -60,82 +72,63 @@ class Fault:
     at: Moment = field(default="after", validator=in_(MOMENTS))
     nth: int | None = field(default=None, kw_only=True, validator=_count)
     every: int | None = field(default=None, kw_only=True, validator=_count)
+    probability: float | None = field(default=None, kw_only=True, validator=_share)
+    seed: int = field(default=0, kw_only=True, validator=instance_of(int))
     times: int | None = field(default=None, kw_only=True, validator=_count)
     status: int = field(default=500, kw_only=True, validator=instance_of(int))
     headers: Mapping[str, str] = field(
         factory=dict, kw_only=True, validator=deep_mapping(instance_of(str), instance_of(str))
     )
     body: Any = field(default=None, kw_only=True)
+    retry_after: float | None = field(default=None, kw_only=True, validator=_number)
+    retry_as: RetryForm = field(default="seconds", kw_only=True, validator=in_(get_args(RetryForm)))
     seconds: float | None = field(default=None, kw_only=True, validator=_number)
     rate: int | None = field(default=None, kw_only=True, validator=_count)
+    per_minute: int | None = field(default=None, kw_only=True, validator=_count)
+    unit: Unit = field(default="requests", kw_only=True, validator=in_(get_args(Unit)))
 
     def __attrs_post_init__(self) -> None:
-        if not 200 <= self.status <= 599:
-            raise ValueError(f"status {self.status} is not a final answer's (200 to 599)")
-        if self.kind == "answer" and self.at == "answering":
-            raise ValueError("an answer can't be given while another is being sent; use reset, close or stall")
-        if (self.kind == "slow") != (self.rate is not None):
-            raise ValueError("slow, and nothing else, needs a rate (bytes a second)")
+        for is_wrong, why in self._problems():
+            if is_wrong:
+                raise ValueError(why)
+
+    def _problems(self) -> Sequence[tuple[bool, str]]:
+        chosen = [self.nth, self.every, self.probability]
+        return (
+            (not 200 <= self.status <= 599, f"status {self.status} is not a final answer's (200 to 599)"),
+            (
+                self.kind == "answer" and self.at == "answering",
+                "an answer can't be given while another is being sent; use reset, close or stall",
+            ),
+            (self.retry_after is not None and self.kind != "answer", "retry_after belongs to an answer"),
+            ((self.kind == "slow") != (self.rate is not None), "slow, and nothing else, needs a rate (bytes a second)"),
+            ((self.kind == "limit") != (self.per_minute is not None), "a limit, and nothing else, needs per_minute"),
+            (self.kind == "limit" and any(chosen), "a limit counts all calls: not with nth, every or probability"),
+            (self.probability is not None and any(chosen[:2]), "probability does not go with nth or every"),
+            (self.unit == "input-images" and self.route != "edit", "only edits have input-images"),
+            (self.unit == "input-images" and self.kind != "limit", "a unit belongs to a limit"),
+            (self.kind == "md5" and self.route not in {"complete", "*"}, "only complete tells an md5"),
+        )
 
     def hits(self, call: int) -> bool:
         """Tell whether the `call`-th call (from 1) is one that it is meant for, however often it was met."""
+        if self.probability is not None:
+            return random.Random(f"{self.seed}:{call}").random() < self.probability
+        if self.kind == "limit":
+            return True
         first, step = self.nth or self.every or 1, self.every or 1
         return call >= first and (call - first) % step == 0
 
     @property
-    def limit(self) -> int | None:
+    def most(self) -> int | None:
         """How often it happens at most."""
-        return self.times if self.times is not None or self.every is not None else 1
+        goes_on = self.every is not None or self.probability is not None or self.kind == "limit"
+        return self.times if self.times is not None or goes_on else 1
 
     @property
     def due(self) -> int:
         """How often it must have happened to count as met."""
         return self.times or 1
-
-
-@define
-class _Planned:
-    fault: Fault
-    calls: int = 0
-    met: int = 0
-
-    def meets(self, route: str) -> bool:
-        if self.fault.route not in ("*", route):
-            return False
-        self.calls += 1
-        within = self.fault.limit is None or self.met < self.fault.limit
-        return within and self.fault.hits(self.calls)
-
-
-@define
-class Faults:
-    """What is planned, and what of it happened. Calls are counted for each fault from when it was added."""
-
-    _planned: list[_Planned] = field(factory=list)
-
-    @classmethod
-    def of(cls, faults: Iterable[Fault]) -> Faults:
-        plan = cls()
-        plan.add(*faults)
-        return plan
-
-    def add(self, *faults: Fault) -> None:
-        self._planned.extend(_Planned(fault) for fault in faults)
-
-    def clear(self) -> None:
-        self._planned.clear()
-
-    def meet(self, route: str) -> Fault | None:
-        """Count a call of `route` and return the fault that it meets: of several the one that was added first."""
-        meeting = [planned for planned in self._planned if planned.meets(route)]
-        if not meeting:
-            return None
-        meeting[0].met += 1
-        return meeting[0].fault
-
-    def unmet(self) -> list[Fault]:
-        """Faults that happened less often than they were asked for."""
-        return [planned.fault for planned in self._planned if planned.met < planned.fault.due]
 
 
 def faults_from_json(value: Any) -> list[Fault]:

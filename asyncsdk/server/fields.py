@@ -84,7 +84,7 @@ def read_md5(text: str) -> bytes:
 
 def read_listing(query: Mapping[str, str]) -> Listing:
     """Read the query of GET /files; what it does not know, such as `api-version`, is ignored. Raises ApiError."""
-    limit = _integer("limit", query.get("limit", str(LIST_LIMIT)))
+    limit = integer("limit", query.get("limit", str(LIST_LIMIT)))
     order = query.get("order", "desc")
     if not 1 <= limit <= LIST_LIMIT:
         raise invalid("limit", f"{limit} is not between 1 and {LIST_LIMIT}")
@@ -101,7 +101,7 @@ def unflatten(fields: Mapping[str, str]) -> Fields:
     if anchor in fields:
         policy["anchor"] = fields[anchor]
     if seconds in fields:
-        policy["seconds"] = _integer(seconds, fields[seconds])
+        policy["seconds"] = integer(seconds, fields[seconds])
     return {**nested, "expires_after": policy} if policy else nested
 
 
@@ -160,7 +160,8 @@ def _full_name(name: str, inside: str) -> str:
     return f"{inside}[{name}]" if inside else name
 
 
-def _integer(name: str, text: str) -> int:
+def integer(name: str, text: str) -> int:
+    """Read a number that came as text. Raises ApiError."""
     try:
         return int(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Makes a planned fault happen to a call, on its very connection."""
+"""Makes planned faults happen to a call, on its very connection."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from attrs import define
+from attrs import define, field
 from multidict import CIMultiDict
 
+from asyncsdk.server.course import Course
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.faults import MOMENTS, Fault, Faults, Moment
+from asyncsdk.server.faults import MOMENTS, Fault, Moment
 from asyncsdk.server.log import EXCHANGE
+from asyncsdk.server.plan import Faults, Planned
 from asyncsdk.server.state import State
 from asyncsdk.server.wire import ConnectionGone, stream
 
@@ -41,26 +45,26 @@ class Injector:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
-        fault = exchange.fault = self.faults.meet(exchange.route)
-        if fault is None:
+        meeting = self.faults.meet(request[EXCHANGE].route)
+        if not meeting:
             return await handler(request)
-        exchange.reach = _Waiting(fault, request, self.state).reach
+        request[EXCHANGE].course = _Meeting(waiting=[_Waiting(planned, request, self.state) for planned in meeting])
         try:
             return await _pass_through(request, handler)
         except FaultAnswer as answer:
             return answer.response
+        finally:
+            for planned in meeting:
+                planned.release()
 
 
 async def _pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
-    exchange = request[EXCHANGE]
-    if exchange.rate is not None:
-        _socket_of(request).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_RECEIVE_BUFFER)
-    await exchange.reach("before")
+    course = request[EXCHANGE].course
+    await course.reach("before")
     if not request.body_exists:
-        await exchange.reach("after")
+        await course.reach("after")
     response = await handler(request)
-    await exchange.reach("done")
+    await course.reach("done")
     if isinstance(response, web.Response) and isinstance(response.body, bytes):
         chunks = _only(response.body)
         return await stream(request, chunks, len(response.body), response.headers, response.status)
@@ -75,36 +79,101 @@ async def _only(chunk: bytes) -> AsyncIterator[bytes]:
 class _Waiting:
     """A fault that waits for its moment in one call, and happens there once."""
 
-    fault: Fault
+    planned: Planned
     request: web.Request
     state: State
-    _happened: bool = False
+    _came: bool = False
+
+    @property
+    def fault(self) -> Fault:
+        return self.planned.fault
 
     async def reach(self, moment: Moment) -> None:
-        if not self._happened and MOMENTS.index(moment) >= MOMENTS.index(self.fault.at):
-            self._happened = True
-            await self._happen()
+        if self._came or MOMENTS.index(moment) < MOMENTS.index(self._moment()):
+            return
+        self._came = True
+        if self.fault.kind == "limit":
+            self.count("requests", 1, self.request[EXCHANGE].path)
+        elif self.fault.kind != "md5":
+            self.happen()
+            await self._act()
 
-    async def _happen(self) -> None:
+    def count(self, unit: str, amount: int, model: str) -> None:
+        """Count `amount` against a limit in that unit. Raises FaultAnswer above it."""
+        if self.fault.kind != "limit" or self.fault.unit != unit:
+            return
+        try:
+            self.planned.rate.take(amount, model, time.monotonic())
+        except ApiError as error:
+            self.happen()
+            raise FaultAnswer(web.json_response(error.to_json(), status=error.status)) from error
+
+    def happen(self) -> None:
+        self.request[EXCHANGE].fault = self.fault
+        self.planned.happened()
+
+    def _moment(self) -> Moment:
+        """When to act: a slow call must be slow from the beginning of what is slow."""
+        if self.fault.kind != "slow":
+            return self.fault.at
+        return "done" if self.fault.at == "answering" else "before"
+
+    async def _act(self) -> None:
         match self.fault.kind:
             case "answer":
-                raise FaultAnswer(answer_of(self.fault))
+                raise FaultAnswer(answer_of(self.fault, self.state.clock()))
             case "reset":
                 _reset(self.request)
             case "close":
                 _close(self.request)
             case "stall":
                 await _stall(self.request, self.fault.seconds)
+            case "slow":
+                _slow_down(self.request, self.fault)
             case "expire":
                 await self.state.expire(self.request[EXCHANGE].upload_id)
 
 
-def answer_of(fault: Fault) -> web.Response:
+@define(eq=False)
+class _Meeting(Course):
+    """The course of a call that meets faults."""
+
+    waiting: Sequence[_Waiting] = field(kw_only=True)
+
+    async def reach(self, moment: Moment) -> None:
+        for each in self.waiting:
+            await each.reach(moment)
+
+    def count_images(self, images: int, model: str) -> None:
+        for each in self.waiting:
+            each.count("input-images", images, model)
+
+    def sees_wrong_md5(self) -> bool:
+        spoiling = [each for each in self.waiting if each.fault.kind == "md5"]
+        for each in spoiling:
+            each.happen()
+        return bool(spoiling)
+
+
+def answer_of(fault: Fault, now: float) -> web.Response:
+    """The answer that a fault gives at `now`, in unix seconds."""
     headers = CIMultiDict(fault.headers)
+    if fault.retry_after is not None:
+        headers.update(_patience(fault.retry_after, fault.retry_as, now))
     is_html = isinstance(fault.body, str)
     headers.setdefault("Content-Type", "text/html; charset=utf-8" if is_html else "application/json")
     text = fault.body if is_html else json.dumps(_error_of(fault) if fault.body is None else fault.body)
     return web.Response(status=fault.status, headers=headers, body=text.encode())
+
+
+def _patience(seconds: float, form: str, now: float) -> dict[str, str]:
+    match form:
+        case "milliseconds":
+            return {"retry-after-ms": f"{seconds * 1000:g}"}
+        case "date":
+            return {"Retry-After": formatdate(now + seconds, usegmt=True)}
+        case _:
+            return {"Retry-After": f"{seconds:g}"}
 
 
 def _error_of(fault: Fault) -> dict[str, Any]:
@@ -137,6 +206,14 @@ async def _stall(request: web.Request, seconds: float | None) -> None:
         if request.transport is None:
             raise ConnectionGone
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _slow_down(request: web.Request, fault: Fault) -> None:
+    if fault.at == "answering":
+        request[EXCHANGE].course.write_rate = fault.rate
+    else:
+        request[EXCHANGE].course.read_rate = fault.rate
+        _socket_of(request).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_RECEIVE_BUFFER)
 
 
 def _transport_of(request: web.Request) -> asyncio.Transport:

@@ -20,10 +20,11 @@ from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.log import EditLog
-from asyncsdk.server.edits.rate import ImageRate
-from asyncsdk.server.faults import Fault, Faults
+from asyncsdk.server.faults import Fault
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.plan import Faults
+from asyncsdk.server.rate import Rate
 from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
 
@@ -133,6 +134,10 @@ class LocalServer:
         """The calls that have ended, oldest first (the last 10,000)."""
         return list(self._log.records)
 
+    def clear_requests(self) -> None:
+        """Forget the calls that have ended, and begin to count anew."""
+        self._log.clear()
+
     @property
     def calls(self) -> Mapping[str, int]:
         """How many calls of each route there were, by the names that faults use."""
@@ -180,7 +185,7 @@ class LocalServer:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
         self._state = State(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
-        self._edits = Edits(self._state, ImageRate(self._images_per_minute), self._edit_seconds)
+        self._edits = Edits(self._state, Rate(self._images_per_minute), self._edit_seconds)
         app = make_app(self._state, self._plan, self._log, uploads, self._edits, api_key=self._api_key)
         try:
             await self._state.load()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 from attrs import asdict, define, field, frozen
 
-from asyncsdk.server.faults import Fault, Moment, fault_to_json
+from asyncsdk.server.course import Course
+from asyncsdk.server.faults import Fault, fault_to_json
 from asyncsdk.server.ids import new_request_id
 
 RECORDS_LIMIT = 10_000
@@ -20,17 +21,22 @@ _SECRET_HEADERS = frozenset({"authorization", "api-key", "proxy-authorization", 
 
 @frozen(kw_only=True)
 class RequestRecord:
-    """A call that ended. `bytes` counts its body as it was read; `status` is None where no answer was begun.
+    """A call that ended; `number` counts from 1 and goes on when the log is cleared.
 
     `route` is the name that faults know it by, `path` its template, such as `/v1/uploads/{upload_id}/parts`.
-    `headers` have lower-case names and no keys or tokens.
+    `bytes` counts its body as it was read, `bytes_sent` the answer's as it was written; `status` is None where no
+    answer was begun. `headers` have lower-case names and no keys or tokens. `fault` is what happened to it.
     """
 
+    number: int
     route: str
     method: str
     path: str
     status: int | None
     bytes: int
+    bytes_sent: int
+    seconds: float
+    request_id: str
     headers: Mapping[str, str]
     upload_id: str | None
     part_id: str | None
@@ -41,13 +47,9 @@ class RequestRecord:
         return {**plain, "fault": None if self.fault is None else fault_to_json(self.fault)}
 
 
-async def _nothing_happens(_: Moment) -> None:
-    return
-
-
 @define(eq=False)
 class Exchange:
-    """A call under way: what its handler learns is written here, and the fault that it meets acts through it."""
+    """A call under way: what its handler learns is written here, and what goes wrong acts through its course."""
 
     request: web.Request
     route: str
@@ -57,10 +59,11 @@ class Exchange:
     upload_id: str | None
     part_id: str | None = None
     received: int = 0
+    sent: int = 0
     status: int | None = None
     fault: Fault | None = None
     stalled: bool = False
-    reach: Callable[[Moment], Awaitable[None]] = _nothing_happens
+    course: Course = field(factory=Course)
     request_id: str = field(factory=new_request_id)
 
     @classmethod
@@ -72,19 +75,23 @@ class Exchange:
         upload_id = request.match_info.get("upload_id")
         return cls(request, route.name or "unknown", path, asyncio.current_task(), started, upload_id)
 
-    @property
-    def rate(self) -> int | None:
-        """Bytes a second at which its body shall be read."""
-        return None if self.fault is None else self.fault.rate
+    def answered(self, response: web.StreamResponse) -> None:
+        self.status = response.status
+        if isinstance(response, web.Response):  # which is written later, at once
+            self.sent = response.content_length or 0
 
-    def to_record(self) -> RequestRecord:
+    def to_record(self, number: int) -> RequestRecord:
         headers = {name.lower(): value for name, value in self.request.headers.items()}
         return RequestRecord(
+            number=number,
             route=self.route,
             method=self.request.method,
             path=self.path,
             status=self.status,
             bytes=self.received,
+            bytes_sent=self.sent,
+            seconds=round(asyncio.get_running_loop().time() - self.started, 6),
+            request_id=self.request_id,
             headers={name: value for name, value in headers.items() if name not in _SECRET_HEADERS},
             upload_id=self.upload_id,
             part_id=self.part_id,
@@ -104,6 +111,7 @@ class RequestLog:
     calls: Counter[str] = field(factory=Counter)
     max_in_flight: Counter[str] = field(factory=Counter)
     bytes_received: int = 0
+    ended: int = 0
 
     @contextmanager
     def follow(self, exchange: Exchange) -> Iterator[None]:
@@ -117,7 +125,23 @@ class RequestLog:
         finally:
             self.active.discard(exchange)
             self.bytes_received += exchange.received
-            self._keep(exchange.to_record())
+            self.ended += 1
+            self._keep(exchange.to_record(self.ended))
+
+    def find(self, *, route: str | None = None, status: int | None = None, after: int = 0) -> list[RequestRecord]:
+        """The records of a route, with a status, above a number, oldest first."""
+        return [
+            record
+            for record in self.records
+            if record.number > after and route in (None, record.route) and status in (None, record.status)
+        ]
+
+    def clear(self) -> None:
+        """Forget what has ended; the numbers of records go on."""
+        self.records.clear()
+        self.calls.clear()
+        self.max_in_flight.clear()
+        self.bytes_received = 0
 
     def in_flight(self) -> Counter[str]:
         """How many calls of each route are under way; one that stalls for ever is not."""

@@ -45,12 +45,12 @@ async def next_chunk(request: web.Request) -> bytes:
     """Return what has come of the body since the last call, b"" at its end. Raises ConnectionGone."""
     exchange = request[EXCHANGE]
     try:
-        chunk = await _read(request, exchange.rate)
+        chunk = await _read(request, exchange.course.read_rate)
     except Exception as error:  # aiohttp raises what the transport, the parser or nobody gave it
         raise ConnectionGone from error
     exchange.received += len(chunk)
     if exchange.received >= (request.content_length or 0) // 2:
-        await exchange.reach("in")
+        await exchange.course.reach("in")
     return chunk
 
 
@@ -65,7 +65,7 @@ async def drain(request: web.Request) -> None:
     """Read a body that nobody asked for, so that the connection can go on."""
     while await next_chunk(request):
         pass
-    await request[EXCHANGE].reach("after")
+    await request[EXCHANGE].course.reach("after")
 
 
 async def read_json(request: web.Request, limit: int | None = None) -> Fields:
@@ -80,7 +80,7 @@ async def read_json(request: web.Request, limit: int | None = None) -> Fields:
         body += chunk
         if len(body) > limit:
             raise too_large("The body", limit)
-    await request[EXCHANGE].reach("after")
+    await request[EXCHANGE].course.reach("after")
     return parse_object(body)
 
 
@@ -110,7 +110,7 @@ async def read_form(request: web.Request, open_file: Callable[[Field], Sink | No
         raise bad_request(f"The form can't be read: {error}.") from error
     if not parser.complete:
         raise bad_request("The form can't be read: it ends before its closing boundary.")
-    await request[EXCHANGE].reach("after")
+    await request[EXCHANGE].course.reach("after")
     return reader.finish()
 
 
@@ -160,16 +160,29 @@ async def stream(
     exchange = request[EXCHANGE]
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = total
-    await exchange.reach("done")
+    await exchange.course.reach("done")
     await response.prepare(request)
     first_half = total // 2
     async for chunk in chunks:
         if 0 <= first_half < len(chunk):
-            await response.write(chunk[:first_half])
-            await exchange.reach("answering")
-            await response.write(chunk[first_half:])
+            await send(request, response, chunk[:first_half])
+            await exchange.course.reach("answering")
+            await send(request, response, chunk[first_half:])
         else:
-            await response.write(chunk)
+            await send(request, response, chunk)
         first_half -= len(chunk)
     await response.write_eof()
     return response
+
+
+async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write a piece of an answer, as fast as a fault lets it."""
+    exchange = request[EXCHANGE]
+    rate = exchange.course.write_rate
+    step = len(data) if rate is None else max(1, int(rate * _SLOW_STEP_SECONDS))
+    for start in range(0, len(data), step or 1):
+        if rate is not None:
+            await asyncio.sleep(_SLOW_STEP_SECONDS)
+        piece = data[start : start + step]
+        await response.write(piece)
+        exchange.sent += len(piece)

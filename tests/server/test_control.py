@@ -75,3 +75,33 @@ async def test_other_machines_can_not_ask(monkeypatch: pytest.MonkeyPatch, path:
     async with running() as (_, call):
         for method in ("GET", "POST", "DELETE"):
             assert (await call(method, f"/_control/{path}", json={})).status in (404, 405)
+
+
+async def test_its_faults_can_be_asked_for_with_what_became_of_them() -> None:
+    async with running(faults=[Fault("create", "answer", times=2), Fault("part", "reset")]) as (server, call):
+        await call.create()
+        told = (await call("GET", "/_control/faults")).json
+        assert [(fault["calls"], fault["met"], fault["due"]) for fault in told["faults"]] == [(1, 1, 2), (0, 0, 1)]
+        assert told["all_met"] is False
+        server.clear_faults()
+        assert (await call("GET", "/_control/faults")).json == {"faults": [], "all_met": True}
+
+
+async def test_records_can_be_chosen_and_forgotten() -> None:
+    async with running(faults=[Fault("create", "answer", status=503)]) as (server, call):
+        await call.create()
+        await call.uploaded(b"x")
+
+        async def found(**query: Any) -> list[int]:
+            told = (await call("GET", "/_control/requests", params=query)).json["requests"]
+            return [record["number"] for record in told]
+
+        assert await found() == [1, 2, 3, 4]
+        assert await found(route="create") == [1, 2]
+        assert await found(route="create", status=200) == [2]
+        assert await found(after=2) == [3, 4]
+        assert (await call("GET", "/_control/requests", params={"after": "x"})).error["param"] == "after"
+        assert (await call("DELETE", "/_control/requests")).json["requests"] == {}
+        assert (server.requests, server.calls, server.bytes_received) == ([], {}, 0)
+        await call.create()
+        assert await found() == [5]

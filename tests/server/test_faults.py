@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.server.faults import Fault, Faults, fault_to_json, faults_from_json
+from asyncsdk.server.faults import Fault, Kind, Moment, RetryForm, Route, fault_to_json, faults_from_json
+from asyncsdk.server.plan import Faults
 
 counts = st.none() | st.integers(1, 6)
 
@@ -18,7 +21,16 @@ counts = st.none() | st.integers(1, 6)
 def met(fault: Fault, calls: int = 12, route: str = "part") -> list[int]:
     """Which calls, from 1, meet the fault."""
     plan = Faults.of([fault])
-    return [call for call in range(1, calls + 1) if plan.meet(route) is fault]
+    return [call for call in range(1, calls + 1) if met_by(plan, route) is fault]
+
+
+def met_by(plan: Faults, route: str) -> Fault | None:
+    """Make a call to its end; return the fault that it met."""
+    meeting = plan.meet(route)
+    for planned in meeting:
+        planned.happened()
+        planned.release()
+    return meeting[0].fault if meeting else None
 
 
 def test_a_fault_meets_the_first_call_once_unless_told_otherwise() -> None:
@@ -53,24 +65,48 @@ def test_no_fault_happens_too_often_or_too_early(
 def test_of_several_faults_the_first_one_added_happens_and_all_count_the_call() -> None:
     first, second = Fault("part", "reset"), Fault("part", "close", nth=2)
     plan = Faults.of([first, second])
-    assert [plan.meet("part") for _ in range(3)] == [first, second, None]
+    assert [met_by(plan, "part") for _ in range(3)] == [first, second, None]
 
 
 def test_a_fault_is_unmet_until_it_happened_as_often_as_it_should() -> None:
     twice, always = Fault("part", "reset", times=2), Fault("create", "reset", every=2)
     plan = Faults.of([twice, always])
-    plan.meet("part")
-    plan.meet("create")
+    met_by(plan, "part")
+    met_by(plan, "create")
     assert plan.unmet() == [twice, always]
-    plan.meet("part")
-    plan.meet("create")
+    met_by(plan, "part")
+    met_by(plan, "create")
     assert plan.unmet() == []
+
+
+def test_a_probability_chooses_the_same_calls_for_the_same_seed_and_others_for_another() -> None:
+    by_seed = [met(Fault("part", "reset", probability=0.3, seed=seed), 1000) for seed in (1, 1, 2)]
+    assert by_seed[0] == by_seed[1] != by_seed[2]
+    assert 200 < len(by_seed[0]) < 400
+    assert met(Fault("part", "reset", probability=1), 3) == [1, 2, 3]
+    assert len(met(Fault("part", "reset", probability=0.3, times=2), 1000)) == 2
+
+
+def test_a_call_that_ended_before_its_moment_leaves_its_fault_to_the_next() -> None:
+    plan = Faults.of([Fault("part", "reset")])
+    [early] = plan.meet("part")
+    assert plan.meet("part") == []
+    early.release()
+    assert plan.unmet() == [early.fault]
+    assert met_by(plan, "part") is early.fault
+    assert plan.unmet() == []
+
+
+def test_a_limit_goes_with_another_fault_and_counts_every_call() -> None:
+    limit, reset = Fault("part", "limit", per_minute=60), Fault("part", "reset", nth=2)
+    plan = Faults.of([reset, limit])
+    assert [[planned.fault for planned in plan.meet("part")] for _ in range(2)] == [[limit], [limit, reset]]
 
 
 def test_cleared_faults_do_not_happen() -> None:
     plan = Faults.of([Fault("part", "reset")])
     plan.clear()
-    assert plan.meet("part") is None
+    assert plan.meet("part") == []
     assert plan.unmet() == []
 
 
@@ -90,6 +126,18 @@ def test_cleared_faults_do_not_happen() -> None:
         {"route": "part", "kind": "slow"},
         {"route": "part", "kind": "reset", "rate": 10},
         {"route": "part", "kind": "reset", "colour": "red"},
+        {"route": "part", "kind": "reset", "probability": 0},
+        {"route": "part", "kind": "reset", "probability": 1.1},
+        {"route": "part", "kind": "reset", "probability": 0.5, "every": 2},
+        {"route": "part", "kind": "reset", "retry_after": 1},
+        {"route": "part", "kind": "answer", "retry_after": 1, "retry_as": "years"},
+        {"route": "part", "kind": "limit"},
+        {"route": "part", "kind": "limit", "per_minute": 0},
+        {"route": "part", "kind": "limit", "per_minute": 1, "nth": 2},
+        {"route": "part", "kind": "limit", "per_minute": 1, "unit": "input-images"},
+        {"route": "edit", "kind": "reset", "unit": "input-images"},
+        {"route": "part", "kind": "reset", "per_minute": 1},
+        {"route": "part", "kind": "md5"},
         {"kind": "reset"},
         "reset",
     ],
@@ -107,8 +155,20 @@ def test_a_fault_that_makes_no_sense_is_refused_with_its_number(arguments: Any) 
         Fault("complete", "answer", "done", status=502, body="<html>Bad gateway</html>"),
         Fault("files.content", "stall", "answering", seconds=0.5),
         Fault("part", "slow", rate=1000, every=3),
+        Fault("part", "reset", "in", probability=0.25, seed=7, times=3),
+        Fault("part", "answer", status=429, retry_after=1.5, retry_as="milliseconds"),
+        Fault("edit", "limit", per_minute=5, unit="input-images"),
     ],
 )
 def test_a_fault_survives_its_way_through_json(fault: Fault) -> None:
     text = json.dumps(fault_to_json(fault))
     assert faults_from_json(json.loads(text)) == [fault]
+
+
+def test_the_faults_of_the_documentation_are_faults_and_of_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    written = [json.loads(found) for found in re.findall(r"`(\{\"route\".*\})`", text)]
+    faults = faults_from_json([*written, *json.loads(re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0])])
+    assert {fault.kind for fault in faults} == set(get_args(Kind))
+    assert {fault.retry_as for fault in faults} == set(get_args(RetryForm))
+    assert all(f"`{name}`" in text for name in (*get_args(Route), *get_args(Moment)))

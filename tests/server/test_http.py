@@ -213,6 +213,10 @@ async def test_each_call_is_recorded_without_its_key() -> None:
         assert (added.route, added.path) == ("part", "/v1/uploads/{upload_id}/parts")
         assert (added.upload_id, added.part_id) == (upload_id, part.json["id"])
         assert added.bytes == int(added.headers["content-length"])
+        assert added.bytes_sent == int(part.headers["Content-Length"])
+        assert added.request_id == part.headers["X-Request-ID"]
+        assert [create.number, added.number, lost.number] == [1, 2, 3]
+        assert added.seconds > 0
         assert (lost.route, lost.path, lost.status) == ("unknown", "", 404)
         assert server.bytes_received == create.bytes + added.bytes
         assert "a key" not in repr(server.requests)

@@ -14,14 +14,14 @@ from asyncsdk.server.edits.fields import Wanted, read_edit
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.edits.painting import Painted, paint
 from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
-from asyncsdk.server.edits.rate import ImageRate
 from asyncsdk.server.edits.rules import require_compatible
 from asyncsdk.server.errors import ApiError, invalid, not_found
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.ids import new_picture_name
 from asyncsdk.server.log import EXCHANGE
+from asyncsdk.server.rate import Rate
 from asyncsdk.server.state import State
-from asyncsdk.server.wire import read_form, read_json
+from asyncsdk.server.wire import read_form, read_json, send
 
 
 @define(eq=False)
@@ -29,7 +29,7 @@ class Edits:
     """`rate` limits the input images; each edit takes `seconds` more than it needs."""
 
     state: State
-    rate: ImageRate = field(factory=ImageRate)
+    rate: Rate = field(factory=Rate)
     seconds: float = 0.0
     log: EditLog = field(factory=EditLog)
 
@@ -43,6 +43,7 @@ class Edits:
         if find_spec("PIL") is None:
             raise ApiError(501, "Image edits need Pillow: pip install 'asyncsdk[server]'", type="server_error")
         pictures, wanted = await self._read(request)
+        request[EXCHANGE].course.count_images(wanted.input_images, wanted.model)
         self.rate.take(wanted.input_images, wanted.model, time.monotonic())
         stage = answers.moderation_stage(wanted.prompt)
         refusal = None if stage is None else answers.blocked(stage, request[EXCHANGE].request_id)
@@ -90,16 +91,16 @@ class Edits:
     async def _stream(
         self, request: web.Request, wanted: Wanted, painted: Painted, refusal: ApiError | None
     ) -> web.StreamResponse:
-        exchange, now = request[EXCHANGE], self.state.now()
+        course, now = request[EXCHANGE].course, self.state.now()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        await exchange.reach("done")
+        await course.reach("done")
         await response.prepare(request)
         for index in range(wanted.partial_images):
-            await response.write(answers.partial(wanted, painted, index, now))
+            await send(request, response, answers.partial(wanted, painted, index, now))
         end = answers.ending(wanted, painted, refusal, now)
-        await response.write(end[: len(end) // 2])
-        await exchange.reach("answering")
-        await response.write(end[len(end) // 2 :])
+        await send(request, response, end[: len(end) // 2])
+        await course.reach("answering")
+        await send(request, response, end[len(end) // 2 :])
         await response.write_eof()
         return response
 

@@ -1,0 +1,86 @@
+"""Which faults are planned, which call meets which of them, and what of it happened (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define, field
+
+from asyncsdk.server.faults import Fault, fault_to_json
+from asyncsdk.server.rate import Rate
+
+
+@define(eq=False)
+class Planned:
+    """A fault and what became of it. `under_way` counts the calls that met it and have not come to its moment."""
+
+    fault: Fault
+    rate: Rate = field(init=False)
+    calls: int = 0
+    met: int = 0
+    under_way: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.rate = Rate(self.fault.per_minute, self.fault.unit)
+
+    @property
+    def is_met(self) -> bool:
+        return self.met >= self.fault.due
+
+    def claim(self, route: str) -> bool:
+        """Count a call of `route`; True where it is to meet the fault, which then is to be told how it ended."""
+        if self.fault.route not in ("*", route):
+            return False
+        self.calls += 1
+        if not (self._goes_on() and self.fault.hits(self.calls)):
+            return False
+        self.under_way += 1
+        return True
+
+    def happened(self) -> None:
+        self.met += 1
+
+    def release(self) -> None:
+        """The call that claimed it has ended."""
+        self.under_way -= 1
+
+    def _goes_on(self) -> bool:
+        if self.fault.kind == "limit":
+            return self.fault.most is None or self.met < self.fault.most
+        return self.fault.most is None or self.met + self.under_way < self.fault.most
+
+    def to_json(self) -> dict[str, Any]:
+        return {**fault_to_json(self.fault), "calls": self.calls, "met": self.met, "due": self.fault.due}
+
+
+@define
+class Faults:
+    """What is planned, and what of it happened. Calls are counted for each fault from when it was added."""
+
+    planned: list[Planned] = field(factory=list)
+
+    @classmethod
+    def of(cls, faults: Iterable[Fault]) -> Faults:
+        plan = cls()
+        plan.add(*faults)
+        return plan
+
+    def add(self, *faults: Fault) -> None:
+        self.planned.extend(Planned(fault) for fault in faults)
+
+    def clear(self) -> None:
+        self.planned.clear()
+
+    def meet(self, route: str) -> list[Planned]:
+        """Count a call of `route` and return what it meets: all limits, and of the others the one added first."""
+        meeting = [planned for planned in self.planned if planned.claim(route)]
+        limits = [planned for planned in meeting if planned.fault.kind == "limit"]
+        others = [planned for planned in meeting if planned.fault.kind != "limit"]
+        for planned in others[1:]:
+            planned.release()
+        return [*limits, *others[:1]]
+
+    def unmet(self) -> list[Fault]:
+        """Faults that happened less often than they were asked for."""
+        return [planned.fault for planned in self.planned if not planned.is_met]
