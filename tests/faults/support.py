@@ -19,9 +19,10 @@ from typing import Any
 import aiohttp
 from attrs import asdict, define, field, frozen
 
-from asyncsdk import AsyncUploader, Client, FileJournal
+from asyncsdk import AsyncUploader, Client
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.journal import Record
+from asyncsdk.journal.reading import load
 from asyncsdk.server import Fault
 
 MIB = 1 << 20
@@ -29,7 +30,9 @@ LIMIT = 60.0  # seconds after which a process that does not end is a failure
 
 # A process that has everything imported and is forked for each upload: a new one costs milliseconds, not a second.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["__main__", "tests.faults.support", "asyncsdk.uploads.run"])
+_processes.set_forkserver_preload(
+    ["__main__", "tests.faults.support", "asyncsdk.uploads.run", "anyio.to_thread", "anyio._backends._asyncio"]
+)
 
 
 def make_file(path: Path, size: int, seed: int = 1) -> Path:
@@ -176,11 +179,10 @@ async def upload(job: Job) -> dict[str, Any]:
     return answer
 
 
-async def remembered(journal: Path) -> tuple[Record, ...]:
+def remembered(journal: Path) -> tuple[Record, ...]:
     """All records of all keys of a journal, which may be in use."""
-    if not journal.exists():
-        return ()
-    return tuple(record for entry in await FileJournal(journal).entries() for record in entry.records)
+    folders = sorted((journal / "uploads").glob("*"))
+    return tuple(record for folder in folders for record in load(folder).records)
 
 
 def _work(job: Job, answer: Connection, before: Callable[[], object] | None) -> None:

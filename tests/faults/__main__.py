@@ -1,0 +1,75 @@
+"""`python -m tests.faults [FORM...] [--rounds N]`: the long forms, with a table; 1 where something did not hold."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from asyncsdk.cli.units import parse_size
+from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.steps import die_at_every_step
+from tests.faults.table import Row, lines_of
+
+
+@frozen
+class Options:
+    """`rounds` is how many kills or examples there are to be; what is exhaustive has its own number."""
+
+    rounds: int
+    seed: int
+    sizes: Sizes
+
+
+async def kills(folder: Path, options: Options) -> Row:
+    return await kill_uploads(folder, options.rounds, sizes=options.sizes, seed=options.seed)
+
+
+async def steps(folder: Path, _: Options) -> Row:
+    return await die_at_every_step(folder, torn=False)
+
+
+async def torn_writes(folder: Path, _: Options) -> Row:
+    return await die_at_every_step(folder, torn=True)
+
+
+FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
+    "kills": kills,
+    "steps": steps,
+    "torn": torn_writes,
+}
+
+
+def main() -> int:
+    names, options = _read(sys.argv[1:])
+    rows = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="asyncsdk-faults-") as folder:
+            began = time.monotonic()
+            row = asyncio.run(FORMS[name](Path(folder), options))
+            rows.append(evolve(row, seconds=time.monotonic() - began))
+        print(*lines_of(rows[-1:]), sep="\n", flush=True)  # noqa: T201 - it is a program
+    print("", f"seed {options.seed}", *lines_of(rows), sep="\n")  # noqa: T201 - it is a program
+    return 1 if any(row.violations for row in rows) else 0
+
+
+def _read(arguments: list[str]) -> tuple[list[str], Options]:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("forms", nargs="*", metavar="FORM", choices=[[], *FORMS], help=", ".join(FORMS))
+    parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="kills or examples (1000)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
+    parser.add_argument("--size", default="64MiB..512MiB", metavar="A..B", help="of the files that are uploaded")
+    given = parser.parse_args(arguments)
+    least, _, most = given.size.partition("..")
+    sizes = Sizes(parse_size(least), parse_size(most or least))
+    return given.forms or list(FORMS), Options(given.rounds, given.seed, sizes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Killed at any moment, an upload goes on: the short form of `python -m tests.faults kills`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.support import MIB
+
+SMALL = Sizes(4 * MIB, 20 * MIB, parts=(MIB // 2, MIB), connections=(1, 4))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_fifteen_kills_cost_no_byte_no_file_and_no_more_than_the_parts_in_flight(
+    tmp_path: Path, seed: int
+) -> None:
+    row = await kill_uploads(tmp_path, 15, sizes=SMALL, seed=seed)
+    assert row.cases == 15
+    assert row.violations == []
