@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from hashlib import blake2b
 
 from attrs import define, field
 
@@ -33,7 +34,14 @@ def stems(name: str, pictures: int) -> list[str]:
 
 def folded(stem: str) -> str:
     """What two names have in common if some file system takes them for one."""
+    if stem.isascii():  # most are, and a run has many
+        return stem.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
+
+
+def mark(stem: str) -> bytes:
+    """A name in few bytes: equal for two names that some file system takes for one, and in practice for no others."""
+    return blake2b(folded(stem).encode(errors="surrogatepass"), digest_size=15).digest()
 
 
 def stem_problem(name: str) -> str | None:
@@ -56,22 +64,21 @@ def stem_problem(name: str) -> str | None:
 
 @define
 class Names:
-    """The names that a run has given away."""
+    """The names that a run has given away: each as its mark, and the number of the edit that has it."""
 
-    _taken: dict[str, str] = field(factory=dict)
+    _taken: dict[bytes, int] = field(factory=dict)
 
-    def reserve(self, name: str, pictures: int) -> str | None:
-        """Take the names of so many pictures; else say why not, and take none."""
+    def reserve(self, name: str, pictures: int, number: int) -> str | None:
+        """Take the names of so many pictures for edit `number`; else say why not, and take none."""
         problem = stem_problem(name)
         if problem is not None:
             return f"{problem}. Nothing was sent."
-        wanted = [folded(stem) for stem in stems(name, pictures)]
-        for stem in wanted:
-            if stem in self._taken:
-                other = self._taken[stem]
-                return (
-                    f"the id {name!r} would save over the pictures of {other!r}: ids must differ in more than "
-                    "upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
-                )
-        self._taken.update(dict.fromkeys(wanted, name))
+        wanted = [mark(stem) for stem in stems(name, pictures)]
+        taken = next((self._taken[stem] for stem in wanted if stem in self._taken), None)
+        if taken is not None:
+            return (
+                f"the id {name!r} would save over the pictures of edit {taken}: ids must differ in more than "
+                "upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
+            )
+        self._taken.update(dict.fromkeys(wanted, number))
         return None

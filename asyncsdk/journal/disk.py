@@ -6,12 +6,14 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+LINES_AT_ONCE = 1000
 
 # Somebody who may write in a shared directory could place a link there, or a pipe that blocks whoever opens it.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -75,6 +77,14 @@ def lines(path: Path) -> Iterator[bytes]:
 def write(fd: int, data: bytes) -> None:
     """Write all of `data`, however short the writes, and return once it would survive a power cut."""
     _write_all(fd, data)
+    sync(fd)
+
+
+def write_lines(fd: int, lines: Iterable[bytes]) -> None:
+    """The same for lines without end, of which few are held at a time."""
+    lines = iter(lines)
+    while some := b"".join(islice(lines, LINES_AT_ONCE)):
+        _write_all(fd, some)
     sync(fd)
 
 

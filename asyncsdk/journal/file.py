@@ -55,7 +55,7 @@ class FileLog:
         if self._lock is None:
             return
         self._records[:] = last_words(self._records, record)
-        compact = partial(self._segments.compact, b"".join(map(encode, self._records)))
+        compact = partial(self._segments.compact, [encode(record) for record in self._records])
         try:
             await self._commits.threads.run(partial(self._lock.while_held, compact))
         except OSError as error:

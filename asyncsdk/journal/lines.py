@@ -123,9 +123,12 @@ def unseal(line: bytes) -> dict[str, Any]:
     if checksum is None or int(checksum[1], 16) != zlib.crc32(line[: checksum.start()]):
         raise Damaged("the checksum is missing or wrong")
     try:
-        fields: dict[str, Any] = json.loads(line)  # no other JSON ends as the checksum does
+        text = line.decode()
+        fields, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise Damaged("not JSON") from error
+    if end != len(text) or type(fields) is not dict:
+        raise Damaged("not one object of JSON")
     return fields
 
 
@@ -179,4 +182,5 @@ def _reader() -> Converter:
     return reader
 
 
+_DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_as_object)

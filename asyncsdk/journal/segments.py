@@ -9,26 +9,27 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from attrs import define, field
 
 from asyncsdk.journal import Record, disk
 from asyncsdk.journal.failures import not_made, worded
-from asyncsdk.journal.layout import SEGMENT, TEMPORARY
-from asyncsdk.journal.lines import encode_head, iso
-from asyncsdk.journal.reading import load
+from asyncsdk.journal.layout import SEGMENT, TEMPORARY, stamp_after
+from asyncsdk.journal.lines import encode_head
+from asyncsdk.journal.reading import find, load
 
 logger = logging.getLogger(__name__)
 
 
-def _name() -> str:
-    """Name a segment: sorted by time, and no two alike."""
-    now = iso(time.time()).replace(":", "")
+def _name(folder: Path) -> str:
+    """Name a segment of `folder`: by the time, but behind all that are there, even if the clock was set back."""
+    stamp = stamp_after([path.name for path in find(folder)], now=time.time())
     host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:64]
-    return f"{now}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SEGMENT}"
+    return f"{stamp}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SEGMENT}"
 
 
 def _head() -> bytes:
@@ -46,7 +47,7 @@ class Segment:
     @classmethod
     def create(cls, folder: Path) -> Segment:
         disk.make_folder(folder)
-        path = folder / _name()
+        path = folder / _name(folder)
         return cls(path, disk.create(path))
 
     def append(self, lines: bytes) -> None:
@@ -104,12 +105,12 @@ class Segments:
         """Know these segments, which are there already, as what a compaction takes the place of."""
         self._paths = list(paths)
 
-    def compact(self, lines: bytes) -> None:
+    def compact(self, lines: Iterable[bytes]) -> None:
         """Put one segment of `lines` in the place of all that are known here. Raises OSError."""
         with self._mutex:
             self._close()
-            path = self.folder / _name()
-            _write_whole(path, _head() + lines)
+            path = self.folder / _name(self.folder)
+            _write_whole(path, chain([_head()], lines))
             for old in self._paths:
                 old.unlink(missing_ok=True)
             self._paths = [path]
@@ -137,12 +138,12 @@ class Segments:
             self._current = None
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, lines: Iterable[bytes]) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         fd = disk.create(temporary)
         try:
-            disk.write(fd, data)
+            disk.write_lines(fd, lines)
         finally:
             os.close(fd)
         temporary.rename(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.bulk.book import ItemState
 from asyncsdk.images.bulk.equals import Equals
+from asyncsdk.images.bulk.states import ItemState
 
 
 def equals(*names: str) -> Equals:

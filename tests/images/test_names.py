@@ -27,7 +27,7 @@ def test_a_usual_name_is_fine(name: str) -> None:
 )  # fmt: skip
 def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(name: str) -> None:
     assert stem_problem(name) is not None
-    assert "Nothing was sent" in (Names().reserve(name, 1) or "")
+    assert "Nothing was sent" in (Names().reserve(name, 1, 1) or "")
 
 
 @given(st.text(max_size=30))
@@ -41,20 +41,20 @@ def test_whatever_is_taken_stays_below_its_directory(name: str) -> None:
 
 def test_a_name_is_given_once_whatever_its_case_and_spelling() -> None:
     names = Names()
-    assert names.reserve("Été", 1) is None
+    assert names.reserve("Été", 1, 17) is None
     for same in ("Été", "ÉTÉ", "e\u0301te\u0301"):
-        assert "would save over the pictures of 'Été'" in (names.reserve(same, 1) or "")
+        assert "would save over the pictures of edit 17" in (names.reserve(same, 1, 18) or "")
 
 
 def test_the_numbers_of_several_pictures_are_names_too() -> None:
     names = Names()
     assert stems("a", 3) == ["a", "a.1", "a.2"]
-    assert names.reserve("a", 2) is None
-    assert names.reserve("a.1", 1) is not None
-    assert names.reserve("a.2", 1) is None
-    assert names.reserve("b.1", 1) is None
-    assert names.reserve("b", 2) is not None
-    assert names.reserve("b", 1) is None
+    assert names.reserve("a", 2, 1) is None
+    assert names.reserve("a.1", 1, 1) is not None
+    assert names.reserve("a.2", 1, 1) is None
+    assert names.reserve("b.1", 1, 1) is None
+    assert names.reserve("b", 2, 1) is not None
+    assert names.reserve("b", 1, 1) is None
 
 
 def test_the_suffix_is_of_what_the_bytes_are() -> None:

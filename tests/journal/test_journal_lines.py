@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from asyncsdk.errors import JournalVersionError
 from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.journal.layout import stamp_after
 from asyncsdk.journal.lines import Damaged, decode, encode, encode_head, iso, parse
 from tests.journal.support import completed, opened, part
 
@@ -181,3 +182,17 @@ def test_an_intact_line_of_the_wrong_shape_is_damaged(record: Record, change: An
 def test_a_line_that_is_no_record_is_damaged_and_nothing_worse(line: bytes) -> None:
     with pytest.raises(Damaged):
         decode(line)
+
+
+@pytest.mark.parametrize(
+    ("names", "stamp"),
+    [
+        ([], "2026-11-22T201500.123Z"),
+        (["2026-11-22T201500.122Z-host-1-a.jsonl"], "2026-11-22T201500.123Z"),
+        (["2026-11-22T201500.123Z-host-1-a.jsonl"], "2026-11-22T201500.124Z"),
+        (["2026-12-31T235959.999Z-host-1-a.jsonl", "2026-11-01T000000.000Z-h-1-b.jsonl"], "2027-01-01T000000.000Z"),
+        (["notes.jsonl", "9999-12-31T235959.999Z-h-1-a.jsonl", "2026-99-99T000000.000Z-h"], "2026-11-22T201500.123Z"),
+    ],
+)
+def test_a_new_segment_is_read_after_all_that_are_there(names: list[str], stamp: str) -> None:
+    assert stamp_after(names, now=1795378500.123) == stamp

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from attrs import define, field
 
 from asyncsdk import files
 from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
-from asyncsdk.images.bulk.book import Book, ItemState, Spent, problem_fields, usage_fields
+from asyncsdk.images.bulk.book import Book, Spent, usage_fields
+from asyncsdk.images.bulk.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem
 from asyncsdk.journal import disk
 from asyncsdk.journal.commits import GroupCommit
@@ -32,6 +33,7 @@ from asyncsdk.threads import Threads, wait_through_cancellation
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
+COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
 
 logger = logging.getLogger(__name__)
 Fact = tuple[dict[str, Any], float]
@@ -56,7 +58,7 @@ class Ledger:
 
     def state(self, item: str) -> ItemState | None:
         """How an edit stands; None for one that was never sent."""
-        return self.book.states.get(item)
+        return self.book.state_of(item)
 
     def owner_of(self, stem: str) -> str | None:
         """The edit that has, or may have, written a picture of this name: relative to the directory, no suffix."""
@@ -141,12 +143,22 @@ def _recall(segments: Segments) -> Book:
     files.make_drafts(segments.folder.parent / "drafts")
     segments.adopt(find(segments.folder))
     book = _read(segments.folder)
-    if book.lines > COMPACT_ABOVE and book.lines > 2 * (len(book.states) + 1):
-        segments.compact(b"".join(map(_encode, book.facts())))
+    if book.lines > COMPACT_ABOVE and book.lines > COMPACT_FACTOR * len(book.states):
+        try:
+            segments.compact(map(_encode, book.facts()))
+        except OSError as error:  # such as too little room for a second copy: it is as good as before
+            logger.warning("%s: not compacted: %s", segments.folder, error)
     return book
 
 
 def _read(folder: Path) -> Book:
+    for _ in range(5):  # a segment that goes while we read was compacted: what it said is in a new one
+        with suppress(FileNotFoundError):
+            return _read_once(folder)
+    return _read_once(folder)
+
+
+def _read_once(folder: Path) -> Book:
     book = Book()
     for path in (path for path in find(folder) if path.suffix == SEGMENT):
         damaged = 0

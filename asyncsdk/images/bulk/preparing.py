@@ -9,10 +9,10 @@ from attrs import define, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import InvalidEditError
-from asyncsdk.images.bulk.book import ItemState
 from asyncsdk.images.bulk.equals import Equals
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.standing import Policy
+from asyncsdk.images.bulk.states import ItemState
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
@@ -61,7 +61,7 @@ class Preparing:
         if not isinstance(edit, ImageEdit):
             raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
         self._number += 1
-        number = str(edit.line or self._number)
+        number = str(self._number_of(edit))
         try:
             found = await read_and_check(edit, checked=self.checked)
         except InvalidEditError as error:
@@ -88,13 +88,19 @@ class Preparing:
         owner = self.ledger.owner_of(number) if self.ledger else None
         return number if owner in {None, item} else f"{number}-{item[:NUMBERED_DIGITS]}"
 
+    def _number_of(self, edit: ImageEdit) -> int:
+        """Where the edit that is looked at stands, in its source or else in the run."""
+        return edit.line or self._number
+
     def _place(self, name: str) -> Place | None:
         return None if self.out is None else Place(self.out, name)
 
     async def _named(self, ready: Ready) -> Ready | EditOutcome:
         if ready.place is None:
             return ready
-        problem = self._names.reserve(ready.id, ready.edit.n or 1) or await self._in_the_way(ready.place, ready)
+        problem = self._names.reserve(
+            ready.id, ready.edit.n or 1, self._number_of(ready.edit)
+        ) or await self._in_the_way(ready.place, ready)
         return ready if problem is None else refused(ready.edit, ready.id, InvalidEditError(problem))
 
     async def _in_the_way(self, place: Place, ready: Ready) -> str | None:
@@ -109,7 +115,7 @@ class Preparing:
 
     def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         done = state.status == "done"
-        self._names.reserve(state.id, edit.n or 1)
+        self._names.reserve(state.id, edit.n or 1, self._number_of(edit))
         return EditOutcome(
             edit=edit,
             id=name,

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.bulk.book import ItemState
+from asyncsdk.images.bulk.states import ItemState
 
 OnUncertain = Literal["report", "retry", "stop"]
 Standing = Literal["new", "done", "failed", "refused", "uncertain"]

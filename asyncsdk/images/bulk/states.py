@@ -1,0 +1,115 @@
+"""How each of a million edits stands, in little memory (pure): what has ended is kept packed."""
+
+from __future__ import annotations
+
+import marshal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from attrs import asdict, define, evolve, field, fields, frozen
+
+from asyncsdk.images.outcome import Problem
+from asyncsdk.models import Usage
+
+State = Literal["sent", "done", "failed", "refused", "uncertain"]
+
+_SHA_256 = re.compile(r"[0-9a-f]{64}")  # what an item begins with
+TOKENS = ("input_tokens", "output_tokens", "total_tokens")
+_KNOWN_OF_PROBLEMS = frozenset(attribute.name for attribute in fields(Problem))
+
+
+@frozen
+class ItemState:
+    """How an edit stands. "sent" is an intent without a last word: the process ended between the two.
+
+    `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were asked
+    for; `before` is how it stood before it was sent again.
+    """
+
+    status: State
+    id: str
+    at: float
+    files: tuple[str, ...] = ()
+    usage: Usage | None = None
+    problem: Problem | None = None
+    n: int = 1
+    before: ItemState | None = None
+
+    def alone(self) -> ItemState:
+        """The same without what was before."""
+        return self if self.before is None else evolve(self, before=None)
+
+
+@define
+class States:
+    """Each edit's state by the key of its item, in the order of their last facts; what is on its way comes last."""
+
+    _ended: dict[bytes, bytes] = field(factory=dict)
+    _on_its_way: dict[bytes, ItemState] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._ended) + len(self._on_its_way)
+
+    def get(self, key: bytes) -> ItemState | None:
+        """How an edit stands; None for one that was never sent."""
+        known = self._ended.get(key)
+        return self._on_its_way.get(key) if known is None else unpacked(known)
+
+    def put(self, key: bytes, state: ItemState) -> None:
+        """Let an edit stand so."""
+        self.drop(key)
+        if state.status == "sent":
+            self._on_its_way[key] = state
+        else:
+            self._ended[key] = packed(state)
+
+    def drop(self, key: bytes) -> None:
+        """Forget an edit."""
+        self._ended.pop(key, None)
+        self._on_its_way.pop(key, None)
+
+    def items(self) -> Iterator[tuple[str, ItemState]]:
+        """All of them, by their items."""
+        for key, known in self._ended.items():
+            yield item_of(key), unpacked(known)
+        for key, state in self._on_its_way.items():
+            yield item_of(key), state
+
+
+def key_of(item: str) -> bytes:
+    """An item in few bytes: its SHA-256 as it is, not as hex digits."""
+    if _SHA_256.match(item):
+        return b"\0" + bytes.fromhex(item[:64]) + item[64:].encode()
+    return b"\1" + item.encode()
+
+
+def item_of(key: bytes) -> str:
+    """The item that was made into this key."""
+    return key[1:].decode() if key[0] else key[1:33].hex() + key[33:].decode()
+
+
+def packed(state: ItemState) -> bytes:
+    """An ended edit's state as bytes that only this process reads; `before` is none of it."""
+    usage = None if state.usage is None else tuple(getattr(state.usage, name) for name in TOKENS)
+    problem = None if state.problem is None else problem_fields(state.problem)
+    return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem))
+
+
+def unpacked(known: bytes) -> ItemState:
+    """The state that was packed."""
+    status, name, at, n, files, usage, problem = marshal.loads(known)  # noqa: S302 - it never left this process
+    tokens = None if usage is None else Usage(**dict(zip(TOKENS, usage, strict=True)))
+    return ItemState(status, name, at, files, tokens, problem_from(problem), n)
+
+
+def problem_fields(problem: Problem) -> dict[str, Any]:
+    """A problem as it is written down: without what it does not know."""
+    return {name: value for name, value in asdict(problem).items() if value is not None}
+
+
+def problem_from(told: Any) -> Problem | None:
+    """The problem that was written down. Raises TypeError for what is none."""
+    if not isinstance(told, Mapping):
+        return None
+    return Problem(**{name: value for name, value in told.items() if name in _KNOWN_OF_PROBLEMS})
