@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -89,6 +89,17 @@ class Expired(Record):
     """The upload is gone: its time ran out, or the server knows it no more."""
 
     reason: str
+
+
+def unanswered(records: Iterable[Record]) -> Completing | None:
+    """Return the complete whose answer nobody saw, among one upload's records, oldest first.
+
+    One that was refused outright is settled. A damaged line or a clock set back must not settle another: more
+    askings than refusals, or an asking as the last word, are each enough.
+    """
+    words = [record for record in records if isinstance(record, Completing | Refused)]
+    asked = [record for record in words if isinstance(record, Completing)]
+    return asked[-1] if asked and (2 * len(asked) > len(words) or asked[-1] is words[-1]) else None
 
 
 @frozen

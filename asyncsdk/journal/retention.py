@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from asyncsdk.journal import Completed, Completing, Opened, Record, Refused
+from asyncsdk.journal import Completed, Opened, Record, unanswered
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -42,9 +42,9 @@ def _keep_upload_until(records: Sequence[Record]) -> float:
     completed = [record.at for record in records if isinstance(record, Completed)]
     if completed:
         return max(completed) + COMPLETED_SECONDS
-    asked = [record.at for record in records if isinstance(record, Completing)]
-    if len(asked) > sum(isinstance(record, Refused) for record in records):
-        return max(asked) + COMPLETED_SECONDS  # it may have become a file: forgetting that would make another
+    asked = unanswered(records)
+    if asked is not None:
+        return asked.at + COMPLETED_SECONDS  # it may have become a file: forgetting that would make another
     expires_at = [record.expires_at for record in records if isinstance(record, Opened)]
     if expires_at:
         return max(expires_at) + AFTER_EXPIRY_SECONDS

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused, unanswered
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.plan import BLOCK, Range
 
@@ -128,7 +128,7 @@ def _recall_one(upload: str, records: Sequence[Record]) -> Recalled | None:
         stage=_stage(records),
         opened=opened,
         parts=tuple(record for record in records if isinstance(record, Part) and _fits(record, opened)),
-        completing=_last_completing(records),
+        completing=unanswered(records),
         completed=completed,
         refused=next((record.status for record in reversed(records) if isinstance(record, Refused)), None),
     )
@@ -146,14 +146,7 @@ def _stage(records: Sequence[Record]) -> Stage:
     for kind, stage in ((Completed, Stage.COMPLETED), (Cancelled, Stage.CANCELLED), (Expired, Stage.EXPIRED)):
         if kind in kinds:
             return stage
-    return Stage.COMPLETING if _last_completing(records) else Stage.PENDING
-
-
-def _last_completing(records: Sequence[Record]) -> Completing | None:
-    """The complete whose answer nobody saw: of those asked, each that was refused outright is settled."""
-    asked = [record for record in records if isinstance(record, Completing)]
-    refused = [record for record in records if isinstance(record, Refused)]
-    return asked[-1] if len(asked) > len(refused) else None
+    return Stage.COMPLETING if unanswered(records) else Stage.PENDING
 
 
 def _age(found: Recalled) -> tuple[float, float, str]:
