@@ -187,6 +187,16 @@ class Client:
             answer = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
             yield Stream(answer, await stack.enter_async_context(aclosing(answer.chunks())))
 
+    async def read(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
+        """Send `request` and let `reader` read the answer as it comes: both again where that helps. Raises APIError."""
+        call = self._call(request, **options)
+
+        async def receive() -> T:
+            async with self._exchange.sending(call) as answer, aclosing(answer.chunks()) as chunks:
+                return await reader(Stream(answer, chunks))
+
+        return await self._repeat(call, receive)
+
     async def fetch(self, url: str) -> bytes:
         """What `url` gives, such as a picture of an older model's answer; without the key. Raises APIError."""
         call = foreign(url, retry=Retry(self.max_retries), answer_limit=self.timeout or FETCH_SECONDS)
@@ -202,13 +212,7 @@ class Client:
 
         Raises APIError, and OSError where it can't be saved.
         """
-        call = self._call(request, **options)
-
-        async def receive() -> int:
-            async with self._exchange.sending(call) as answer, aclosing(answer.chunks()) as chunks:
-                return await files.stream_to(to, chunks)
-
-        return await self._repeat(call, receive)
+        return await self.read(request, lambda chunks: files.stream_to(to, chunks), **options)
 
     def _call(
         self,

@@ -97,9 +97,10 @@ def test_codes_are_text_whatever_the_server_makes_of_them(code: Any, read: str |
     assert refused(404, {"error": {"code": code, "message": "Resource not found"}}).code == read
 
 
-@pytest.mark.parametrize("status", [402, 403, 429])
-def test_no_more_credit_is_not_a_rate_limit(status: int) -> None:
-    error = refused(status, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}})
+@pytest.mark.parametrize("status", [400, 402, 403, 429])
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"])
+def test_no_more_credit_is_neither_a_rate_limit_nor_a_fault_of_the_request(status: int, code: str) -> None:
+    error = refused(status, {"error": {"message": "no more", "code": code, "type": "invalid_request_error"}})
     assert isinstance(error, errors.QuotaExceededError)
     assert not error.resumable
 

@@ -124,7 +124,7 @@ def without(key: str, text: str) -> str:
 
 
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:
-    if status in {402, 403, 429} and _QUOTA_CODES & {code, kind}:
+    if status < 500 and _QUOTA_CODES & {code, kind}:  # seen with 400, 403 and 429
         return QuotaExceededError
     if code == "moderation_blocked" and status < 500:
         return ModerationBlockedError

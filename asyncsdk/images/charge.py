@@ -53,15 +53,17 @@ def may_be_charged(error: APIError) -> bool:
 
 
 def stops_all(error: Exception) -> bool:
-    """Whether every other edit would meet the same."""
+    """Whether every other edit would meet the same: a run that went on would send each picture for nothing."""
     kinds = AuthenticationError | PermissionDeniedError | QuotaExceededError | CertificateError | RedirectError
-    return isinstance(error, kinds)
+    return isinstance(error, kinds) or getattr(error, "code", None) == "model_not_found"
 
 
 def is_refusal(error: Exception) -> bool:
     """Whether the same edit would not be accepted later either."""
     if isinstance(error, InvalidEditError | ModerationBlockedError):
         return True
+    if stops_all(error):  # no fault of the edit
+        return False
     return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS
 
 

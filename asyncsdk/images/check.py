@@ -20,7 +20,7 @@ from asyncsdk.images.header import BadPicture, Header, look
 LONGEST_URL = 20_971_520
 LARGEST_MASK = 4 * 10**6
 _GPT_ONLY = (
-    "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "moderation",
+    "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "markup", "moderation",
     "output_compression", "output_format", "partial_images", "quality", "stream", "svg",
 )  # fmt: skip
 _TEXTS = (
@@ -108,8 +108,8 @@ def _formats(edit: ImageEdit) -> Iterator[str]:
         yield "background='transparent' needs output_format png or webp, not jpeg"
     if edit.output_compression is not None and kind in {"png", "gif", "svg"}:
         yield f"output_compression is for webp and jpeg, not {kind}"
-    if edit.partial_images and not edit.stream and edit.stream is not None:
-        yield "partial_images come in a stream only"
+    if edit.partial_images and not edit.stream:
+        yield "partial_images come in a stream only: stream=True"
     if kind in {"svg", "gif"} and edit.stream:
         yield f"output_format={kind!r} can't be streamed"
     if kind == "svg" and (edit.n or 1) != 1:

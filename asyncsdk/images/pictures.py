@@ -20,6 +20,7 @@ from asyncsdk.images.edit import ImageEdit, Picture, described, file_name
 from asyncsdk.images.header import MIME_TYPES, kind_of
 from asyncsdk.models import ImagesResponse
 
+_TRANSPORT = frozenset({"stream", "partial_images"})
 LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
 Loaded = ImageFile | ImageRef
 
@@ -45,9 +46,12 @@ class LoadedEdit:
         return api.edit_image_by_reference(images=references, mask=mask, **options, extra=self.edit.extra)
 
     def digest(self) -> str:
-        """What makes it the same edit wherever it stands: the SHA-256 of its fields and its pictures' content."""
+        """What makes it the same edit wherever it stands: the SHA-256 of its fields and its pictures' content.
+
+        How its answer travels, streamed or not, is no part of what it is.
+        """
         known = {
-            **self.edit.options,
+            **{name: value for name, value in self.edit.options.items() if name not in _TRANSPORT},
             "image": [_digest(image) for image in self.images],
             "mask": _digest(self.mask),
             "markup": _digest(self.markup),

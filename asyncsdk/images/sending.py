@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from functools import partial
 
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, ChargeUnknownError
@@ -14,6 +16,7 @@ from asyncsdk.images.stream import CompletedImage, Events, PartialImage
 from asyncsdk.models import EditedImage, ImagesResponse, Usage
 from asyncsdk.retry import Retry
 
+logger = logging.getLogger(__name__)
 Event = PartialImage | CompletedImage
 
 _MAYBE_PAID = (
@@ -24,11 +27,11 @@ _MAYBE_PAID = (
 
 async def send(client: Client, loaded: LoadedEdit, *, retry: Retry, timeout: float | None = None) -> ImagesResponse:  # noqa: ASYNC109 - a limit per attempt
     """Send an edit and return its answer. Raises ChargeUnknownError where it may have been paid, else APIError."""
-    if loaded.edit.stream:
-        async with streaming(client, loaded, retry=retry, timeout=timeout) as events:
-            return _answer([event async for event in events if isinstance(event, CompletedImage)])
     with _told_in_terms_of_money():
-        return await client.send(loaded.request(), retry=retry, timeout=timeout)
+        if not loaded.edit.stream:
+            return await client.send(loaded.request(), retry=retry, timeout=timeout)
+        completed = partial(_completed, pictures=_wanted(loaded))
+        return _answer(await client.read(loaded.request(), completed, retry=retry, timeout=timeout))
 
 
 @asynccontextmanager
@@ -45,7 +48,11 @@ async def streaming(
             chunks = await stack.enter_async_context(
                 client.stream(loaded.request(stream=True), retry=retry, timeout=timeout)
             )
-        yield await stack.enter_async_context(aclosing(_decoded(chunks)))
+        yield await stack.enter_async_context(aclosing(_in_terms_of_money(_decoded(chunks, _wanted(loaded)))))
+
+
+def _wanted(loaded: LoadedEdit) -> int:
+    return loaded.edit.n or 1
 
 
 def in_terms_of_money(error: APIError) -> APIError | ChargeUnknownError:
@@ -69,12 +76,35 @@ def _told_in_terms_of_money() -> Iterator[None]:
         raise told from error
 
 
-async def _decoded(chunks: Stream) -> AsyncGenerator[Event, None]:
-    events = Events(chunks.request_id, chunks.shown)
+async def _in_terms_of_money(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
     with _told_in_terms_of_money():
-        async for chunk in chunks:
-            for event in events.feed(chunk):
+        async with aclosing(events):
+            async for event in events:
                 yield event
+
+
+async def _completed(chunks: Stream, *, pictures: int) -> list[CompletedImage]:
+    """The whole pictures of a stream. What is whole is paid and stays, whatever comes after it."""
+    found: list[CompletedImage] = []
+    try:
+        async with aclosing(_decoded(chunks, pictures)) as events:
+            async for event in events:
+                found += [event] if isinstance(event, CompletedImage) else []
+    except APIError as error:
+        if not found:
+            raise
+        logger.warning("%d of %d pictures came before the stream broke off: %s", len(found), pictures, error)
+    return found
+
+
+async def _decoded(chunks: Stream, pictures: int) -> AsyncGenerator[Event, None]:
+    """What a stream says until so many pictures are whole: nobody waits for the server to hang up as well."""
+    events = Events(chunks.request_id, chunks.shown)
+    async for chunk in chunks:
+        for event in events.feed(chunk):
+            yield event
+        if events.ended or events.completed >= pictures:
+            break
     if not events.completed:
         failure = ChargeUnknownError(f"the stream ended without the completed picture.\n  {_MAYBE_PAID}")
         failure.request_id = chunks.request_id

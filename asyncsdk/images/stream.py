@@ -63,12 +63,14 @@ class CompletedImage(Picture):
 class Events:
     """Fed with a stream, gives its pictures. `completed` counts the whole ones: an end without one is a failure.
 
+    `ended` once `[DONE]` came: what a server sends behind it, or whether it hangs up at all, does not matter.
     `request_id` goes along with each picture and error; `shown` makes a text of the server fit to be shown.
     """
 
     request_id: str | None = None
     shown: Callable[[str], str] = str
     completed: int = field(default=0, init=False)
+    ended: bool = field(default=False, init=False)
     _line: bytes = field(default=b"", init=False)
     _is_data: bool | None = field(default=None, init=False)
     _data: PictureCutter = field(factory=PictureCutter, init=False)
@@ -104,7 +106,8 @@ class Events:
     def _end_event(self) -> Iterator[PartialImage | CompletedImage]:
         data, self._data = self._data, PictureCutter()
         text = self.shown(data.rest.decode("utf-8", "replace")).strip()
-        event = self._event(text, data.pictures) if text not in {"", "[DONE]"} else None
+        self.ended = self.ended or text == "[DONE]"
+        event = self._event(text, data.pictures) if text and not self.ended else None
         if event is not None:
             self.completed += isinstance(event, CompletedImage)
             yield event

@@ -21,6 +21,7 @@ from asyncsdk.images.outcome import Problem
 
 OWN = b'{"error": {"message": "busy", "type": "server_error"}}'
 QUOTA = b'{"error": {"message": "no", "code": "insufficient_quota"}}'
+GONE = b'{"error": {"message": "no", "code": "model_not_found"}}'
 WHY = b'{"moderation_stage": "output", "categories": ["x"]}'
 BLOCKED = b'{"error": {"code": "moderation_blocked", "moderation_details": %b}}' % WHY
 
@@ -59,8 +60,10 @@ def test_nothing_is_both_safe_and_maybe_paid(error: APIError, *, safe: bool, cha
 def test_what_every_other_would_meet_stops_all(status: int) -> None:
     assert stops_all(answered(status))
     assert stops_all(answered(429, QUOTA))
+    assert stops_all(answered(400, QUOTA))
     assert stops_all(CertificateError("x", sent=False))
     assert stops_all(RedirectError("x"))
+    assert all(stops_all(answered(status_, GONE)) for status_ in (400, 404))
     assert not stops_all(answered(400))
     assert not stops_all(answered(429))
 
@@ -68,6 +71,8 @@ def test_what_every_other_would_meet_stops_all(status: int) -> None:
 def test_a_refusal_is_one_that_stays() -> None:
     assert all(is_refusal(answered(status)) for status in (400, 413, 415, 422))
     assert not any(is_refusal(answered(status)) for status in (401, 404, 405, 429, 500))
+    assert not is_refusal(answered(400, QUOTA))
+    assert not is_refusal(answered(400, GONE))
     assert is_refusal(InvalidEditError("x"))
     assert is_refusal(answered(403, BLOCKED))
     assert not is_refusal(APIConnectionError("x"))
