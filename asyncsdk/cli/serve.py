@@ -24,7 +24,15 @@ async def serve(
     host: Annotated[str, Parameter(help="Where to listen; anything but this machine is your own risk.")] = "127.0.0.1",
     port: Annotated[int, Parameter(metavar="N", help="0 takes a free one.")] = 8787,
     data: Annotated[str | None, Parameter(metavar="DIR", help="Where all is kept; else gone at the end.")] = None,
-    api_key: Annotated[str | None, Parameter(metavar="KEY", help="The one key it takes; else any will do.")] = None,
+    allow_host: Annotated[
+        tuple[str, ...], Parameter(metavar="NAME", help="A name it may be asked by, besides localhost and addresses.")
+    ] = (),
+    api_key: Annotated[
+        str | None,
+        Parameter(
+            metavar="KEY", env_var="ASYNCSDK_SERVE_KEY", help="The one key it takes, no account's; else any will do."
+        ),
+    ] = None,
     upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it is dropped.")] = 3600,
     images_per_minute: Annotated[int | None, Parameter(metavar="N", help="The limit on edits' input images.")] = None,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: what shall go wrong, and when.")] = None,
@@ -44,6 +52,7 @@ async def serve(
         data,
         host=host,
         port=port,
+        hosts=allow_host,
         api_key=api_key,
         upload_ttl=upload_ttl,
         images_per_minute=images_per_minute,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections.abc import Collection
 from email.utils import formatdate
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import define
 
+from asyncsdk.server.browsers import require_no_trick
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
@@ -30,15 +32,22 @@ API_VERSION = "2020-10-01"
 
 
 def make_app(
-    state: State, faults: Faults, log: RequestLog, uploads: Uploads, edits: Edits, *, api_key: str | None
+    state: State,
+    faults: Faults,
+    log: RequestLog,
+    uploads: Uploads,
+    edits: Edits,
+    *,
+    api_key: str | None,
+    hosts: Collection[str] = (),
 ) -> web.Application:
     """Put the application together. `state` is to be loaded before it serves."""
-    common = Common(state, log, api_key)
+    common = Common(state, log, api_key, frozenset(host.lower() for host in hosts))
     api = web.Application(middlewares=[common.record, Injector(faults, state).middleware, refuse, common.authorize])
     api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
-    control = web.Application()
+    control = web.Application(middlewares=[] if api_key is None else [common.authorize])
     control.add_routes(Control(log, faults, edits.log).routes())
-    app = web.Application(middlewares=[begin, refuse])
+    app = web.Application(middlewares=[begin, refuse, common.guard])
     app.add_routes([*HEALTH, *edits.public_routes()])
     app.add_subapp("/v1", api)
     app.add_subapp("/_control", control)
@@ -96,6 +105,12 @@ class Common:
     state: State
     log: RequestLog
     api_key: str | None
+    hosts: frozenset[str]
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        require_no_trick(request.headers, self.hosts)
+        return await handler(request)
 
     @web.middleware
     async def record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -117,6 +132,7 @@ class Common:
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = formatdate(self.state.clock(), usegmt=True)
         response.headers["openai-version"] = API_VERSION
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Request-ID"] = request[EXCHANGE].request_id if EXCHANGE in request else new_request_id()
         if EXCHANGE in request:  # an unknown Expect header is answered before anything of ours is asked
             milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000

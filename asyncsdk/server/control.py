@@ -1,4 +1,7 @@
-"""The control routes, outside /v1 and for this machine only: what was asked of the server, and what shall go wrong."""
+"""The control routes, outside /v1: what was asked of the server, and what shall go wrong.
+
+They are for programs on this machine, which need the server's key where it has one.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,10 @@ class Control:
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
 
 
+_BY_PROXY = {"Forwarded", "X-Forwarded-For", "Via"}  # what comes from elsewhere by a proxy on this machine
+
+
 def _require_this_machine(request: web.Request) -> None:
-    if request.remote is None or not ipaddress.ip_address(request.remote).is_loopback:
+    local = request.remote is not None and ipaddress.ip_address(request.remote).is_loopback
+    if not local or any(name in request.headers for name in _BY_PROXY):
         raise ApiError(404, f"Invalid URL ({request.method} {request.path})")

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from os import PathLike
 from pathlib import Path
@@ -46,6 +46,9 @@ class LocalServer:
         upload_ttl: Seconds until an upload that is not completed is dropped.
         faults: What shall go wrong.
         host, port: Where to listen; port 0 takes a free one.
+        hosts: Names that requests may use for it besides localhost, `host` and addresses; others are refused, so
+            that no page in a browser can reach it by a name of its own.
+        connections: How many it serves at a time.
         ssl_context: Serve TLS.
         repeated_complete: 200 answers a complete that was done before with the same upload again; a status
             of 400 or above refuses it. What the real server does is not known.
@@ -62,6 +65,8 @@ class LocalServer:
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
     _host: str = field(default="127.0.0.1", kw_only=True)
     _port: int = field(default=0, kw_only=True)
+    _hosts: Collection[str] = field(default=(), kw_only=True)
+    _connections: int = field(default=500, kw_only=True)
     _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)
@@ -186,10 +191,13 @@ class LocalServer:
         self._state = State(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
         self._edits = Edits(self._state, Rate(self._images_per_minute), self._edit_seconds)
-        app = make_app(self._state, self._plan, self._log, uploads, self._edits, api_key=self._api_key)
+        known = {self._host, *self._hosts}
+        app = make_app(self._state, self._plan, self._log, uploads, self._edits, api_key=self._api_key, hosts=known)
         try:
             await self._state.load()
-            self._runner = await runner.start(app, self._host, self._port, self._ssl_context)
+            self._runner = await runner.start(
+                app, self._host, self._port, ssl_context=self._ssl_context, connections=self._connections
+            )
         except BaseException:
             await self._state.close()
             raise

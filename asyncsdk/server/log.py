@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,10 @@ class RequestRecord:
         return {**plain, "fault": None if self.fault is None else fault_to_json(self.fault)}
 
 
+def _there_is_room(_: int) -> None:
+    return
+
+
 @define(eq=False)
 class Exchange:
     """A call under way: what its handler learns is written here, and what goes wrong acts through its course."""
@@ -64,6 +68,7 @@ class Exchange:
     fault: Fault | None = None
     stalled: bool = False
     course: Course = field(factory=Course)
+    take: Callable[[int], None] = _there_is_room
     request_id: str = field(factory=new_request_id)
 
     @classmethod

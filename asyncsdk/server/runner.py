@@ -9,18 +9,19 @@ from typing import Any
 
 from aiohttp import web
 
-READ_BUFFER = 256 * 1024
+from asyncsdk.server.door import Door
+
 _POLITE_SECONDS = 0.05
 
 
-async def start(app: web.Application, host: str, port: int, ssl_context: ssl.SSLContext | None) -> web.AppRunner:
-    """Return when it listens. Raises OSError where it can't."""
-    runner = web.AppRunner(
-        app, access_log=None, auto_decompress=False, read_bufsize=READ_BUFFER, shutdown_timeout=_POLITE_SECONDS
-    )
+async def start(
+    app: web.Application, host: str, port: int, *, ssl_context: ssl.SSLContext | None, connections: int
+) -> web.AppRunner:
+    """Return when it listens, for so many connections at a time. Raises OSError where it can't."""
+    runner = web.AppRunner(app, shutdown_timeout=_POLITE_SECONDS)
     try:
         await runner.setup()
-        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+        await Door(runner, host, port, connections=connections, ssl_context=ssl_context).start()
     except BaseException:
         await runner.cleanup()
         raise

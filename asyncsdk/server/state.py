@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PICTURE_SECONDS = 3600.0
+PAINTERS = 2  # a picture of many pixels takes seconds and hundreds of MiB; parts and files don't wait for it
 
 
 @define(eq=False)
@@ -40,6 +41,7 @@ class State:
     uploads: dict[str, Held] = field(factory=dict, init=False)
     store: Store = field(init=False)
     _workers: Workers = field(factory=Workers, init=False)
+    _painters: Workers = field(factory=lambda: Workers(PAINTERS), init=False)
     _files: dict[str, File] = field(factory=dict, init=False)
     _pictures: dict[str, float] = field(factory=dict, init=False)  # until when
 
@@ -55,11 +57,12 @@ class State:
 
     async def close(self) -> None:
         """Let go of the disk, once nothing is being written to it any more."""
+        await self._painters.close(lambda: None)
         await self._workers.close(self.store.close)
 
-    async def work(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking job in a thread of the server's."""
-        return await self._workers.run(job, *args, **kwargs)
+    async def paint(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job that needs much time and memory in a thread; few are run at a time."""
+        return await self._painters.run(job, *args, **kwargs)
 
     @asynccontextmanager
     async def incoming(self, limit: int) -> AsyncIterator[Incoming]:

@@ -18,6 +18,8 @@ from asyncsdk.server.multipart import Field, FormParser, MultipartError, boundar
 JSON_LIMIT = 8 * 2**20
 TEXT_LIMIT = 2**20
 FIELDS_LIMIT = 100
+BODY_LIMIT = 900 * 2**20  # more than anything that is taken; a body without a length could go on for ever
+SILENCE_SECONDS = 60.0  # a body of which nothing more comes
 _SLOW_STEP_SECONDS = 0.05
 
 
@@ -49,6 +51,9 @@ async def next_chunk(request: web.Request) -> bytes:
     except Exception as error:  # aiohttp raises what the transport, the parser or nobody gave it
         raise ConnectionGone from error
     exchange.received += len(chunk)
+    if exchange.received > BODY_LIMIT:
+        raise too_large("The body", BODY_LIMIT)
+    exchange.take(len(chunk))
     if exchange.received >= (request.content_length or 0) // 2:
         await exchange.course.reach("in")
     return chunk
@@ -56,7 +61,8 @@ async def next_chunk(request: web.Request) -> bytes:
 
 async def _read(request: web.Request, rate: int | None) -> bytes:
     if rate is None:
-        return await request.content.readany()
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await request.content.readany()
     await asyncio.sleep(_SLOW_STEP_SECONDS)
     return await request.content.read(max(1, int(rate * _SLOW_STEP_SECONDS)))
 

@@ -6,10 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent import futures
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,10 +20,11 @@ THREADS = 8
 class Workers:
     """A handful of threads, started when there is work."""
 
+    threads: int = THREADS
     _stop: threading.Event = field(factory=threading.Event, init=False)
     _jobs: set[futures.Future[Any]] = field(factory=set, init=False)
     _threads: futures.ThreadPoolExecutor = field(
-        factory=partial(futures.ThreadPoolExecutor, THREADS, thread_name_prefix="asyncsdk-server"), init=False
+        default=Factory(lambda self: _pool(self.threads), takes_self=True), init=False
     )
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,3 +49,7 @@ class Workers:
     def _finish(jobs: tuple[futures.Future[Any], ...], last: Callable[[], None]) -> None:
         futures.wait(jobs)
         last()
+
+
+def _pool(threads: int) -> futures.ThreadPoolExecutor:
+    return futures.ThreadPoolExecutor(threads, thread_name_prefix="asyncsdk-server")

@@ -54,19 +54,34 @@ async def test_a_wrong_fault_is_refused(body: Any) -> None:
 
 async def test_a_page_in_a_browser_can_not_add_faults() -> None:
     async with running() as (server, call):
-        simple = {"Content-Type": "text/plain", "Origin": "http://example.com"}
-        answer = await call("POST", "/_control/faults", data=json.dumps({"faults": [FAULT]}), headers=simple)
-        assert answer.status == 400
+        for simple, status in (
+            ({"Content-Type": "text/plain", "Origin": "http://example.com"}, 403),
+            ({"Content-Type": "text/plain"}, 400),
+        ):
+            answer = await call("POST", "/_control/faults", data=json.dumps({"faults": [FAULT]}), headers=simple)
+            assert answer.status == status
         assert server.unmet_faults() == []
 
 
-async def test_control_needs_no_key_is_not_recorded_and_meets_no_fault() -> None:
-    async with (
-        LocalServer(api_key="k", faults=[Fault("*", "reset", every=1)]) as server,
-        calling(server, headers={}) as call,
-    ):
+async def test_control_needs_a_key_only_where_one_is_set() -> None:
+    async with LocalServer(api_key="k") as server, calling(server, headers={}) as call:
+        assert (await call("GET", "/_control/stats")).status == 401
+        assert (await call("DELETE", "/_control/faults", headers={"api-key": "no"})).status == 401
+        assert (await call("GET", "/_control/stats", headers={"api-key": "k"})).status == 200
+    async with LocalServer() as server, calling(server, headers={}) as call:
+        assert (await call("GET", "/_control/stats")).status == 200
+
+
+async def test_control_is_not_recorded_and_meets_no_fault() -> None:
+    async with running(faults=[Fault("*", "reset", every=1)]) as (server, call):
         assert (await call("GET", "/_control/stats")).status == 200
         assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via"])
+async def test_what_a_proxy_on_this_machine_hands_on_comes_from_elsewhere(name: str) -> None:
+    async with running() as (_, call):
+        assert (await call("GET", "/_control/stats", headers={name: "192.0.2.1"})).status == 404
 
 
 @pytest.mark.parametrize("path", ["stats", "requests", "faults", "edits"])

@@ -37,10 +37,11 @@ def decoded(given: Given) -> Image:
 
     with _opened(given) as picture:
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
+        upright: Image = picture
         if upright.mode.startswith("I;16"):  # Pillow would cut its values off at 255
             upright = upright.point(lambda value: value / 256).convert("L")
-        return upright.convert("RGBA")
+        return upright if upright.mode == "RGBA" else upright.convert("RGBA")
 
 
 def hole_of(overlay: Given, size: Size) -> Image:

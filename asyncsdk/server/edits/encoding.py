@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from asyncsdk.server.edits.fields import Wanted
@@ -15,15 +15,16 @@ FRAME_MS = 200
 _WITHOUT_ALPHA = ("jpeg", "gif")
 
 
-def encoded(frames: Sequence[Image], wanted: Wanted, *, transparent: bool) -> bytes:
+def encoded(frames: Iterable[Image], wanted: Wanted, *, transparent: bool) -> bytes:
     """One picture; only a GIF has more than one frame. All are RGBA, of which only a transparent one keeps its A."""
     if not transparent:
-        frames = [_flat(frame) for frame in frames]
-    if wanted.output_format == "svg":
-        return _svg(frames[0])
+        frames = map(_flat, frames)
     if wanted.output_format == "gif":
         return _animated(frames, wanted.frame_duration_ms or FRAME_MS)
-    return _saved(frames[0], wanted.output_format, **_options(wanted))
+    picture = next(iter(frames))
+    if wanted.output_format == "svg":
+        return _svg(picture)
+    return _saved(picture, wanted.output_format, **_options(wanted))
 
 
 def keeps_alpha(picture: Image, wanted: Wanted) -> bool:
@@ -57,7 +58,7 @@ def _options(wanted: Wanted) -> dict[str, Any]:
     return {"quality": max(1, quality)}
 
 
-def _animated(frames: Sequence[Image], milliseconds: int) -> bytes:
+def _animated(frames: Iterable[Image], milliseconds: int) -> bytes:
     from PIL import Image
 
     first, *rest = (frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in frames)

@@ -14,6 +14,7 @@ from asyncsdk.server.edits.fields import Wanted, read_edit
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.edits.painting import Painted, paint
 from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
+from asyncsdk.server.edits.room import Room
 from asyncsdk.server.edits.rules import require_compatible
 from asyncsdk.server.errors import ApiError, invalid, not_found
 from asyncsdk.server.fields import Fields
@@ -32,6 +33,7 @@ class Edits:
     rate: Rate = field(factory=Rate)
     seconds: float = 0.0
     log: EditLog = field(factory=EditLog)
+    room: Room = field(factory=Room)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/images/edits", self.edit, name="edit")]
@@ -42,6 +44,10 @@ class Edits:
     async def edit(self, request: web.Request) -> web.StreamResponse:
         if find_spec("PIL") is None:
             raise ApiError(501, "Image edits need Pillow: pip install 'asyncsdk[server]'", type="server_error")
+        with self.room.lent() as request[EXCHANGE].take:
+            return await self._edit(request)
+
+    async def _edit(self, request: web.Request) -> web.StreamResponse:
         pictures, wanted = await self._read(request)
         request[EXCHANGE].course.count_images(wanted.input_images, wanted.model)
         self.rate.take(wanted.input_images, wanted.model, time.monotonic())
@@ -49,7 +55,7 @@ class Edits:
         refusal = None if stage is None else answers.blocked(stage, request[EXCHANGE].request_id)
         if refusal is not None and not (wanted.stream and stage == "output"):
             raise refusal
-        painted = await self.state.work(paint, pictures, wanted)
+        painted = await self.state.paint(paint, pictures, wanted)
         await asyncio.sleep(self.seconds)
         if refusal is None:
             self.log.count(wanted.prompt, wanted.n)

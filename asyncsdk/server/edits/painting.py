@@ -15,7 +15,7 @@ from asyncsdk.server.edits.decoding import decoded, hole_of, require_old_kind
 from asyncsdk.server.edits.encoding import encoded, keeps_alpha
 from asyncsdk.server.edits.fields import Wanted
 from asyncsdk.server.edits.pictures import Pictures
-from asyncsdk.server.edits.sizes import Size
+from asyncsdk.server.edits.sizes import Size, fitting
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +44,7 @@ def paint(given: Pictures, wanted: Wanted) -> Painted:
     count = (wanted.frame_count or FRAMES) if wanted.output_format == "gif" else 1
 
     def picture(index: int) -> bytes:
-        frames = [canvas.painted(wanted.prompt, index, frame) for frame in range(count)]
+        frames = (canvas.painted(wanted.prompt, index, frame) for frame in range(count))
         return encoded(frames, wanted, transparent=transparent)
 
     return Painted(
@@ -90,9 +90,10 @@ def _prepared(given: Pictures, wanted: Wanted) -> _Canvas:
     hole = None if given.overlay is None else hole_of(given.overlay, base.size)
     if wanted.background == "transparent" and hole is None:
         _cut_out(base)
-    if wanted.size is not None and wanted.size != base.size:
-        base = base.resize(wanted.size)
-        hole = None if hole is None else hole.resize(wanted.size)
+    size = wanted.size or fitting(base.size)
+    if size != base.size:
+        base = base.resize(size)
+        hole = None if hole is None else hole.resize(size)
     return _Canvas(base, hole, [_small(decoded(reference), _corner(base)) for reference in given.images[1:]])
 
 

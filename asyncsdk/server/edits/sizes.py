@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from asyncsdk.server.errors import invalid, refuse
@@ -34,6 +35,15 @@ def read_old_size(text: str | None) -> Size:
     if text not in OLD_SIZES:
         raise invalid("size", f"'{text}' is not one of {list(OLD_SIZES)}")
     return _parsed(text)
+
+
+def fitting(size: Size) -> Size:
+    """`size`, or the largest of the same shape that is not above what a picture may have."""
+    pixels = size[0] * size[1]
+    if pixels <= PIXELS_MOST:
+        return size
+    scale = math.sqrt(PIXELS_MOST / pixels)
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
 def shown(size: Size) -> str:

@@ -1,0 +1,99 @@
+"""Who gets in: so many connections at a time, each with its time to ask, and what can't be read as HTTP is told so.
+
+aiohttp itself would answer a broken request with the very bytes that it could not read, and log them: the key too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import ssl
+from typing import cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from asyncsdk.server.errors import ApiError
+
+logger = logging.getLogger(__name__)
+
+READ_BUFFER = 256 * 1024
+IDLE_SECONDS = 60.0  # without a whole request: from the first byte of a connection, and between two requests
+UNREAD_SECONDS = 120.0  # an answer of which the client takes nothing more (Linux)
+_BUSY = ApiError(503, "Too many connections at once; close some.", type="server_error")
+
+
+class Door(web.BaseSite):
+    """Listens, and lets at most `connections` in at a time; whoever comes on top is told so and cut off."""
+
+    def __init__(
+        self, runner: web.AppRunner, host: str, port: int, *, connections: int, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(runner, ssl_context=ssl_context)
+        self._host, self._port, self._connections = host, port, connections
+
+    @property
+    def name(self) -> str:
+        """Where it listens, for aiohttp."""
+        return f"{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Return when it listens. Raises OSError where it can't."""
+        await super().start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._let_in, self._host, self._port, ssl=self._ssl_context)
+
+    def _let_in(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None or len(server.connections) >= self._connections:
+            return _Crowded()
+        return _Connection(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=cast("logging.Logger", None),
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            keepalive_timeout=IDLE_SECONDS,
+        )
+
+
+class _Connection(web.RequestHandler):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel minds it, whatever is being sent by whom
+            found: socket.socket = transport.get_extra_info("socket")
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        logger.info("what %s sent is no HTTP: %s", request.remote, type(exc).__name__)
+        if request.writer.output_size:
+            raise ConnectionError("an answer has begun; another can't follow")
+        refusal = _unreadable(exc)
+        response = web.json_response(refusal.to_json(), status=refusal.status)
+        response.force_close()
+        return response
+
+
+def _unreadable(error: BaseException | None) -> ApiError:
+    if isinstance(error, LineTooLong):
+        return ApiError(431, "The address or a header is longer than 8190 bytes.")
+    return ApiError(400, "This is no HTTP request that can be read.")
+
+
+class _Crowded(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        body = json.dumps(_BUSY.to_json()).encode()
+        head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        out = cast("asyncio.Transport", transport)
+        out.write(f"{head}Connection: close\r\nRetry-After: 1\r\n\r\n".encode() + body)
+        out.close()
