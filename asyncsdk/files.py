@@ -48,8 +48,14 @@ async def save(
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its missing parents. Blocking. Raises OSError."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Make a directory and its missing parents. Blocking.
+
+    Raises OSError: NotADirectoryError where a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # which would read as if a file to be saved were there already
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from error
 
 
 def make_drafts(folder: Path) -> None:
@@ -74,8 +80,17 @@ async def existing(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+async def no_directories(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` where something is that is no directory."""
+    found: list[Path] = await wrap(_no_directories)(list(paths))
+    return found
+
+
 async def move(path: Path, target: Path) -> None:
-    """Move a file within its file system, over what is at `target`; missing directories are made. Raises OSError."""
+    """Move a file within its file system; missing directories are made.
+
+    Raises OSError: FileExistsError where something is at `target`.
+    """
     await wrap(_move)(path, target)
 
 
@@ -99,9 +114,13 @@ def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if os.path.lexists(path)]
 
 
+def _no_directories(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if os.path.lexists(path) and not path.is_dir()]
+
+
 def _move(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target)
+    make_directory(target.parent)
+    _move_to_new(path, target)
 
 
 @define
@@ -144,7 +163,7 @@ class _Draft:
     def _opened(self) -> BinaryIO:
         if self._dropped:
             raise FileNotFoundError(f"{self.path} was dropped")
-        self.target.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self.target.parent)
         return self.path.open("ab")
 
     def drop(self) -> None:
@@ -161,7 +180,11 @@ def _move_to_new(path: Path, target: Path) -> None:
         raise
     except OSError:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        path.replace(target)
+        try:
+            path.replace(target)
+        except OSError:
+            target.unlink()  # the empty place of ours
+            raise
     else:
         path.unlink()
 

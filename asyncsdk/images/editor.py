@@ -161,7 +161,7 @@ class ImageEditor:
         book = None if where is None else await load_ledger(where)
         preparing = self._preparing(_policy(on_uncertain, redo, redo_before, only), out, book, check=check)
         tally = Tally()
-        async with aclosing(tasks.walk(edits)) as source:
+        async with aclosing(tasks.walk(edits)) as all_, aclosing(preparing.in_turn(all_)) as source:
             async for edit in source:
                 tally.count(await preparing.prepare(edit))
         return tally.plan(images_per_minute)

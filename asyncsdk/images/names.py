@@ -68,6 +68,9 @@ class Names:
 
     _taken: dict[bytes, int] = field(factory=dict)
 
+    def __contains__(self, stem: str) -> bool:
+        return mark(stem) in self._taken
+
     def reserve(self, name: str, pictures: int, number: int) -> str | None:
         """Take the names of so many pictures for edit `number`; else say why not, and take none."""
         problem = stem_problem(name)

@@ -29,6 +29,11 @@ class Place:
         """Every path that as many pictures may take, whatever their type."""
         return [self.directory / f"{stem}{suffix}" for stem in stems(self.name, pictures) for suffix in SUFFIXES]
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders below the directory that the name asks for."""
+        return [self.directory / folder for folder in PurePath(self.name).parents if folder.name]
+
 
 def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Place:
     """What a caller means by `target`: a directory, or a file if it ends like a picture's name."""
@@ -60,9 +65,20 @@ async def save_beside(place: Place, contents: Sequence[bytes], *, drafts: Path |
     raise AssertionError("numbers do not end")
 
 
-async def make_way(place: Place, pictures: int) -> None:
-    """Move what stands at `place` into `.asyncsdk/replaced`, under names that tell when. Raises OSError."""
-    replaced = place.directory / OWN_DIRECTORY / "replaced"
+async def make_way(place: Place, pictures: int) -> dict[str, str]:
+    """Move what stands at `place` into `.asyncsdk/replaced`, under names that tell when.
+
+    Returns where each was and where it is now, below the directory. Raises OSError.
+    """
+    moved = {}
     for path in await files.existing(place.paths(pictures)):
+        was = PurePath(path.relative_to(place.directory))
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        await files.move(path, replaced / PurePath(path.relative_to(place.directory)).parent / f"{moment}-{path.name}")
+        aside = PurePath(OWN_DIRECTORY, "replaced", was.parent)
+        for number in count(1):
+            now = aside / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
+            with suppress(FileExistsError):  # it made way before within this second
+                await files.move(path, place.directory / now)
+                moved[was.as_posix()] = now.as_posix()
+                break
+    return moved

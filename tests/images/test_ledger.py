@@ -62,7 +62,9 @@ async def test_what_the_server_did_nothing_for_is_as_it_was(place: Path) -> None
         ledger.release("old#0")
         ledger.release("unknown#0")
     again = await load_ledger(place)
-    assert again.state("new#0") is None
+    new = again.state("new#0")
+    assert new is not None
+    assert (new.status, new.files) == ("failed", ())
     state = again.state("old#0")
     assert state is not None
     assert (state.status, state.files) == ("done", ("a.png",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from asyncsdk.images.bulk.states import TOKENS, ItemState, State, States, item_of, key_of, problem_fields, problem_from
 from asyncsdk.images.names import mark, stems
@@ -57,6 +57,8 @@ class Book:
             self._end(key_of(fields["item"]), _ENDS[kind], fields, at)
         elif kind == "released":
             self._release(key_of(fields["item"]))
+        elif kind == "moved":
+            self._move(key_of(fields["item"]), dict(fields["files"]))
         elif kind == "spent":
             self._edits, self._tokens = int(fields["edits"]), int(fields["tokens"])
         elif kind == "afresh":
@@ -81,9 +83,8 @@ class Book:
         if state is None or state.status != "sent":
             return
         self._edits -= 1
-        self.states.drop(key)
-        if state.before is not None:
-            self.states.put(key, state.before)
+        # one that was never done stays known: of equal edits, none may take the place of another
+        self.states.put(key, state.before or evolve(state, status="failed"))
 
     def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
@@ -95,6 +96,11 @@ class Book:
         self._tokens += (usage.total_tokens or 0) if usage else 0
         self.states.put(key, ItemState(status, name, at, files, usage, problem, n))
         self._own(key, {*stems(name, n), *(file.rpartition(".")[0] for file in files)})
+
+    def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
+        state = self.states.get(key)
+        if state is not None:
+            self.states.put(key, evolve(state, files=tuple(moved.get(file, file) for file in state.files)))
 
     def _own(self, key: bytes, names: Iterable[str]) -> None:
         for name in names:

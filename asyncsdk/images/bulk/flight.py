@@ -166,10 +166,17 @@ class Flight:
             contents = await result.contents()
             with anyio.CancelScope(shield=True):
                 drafts = None if self.run.ledger is None else self.run.ledger.drafts_for(self.ready.place.directory)
-                files = await _save(self.ready.place, contents, self.ready.edit.n or 1, drafts)
+                await self._make_way(self.ready.place, max(self.ready.edit.n or 1, len(contents)))
+                files = await _save(self.ready.place, contents, drafts)
         if self.run.save is not None:
             await self.run.save(self.ready.edit, result)
         return files
+
+    async def _make_way(self, place: Place, pictures: int) -> None:
+        moved = await make_way(place, pictures)
+        if moved and self.run.ledger is not None:
+            for item in self.ready.displaced:
+                await self.run.ledger.moved(item, moved)
 
     async def _write(self, outcome: EditOutcome) -> None:
         """The last word. Where the ledger can't take it the run stops; what the outcome says stays true."""
@@ -196,8 +203,7 @@ class Flight:
         )
 
 
-async def _save(place: Place, contents: Sequence[bytes], n: int, drafts: Path | None) -> Sequence[Path]:
-    await make_way(place, max(n, len(contents)))
+async def _save(place: Place, contents: Sequence[bytes], drafts: Path | None) -> Sequence[Path]:
     try:
         return await save_all(place, contents, drafts=drafts)
     except FileExistsError:  # somebody put something there meanwhile: what is paid is kept beside it

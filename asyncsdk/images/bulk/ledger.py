@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -88,6 +88,10 @@ class Ledger:
         if usage is not None:
             fact["usage"] = usage_fields(usage)
         await self._write(fact if request_id is None else fact | {"request_id": request_id})
+
+    async def moved(self, item: str, files: Mapping[str, str]) -> None:
+        """Write down that pictures of `item` make way for those of another: where each was, and where it goes."""
+        await self._write({"t": "moved", "item": item, "files": dict(files)})
 
     async def end(self, item: str, status: str, *, id: str, problem: Problem) -> None:  # noqa: A002 - as above
         """Write down that `item` is "failed", "refused" or "uncertain", and why. Raises LedgerError."""

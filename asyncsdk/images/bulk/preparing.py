@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterable
 from pathlib import Path
 
 import anyio.to_thread
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import InvalidEditError
@@ -26,12 +27,16 @@ NUMBERED_DIGITS = 8
 
 @frozen(kw_only=True)
 class Ready:
-    """An edit that is to be sent. `item` is its name in the ledger, `place` where its pictures go, if anywhere."""
+    """An edit that is to be sent. `item` is its name in the ledger, `place` where its pictures go, if anywhere.
+
+    `displaced` are the items of earlier edits whose pictures stand at that place and must make way.
+    """
 
     loaded: LoadedEdit
     id: str
     item: str | None = None
     place: Place | None = None
+    displaced: frozenset[str] = frozenset()
 
     @property
     def edit(self) -> ImageEdit:
@@ -49,18 +54,29 @@ class Preparing:
     _names: Names = field(factory=Names, init=False)
     _equals: Equals = field(init=False)
     _number: int = field(default=0, init=False)
+    _postponed: list[tuple[int, ImageEdit]] = field(factory=list, init=False)
+    _all_came: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._equals = Equals(self._state_of)
 
-    async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
-        """What is to be sent for `edit`, or how it ended already; None for one that this run is not about.
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+        """`edits` as they come, and once more at the end those that `prepare` could not tell from their equals."""
+        async for edit in edits:
+            self._number += 1
+            yield edit
+        self._all_came = True
+        for number, edit in self._postponed:
+            self._number = number
+            yield edit
 
-        Raises TypeError for what is no edit.
+    async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
+        """What is to be sent for the `edit` whose turn it is, or how it ended already.
+
+        None for one that this run is not about, or that comes again at the end. Raises TypeError for what is no edit.
         """
         if not isinstance(edit, ImageEdit):
             raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
-        self._number += 1
         number = str(self._number_of(edit))
         try:
             found = await read_and_check(edit, checked=self.checked)
@@ -68,7 +84,11 @@ class Preparing:
             return refused(edit, edit.id or number, error)
         if self.ledger is None:
             return Ready(loaded=found, id=edit.id or number)
-        item = self._equals.item_of(await anyio.to_thread.run_sync(found.digest), edit.id)
+        digest = await anyio.to_thread.run_sync(found.digest)
+        item = self._equals.item_of(digest, edit.id, last=self._all_came)
+        if item is None:
+            self._postponed.append((self._number, edit))
+            return None
         state = self._state_of(item)
         name = edit.id or self._free_number(number, item, state)
         verdict = self.policy.verdict(name, state)
@@ -86,7 +106,8 @@ class Preparing:
         if state is not None:
             return state.id
         owner = self.ledger.owner_of(number) if self.ledger else None
-        return number if owner in {None, item} else f"{number}-{item[:NUMBERED_DIGITS]}"
+        is_free = owner in {None, item} and number not in self._names
+        return number if is_free else f"{number}-{item[:NUMBERED_DIGITS]}"
 
     def _number_of(self, edit: ImageEdit) -> int:
         """Where the edit that is looked at stands, in its source or else in the run."""
@@ -98,20 +119,19 @@ class Preparing:
     async def _named(self, ready: Ready) -> Ready | EditOutcome:
         if ready.place is None:
             return ready
-        problem = self._names.reserve(
-            ready.id, ready.edit.n or 1, self._number_of(ready.edit)
-        ) or await self._in_the_way(ready.place, ready)
-        return ready if problem is None else refused(ready.edit, ready.id, InvalidEditError(problem))
+        problem = self._names.reserve(ready.id, ready.edit.n or 1, self._number_of(ready.edit))
+        if problem is not None:
+            return refused(ready.edit, ready.id, InvalidEditError(problem))
+        there = await files.existing(ready.place.paths(ready.edit.n or 1))
+        owners = {path: self._owner_of(path, ready.place) for path in there}
+        strange = [*await files.no_directories(ready.place.folders), *(path for path in there if not owners[path])]
+        if strange:
+            return refused(ready.edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
+        return evolve(ready, displaced=frozenset(filter(None, owners.values())) - {ready.item})
 
-    async def _in_the_way(self, place: Place, ready: Ready) -> str | None:
-        for path in await files.existing(place.paths(ready.edit.n or 1)):
-            stem = path.relative_to(place.directory).with_suffix("").as_posix()
-            if self.ledger is not None and self.ledger.owner_of(stem) is None:
-                return (
-                    f"{path} is there already and was not made by these edits: it is not overwritten. "
-                    f"Give {ready.id!r} another id, or another directory. Nothing was sent."
-                )
-        return None
+    def _owner_of(self, path: Path, place: Place) -> str | None:
+        stem = path.relative_to(place.directory).with_suffix("").as_posix()
+        return None if self.ledger is None else self.ledger.owner_of(stem)
 
     def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         done = state.status == "done"
@@ -124,6 +144,13 @@ class Preparing:
             usage=state.usage,
             problem=state.problem,
         )
+
+
+def _in_the_way(path: Path, name: str) -> str:
+    return (
+        f"{path} is there already and was not made by these edits: it is not overwritten. "
+        f"Give {name!r} another id, or another directory. Nothing was sent."
+    )
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:

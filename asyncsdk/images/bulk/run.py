@@ -51,7 +51,7 @@ class Run:
 
     async def prepared(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> AsyncGenerator[Prepared, None]:
         """The edits as they are taken, one at a time. What their source raises stops the run in good order."""
-        async with aclosing(tasks.walk(edits)) as source:
+        async with aclosing(tasks.walk(edits)) as all_, aclosing(self.preparing.in_turn(all_)) as source:
             while not self.stopping:
                 try:
                     edit = await self._next(source)
