@@ -42,10 +42,12 @@ class Family:
     largest: int = 50 * 10**6
     square_png: bool = False
     sizes: tuple[str, ...] | None = None
+    names_sizes: bool = False  # such as "2K"
     not_taken: tuple[str, ...] = ()
 
 
-ANY = Family()
+UNNAMED = Family()
+UNKNOWN = Family(names_sizes=True)
 GPT_IMAGE = Family(not_taken=("response_format",))
 DALL_E_2 = Family(
     pictures=1, prompt=1000, largest=4 * 10**6, square_png=True, not_taken=_GPT_ONLY,
@@ -57,7 +59,9 @@ def family_of(model: str | None) -> Family:
     """The rules for `model`."""
     if model == "dall-e-2":
         return DALL_E_2
-    return GPT_IMAGE if isinstance(model, str) and model.startswith(("gpt-image", "chatgpt-image")) else ANY
+    if not isinstance(model, str):
+        return UNNAMED
+    return GPT_IMAGE if model.startswith(("gpt-image", "chatgpt-image")) else UNKNOWN
 
 
 def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None, markup: Loaded | None = None) -> None:
@@ -99,6 +103,8 @@ def _prompt(prompt: Any, family: Family) -> Iterator[str]:
 def _is_size(size: Any, family: Family) -> bool:
     if not isinstance(size, str):
         return False
+    if family.names_sizes:
+        return size != ""
     return size in family.sizes if family.sizes else _SIZE.fullmatch(size) is not None
 
 

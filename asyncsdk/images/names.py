@@ -14,7 +14,8 @@ LONGEST_NAME = 200  # bytes of one name; file systems take 255, and a number and
 LONGEST_PATH = 1000
 
 _SUFFIXES: dict[Kind, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+# what Windows does not take, control characters, line separators, what turns the text around, half characters
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 # Windows keeps these for devices, with any suffix; a picture of that name could not be copied there
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -46,20 +47,26 @@ def mark(stem: str) -> bytes:
 
 def stem_problem(name: str) -> str | None:
     """Why `name` can't name a picture below a directory; None if it can. `/` makes folders."""
-    if _FORBIDDEN.search(name) or not name.isprintable():
-        return f"the id {name!r} holds a character that some file system does not take"
+    forbidden = _FORBIDDEN.search(name)
+    if forbidden:
+        return f"the id {name!r} holds {forbidden[0]!r}, which some file system does not take"
     if len(name.encode(errors="replace")) > LONGEST_PATH:
         return f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes"
     for part in name.split("/"):
         if part in {"", ".", ".."}:
             return f"the id {name!r} leads out of the directory, or nowhere"
-        if folded(part).startswith(".asyncsdk"):
+        if folded(_seen(part)).startswith(".asyncsdk"):
             return f"the id {name!r} is kept for the ledger"
-        if part != part.strip() or part.endswith(".") or _DEVICE.fullmatch(part):
+        if part != part.strip(" ") or part.endswith(".") or _DEVICE.fullmatch(part):
             return f"the id {name!r} is a name that Windows does not take"
         if len(part.encode(errors="replace")) > LONGEST_NAME:
             return f"the id {part[:40]!r}… is longer than {LONGEST_NAME} bytes"
     return None
+
+
+def _seen(part: str) -> str:
+    """Without what nobody sees, such as joiners, which a Mac's older disks don't tell names apart by."""
+    return part if part.isascii() else "".join(char for char in part if unicodedata.category(char) != "Cf")
 
 
 @define

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from asyncsdk import files
 from asyncsdk.cli import app
 from asyncsdk.cli.edits import bulk_editing
 from asyncsdk.cli.signals import Stop
@@ -324,3 +328,25 @@ def test_progress_is_on_standard_error_alone(run: Run, mode: str) -> None:
         "--json",
     )
     assert (ran.code, len(ran.records)) == (0, 1)
+
+
+def test_what_is_paid_and_does_not_fit_on_the_disk_is_saved_elsewhere(
+    run: Run, server: LocalServer, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    save = files.save
+
+    async def fails_in_out(path: Path, *arguments: Any, **named: Any) -> None:
+        if path.suffix == ".png" and path.parent.name == "out":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        await save(path, *arguments, **named)
+
+    (tmp_path / "elsewhere").mkdir()
+    environment.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    environment.setattr(files, "save", fails_in_out)
+    write_jobs({"id": "a", "prompt": "red"})
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json")
+    assert (ran.code, statuses(ran)) == (3, {"a": "uncertain"})
+    [file] = (tmp_path / "elsewhere").rglob("a.png")
+    assert f"a: its pictures are saved elsewhere: {file}" in ran.err
+    with Image.open(file) as picture:
+        picture.load()

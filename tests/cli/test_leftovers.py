@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncsdk.cli.edits.jobs import read_jobs
-from asyncsdk.cli.edits.leftovers import left_of, save_left, still_left
+from asyncsdk.cli.edits.leftovers import ids_left, left_of, save_left, still_left
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome, Problem
 
@@ -47,3 +47,11 @@ async def test_a_run_that_did_not_come_to_all_keeps_what_it_did_not_come_to(tmp_
 
 def test_a_line_that_is_none_stays_for_a_person_to_read() -> None:
     assert still_left('{"id": "a"}\nodd\n\n[1]\n', {"a"}) == ["odd", "[1]"]
+
+
+async def test_whom_an_earlier_file_tells_of_is_known(tmp_path: Path) -> None:
+    assert ids_left(tmp_path) == frozenset()
+    await save_left(tmp_path, [left("a", tmp_path), left("b", tmp_path)], told=set(), is_whole=True)
+    assert ids_left(tmp_path) == {"a", "b"}
+    (tmp_path / "failed.jsonl").write_bytes(b"\xff")
+    assert ids_left(tmp_path) == frozenset()

@@ -9,7 +9,6 @@ import pytest
 
 from asyncsdk.cli.edits.sources import rows_in
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import ImageEdit
 
 
 def fill(folder: Path, *names: str) -> None:
@@ -20,7 +19,7 @@ def fill(folder: Path, *names: str) -> None:
 
 def ids(*sources: object, out: Path) -> list[str | None]:
     rows = rows_in([str(source) for source in sources], out=out, defaults={"prompt": "x"})
-    return [row.id for _, row in rows if isinstance(row, ImageEdit)]
+    return [edit.id for edit in rows.edits()]
 
 
 def test_a_directory_gives_its_pictures_in_order_with_their_paths_as_names(tmp_path: Path) -> None:
@@ -41,14 +40,22 @@ def test_the_directory_of_results_is_known_behind_a_link(tmp_path: Path) -> None
     assert ids(tmp_path / "link", out=tmp_path / "photos" / "out") == ["a"]
 
 
-def test_sources_of_all_kinds_go_together_each_row_with_its_source(tmp_path: Path) -> None:
+def test_sources_of_all_kinds_go_together_each_bad_row_with_its_source(tmp_path: Path) -> None:
     fill(tmp_path, "one.png", "two.jpg")
-    (tmp_path / "jobs.jsonl").write_text('{"image": "one.png"}\n')
-    (tmp_path / "JOBS.CSV").write_text("image,id\none.png,three\n")
+    (tmp_path / "jobs.jsonl").write_text('{"image": "one.png"}\nodd\n')
+    (tmp_path / "JOBS.CSV").write_text("image,id\none.png,three\n,four\n")
     sources = [str(tmp_path / name) for name in ("two.jpg", "jobs.jsonl", "JOBS.CSV")]
     rows = rows_in(sources, out=tmp_path / "out", defaults={"prompt": "x"})
-    assert [source for source, _ in rows] == sources
+    assert (rows.total, [(str(path), row.line) for path, row in rows.bad]) == (5, [(sources[1], 2), (sources[2], 3)])
     assert ids(*sources, out=tmp_path / "out") == ["two", None, "three"]
+
+
+def test_a_job_file_that_changes_during_a_run_does_not_change_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text('{"image": "one.png", "id": "a"}\n')
+    rows = rows_in([str(path)], out=tmp_path / "out", defaults={"prompt": "x"})
+    path.write_text("half a li")
+    assert [edit.id for edit in rows.edits()] == [edit.id for edit in rows.edits()] == ["a"]
 
 
 def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None:

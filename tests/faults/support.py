@@ -61,6 +61,11 @@ class ServerProcess:
         found: list[dict[str, Any]] = (await self._control("GET", "requests"))["requests"]
         return found
 
+    async def edits(self) -> dict[str, int]:
+        """How often each prompt was edited, answered or not."""
+        found: dict[str, int] = (await self._control("GET", "edits"))["by_prompt"]
+        return found
+
     async def inject(self, *faults: Fault) -> None:
         """Let these go wrong."""
         plain = [asdict(fault, filter=lambda _, value: value is not None) for fault in faults]

@@ -41,6 +41,7 @@ MASK = picture("RGBA", name="mask.png")
         {}, {"model": "gpt-image-2", "size": "1024x1536"}, {"model": "something-new", "response_format": "url"},
         {"n": 10, "prompt": "x" * 32_000}, {"output_format": "webp", "output_compression": 0},
         {"model": "dall-e-2", "size": "256x256", "response_format": "url"}, {"stream": True, "partial_images": 3},
+        {"model": "something-new", "size": "2K"},
     ],
 )  # fmt: skip
 def test_what_keeps_the_rules_passes(fields: dict[str, Any]) -> None:

@@ -12,7 +12,14 @@ from asyncsdk.images.names import Names, stem_problem, stems, suffix_of
 from tests.stories.pictures import png
 
 
-@pytest.mark.parametrize("name", ["a", "summer/beach/1", "été 2026", "a.b", "名前", "-dash", "x" * 200])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a", "summer/beach/1", "été 2026", "a.b", "名前", "-dash", "x" * 200,
+        "Screenshot 2026-01-01 at 1.23.45\u202fPM", "family 😀👩\u200d👩\u200d👧", "new \U0001faea",
+        "عکس\u200cها", "\u3000a\u00a0",  # noqa: RUF001 - that is how people name their pictures
+    ],
+)  # fmt: skip
 def test_a_usual_name_is_fine(name: str) -> None:
     assert stem_problem(name) is None
 
@@ -23,6 +30,7 @@ def test_a_usual_name_is_fine(name: str) -> None:
         "", ".", "..", "../a", "a/../b", "/etc/passwd", "a//b", "a/", "a\x00b", "a\nb", "a\\b", "a:b", "con", "NUL.x",
         "a.", " a", "a ", ".asyncsdk", ".asyncsdk/x",
         ".ASYNCSDK/x", "x" * 201, "/".join(["x" * 100] * 11), "a\u202eb", "a?b",
+        "a\u2028b", "a\x85b", "a\u2066b", "a\udcffb", ".asyn\u200dcsdk/x",
     ],
 )  # fmt: skip
 def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(name: str) -> None:

@@ -7,29 +7,31 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-import anyio
+import anyio.to_thread
 from attrs import define, field
 
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.display import choose
 from asyncsdk.cli.edits.dry_run import tell_plan
 from asyncsdk.cli.edits.edit_many import RunOptions
-from asyncsdk.cli.edits.leftovers import save_left
+from asyncsdk.cli.edits.leftovers import ids_left, save_left
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.report import Report
-from asyncsdk.cli.edits.sources import SourcedRow, rows_in
+from asyncsdk.cli.edits.sources import Rows, rows_in
 from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
 from asyncsdk.cli.edits.words import Moment, stopping, summary
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import AsyncSDKError
+from asyncsdk.errors import AsyncSDKError, SaveError
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.gallery import write_gallery
+from asyncsdk.images.outcome import EditOutcome
 
 ASK_ABOVE = 100
 LEAVE_SECONDS = 10.0  # for pictures that are paid and being saved when the second signal comes
@@ -52,11 +54,12 @@ async def edit_all(
     check_page(run.gallery)
     if run.dry_run:
         return await tell_plan(rows, Path(out), wanted, written)
-    if not agreed(len(rows), run):
+    if not agreed(rows.total, run):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        work = BulkEditing(ImageEditor(client), Path(out), run, wanted, Report(written, run.gallery is not None), stop)
-        return await work.go(rows, mode, output)
+        watched = frozenset(wanted["redo"]) | await anyio.to_thread.run_sync(ids_left, Path(out))
+        report = Report(written, run.gallery is not None, watched)
+        return await BulkEditing(ImageEditor(client), Path(out), run, wanted, report, stop).go(rows, mode, output)
 
 
 def agreed(rows: int, run: RunOptions) -> bool:
@@ -84,15 +87,17 @@ class BulkEditing:
     _total: int = field(default=0, init=False)
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
+    _elsewhere: str | None = field(default=None, init=False)
     _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
-    async def go(self, rows: Sequence[SourcedRow], mode: Mode, output: Output) -> int:
+    async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
         """Edit the rows, and return the exit code."""
-        edits, self._total = self.report.edits_of(rows), len(rows)
+        self.report.tell_bad(rows)
+        self._total = rows.total
         limits: Any = {name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency")}
         try:
-            async with self.editor.edit_many(edits, out=self.out, **self.wanted, **limits) as self._outcomes:
+            async with self.editor.edit_many(rows.edits(), out=self.out, **self.wanted, **limits) as self._outcomes:
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 with choose(mode, self._look, quiet=output.quiet, verbose=output.verbose) as display:
@@ -108,9 +113,22 @@ class BulkEditing:
             with self._grace:
                 async for outcome in outcomes:
                     self.report.tell(outcome)
+                    await self._rescue(outcome)
                 self._is_over = self.stop.signum is None
         except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
             self._reason = error
+
+    async def _rescue(self, outcome: EditOutcome) -> None:
+        """What is paid and could not be saved, such as on a full disk, is saved elsewhere."""
+        if not isinstance(outcome.error, SaveError) or outcome.result is None:
+            return
+        try:
+            self._elsewhere = self._elsewhere or mkdtemp(prefix="asyncsdk-paid-")
+            paths = await outcome.result.save(self._elsewhere, name=outcome.id)
+        except (AsyncSDKError, OSError) as error:
+            complain(f"error: {outcome.id} could not be saved elsewhere either: {error.__cause__ or error}")
+        else:
+            complain(f"{outcome.id}: its pictures are saved elsewhere: {', '.join(map(str, paths))}")
 
     def _wind_down(self) -> None:
         """The first signal: nothing new goes out."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict
 
 from asyncsdk.cli.edits.report import Report
-from asyncsdk.cli.edits.sources import SourcedRow
+from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.words import plan_lines
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.output import Out
@@ -21,20 +21,20 @@ from asyncsdk.images.editor import ImageEditor
 NOWHERE = "http://nothing.is.sent"
 
 
-async def tell_plan(rows: Sequence[SourcedRow], out: Path, wanted: Mapping[str, Any], written: Out) -> Exit:
+async def tell_plan(rows: Rows, out: Path, wanted: Mapping[str, Any], written: Out) -> Exit:
     """Say what a run would do. No key is needed."""
     report = Report(written)
-    edits: list[ImageEdit] = report.edits_of(rows)
-    plan = await _plan(edits, out, wanted)
+    report.tell_bad(rows)
+    plan = await _plan(rows.edits(), out, wanted)
     for outcome in plan.problems:
         report.tell(outcome)
-    bad_rows = len(rows) - len(edits)
+    bad_rows = len(rows.bad)
     table = plan_lines(plan, bad_rows=bad_rows, images_per_minute=wanted["images_per_minute"])
     written.result(table, record=_record(plan, bad_rows), name=None)
     return Exit.SOME_FAILED if bad_rows or plan.problems else Exit.DONE
 
 
-async def _plan(edits: Sequence[ImageEdit], out: Path, wanted: Mapping[str, Any]) -> EditPlan:
+async def _plan(edits: Iterator[ImageEdit], out: Path, wanted: Mapping[str, Any]) -> EditPlan:
     async with Client("none", base_url=NOWHERE) as client:
         return await ImageEditor(client).plan(edits, out=out, **wanted)
 

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TextIO
 
 from attrs import frozen
 
@@ -34,17 +34,16 @@ def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterato
 
     Raises ValueError for what can't be read at all: no text, or a header that names no picture or an unknown column.
     """
-    text = text_of(data)
-    return _csv_rows(text, known) if suffix == ".csv" else _json_rows(text)
-
-
-def text_of(data: bytes) -> str:
-    """UTF-8, or UTF-16 with a byte order mark, as some spreadsheets write it. Raises ValueError for anything else."""
-    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if is_wide else "utf-8-sig")
+        yield from _csv_rows(data, known) if suffix == ".csv" else _json_rows(data)
     except UnicodeDecodeError as error:
         raise ValueError("it is no text in UTF-8, nor in UTF-16 with a byte order mark") from error
+
+
+def text_of(data: bytes, *, newline: str) -> TextIO:
+    """UTF-8, or UTF-16 with a byte order mark, as some spreadsheets write it; decoded as it is read."""
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return io.TextIOWrapper(io.BytesIO(data), "utf-16" if is_wide else "utf-8-sig", newline=newline)
 
 
 def unknown_field(name: str, known: Collection[str]) -> str:
@@ -53,8 +52,8 @@ def unknown_field(name: str, known: Collection[str]) -> str:
     return f"{name!r} is no field of an edit{f'; is {near[0]!r} meant?' if near else '.'}"
 
 
-def _json_rows(text: str) -> Iterator[NumberedRow]:
-    for line, content in enumerate(text.split("\n"), 1):
+def _json_rows(data: bytes) -> Iterator[NumberedRow]:
+    for line, content in enumerate(text_of(data, newline="\n"), 1):
         if not content.strip():
             continue
         try:
@@ -65,9 +64,9 @@ def _json_rows(text: str) -> Iterator[NumberedRow]:
         yield line, row if isinstance(row, dict) else BadRow(line, "it is no JSON object.")
 
 
-def _csv_rows(text: str, known: Collection[str]) -> Iterator[NumberedRow]:
-    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+def _csv_rows(data: bytes, known: Collection[str]) -> Iterator[NumberedRow]:
+    separator = max(_SEPARATORS, key=text_of(data, newline="\n").readline().count)
+    reader = csv.reader(text_of(data, newline=""), strict=True, delimiter=separator)
     _, header = next(_cells(reader), (1, []))
     if isinstance(header, BadRow):
         raise ValueError(f"line 1: {header.message}")  # noqa: TRY004 - the file is bad, not the caller

@@ -27,6 +27,15 @@ def still_left(text: str, told: Collection[str]) -> list[str]:
     return [line for line in text.splitlines() if line.strip() and _id_of(line) not in told]
 
 
+def ids_left(out: Path) -> frozenset[str]:
+    """Whom an earlier file tells of. Blocking; a file that can't be read is told of when it is to be replaced."""
+    try:
+        lines = (out / NAME).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(name for line in lines if isinstance(name := _id_of(line), str))
+
+
 async def save_left(out: Path, left: Sequence[dict[str, Any]], *, told: Collection[str], is_whole: bool) -> Path | None:
     """Write what is left in `out`, and return where; None if nothing is. Raises OSError.
 

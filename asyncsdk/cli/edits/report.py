@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ from attrs import define, field
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.edits.leftovers import left_of
 from asyncsdk.cli.edits.records import record, record_of
-from asyncsdk.cli.edits.sources import SourcedRow
+from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.tally import Tally
 from asyncsdk.cli.edits.words import line_of
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
-from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.gallery import GalleryItem, gallery_item
 from asyncsdk.images.outcome import EditOutcome, Problem
 
@@ -24,27 +23,28 @@ from asyncsdk.images.outcome import EditOutcome, Problem
 class Report:
     """`left` are the job lines of those that did not go well; `items` are for the gallery, if one `is_wanted`.
 
-    `aside` is called before a line is written where progress may be drawn.
+    Of the ids that are `watched` it keeps those that it `told` of. `aside` is called before a line is written where
+    progress may be drawn.
     """
 
     out: Out
     is_wanted: bool = False
+    watched: Collection[str] = frozenset()
     aside: Callable[[], None] = lambda: None
     tally: Tally = field(factory=Tally, init=False)
     told: set[str] = field(factory=set, init=False)
     left: list[dict[str, Any]] = field(factory=list, init=False)
     items: list[GalleryItem] = field(factory=list, init=False)
 
-    def edits_of(self, rows: Sequence[SourcedRow]) -> list[ImageEdit]:
-        """The rows that are edits; of the others it is told."""
-        for source, row in rows:
-            if isinstance(row, BadRow):
-                self._tell_bad(source, row)
-        return [row for _, row in rows if not isinstance(row, BadRow)]
+    def tell_bad(self, rows: Rows) -> None:
+        """Of these rows no edit can be made."""
+        for path, row in rows.bad:
+            self._tell_bad(path, row)
 
     def tell(self, outcome: EditOutcome) -> None:
         """An edit ended."""
-        self.told.add(outcome.id)
+        if outcome.id in self.watched:
+            self.told.add(outcome.id)
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
@@ -56,8 +56,8 @@ class Report:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
 
-    def _tell_bad(self, source: str, row: BadRow) -> None:
-        name = f"{source}:{row.line}"
+    def _tell_bad(self, path: Path, row: BadRow) -> None:
+        name = f"{path}:{row.line}"
         problem = Problem(type="InvalidEditError", message=f"{name}: {row.message} Nothing was sent for it.")
         self.tally.add("refused", problem)
         self._complain(f"error: {problem.message}", record(name, "refused", problem=problem))

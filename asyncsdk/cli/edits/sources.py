@@ -6,23 +6,73 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import define, field, frozen
+
+from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.edits.jobs import Row, read_jobs, rows_of_pictures
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.edit import ImageEdit
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 JOB_FILES = frozenset({".jsonl", ".csv"})
 
-SourcedRow = tuple[str, Row]
+
+@frozen
+class JobFile:
+    """A job file as it was when the run began: its bytes, of which rows are made each time they are asked for."""
+
+    path: Path
+    data: bytes
+    defaults: Mapping[str, Any]
+
+    def rows(self) -> Iterator[Row]:
+        return read_jobs(self.data, suffix=self.path.suffix.lower(), folder=self.path.parent, defaults=self.defaults)
 
 
-def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> list[SourcedRow]:
-    """All rows of all sources, each with its source's name. Raises ConfigurationError where a source is bad."""
-    return [(source, row) for source in sources for row in _rows(Path(source), out, defaults)]
+@frozen
+class Pictures:
+    """Pictures with the names that theirs will have."""
+
+    found: Sequence[tuple[str, Path]]
+    defaults: Mapping[str, Any]
+
+    def rows(self) -> Iterator[Row]:
+        return rows_of_pictures(self.found, self.defaults)
 
 
-def _rows(source: Path, out: Path, defaults: Mapping[str, Any]) -> Iterator[Row]:
+@define
+class Rows:
+    """All rows of all sources, of which `bad` are no edits. A million of them cost as much memory as their files."""
+
+    sources: Sequence[JobFile | Pictures]
+    total: int = 0
+    bad: list[tuple[Path, BadRow]] = field(factory=list)
+
+    def edits(self) -> Iterator[ImageEdit]:
+        """The others, in order."""
+        for source in self.sources:
+            for row in source.rows():
+                if not isinstance(row, BadRow):
+                    yield row
+
+
+def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> Rows:
+    """Look at all rows of all sources. Raises ConfigurationError where a source is bad."""
+    rows = Rows([_source(Path(source), out, defaults) for source in sources])
+    for source in rows.sources:
+        if isinstance(source, JobFile):
+            _look_through(source, rows)
+        else:
+            rows.total += len(source.found)
+    return rows
+
+
+def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | Pictures:
     if source.suffix.lower() in JOB_FILES and not source.is_dir():
-        return iter(_read(source, defaults))
+        try:
+            return JobFile(source, source.read_bytes(), defaults)
+        except OSError as error:
+            raise _unreadable(source, error) from error
     found = list(_pictures(source, out)) if source.is_dir() else [(source.stem, source)]
     if not found:
         raise ConfigurationError(f"{source} holds no picture ({', '.join(sorted(PICTURES))}). Nothing was sent.")
@@ -30,7 +80,25 @@ def _rows(source: Path, out: Path, defaults: Mapping[str, Any]) -> Iterator[Row]
         raise ConfigurationError(f"{source} is not there. Nothing was sent.")
     if not defaults.get("prompt"):
         raise ConfigurationError(f"{source}: pictures need --prompt TEXT or --prompt-file FILE. Nothing was sent.")
-    return rows_of_pictures(found, defaults)
+    return Pictures(found, defaults)
+
+
+def _look_through(source: JobFile, rows: Rows) -> None:
+    before = rows.total
+    try:
+        for row in source.rows():
+            rows.total += 1
+            if isinstance(row, BadRow):
+                rows.bad.append((source.path, row))
+    except ValueError as error:
+        raise _unreadable(source.path, error) from error
+    if rows.total == before:
+        raise ConfigurationError(f"{source.path} holds no job. Nothing was sent.")
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigurationError:
+    reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
+    return ConfigurationError(f"{path}: {reason}. Nothing was sent.")
 
 
 def _pictures(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
@@ -43,15 +111,3 @@ def _pictures(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
         is_made = within is not None and below.is_relative_to(within)
         if path.suffix.lower() in PICTURES and path.is_file() and not is_hidden and not is_made:
             yield below.with_suffix("").as_posix(), path
-
-
-def _read(source: Path, defaults: Mapping[str, Any]) -> list[Row]:
-    try:
-        data = source.read_bytes()
-        rows = list(read_jobs(data, suffix=source.suffix.lower(), folder=source.parent, defaults=defaults))
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
-        raise ConfigurationError(f"{source}: {reason}. Nothing was sent.") from error
-    if not rows:
-        raise ConfigurationError(f"{source} holds no job. Nothing was sent.")
-    return rows

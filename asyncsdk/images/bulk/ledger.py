@@ -100,7 +100,7 @@ class Ledger:
     async def _write(self, fact: dict[str, Any]) -> None:
         if self._commits is None:
             raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
-        with _worded(self.directory):
+        with _worded(self.directory, sent=True):
             await self._commits.add(_now(fact))
 
 
@@ -207,8 +207,8 @@ def _look_away(future: Any) -> None:
 
 
 @contextmanager
-def _worded(directory: Path) -> Iterator[None]:
-    """The journal's failures, in words about edits."""
+def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
+    """The journal's failures, in words about edits; `sent` tells whether some may be on their way already."""
     try:
         yield
     except (LedgerError, JournalVersionError):
@@ -216,10 +216,13 @@ def _worded(directory: Path) -> Iterator[None]:
     except (JournalError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause or error)
+        if isinstance(cause, FileExistsError):
+            reason = "a file stands where a directory should be"
+        safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
         raise LedgerError(
-            f"can't keep the ledger in {directory} ({reason}). Nothing more was sent; saved pictures are safe.\n"
-            "  It remembers what was paid. Make room or mend the disk, and the same call goes on; or give ledger= "
-            "another directory, which starts anew."
+            f"can't keep the ledger in {directory} ({reason}). {safe}\n"
+            "  It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory "
+            "starts anew, and pays anew."
         ) from cause
 
 
