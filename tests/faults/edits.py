@@ -43,7 +43,10 @@ LASTING = Fault("edit", "stall", at="after", every=1, seconds=0.02)  # an edit t
 
 @frozen
 class Options:
-    """How many edits, in what way their process is stopped before the end, and what is done where answers are lost."""
+    """How many edits, in what way their process is stopped before the end, and what is done where answers are lost.
+
+    Without a `browser` the gallery is only read.
+    """
 
     jobs: int = 2000
     kills: int = 5
@@ -51,6 +54,7 @@ class Options:
     on_uncertain: str = "report"
     concurrency: int = 8
     seed: int = 0
+    browser: bool = True
 
 
 @define(eq=False)
@@ -65,7 +69,7 @@ class Bulk:
     command: EditMany
     jobs: list[Record]
     done: dict[str, int] = field(factory=dict)
-    in_flight: int = 0
+    uncertain: int = 0
     runs: int = 0
 
     @classmethod
@@ -116,7 +120,6 @@ class Bulk:
             await running.interrupt_twice(self.numbers)
             self.must(running.code in INTERRUPTED, f"two Ctrl-C: exit {running.code}, {running.complaints[-300:]}")
         await self.until_idle()
-        self.in_flight += self.options.concurrency
         await self.note(running)
 
     async def until_idle(self) -> None:
@@ -145,7 +148,9 @@ class Bulk:
         )
         check_pictures(self.row, self.folder / "out", records)
         check_failed_file(self.row, self.folder / "out", records)
-        await check_gallery(self.row, gallery, len(self.jobs), self.folder / "profile")
+        await check_gallery(
+            self.row, gallery, len(self.jobs), self.folder / "profile" if self.options.browser else None
+        )
         return running
 
     async def add_a_line(self) -> None:
@@ -155,6 +160,7 @@ class Bulk:
         write_jobs(self.folder, [new, *self.jobs])
         # a line that nobody touched must be known whatever the policy; "report" sends nothing of what is uncertain
         running = await self.run(on_uncertain="report")
+        self.uncertain = sum(record["status"] == "uncertain" for record in running.records.values())
         paid = Counter(await self.server.edits()) - Counter(before)
         self.must(paid.pop(new["prompt"], 0) == 1, "the line at the top was not edited once")
         self.must(not paid, f"a line at the top had {len(paid)} others edited: {sorted(paid)[:5]}")
@@ -162,6 +168,8 @@ class Bulk:
 
     async def retry_the_uncertain(self) -> int:
         """Those whose answer was lost are sent again on request, each once, and no other."""
+        if not self.uncertain:
+            return 0
         before = await self.server.edits()
         running = await self.run("--only", "uncertain", on_uncertain="retry")
         paid = Counter(await self.server.edits()) - Counter(before)
@@ -171,6 +179,7 @@ class Bulk:
         for job in asked:
             ended = running.records[job["id"]]["status"]
             self.must(ended == ("refused" if is_forbidden(job) else "done"), f"{job['id']}, sent again, is {ended}")
+        self.must(len(asked) == self.uncertain, f"{self.uncertain} were uncertain, {len(asked)} are told of")
         return len(asked)
 
     def must(self, held: object, else_say: str) -> None:
