@@ -47,6 +47,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asyncsdk.images.result import EditResult
     from asyncsdk.uploads.progress import Progress
 
@@ -266,9 +268,10 @@ class ChargeUnknownError(EditError):
 
 
 class SaveError(EditError):
-    """The edit is done and paid, and its pictures can't be saved. `result` still holds them: save them elsewhere."""
+    """The edit is done and paid, and its pictures can't be kept. `result` still has them; `files` are those on disk."""
 
     result: EditResult | None = None
+    files: tuple[Path, ...] = ()
 
 
 class LimitReachedError(EditError):

@@ -85,7 +85,8 @@ class Retry:
     time). With `outlast_outages`, once the server has answered, times without any connection are
     waited out until then, and use nothing up.
     `on_wait` hears of each failure that is waited out, and for how many seconds. `worth` says which failures
-    are worth another try; `turn` is awaited before each, the first included.
+    are worth another try; `turn` is awaited before each, the first included, and `on_sent` hears when the first
+    byte of its body goes out.
     """
 
     max_retries: int = 2
@@ -96,6 +97,7 @@ class Retry:
     on_wait: Callable[[APIError, float], None] | None = None
     worth: Callable[[APIError], bool] = is_worth_retrying
     turn: Callable[[], Awaitable[None]] | None = None
+    on_sent: Callable[[], object] | None = None
     progress: int = field(default=0, init=False)
     spent: int = field(default=0, init=False)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from aiohttp import Payload
@@ -28,6 +28,7 @@ class Body(Payload):
         self._size = size
         self._autoclose = True
         self.failure: BaseException | None = None
+        self.on_sent: Callable[[], object] | None = None
         self._lost = False
         self._transport: asyncio.WriteTransport | None = None
         self.watch = Watch(stall, answer=600.0, give_up=self._give_up)
@@ -56,6 +57,8 @@ class Body(Payload):
 
     async def put(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
         """Write a chunk and wait until the connection has taken it. What fails here is no failure of the body."""
+        if not self.watch.written and self.on_sent is not None:
+            self.on_sent()
         self.watch.written += len(chunk)
         self._lost = True
         await writer.write(chunk)

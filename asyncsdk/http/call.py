@@ -54,7 +54,7 @@ class Call:
         """The body for one sending, watched for as long as the call's limits say."""
         self.body = self._make_body()
         if self.body is not None:
-            self.body.watch.answer = self.answer_limit
+            self.body.watch.answer, self.body.on_sent = self.answer_limit, self.retry.on_sent
         return self.body
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:

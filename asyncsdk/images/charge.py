@@ -21,7 +21,7 @@ from asyncsdk.errors import (
     RedirectError,
     SaveError,
 )
-from asyncsdk.images.outcome import Problem
+from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.retry import asks_too_much
 
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
@@ -65,6 +65,13 @@ def is_refusal(error: Exception) -> bool:
     if stops_all(error):  # no fault of the edit
         return False
     return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS
+
+
+def status_of(error: Exception) -> Status:
+    """How an edit stands that ended with `error`."""
+    if isinstance(error, ChargeUnknownError | SaveError):
+        return "uncertain"
+    return "refused" if is_refusal(error) else "failed"
 
 
 def problem_of(error: Exception) -> Problem:

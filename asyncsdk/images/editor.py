@@ -14,12 +14,13 @@ from attrs import define, evolve, field
 from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.bulk.keeping import Save
 from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
 from asyncsdk.images.bulk.limits import Limits
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.bulk.plan import EditPlan, Tally
 from asyncsdk.images.bulk.preparing import Preparing, read_and_check
-from asyncsdk.images.bulk.run import Run, Save
+from asyncsdk.images.bulk.run import Run
 from asyncsdk.images.bulk.standing import OnUncertain, Policy
 from asyncsdk.images.charge import is_safe_to_repeat
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture

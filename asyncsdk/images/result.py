@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path, PurePath
 
 from attrs import define, field
 
 from asyncsdk.errors import AsyncSDKError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
+from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import place_of, save_all, save_beside
 from asyncsdk.models import EditedImage, ImagesResponse, Usage
 
@@ -78,27 +79,52 @@ class EditResult:
         that is taken gets a number. Raises SaveError, which keeps the pictures: also where `name` or the file
         is there already, unless `overwrite`.
         """
+        saved: list[Path] = []
         place = place_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
         free = name is None and place.directory == Path(target)
         try:
             contents = await self.contents()
             if free and not overwrite:
-                return await save_beside(place, contents)
-            return await save_all(place, contents, overwrite=overwrite)
+                return await save_beside(place, contents, saved=saved)
+            return await save_all(place, contents, overwrite=overwrite, saved=saved)
         except (OSError, AsyncSDKError) as error:
-            raise not_saved(error, self) from error
+            raise not_saved(error, self, saved) from error
 
     async def _fetched(self, image: EditedImage) -> bytes:
         return await self._fetch(image.url or "")
 
 
-def not_saved(error: Exception, result: EditResult) -> SaveError:
-    """The error that tells of pictures which are paid and not on disk, and keeps them."""
+def not_saved(error: Exception, result: EditResult, files: Sequence[Path] = ()) -> SaveError:
+    """The error that tells of pictures which are paid and could not be kept: `files` are those on disk."""
+    pictures = len(result.images)
+    what = "its pictures could not be saved"
+    if files:
+        what = f"only {len(files)} of its {pictures} pictures could be saved"
+    if len(files) >= pictures:
+        what = "its pictures, which are on disk, could not be handed on"
     place = getattr(error, "filename2", None) or getattr(error, "filename", None)
-    reason = f"{place}: {error.strerror}" if isinstance(error, OSError) and place else str(error)
-    failure = SaveError(
-        f"the edit is done and paid, but its pictures could not be saved ({reason}). They are in memory still: "
-        "save them elsewhere with error.result.save(…); sending the edit again would be paid again."
-    )
-    failure.result = result
+    reason = f"{place}: {error.strerror}" if isinstance(error, OSError) and place else str(error) or repr(error)
+    failure = SaveError(f"the edit is done and paid, but {what} ({reason}). {_where(result, files)}")
+    failure.__cause__, failure.result, failure.files = error, result, tuple(files)
     return failure
+
+
+def _where(result: EditResult, files: Sequence[Path]) -> str:
+    """Where each picture is, in words."""
+    on_disk = f"On disk: {', '.join(map(str, files))}. " if files else ""
+    if len(files) >= len(result.images):
+        return f"{on_disk}Sending the edit again would be paid again."
+    if any(image.content is None for image in result.images):
+        rest = "The server keeps them for 60 minutes, behind the URLs in error.result.images; fetch and save them"
+    else:
+        rest = "They are in memory still: save them elsewhere"
+    return f"{on_disk}{rest} with error.result.save(…); sending the edit again would be paid again."
+
+
+def shortfall(result: EditResult) -> Problem | None:
+    """What is told of an edit that is done where fewer pictures came than were asked for."""
+    came, asked = len(result.images), result.edit.n or 1
+    if came >= asked:
+        return None
+    message = f"{came} of {asked} pictures came, and they are paid. Another edit may make the others."
+    return Problem(type="EditError", message=message, request_id=result.request_id)

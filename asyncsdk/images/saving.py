@@ -44,10 +44,18 @@ def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) 
 
 
 async def save_all(
-    place: Place, contents: Sequence[bytes], *, overwrite: bool = False, drafts: Path | None = None
+    place: Place,
+    contents: Sequence[bytes],
+    *,
+    overwrite: bool = False,
+    drafts: Path | None = None,
+    saved: list[Path] | None = None,
 ) -> list[Path]:
-    """Save pictures at `place`, each durably, with the suffix of what its bytes are. Raises OSError."""
-    saved = []
+    """Save pictures at `place`, each durably, with the suffix of what its bytes are. Raises OSError.
+
+    Each path goes to `saved` as its picture is there, so that it is known also where the next one fails.
+    """
+    saved = [] if saved is None else saved
     for stem, content in zip(stems(place.name, len(contents)), contents, strict=True):
         path = place.directory / f"{stem}{suffix_of(content)}"
         await files.save(path, content, overwrite=overwrite, drafts=drafts)
@@ -55,13 +63,15 @@ async def save_all(
     return saved
 
 
-async def save_beside(place: Place, contents: Sequence[bytes], *, drafts: Path | None = None) -> list[Path]:
-    """Save pictures at `place`, or under the next name that is free. Raises OSError."""
+async def save_beside(
+    place: Place, contents: Sequence[bytes], *, drafts: Path | None = None, saved: list[Path] | None = None
+) -> list[Path]:
+    """Save pictures at `place`, or under the next name that is free. Arguments and errors as with `save_all`."""
     for number in count(1):
         candidate = place if number == 1 else Place(place.directory, f"{place.name}-{number}")
         if not await files.existing(candidate.paths(len(contents))):
             with suppress(FileExistsError):  # somebody was quicker: the next name
-                return await save_all(candidate, contents, drafts=drafts)
+                return await save_all(candidate, contents, drafts=drafts, saved=saved)
     raise AssertionError("numbers do not end")
 
 

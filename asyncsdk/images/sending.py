@@ -60,6 +60,7 @@ def in_terms_of_money(error: APIError) -> APIError | ChargeUnknownError:
     if not may_be_charged(error):
         return error
     failure = ChargeUnknownError(f"{error}\n  {_MAYBE_PAID}")
+    failure.__cause__ = error
     failure.request_id = getattr(error, "request_id", None)
     failure.status_code = getattr(error, "status_code", None)
     return failure

@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 
 async def do(ledger: Ledger, item: str, name: str = "a") -> None:
     await ledger.intend(item, id=name, n=2)
-    await ledger.done(item, id=name, files=(f"{name}.png",), usage=USAGE, images=1, request_id="r")
+    await ledger.end(item, "done", id=name, files=(f"{name}.png",), usage=USAGE, images=1, request_id="r")
 
 
 async def test_what_is_written_is_there_again(place: Path) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 from attrs import asdict
 
-from asyncsdk.errors import ChargeUnknownError, SaveError
-from asyncsdk.images.charge import is_refusal, problem_of
+from asyncsdk.images.charge import problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome, Problem, Status
 from asyncsdk.models import Usage, to_json
 
@@ -40,10 +39,3 @@ def record(
         "usage": None if usage is None else to_json(usage),
         "error": None if problem is None else asdict(problem),
     }
-
-
-def status_of(error: Exception) -> Status:
-    """What an error says of the edit that met it."""
-    if isinstance(error, ChargeUnknownError | SaveError):
-        return "uncertain"
-    return "refused" if is_refusal(error) else "failed"

@@ -1,31 +1,25 @@
-"""One edit of a run on its way: its turn, its intent, its answer, its pictures on disk, its last word."""
+"""One edit of a run on its way: its turn, its intent, its answer, its last word."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 from attrs import define, field
 
-from asyncsdk.errors import (
-    APIConnectionError,
-    APIError,
-    ChargeUnknownError,
-    LedgerError,
-    LimitReachedError,
-    RateLimitError,
-    SaveError,
-)
+from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
+from asyncsdk.images.bulk.course import Course, is_out_of_reach
+from asyncsdk.images.bulk.keeping import Keeping
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.preparing import Ready
-from asyncsdk.images.charge import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, stops_all
-from asyncsdk.images.outcome import EditOutcome, Status
-from asyncsdk.images.result import EditResult, not_saved
-from asyncsdk.images.saving import Place, make_way, save_all, save_beside
+from asyncsdk.images.charge import is_safe_to_repeat, problem_of, status_of
+from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.result import EditResult, shortfall
+from asyncsdk.images.saving import Place
 from asyncsdk.images.sending import in_terms_of_money, send
+from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import Retry
 
 if TYPE_CHECKING:
@@ -34,21 +28,21 @@ if TYPE_CHECKING:
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
-LEFT = "the run was left while this was on its way: it may have been paid."
+LEFT = "the run was left while this was on its way"
 
 
 @define(eq=False)
 class Flight:
-    """`in_flight` while the server may be at work on it; at any other time `scope` may be cancelled at no cost."""
+    """`course` is how far it is; it alone tells what an end at this very moment means."""
 
     run: Run
     ready: Ready
-    scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
-    in_flight: bool = field(default=False, init=False)
+    course: Course = field(factory=Course, init=False)
+    _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _retry: Retry = field(init=False)
     _ticket: Ticket | None = field(default=None, init=False)
-    _lost: APIError | None = field(default=None, init=False)  # the last attempt that may have been paid
-    _out_of_reach: bool = field(default=False, init=False)
+    _outage: bool = field(default=False, init=False)
+    _keeping: Keeping | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._retry = Retry(
@@ -57,174 +51,172 @@ class Flight:
             answered=self.run.answered,
             worth=self._is_worth_retrying,
             turn=self._turn,
+            on_sent=self._sent,
             on_wait=self._wait,
         )
 
     async def outcome(self) -> EditOutcome | None:
-        """See it through. None: it was not sent, for the run ends."""
+        """See it through. None: nothing was paid, and it is left to another run."""
         try:
-            answer = await send(self.run.client, self.ready.loaded, retry=self._retry)
-            self.run.answered = True
-            return await self._keep(EditResult(answer, self.ready.edit, self.run.client.fetch))
+            with self._scope:
+                return await self._see_through()
+            return await self._end_here()
+        except anyio.get_cancelled_exc_class():  # the whole run is left
+            with anyio.CancelScope(shield=True):
+                self.run.ended(await self._end_here())
+            raise
+
+    def stop(self) -> None:
+        """End it, unless it is under way."""
+        if self.course.stage == "waiting":
+            self._scope.cancel()
+
+    async def _see_through(self) -> EditOutcome | None:
+        try:
+            return await self._keep(await send(self.run.client, self.ready.loaded, retry=self._retry))
         except (APIError, ChargeUnknownError) as error:
             return await self._fail(error)
-        except (LimitReachedError, LedgerError) as error:
+        except Exception as error:  # noqa: BLE001 - a limit, a full disk, a key that can't be had: the others are awaited
+            outcome = await self._end_here(error)
             self.run.halt(error)
-            return None
-        except anyio.get_cancelled_exc_class():
-            if self.in_flight:
-                self.run.abandoned.append(self._outcome("uncertain", error=ChargeUnknownError(LEFT)))
-            raise
-        except Exception as error:  # noqa: BLE001 - such as a key that can't be had: the others in flight are awaited
-            self.run.halt(error)
-            return self._outcome("uncertain", error=error) if self.in_flight else None
+            return outcome
 
     async def _turn(self) -> None:
         """Wait until it may go out, and write down that it does."""
         self._ticket = await self.run.pacer.turn(self.ready.edit.input_images)
-        if self._lost is not None and self.run.stopping:
-            raise self._lost
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self.run.limits.begin()
-        self.in_flight = True  # from here on it is not taken back by a stop: the limit counts it
-        try:
+        self.course = self.course.to("counted")
+        with anyio.CancelScope(shield=True):  # what is half written could not be taken back
             await self._intend()
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        except BaseException:
-            self.in_flight = False
-            self._take_back()
-            raise
+        self.course = self.course.to("intended")
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
+
+    def _sent(self) -> None:
+        self.course = self.course.to("sent")
 
     def _allow_retries(self) -> None:
         if self._retry.answered:
             self._retry.max_retries = MOST_RETRIES
-        if not self._out_of_reach:
+        if not self._outage:
             self._retry.deadline = self.run.client.clock.now() + OUTAGE_SECONDS
 
-    def _wait(self, error: APIError, _: float) -> None:
-        """It failed and will be sent again."""
-        self._tell_pacer(error)
-        self._out_of_reach = _is_out_of_reach(error)
-        if may_be_charged(error):
-            self._lost = error
-        if self._lost is None:
-            self.in_flight = False
-            self._take_back()
-
     def _is_worth_retrying(self, error: APIError) -> bool:
-        again = self.run.preparing.policy.on_uncertain == "retry" and may_be_charged(error)
-        return again or is_safe_to_repeat(error)
+        return not self.run.stopping and self.course.may_try_again(error, self.run.on_uncertain)
+
+    def _wait(self, error: APIError, _: float) -> None:
+        """It failed and will be tried again."""
+        self._settle(in_terms_of_money(error))
+        self._outage = is_out_of_reach(error)
+
+    def _settle(self, error: APIError | ChargeUnknownError) -> None:
+        """A try failed: what surely was not done is not counted any more."""
+        if isinstance(error, RateLimitError) and self._ticket is not None:
+            self.run.pacer.refused(error, self._ticket)
+        if not isinstance(error, ChargeUnknownError):
+            self._take_back()
+        self.course = self.course.failed(error)
+
+    def _take_back(self) -> None:
+        if self.course.is_under_way:
+            self.run.limits.take_back()
+        if self.course.is_written and self.run.ledger is not None and self.ready.item is not None:
+            self.run.ledger.release(self.ready.item)
+        self.course = self.course.to("waiting")
+
+    async def _fail(self, error: APIError | ChargeUnknownError) -> EditOutcome | None:
+        """It is not tried again."""
+        was_stopping = self.run.stopping
+        self._settle(error)
+        told = self.course.lost or error
+        if was_stopping and isinstance(told, APIError) and is_safe_to_repeat(told):
+            return None
+        outcome = await self._end(told)
+        reason = self.course.reason_to_stop(error, self.run.on_uncertain)
+        if reason is not None:
+            self.run.halt(reason)
+        return outcome
+
+    async def _keep(self, answer: ImagesResponse) -> EditOutcome:
+        """It is paid."""
+        self.course, self.run.answered = self.course.to("answered"), True
+        result = EditResult(answer, self.ready.edit, self.run.client.fetch)
+        self._keeping = Keeping(result, self.ready.place, self._drafts(), self.run.save)
+        self.run.limits.spend(result.usage)
+        if self._ticket is not None:
+            self.run.pacer.accepted(self._ticket)
+        try:
+            await self._keeping.keep()
+        except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
+            failure = self._keeping.failure(error)
+            if self._keeping.is_out_of_room(error):
+                self.run.halt(failure)
+            return await self._end(failure)
+        return await self._end(None)
+
+    async def _end_here(self, why: Exception | None = None) -> EditOutcome | None:
+        """Its end as it stands: paid, perhaps paid, or nothing at all."""
+        why = why or EditError(LEFT)
+        if self.course.stage == "ended":
+            return None
+        if self.course.stage == "answered" and self._keeping is not None:
+            return await self._end(self._keeping.failure(why))
+        if self.course.stage == "sent":
+            return await self._end(_maybe_paid(why))
+        self._take_back()
+        return None if self.course.lost is None else await self._end(self.course.lost)
+
+    async def _end(self, error: Exception | None) -> EditOutcome:
+        """Its last word. Where the ledger can't take it the run stops; what the outcome says stays true."""
+        self.course = self.course.to("ended")
+        outcome = self._outcome(error)
+        if self.run.ledger is not None and self.ready.item is not None:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await _write(self.run.ledger, self.ready.item, outcome, self.ready.place)
+                except LedgerError as failure:
+                    self.run.halt(failure)
+        return outcome
+
+    def _outcome(self, error: Exception | None) -> EditOutcome:
+        result = None if self._keeping is None else self._keeping.result
+        told = None if error is None else problem_of(error)
+        return EditOutcome(
+            edit=self.ready.edit,
+            id=self.ready.id,
+            status="done" if error is None else status_of(error),
+            files=() if self._keeping is None else tuple(self._keeping.files),
+            result=result,
+            usage=None if result is None else result.usage,
+            problem=told if told is not None or result is None else shortfall(result),
+            error=error,
+        )
 
     async def _intend(self) -> None:
         if self.run.ledger is not None and self.ready.item is not None:
             await self.run.ledger.intend(self.ready.item, id=self.ready.id, n=self.ready.edit.n or 1)
 
-    def _take_back(self) -> None:
-        self.run.limits.take_back()
-        if self.run.ledger is not None and self.ready.item is not None:
-            self.run.ledger.release(self.ready.item)
-
-    def _tell_pacer(self, error: Exception) -> None:
-        if isinstance(error, RateLimitError) and self._ticket is not None:
-            self.run.pacer.refused(error, self._ticket)
-
-    async def _fail(self, error: APIError | ChargeUnknownError) -> EditOutcome:
-        if self._lost is not None and not isinstance(error, ChargeUnknownError):
-            error = in_terms_of_money(self._lost)
-        self._tell_pacer(error)
-        charged = isinstance(error, ChargeUnknownError)
-        if not charged and self.in_flight:
-            self.run.limits.take_back()
-        status: Status = "uncertain" if charged else "refused" if is_refusal(error) else "failed"
-        outcome = self._outcome(status, error=error)
-        await self._write(outcome)
-        if stops_all(error) or _is_out_of_reach(error):
-            self.run.halt(error)
-        if charged and self.run.preparing.policy.on_uncertain == "stop":
-            self.run.halt(error)
-        return outcome
-
-    async def _keep(self, result: EditResult) -> EditOutcome:
-        if self._ticket is not None:
-            self.run.pacer.accepted(self._ticket)
-        self.run.limits.spend(result.usage)
-        try:
-            files = await self._save(result)
-        except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes; the edit is paid
-            failure = error if isinstance(error, SaveError) else not_saved(error, result)
-            outcome = self._outcome("uncertain", result=result, error=failure)
-            if isinstance(error, OSError):
-                self.run.halt(failure)
-        else:
-            outcome = self._outcome("done", result=result, files=files)
-        await self._write(outcome)
-        return outcome
-
-    async def _save(self, result: EditResult) -> Sequence[Path]:
-        files: Sequence[Path] = ()
-        if self.ready.place is not None:
-            contents = await result.contents()
-            with anyio.CancelScope(shield=True):
-                drafts = None if self.run.ledger is None else self.run.ledger.drafts_for(self.ready.place.directory)
-                await self._make_way(self.ready.place, max(self.ready.edit.n or 1, len(contents)))
-                files = await _save(self.ready.place, contents, drafts)
-        if self.run.save is not None:
-            await self.run.save(self.ready.edit, result)
-        return files
-
-    async def _make_way(self, place: Place, pictures: int) -> None:
-        moved = await make_way(place, pictures)
-        if moved and self.run.ledger is not None:
-            for item in self.ready.displaced:
-                await self.run.ledger.moved(item, moved)
-
-    async def _write(self, outcome: EditOutcome) -> None:
-        """The last word. Where the ledger can't take it the run stops; what the outcome says stays true."""
-        ledger, item = self.run.ledger, self.ready.item
-        if ledger is None or item is None:
-            return
-        with anyio.CancelScope(shield=True):
-            try:
-                await _last_word(ledger, item, outcome, self.ready)
-            except LedgerError as error:
-                self.run.halt(error)
-
-    def _outcome(self, status: Status, *, error: Exception | None = None, **known: Any) -> EditOutcome:
-        result = known.get("result")
-        return EditOutcome(
-            edit=self.ready.edit,
-            id=self.ready.id,
-            status=status,
-            usage=None if result is None else result.usage,
-            problem=None if error is None else problem_of(error),
-            error=error,
-            result=result,
-            files=tuple(known.get("files", ())),
-        )
+    def _drafts(self) -> Path | None:
+        if self.run.ledger is None or self.ready.place is None:
+            return None
+        return self.run.ledger.drafts_for(self.ready.place.directory)
 
 
-async def _save(place: Place, contents: Sequence[bytes], drafts: Path | None) -> Sequence[Path]:
-    try:
-        return await save_all(place, contents, drafts=drafts)
-    except FileExistsError:  # somebody put something there meanwhile: what is paid is kept beside it
-        return await save_beside(place, contents, drafts=drafts)
+def _maybe_paid(why: Exception) -> ChargeUnknownError:
+    failure = ChargeUnknownError(f"{why}: it may have been paid.")
+    failure.__cause__ = why
+    return failure
 
 
-async def _last_word(ledger: Ledger, item: str, outcome: EditOutcome, ready: Ready) -> None:
-    problem = outcome.problem
-    if outcome.status == "done" and outcome.result is not None:
-        out = None if ready.place is None else ready.place.directory
-        await ledger.done(
-            item,
-            id=ready.id,
-            files=tuple(path.relative_to(out).as_posix() for path in outcome.files) if out else (),
-            usage=outcome.usage,
-            images=len(outcome.result.images),
-            request_id=outcome.result.request_id,
-        )
-    elif problem is not None:
-        await ledger.end(item, outcome.status, id=ready.id, problem=problem)
-
-
-def _is_out_of_reach(error: Exception) -> bool:
-    return isinstance(error, APIConnectionError) and not error.sent
+async def _write(ledger: Ledger, item: str, outcome: EditOutcome, place: Place | None) -> None:
+    await ledger.end(
+        item,
+        outcome.status,
+        id=outcome.id,
+        problem=outcome.problem,
+        files=tuple(path.relative_to(place.directory).as_posix() for path in outcome.files) if place else (),
+        usage=outcome.usage,
+        images=None if outcome.result is None else len(outcome.result.images),
+        request_id=None if outcome.result is None else outcome.result.request_id,
+    )

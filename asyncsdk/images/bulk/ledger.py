@@ -20,7 +20,7 @@ from asyncsdk import files
 from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.bulk.book import Book, Spent, usage_fields
 from asyncsdk.images.bulk.states import ItemState, problem_fields
-from asyncsdk.images.outcome import Problem
+from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.journal import disk
 from asyncsdk.journal.commits import GroupCommit
 from asyncsdk.journal.layout import SEGMENT
@@ -73,29 +73,29 @@ class Ledger:
         if self._commits is not None:
             self._commits.add(_now({"t": "released", "item": item})).add_done_callback(_look_away)
 
-    async def done(
+    async def end(
         self,
         item: str,
+        status: Status,
         *,
         id: str,  # noqa: A002 - as above
-        files: tuple[str, ...],
-        usage: Usage | None,
-        images: int,
-        request_id: str | None,
+        problem: Problem | None = None,
+        files: tuple[str, ...] = (),
+        usage: Usage | None = None,
+        images: int | None = None,
+        request_id: str | None = None,
     ) -> None:
-        """Write down that `item` is paid and its pictures are saved. Raises LedgerError."""
-        fact: dict[str, Any] = {"t": "done", "item": item, "id": id, "files": list(files), "images": images}
+        """Write down how `item` ended: what went wrong with it, what is on disk, what it cost. Raises LedgerError."""
+        known: dict[str, Any] = {"files": list(files), "images": images, "request_id": request_id}
         if usage is not None:
-            fact["usage"] = usage_fields(usage)
-        await self._write(fact if request_id is None else fact | {"request_id": request_id})
+            known["usage"] = usage_fields(usage)
+        if problem is not None:
+            known["problem"] = problem_fields(problem)
+        await self._write({"t": status, "item": item, "id": id} | {name: told for name, told in known.items() if told})
 
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
         """Write down that pictures of `item` make way for those of another: where each was, and where it goes."""
         await self._write({"t": "moved", "item": item, "files": dict(files)})
-
-    async def end(self, item: str, status: str, *, id: str, problem: Problem) -> None:  # noqa: A002 - as above
-        """Write down that `item` is "failed", "refused" or "uncertain", and why. Raises LedgerError."""
-        await self._write({"t": status, "item": item, "id": id, "problem": problem_fields(problem)})
 
     async def _write(self, fact: dict[str, Any]) -> None:
         if self._commits is None:

@@ -29,6 +29,7 @@ class Outcomes:
     async def __anext__(self) -> EditOutcome:
         async for outcome in self._receiving:
             if outcome is not None:
+                self._run.taken(outcome)
                 return outcome
         reason, self._run.reason = self._run.reason, None
         if reason is not None:
@@ -46,7 +47,7 @@ class Outcomes:
 
     @property
     def usage(self) -> Usage:
-        """The tokens of all edits done in this run."""
+        """The tokens of all edits that were paid in this run, as far as the server told them."""
         return self._run.usage
 
     @property
@@ -56,13 +57,13 @@ class Outcomes:
 
     @property
     def in_flight(self) -> int:
-        """How many edits the server is at work on."""
-        return sum(flight.in_flight for flight in self._run.flights)
+        """How many edits are on their way to the server, at it, or being saved: a stop awaits them."""
+        return sum(flight.course.is_under_way for flight in self._run.flights)
 
     @property
     def abandoned(self) -> tuple[EditOutcome, ...]:
-        """What was in flight when the block was left: uncertain, each."""
-        return tuple(self._run.abandoned)
+        """What you did not take: edits that ended, and once the block is left those that were in flight, uncertain."""
+        return tuple(self._run.untaken.values())
 
     @property
     def rate(self) -> float | None:

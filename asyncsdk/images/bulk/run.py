@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 
 import anyio
@@ -13,19 +13,19 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.images.bulk.flight import Flight
+from asyncsdk.images.bulk.keeping import Save
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.limits import Limits
 from asyncsdk.images.bulk.preparing import Preparing, Ready
+from asyncsdk.images.bulk.standing import OnUncertain
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.pace.pacing import Pacer
-from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import add
 from asyncsdk.models import Usage
 
 logger = logging.getLogger(__name__)
 
-Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
 Prepared = Ready | EditOutcome
 
 
@@ -45,9 +45,14 @@ class Run:
     counts: Counter[str] = field(factory=Counter, init=False)
     usage: Usage = field(factory=Usage, init=False)
     images: int = field(default=0, init=False)
-    abandoned: list[EditOutcome] = field(factory=list, init=False)
+    untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     flights: set[Flight] = field(factory=set, init=False)
     _reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+
+    @property
+    def on_uncertain(self) -> OnUncertain:
+        """What becomes of an edit whose answer was lost."""
+        return self.preparing.policy.on_uncertain
 
     async def prepared(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> AsyncGenerator[Prepared, None]:
         """The edits as they are taken, one at a time. What their source raises stops the run in good order."""
@@ -69,17 +74,29 @@ class Run:
         if self.stopping and isinstance(prepared, Ready):
             return None
         outcome = prepared if isinstance(prepared, EditOutcome) else await self._fly(prepared)
-        if outcome is not None:
-            self._count(outcome)
+        self.ended(outcome)
         return outcome
+
+    def ended(self, outcome: EditOutcome | None) -> None:
+        """Count how an edit ended, and keep it until it is taken."""
+        if outcome is None:
+            return
+        self.untaken[id(outcome)] = outcome
+        self.counts[outcome.status] += 1
+        if outcome.result is not None:  # paid, and kept or not
+            self.images += len(outcome.result.images)
+            self.usage = add([self.usage, outcome.usage or Usage()])
+
+    def taken(self, outcome: EditOutcome) -> None:
+        """The caller has it."""
+        self.untaken.pop(id(outcome), None)
 
     def stop(self) -> None:
         """Send nothing new; what is on its way to the server is awaited."""
         self.stopping = True
         self._reading.cancel()
         for flight in self.flights:
-            if not flight.in_flight:
-                flight.scope.cancel()
+            flight.stop()
 
     def halt(self, reason: Exception) -> None:
         """Stop for a reason, which the caller is told at the end."""
@@ -97,14 +114,6 @@ class Run:
         flight = Flight(self, ready)
         self.flights.add(flight)
         try:
-            with flight.scope:
-                return await flight.outcome()
+            return await flight.outcome()
         finally:
             self.flights.discard(flight)
-        return None
-
-    def _count(self, outcome: EditOutcome) -> None:
-        self.counts[outcome.status] += 1
-        if outcome.status == "done" and outcome.result is not None:
-            self.images += len(outcome.result.images)
-            self.usage = add([self.usage, outcome.usage or Usage()])
