@@ -58,6 +58,11 @@ def make_directory(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from error
 
 
+async def make_writable(folder: Path) -> None:
+    """Make a directory and its missing parents, and a file in it that is gone at once. Raises OSError."""
+    await wrap(_make_writable)(folder)
+
+
 def make_drafts(folder: Path) -> None:
     """Make a directory for drafts, empty. Blocking. Raises OSError."""
     folder.mkdir(exist_ok=True)
@@ -108,6 +113,15 @@ def _read(path: str | os.PathLike[str], limit: int) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def _make_writable(folder: Path) -> None:
+    make_directory(folder)
+    draft = _Draft(folder / "any")
+    try:
+        draft.append(b"x")
+    finally:
+        draft.drop()
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from attrs import define, evolve, field
 
-from asyncsdk import tasks
+from asyncsdk import files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.bulk.keeping import Save
@@ -113,9 +113,9 @@ class ImageEditor:
         again, what failed is. Without `out` and `save` nothing is written, and each call sends everything.
 
         `images_per_minute` paces by input images times `n`; None learns the pace from the server's 429s. An edit
-        whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (may be paid twice) or
-        "stop". `redo` names ids to be sent again whatever became of them before `redo_before` (unix time, now);
-        `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
+        whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (sent once more: it may be paid
+        twice) or "stop". `redo` names ids to be sent again whatever became of them before `redo_before` (unix time,
+        now); `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
         `max_tokens` stop the run; they count over all runs of the ledger.
 
         Raises ConfigurationError and LedgerError when entered, before anything is sent; `Outcomes` tells the rest.
@@ -130,6 +130,8 @@ class ImageEditor:
         async def running() -> AsyncIterator[Outcomes]:
             async with AsyncExitStack() as stack:
                 book = await stack.enter_async_context(open_ledger(where)) if where is not None else None
+                if out is not None:
+                    await _prove(Path(out))
                 run = Run(
                     client=self.client,
                     preparing=self._preparing(policy, out, book, check=check),
@@ -205,3 +207,14 @@ def _is_kept(out: Where | None, save: Save | None, ledger: Where | None) -> bool
 
 def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
     return Path(ledger) if ledger is not None else Path(out or ".") / OWN_DIRECTORY
+
+
+async def _prove(out: Path) -> None:
+    """Make the directory of the pictures, and see that one can be saved there before any is paid."""
+    try:
+        await files.make_writable(out)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            f"out={str(out)!r}: no picture can be saved there ({reason}). Nothing was sent."
+        ) from error

@@ -40,8 +40,9 @@ class EditOutcome:
 
     `status`: *done*; *skipped* (done by an earlier run, nothing was sent); *failed* (nothing was paid, a later
     run tries again); *refused* (the picture, the prompt or a field is not accepted, and would not be again);
-    *uncertain* (sent, its answer lost: it may have been paid). `id` names it and its `files`. `error` is what
-    was raised in this run; `problem` the same as a value, also where an earlier run met it.
+    *uncertain* (sent, its answer lost: it may have been paid; or paid, and not saved: then `result` has it).
+    `id` names it and its `files`, those that are on disk. `error` is what was raised in this run; `problem` the
+    same as a value, also where an earlier run met it, and where fewer pictures came than were asked for.
     """
 
     edit: ImageEdit

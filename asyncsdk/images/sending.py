@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
 
+from attrs import evolve
+
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, ChargeUnknownError
 from asyncsdk.http.reading import Stream
@@ -29,7 +31,7 @@ async def send(client: Client, loaded: LoadedEdit, *, retry: Retry, timeout: flo
     """Send an edit and return its answer. Raises ChargeUnknownError where it may have been paid, else APIError."""
     with _told_in_terms_of_money():
         if not loaded.edit.stream:
-            return await client.send(loaded.request(), retry=retry, timeout=timeout)
+            return _whole(await client.send(loaded.request(), retry=retry, timeout=timeout))
         completed = partial(_completed, pictures=_wanted(loaded))
         return _answer(await client.read(loaded.request(), completed, retry=retry, timeout=timeout))
 
@@ -110,6 +112,19 @@ async def _decoded(chunks: Stream, pictures: int) -> AsyncGenerator[Event, None]
         failure = ChargeUnknownError(f"the stream ended without the completed picture.\n  {_MAYBE_PAID}")
         failure.request_id = chunks.request_id
         raise failure
+
+
+def _whole(answer: ImagesResponse) -> ImagesResponse:
+    """`answer` with those of its items that hold a picture. Raises ChargeUnknownError where none does."""
+    pictures = tuple(image for image in answer.data if image.content is not None or image.url)
+    if pictures:
+        return evolve(answer, data=pictures)
+    failure = ChargeUnknownError(
+        "the server took the edit and answered without a picture: it may have been paid, and sending it again may be "
+        "paid twice. The account's usage page tells."
+    )
+    failure.request_id = answer.request_id
+    raise failure
 
 
 def _answer(completed: list[CompletedImage]) -> ImagesResponse:

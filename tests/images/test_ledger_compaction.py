@@ -32,7 +32,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def do(ledger: Ledger, item: str, name: str) -> None:
     await ledger.intend(item, id=name, n=2)
-    await ledger.done(item, id=name, files=(f"{name}.png", f"{name}.1.png"), usage=USAGE, images=2, request_id="r")
+    await ledger.end(
+        item, "done", id=name, files=(f"{name}.png", f"{name}.1.png"), usage=USAGE, images=2, request_id="r"
+    )
 
 
 async def three_runs(place: Path) -> None:

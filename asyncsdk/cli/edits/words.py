@@ -55,10 +55,10 @@ class Moment:
 
 def line_of(outcome: EditOutcome) -> str:
     """How an edit ended: `beach: out/beach.png, 1,205 tokens`."""
+    why = outcome.problem.message if outcome.problem else ""
     if outcome.status in {"done", "skipped"}:
         told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
-        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told) if part)}"
-    why = outcome.problem.message if outcome.problem else ""
+        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told, why) if part)}"
     return f"{outcome.id}: {_WORDS[outcome.status]}: {why}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,13 +10,12 @@ from attrs import define, field
 
 from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
 from asyncsdk.images.bulk.course import Course, is_out_of_reach
+from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.bulk.keeping import Keeping
-from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.preparing import Ready
 from asyncsdk.images.charge import is_safe_to_repeat, problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, shortfall
-from asyncsdk.images.saving import Place
 from asyncsdk.images.sending import in_terms_of_money, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import Retry
@@ -38,6 +36,7 @@ class Flight:
     run: Run
     ready: Ready
     course: Course = field(factory=Course, init=False)
+    _entry: Entry = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _retry: Retry = field(init=False)
     _ticket: Ticket | None = field(default=None, init=False)
@@ -45,6 +44,7 @@ class Flight:
     _keeping: Keeping | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._entry = Entry(self.run.ledger, self.ready)
         self._retry = Retry(
             self.run.client.max_retries,
             outlast_outages=True,
@@ -88,7 +88,7 @@ class Flight:
         self.run.limits.begin()
         self.course = self.course.to("counted")
         with anyio.CancelScope(shield=True):  # what is half written could not be taken back
-            await self._intend()
+            await self._entry.intend()
         self.course = self.course.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
@@ -121,8 +121,8 @@ class Flight:
     def _take_back(self) -> None:
         if self.course.is_under_way:
             self.run.limits.take_back()
-        if self.course.is_written and self.run.ledger is not None and self.ready.item is not None:
-            self.run.ledger.release(self.ready.item)
+        if self.course.is_written:
+            self._entry.release()
         self.course = self.course.to("waiting")
 
     async def _fail(self, error: APIError | ChargeUnknownError) -> EditOutcome | None:
@@ -142,7 +142,7 @@ class Flight:
         """It is paid."""
         self.course, self.run.answered = self.course.to("answered"), True
         result = EditResult(answer, self.ready.edit, self.run.client.fetch)
-        self._keeping = Keeping(result, self.ready.place, self._drafts(), self.run.save)
+        self._keeping = Keeping(result, self.ready.place, self._entry.drafts, self.run.save)
         self.run.limits.spend(result.usage)
         if self._ticket is not None:
             self.run.pacer.accepted(self._ticket)
@@ -171,12 +171,11 @@ class Flight:
         """Its last word. Where the ledger can't take it the run stops; what the outcome says stays true."""
         self.course = self.course.to("ended")
         outcome = self._outcome(error)
-        if self.run.ledger is not None and self.ready.item is not None:
-            with anyio.CancelScope(shield=True):
-                try:
-                    await _write(self.run.ledger, self.ready.item, outcome, self.ready.place)
-                except LedgerError as failure:
-                    self.run.halt(failure)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._entry.end(outcome)
+            except LedgerError as failure:
+                self.run.halt(failure)
         return outcome
 
     def _outcome(self, error: Exception | None) -> EditOutcome:
@@ -193,30 +192,8 @@ class Flight:
             error=error,
         )
 
-    async def _intend(self) -> None:
-        if self.run.ledger is not None and self.ready.item is not None:
-            await self.run.ledger.intend(self.ready.item, id=self.ready.id, n=self.ready.edit.n or 1)
-
-    def _drafts(self) -> Path | None:
-        if self.run.ledger is None or self.ready.place is None:
-            return None
-        return self.run.ledger.drafts_for(self.ready.place.directory)
-
 
 def _maybe_paid(why: Exception) -> ChargeUnknownError:
     failure = ChargeUnknownError(f"{why}: it may have been paid.")
     failure.__cause__ = why
     return failure
-
-
-async def _write(ledger: Ledger, item: str, outcome: EditOutcome, place: Place | None) -> None:
-    await ledger.end(
-        item,
-        outcome.status,
-        id=outcome.id,
-        problem=outcome.problem,
-        files=tuple(path.relative_to(place.directory).as_posix() for path in outcome.files) if place else (),
-        usage=outcome.usage,
-        images=None if outcome.result is None else len(outcome.result.images),
-        request_id=None if outcome.result is None else outcome.result.request_id,
-    )

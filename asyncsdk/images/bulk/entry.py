@@ -1,0 +1,52 @@
+"""What the ledger is told of one edit of a run. Where there is no ledger, nothing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from asyncsdk.images.bulk.ledger import Ledger
+from asyncsdk.images.bulk.preparing import Ready
+from asyncsdk.images.outcome import EditOutcome
+
+
+@frozen
+class Entry:
+    """The edit's part of the ledger."""
+
+    _ledger: Ledger | None
+    _ready: Ready
+
+    @property
+    def drafts(self) -> Path | None:
+        """Where its pictures are written before they take their place; None for beside that."""
+        if self._ledger is None or self._ready.place is None:
+            return None
+        return self._ledger.drafts_for(self._ready.place.directory)
+
+    async def intend(self) -> None:
+        """Write down that it is about to be sent. Raises LedgerError."""
+        if self._ledger is not None and self._ready.item is not None:
+            await self._ledger.intend(self._ready.item, id=self._ready.id, n=self._ready.edit.n or 1)
+
+    def release(self) -> None:
+        """Write down that the server did nothing for it."""
+        if self._ledger is not None and self._ready.item is not None:
+            self._ledger.release(self._ready.item)
+
+    async def end(self, outcome: EditOutcome) -> None:
+        """Write down how it ended. Raises LedgerError."""
+        if self._ledger is None or self._ready.item is None:
+            return
+        place, result = self._ready.place, outcome.result
+        await self._ledger.end(
+            self._ready.item,
+            outcome.status,
+            id=outcome.id,
+            problem=outcome.problem,
+            files=tuple(path.relative_to(place.directory).as_posix() for path in outcome.files) if place else (),
+            usage=outcome.usage,
+            images=None if result is None else len(result.images),
+            request_id=None if result is None else result.request_id,
+        )

@@ -1,0 +1,48 @@
+"""Words that the stories of many edits share: jobs, what comes of them, and a server's answers byte for byte."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from asyncsdk import EditOutcome, ImageEdit
+from asyncsdk.images.bulk.outcomes import Outcomes
+from tests.raw_server import reply
+from tests.stories.pictures import png
+
+MODEL = "gpt-image-2"
+PICTURE = png()
+TOKENS = 7
+BUSY = reply(429, {"error": {"message": "too fast", "code": "rate_limit_exceeded"}}, {"retry-after-ms": "1"})
+LOST = reply(504, "a gateway's page")
+
+
+def done(pictures: int = 1) -> bytes:
+    """The answer to an edit that went well."""
+    item = {"b64_json": base64.b64encode(PICTURE).decode()}
+    return reply(200, {"created": 1, "data": [item] * pictures, "usage": {"total_tokens": TOKENS}})
+
+
+def jobs(count: int, **fields: object) -> list[ImageEdit]:
+    return [
+        ImageEdit(image=PICTURE, prompt=f"beret {number}", model=MODEL, **fields)  # type: ignore[arg-type]  # passed on
+        for number in range(1, count + 1)
+    ]
+
+
+async def all_of(outcomes: Outcomes) -> list[EditOutcome]:
+    return [outcome async for outcome in outcomes]
+
+
+async def until(outcomes: Outcomes, error: type[Exception], match: str | None = None) -> list[EditOutcome]:
+    """What comes before the run ends with `error`."""
+    found: list[EditOutcome] = []
+
+    async def collect() -> None:
+        async for outcome in outcomes:
+            found.append(outcome)  # noqa: PERF401 - a comprehension would lose what came before the error
+
+    with pytest.raises(error, match=match):
+        await collect()
+    return found
