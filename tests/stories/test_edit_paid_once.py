@@ -109,7 +109,6 @@ async def test_an_intent_that_could_not_be_written_releases_no_earlier_one(out: 
     async with serving(handle) as server, client_of(server) as client:
         async with ImageEditor(client).edit_many(jobs(1), out=out):
             await heard.wait()
-        no_room.append(1)
         async with ImageEditor(client).edit_many(jobs(1), out=out, on_uncertain="retry") as outcomes:
             no_room.append(1)
             with pytest.raises(LedgerError):
