@@ -44,11 +44,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from asyncsdk.images.result import EditResult
     from asyncsdk.uploads.progress import Progress
 
@@ -271,7 +270,7 @@ class SaveError(EditError):
     """The edit is done and paid, and its pictures can't be kept. `result` still has them; `files` are those on disk."""
 
     result: EditResult | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[PurePath, ...] = ()
 
 
 class LimitReachedError(EditError):
