@@ -84,10 +84,7 @@ class APIError(AsyncSDKError):
 
 
 class APIConnectionError(APIError):
-    """No answer came: the connection could not be made, or was lost.
-
-    `sent` tells whether the server may have seen the request.
-    """
+    """No answer came: no connection was made, or it was lost. `sent`: the server may have seen the request."""
 
     resumable = True
 

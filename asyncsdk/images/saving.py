@@ -67,7 +67,9 @@ async def save_beside(
     place: Place, contents: Sequence[bytes], *, drafts: Path | None = None, saved: list[Path] | None = None
 ) -> list[Path]:
     """Save pictures at `place`, or under the next name that is free. Arguments and errors as with `save_all`."""
+    saved = [] if saved is None else saved
     for number in count(1):
+        saved.clear()
         candidate = place if number == 1 else Place(place.directory, f"{place.name}-{number}")
         if not await files.existing(candidate.paths(len(contents))):
             with suppress(FileExistsError):  # somebody was quicker: the next name

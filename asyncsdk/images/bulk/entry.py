@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
+from asyncsdk.errors import LedgerError
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.preparing import Ready
 from asyncsdk.images.outcome import EditOutcome
@@ -34,6 +37,14 @@ class Entry:
         """Write down that the server did nothing for it."""
         if self._ledger is not None and self._ready.item is not None:
             self._ledger.release(self._ready.item)
+
+    async def moved(self, files: Mapping[str, str]) -> None:
+        """Write down which pictures of earlier edits made way for its own, from where to where."""
+        if self._ledger is None or not files:
+            return
+        for item in self._ready.displaced:
+            with suppress(LedgerError):  # the last word meets it too; the pictures are saved first
+                await self._ledger.moved(item, files)
 
     async def end(self, outcome: EditOutcome) -> None:
         """Write down how it ended. Raises LedgerError."""

@@ -142,7 +142,7 @@ class Flight:
         """It is paid."""
         self.course, self.run.answered = self.course.to("answered"), True
         result = EditResult(answer, self.ready.edit, self.run.client.fetch)
-        self._keeping = Keeping(result, self.ready.place, self._entry.drafts, self.run.save)
+        self._keeping = Keeping(result, self.ready.place, self._entry, self.run.save)
         self.run.limits.spend(result.usage)
         if self._ticket is not None:
             self.run.pacer.accepted(self._ticket)

@@ -10,6 +10,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.errors import SaveError
+from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.result import EditResult, not_saved
 from asyncsdk.images.saving import Place, make_way, save_all, save_beside
@@ -25,7 +26,7 @@ class Keeping:
 
     result: EditResult
     place: Place | None
-    drafts: Path | None
+    entry: Entry
     save: Save | None
     files: list[Path] = field(factory=list, init=False)
     is_saved: bool = field(default=False, init=False)
@@ -49,9 +50,8 @@ class Keeping:
         return not self.is_saved and isinstance(error, OSError) and error.errno in NO_ROOM
 
     async def _to_disk(self, place: Place, contents: Sequence[bytes]) -> None:
-        await make_way(place, max(self.result.edit.n or 1, len(contents)))
+        await self.entry.moved(await make_way(place, max(self.result.edit.n or 1, len(contents))))
         try:
-            await save_all(place, contents, drafts=self.drafts, saved=self.files)
+            await save_all(place, contents, drafts=self.entry.drafts, saved=self.files)
         except FileExistsError:  # somebody put something there meanwhile: what is paid is kept beside it
-            self.files.clear()
-            await save_beside(place, contents, drafts=self.drafts, saved=self.files)
+            await save_beside(place, contents, drafts=self.entry.drafts, saved=self.files)
