@@ -57,11 +57,15 @@ class Part(Record):
 
 @frozen(kw_only=True)
 class Completing(Record):
-    """Complete is about to be asked: these parts; `md5` is hex, of the source, and goes along as `md5_form` says."""
+    """Complete is about to be asked: these parts; `md5` is hex, of the source, and goes along as `md5_form` says.
+
+    `xxh3` is the fingerprint of all blocks of the source. A journal may hold records from before it had one.
+    """
 
     part_ids: tuple[str, ...]
     md5: str | None
     md5_form: str = "hex"
+    xxh3: str | None = None
 
 
 @frozen(kw_only=True)
@@ -73,10 +77,11 @@ class Refused(Record):
 
 @frozen(kw_only=True)
 class Completed(Record):
-    """The server made the File (its JSON); `md5` is hex, of the source as it was hashed."""
+    """The server made the File (its JSON); `md5` (hex, None where it is off) and `xxh3` are those of `Completing`."""
 
     file: Mapping[str, Any]
-    md5: str
+    md5: str | None
+    xxh3: str | None = None
 
 
 @frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""md5 of the whole and fingerprints of its blocks, in one pass over the source.
+"""md5 of the whole, if wanted, and fingerprints of its blocks, in one pass over the source.
 
 A block's fingerprint is its xxh3-128, a part's the xxh3-128 of its blocks' fingerprints: so whatever was
 sent in whatever cut can be checked against what the file holds now.
@@ -16,6 +16,7 @@ from attrs import define, field
 from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
 from asyncsdk.errors import SourceChangedError
+from asyncsdk.journal import Completed, Completing
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.plan import BLOCK, MIB, Range
 from asyncsdk.uploads.source import Source
@@ -36,18 +37,30 @@ def part_fingerprint(blocks: bytes | bytearray) -> str:
 
 @define(eq=False)
 class Digest:
-    """What the source held when it was read, as far as it has been read."""
+    """What the source held when it was read, as far as it has been read. `with_md5=False` saves most of its cost."""
 
     size: int
+    with_md5: bool = True
     hashed: int = field(default=0, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
     _blocks: bytearray = field(factory=bytearray, init=False)
     _md5: hashlib._Hash = field(factory=partial(hashlib.md5, usedforsecurity=False), init=False)
 
     @property
-    def md5(self) -> str:
-        """Hex, of what has been read."""
-        return self._md5.hexdigest()
+    def md5(self) -> str | None:
+        """Hex, of what has been read; None without md5."""
+        return self._md5.hexdigest() if self.with_md5 else None
+
+    @property
+    def xxh3(self) -> str:
+        """The fingerprint of all that has been read."""
+        return part_fingerprint(self._blocks)
+
+    def is_of(self, record: Completing | Completed) -> bool:
+        """Whether `record` speaks of this very content: by the fingerprint, and by md5 where both have it."""
+        if record.xxh3 is None:
+            return record.md5 is not None and record.md5 == self.md5
+        return record.xxh3 == self.xxh3 and (record.md5 is None or self.md5 in {None, record.md5})
 
     @property
     def done(self) -> bool:
@@ -80,7 +93,8 @@ class Digest:
             while self.hashed < target and not stop.is_set():
                 block = buffer[: min(BLOCK, target - self.hashed)]
                 source.read(self.hashed, block)
-                self._md5.update(block)
+                if self.with_md5:
+                    self._md5.update(block)
                 self._blocks += block_fingerprint(block)
                 self.hashed += len(block)
 

@@ -70,12 +70,13 @@ class UploadJob:
 class UploadResult:
     """What came of an upload. `bytes_sent` went up in this run and `bytes_resumed` in earlier ones: together the file.
 
-    `reused`: it was there already and nothing was sent. `md5` is hex. `seconds` is how long the call took.
+    `reused`: it was there already and nothing was sent. `md5` is hex, None where
+    it is off. `seconds` is how long the call took.
     """
 
     upload: Upload
     file: File
-    md5: str
+    md5: str | None
     bytes_sent: int
     bytes_resumed: int
     reused: bool

@@ -12,7 +12,7 @@ from attrs import define, field
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, APIStatusError, NotFoundError, PermissionDeniedError, SourceChangedError
-from asyncsdk.journal import Completed, Completing, Expired, Log, Part
+from asyncsdk.journal import Completed, Completing, Expired, Log, Part, Record
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
@@ -73,7 +73,8 @@ class Run:
     _retry: Retry = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._digest = Digest(self.source.identity.size)
+        wanted = self.tools.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
+        self._digest = Digest(self.source.identity.size, with_md5=wanted)
         self._retry = Retry(self.tools.max_retries, outlast_outages=True, on_wait=self._wait)
 
     async def result(self) -> UploadResult:
@@ -119,13 +120,13 @@ class Run:
             log.warning("%s: %s is not to be seen any more; uploading again (%s)", self.source.name, file.id, error)
             return None
         await self._hash()
-        if self._digest.md5 != done.md5:
+        if not self._digest.is_of(done):
             log.info("%s has changed since it became %s; uploading it anew", self.source.name, file.id)
             return None
         self.meter.upload_id = done.upload
         self._count_as_there()
         self.meter.enter(State.COMPLETED)
-        return self._result(completed_upload(done.upload, file), file, done.md5, reused=True)
+        return self._result(completed_upload(done.upload, file), file, reused=True)
 
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size
@@ -188,9 +189,11 @@ class Run:
             background.start_soon(mind_the_time, session, self.meter, self.tools.client.clock)
             parts = await self._sending(session).finish()
             await self._look_again()
-            upload = await self._complete(session, parts)
+            asked = self._asking(session, parts)
+            await self.log.append(asked)
+            upload = await self._completion(session).ask(asked)
             background.cancel_scope.cancel()
-        return await self._settle(session, upload, self._digest.md5)
+        return await self._settle(upload, asked)
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
@@ -216,15 +219,14 @@ class Run:
         if now != was:
             log.warning("%s was touched, replaced or removed while it was sent; what was read of it is whole", name)
 
-    async def _complete(self, session: Session, parts: list[Part]) -> Upload:
-        asked = Completing(
+    def _asking(self, session: Session, parts: list[Part]) -> Completing:
+        return Completing(
             upload=session.upload_id,
             part_ids=tuple(part.id for part in parts),
             md5=self._digest.md5,
             md5_form=self.tools.md5_form,
+            xxh3=self._digest.xxh3,
         )
-        await self.log.append(asked)
-        return await self._completion(session).ask(asked)
 
     async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
         """Repeat a complete whose answer nobody saw; None if its File holds other content than the source now."""
@@ -232,8 +234,8 @@ class Run:
         await self._hash()
         self._retry.deadline = max(session.expires_at, self.tools.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, doubtful=True).ask(asked)
-        result = await self._settle(session, upload, asked.md5 or "")
-        return result if self._digest.md5 == asked.md5 else None
+        result = await self._settle(upload, asked)
+        return result if self._digest.is_of(asked) else None
 
     def _completion(self, session: Session, *, doubtful: bool = False) -> Completion:
         self.meter.enter(State.COMPLETING)
@@ -249,12 +251,12 @@ class Run:
             doubtful=doubtful,
         )
 
-    async def _settle(self, session: Session, upload: Upload, md5: str) -> UploadResult:
+    async def _settle(self, upload: Upload, asked: Completing) -> UploadResult:
         file = upload.file
         assert file is not None  # noqa: S101 - a completion returns it
-        await self.log.settle(Completed(upload=session.upload_id, file=to_json(file), md5=md5))
+        await self.log.settle(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
         self.meter.enter(State.COMPLETED)
-        return self._result(upload, file, md5)
+        return self._result(upload, file)
 
     async def _hash(self) -> None:
         await self._digest.read(self.source, self.tools.hashers, self.meter.hashed_to)
@@ -264,16 +266,20 @@ class Run:
         reason = f"the server answers {answered}" if answered else "no connection"
         self.meter.enter(State.RETRYING, f"{reason}; again in {delay:.0f} s")
 
-    def _result(self, upload: Upload, file: File, md5: str, *, reused: bool = False) -> UploadResult:
+    def _result(self, upload: Upload, file: File, *, reused: bool = False) -> UploadResult:
         return UploadResult(
             upload=upload,
             file=file,
-            md5=md5,
+            md5=self._digest.md5,
             bytes_sent=self.meter.done - self.meter.resumed,
             bytes_resumed=self.meter.resumed,
             reused=reused,
             seconds=time.monotonic() - self.started,
         )
+
+
+def _known_by_md5_alone(record: Record) -> bool:
+    return isinstance(record, Completing | Completed) and record.xxh3 is None
 
 
 def _why_afresh(recalled: Recalled | None, *, asked: bool) -> str:

@@ -46,7 +46,7 @@ class AsyncUploader:
     `concurrency` bounds the parts in flight over all its uploads. `part_size` (bytes, at most 64 MiB, rounded
     up to 512 KiB) is chosen by the file's size where None. `journal` is a directory, "memory", or a `Journal`;
     None means `ASYNCSDK_JOURNAL`, else the user's state directory. `lock=False` does without file locks.
-    `md5` is how the digest goes along at complete: "hex", "base64", or None for not at all. `limit_rate` is in
+    `md5` is how the digest goes along at complete: "hex", "base64", or None, which saves most CPU. `limit_rate` is in
     bytes a second. An attempt is given up when no byte was acknowledged for `stall_timeout` seconds.
     `max_retries` counts per part, and anew whenever the upload progresses.
 

@@ -121,4 +121,22 @@ async def test_many_jobs_end_one_by_one_and_a_bad_one_stops_no_other(
 async def test_the_md5_can_be_left_out(server: LocalServer, client: Client, journal: Path, make_file: MakeFile) -> None:
     path = make_file()
     result = await AsyncUploader(client, journal=journal, md5=None).upload(path, purpose="batch")
+    assert result.md5 is None
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("first", ["hex", None])
+@pytest.mark.parametrize("then", ["hex", None])
+async def test_content_is_known_again_with_and_without_md5(
+    client: Client, journal: Path, make_file: MakeFile, first: Literal["hex"] | None, then: Literal["hex"] | None
+) -> None:
+    path = make_file()
+    done = await AsyncUploader(client, journal=journal, md5=first).upload(path, purpose="batch")
+    again = await AsyncUploader(client, journal=journal, md5=then).upload(path, purpose="batch")
+    assert (again.file.id, again.reused) == (done.file.id, True)
+    assert again.md5 == (md5_of(path) if then else None)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    other = await AsyncUploader(client, journal=journal, md5=then).upload(path, purpose="batch")
+    assert (other.file.id != done.file.id, other.reused) == (True, False)

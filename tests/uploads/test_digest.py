@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128
 
 from asyncsdk.errors import SourceChangedError
+from asyncsdk.journal import Completed, Completing
 from asyncsdk.threads import Threads
 from asyncsdk.uploads import digest as module
 from asyncsdk.uploads.digest import Digest, check_same, encoded_md5
@@ -27,6 +29,17 @@ RANDOM = random.Random(7).randbytes(4 * BLOCK + 2)
 THREADS = Threads("test-hash", 2)
 
 sizes = st.builds(lambda blocks, more: max(1, blocks * BLOCK + more), st.integers(0, 4), st.integers(-2, 2))
+
+
+MakeRecord = Callable[[str | None, str | None], Completing | Completed]
+
+
+def completing(md5: str | None, xxh3: str | None) -> Completing:
+    return Completing(upload="upload_1", part_ids=("part_1",), md5=md5, xxh3=xxh3)
+
+
+def completed(md5: str | None, xxh3: str | None) -> Completed:
+    return Completed(upload="upload_1", file={"id": "file-1"}, md5=md5, xxh3=xxh3)
 
 
 async def hashed(source: Source) -> Digest:
@@ -53,6 +66,27 @@ async def test_the_md5_and_any_fingerprint_on_the_grid_are_those_of_the_content(
     if offset < size:
         span = Range(offset, min(blocks * BLOCK, size - offset))
         assert digest.fingerprint(span) == fingerprint_of(content[span.offset : span.end])
+
+
+@pytest.mark.parametrize("kind", [completed, completing])
+async def test_a_record_is_of_this_content_by_fingerprint_and_by_md5_where_both_have_it(kind: MakeRecord) -> None:
+    content = RANDOM[: BLOCK + 1]
+    whole, unhashed = await hashed(BytesSource.over(content)), Digest(len(content), with_md5=False)
+    await unhashed.read(BytesSource.over(content), THREADS, lambda _: None)
+    assert (unhashed.md5, unhashed.xxh3) == (None, whole.xxh3)
+    for digest in (whole, unhashed):
+        assert digest.is_of(kind(whole.md5, whole.xxh3))
+        assert digest.is_of(kind(None, whole.xxh3))
+        assert not digest.is_of(kind(whole.md5, "0" * 32))
+        assert not digest.is_of(kind(None, None))
+    assert not whole.is_of(kind("0" * 32, whole.xxh3))
+
+
+@pytest.mark.parametrize("kind", [completed, completing])
+async def test_a_record_from_before_fingerprints_is_judged_by_md5_alone(kind: MakeRecord) -> None:
+    digest = await hashed(BytesSource.over(RANDOM[:BLOCK]))
+    assert digest.is_of(kind(digest.md5, None))
+    assert not digest.is_of(kind("0" * 32, None))
 
 
 async def test_a_file_on_disk_has_the_same_digest_as_its_bytes(tmp_path: Path) -> None:

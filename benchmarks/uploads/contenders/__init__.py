@@ -1,0 +1,1 @@
+"""Programs that upload one file, each run as a process of its own and measured from outside."""

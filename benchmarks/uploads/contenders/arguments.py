@@ -1,0 +1,30 @@
+"""What every contender is told."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from attrs import frozen
+
+
+@frozen
+class Arguments:
+    """`part_size` (bytes) is None where the contender chooses; `stall_to` is where to write the loop's longest stall."""
+
+    path: Path
+    md5: bool
+    connections: int
+    part_size: int | None
+    stall_to: Path | None
+
+
+def arguments() -> Arguments:
+    options = argparse.ArgumentParser()
+    options.add_argument("path", type=Path)
+    options.add_argument("--md5", action="store_true")
+    options.add_argument("--connections", type=int, default=8)
+    options.add_argument("--part-size", type=int)
+    options.add_argument("--stall-to", type=Path)
+    given = options.parse_args()
+    return Arguments(given.path, given.md5, given.connections, given.part_size, given.stall_to)
