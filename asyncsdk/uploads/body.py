@@ -89,7 +89,8 @@ class PartBody(Body):
         start = 0
         while start < len(block):
             piece = block[start : start + self._slice]
-            await self._wait_for_leave(len(piece))
+            if self._feed.throttle.rate is not None:
+                await self._wait_for_leave(len(piece))
             began = time.monotonic()
             await self.put(writer, piece)
             self.sent += len(piece)

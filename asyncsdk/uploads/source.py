@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import stat
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -93,21 +91,26 @@ class PathSource:
         return self._path.name
 
     def read(self, offset: int, view: memoryview) -> None:
-        with self._reading():
+        self._enter()
+        try:
             fill_whole(self._read_at, offset, view, self.name)
+        finally:
+            self._leave()
 
     def read_now(self, offset: int, view: memoryview) -> bool:
         """Only what the page cache holds (preadv2, RWF_NOWAIT), which some file systems and kernels refuse."""
         if not self._nowait:
             return False
+        self._enter()
         try:
-            with self._reading():
-                return os.preadv(self._descriptor, [view], offset, os.RWF_NOWAIT) == len(view)
+            return os.preadv(self._descriptor, [view], offset, os.RWF_NOWAIT) == len(view)
         except BlockingIOError:
             return False
         except OSError:
             self._nowait = False
             return False
+        finally:
+            self._leave()
 
     def look_again(self) -> Identity | None:
         try:
@@ -134,16 +137,11 @@ class PathSource:
         view[: len(piece)] = piece
         return len(piece)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _enter(self) -> None:
         with self._counting:
             if self._closed:
                 raise SourceError(f"{self.name} is closed")
             self._readers += 1
-        try:
-            yield
-        finally:
-            self._leave()
 
     def _leave(self) -> None:
         with self._counting:

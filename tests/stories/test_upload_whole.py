@@ -6,6 +6,7 @@ import io
 import itertools
 import logging
 from pathlib import Path
+from typing import Literal
 
 import pytest
 

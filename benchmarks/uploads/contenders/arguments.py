@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen
 class Arguments:
-    """`part_size` (bytes) is None where the contender chooses; `stall_to` is where to write the loop's longest stall."""
+    """`part_size` (bytes) is None where the contender chooses; `stall_to` takes the longest stall of the loop."""
 
     path: Path
     md5: bool

@@ -27,7 +27,8 @@ def main(given: Arguments) -> None:
         def work() -> None:
             connection, buffer = connected(), memoryview(bytearray(BLOCK))
             for offset in parts:
-                send_part(connection, upload, descriptor, offset, min(given.part_size or PART, size - offset), buffer)
+                ends = (offset, min(offset + (given.part_size or PART), size))
+                send_part(connection, upload, descriptor, ends, buffer)
 
         for worker in [threads.submit(work) for _ in range(given.connections)]:
             worker.result()
@@ -47,14 +48,15 @@ def connected() -> socket.socket:
 
 
 def send_part(
-    connection: socket.socket, upload: str, descriptor: int, offset: int, length: int, buffer: memoryview
+    connection: socket.socket, upload: str, descriptor: int, ends: tuple[int, int], buffer: memoryview
 ) -> None:
+    first, end = ends
     head = b'--b\r\nContent-Disposition: form-data; name="data"; filename="upload"\r\n\r\n'
     tail = b"\r\n--b--\r\n"
-    total = len(head) + length + len(tail)
+    total = len(head) + end - first + len(tail)
     connection.sendall(request(f"/uploads/{upload}/parts", "multipart/form-data; boundary=b", total) + head)
-    for start in range(offset, offset + length, BLOCK):
-        block = buffer[: min(BLOCK, offset + length - start)]
+    for start in range(first, end, BLOCK):
+        block = buffer[: min(BLOCK, end - start)]
         os.preadv(descriptor, [block], start)
         connection.sendall(block)
     connection.sendall(tail)
