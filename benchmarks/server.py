@@ -22,7 +22,7 @@ from typing import Any
 
 from attrs import frozen
 
-from benchmarks.uploads import serving
+from benchmarks.serving import serving
 
 TICKS = os.sysconf("SC_CLK_TCK")
 HEAD = b'--b\r\nContent-Disposition: form-data; name="data"; filename="upload"\r\n\r\n'

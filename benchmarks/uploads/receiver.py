@@ -7,7 +7,6 @@ Ids are nginx's `$request_id`. Nothing is checked: that costs CPU, and the bench
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
+
+from benchmarks.serving import serving
 
 CONFIGURATION = """
 daemon off; worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -92,8 +93,8 @@ def receiving(folder: Path, *, tls: bool) -> Iterator[Receiver]:
         sys.exit("TLS needs nginx; without it only --plain is measured, against the embedded server")
     else:
         print("no nginx here: the receiver is the embedded server, whose CPU is on the same cores", file=sys.stderr)
-        with _embedded(folder) as receiver:
-            yield receiver
+        with serving(folder) as (url, _):
+            yield Receiver("the embedded server", url, folder=folder)
 
 
 @contextmanager
@@ -117,17 +118,6 @@ def _nginx(program: str, folder: Path, *, tls: bool) -> Iterator[Receiver]:
                 yield Receiver("nginx", f"https://127.0.0.1:{secure}/v1", folder / "client.pem")
             else:
                 yield Receiver("nginx", f"http://127.0.0.1:{plain}/v1")
-        finally:
-            server.terminate()
-
-
-@contextmanager
-def _embedded(folder: Path) -> Iterator[Receiver]:
-    command = [sys.executable, "-m", "asyncsdk", "serve", "--port", "0", "--data", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield Receiver("the embedded server", json.loads(server.stdout.readline())["url"], folder=folder)
         finally:
             server.terminate()
 
