@@ -19,7 +19,7 @@ from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, ConfigurationError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.call import Call, foreign, prepare
-from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, default_trust
+from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, check_trust, default_trust
 from asyncsdk.http.exchange import Exchange
 from asyncsdk.http.proxy import proxy_for
 from asyncsdk.http.reading import Stream
@@ -30,6 +30,7 @@ from asyncsdk.settings import Auth, Key
 T = TypeVar("T")
 
 FETCH_SECONDS = 120.0
+LARGEST_FETCH = 100 * 10**6
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ class Client:
             raise TypeError(
                 "a given session brings its own connections: ssl, proxy, connections, trace_configs don't go with it"
             )
-        if ssl is not None and not isinstance(ssl, tls.SSLContext):
-            raise ConfigurationError("ssl= takes an ssl.SSLContext; certificates can't be left unverified.")
+        if ssl is not None:
+            check_trust(ssl)
         _check_limits(timeout, max_retries)
         if connections is not None and connections < 1:
             raise ConfigurationError("connections must be 1 or more.")
@@ -198,21 +199,25 @@ class Client:
         return await self._repeat(call, receive)
 
     async def fetch(self, url: str) -> bytes:
-        """What `url` gives, such as a picture of an older model's answer; without the key. Raises APIError."""
-        call = foreign(url, retry=Retry(self.max_retries), answer_limit=self.timeout or FETCH_SECONDS)
+        """What `url` gives, such as a picture of an older model's answer, of at most 100 MB; without any key.
+
+        Raises APIError; ConfigurationError for no http(s) URL, or one without TLS where the server has it.
+        """
+        limit, tls_only = self.timeout or FETCH_SECONDS, self.base_url.startswith("https:")
+        call = foreign(url, retry=Retry(self.max_retries), answer_limit=limit, tls_only=tls_only)
 
         async def receive() -> bytes:
             async with self._strangers.sending(call) as answer:
-                return await answer.read(bytes)
+                return await answer.read(bytes, limit=LARGEST_FETCH)
 
         return await self._repeat(call, receive)
 
     async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
-        """Save the answer at `to`, whole or not at all, and return its size in bytes.
+        """Save the answer at `to`, whole or not at all, for this user alone (0600), and return its size in bytes.
 
         Raises APIError, and OSError where it can't be saved.
         """
-        return await self.read(request, lambda chunks: files.stream_to(to, chunks), **options)
+        return await self.read(request, lambda chunks: files.stream_to(to, chunks, mode=files.PRIVATE), **options)
 
     def _call(
         self,

@@ -8,6 +8,7 @@ import secrets
 import stat
 import threading
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,14 +16,18 @@ import anyio
 from aiofiles.os import wrap
 from attrs import define, field
 
+PRIVATE, BY_UMASK = 0o600, 0o666
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
-async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes]) -> int:
-    """Save `chunks` at `path` and return how many bytes there were.
+
+async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes], *, mode: int = BY_UMASK) -> int:
+    """Save `chunks` at `path`, a file of `mode` then, and return how many bytes there were.
 
     They go to a temporary file beside it, which takes its place once all is written and synced: whoever
-    looks at `path` sees the old file or the new one, never half of one. Raises OSError.
+    looks at `path` sees the old file or the new one, never half of one. Raises OSError, also for a device or a
+    pipe at `path`, of which a file is never made.
     """
-    draft = _Draft(Path(path))
+    draft = _Draft(Path(path), mode=mode)
     try:
         async for chunk in chunks:
             await wrap(draft.append)(chunk)
@@ -64,8 +69,10 @@ async def make_writable(folder: Path) -> None:
 
 
 def make_drafts(folder: Path) -> None:
-    """Make a directory for drafts, empty. Blocking. Raises OSError."""
-    folder.mkdir(exist_ok=True)
+    """Make a directory for drafts, empty. Blocking. Raises OSError, also where a link leads elsewhere."""
+    folder.mkdir(0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
     for path in folder.glob(".asyncsdk-*"):
         path.unlink()
 
@@ -143,7 +150,9 @@ class _Draft:
 
     target: Path
     folder: Path | None = None
+    mode: int = field(default=BY_UMASK, kw_only=True)
     path: Path = field(init=False)
+    _begun: bool = field(default=False, init=False)
     _dropped: bool = field(default=False, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
@@ -177,13 +186,27 @@ class _Draft:
     def _opened(self) -> BinaryIO:
         if self._dropped:
             raise FileNotFoundError(f"{self.path} was dropped")
-        make_directory(self.target.parent)
-        return self.path.open("ab")
+        flags = os.O_WRONLY | os.O_APPEND | _NO_LINK
+        if not self._begun:
+            _refuse_special(self.target)
+            make_directory(self.target.parent)
+            flags |= os.O_CREAT | os.O_EXCL
+        file = os.fdopen(os.open(self.path, flags, self.mode), "ab")
+        self._begun = True
+        return file
 
     def drop(self) -> None:
         with self._turn:
             self._dropped = True
             self.path.unlink(missing_ok=True)
+
+
+def _refuse_special(target: Path) -> None:
+    """A rename would put a file in the place of `/dev/null`."""
+    with suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "not a regular file", str(target))
 
 
 def _move_to_new(path: Path, target: Path) -> None:

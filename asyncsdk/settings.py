@@ -23,6 +23,15 @@ _PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
+class Secret(str):
+    """Text that is sent and not shown: where the variables of a traceback are printed, this is `[secret]`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+
 @frozen
 class Settings:
     """Where requests go and what they carry. The key is in no repr."""
@@ -129,7 +138,7 @@ def checked_key(key: object) -> str:
             "the API key holds a line break, a space or another character no key has; was it copied whole, "
             "or read from a file with its last newline? Nothing was sent."
         )
-    return stripped
+    return Secret(stripped)
 
 
 def checked_base_url(url: str) -> str:
@@ -174,8 +183,8 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(f"{name!r} is no header name. Nothing was sent.")
         if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
             raise ConfigurationError(f"the value of header {name} holds a line break or control character.")
-    return dict(headers)
+    return {name: Secret(value) for name, value in headers.items()}
 
 
 def _stated(name: str, value: str | None) -> str | None:
-    return checked_headers({name: value})[name] if value else None
+    return str(checked_headers({name: value})[name]) if value else None

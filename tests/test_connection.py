@@ -183,3 +183,13 @@ async def test_an_idle_connection_is_not_kept_for_long(monkeypatch: pytest.Monke
         await asyncio.sleep(0.2)
         await client.send(GET_FILE)
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("what", ["no certificate", "no name"])
+def test_a_context_that_verifies_nothing_is_refused(what: str) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    if what == "no certificate":
+        context.verify_mode = ssl.CERT_NONE
+    with pytest.raises(ConfigurationError, match="does not verify"):
+        Client("k", base_url="https://x/v1", ssl=context)

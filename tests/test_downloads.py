@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 
 from asyncsdk import (
     APIConnectionError,
+    APIResponseValidationError,
+    Client,
     ConfigurationError,
     PermissionDeniedError,
+    RedirectError,
     api,
     retry,
 )
@@ -153,6 +157,40 @@ async def test_a_picture_behind_a_url_is_fetched_without_the_key_and_as_it_is_si
     assert [request.target for request in server.requests[1:]] == [*["/v1/a%2Fb.png?sig=%2B%20x"] * 2, "/v1/%C3%A9.png"]
     assert all(KEY not in request.head.decode() for request in server.requests)
     assert all("authorization" not in request.headers for request in server.requests)
+
+
+async def test_a_picture_without_end_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncsdk.client.LARGEST_FETCH", 1000)
+    bomb = reply(200, gzip.compress(bytes(10**6)), {"Content-Encoding": "gzip"})
+    async with answering(reply(200, bytes(1000)), reply(200, bytes(1001)), bomb) as server, client_of(server) as client:
+        assert len(await client.fetch(server.url)) == 1000
+        for _ in range(2):
+            with pytest.raises(APIResponseValidationError, match="larger than 1000 bytes"):
+                await client.fetch(server.url)
+
+
+async def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncsdk.http.reading._LARGEST_ANSWER", 1000)
+    async with answering(reply(200, b" " * 1001)) as server, client_of(server) as client:
+        with pytest.raises(APIResponseValidationError, match="larger than 1000 bytes"):
+            await client.send(api.retrieve_file("file-1"))
+        assert len(await client.send(api.file_content("file-1"))) == 1001
+
+
+async def test_a_picture_of_a_server_with_tls_is_fetched_with_tls_alone() -> None:
+    async with answering(reply(200)) as server, Client("k", base_url="https://api.invalid/v1") as client:
+        with pytest.raises(ConfigurationError, match="came by https"):
+            await client.fetch(server.url)
+    assert server.connections == 0
+
+
+async def test_a_picture_that_is_elsewhere_is_not_looked_for_there() -> None:
+    async with answering(reply(200)) as other:
+        there = reply(307, "", {"Location": other.url, "Set-Cookie": "a=b"})
+        async with answering(there) as server, client_of(server) as client:
+            with pytest.raises(RedirectError):
+                await client.fetch(server.url)
+    assert other.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -169,3 +170,47 @@ async def test_what_is_not_read_is_not_kept_open(tmp_path: Path, kind: str) -> N
 async def test_a_file_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "it").write_bytes(b"12345")
     assert await files.read(tmp_path / "it", limit=5) == b"12345"
+
+
+async def test_what_is_private_is_so_from_its_first_byte(tmp_path: Path) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+        [draft] = tmp_path.glob(".asyncsdk-*")
+        assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+        yield b"b"
+
+    await files.stream_to(tmp_path / "saved", chunks(), mode=files.PRIVATE)
+    assert stat.S_IMODE((tmp_path / "saved").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+@pytest.mark.parametrize("through_link", [False, True])
+async def test_no_file_is_put_in_the_place_of_a_device_or_a_pipe(tmp_path: Path, *, through_link: bool) -> None:
+    pipe = target = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if through_link:
+        target = tmp_path / "link"
+        target.symlink_to(pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        await files.save(target, b"x")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", target.name}
+
+
+async def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    await files.save(tmp_path / "link", b"new")
+    assert (tmp_path / "precious").read_bytes() == b"old"
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_drafts_are_not_made_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".asyncsdk-1").touch()
+    (tmp_path / "drafts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        files.make_drafts(tmp_path / "drafts")
+    assert (tmp_path / "elsewhere" / ".asyncsdk-1").exists()
+    files.make_drafts(tmp_path / "fresh")
+    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o700

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.http.connection import trusting
 from asyncsdk.settings import parse_headers
 
-_KEY_HEADERS = {"authorization", "api-key"}
+_SECRET = re.compile(
+    r"authori[sz]ation|cookie|secret|token|password|signature|credential|(^|[-_])(api[-_]?)?key$|^sig$", re.IGNORECASE
+)
 
 
 def open_client(asked: Connection, *, connections: int = 100, **options: Any) -> Client:
@@ -46,14 +49,20 @@ def means_azure(environment: Mapping[str, str], asked: Connection) -> bool:
 def _headers(lines: tuple[str, ...]) -> dict[str, str]:
     headers = parse_headers(list(lines))
     for name in headers:
-        if name.lower() in _KEY_HEADERS:
+        if _SECRET.search(name):
             raise ConfigurationError(
                 f"--header {name}: a key on the command line is seen by all users of this machine; "
-                "set OPENAI_API_KEY (and --auth api-key where that header is meant). Nothing was sent."
+                "set OPENAI_API_KEY (and --auth api-key where that header is meant), or any other header in "
+                "OPENAI_CUSTOM_HEADERS. Nothing was sent."
             )
     return headers
 
 
 def _split(pair: str) -> tuple[str, str]:
     name, _, value = pair.partition("=")
+    if _SECRET.search(name):
+        raise ConfigurationError(
+            f"--query {name}: a key on the command line is seen by all users of this machine, and in a URL by every "
+            "server on the way; set it as a header in OPENAI_CUSTOM_HEADERS. Nothing was sent."
+        )
     return name, value

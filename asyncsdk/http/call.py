@@ -162,9 +162,13 @@ def _path(request: Request[Any], settings: Settings) -> str:
     return f"/deployments/{quote(request.deployment, safe='')}{request.path}"
 
 
-def foreign(url: str, *, retry: Retry, answer_limit: float) -> Call:
+def foreign(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = False) -> Call:
     """A GET of an address that an answer gave. Raises ConfigurationError for what is none of http(s)."""
     target = _as_it_is(url)
+    if tls_only and target.scheme == "http":
+        raise ConfigurationError(
+            "the answer came by https and gives an address of a picture that is not; nothing was fetched."
+        )
     if target.scheme not in {"http", "https"} or not target.host:
         raise ConfigurationError(
             "the answer gives an address of a picture that is no http(s) URL; nothing was fetched."

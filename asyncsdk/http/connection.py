@@ -39,6 +39,17 @@ def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
     return context
 
 
+def check_trust(context: object) -> None:
+    """Raise ConfigurationError unless `context` verifies certificates and the names in them."""
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError("ssl= takes an ssl.SSLContext; certificates can't be left unverified.")
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ConfigurationError(
+            "this ssl= context does not verify certificates and their names: whoever sits on the way would read the "
+            "key. To trust a certificate of your own, pass ssl=asyncsdk.trusting('its.pem'). Nothing was sent."
+        )
+
+
 def default_trust() -> ssl.SSLContext:
     """What `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where neither is set, the system's trust store."""
     file, directory = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None

@@ -17,7 +17,7 @@ from asyncsdk.http.call import Call
 from asyncsdk.http.connection import CONNECT_SECONDS, Way
 from asyncsdk.http.lost import as_ours
 from asyncsdk.http.reading import Response
-from asyncsdk.settings import Key, Settings, checked_key
+from asyncsdk.settings import Key, Secret, Settings, checked_key
 
 _MOST_REDIRECTS = 5
 
@@ -116,7 +116,7 @@ class Exchange:
 def _credentials(settings: Settings, key: str) -> dict[str, str]:
     if settings.auth is None:
         return {}
-    return {"Authorization": f"Bearer {key}"} if settings.auth == "bearer" else {"api-key": key}
+    return {"Authorization": Secret(f"Bearer {key}")} if settings.auth == "bearer" else {"api-key": Secret(key)}
 
 
 async def _current_key(key: Key) -> str:

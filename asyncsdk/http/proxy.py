@@ -9,6 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.settings import Secret
 
 
 @frozen
@@ -54,7 +55,7 @@ def parse_proxy(text: str) -> Proxy:
         return Proxy(parts.geturl())
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return Proxy(bare, f"Basic {b64encode(login.encode()).decode()}")
+    return Proxy(bare, Secret(f"Basic {b64encode(login.encode()).decode()}"))
 
 
 _UNUSABLE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -20,6 +21,7 @@ from asyncsdk.models import ImagesResponse
 
 T = TypeVar("T")
 
+_LARGEST_ANSWER = 1 << 30  # ten pictures of the largest size are less than half of it
 _LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
 
 
@@ -55,9 +57,13 @@ class Response:
                 return
             yield chunk
 
-    async def read(self, model: type[T]) -> T:
-        """The whole of it as `model`. Pictures are decoded while they come in."""
-        body, pictures = await self._whole(cut=model is ImagesResponse)
+    async def read(self, model: type[T], *, limit: int | None = None) -> T:
+        """The whole of it as `model`, of at most `limit` bytes (1 GiB; `bytes` as many as there are).
+
+        Pictures are decoded while they come in.
+        """
+        most = limit or (sys.maxsize if model is bytes else _LARGEST_ANSWER)
+        body, pictures = await self._whole(cut=model is ImagesResponse, most=most)
         try:
             return self._as(model, body, pictures)
         except APIResponseValidationError:
@@ -89,13 +95,21 @@ class Response:
         self._response.close()
         await self._response.wait_for_close()
 
-    async def _whole(self, *, cut: bool) -> tuple[bytes, Pictures]:
+    async def _whole(self, *, cut: bool, most: int) -> tuple[bytes, Pictures]:
         if not cut:
-            return b"".join([chunk async for chunk in self.chunks()]), {}
+            return b"".join([chunk async for chunk in self._at_most(most)]), {}
         cutter = PictureCutter()
-        async for chunk in self.chunks():
+        async for chunk in self._at_most(most):
             cutter.feed(chunk)
         return cutter.rest, cutter.pictures
+
+    async def _at_most(self, limit: int) -> AsyncGenerator[bytes, None]:
+        left, name = limit, self.call.name
+        async for chunk in self.chunks():
+            left -= len(chunk)
+            if left < 0:
+                raise APIResponseValidationError(f"{name}: the answer is larger than {limit} bytes", request=name)
+            yield chunk
 
     def _as(self, model: type[T], body: bytes, pictures: Pictures) -> T:
         return read_answer(model, self.status, self.headers, body, request=self.call.name, pictures=pictures)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+_NOT_OURS = "it belongs to another user"
 LINES_AT_ONCE = 1000
 
 # Somebody who may write in a shared directory could place a link there, or a pipe that blocks whoever opens it.
@@ -25,6 +26,7 @@ def make_root(root: Path) -> None:
     """Make `root` and its missing parents, each durably. It may be reached through a link to a directory of ours."""
     if root.is_symlink() and not _is_ours(root.stat()):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
+    _refuse_anybodys(root)
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(FOLDER_MODE, exist_ok=True)
@@ -41,11 +43,16 @@ def make_folder(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise OSError unless `path` is a directory and no link to one."""
-    mode = path.lstat().st_mode
-    if not stat.S_ISDIR(mode):
-        code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
+    """Raise OSError unless `path` is a directory, no link to one, and not put there by another user.
+
+    It may belong to whom its parent belongs, as on file systems that give everything one owner.
+    """
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        code = errno.ELOOP if stat.S_ISLNK(status.st_mode) else errno.ENOTDIR
         raise OSError(code, os.strerror(code), str(path))
+    if not _is_ours(status) and status.st_uid != path.parent.stat().st_uid:
+        raise OSError(errno.EPERM, _NOT_OURS, str(path))
 
 
 def create(path: Path) -> int:
@@ -131,6 +138,14 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _refuse_anybodys(root: Path) -> None:
+    """Somebody who made a directory for all to write in reads, and makes up, what we remember."""
+    with suppress(FileNotFoundError):
+        status = root.stat()
+        if status.st_mode & stat.S_IWOTH and not _is_ours(status):
+            raise OSError(errno.EPERM, _NOT_OURS, str(root))
 
 
 def _is_ours(status: os.stat_result) -> bool:

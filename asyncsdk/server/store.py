@@ -64,11 +64,11 @@ class Store:
         Raises RuntimeError when another server holds it.
         """
         self.root = self.directory or Path(tempfile.mkdtemp(prefix="asyncsdk-"))
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(0o700, parents=True, exist_ok=True)
         self._guard = _claim(self.root)
         shutil.rmtree(self.root / "incoming", ignore_errors=True)
         for name in ("uploads", "files", "pictures", "incoming"):
-            (self.root / name).mkdir(exist_ok=True)
+            _make_private(self.root / name)
         return self._load_uploads(), self._load_files()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Store:
         return self.root / "files" / file_id
 
     def write_upload(self, upload: Upload) -> None:
-        self._upload(upload.id).mkdir(exist_ok=True)
+        self._upload(upload.id).mkdir(0o700, exist_ok=True)
         self._write_json(self._upload(upload.id) / "upload.json", upload)
 
     def end_upload(self, upload: Upload) -> None:
@@ -110,7 +110,8 @@ class Store:
 
     def write_picture(self, name: str, content: bytes, until: float) -> None:
         new = self._new_path()
-        new.write_bytes(content)
+        with _created(new) as file:
+            file.write(content)
         os.utime(new, (until, until))
         new.replace(self._picture(name))
 
@@ -152,7 +153,7 @@ class Store:
         self.end_upload(upload)
 
     def _concatenate(self, parts: Sequence[Path], whole: Path) -> None:
-        with whole.open("xb", buffering=0) as target:
+        with _created(whole) as target:
             for path in parts:
                 with path.open("rb", buffering=0) as source:
                     while _copy_some(source.fileno(), target.fileno()):
@@ -173,7 +174,8 @@ class Store:
 
     def _write_json(self, path: Path, value: Upload | File) -> None:
         new = self._new_path()
-        new.write_text(json.dumps(asdict(value)))
+        with _created(new) as file:
+            file.write(json.dumps(asdict(value)).encode())
         new.replace(path)
 
     def _upload(self, upload_id: str) -> Path:
@@ -225,12 +227,23 @@ class Spool:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            self._file = self.path.open("xb")
+            self._file = _created(self.path)
         return self._file
 
 
+def _created(path: Path) -> BinaryIO:
+    """A new file, for this user alone."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb")
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
+
+
 def _claim(root: Path) -> filelock.FileLock:
-    guard = filelock.FileLock(root / "lock", thread_local=False)
+    guard = filelock.FileLock(root / "lock", mode=0o600, thread_local=False)
     try:
         guard.acquire(timeout=0)
     except filelock.Timeout as error:

@@ -55,3 +55,25 @@ def test_options_come_before_the_environment() -> None:
     assert client.settings.auth == "api-key"
     assert client.settings.headers == {"A": "b", "C": "d"}
     assert client.settings.query == {"k": "v=w"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Authorization", "proxy-authorization", "Cookie", "api-key", "X-API-Key", "Ocp-Apim-Subscription-Key", "X-Token"],
+)
+def test_no_key_is_taken_as_a_header_on_the_command_line(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_CUSTOM_HEADERS") as caught:
+        open_client(Connection(base_url="https://x/v1", header=(f"{name}: sk-canary",)))
+    assert "sk-canary" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "subscription-key", "access_token", "sig", "client_secret"])
+def test_nor_in_the_query(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="in a URL by every server on the way") as caught:
+        open_client(Connection(base_url="https://x/v1", query=(f"{name}=sk-canary",)))
+    assert "sk-canary" not in repr(caught.value)
+
+
+def test_headers_and_queries_that_only_sound_like_one_are_taken() -> None:
+    asked = Connection(base_url="https://x/v1", header=("X-Keyboard: a", "Monkey: b"), query=("keys=1", "design=2"))
+    assert open_client(asked).settings.query == {"keys": "1", "design": "2"}

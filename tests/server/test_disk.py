@@ -6,18 +6,21 @@ import asyncio
 import errno
 import gc
 import os
+import stat
 import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pytest
 
+from asyncsdk.server import LocalServer, store
 from asyncsdk.server.state import State
 from asyncsdk.server.store import Spool
 from asyncsdk.server.workers import THREADS, Workers
+from tests.server.edits import edit_form, picture
 from tests.server.support import (
     FORM_HEADERS,
     NOW,
@@ -162,8 +165,7 @@ async def test_a_full_disk_refuses_the_part_and_leaves_nothing(monkeypatch: pyte
     async with running() as (server, call):
         upload_id = await call.created(2**21)
         with monkeypatch.context() as patch:
-            real = Path.open
-            patch.setattr(Path, "open", lambda path, mode="r", *more: real(_full(path), mode.replace("x", "w"), *more))
+            patch.setattr(store, "_created", lambda path: _full(path).open("wb"))
             assert (await call.add_part(upload_id, bytes(2**21))).status == 500
             assert (await call.add_part(upload_id, b"small")).status == 500
         assert not list(server.directory_in_use.glob("incoming/*"))
@@ -198,17 +200,16 @@ async def test_stopping_stops_long_work_and_waits_for_it() -> None:
 async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing, go, real = threading.Event(), threading.Event(), Path.open
+    writing, go, real = threading.Event(), threading.Event(), store._created
 
-    def wait(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path.parent.name == "incoming" and arguments == ("xb",):
-            writing.set()
-            go.wait(5)
-        return real(path, *arguments, **options)
+    def wait(path: Path) -> BinaryIO:
+        writing.set()
+        go.wait(5)
+        return real(path)
 
     async with running(tmp_path) as (server, call), connected(server) as (_, writer):
         upload_id = await call.created(3 * 2**20)
-        monkeypatch.setattr(Path, "open", wait)
+        monkeypatch.setattr(store, "_created", wait)
         writer.write(part_request(upload_id, form_of(data_field(bytes(3 * 2**20))))[: 2 * 2**20])
         await until(writing.is_set)
         asyncio.get_running_loop().call_later(0.05, go.set)
@@ -258,3 +259,25 @@ async def test_two_sweeps_at_once_do_no_harm() -> None:
         clock.now += DAY
         await asyncio.gather(*[call("GET", "files") for _ in range(5)])
         assert server.uploads == []
+
+
+async def test_everything_on_disk_is_for_this_user_alone(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as (_, call):
+        await call.uploaded(b"x")
+        await call.add_part(await call.created(10), b"0123456789")
+        form = edit_form(picture(), model="dall-e-2", size="256x256", response_format="url")
+        await call("POST", "images/edits", data=form)
+        found = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+        assert {path.parent.name for path in found} >= {"uploads", "files", "data"}
+        modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in found}
+        assert modes == {(True, 0o700), (False, 0o600)}
+
+
+@pytest.mark.parametrize("name", ["uploads", "files", "pictures", "incoming"])
+async def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        async with LocalServer(tmp_path / "data"):
+            pass
