@@ -109,8 +109,8 @@ async def test_a_key_is_written_nowhere_whatever_happens(
                 errors.append(error)
         seen += [result, client, client.settings, uploader, editor, server, server.requests, events]
     assert len(errors) == 2
-    for error in errors:
-        assert_unseen("error", with_locals(error).encode())
+    for each in errors:
+        assert_unseen("error", with_locals(each).encode())
     assert_unseen("repr", repr(seen).encode())
     assert_unseen("log", log.getvalue().encode())
     assert_unseen("output", "".join(capfd.readouterr()).encode())
@@ -131,8 +131,8 @@ async def test_nor_where_the_server_is_not_there_or_refuses_it(
                 except AsyncSDKError as error:
                     errors.append(error)
     assert len(errors) == 3
-    for error in errors:
-        assert_unseen("error", with_locals(error).encode())
+    for each in errors:
+        assert_unseen("error", with_locals(each).encode())
     assert_unseen("log", log.getvalue().encode())
 
 
