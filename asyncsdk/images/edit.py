@@ -39,7 +39,7 @@ NOT_SENT = frozenset({"image", "mask", "markup", "id", "line", "extra"})
 def _several(given: Picture | Iterable[Picture]) -> tuple[Picture, ...]:
     if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(given, "read"):
         return (given,)  # type: ignore[return-value]  # a file has `read`, which mypy does not narrow by
-    return tuple(given)
+    return tuple(given) if isinstance(given, Iterable) else (given,)  # what is no picture is told with its edit
 
 
 def _shown(pictures: tuple[Picture, ...]) -> str:

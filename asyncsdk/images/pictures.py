@@ -21,6 +21,9 @@ from asyncsdk.images.header import MIME_TYPES, kind_of
 from asyncsdk.models import ImagesResponse
 
 _TRANSPORT = frozenset({"stream", "partial_images"})
+# what an edit is made of, whether or not it is held against the API's rules
+_SHAPES: dict[str, type] = {"prompt": str, "n": int, "id": str, "extra": Mapping, "svg": Mapping}
+_NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
 Loaded = ImageFile | ImageRef
 
@@ -122,6 +125,12 @@ def _instead(content: bytes) -> str:
 def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
     if not edit.image:
         raise InvalidEditError("image: an edit needs at least one picture. Nothing was sent.")
+    for name, kind in _SHAPES.items():
+        value = getattr(edit, name)
+        if not isinstance(value, kind) and (value is not None or name == "prompt"):
+            raise InvalidEditError(f"{name}={value!r} is a {type(value).__name__}, not {_NAMED[kind]}. Nothing was sent.")
+    if not all(isinstance(name, str) for name in edit.extra or ()):
+        raise InvalidEditError(f"extra={edit.extra!r} has a name that is no text. Nothing was sent.")
     try:
         _canonical([edit.options, edit.extra])
     except (TypeError, ValueError) as error:
