@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import TypeVar
@@ -91,6 +92,20 @@ async def _each(
             tasks.start_soon(runner)
         yield receiving
         tasks.cancel_scope.cancel()
+
+
+async def others(work: Awaitable[Outcome]) -> Outcome:
+    """Await what somebody else wrote. A cancellation that leaks out of it, asked for by nobody here, is an error.
+
+    Else it would end the task that awaits it, and nobody would hear of it. Raises RuntimeError for that.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as leaked:
+        task = asyncio.current_task()
+        if anyio.current_effective_deadline() == -math.inf or (task is not None and task.cancelling()):
+            raise
+        raise RuntimeError("what was awaited ended as if cancelled, and nobody here had cancelled it") from leaked
 
 
 async def walk(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:

@@ -195,3 +195,23 @@ async def test_a_failing_item_ends_the_whole_and_closes_the_source() -> None:
 def test_nobody_to_run_them_is_refused() -> None:
     with pytest.raises(ValueError, match="at_once is 0"):
         tasks.each([1], double, at_once=0)
+
+
+async def test_a_cancellation_that_leaks_out_of_what_others_wrote_is_an_error() -> None:
+    async def leaking() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="nobody here had cancelled it") as caught:
+        await tasks.others(leaking())
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+
+async def test_a_cancellation_of_our_own_passes() -> None:
+    with anyio.move_on_after(0.01) as scope:
+        await tasks.others(anyio.sleep(60))
+    assert scope.cancelled_caught
+    task = asyncio.create_task(tasks.others(anyio.sleep(60)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

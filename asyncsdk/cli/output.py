@@ -12,16 +12,27 @@ from typing import Any
 
 from attrs import define, field
 
+from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.uploads.messages import printable
 
 
 @define
 class Out:
-    """Writes one result after the other. `gone` is set once nobody reads them any more; that is no error."""
+    """Writes one result after the other. `gone` is set once nobody reads them any more; that is no error.
+
+    What `goes_on` tells of work that must not stop because a full disk takes no more of its results: that is
+    complained of once, and `code` makes a failure of it at the end.
+    """
 
     shape: Output
+    goes_on: bool = False
     gone: bool = field(default=False, init=False)
+    _lost: bool = field(default=False, init=False)
+
+    def code(self, code: int) -> int:
+        """The exit code of a run that ended with `code`."""
+        return code or (Exit.FAILED if self._lost else Exit.DONE)
 
     def result(self, line: str, *, record: Mapping[str, Any], name: str | None) -> None:
         """Write a result: `record` with --json, `name` (an id; None for none) with --quiet, else `line`."""
@@ -47,9 +58,14 @@ class Out:
             return
         try:
             print(text, flush=True)  # noqa: T201 - standard output is what this is for
-        except BrokenPipeError:
+        except OSError as error:
             self.gone = True
             mute_stdout()
+            self._lost = not isinstance(error, BrokenPipeError)
+            if self._lost and not self.goes_on:
+                raise
+            if self._lost:
+                complain(f"error: standard output takes no more ({error.strerror}): what follows is not told there.")
 
 
 def mute_stdout() -> None:

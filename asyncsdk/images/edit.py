@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
@@ -36,10 +36,10 @@ class EditFields(EditOptions, total=False):
 NOT_SENT = frozenset({"image", "mask", "markup", "id", "line", "extra"})
 
 
-def _several(given: Picture | Iterable[Picture]) -> tuple[Picture, ...]:
+def _several(given: Any) -> tuple[Picture, ...]:
     if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(given, "read"):
-        return (given,)  # type: ignore[return-value]  # a file has `read`, which mypy does not narrow by
-    return tuple(given) if isinstance(given, Iterable) else (given,)  # what is no picture is told with its edit
+        return (given,)
+    return tuple(given) if hasattr(given, "__iter__") else (given,)  # what is no picture is told with its edit
 
 
 def _shown(pictures: tuple[Picture, ...]) -> str:

@@ -118,6 +118,9 @@ class ImageEditor:
         now); `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
         `max_tokens` stop the run; they count over all runs of the ledger.
 
+        `edits` is read by several tasks in turn: a generator must not `yield` within a task group, a timeout or another
+        cancel scope of its own (PEP 789).
+
         Raises ConfigurationError and LedgerError when entered, before anything is sent; `Outcomes` tells the rest.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:

@@ -128,7 +128,7 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
     for name, kind in _SHAPES.items():
         value = getattr(edit, name)
         if not isinstance(value, kind) and (value is not None or name == "prompt"):
-            raise InvalidEditError(f"{name}={value!r} is a {type(value).__name__}, not {_NAMED[kind]}. Nothing was sent.")
+            raise InvalidEditError(f"{name}={value!r} is not {_NAMED[kind]}. Nothing was sent.")
     if not all(isinstance(name, str) for name in edit.extra or ()):
         raise InvalidEditError(f"extra={edit.extra!r} has a name that is no text. Nothing was sent.")
     try:

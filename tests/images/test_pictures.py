@@ -114,3 +114,25 @@ def test_a_picture_is_shown_by_name_or_size_and_never_by_its_content() -> None:
     assert "6 bytes, b.png, an image_url, f" in repr(edit)
     assert described(io.BytesIO()) == "BytesIO"
     assert "secret" not in repr(ImageFile(content=b"secret", filename="a", mime_type="image/png"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"extra": "abc"}, "extra='abc' is not a mapping"),
+        ({"extra": {1: 2}}, "has a name that is no text"),
+        ({"n": "2"}, "n='2' is not a whole number"),
+        ({"id": 5}, "id=5 is not text"),
+        ({"svg": 3}, "svg=3 is not a mapping"),
+    ],
+)
+async def test_what_is_of_the_wrong_shape_is_refused_before_any_rule(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidEditError, match=why):
+        await load(png(), **fields)
+
+
+async def test_what_is_no_picture_and_no_prompt_is_named() -> None:
+    with pytest.raises(InvalidEditError, match="NoneType can't be read"):
+        await loaded(ImageEdit(image=None, prompt="x"))
+    with pytest.raises(InvalidEditError, match="prompt=None is not text"):
+        await loaded(ImageEdit(image=png(), prompt=None))  # type: ignore[arg-type]  # as above

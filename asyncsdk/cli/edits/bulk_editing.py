@@ -50,7 +50,7 @@ async def edit_all(
 ) -> int:
     """Edit every row of `sources`, or tell what that would be."""
     rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
-    wanted, written = wanted_of(run), Out(output)
+    wanted, written = wanted_of(run), Out(output, goes_on=True)
     check_page(run.gallery)
     if run.dry_run:
         return await tell_plan(rows, Path(out), wanted, written)
@@ -59,7 +59,8 @@ async def edit_all(
     async with open_client(connection, connections=run.concurrency) as client:
         watched = frozenset(wanted["redo"]) | await anyio.to_thread.run_sync(ids_left, Path(out))
         report = Report(written, run.gallery is not None, watched)
-        return await BulkEditing(ImageEditor(client), Path(out), run, wanted, report, stop).go(rows, mode, output)
+        work = BulkEditing(ImageEditor(client), Path(out), run, wanted, report, stop)
+        return written.code(await work.go(rows, mode, output))
 
 
 def agreed(rows: int, run: RunOptions) -> bool:

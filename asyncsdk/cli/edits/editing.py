@@ -37,9 +37,9 @@ async def edit_one(
     connection: Connection,
     output: Output,
     stop: Stop,
-) -> Exit:
+) -> int:
     """Send one edit. What goes wrong is a record with --json, and is raised to be told."""
-    written, name = Out(output), Path(images[0]).stem
+    written, name = Out(output, goes_on=True), Path(images[0]).stem
     fields: Any = options.given
     try:
         check_images(images, out)
@@ -52,7 +52,7 @@ async def edit_one(
         written.record(record_of_error(name, error))
         raise
     tell(written, name, result, paths)
-    return code
+    return written.code(code)
 
 
 def check_images(images: Sequence[str], out: str) -> None:

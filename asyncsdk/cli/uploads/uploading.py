@@ -35,9 +35,9 @@ async def upload_files(
     output: Output,
     mode: Mode,
     stop: Stop,
-) -> Exit:
+) -> int:
     """Send `files`, or none where one of them is bad."""
-    out, jobs = Out(output), jobs_of(files, options)
+    out, jobs = Out(output, goes_on=True), jobs_of(files, options)
     journal = open_journal(options.journal, lock=not options.no_lock)
     async with open_client(connection, connections=options.concurrency) as client:
         uploader = AsyncUploader(
@@ -53,7 +53,7 @@ async def upload_files(
         display = choose(mode, sizes_of(jobs), quiet=output.quiet, verbose=output.verbose)
         transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
-        return await transfer.run(uploads, at_once=options.concurrency)
+        return out.code(await transfer.run(uploads, at_once=options.concurrency))
 
 
 def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob]:

@@ -107,7 +107,7 @@ class Run:
 
     async def _next(self, source: AsyncGenerator[ImageEdit, None]) -> ImageEdit | None:
         with anyio.CancelScope() as self._reading:
-            return await anext(source, None)
+            return await tasks.others(anext(source, None))
         return None
 
     async def _fly(self, ready: Ready) -> EditOutcome | None:
