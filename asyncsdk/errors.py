@@ -55,11 +55,16 @@ if TYPE_CHECKING:
 class AsyncSDKError(Exception):
     """The root of the tree. `resumable` tells whether the same call, made again, goes on.
 
-    `progress` is how far an upload was when it failed, None where none was under way.
+    What ended an upload tells how far that was (`progress`), its `upload_id`, how many bytes of it the journal holds
+    (`bytes_done`), for how many seconds the server keeps them (`expires_in`), and what to do next (`advice`).
     """
 
     resumable: bool = False
     progress: Progress | None = None
+    upload_id: str | None = None
+    bytes_done: int = 0
+    expires_in: float | None = None
+    advice: str = ""
 
 
 class ConfigurationError(AsyncSDKError, ValueError):
@@ -126,9 +131,7 @@ class APIResponseValidationError(APIError):
 
 
 class APIStatusError(APIError):
-    """The server answered with an error status.
-
-    `body` is the inner `error` object when there is one, else the whole JSON or text;
+    """The server answered with an error status. `body` is its inner `error` object, else the whole JSON or text;
     `type`, `code` and `param` are the server's own words, where it said them.
     """
 
@@ -293,6 +296,5 @@ class LedgerError(JournalError):
 class LedgerBusyError(LedgerError):
     """Another process is editing into this very directory. `pid` and `host` tell which, where known."""
 
-    resumable = True
     pid: int | None = None
     host: str | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import APIConnectionError, PayloadTooLargeError, UploadPart, api
+from asyncsdk import APIConnectionError, APITimeoutError, PayloadTooLargeError, UploadPart, api
 from asyncsdk.api import Request
 from tests.raw_server import PART, Talk, client_of, reply, serving
 
@@ -81,5 +81,21 @@ async def test_a_cancelled_send_leaves_no_socket_although_the_peer_does_not_read
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        await asyncio.sleep(0.01)
+        assert open_sockets_to(server.port) == 0
+
+
+async def test_an_answer_that_comes_for_ever_is_given_up_at_its_limit() -> None:
+    async def endless(talk: Talk) -> None:
+        await talk.hear()
+        await talk.say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{")
+        while True:
+            await talk.say(b" ")
+            await asyncio.sleep(0.01)
+
+    async with serving(endless) as server, client_of(server, max_retries=0, timeout=0.3) as client:
+        async with asyncio.timeout(5):
+            with pytest.raises(APITimeoutError, match=r"no answer within 0\.3 s"):
+                await client.send(api.retrieve_file("file-1"))
         await asyncio.sleep(0.01)
         assert open_sockets_to(server.port) == 0

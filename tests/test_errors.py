@@ -49,6 +49,11 @@ def test_each_status_has_its_class(status: int, kind: type[APIStatusError]) -> N
     assert str(error).startswith(f"GET /files/{{file_id}}: {status}")
 
 
+@pytest.mark.parametrize(("status", "resumable"), [(400, False), (404, False), (408, True), (409, True), (500, True)])
+def test_what_may_pass_later_is_resumable(status: int, *, resumable: bool) -> None:
+    assert status_error(status, {}, b"", request="POST /uploads").resumable == resumable
+
+
 def test_the_servers_words_are_all_there() -> None:
     error = refused(
         404,

@@ -106,6 +106,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
         body=inner,
         headers=headers,
     )
+    error.resumable = error.resumable or status == 408
     if isinstance(error, ModerationBlockedError):
         _tell_why(error, told.get("moderation_details"))
     return error

@@ -63,7 +63,11 @@ class Response:
         Pictures are decoded while they come in.
         """
         most = limit or (sys.maxsize if model is bytes else _LARGEST_ANSWER)
-        body, pictures = await self._whole(cut=model is ImagesResponse, most=most)
+        # pictures and files may take their time as long as they move; an object that does is no answer
+        seconds = None if model in {ImagesResponse, bytes} else self.call.answer_limit
+        with as_ours(self.call):
+            async with asyncio.timeout(seconds):
+                body, pictures = await self._whole(cut=model is ImagesResponse, most=most)
         try:
             return self._as(model, body, pictures)
         except APIResponseValidationError:

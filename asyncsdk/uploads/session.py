@@ -86,7 +86,8 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     """What the server's no to a part or to complete says about the upload as a whole."""
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
-    if error.status_code == session.refused != 404:
+    over = clock.seconds_until(session.expires_at) <= CLOCK_GRAIN
+    if error.status_code == session.refused != 404 and not over:
         return error  # no news: the upload is there, and is refused as it was before
     if session.presumed:
         return ForgottenError(
@@ -94,7 +95,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
             "another project's key",
             upload_id=session.upload_id,
         )
-    if clock.seconds_until(session.expires_at) <= CLOCK_GRAIN:
+    if over:
         return session.expired()
     if error.status_code == 404:
         return UploadNotFoundError(

@@ -25,6 +25,7 @@ from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.cancelling import cancelled
+from asyncsdk.uploads.failing import tell
 from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
 from asyncsdk.uploads.plan import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.progress import Line, Meter, Progress, State
@@ -111,7 +112,8 @@ class AsyncUploader:
         `on_progress` gets `Progress` snapshots on the loop, ten a second at most.
 
         Raises SourceError and ConfigurationError before anything is sent; else what `asyncsdk.errors` lists,
-        with `resumable` and `progress` set. Cancelled, it leaves within a second and stays resumable.
+        with `resumable`, `bytes_done`, `expires_in` and `advice` set. Cancelled, it leaves within a second and stays
+        resumable.
         """
         job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
         return await self._upload(job, on_progress, in_turn=in_turn)
@@ -204,8 +206,7 @@ class AsyncUploader:
                     )
                     return await run.result()
             except AsyncSDKError as error:
-                error.progress = meter.snapshot()
-                error.resumable = error.resumable and place is not None
+                tell(error, meter.snapshot(), now=self.client.clock.now(), remembered=place is not None)
                 raise
 
     @asynccontextmanager

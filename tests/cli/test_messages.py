@@ -118,6 +118,15 @@ def test_a_failure_that_repeating_would_not_help_is_told_as_it_is(error: errors.
     assert failed(error, progress()) == f"error: a/train.jsonl: {error}"
 
 
+def test_a_failure_that_needs_mending_says_what_is_kept_until_then() -> None:
+    error = errors.AuthenticationError("wrong key", status_code=401)
+    error.advice = "Once that is mended, it goes on."
+    assert failed(error, progress()) == "error: a/train.jsonl: wrong key\n  Once that is mended, it goes on."
+    error.progress = progress()
+    afresh = messages.failed("a", error, now=NOW, instead="The same command starts anew.")
+    assert afresh == "error: a: wrong key\n  The same command starts anew."
+
+
 def test_a_failure_that_names_its_file_is_not_named_twice() -> None:
     assert failed(errors.SourceError("a/train.jsonl is empty."), None) == "error: a/train.jsonl is empty."
 

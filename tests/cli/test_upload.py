@@ -102,7 +102,7 @@ def test_where_some_of_several_fail_the_others_go_on(run: Run, server: LocalServ
     bad, good = ran.records
     assert (good["source"], good["error"]) == ("b", None)
     error = bad["error"]
-    assert sorted(error) == ["code", "message", "request_id", "resumable", "status_code", "type"]
+    assert sorted(error) == ["advice", "code", "message", "request_id", "resumable", "status_code", "type"]
     assert (error["type"], error["status_code"], error["resumable"]) == ("PermissionDeniedError", 403, False)
     assert error["request_id"]
     assert (bad["source"], bad["id"], bad["file"], bad["md5"], bad["reused"]) == ("a", None, None, None, False)

@@ -13,7 +13,10 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from asyncsdk.cli.units import parse_size
+from tests.faults.boxes import pass_boxes
+from tests.faults.cancels import cancel_everywhere
 from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.patience import have_patience
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
 
@@ -39,10 +42,25 @@ async def torn_writes(folder: Path, _: Options) -> Row:
     return await die_at_every_step(folder, torn=True)
 
 
+async def boxes(folder: Path, _: Options) -> Row:
+    return await pass_boxes(folder)
+
+
+async def cancels(folder: Path, _: Options) -> Row:
+    return await cancel_everywhere(folder)
+
+
+async def patience(_: Path, __: Options) -> Row:
+    return await have_patience()
+
+
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
     "steps": steps,
     "torn": torn_writes,
+    "boxes": boxes,
+    "cancels": cancels,
+    "patience": patience,
 }
 
 

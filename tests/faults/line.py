@@ -73,16 +73,20 @@ class Line:
         self._listening = await asyncio.start_server(self.carry, "127.0.0.1", self.entry)
         self.entry = self._listening.sockets[0].getsockname()[1]
 
-    async def close(self) -> None:
-        """End all that goes through it; who comes now is refused."""
+    def close(self) -> None:
+        """Refuse who comes now, and end what goes through it."""
         if self._listening is not None:
             self._listening.close()
-        await self.cut()
+        self.cut()
 
-    async def cut(self) -> None:
-        """End all that goes through it."""
-        for task in tuple(self._tasks):
+    def cut(self) -> None:
+        """End what goes through it."""
+        for task in self._tasks:
             task.cancel()
+
+    async def aclose(self) -> None:
+        """Close, and wait until all has ended."""
+        self.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
@@ -94,7 +98,7 @@ async def line_to(port: int) -> AsyncIterator[Line]:
     try:
         yield line
     finally:
-        await line.close()
+        await line.aclose()
 
 
 def open_sockets_to(port: int) -> int:

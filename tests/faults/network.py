@@ -112,3 +112,19 @@ def expected(trouble: Trouble, route: Route, times: Times) -> tuple[type[AsyncSD
 def _harmless_to_cancel(trouble: Trouble) -> bool:
     """It has no body to be read slowly; and heard once, the refusal of the next asking tells that it is done."""
     return trouble.fault.get("kind") == "slow" or trouble.fault.get("at") == "answering"
+
+
+def table() -> list[str]:
+    """The table as Markdown: what a call ends in while the trouble lasts."""
+    head = ["| Trouble | create | part | complete | cancel |", "|---|---|---|---|---|"]
+    return head + [f"| {each.name} | {' | '.join(cell(each, route) for route in ROUTES)} |" for each in TROUBLES]
+
+
+def cell(trouble: Trouble, route: Route) -> str:
+    """`done` where even lasting trouble does no harm, else what it ends in; "at once" where once is enough for that."""
+    once, lasting = (" or ".join(f"`{error.__name__}`" for error in expected(trouble, route, times)) for times in TIMES)
+    return f"{lasting or 'done'}{' at once' if once else ''}"
+
+
+if __name__ == "__main__":
+    print(*table(), sep="\n")  # noqa: T201 - it is a program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from attrs import define, field
 
 from asyncsdk import AsyncSDKError, AsyncUploader, Client, RequestEvent, UploadResult
+from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.objects import File, Upload
 from tests.faults.line import Line, open_sockets_to
@@ -23,6 +25,20 @@ from tests.stories.support import MIB, md5_of
 PART = MIB
 SIZE = 2 * PART + 12345
 LIMIT = 20.0  # seconds after which a call that should have ended is a failure
+
+
+@define(eq=False)
+class Waits:
+    """How long a client would have waited, and what happens after so many waits."""
+
+    all: list[float] = field(factory=list)
+    after: dict[int, Callable[[], Awaitable[None]]] = field(factory=dict)
+
+    async def sleep(self, seconds: float) -> None:
+        self.all.append(seconds)
+        if (happens := self.after.get(len(self.all))) is not None:
+            await happens()
+        await anyio.sleep(0)
 
 
 @define(eq=False)
@@ -37,8 +53,11 @@ class Scene:
     client_options: dict[str, Any] = field(factory=dict)
     uploader_options: dict[str, Any] = field(factory=dict)
     events: list[RequestEvent] = field(factory=list)
+    elapsed: Callable[[], float] = boot_time
+    wall: Callable[[], float] = time.time
+    uploaders: list[AsyncUploader] = field(factory=list, init=False)
     path: Path = field(init=False)
-    client: Client = field(init=False)
+    client: Client | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.path = self.folder / f"{uuid4()}.bin"
@@ -53,8 +72,11 @@ class Scene:
         options: dict[str, Any] = {"base_url": f"http://127.0.0.1:{self.line.entry}/v1", "timeout": self.patience}
         options |= {"max_retries": self.retries, "on_event": self.events.append} | self.client_options
         try:
-            async with Client("sk-test-of-faults", **options) as self.client:
-                uploader = self.uploader(self.client)
+            async with Client("sk-test-of-faults", **options) as client:
+                self.client = client
+                client.clock.elapsed, client.clock.local = self.elapsed, self.wall
+                uploader = self.uploader(client)
+                self.uploaders.append(uploader)
                 try:
                     async with asyncio.timeout(LIMIT):
                         return await what(uploader)

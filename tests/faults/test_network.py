@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import anyio
 import pytest
 
 from asyncsdk import AsyncSDKError, BadRequestError
-from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
-from tests.faults.line import line_to
-from tests.faults.network import DATE, ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected
-from tests.faults.scene import Scene
+from asyncsdk.server import Fault
+from tests.faults.network import DATE, ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected, table
+from tests.faults.scene import Scene, Waits
 
 QUICK, PATIENT = 0.2, 10.0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    with LocalServer(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def scene(server: LocalServer, tmp_path: Path) -> AsyncIterator[Scene]:
-    server.clear_faults()
-    async with line_to(server.port) as line:
-        yield Scene(server, line, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waiting is told here, and takes no time."""
-    waited: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
-        await anyio.sleep(0)
-
-    monkeypatch.setattr("asyncsdk.client.anyio", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.01)
-    return waited
 
 
 def plan(scene: Scene, trouble: Trouble, route: Route, times: Times) -> None:
@@ -95,17 +62,22 @@ CELLS = [
 
 
 @pytest.mark.parametrize(("trouble", "route", "times"), CELLS)
-async def test_the_table(scene: Scene, waits: list[float], trouble: Trouble, route: Route, times: Times) -> None:
+async def test_the_table(scene: Scene, waits: Waits, trouble: Trouble, route: Route, times: Times) -> None:
     upload_id = await scene.begin() if route == "cancel" else ""
     if trouble.fault.get("kind") in {"stall", "slow"}:
         scene.patience, scene.retries = QUICK, 1
     plan(scene, trouble, route, times)
-    waits.clear()
+    waits.all.clear()
     error = await meet(scene, route, upload_id)
     scene.patience = PATIENT
     assert type(error) in (expected(trouble, route, times) or (type(None),)), f"{error!r} after {scene.events}"
     assert scene.line.met or any(request.fault for request in scene.server.requests[-50:])
     assert len(scene.files) <= 1
     if trouble.waits is not None:
-        assert any(abs(waited - trouble.waits) <= (1.5 if trouble.waits > 8 else 0.001) for waited in waits), waits
+        assert any(abs(waited - trouble.waits) <= (1.5 if trouble.waits > 8 else 0.001) for waited in waits.all), waits
     await assert_it_goes_on(scene, route, upload_id)
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    assert "\n".join(table()) in told

@@ -13,6 +13,7 @@ from asyncsdk.errors import (
     APITimeoutError,
     AsyncSDKError,
     RateLimitError,
+    UploadError,
 )
 from asyncsdk.uploads.progress import Progress, State
 
@@ -65,10 +66,18 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
     if reason is None:
-        return plain
+        advice = _advice(error, instead)
+        return f"{plain}\n  {advice}" if advice else plain
     if progress is None or progress.upload_id is None:
         return f"{plain}\n  The same command tries again."
     return stopped(name, progress, reason=reason, now=now, instead=instead)
+
+
+def _advice(error: BaseException, instead: str) -> str:
+    """What to do next, where the message does not say so itself and something was under way."""
+    if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
+        return ""
+    return instead or error.advice
 
 
 def stopped(

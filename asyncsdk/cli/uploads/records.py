@@ -51,6 +51,7 @@ def error_of(error: BaseException) -> dict[str, Any]:
         "status_code": getattr(error, "status_code", None),
         "request_id": getattr(error, "request_id", None),
         "resumable": isinstance(error, AsyncSDKError) and error.resumable,
+        "advice": error.advice if isinstance(error, AsyncSDKError) else "",
     }
 
 
@@ -63,4 +64,5 @@ def plain_error(kind: str, message: str) -> dict[str, Any]:
         "status_code": None,
         "request_id": None,
         "resumable": True,
+        "advice": "",
     }

@@ -1,0 +1,38 @@
+"""What an error tells of the upload that it ended: what is safe, and what to do next (pure)."""
+
+from __future__ import annotations
+
+from asyncsdk.errors import AsyncSDKError, CompletionUnknownError, UploadExpiresError
+from asyncsdk.uploads.progress import Progress
+
+
+def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
+    """Write on `error` how far its upload was at `now` (the server's unix time).
+
+    `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
+    """
+    error.progress = progress
+    error.resumable = error.resumable and remembered
+    error.upload_id = error.upload_id or progress.upload_id
+    error.bytes_done = progress.bytes_done
+    error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
+    error.advice = _advice(error, progress.bytes_total, remembered=remembered)
+
+
+def _advice(error: AsyncSDKError, total: int, *, remembered: bool) -> str:
+    if isinstance(error, CompletionUnknownError):
+        return "Repeat it in a while: it asks again, and looks for the file before it sends anything."
+    if isinstance(error, UploadExpiresError):
+        return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
+    begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
+    if error.upload_id is None:
+        return f"{begins} starts anew: nothing was sent yet."
+    if not remembered:
+        return f"{begins} starts anew: nothing tells that it is the same content; a key= would."
+    if error.expires_in == 0:
+        return f"{begins} starts anew: the server has dropped what was sent, its time is over."
+    return f"{begins} goes on: {error.bytes_done:,} of {total:,} bytes are there{_until(error.expires_in)}."
+
+
+def _until(seconds: float | None) -> str:
+    return "" if seconds is None else f", and kept for {seconds / 60:.0f} min more"

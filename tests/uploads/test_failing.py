@@ -1,0 +1,90 @@
+"""An error tells how far its upload was, how long that is kept, and what to do next."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncsdk.errors import (
+    APIConnectionError,
+    AsyncSDKError,
+    AuthenticationError,
+    CompletionUnknownError,
+    UploadExpiresError,
+)
+from asyncsdk.uploads.failing import tell
+from asyncsdk.uploads.progress import Progress, State
+
+NOW = 1_795_000_000.0
+LOST = APIConnectionError("lost")
+REFUSED = AuthenticationError("no", status_code=401)
+SENDING = Progress(
+    state=State.SENDING,
+    source="a",
+    bytes_total=5_000,
+    bytes_done=3_000,
+    upload_id="upload_1",
+    expires_at=int(NOW) + 31 * 60,
+)
+UNBORN = Progress(state=State.SENDING, source="a", bytes_total=5_000)
+OVER = Progress(
+    state=State.SENDING, source="a", bytes_total=5_000, bytes_done=3_000, upload_id="upload_1", expires_at=int(NOW) - 1
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "progress", "remembered", "resumable", "advice"),
+    [
+        (LOST, SENDING, True, True, "Repeated, it goes on: 3,000 of 5,000 bytes are there, and kept for 31 min more."),
+        (LOST, UNBORN, True, True, "Repeated, it starts anew: nothing was sent yet."),
+        (LOST, OVER, True, True, "Repeated, it starts anew: the server has dropped what was sent, its time is over."),
+        (
+            LOST,
+            SENDING,
+            False,
+            False,
+            "Repeated, it starts anew: nothing tells that it is the same content; a key= would.",
+        ),
+        (
+            REFUSED,
+            SENDING,
+            True,
+            False,
+            "Once that is mended, it goes on: 3,000 of 5,000 bytes are there, and kept for 31 min more.",
+        ),
+        (REFUSED, UNBORN, True, False, "Once that is mended, it starts anew: nothing was sent yet."),
+        (
+            CompletionUnknownError("?"),
+            SENDING,
+            True,
+            True,
+            "Repeat it in a while: it asks again, and looks for the file before it sends anything.",
+        ),
+        (
+            UploadExpiresError("slow"),
+            SENDING,
+            True,
+            False,
+            "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only.",
+        ),
+    ],
+)
+def test_what_is_safe_and_what_to_do_next(
+    error: AsyncSDKError, progress: Progress, *, remembered: bool, resumable: bool, advice: str
+) -> None:
+    failed = type(error)("what happened", **({"status_code": 401} if error is REFUSED else {}))
+    tell(failed, progress, now=NOW, remembered=remembered)
+    assert (failed.advice, failed.resumable) == (advice, resumable)
+    assert (failed.upload_id, failed.bytes_done) == (progress.upload_id, progress.bytes_done)
+    assert failed.expires_in == (None if progress is UNBORN else max(0, (progress.expires_at or 0) - NOW))
+    assert failed.progress is progress
+
+
+def test_an_error_that_names_its_upload_keeps_that_name() -> None:
+    failed = CompletionUnknownError("?", upload_id="upload_0")
+    tell(failed, SENDING, now=NOW, remembered=True)
+    assert failed.upload_id == "upload_0"
+
+
+def test_an_error_before_any_upload_says_nothing_of_one() -> None:
+    plain = AsyncSDKError("?")
+    assert (plain.upload_id, plain.bytes_done, plain.expires_in, plain.advice) == (None, 0, None, "")
