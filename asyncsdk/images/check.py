@@ -14,10 +14,11 @@ from attrs import frozen
 
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import InvalidEditError
-from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.edit import ImageEdit, Loaded
 from asyncsdk.images.header import BadPicture, Header, look
 
 LONGEST_URL = 20_971_520
+LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
 LARGEST_MASK = 4 * 10**6
 _GPT_ONLY = (
     "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "markup", "moderation",
@@ -30,8 +31,6 @@ _TEXTS = (
 _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
 _RANGES = {"n": (1, 10), "output_compression": (0, 100), "partial_images": (0, 3), "frame_count": (2, 16)}
 
-Loaded = ImageFile | ImageRef
-
 
 @frozen(kw_only=True)
 class Family:
@@ -39,7 +38,7 @@ class Family:
 
     pictures: int = 16
     prompt: int = 32_000
-    largest: int = 50 * 10**6
+    largest: int = LARGEST
     square_png: bool = False
     sizes: tuple[str, ...] | None = None
     names_sizes: bool = False  # such as "2K"

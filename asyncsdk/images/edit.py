@@ -13,6 +13,7 @@ from asyncsdk.api import (
     Background,
     Complexity,
     EditOptions,
+    ImageFile,
     ImageRef,
     InputFidelity,
     Moderation,
@@ -22,6 +23,7 @@ from asyncsdk.api import (
 )
 
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageRef
+Loaded = ImageFile | ImageRef
 
 
 class EditFields(EditOptions, total=False):

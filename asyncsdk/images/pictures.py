@@ -16,7 +16,8 @@ from attrs import frozen
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import InvalidEditError
-from asyncsdk.images.edit import ImageEdit, Picture, described, file_name
+from asyncsdk.images.check import LARGEST
+from asyncsdk.images.edit import ImageEdit, Loaded, Picture, described, file_name
 from asyncsdk.images.header import MIME_TYPES, kind_of
 from asyncsdk.models import ImagesResponse
 
@@ -24,8 +25,6 @@ _TRANSPORT = frozenset({"stream", "partial_images"})
 # what an edit is made of, whether or not it is held against the API's rules
 _SHAPES: dict[str, type] = {"prompt": str, "n": int, "id": str, "extra": Mapping, "svg": Mapping}
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
-LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
-Loaded = ImageFile | ImageRef
 
 
 @frozen(kw_only=True)

@@ -76,7 +76,7 @@ def test_an_outcome_is_shown_with_its_cost_and_its_error() -> None:
     )
     usage = Usage(total_tokens=7, input_tokens=3, output_tokens=4)
     outcome = EditOutcome(edit=edit, id="a", status="refused", problem=problem, usage=usage)
-    page = page_of(gallery_item(outcome, item="digest#0", at=1_790_000_000.0))
+    page = page_of(gallery_item(outcome, at=1_790_000_000.0))
     for shown in ("5 bytes", "file-1", "it was refused", "req_1", "mask.png", "violence", ">m<", "7"):
         assert shown in page
 

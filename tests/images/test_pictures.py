@@ -11,8 +11,9 @@ import pytest
 
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.check import LARGEST
 from asyncsdk.images.edit import ImageEdit, described
-from asyncsdk.images.pictures import LARGEST, loaded
+from asyncsdk.images.pictures import loaded
 from tests.stories.pictures import photo, png
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -129,6 +130,20 @@ async def test_what_the_caller_can_not_keep_is_told_and_stops_no_other(
     assert found["2"].error.__cause__ is error
     assert found["2"].result is not None
     assert found["2"].files == ()
+
+
+async def test_a_cancellation_out_of_the_callers_own_part_is_a_failure_of_that_edit_alone(
+    editor: ImageEditor, tmp_path: Path
+) -> None:
+    async def save(edit: ImageEdit, result: EditResult) -> None:
+        if edit.prompt == "beret 2":
+            raise asyncio.CancelledError  # as an awaited task of the caller's does that somebody cancelled
+
+    async with editor.edit_many(jobs(5), save=save, ledger=tmp_path / "ledger", concurrency=2) as outcomes:
+        found = {each.id: each for each in await all_of(outcomes)}
+        assert outcomes.counts == {"done": 4, "uncertain": 1}
+    assert isinstance(found["2"].error, SaveError)
+    assert "nobody here had cancelled it" in str(found["2"].error)
 
 
 async def test_pictures_that_are_on_disk_are_told_where_the_callers_own_part_fails(

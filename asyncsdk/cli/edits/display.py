@@ -1,4 +1,4 @@
-"""How a run of edits is shown on standard error while it goes: lines, JSON or nothing; `edit_bar` has the bar."""
+"""How a run of edits is shown on standard error while it goes: lines, JSON or nothing; `bar` has the bar."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class RunOptions:
     dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
     yes: Annotated[bool, Parameter(help="Don't ask before many are sent.")] = False
     grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for those in flight.")] = 120.0
-    gallery: Annotated[str | None, Parameter(metavar="FILE", help="A page with before and after.")] = None
+    gallery: Annotated[str | None, Parameter(metavar="FILE", help="A page of this run: before, after.")] = None
 
 
 async def edit_many(

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 from attrs import define, field
 
+from asyncsdk import tasks
 from asyncsdk.errors import SaveError
 from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.edit import ImageEdit
@@ -39,7 +40,7 @@ class Keeping:
                 await self._to_disk(self.place, contents)
         self.is_saved = True
         if self.save is not None:
-            await self.save(self.result.edit, self.result)
+            await tasks.others(self.save(self.result.edit, self.result))
 
     def failure(self, error: Exception) -> SaveError:
         """What is told where `error` kept the pictures from being kept: where they are now."""

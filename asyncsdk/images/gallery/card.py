@@ -42,8 +42,8 @@ def card(item: GalleryItem, number: int, base: PurePath) -> str:
         aria_labelledby=f"name-{number}",
         tabindex="-1",
         data_status=item.status,
-        data_redo=json.dumps({"id": item.id, "item": item.item}),
-        data_stamp=digest(item.id, item.item, item.at),
+        data_redo=json.dumps({"id": item.id}),
+        data_stamp=digest(item.id, item.at),
     )
 
 

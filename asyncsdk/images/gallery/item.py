@@ -21,8 +21,8 @@ Shown = Path | str  # a file, or words for a picture that is in no file
 class GalleryItem:
     """One edit in the gallery.
 
-    `before`, `after` and `mask` are files; where a picture is in none, `str` is what to say of it. `item` is
-    the edit's key in the ledger and `at` the unix time it ended: a mark holds until either changes.
+    `before`, `after` and `mask` are files; where a picture is in none, `str` is what to say of it. `at` is the
+    unix time it ended: a mark holds until that changes.
     """
 
     id: str
@@ -34,11 +34,10 @@ class GalleryItem:
     settings: Mapping[str, Any] = field(factory=dict)
     problem: Problem | None = None
     usage: Usage | None = None
-    item: str | None = None
     at: float | None = None
 
 
-def gallery_item(outcome: EditOutcome, *, item: str | None = None, at: float | None = None) -> GalleryItem:
+def gallery_item(outcome: EditOutcome, *, at: float | None = None) -> GalleryItem:
     """What the gallery shows of `outcome`; its result and its pictures' bytes are not kept alive."""
     edit = outcome.edit
     return GalleryItem(
@@ -51,7 +50,6 @@ def gallery_item(outcome: EditOutcome, *, item: str | None = None, at: float | N
         settings=settings_of(edit),
         problem=outcome.problem,
         usage=outcome.usage,
-        item=item,
         at=at,
     )
 
