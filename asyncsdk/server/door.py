@@ -62,9 +62,15 @@ class Door(web.BaseSite):
 class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expect_a_request)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel minds it, whatever is being sent by whom
             found: socket.socket = transport.get_extra_info("socket")
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
+
+    def _expect_a_request(self) -> None:
+        """The first must have come by now: older aiohttp minds only the time between two."""
+        if not self._request_count:
+            self.force_close()
 
     def handle_error(
         self,
