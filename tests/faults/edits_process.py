@@ -9,10 +9,11 @@ import random
 import signal
 import sys
 from asyncio.subprocess import Process
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from tests.faults.support import LIMIT
 
@@ -47,7 +48,6 @@ class Running:
 
     process: Process
     log: Path
-    ended: bool = field(default=False, init=False)
 
     @property
     def records(self) -> dict[str, Record]:
@@ -79,8 +79,8 @@ class Running:
 
     async def interrupt_twice(self, numbers: random.Random) -> None:
         """Ctrl-C, and once more before all in flight has ended."""
-        self.process.send_signal(signal.SIGINT)
-        await asyncio.sleep(numbers.uniform(0.0, 0.1))
-        if self.code is None:
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            self.process.send_signal(signal.SIGINT)
+            await asyncio.sleep(numbers.uniform(0.0, 0.1))
             self.process.send_signal(signal.SIGINT)
         await self.end(LEAVE_SECONDS)
