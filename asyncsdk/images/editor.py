@@ -110,8 +110,7 @@ class ImageEditor:
         Pictures go to `out`, named by the edits' ids; or the coroutine function `save(edit, result)` keeps them
         (then `ledger` names a directory). What was sent, paid and saved is written to a ledger in `out/.asyncsdk`
         (or `ledger`), so that the same call goes on where a killed one stopped: what is done is not sent
-        again, what failed is; each edit that it knows takes about half a kilobyte of memory. Without `out` and
-        `save` nothing is written or held, and each call sends everything.
+        again, what failed is. Without `out` and `save` nothing is written, and each call sends everything.
 
         `images_per_minute` paces by input images times `n`; None learns the pace from the server's 429s. An edit
         whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (sent once more: it may be paid
