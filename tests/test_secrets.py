@@ -62,8 +62,9 @@ async def test_the_key_is_in_no_error_event_or_log_even_where_the_server_echoes_
     assert KEY not in repr(events) + caplog.text
 
 
-async def test_a_key_with_slashes_is_known_in_json_too() -> None:
-    answer = reply(401, '{"error": {"message": "you sent ab\\/cd\\/ef="}}')
+@pytest.mark.parametrize("echo", ["ab\\/cd\\/ef=", "ab/cd/ef%3D", "ab%2Fcd%2Fef%3D"])
+async def test_a_key_with_slashes_is_known_in_json_and_in_a_url_too(echo: str) -> None:
+    answer = reply(401, f'{{"error": {{"message": "you sent {echo}"}}}}')
     async with answering(answer) as server, client_of(server) as client:
         object.__setattr__(client.settings, "key", "ab/cd/ef=")
         with pytest.raises(AuthenticationError, match=r"you sent \[key\]"):

@@ -22,6 +22,7 @@ from asyncsdk.cli.output import complain, never_fail_to_encode
 from asyncsdk.cli.serve import serve
 from asyncsdk.cli.signals import Interrupted, Stop
 from asyncsdk.cli.uploads import journal
+from asyncsdk.cli.uploads.messages import printable
 from asyncsdk.cli.uploads.upload import upload
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.version import __version__
@@ -114,10 +115,17 @@ def _worth_showing(value: object) -> str | None:
     return None if value in (None, False, ()) else str(value)
 
 
+class _Printable(logging.Formatter):
+    """What a server said may be in the log, and is nothing for a terminal to obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _log(*, to_stderr: bool) -> None:
     """Let the library's log be read, or else nowhere: without a handler Python writes its warnings into the bars."""
     handler = logging.StreamHandler(sys.stderr) if to_stderr else logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("asyncsdk")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)

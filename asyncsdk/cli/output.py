@@ -41,7 +41,7 @@ class Out:
         elif not self.shape.quiet:
             self._write(printable(line))
         elif name is not None:
-            self._write(name)
+            self._write(printable(name).replace("\n", "\\n"))  # a server's id stays one line
 
     def heading(self, line: str) -> None:
         """Write a line that only people need."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 from attrs import evolve
 
@@ -120,8 +121,10 @@ def _tell_why(error: ModerationBlockedError, details: object) -> None:
 
 
 def without(key: str, text: str) -> str:
-    """`text` with `[key]` wherever `key` is echoed, as it is or with JSON's escaped slashes."""
-    return text.replace(key, "[key]").replace(key.replace("/", "\\/"), "[key]")
+    """`text` with `[key]` wherever `key` is echoed: as it is, with JSON's escaped slashes, or as a URL has it."""
+    for form in (key, key.replace("/", "\\/"), quote(key), quote(key, safe="")):
+        text = text.replace(form, "[key]")
+    return text
 
 
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:
