@@ -1,0 +1,201 @@
+"""Any sequence of faults, kills, edits of the source, lost time and calls, as hypothesis finds it (a state machine)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult
+from asyncsdk.journal import Opened, Part
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.resume import choose
+from tests.faults.support import remembered
+
+SIZE = 2 * BLOCK + 12345
+ROUTES = st.sampled_from(["create", "part", "part", "part", "complete", "complete", "files.get", "files.list"])
+MOMENTS = st.sampled_from(["before", "in", "after", "done", "answering"])
+PART_SIZES = st.sampled_from([BLOCK, 2 * BLOCK])
+LOSSES = st.builds(Fault, ROUTES, st.sampled_from(["reset", "close"]), MOMENTS, nth=st.integers(1, 3))
+STALLS = st.builds(Fault, ROUTES, st.just("stall"), MOMENTS, nth=st.integers(1, 3))
+REFUSALS = st.builds(
+    Fault,
+    ROUTES,
+    st.just("answer"),
+    MOMENTS.filter(lambda at: at != "answering"),
+    status=st.sampled_from([400, 401, 404, 408, 409, 413, 429, 500, 503]),
+    headers=st.just({"retry-after-ms": "1"}),
+    every=st.just(1),
+    times=st.integers(1, 5),
+)
+SETTLED = 3600 + 300 + 10  # seconds by which an upload is gone and all doubt with it
+
+
+class AnySequence(RuleBasedStateMachine):
+    """`edits` makes every content unlike all before it, so that one file for each is all that may ever be there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="asyncsdk-any-"))
+        self.path, self.journal = self.folder / "data.bin", self.folder / "journal"
+        self.skipped, self.edits = 0.0, 0
+        self.contents: set[str] = set()
+        self.edited: set[str] = set()  # uploads that the source was changed under
+        self.done: str | None = None  # the content that the last call has sent, unless it has changed
+        self.runner = asyncio.Runner()
+
+    @initialize(repeated=st.sampled_from([200, 400, 404, 409]), seed=st.integers(0, 99))
+    def begin(self, repeated: int, seed: int) -> None:
+        self.server = LocalServer(self.folder / "server", clock=self.now, repeated_complete=repeated)
+        self.runner.run(self.server.__aenter__())
+        self.path.write_bytes((hashlib.sha256(bytes([seed])).digest() * (SIZE // 32 + 1))[:SIZE])
+        self.note()
+
+    def now(self) -> float:
+        return time.time() + self.skipped
+
+    # what happens to a call
+
+    @rule(part=PART_SIZES, connections=st.integers(1, 3))
+    def call(self, part: int, connections: int) -> None:
+        self.runner.run(self.judge(self.upload(part, connections)))
+
+    @rule(part=PART_SIZES, losses=st.lists(LOSSES, min_size=1, max_size=3))
+    def call_on_a_bad_line(self, part: int, losses: list[Fault]) -> None:
+        self.meet(self.upload(part, 2), *losses)
+
+    @rule(part=PART_SIZES, refusals=st.lists(REFUSALS, min_size=1, max_size=2))
+    def call_a_bad_server(self, part: int, refusals: list[Fault]) -> None:
+        self.meet(self.upload(part, 2), *refusals)
+
+    @rule(stall=STALLS)
+    def kill(self, stall: Fault) -> None:
+        """End a call while the server is at some moment of one of its requests."""
+        self.meet(self.killed(stall), stall)
+
+    @rule(stall=STALLS, refusal=REFUSALS)
+    def kill_what_a_bad_server_has_refused(self, stall: Fault, refusal: Fault) -> None:
+        self.meet(self.killed(stall), refusal, stall)
+
+    @rule(seconds=st.sampled_from([1800, 3590, SETTLED]))
+    def lose_time(self, seconds: int) -> None:
+        self.skipped += seconds
+
+    def meet(self, call: Coroutine[Any, Any, UploadResult | None], *faults: Fault) -> None:
+        self.server.inject(*faults)
+        self.runner.run(self.judge(call))
+        self.server.clear_faults()
+
+    # what happens to the source
+
+    @rule(block=st.integers(0, 2), seen=st.booleans())
+    def change_a_byte(self, block: int, *, seen: bool) -> None:
+        before = self.path.stat()
+        self.write_number(block * BLOCK)
+        if not seen:
+            os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    @rule(longer=st.sampled_from([1, BLOCK, -1, 1 - BLOCK]))
+    def change_its_size(self, longer: int) -> None:
+        os.truncate(self.path, max(BLOCK + 8, self.path.stat().st_size + longer))
+        self.write_number(0)
+
+    @rule(replaced=st.booleans())
+    def touch(self, *, replaced: bool) -> None:
+        os.utime(self.path)
+        if replaced:
+            shutil.copyfile(self.path, other := self.path.with_suffix(".new"))
+            other.replace(self.path)
+
+    # what must hold
+
+    @invariant()
+    def every_file_is_the_source_as_it_was_once_and_there_are_no_two_of_it(self) -> None:
+        if hasattr(self, "server"):
+            stored = [_sha256(self.server.stored(file.id)) for file in self.server.files]
+            assert set(stored) <= self.contents, "a file has bytes that the source never had"
+            assert len(set(stored)) == len(stored), "two files of one content"
+
+    @invariant()
+    def no_part_is_sent_again_that_the_journal_holds_and_the_source_confirms(self) -> None:
+        records = remembered(self.journal)
+        for upload in {record.upload for record in records} - self.edited:
+            parts = [record for record in records if isinstance(record, Part) and record.upload == upload]
+            assert len(choose(parts)) == len(parts)
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "server"):
+                self.server.clear_faults()
+                self.runner.run(self.settle())
+                self.every_file_is_the_source_as_it_was_once_and_there_are_no_two_of_it()
+                self.runner.run(self.server.__aexit__())
+        finally:
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+    async def settle(self) -> None:
+        """In the end, with nothing failing any more, the same call brings the file up; two may find out what was."""
+        for _ in range(3):
+            outcome = await self.judge(self.upload(BLOCK, 2))
+            if isinstance(outcome, UploadResult):
+                return
+            self.skipped += SETTLED if isinstance(outcome, CompletionUnknownError) else 0
+        raise AssertionError(f"nothing fails any more, and still: {outcome!r}")
+
+    async def judge(self, call: Any) -> object:
+        """Await a call, and hold what comes out of it against what is promised."""
+        content = _sha256(self.path)
+        try:
+            async with asyncio.timeout(30):
+                outcome = await call
+        except AsyncSDKError as error:
+            return error
+        if isinstance(outcome, UploadResult):
+            assert _sha256(self.server.stored(outcome.file.id)) == content, "the file has other bytes"
+            assert self.done != content or (outcome.reused and outcome.bytes_sent == 0), "sent what was there"
+            self.done = content
+        return outcome
+
+    async def upload(self, part: int, connections: int) -> UploadResult:
+        async with Client("sk-test", base_url=self.server.url) as client:
+            uploader = AsyncUploader(
+                client, journal=self.journal, part_size=part, concurrency=connections, max_retries=3
+            )
+            return await uploader.upload(self.path, purpose="batch")
+
+    async def killed(self, at: Fault) -> UploadResult | None:
+        task = asyncio.ensure_future(self.upload(BLOCK, 2))
+        while not task.done() and at in self.server.unmet_faults():
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return None
+
+    def write_number(self, offset: int) -> None:
+        self.edits += 1
+        with self.path.open("r+b") as file:
+            file.seek(offset)
+            file.write(self.edits.to_bytes(8, "big"))
+        self.note()
+
+    def note(self) -> None:
+        self.contents.add(_sha256(self.path))
+        self.edited |= {record.upload for record in remembered(self.journal) if isinstance(record, Opened)}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
