@@ -8,15 +8,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve, frozen
 
 from asyncsdk.cli.units import parse_size
+from tests.faults.any_sequence import search
 from tests.faults.boxes import pass_boxes
 from tests.faults.cancels import cancel_everywhere
+from tests.faults.damage import LIVES, flipped, journal_of
 from tests.faults.kills import Sizes, kill_uploads
 from tests.faults.patience import have_patience
+from tests.faults.power import Recorder
+from tests.faults.power_cuts import Findings, live
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
 
@@ -54,6 +59,27 @@ async def patience(_: Path, __: Options) -> Row:
     return await have_patience()
 
 
+async def damage(_: Path, __: Options) -> Row:
+    row = Row("damage")
+    for life, written in LIVES.items():
+        row.cases += 255 * len(journal_of(written))
+        row.violations += [f"{life}, {what}" for what in flipped(life, range(1, 256))]
+    return row
+
+
+async def power(folder: Path, _: Options) -> Row:
+    await live(recorder := Recorder(folder), folder / "journal")
+    found = Findings.of(recorder.moments)
+    row = Row("power cuts", found.contents, {"moments": str(len(recorder.moments))})
+    row.must(not found.lost, f"lost: {found.lost[:3]}")
+    row.must(not found.invented, f"invented: {found.invented[:3]}")
+    return row
+
+
+async def any_sequence(_: Path, options: Options) -> Row:
+    return await asyncio.to_thread(partial(search, options.rounds, seed=options.seed))
+
+
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
     "steps": steps,
@@ -61,6 +87,9 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "boxes": boxes,
     "cancels": cancels,
     "patience": patience,
+    "power": power,
+    "damage": damage,
+    "any": any_sequence,
 }
 
 

@@ -8,21 +8,37 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import patch
 
+import hypothesis
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult
+from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult, retry
 from asyncsdk.journal import Opened, Part
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads import completing
 from asyncsdk.uploads.plan import BLOCK
 from asyncsdk.uploads.resume import choose
 from tests.faults.support import remembered
+from tests.faults.table import Row
 
+MAYBE_DONE = {408, 409, 500, 503}
 SIZE = 2 * BLOCK + 12345
+
+
+def _is_honest(refusal: Fault) -> bool:
+    """A server that completes and says that it refused, or says that a file is gone which is not, is believed."""
+    if refusal.route == "complete" and refusal.at == "done":
+        return refusal.status in MAYBE_DONE
+    return not (refusal.route == "files.get" and refusal.status == 404)
+
+
 ROUTES = st.sampled_from(["create", "part", "part", "part", "complete", "complete", "files.get", "files.list"])
 MOMENTS = st.sampled_from(["before", "in", "after", "done", "answering"])
 PART_SIZES = st.sampled_from([BLOCK, 2 * BLOCK])
@@ -37,12 +53,14 @@ REFUSALS = st.builds(
     headers=st.just({"retry-after-ms": "1"}),
     every=st.just(1),
     times=st.integers(1, 5),
-)
+).filter(_is_honest)
 SETTLED = 3600 + 300 + 10  # seconds by which an upload is gone and all doubt with it
 
 
 class AnySequence(RuleBasedStateMachine):
     """`edits` makes every content unlike all before it, so that one file for each is all that may ever be there."""
+
+    outcomes: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,28 +88,30 @@ class AnySequence(RuleBasedStateMachine):
     def call(self, part: int, connections: int) -> None:
         self.runner.run(self.judge(self.upload(part, connections)))
 
-    @rule(part=PART_SIZES, losses=st.lists(LOSSES, min_size=1, max_size=3))
-    def call_on_a_bad_line(self, part: int, losses: list[Fault]) -> None:
-        self.meet(self.upload(part, 2), *losses)
+    @rule(new=st.booleans(), losses=st.lists(LOSSES, min_size=1, max_size=3))
+    def call_on_a_bad_line(self, losses: list[Fault], *, new: bool) -> None:
+        self.meet(self.upload(BLOCK, 2), *losses, new=new)
 
-    @rule(part=PART_SIZES, refusals=st.lists(REFUSALS, min_size=1, max_size=2))
-    def call_a_bad_server(self, part: int, refusals: list[Fault]) -> None:
-        self.meet(self.upload(part, 2), *refusals)
+    @rule(new=st.booleans(), refusals=st.lists(REFUSALS, min_size=1, max_size=2))
+    def call_a_bad_server(self, refusals: list[Fault], *, new: bool) -> None:
+        self.meet(self.upload(BLOCK, 2), *refusals, new=new)
 
-    @rule(stall=STALLS)
-    def kill(self, stall: Fault) -> None:
+    @rule(new=st.booleans(), stall=STALLS)
+    def kill(self, stall: Fault, *, new: bool) -> None:
         """End a call while the server is at some moment of one of its requests."""
-        self.meet(self.killed(stall), stall)
+        self.meet(self.killed(stall), stall, new=new)
 
-    @rule(stall=STALLS, refusal=REFUSALS)
-    def kill_what_a_bad_server_has_refused(self, stall: Fault, refusal: Fault) -> None:
-        self.meet(self.killed(stall), refusal, stall)
+    @rule(new=st.booleans(), stall=STALLS, refusal=REFUSALS)
+    def kill_what_a_bad_server_has_refused(self, stall: Fault, refusal: Fault, *, new: bool) -> None:
+        self.meet(self.killed(stall), refusal, stall, new=new)
 
     @rule(seconds=st.sampled_from([1800, 3590, SETTLED]))
     def lose_time(self, seconds: int) -> None:
         self.skipped += seconds
 
-    def meet(self, call: Coroutine[Any, Any, UploadResult | None], *faults: Fault) -> None:
+    def meet(self, call: Coroutine[Any, Any, UploadResult | None], *faults: Fault, new: bool) -> None:
+        if new:
+            self.write_number(BLOCK)
         self.server.inject(*faults)
         self.runner.run(self.judge(call))
         self.server.clear_faults()
@@ -160,7 +180,9 @@ class AnySequence(RuleBasedStateMachine):
             async with asyncio.timeout(30):
                 outcome = await call
         except AsyncSDKError as error:
+            self.outcomes[type(error).__name__] += 1
             return error
+        self.outcomes["killed" if outcome is None else "there already" if outcome.reused else "File"] += 1
         if isinstance(outcome, UploadResult):
             assert _sha256(self.server.stored(outcome.file.id)) == content, "the file has other bytes"
             assert self.done != content or (outcome.reused and outcome.bytes_sent == 0), "sent what was there"
@@ -195,6 +217,32 @@ class AnySequence(RuleBasedStateMachine):
     def note(self) -> None:
         self.contents.add(_sha256(self.path))
         self.edited |= {record.upload for record in remembered(self.journal) if isinstance(record, Opened)}
+
+
+def search(examples: int, *, seed: int, steps: int = 25) -> Row:
+    """Look for a sequence after which something does not hold."""
+    row, outcomes = Row("any"), Counter[str]()
+    rules = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    with (
+        patch.object(retry, "FIRST_DELAY", 0.001),
+        patch.object(completing, "LOOK_SECONDS", 0.02),
+        patch.object(completing, "LOOK_INTERVAL", 0.005),
+        patch.object(AnySequence, "outcomes", outcomes),
+    ):
+        try:
+            run_state_machine_as_test(hypothesis.seed(seed)(AnySequence), settings=rules)
+        except Exception as error:  # noqa: BLE001 - hypothesis raises what it found, with the sequence as notes
+            row.violations += [repr(error), *getattr(error, "__notes__", [])]
+    row.cases = outcomes.total()
+    row.figures = {name: f"{count:,}" for name, count in outcomes.most_common()}
+    return row
 
 
 def _sha256(path: Path) -> str:

