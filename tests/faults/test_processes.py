@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +29,29 @@ def job(server: ServerProcess, folder: Path, **changes: Any) -> Job:
     return Job(server.url, path if path.exists() else make_file(path, SIZE), folder / "journal", **changes)
 
 
-async def sending(server: ServerProcess, job: Job) -> Uploading:
-    """A process whose first part is held up until somebody lets go."""
+@asynccontextmanager
+async def held(server: ServerProcess, job: Job) -> AsyncIterator[Uploading]:
+    """A process in the middle of its upload, stopped for the length of the block."""
     await server.inject(Fault("part", "stall", "before", seconds=1.5))
     running = start(job)
+    await until_met(server)
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        yield running
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+
+
+async def until_met(server: ServerProcess) -> None:
     async with asyncio.timeout(LIMIT):
         while (await server.stats())["unmet_faults"]:
             await asyncio.sleep(0.01)
+
+
+async def started(*jobs: Job) -> list[Uploading]:
+    """Processes that had the time to find out that they have to wait."""
+    running = [start(job) for job in jobs]
+    await asyncio.sleep(0.5)
     return running
 
 
@@ -53,8 +72,10 @@ async def test_all_who_come_while_one_sends_get_its_file_and_send_nothing(
     server: ServerProcess, tmp_path: Path, others: int
 ) -> None:
     one = job(server, tmp_path)
-    first = await sending(server, one)
-    answers = await answers_of([first, *(start(one) for _ in range(others))])
+    async with held(server, one) as first:
+        waiting = await started(*[one] * others)
+        assert all(each.process.exitcode is None for each in waiting)
+    answers = await answers_of([first, *waiting])
     file_id = await the_one_file(server, one)
     assert {answer["file_id"] for answer in answers} == {file_id}
     assert [answer["reused"] for answer in answers] == [False] + [True] * others
@@ -78,11 +99,8 @@ async def test_where_the_owner_is_killed_one_of_those_who_wait_goes_on_and_all_g
     one = job(server, tmp_path, concurrency=1)
     await server.inject(Fault("part", "stall", "before", nth=3))
     first = start(one)
-    async with asyncio.timeout(LIMIT):
-        while (await server.stats())["unmet_faults"]:
-            await asyncio.sleep(0.01)
-    others = [start(one) for _ in range(4)]
-    await asyncio.sleep(0.5)
+    await until_met(server)
+    others = await started(*[one] * 4)
     assert all(each.process.exitcode is None for each in others)
     await first.kill()
     answers = await answers_of(others)
@@ -105,9 +123,9 @@ async def test_where_each_owner_is_killed_the_last_one_brings_it_up(server: Serv
 
 async def test_who_will_not_wait_fails_at_once_and_can_be_called_again(server: ServerProcess, tmp_path: Path) -> None:
     one = job(server, tmp_path)
-    first = await sending(server, one)
     impatient = job(server, tmp_path, options={"on_busy": "fail"})
-    [refused] = await answers_of([start(impatient)])
+    async with held(server, one) as first:
+        [refused] = await answers_of([start(impatient)])
     assert (refused["error"], refused["resumable"]) == ("UploadBusyError", True)
     assert str(first.pid) in refused["message"]
     [answer] = await answers_of([first])
@@ -120,8 +138,9 @@ async def test_one_file_under_two_names_is_one_upload_where_the_names_are_links(
     one = job(server, tmp_path, options={"filename": "data.bin"})
     (link := tmp_path / "link.bin").symlink_to(one.path)
     linked = Job(server.url, link, one.journal, options={"filename": "data.bin"})
-    first = await sending(server, one)
-    answers = await answers_of([first, start(linked)])
+    async with held(server, one) as first:
+        waiting = await started(linked)
+    answers = await answers_of([first, *waiting])
     assert {answer["file_id"] for answer in answers} == {await the_one_file(server, one)}
     assert answers[1]["reused"]
 
@@ -130,9 +149,8 @@ async def test_one_file_under_two_names_is_one_upload_where_the_names_are_links(
 async def test_another_name_or_type_or_life_is_another_file_and_nobody_waits(
     server: ServerProcess, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    first = await sending(server, job(server, tmp_path))
-    other = await upload(job(server, tmp_path, options=options))
-    assert first.process.exitcode is None
+    async with held(server, job(server, tmp_path)) as first:
+        other = await upload(job(server, tmp_path, options=options))
     [answer] = await answers_of([first])
     assert {file["id"] for file in server.files()} == {answer["file_id"], other["file_id"]}
 
