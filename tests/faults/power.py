@@ -36,13 +36,13 @@ class Moment:
     synced: Mapping[int, int] = field(factory=dict)
     promised: int = 0
 
-    def trees(self) -> Iterator[dict[Path, bytes]]:
-        """Every content that the disk may have after a cut at this moment."""
+    def trees(self, every: int = 1) -> Iterator[dict[Path, bytes]]:
+        """Every content that the disk may have after a cut at this moment; of the torn ends so many bytes apart."""
         for names in self._possible_names():
             whole = {path: self.written[file] for path, file in names.items()}
             yield whole
             for path, file in names.items():
-                yield from (whole | {path: content} for content in self._torn(file))
+                yield from (whole | {path: content} for content in self._torn(file, every))
 
     def _possible_names(self) -> Iterator[dict[Path, int]]:
         seen: list[dict[Path, int]] = []
@@ -59,9 +59,9 @@ class Moment:
     def _leads_to(self, path: Path, names: Mapping[Path, int]) -> bool:
         return path.parent == self.root or (names.get(path.parent) == FOLDER and self._leads_to(path.parent, names))
 
-    def _torn(self, file: int) -> Iterator[bytes]:
+    def _torn(self, file: int, every: int) -> Iterator[bytes]:
         content, safe = self.written[file], self.synced.get(file, 0)
-        for end in range(safe, len(content)):
+        for end in range(safe, len(content), every):
             yield content[:end]
             yield content[:end] + bytes(len(content) - end)
 

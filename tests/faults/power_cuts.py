@@ -41,16 +41,17 @@ class Findings:
     invented: list[Record] = field(factory=list)
 
     @classmethod
-    def of(cls, moments: Iterable[Moment]) -> Findings:
+    def of(cls, moments: Iterable[Moment], every: int = 1) -> Findings:
         findings = cls()
         for moment in moments:
-            for tree in moment.trees():
-                findings.look(moment, records_in(tree))
+            written = {line + b"\n" for content in moment.written.values() for line in content.split(b"\n")}
+            for tree in moment.trees(every):
+                findings.look(moment, written, records_in(tree))
         return findings
 
-    def look(self, moment: Moment, found: Sequence[Record]) -> None:
+    def look(self, moment: Moment, written: set[bytes], found: Sequence[Record]) -> None:
         self.contents += 1
         settled = any(isinstance(record, Completed) for record in found)
         promised = [record for record in RECORDS[: moment.promised] if not settled or isinstance(record, Opened)]
         self.lost += [record for record in promised if record not in found]
-        self.invented += [record for record in found if encode(record) not in b"".join(moment.written.values())]
+        self.invented += [record for record in found if encode(record) not in written]

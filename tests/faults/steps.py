@@ -50,11 +50,14 @@ class Death:
         return step
 
 
-async def die_at_every_step(folder: Path, *, torn: bool) -> Row:
-    """Let a small upload die at each of its steps, or in each of its writes, and finish it by the same call."""
+async def die_at_every_step(folder: Path, *, torn: bool, first: int = 1, stride: int = 1) -> Row:
+    """Let a small upload die at each of its steps, or in each of its writes, and finish it by the same call.
+
+    `first` and `stride` take some of them only: so many tests share them.
+    """
     row = Row("torn writes" if torn else "steps")
     async with serving(folder / "server") as server:
-        while await _dies_and_goes_on(server, folder, Death(row.cases + 1, torn), row):
+        while await _dies_and_goes_on(server, folder, Death(first + row.cases * stride, torn), row):
             row.cases += 1
     return row
 
