@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import product
+from unittest.mock import patch
 
-from asyncsdk.journal import Completing, Opened, Record, Refused
+from asyncsdk.journal import Completing, Opened, Record, Refused, lines
 from asyncsdk.journal.lines import encode, encode_head, parse
 from asyncsdk.uploads.resume import Recalled, Stage, recall
 from tests.journal.support import NOW, completed, opened, part
@@ -59,11 +62,11 @@ def _misjudged(damaged: Recalled | None, sound: Recalled | None, lost: list[Reco
 def flipped(life: str, masks: Iterable[int]) -> list[str]:
     """What goes wrong with a byte flipped by one of the masks, at any position."""
     written, found = LIVES[life], []
-    sound = journal_of(written)
-    for position in range(len(sound)):
-        for mask in masks:
-            data = bytearray(sound)
+    data = bytearray(journal_of(written))
+    with patch.object(lines, "decode", lru_cache(64)(lines.decode)):  # the sound lines are read once
+        for position, mask in product(range(len(data)), masks):
             data[position] ^= mask
             if said := wrong(believed(bytes(data)), written):
                 found.append(f"byte {position} ^ {mask:#x}: {said}")
+            data[position] ^= mask
     return found
