@@ -19,7 +19,7 @@ from asyncsdk.server import LocalServer
 from tests.faults.support import MIB, make_file, remembered
 
 CALLS = ("mkdir", "open", "write", "fdatasync", "fsync", "rename", "unlink")
-TIMES = {"once": 1, "for good": 1_000_000}
+FOR_GOOD = 1_000_000
 
 
 @define(eq=False)
@@ -65,17 +65,16 @@ async def upload(server: LocalServer, path: Path, journal: Path, part_size: int 
         return await uploader.upload(path, purpose="batch")
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=lambda code: errno.errorcode[code])
-@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize(("times", "code"), [(1, errno.EIO), (FOR_GOOD, errno.ENOSPC)], ids=["once", "for good"])
 async def test_failing_at_any_step_it_is_a_clear_error_or_none_and_the_same_call_goes_on(
-    server: LocalServer, tmp_path: Path, times: str, code: int
+    server: LocalServer, tmp_path: Path, times: int, code: int
 ) -> None:
     step = 0
-    disk = FailingDisk(1, TIMES[times], code)
+    disk = FailingDisk(1, times, code)
     while disk.calls >= disk.first - 1:
         step += 1
         path, journal = make_file(tmp_path / f"{step}.bin", 3 * MIB // 4, seed=step), tmp_path / f"{step}"
-        disk = FailingDisk(step, TIMES[times], code)
+        disk = FailingDisk(step, times, code)
         with disk():
             error = await error_of(server, path, journal)
         assert error is None or (error.resumable and os.strerror(code) in str(error))
