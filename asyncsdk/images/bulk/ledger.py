@@ -216,7 +216,7 @@ def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
     except (JournalError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause or error)
-        if isinstance(cause, FileExistsError):
+        if isinstance(cause, NotADirectoryError):
             reason = "a file stands where a directory should be"
         safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
         raise LedgerError(

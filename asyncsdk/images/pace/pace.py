@@ -65,7 +65,9 @@ class Pace:
     _passed: Window = field(factory=Window, init=False)
     _refused: Window = field(factory=Window, init=False)
     _episode: int = field(default=0, init=False)
-    _proved: bool = field(default=True, init=False)  # the server took something in this episode
+    _fruitful: int = field(
+        default=0, init=False
+    )  # the last episode of which the server is known to have taken something
     _fruitless: int = field(default=0, init=False)  # episodes in a row in which it took nothing
 
     @property
@@ -96,7 +98,7 @@ class Pace:
 
     def accepted(self, ticket: Ticket) -> None:
         """The server did what had this turn."""
-        self._proved = self._proved or ticket.episode == self._episode
+        self._fruitful = max(self._fruitful, ticket.episode)
 
     def refused(self, ticket: Ticket, refusal: Refusal, now: float) -> None:
         """A 429 came for what had this turn, and tells this much."""
@@ -112,8 +114,9 @@ class Pace:
             self._begin_episode(ticket, refusal, now, beyond=beyond)
 
     def _begin_episode(self, ticket: Ticket, refusal: Refusal, now: float, *, beyond: bool) -> None:
-        self._fruitless = 0 if self._proved else self._fruitless + 1
-        self._episode, self._proved = self._episode + 1, False
+        # what was taken is answered later than what was refused: the episode before may be known only now
+        self._fruitless = 0 if self._fruitful >= self._episode - 1 else self._fruitless + 1
+        self._episode += 1
         self._resume = max(self._resume, now + self._pause(refusal.delay))
         if self._learns(refusal.limit):
             if refusal.delay is not None:  # which says when it takes more, whatever went before
