@@ -86,18 +86,20 @@ def test_nothing_was_loaded():
 """
 
 
-def pytest_run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[str]:
+def pytest_run(folder: Path, tests: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(tests)
     (folder / "pytest.ini").write_text(
         "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings = error\n"
     )
-    environment = os.environ | {"OPENAI_ORG_ID": "mine", "OPENAI_API_KEY": "mine", "HTTP_PROXY": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "pytest", "-q", *WITHOUT, *options]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_servers_are_fresh_configured_and_found_through_the_environment(tmp_path: Path) -> None:
-    ran = pytest_run(tmp_path, GOOD)
+    mine = {"OPENAI_ORG_ID": "mine", "OPENAI_API_KEY": "mine", "HTTP_PROXY": "http://127.0.0.1:9"}
+    ran = pytest_run(tmp_path, GOOD, **mine)
     assert "5 passed" in ran.stdout, ran.stdout
     assert ran.returncode == 0
 

@@ -21,6 +21,7 @@ from asyncsdk.server.health import ROUTES as HEALTH
 from asyncsdk.server.ids import new_request_id
 from asyncsdk.server.inject import FaultAnswer, Injector
 from asyncsdk.server.log import EXCHANGE, Exchange, RequestLog
+from asyncsdk.server.page import Page
 from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
@@ -47,11 +48,13 @@ def make_app(
     api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
     control = web.Application(middlewares=[] if api_key is None else [common.authorize])
     control.add_routes(Control(log, faults, edits.log).routes())
+    page = Page(state, log, faults, edits, api_key)
     app = web.Application(middlewares=[begin, refuse, common.guard])
-    app.add_routes([*HEALTH, *edits.public_routes()])
+    app.add_routes([*HEALTH, *edits.public_routes(), *page.routes()])
     app.add_subapp("/v1", api)
     app.add_subapp("/_control", control)
     app.on_response_prepare.append(common.stamp)
+    app.on_shutdown.append(page.close)
     return app
 
 

@@ -5,11 +5,10 @@ They are for programs on this machine, which need the server's key where it has 
 
 from __future__ import annotations
 
-import ipaddress
-
 from aiohttp import web
 from attrs import define
 
+from asyncsdk.server.access import is_this_machine
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.errors import ApiError, bad_request
 from asyncsdk.server.faults import fault_to_json, faults_from_json
@@ -93,10 +92,6 @@ class Control:
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
 
 
-_BY_PROXY = {"Forwarded", "X-Forwarded-For", "Via"}  # what comes from elsewhere by a proxy on this machine
-
-
 def _require_this_machine(request: web.Request) -> None:
-    local = request.remote is not None and ipaddress.ip_address(request.remote).is_loopback
-    if not local or any(name in request.headers for name in _BY_PROXY):
+    if not is_this_machine(request.remote, request.headers):
         raise ApiError(404, f"Invalid URL ({request.method} {request.path})")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from asyncsdk.images.gallery import GalleryItem, write_gallery
 from asyncsdk.images.outcome import Problem
-from tests.images.browser import CHROMIUM, Page, chromium, tab
+from tests.browser import CHROMIUM, Page, chromium, tab
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 

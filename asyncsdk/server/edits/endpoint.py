@@ -10,6 +10,7 @@ from aiohttp import web
 from attrs import define, field
 
 from asyncsdk.server.edits import answers
+from asyncsdk.server.edits.album import Album
 from asyncsdk.server.edits.fields import Wanted, read_edit
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.edits.painting import Painted, paint
@@ -34,6 +35,7 @@ class Edits:
     seconds: float = 0.0
     log: EditLog = field(factory=EditLog)
     room: Room = field(factory=Room)
+    album: Album = field(factory=Album)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/images/edits", self.edit, name="edit")]
@@ -59,6 +61,7 @@ class Edits:
         await asyncio.sleep(self.seconds)
         if refusal is None:
             self.log.count(wanted.prompt, wanted.n)
+            self.album.add(wanted.prompt, wanted.n, wanted.model or "", painted.thumbnails)
         if wanted.stream:
             return await self._stream(request, wanted, painted, refusal)
         urls = [await self._keep(request, picture) for picture in painted.pictures] if wanted.as_url else []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from asyncsdk.server.edits.album import Thumbnails, thumbnail
 from asyncsdk.server.edits.decoding import decoded, hole_of, require_old_kind
 from asyncsdk.server.edits.encoding import encoded, keeps_alpha
 from asyncsdk.server.edits.fields import Wanted
@@ -33,6 +34,7 @@ class Painted:
     transparent: bool
     pictures: tuple[bytes, ...]
     partials: tuple[bytes, ...]
+    thumbnails: Thumbnails
 
 
 def paint(given: Pictures, wanted: Wanted) -> Painted:
@@ -52,6 +54,7 @@ def paint(given: Pictures, wanted: Wanted) -> Painted:
         transparent=transparent,
         pictures=tuple(picture(index) for index in range(wanted.n)),
         partials=tuple(encoded([partial], wanted, transparent=transparent) for partial in partials),
+        thumbnails=Thumbnails(thumbnail(canvas.base), thumbnail(first)),
     )
 
 

@@ -1,0 +1,7 @@
+"""The server's page, at `/`: uploads as they fill up, files, edits, faults and the last requests, live."""
+
+from __future__ import annotations
+
+from asyncsdk.server.page.endpoint import Page
+
+__all__ = ["Page"]

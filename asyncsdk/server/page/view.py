@@ -1,0 +1,87 @@
+"""What the page shows, as JSON: the newest of everything, and how many there are in all (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from asyncsdk.server.edits.album import Shown
+from asyncsdk.server.log import Exchange, RequestLog, RequestRecord
+from asyncsdk.server.objects import File
+from asyncsdk.server.plan import Planned
+from asyncsdk.server.rules import as_of
+from asyncsdk.server.state import Held
+
+NEWEST = 40
+PARTS_SHOWN = 200
+
+Json = dict[str, Any]
+
+
+def summary(log: RequestLog, now: float) -> Json:
+    """What the top of the page tells; `received` grows while bodies come in."""
+    received = log.bytes_received + sum(exchange.received for exchange in log.active)
+    return {"now": int(now), "calls": log.calls.total(), "received": received, "under_way": len(log.active)}
+
+
+def uploads(held: Collection[Held], active: Iterable[Exchange], now: float) -> Json:
+    """The newest uploads, each with the sizes of its parts and of those that are arriving."""
+    arriving = [exchange for exchange in active if exchange.route == "part"]
+    newest = list(islice(reversed(list(held)), NEWEST))
+    return {"total": len(held), "items": [_upload(one, arriving, now) for one in newest]}
+
+
+def _upload(held: Held, arriving: Sequence[Exchange], now: float) -> Json:
+    upload = as_of(held.upload, now)
+    sizes = list(held.parts.values())
+    coming = [one for one in arriving if one.upload_id == upload.id]
+    return {
+        "id": upload.id,
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": upload.status,
+        "bytes": upload.bytes,
+        "expires_at": upload.expires_at,
+        "file_id": None if upload.file is None else upload.file.id,
+        "part_count": len(upload.part_ids or sizes),
+        "parts": sizes if len(sizes) <= PARTS_SHOWN else [sum(sizes)],
+        "arriving": [[one.received, one.request.content_length or one.received] for one in coming],
+    }
+
+
+def files(known: Sequence[File]) -> Json:
+    """The newest files."""
+    return {"total": len(known), "items": [file.to_json() for file in islice(reversed(known), NEWEST)]}
+
+
+def edits(shown: Sequence[Shown], total: int) -> Json:
+    """The newest edits; their pictures are below `/_page/edits`."""
+    items = [{"name": one.name, "prompt": one.prompt, "images": one.images, "model": one.model} for one in shown]
+    return {"total": total, "items": items[::-1]}
+
+
+def faults(planned: Sequence[Planned]) -> Json:
+    """All faults that were asked for, and how often each was met."""
+    items = [{**one.to_json(), "is_met": one.is_met} for one in planned]
+    return {"total": len(items), "items": items}
+
+
+def requests(records: Sequence[RequestRecord]) -> Json:
+    """The last calls, the newest first."""
+    newest = [_request(record) for record in records[: -NEWEST - 1 : -1]]
+    return {"total": len(records), "items": newest}
+
+
+def _request(record: RequestRecord) -> Json:
+    return {
+        "number": record.number,
+        "method": record.method,
+        "path": record.path,
+        "route": record.route,
+        "status": record.status,
+        "bytes": record.bytes,
+        "bytes_sent": record.bytes_sent,
+        "seconds": record.seconds,
+        "fault": None if record.fault is None else record.fault.kind,
+    }
