@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from tests.browser import CHROMIUM, chromium, tab
 from tests.faults.table import Row
-from tests.images.browser import CHROMIUM, chromium, tab
 
 Records = Mapping[str, Mapping[str, Any]]
 
