@@ -164,7 +164,7 @@ async def test_a_server_that_stops_lets_its_listeners_go() -> None:
             answer = await session.get(f"http://127.0.0.1:{server.port}/_page/events")
             await answer.content.readline()
             began = time.monotonic()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         await answer.read()  # to its end, in good order
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
