@@ -122,9 +122,9 @@ async def test_edits_are_kept_as_small_pictures() -> None:
         assert (edit["prompt"], edit["images"], edit["model"]) == ("a <b>beret</b>", 1, "gpt-image-2")
         for side in ("before", "after"):
             async with call.session.get(f"/_page/edits/{edit['name']}/{side}") as answer:
-                assert answer.content_type == "image/webp"
+                assert answer.content_type == "image/jpeg"
                 with Image.open(io.BytesIO(await answer.read())) as small:
-                    assert (small.format, max(small.size) <= SIDE) == ("WEBP", True)
+                    assert (small.format, max(small.size) <= SIDE) == ("JPEG", True)
         for missing in (f"{edit['name']}/middle", "none/after"):
             assert (await call("GET", f"/_page/edits/{missing}")).status == 404
 

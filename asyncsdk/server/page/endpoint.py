@@ -71,7 +71,7 @@ class Page:
         content = self.edits.album.picture(name, request.match_info["side"])
         if content is None:
             raise not_found("Picture", name)
-        return web.Response(body=content, content_type="image/webp", headers=HEADERS)
+        return web.Response(body=content, content_type="image/jpeg", headers=HEADERS)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What is there, then whatever changes, several times a second, until one side goes."""
