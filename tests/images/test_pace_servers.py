@@ -104,6 +104,7 @@ def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, 
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=st.integers(30, 200), seed=seeds)
 @example(limit=36, seed=0)  # what passes is answered after what is refused
+@example(limit=131, seed=0)  # it is refused again before anything could be measured
 @settings(max_examples=2, deadline=None)
 def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, seed: int) -> None:
     run = callers(Pace(), kind, limit, seed, says=says)

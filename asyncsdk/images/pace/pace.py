@@ -25,6 +25,7 @@ MARGIN = 0.98  # of the limit: over a minute, 1.2 s for what differs on the way
 LATE_SECONDS = 0.25  # a turn that was taken late by less does not put off the next
 DECREASE = 0.8  # RFC 9438 has 0.7 for queues that it shares; here a refusal costs an upload and the limit is steady
 RECOVERY_SECONDS = 60.0  # back to where it was refused: limits are counted by the minute
+LEAST_MEASURED = 2.0  # seconds: in less, what passed says nothing of a rate
 LEAST = 6.0  # images a minute: below that the growing pauses hold back more than a rate would
 TOLERATED = 0.15  # of what is sent: refusals cost an upload, no money, and a server may refuse now and then at any rate
 LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the server does not ask for more
@@ -65,9 +66,7 @@ class Pace:
     _passed: Window = field(factory=Window, init=False)
     _refused: Window = field(factory=Window, init=False)
     _episode: int = field(default=0, init=False)
-    _fruitful: int = field(
-        default=0, init=False
-    )  # the last episode of which the server is known to have taken something
+    _proved: bool = field(default=True, init=False)  # the server took something since this episode began
     _fruitless: int = field(default=0, init=False)  # episodes in a row in which it took nothing
 
     @property
@@ -98,7 +97,8 @@ class Pace:
 
     def accepted(self, ticket: Ticket) -> None:
         """The server did what had this turn."""
-        self._fruitful = max(self._fruitful, ticket.episode)
+        # what was taken is answered later than what was refused: it may be of the episode before
+        self._proved = self._proved or ticket.episode >= self._episode - 1
 
     def refused(self, ticket: Ticket, refusal: Refusal, now: float) -> None:
         """A 429 came for what had this turn, and tells this much."""
@@ -114,9 +114,8 @@ class Pace:
             self._begin_episode(ticket, refusal, now, beyond=beyond)
 
     def _begin_episode(self, ticket: Ticket, refusal: Refusal, now: float, *, beyond: bool) -> None:
-        # what was taken is answered later than what was refused: the episode before may be known only now
-        self._fruitless = 0 if self._fruitful >= self._episode - 1 else self._fruitless + 1
-        self._episode += 1
+        self._fruitless = 0 if self._proved else self._fruitless + 1
+        self._episode, self._proved = self._episode + 1, False
         self._resume = max(self._resume, now + self._pause(refusal.delay))
         if self._learns(refusal.limit):
             if refusal.delay is not None:  # which says when it takes more, whatever went before
@@ -145,6 +144,8 @@ class Pace:
         passed, refused = self._passed.count(since), self._refused.count(since)
         if self._fruitless:  # nothing new is known of the rate; without any it would all be sent and refused at once
             return passed > 0 and self.rate(now) is None
+        if self.rate(now) is not None and now - since < LEAST_MEASURED:
+            return False
         return refused > TOLERATED * (passed + refused) + 2 * ticket.images
 
     def _slow_down(self, now: float) -> None:
