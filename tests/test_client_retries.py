@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from asyncsdk import (
+    APIConnectionError,
     APIStatusError,
     AuthenticationError,
     Client,
@@ -154,6 +155,30 @@ async def test_each_attempt_waits_for_its_turn_the_first_included() -> None:
     async with answering(reply(500), reply(500), reply(200, FILE)) as server, client_of(server) as client:
         await client.send(GET_FILE, retry=Retry(turn=turn, on_wait=on_wait))
     assert told == ["turn after 0", "wait", "turn after 1", "wait", "turn after 2"]
+
+
+async def test_whoever_wants_to_know_hears_that_the_first_byte_of_a_body_went_out() -> None:
+    told: list[str] = []
+
+    async def turn() -> None:
+        told.append("turn")
+
+    request = api.add_upload_part("upload_1", data=b"x" * 2_000_000)
+    async with answering(reply(500), reply(200, PART)) as server, client_of(server) as client:
+        await client.send(request, retry=Retry(turn=turn, on_sent=lambda: told.append("sent")))
+    assert told == ["turn", "sent", "turn", "sent"]
+
+
+async def test_no_byte_is_told_to_be_sent_where_nobody_listens() -> None:
+    told: list[str] = []
+    async with answering(reply(200)) as server:
+        client = client_of(server)
+    async with client:
+        with pytest.raises(APIConnectionError):
+            await client.send(
+                api.add_upload_part("upload_1", data=b"x"), retry=Retry(0, on_sent=lambda: told.append("sent"))
+            )
+    assert told == []
 
 
 async def test_what_a_turn_raises_comes_out_and_nothing_is_sent() -> None:

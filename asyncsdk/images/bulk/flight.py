@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
+LAST_WORD_SECONDS = 10.0  # for the ledger; a disk that hangs is not awaited for ever, and may still take it
 LEFT = "the run was left while this was on its way"
 
 
@@ -87,8 +88,7 @@ class Flight:
         await anyio.lowlevel.checkpoint_if_cancelled()
         self.run.limits.begin()
         self.course = self.course.to("counted")
-        with anyio.CancelScope(shield=True):  # what is half written could not be taken back
-            await self._entry.intend()
+        await self._entry.intend()
         self.course = self.course.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
@@ -171,7 +171,7 @@ class Flight:
         """Its last word. Where the ledger can't take it the run stops; what the outcome says stays true."""
         self.course = self.course.to("ended")
         outcome = self._outcome(error)
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
             try:
                 await self._entry.end(outcome)
             except LedgerError as failure:
@@ -194,6 +194,6 @@ class Flight:
 
 
 def _maybe_paid(why: Exception) -> ChargeUnknownError:
-    failure = ChargeUnknownError(f"{why}: it may have been paid.")
+    failure = ChargeUnknownError(f"{str(why) or repr(why)}: it may have been paid.")
     failure.__cause__ = why
     return failure

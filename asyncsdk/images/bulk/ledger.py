@@ -5,6 +5,7 @@ Lines, segments, group commit and lock are the journal's.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -65,8 +66,20 @@ class Ledger:
         return self.book.owner_of(stem)
 
     async def intend(self, item: str, *, id: str, n: int) -> None:  # noqa: A002 - the caller's name for the edit
-        """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError."""
-        await self._write({"t": "intent", "item": item, "id": id, "n": n})
+        """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError.
+
+        Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
+        """
+        written = self._add({"t": "intent", "item": item, "id": id, "n": n})
+        written.add_done_callback(_look_away)
+        try:
+            await asyncio.wait([written])
+        except asyncio.CancelledError:
+            if await wait_through_cancellation([written], seconds=WRITE_SECONDS) and written.exception() is None:
+                self.release(item)
+            raise
+        with _worded(self.directory):
+            written.result()
 
     def release(self, item: str) -> None:
         """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""
@@ -98,10 +111,15 @@ class Ledger:
         await self._write({"t": "moved", "item": item, "files": dict(files)})
 
     async def _write(self, fact: dict[str, Any]) -> None:
+        written = self._add(fact)
+        with _worded(self.directory):
+            await written
+
+    def _add(self, fact: dict[str, Any]) -> asyncio.Future[None]:
         if self._commits is None:
             raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
-        with _worded(self.directory, sent=True):
-            await self._commits.add(_now(fact))
+        with _worded(self.directory):
+            return self._commits.add(_now(fact))
 
 
 @asynccontextmanager
