@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -110,15 +111,26 @@ async def test_leaving_calls_only_that_uncertain_of_which_a_byte_was_sent(out: P
             assert outcomes.counts == {"uncertain": 1, "done": 5}
 
 
-async def test_a_key_that_can_not_be_had_makes_no_edit_uncertain(server: LocalServer, out: Path) -> None:
-    def key() -> str:
-        raise ZeroDivisionError("the vault is shut")
+def no_key() -> str:
+    raise ZeroDivisionError("the vault is shut")
 
+
+async def cancelled_key() -> str:
+    """What it waits for was cancelled by somebody else."""
+    waited_for = asyncio.get_running_loop().create_future()
+    waited_for.cancel()
+    return str(await waited_for)
+
+
+@pytest.mark.parametrize(("key", "error"), [(no_key, ZeroDivisionError), (cancelled_key, RuntimeError)])
+async def test_a_key_that_can_not_be_had_makes_no_edit_uncertain(
+    server: LocalServer, out: Path, key: Callable[[], str], error: type[Exception]
+) -> None:
     async with (
         Client(key, base_url=server.url) as client,
         ImageEditor(client).edit_many(jobs(4), out=out, max_edits=4) as outcomes,
     ):
-        assert await until(outcomes, ZeroDivisionError) == []
+        assert await until(outcomes, error) == []
     assert server.requests == []
     async with (
         Client("sk-1", base_url=server.url) as client,

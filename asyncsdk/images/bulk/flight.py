@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 from attrs import define, field
 
+from asyncsdk import tasks
 from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
 from asyncsdk.images.bulk.course import Course, is_out_of_reach
 from asyncsdk.images.bulk.entry import Entry
@@ -74,7 +75,8 @@ class Flight:
 
     async def _see_through(self) -> EditOutcome | None:
         try:
-            return await self._keep(await send(self.run.client, self.ready.loaded, retry=self._retry))
+            answer = await tasks.others(send(self.run.client, self.ready.loaded, retry=self._retry))
+            return await self._keep(answer)
         except (APIError, ChargeUnknownError) as error:
             return await self._fail(error)
         except Exception as error:  # noqa: BLE001 - a limit, a full disk, a key that can't be had: the others are awaited
