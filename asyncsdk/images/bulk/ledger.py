@@ -78,7 +78,7 @@ class Ledger:
             if await wait_through_cancellation([written], seconds=WRITE_SECONDS) and written.exception() is None:
                 self.release(item)
             raise
-        with _worded(self.directory):
+        with _worded(self.directory, sent=True):
             written.result()
 
     def release(self, item: str) -> None:
@@ -112,13 +112,13 @@ class Ledger:
 
     async def _write(self, fact: dict[str, Any]) -> None:
         written = self._add(fact)
-        with _worded(self.directory):
+        with _worded(self.directory, sent=True):
             await written
 
     def _add(self, fact: dict[str, Any]) -> asyncio.Future[None]:
         if self._commits is None:
             raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
-        with _worded(self.directory):
+        with _worded(self.directory, sent=True):
             return self._commits.add(_now(fact))
 
 
