@@ -18,6 +18,7 @@ from asyncsdk.server.wire import Form, read_form, stream
 
 FILE_LIMIT = 512 * 2**20
 FORM_OVERHEAD = 2**20
+NAME_LIMIT = 255  # in the header of a download: clients take no endless one
 
 
 @define(eq=False)
@@ -70,7 +71,7 @@ class Files:
     async def content(self, request: web.Request) -> web.StreamResponse:
         file = self._find(request)
         require_downloadable(file)
-        name = quote(file.filename, safe="", errors="replace")
+        name = quote(file.filename[:NAME_LIMIT], safe="", errors="replace")
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f"attachment; filename*=UTF-8''{name}",

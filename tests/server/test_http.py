@@ -114,6 +114,13 @@ async def test_any_filename_comes_back_with_the_content() -> None:
         assert server.files[0].filename == name
 
 
+async def test_a_name_of_any_length_fits_into_the_header_of_its_download() -> None:
+    async with running() as (_, call):
+        done = await call.uploaded(b"x", filename="\u20ac" * 100_000)
+        async with call.session.get(f"files/{done.json['file']['id']}/content") as response:
+            assert await response.read() == b"x"
+
+
 async def test_a_client_that_hangs_up_leaves_nothing_behind_and_no_word_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
