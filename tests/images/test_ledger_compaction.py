@@ -38,7 +38,7 @@ async def do(ledger: Ledger, item: str, name: str) -> None:
 
 
 async def three_runs(place: Path) -> None:
-    """A ledger of three segments: done more than once, refused, failed, cut off, cut off while redone, taken back."""
+    """Three segments: done more than once, moved, refused, failed, cut off, while redone too, back."""
     async with open_ledger(place) as ledger:
         await ledger.intend("back#0", id="back", n=1)
         await do(ledger, f"{DIGEST}#0", "0")
@@ -47,6 +47,7 @@ async def three_runs(place: Path) -> None:
     async with open_ledger(place) as ledger:
         ledger.release("back#0")
         await do(ledger, f"{DIGEST}#0", "0")
+        await ledger.moved(f"{DIGEST}#0", {"0.png": ".asyncsdk/replaced/0.png"})
         await ledger.end("failed#0", "failed", id="failed", problem=PROBLEM)
         await ledger.intend("refused#0", id="refused", n=1)
         await ledger.end("refused#0", "refused", id="refused", problem=PROBLEM)
