@@ -25,8 +25,9 @@ from attrs import frozen
 from benchmarks.serving import serving
 
 TICKS = os.sysconf("SC_CLK_TCK")
-HEAD = b'--b\r\nContent-Disposition: form-data; name="data"; filename="upload"\r\n\r\n'
-TAIL = b"\r\n--b--\r\n"
+BOUNDARY = "0123456789abcdef0123456789abcdef"  # as long as those of clients
+HEAD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="data"; filename="upload"\r\n\r\n'.encode()
+TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 @frozen
@@ -122,7 +123,7 @@ def part(url: str, upload: str, data: bytes) -> str:
         f"POST /v1/uploads/{upload}/parts HTTP/1.1",
         f"Host: {host}",
         "Authorization: Bearer k",
-        "Content-Type: multipart/form-data; boundary=b",
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
         f"Content-Length: {length}",
         "Connection: close",
     ]

@@ -6,7 +6,7 @@ from aiohttp import web
 from attrs import define
 
 from asyncsdk.server.errors import invalid, missing, not_found, too_large
-from asyncsdk.server.fields import read_completion, read_upload
+from asyncsdk.server.fields import Fields, read_completion, read_upload, refuse_unknown
 from asyncsdk.server.ids import new_file_id, new_part_id, new_upload_id
 from asyncsdk.server.log import EXCHANGE
 from asyncsdk.server.objects import part_to_json
@@ -53,6 +53,7 @@ class Uploads:
             form = await read_form(request, lambda header: incoming if header.name == "data" else None)
             if not form.files:
                 raise missing("data")
+            refuse_unknown(Fields(form.fields))
             if not incoming.size:
                 raise invalid("data", "it is empty")
             async with held.lock:

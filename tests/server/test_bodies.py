@@ -19,6 +19,7 @@ from tests.server.support import (
     upload_fields,
 )
 
+NOTE = b'Content-Disposition: form-data; name="note"\r\n\r\nhello'
 JSON = {"Content-Type": "application/json"}
 
 
@@ -81,11 +82,9 @@ async def test_json_above_its_limit_is_refused_with_and_without_a_length(monkeyp
         form_of(data_field(b"0123456789")),
         form_of(b'Content-Disposition: form-data; name="data"\r\n\r\n0123456789'),
         form_of(b"Content-Type: text/plain\r\ncontent-disposition: form-data;filename=x;name=data\r\n\r\n0123456789"),
-        form_of(b'Content-Disposition: form-data; name="note"\r\n\r\nhello', data_field(b"0123456789")),
-        form_of(data_field(b"0123456789"), b'Content-Disposition: form-data; name="note"\r\n\r\nhello'),
         form_of(data_field(b"0123456789"), head=b"a preamble\r\n", tail=b"an epilogue"),
     ],
-    ids=["httpx", "no filename", "other order", "field before", "field after", "preamble and epilogue"],
+    ids=["httpx", "no filename", "other order", "preamble and epilogue"],
 )
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_part_is_taken_however_its_form_is_written(form: bytes, *, chunked: bool) -> None:
@@ -124,6 +123,8 @@ async def test_a_client_that_waits_to_be_told_to_go_on_is_told_so() -> None:
         ),
         (form_of(b"Content-Disposition: form-data; name=a\r\n\r\n\xff", data_field(b"1")), "'a' is not UTF-8"),
         (form_of(data_field(b"")), "'data': it is empty"),
+        (form_of(NOTE, data_field(b"0123456789")), "Unknown parameter: 'note'"),
+        (form_of(data_field(b"0123456789"), NOTE), "Unknown parameter: 'note'"),
     ],
 )
 async def test_a_part_that_can_not_be_read_is_refused_and_leaves_nothing(form: bytes, words: str) -> None:

@@ -1,0 +1,78 @@
+"""For all tests: whatever passes a LocalServer of this process is judged by OpenAI's document, where it is at hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from asyncsdk.server import files as server_files
+from asyncsdk.server import local, uploads
+from asyncsdk.server.edits import answers, endpoint
+from tests import document
+
+PROBLEMS: list[str] = []
+
+Reading = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def judged() -> Iterator[None]:
+    """Let every server of this process be judged; nothing of this is in the product."""
+    if not document.PATH.exists():
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "make_app", _judged_app(local.make_app))
+        patch.setattr(answers, "_frame", _judged_frame(answers._frame))
+        for module, name in [
+            (uploads, "read_json"),
+            (uploads, "read_form"),
+            (server_files, "read_form"),
+            (endpoint, "read_json"),
+            (endpoint, "read_form"),
+        ]:
+            patch.setattr(module, name, _noting(getattr(module, name)))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def keeps_to_the_document() -> Iterator[None]:
+    """Fail the test in which something broke the document."""
+    PROBLEMS.clear()
+    yield
+    assert PROBLEMS == []
+
+
+def _judged_app(make_app: Callable[..., web.Application]) -> Callable[..., web.Application]:
+    async def judge(request: web.Request, response: web.StreamResponse) -> None:
+        PROBLEMS.extend(document.problems_of(request, response))
+
+    def make(*arguments: Any, **options: Any) -> web.Application:
+        app = make_app(*arguments, **options)
+        app.on_response_prepare.append(judge)
+        return app
+
+    return make
+
+
+def _judged_frame(frame: Callable[[str, Any], bytes]) -> Callable[[str, Any], bytes]:
+    def judged_frame(name: str, told: Any) -> bytes:
+        PROBLEMS.extend(document.problems_of_event(told))
+        return frame(name, told)
+
+    return judged_frame
+
+
+def _noting(read: Reading) -> Reading:
+    """Note what was read of a request, before its handler takes it apart."""
+
+    async def reading(request: web.Request, *arguments: Any) -> Any:
+        value = await read(request, *arguments)
+        request[document.GIVEN] = copy.deepcopy(value)
+        return value
+
+    return reading
