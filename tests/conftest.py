@@ -11,6 +11,7 @@ from aiohttp import web
 
 from asyncsdk.server import files as server_files
 from asyncsdk.server import local, uploads
+from asyncsdk.server.app import make_app
 from asyncsdk.server.edits import answers, endpoint
 from tests import document
 
@@ -26,7 +27,7 @@ def judged() -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "make_app", _judged_app(local.make_app))
+        patch.setattr(local, "make_app", _judged_app(make_app))
         patch.setattr(answers, "_frame", _judged_frame(answers._frame))
         for module, name in [
             (uploads, "read_json"),
@@ -47,12 +48,12 @@ def keeps_to_the_document() -> Iterator[None]:
     assert PROBLEMS == []
 
 
-def _judged_app(make_app: Callable[..., web.Application]) -> Callable[..., web.Application]:
+def _judged_app(real: Callable[..., web.Application]) -> Callable[..., web.Application]:
     async def judge(request: web.Request, response: web.StreamResponse) -> None:
         PROBLEMS.extend(document.problems_of(request, response))
 
     def make(*arguments: Any, **options: Any) -> web.Application:
-        app = make_app(*arguments, **options)
+        app = real(*arguments, **options)
         app.on_response_prepare.append(judge)
         return app
 

@@ -37,7 +37,14 @@ def test_nothing_that_can_be_asked_breaks_the_server_or_the_document(tmp_path: P
 
 
 def fuzzed(url: str, written: Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("schemathesis"), "--no-color", "run", written, "--url", url]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("schemathesis"),
+        "--no-color",
+        "run",
+        written,
+        "--url",
+        url,
+    ]
     options = ["--header", "Authorization: Bearer k", "--checks", ",".join(CHECKS), "--continue-on-failure"]
     bounds = ["--max-time", str(SECONDS), "--max-examples", "10", "--generation-database", "none"]
     return subprocess.run(
