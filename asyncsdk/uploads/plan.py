@@ -13,6 +13,8 @@ BLOCK = MIB // 2  # every cut lies on this grid, so that a later run may cut ane
 LARGEST_PART = 64 * MIB  # POST /uploads/{id}/parts: "at most 64 MB"; 64 MiB is what openai-python sends
 LARGEST_FILE = 8 << 30  # POST /uploads: "a maximum of 8 GB"
 SMALLEST_USUAL_PART = 8 * MIB
+FIRST_PART = 16 * MIB  # while it is not known yet how fast the line is
+PART_SECONDS = 10  # what a kill may cost a connection
 SLOW_PART_SECONDS = 2
 PARTS_PER_CONNECTION = 4  # so that every connection has work to the end
 
@@ -66,6 +68,14 @@ def usual_part_size(size: int, concurrency: int, rate: float | None = None) -> i
     return usual if rate is None else min(usual, _on_grid(max(1, int(rate * SLOW_PART_SECONDS / concurrency))))
 
 
+def fitting_part_size(usual: int, flow: float | None) -> int:
+    """The size of the next part, at most `usual`: on a slow line less, so that a kill costs little.
+
+    `flow` is bytes a second of one connection, None while unknown.
+    """
+    return min(usual, FIRST_PART if flow is None else max(SMALLEST_USUAL_PART, _on_grid(int(flow * PART_SECONDS))))
+
+
 def gaps(size: int, held: Iterable[Range]) -> list[Range]:
     """What of 0..size lies in none of `held`, in order; `held` may overlap."""
     found, reached = [], 0
@@ -83,15 +93,15 @@ class Pending:
     part_size: int
     _gaps: list[Range]
 
-    def take(self) -> Range | None:
-        """The next piece, at most `part_size` long, or None when nothing is left."""
+    def take(self, at_most: int = LARGEST_PART) -> Range | None:
+        """The next piece, no longer than `part_size` and `at_most` (on the grid), or None when nothing is left."""
         if not self._gaps:
             return None
-        first = self._gaps.pop(0)
-        if first.length <= self.part_size:
+        first, length = self._gaps.pop(0), min(self.part_size, at_most)
+        if first.length <= length:
             return first
-        self._gaps.insert(0, Range(first.offset + self.part_size, first.length - self.part_size))
-        return Range(first.offset, self.part_size)
+        self._gaps.insert(0, Range(first.offset + length, first.length - length))
+        return Range(first.offset, length)
 
     def put_back(self, piece: Range) -> None:
         """`piece` is to be sent after all."""

@@ -117,6 +117,12 @@ class Meter:
         """Bytes that are neither in the journal nor on their way."""
         return self.total - self.done - self._in_flight
 
+    @property
+    def flow(self) -> float | None:
+        """Bytes a second that the next part may expect as its share; None as long as there is nothing to tell."""
+        rate = self.rate.current
+        return rate / (self._parts_in_flight + 1) if rate > 0 else None
+
     def snapshot(self) -> Progress:
         """How things stand now."""
         rate = self.rate.current

@@ -209,6 +209,7 @@ class Run:
             limiter=tools.limiter,
             meter=self.meter,
             part_size=self.part_size,
+            fit=tools.part_size is None,
         )
 
     async def _look_again(self) -> None:

@@ -16,7 +16,7 @@ from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Feed, PartBody
 from asyncsdk.uploads.digest import Digest, check_same
-from asyncsdk.uploads.plan import Pending, Range, covers, gaps
+from asyncsdk.uploads.plan import Pending, Range, covers, fitting_part_size, gaps
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.resume import choose, span_of
 from asyncsdk.uploads.session import Session, raise_refusal
@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 @define(eq=False, kw_only=True)
 class Sending:
-    """Sends what `session` lacks. `limiter` bounds the parts in flight over all uploads of an uploader."""
+    """Sends what `session` lacks. `limiter` bounds the parts in flight over all uploads of an uploader.
+
+    Parts are of `part_size`; where they are to `fit` the line, of less on a slow one.
+    """
 
     client: Client
     log: Log
@@ -38,6 +41,7 @@ class Sending:
     limiter: anyio.CapacityLimiter
     meter: Meter
     part_size: int
+    fit: bool
     _own: set[str] = field(factory=set, init=False)
 
     async def finish(self) -> list[Part]:
@@ -68,11 +72,14 @@ class Sending:
     async def _work(self, pending: Pending, group: TaskGroup) -> None:
         while True:
             async with self.limiter:
-                piece = pending.take()
+                piece = pending.take(self._at_most())
                 if piece is None:
                     return
                 if not await self._send(piece, pending):
                     group.start_soon(self._work, pending, group)
+
+    def _at_most(self) -> int:
+        return fitting_part_size(self.part_size, self.meter.flow) if self.fit else self.part_size
 
     async def _send(self, piece: Range, pending: Pending) -> bool:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""

@@ -9,7 +9,6 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from attrs import evolve
 
@@ -17,7 +16,7 @@ from benchmarks.measuring import measure
 from benchmarks.reporting import keep, machine, table
 from benchmarks.uploads.contenders.programs import CONTENDERS, Contender, command
 from benchmarks.uploads.files import cut, random_file
-from benchmarks.uploads.receiver import Receiver, receiving
+from benchmarks.uploads.receiver import Receiver, port_of, receiving
 from benchmarks.uploads.shaped import shaped
 
 FLOWS = 8
@@ -56,12 +55,6 @@ def main() -> None:
                     took = seconds(far, folder, setting, path) - start
                     speeds.setdefault(name, []).append(path.stat().st_size / took)
     report(speeds, given, rate)
-
-
-def port_of(receiver: Receiver) -> int:
-    port = urlsplit(receiver.url).port
-    assert port is not None
-    return port
 
 
 def seconds(receiver: Receiver, folder: Path, setting: tuple[Contender, list[str]], path: Path) -> float:

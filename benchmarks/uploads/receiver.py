@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -79,6 +80,12 @@ class Receiver:
         for path in self.folder.rglob("*") if self.folder else ():
             if path.is_file() and path.stat().st_size > 1 << 20:
                 os.truncate(path, 0)
+
+
+def port_of(receiver: Receiver) -> int:
+    port = urlsplit(receiver.url).port
+    assert port is not None
+    return port
 
 
 @contextmanager

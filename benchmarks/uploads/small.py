@@ -1,6 +1,8 @@
 """A thousand small files through one uploader, against a loop over openai-python's `upload_file_chunked`.
 
-python -m benchmarks.uploads.small [--files 1000] [--bytes 100000] [--rounds 3] [--plain]
+python -m benchmarks.uploads.small [--files 1000] [--bytes 100000] [--rounds 3] [--rtt-ms 40]
+
+Over TLS; with --rtt-ms the server is that far away, as real ones are.
 """
 
 from __future__ import annotations
@@ -9,12 +11,17 @@ import argparse
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from attrs import evolve
 
 from benchmarks.measuring import Run, measure
 from benchmarks.reporting import keep, machine, table
 from benchmarks.uploads.files import random_file
-from benchmarks.uploads.receiver import receiving
+from benchmarks.uploads.receiver import Receiver, port_of, receiving
+from benchmarks.uploads.shaped import shaped
 
 CONTENDERS = {
     "asyncsdk, upload_many, md5": ["ours_many", "--md5"],
@@ -27,7 +34,7 @@ def main() -> None:
     options.add_argument("--files", type=int, default=1000)
     options.add_argument("--bytes", type=int, default=100_000)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--plain", action="store_true")
+    options.add_argument("--rtt-ms", type=float, default=0)
     given = options.parse_args()
     runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as place:
@@ -36,16 +43,28 @@ def main() -> None:
         files.mkdir()
         for number in range(given.files):
             random_file(files / f"{number:04}.jsonl", given.bytes)
-        with receiving(folder / "receiver", tls=not given.plain) as receiver:
+        with receiving(folder / "receiver", tls=True) as near, at_distance(near, given.rtt_ms / 1000) as receiver:
             for turn in range(given.rounds):
                 for name in list(CONTENDERS)[:: -1 if turn % 2 else 1]:
                     program, *flags = CONTENDERS[name]
                     command = [sys.executable, "-m", f"benchmarks.uploads.contenders.{program}", str(files), *flags]
                     runs[name].append(measure(command, receiver.environment(folder)))
-    report(runs, given.files, given.bytes, "plain HTTP" if given.plain else "TLS")
+    report(runs, given)
 
 
-def report(runs: dict[str, list[Run]], files: int, size: int, line: str) -> None:
+@contextmanager
+def at_distance(receiver: Receiver, rtt: float) -> Iterator[Receiver]:
+    """The same receiver, a round trip of `rtt` seconds away."""
+    if not rtt:
+        yield receiver
+        return
+    near = port_of(receiver)
+    with shaped(near, rtt=rtt, rate=1e9) as port:
+        yield evolve(receiver, url=receiver.url.replace(str(near), str(port)))
+
+
+def report(runs: dict[str, list[Run]], given: argparse.Namespace) -> None:
+    files, where = given.files, f"{given.rtt_ms:g} ms away" if given.rtt_ms else "on loopback"
     rates = {name: [files / run.wall for run in own] for name, own in runs.items()}
     ours = rates[next(iter(rates))]
     rows = [
@@ -59,8 +78,8 @@ def report(runs: dict[str, list[Run]], files: int, size: int, line: str) -> None
         for name, own in runs.items()
     ]
     keep(
-        "uploads-small",
-        f"# {files:,} files of {size:,} bytes over {line}, one process\n\n{machine()}; medians of {len(ours)} rounds, "
+        "uploads-small" + (f"-{given.rtt_ms:g}-ms" if given.rtt_ms else ""),
+        f"# {files:,} files of {given.bytes:,} bytes over TLS, the server {where}, one process\n\n{machine()}; medians of {len(ours)} rounds, "
         f"the start of the process in them.\n\n"
         + table(["", "files/s", "CPU ms a file", "peak MiB", "our rate / its"], rows),
     )

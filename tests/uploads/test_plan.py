@@ -17,6 +17,7 @@ from asyncsdk.uploads.plan import (
     checked_part_size,
     checked_size,
     covers,
+    fitting_part_size,
     gaps,
     usual_part_size,
 )
@@ -164,6 +165,33 @@ def test_the_usual_part_gives_each_connection_four_within_8_and_64_mib(
     size: int, concurrency: int, part_size: int
 ) -> None:
     assert usual_part_size(size, concurrency) == part_size
+
+
+@pytest.mark.parametrize(
+    ("flow", "part_size"),
+    [(None, 16 * MIB), (1, 8 * MIB), (2 * MIB, 20 * MIB), (2 * MIB + 1, 20 * MIB + BLOCK), (MIB * 100, 64 * MIB)],
+)
+def test_the_next_part_takes_ten_seconds_at_most_on_a_line_that_lets_8_mib_through_by_then(
+    flow: float | None, part_size: int
+) -> None:
+    assert fitting_part_size(64 * MIB, flow) == part_size
+
+
+@given(usual=part_sizes, flow=st.none() | st.floats(1, 1e12))
+def test_a_part_that_fits_is_on_the_grid_and_never_larger_than_usual(usual: int, flow: float | None) -> None:
+    size = fitting_part_size(usual, flow)
+    assert 0 < size <= usual
+    assert size % BLOCK == 0
+
+
+def test_a_piece_can_be_asked_for_that_is_smaller_than_a_part() -> None:
+    pending = Pending(4 * BLOCK, [Range(0, 9 * BLOCK)])
+    assert [pending.take(2 * BLOCK), pending.take(), pending.take(8 * BLOCK), pending.take()] == [
+        Range(0, 2 * BLOCK),
+        Range(2 * BLOCK, 4 * BLOCK),
+        Range(6 * BLOCK, 3 * BLOCK),
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

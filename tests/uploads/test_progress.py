@@ -146,6 +146,17 @@ def test_a_failed_attempt_stays_sent_but_is_no_longer_on_its_way(heard: Heard) -
     assert (done.bytes_sent, done.bytes_in_flight, done.bytes_done) == (13 * MB, 0, 0)
 
 
+def test_the_next_part_may_expect_its_share_of_the_rate(heard: Heard) -> None:
+    meter = heard.meter
+    assert meter.flow is None
+    for _ in range(4):
+        heard.now += 1.0
+        meter.sent(8 * MB)
+    assert meter.flow == pytest.approx(8 * MB)
+    meter.took_off()
+    assert meter.flow == pytest.approx(4 * MB)
+
+
 def test_what_is_left_is_neither_there_nor_on_its_way(heard: Heard) -> None:
     heard.meter.holds(30 * MB, resumed=0)
     heard.meter.sent(8 * MB)
