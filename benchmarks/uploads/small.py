@@ -79,7 +79,8 @@ def report(runs: dict[str, list[Run]], given: argparse.Namespace) -> None:
     ]
     keep(
         "uploads-small" + (f"-{given.rtt_ms:g}-ms" if given.rtt_ms else ""),
-        f"# {files:,} files of {given.bytes:,} bytes over TLS, the server {where}, one process\n\n{machine()}; medians of {len(ours)} rounds, "
+        f"# {files:,} files of {given.bytes:,} bytes over TLS, the server {where}, one process\n\n"
+        f"{machine()}; medians of {len(ours)} rounds, "
         f"the start of the process in them.\n\n"
         + table(["", "files/s", "CPU ms a file", "peak MiB", "our rate / its"], rows),
     )
