@@ -1,6 +1,6 @@
 """Uploads against peers and the floor: openai-python, curl with openssl, raw sockets in threads, md5 alone.
 
-    python -m benchmarks.uploads [--plain] [--size-mib 1024] [--rounds 5]
+    python -m benchmarks.uploads [--plain] [--size-mib 1024] [--rounds 5] [--seconds N]
 
 Over TLS unless told otherwise. Each contender runs as a process of its own and is measured from outside; what it takes
 to start, an upload of one small file, is measured likewise and taken off. Rounds begin with another contender each
@@ -10,9 +10,12 @@ time, and ratios are medians of the rounds' own ratios.
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import statistics
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -53,19 +56,25 @@ def main() -> None:
     options.add_argument("--plain", action="store_true")
     options.add_argument("--size-mib", type=int, default=1024)
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=math.inf, help="begin no round after so many")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         path = cut(random_file(folder / "data.jsonl", given.size_mib << 20))
         small = cut(random_file(folder / "small.jsonl", 1000))
         with receiving(folder / "receiver", tls=not given.plain) as receiver:
-            measured = in_turn(receiver, folder, path, small, given.rounds)
             stall = longest_stall(receiver, folder, path)
+            measured = in_turn(receiver, folder, (path, small), rounds(given.rounds, given.seconds))
     report(measured, stall, receiver.name, given.size_mib, "plain HTTP" if given.plain else "TLS")
 
 
-def in_turn(receiver: Receiver, folder: Path, path: Path, small: Path, rounds: int) -> dict[str, Measured]:
-    environment = receiver.environment(folder)
+def rounds(count: int, seconds: float) -> Iterator[int]:
+    until = time.monotonic() + seconds
+    return itertools.takewhile(lambda turn: turn == 0 or time.monotonic() < until, range(count))
+
+
+def in_turn(receiver: Receiver, folder: Path, files: tuple[Path, Path], turns: Iterator[int]) -> dict[str, Measured]:
+    (path, small), environment = files, receiver.environment(folder)
 
     def run(contender: Contender, file: Path) -> Run:
         receiver.empty()
@@ -76,7 +85,7 @@ def in_turn(receiver: Receiver, folder: Path, path: Path, small: Path, rounds: i
     starts = {name: min((run(each, small) for _ in range(3)), key=by_cpu) for name, each in programs.items()}
     measured = {name: Measured(starts[each.program], [], gib) for name, each in CONTENDERS.items()}
     names = list(CONTENDERS)
-    for turn in range(rounds):
+    for turn in turns:
         start = turn * 3 % len(names)
         for name in names[start:] + names[:start]:
             measured[name].runs.append(run(CONTENDERS[name], path))
@@ -98,13 +107,13 @@ def longest_stall(receiver: Receiver, folder: Path, path: Path) -> float:
 
 def report(measured: dict[str, Measured], stall: float, receiver: str, size_mib: int, line: str) -> None:
     name = "uploads-" + line.split(maxsplit=1)[0].lower()
-    rounds = len(measured[OURS].runs)
+    made = len(measured[OURS].runs)
     rows = [row(each, measured) for each in measured]
     head = ["", "CPU s/GiB", "MiB/s", "peak MiB", "start, CPU s", "our CPU / its", "our wall / its"]
     keep(
         name,
         f"# Uploads over {line}, {size_mib} MiB on loopback\n\n{machine()}; received by {receiver} on the same cores. "
-        f"Medians of {rounds} rounds; CPU and speed without the start, which is told beside them; ratios are of "
+        f"Medians of {made} rounds; CPU and speed without the start, which is told beside them; ratios are of "
         f"asyncsdk with md5 to those with md5, else without, round by round.\n\n{table(head, rows)}\n\n"
         f"Longest stall of our event loop, median of {STALL_RUNS} runs: {stall:.0f} ms.\n",
     )
