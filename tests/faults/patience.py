@@ -37,6 +37,13 @@ async def slow(talk: Talk) -> None:
     await talk.say(reply(200, PART))
 
 
+async def dripping(talk: Talk) -> None:
+    """Reads a byte a second: nothing that would ever end, and nothing that TCP would tell of."""
+    await talk.hear_head()
+    while await talk.reader.read(1):
+        await asyncio.sleep(1)
+
+
 async def seconds_until_given_up(handle: Callable[[Talk], Awaitable[None]], size: int) -> float:
     """How long one attempt at a part of `size` bytes lasts."""
     async with serving(handle, buffer=1 << 16) as server, client_of(server, max_retries=0) as client:
@@ -58,17 +65,22 @@ async def seconds_of_a_slow_part() -> float:
 
 
 async def have_patience() -> Row:
-    """All three at once, with the limits as they are by default."""
-    row = Row("patience", cases=3)
-    stalled, unanswered, passed = await asyncio.gather(
-        seconds_until_given_up(deaf, 16 << 20), seconds_until_given_up(mute, 1 << 20), seconds_of_a_slow_part()
+    """All at once, with the limits as they are by default."""
+    row = Row("patience", cases=4)
+    stalled, dripped, unanswered, passed = await asyncio.gather(
+        seconds_until_given_up(deaf, 16 << 20),
+        seconds_until_given_up(dripping, 16 << 20),
+        seconds_until_given_up(mute, 1 << 20),
+        seconds_of_a_slow_part(),
     )
     row.figures = {
         "stall noticed after": f"{stalled:.1f} s",
+        "a byte a second given up after": f"{dripped:.1f} s",
         "no answer after": f"{unanswered:.1f} s",
         "20 KiB/s passed in": f"{passed:.0f} s",
     }
     row.must(0 < stalled <= STALL_AT_MOST, f"a stall was noticed after {stalled:.1f} s")
+    row.must(0 < dripped <= STALL_AT_MOST, f"a byte a second was given up after {dripped:.1f} s")
     row.must(ANSWER <= unanswered <= ANSWER + 5, f"a missing answer was given up after {unanswered:.1f} s")
     row.must(passed > SLOW_SECONDS / 2, f"the slow part was not slow: {passed:.1f} s")
     return row

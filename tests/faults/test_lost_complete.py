@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
 from tests.faults.line import line_to
 from tests.faults.scene import Scene, Waits
+from tests.faults.support import MIB, Job, make_file, serving, start, upload
 
 pytestmark = pytest.mark.usefixtures("waits", "_look_long")
 NOTHING_LISTED = {"object": "list", "data": [], "has_more": False}
@@ -127,3 +129,23 @@ async def test_a_complete_that_never_came_there_is_asked_again_by_the_next_run(s
     scene.server.clear_faults()
     scene.assert_arrived(await scene.upload())
     assert_one_upload(scene)
+
+
+@pytest.mark.parametrize("kind", [REPEATS])
+async def test_a_process_killed_while_it_waited_for_the_answer_leaves_that_to_the_next(
+    tmp_path: Path, kind: str
+) -> None:
+    path = make_file(tmp_path / "data.bin", 2 * MIB)
+    async with serving(tmp_path / "other-server") as server:
+        job = Job(server.url, path, tmp_path / "other-journal")
+        await server.inject(Fault("complete", "stall", "done"))
+        waiting = start(job)
+        async with asyncio.timeout(30):
+            while not server.files():
+                await asyncio.sleep(0.02)
+        await waiting.kill()
+        answer = await upload(job)
+        (made,) = server.files()
+        assert answer["file_id"] == made["id"]
+        assert server.content(made["id"]).read_bytes() == path.read_bytes()
+        assert len(server.uploads()) == 1

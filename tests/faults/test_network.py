@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import AsyncSDKError, BadRequestError
+from asyncsdk import AsyncSDKError, BadRequestError, FileJournal
 from asyncsdk.server import Fault
 from tests.faults.network import DATE, ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected, table
 from tests.faults.scene import Scene, Waits
@@ -73,6 +73,9 @@ async def test_the_table(scene: Scene, waits: Waits, trouble: Trouble, route: Ro
     assert type(error) in (expected(trouble, route, times) or (type(None),)), f"{error!r} after {scene.events}"
     assert scene.line.met or any(request.fault for request in scene.server.requests[-50:])
     assert len(scene.files) <= 1
+    if route == "cancel" and error is None:
+        (entry,) = await FileJournal(scene.journal).entries()
+        assert {type(record).__name__ for record in entry.records} == {"Opened", "Cancelled"}
     if trouble.waits is not None:
         assert any(abs(waited - trouble.waits) <= (1.5 if trouble.waits > 8 else 0.001) for waited in waits.all), waits
     await assert_it_goes_on(scene, route, upload_id)
