@@ -30,6 +30,7 @@ from asyncsdk.server.wire import ConnectionGone
 logger = logging.getLogger(__name__)
 
 API_VERSION = "2020-10-01"
+ORGANIZATION = "org-local"
 
 
 def make_app(
@@ -135,6 +136,7 @@ class Common:
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = formatdate(self.state.clock(), usegmt=True)
         response.headers["openai-version"] = API_VERSION
+        response.headers["openai-organization"] = ORGANIZATION
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Request-ID"] = request[EXCHANGE].request_id if EXCHANGE in request else new_request_id()
         if EXCHANGE in request:  # an unknown Expect header is answered before anything of ours is asked

@@ -19,10 +19,11 @@ class ApiError(Exception):
     type: str = "invalid_request_error"
     headers: Mapping[str, str] = field(factory=dict)
     more: Mapping[str, Any] = field(factory=dict)
+    beside: Mapping[str, Any] = field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         inner = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": {**inner, **self.more}}
+        return {"error": {**inner, **self.more}, **self.beside}
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
@@ -69,7 +70,10 @@ def too_long(name: str, limit: int, length: int) -> ApiError:
 
 
 def not_found(kind: str, identifier: str) -> ApiError:
-    return ApiError(404, f"No such {kind} object: {identifier}", "id")
+    """What is not there; of a file the real server says so twice."""
+    message = f"No such {kind} object: {identifier}"
+    again = {"detail": {"message": message, "code": None}} if kind == "File" else {}
+    return ApiError(404, message, "id", beside=again)
 
 
 def too_large(what: str, limit: int) -> ApiError:

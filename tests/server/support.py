@@ -29,7 +29,8 @@ class Answer:
     @property
     def error(self) -> dict[str, Any]:
         error: dict[str, Any] = self.json["error"]
-        assert set(self.json) == {"error"}
+        of_file = self.status == 404 and "No such File" in error["message"]
+        assert set(self.json) == ({"error", "detail"} if of_file else {"error"})
         assert set(error) == {"message", "type", "param", "code"}
         return error
 

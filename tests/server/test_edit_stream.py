@@ -168,3 +168,12 @@ async def test_a_mask_counts_in_a_stream_too() -> None:
         mask = overlay((0, 0, 8, 8))
         [completed] = await streamed(call, mask=mask)
         assert completed.picture == content(await edit(call, picture(), mask=mask))
+
+
+async def test_who_accepts_events_alone_is_streamed_to_unless_it_said_otherwise() -> None:
+    async with running() as (_, call):
+        for said, kind in [({}, "text/event-stream"), ({"stream": False}, "application/json")]:
+            form = edit_form(picture(), **said)
+            async with call.session.post("images/edits", data=form, headers={"Accept": "text/event-stream"}) as answer:
+                assert (answer.status, answer.content_type) == (200, kind)
+                await answer.read()

@@ -246,3 +246,12 @@ async def test_whoever_waits_for_it_needs_no_key_and_meets_no_fault() -> None:
     ):
         assert (answer.status, await answer.json()) == (200, {"status": "ok"})
         assert server.requests == []
+
+
+async def test_a_file_that_is_not_there_is_told_twice_as_the_real_server_does() -> None:
+    async with running() as (_, call):
+        answer = await call("GET", "files/fake_id")
+        assert answer.status == 404
+        assert answer.error["message"] == "No such File object: fake_id"
+        assert answer.json["detail"] == {"message": "No such File object: fake_id", "code": None}
+        assert answer.headers["openai-organization"] == "org-local"

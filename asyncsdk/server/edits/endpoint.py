@@ -11,7 +11,7 @@ from attrs import define, field
 
 from asyncsdk.server.edits import answers
 from asyncsdk.server.edits.album import Album
-from asyncsdk.server.edits.fields import Wanted, read_edit
+from asyncsdk.server.edits.fields import OLD_MODEL, Wanted, read_edit
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.edits.painting import Painted, paint
 from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
@@ -83,6 +83,8 @@ class Edits:
             files = FormPictures()
             form = await read_form(request, files.sink)
             fields, pictures = Fields(form.fields), files.take()
+        if request.headers.get("Accept") == "text/event-stream" and fields.get("model") != OLD_MODEL:
+            fields.setdefault("stream", True)
         wanted = read_edit(fields, pictures=len(pictures.images))
         if wanted.is_old and request.content_type == "application/json":
             raise invalid("model", f"'{wanted.model}' takes its picture as multipart/form-data alone")
