@@ -172,7 +172,8 @@ async def test_a_mask_counts_in_a_stream_too() -> None:
 
 async def test_who_accepts_events_alone_is_streamed_to_unless_it_said_otherwise() -> None:
     async with running() as (_, call):
-        for said, kind in [({}, "text/event-stream"), ({"stream": False}, "application/json")]:
+        cases: list[tuple[dict[str, Any], str]] = [({}, "text/event-stream"), ({"stream": False}, "application/json")]
+        for said, kind in cases:
             form = edit_form(picture(), **said)
             async with call.session.post("images/edits", data=form, headers={"Accept": "text/event-stream"}) as answer:
                 assert (answer.status, answer.content_type) == (200, kind)
