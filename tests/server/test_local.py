@@ -20,7 +20,7 @@ from openai import OpenAI
 from asyncsdk.server import Fault, LocalServer, serve
 from tests.server.support import calling, connected, data_field, form_of, part_request, running, until
 
-LIST = b"GET /v1/files HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a key\r\n\r\n"
+LIST = b"GET /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer a key\r\n\r\n"
 
 
 def own_threads() -> list[str]:
