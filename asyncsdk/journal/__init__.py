@@ -137,7 +137,7 @@ class Log(Protocol):
         ...
 
     async def settle(self, record: Record) -> None:
-        """Append a last word, then drop all but it and its upload's `Opened`."""
+        """Append a last word, then drop all but it, its upload's `Opened`, and which files others became."""
         ...
 
 

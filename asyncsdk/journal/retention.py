@@ -28,9 +28,14 @@ def keep_until(records: Sequence[Record], *, touched: float | None) -> float:
 
 
 def last_words(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
-    """Return what stays of `records` once an upload is settled by `last`: its `Opened`, and `last`."""
+    """Return what stays of `records` once an upload is settled by `last`: its `Opened`, and `last`.
+
+    So does which files other uploads became: they look like the File of the next one whose answer is lost.
+    """
+    since = last.at - COMPLETED_SECONDS
     opened = [record for record in records if isinstance(record, Opened) and record.upload == last.upload]
-    return (*opened, last)
+    others = [record for record in records if isinstance(record, Completed) and record.upload != last.upload]
+    return (*(record for record in others if record.at > since), *opened, last)
 
 
 def purge_is_due(purged_at: float | None, now: float) -> bool:

@@ -54,6 +54,11 @@ def test_last_words_are_the_opening_of_that_upload_and_the_last_record() -> None
     assert last_words([part(0)], completed()) == (completed(),)
 
 
+def test_which_files_other_uploads_became_outlives_a_last_word_by_a_month() -> None:
+    old, recent = completed("upload_2", at=NOW - 30 * DAY), completed("upload_3", at=NOW - 29 * DAY)
+    assert last_words([old, recent, opened()], completed()) == (recent, opened(), completed())
+
+
 def test_a_complete_that_nobody_answered_is_kept_as_long_as_a_file() -> None:
     asked = Completing(upload=opened().upload, at=NOW, part_ids=("part_1",), md5="0" * 32)
     refused = Refused(upload=opened().upload, at=NOW, status=400)

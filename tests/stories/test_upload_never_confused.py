@@ -96,6 +96,29 @@ async def test_of_two_alike_the_one_known_to_be_another_upload_is_ruled_out(
         assert server.stored(ours.file.id).read_bytes() == mine.read_bytes()
 
 
+@pytest.mark.parametrize("made", [True, False])
+async def test_files_that_the_same_path_became_before_are_ruled_out(
+    tmp_path: Path, journal: Path, make_file: MakeFile, *, made: bool
+) -> None:
+    now = int(time.time())
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
+        Client("k", base_url=server.url, max_retries=1) as client,
+    ):
+        uploader = AsyncUploader(client, journal=journal, max_retries=1)
+        earlier = [await uploader.upload(make_file(MIB, seed=seed), purpose="batch") for seed in (1, 2)]
+        path = make_file(MIB, seed=3)
+        server.inject(Fault("complete", "reset", "done" if made else "after", every=1, times=1))
+        server.inject(Fault("complete", "answer", "before", nth=2, status=400))
+        if made:
+            result = await uploader.upload(path, purpose="batch")
+            assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+        else:
+            with pytest.raises(CompletionUnknownError):
+                await uploader.upload(path, purpose="batch")
+        assert len(server.files) == len(earlier) + made
+
+
 async def test_one_key_with_two_contents_gives_each_its_own_file(
     server: LocalServer, client: Client, journal: Path
 ) -> None:
