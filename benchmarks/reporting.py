@@ -14,12 +14,12 @@ RESULTS = Path(__file__).with_name("results")
 
 
 def machine() -> str:
-    """What it ran on, as far as it says something about the figures."""
+    """What it ran on, as far as it says something about the figures: how busy it was, too."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "openai"))
     return (
         f"{os.cpu_count()} shared cores, {platform.system()} {platform.release().split('-')[0]}, "
         f"{platform.python_implementation()} {platform.python_version()}, {libraries}, "
-        f"{' '.join(ssl.OPENSSL_VERSION.split()[:2])}"
+        f"{' '.join(ssl.OPENSSL_VERSION.split()[:2])}; load average {os.getloadavg()[0]:.1f}, ours included"
     )
 
 

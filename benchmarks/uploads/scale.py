@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from attrs import field, frozen
@@ -60,12 +61,10 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as place, receiving(Path(place) / "receiver", tls=not given.plain) as receiver:
         bench = Bench(receiver, Path(place), given.runs)
-        told = [
-            by_size(bench, [size for size in SIZES if size <= given.largest_mib]),
-            by_files(bench),
-            by_connections(bench),
-            by_parts(bench),
-        ]
+        told = []
+        for part in (by_files, by_connections, by_parts, partial(by_size, largest=given.largest_mib)):
+            told.append(part(bench))
+            print(told[-1], flush=True)  # it takes long, and may be cut off
     line = "plain HTTP" if given.plain else "TLS"
     keep(
         "uploads-scale",
@@ -74,9 +73,9 @@ def main() -> None:
     )
 
 
-def by_size(bench: Bench, sizes: list[int]) -> str:
+def by_size(bench: Bench, largest: int) -> str:
     rows, points = [], []
-    for mebibytes in sizes:
+    for mebibytes in (size for size in SIZES if size <= largest):
         path = random_file(bench.folder / "sized.jsonl", mebibytes * MIB)
         run = bench.best("ours", path, runs=1 if mebibytes > 1024 else 0)
         path.unlink()
