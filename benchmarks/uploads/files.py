@@ -22,5 +22,7 @@ def cut(path: Path) -> Path:
     parts.mkdir()
     with path.open("rb") as whole:
         for number in range(-(-path.stat().st_size // CURLS_PART)):
-            (parts / f"{number:04}").write_bytes(whole.read(CURLS_PART))
+            with (parts / f"{number:04}").open("wb") as part:
+                for _ in range(CURLS_PART // PIECE):  # small pieces: our memory would be counted to the contenders
+                    part.write(whole.read(PIECE))
     return path
