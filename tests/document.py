@@ -117,6 +117,8 @@ def problems_of(request: web.Request, response: web.StreamResponse) -> Iterator[
     if exchange.route not in OPERATIONS:
         return
     of_json, of_form, of_answer = OPERATIONS[exchange.route]
+    if response.status >= 400 and not isinstance(response, web.Response):
+        return  # a refusal that a fault will cut
     if response.status >= 400:
         yield from _broken(exchange.route, Draft202012Validator(ERROR), _json_of(response))
         return

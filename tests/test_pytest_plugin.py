@@ -10,9 +10,7 @@ from pathlib import Path
 HEAVY = ("asyncsdk.server", "asyncsdk.client", "aiohttp", "attrs", "cattrs", "PIL", "asyncio")
 
 # other plugins load what they like, and one has a warning of its own: they stay out of these runs
-WITHOUT = [
-    word for name in ("asyncio", "anyio", "hypothesispytest", "xdist", "pytest_cov") for word in ("-p", f"no:{name}")
-]
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # whatever else is installed beside it
 
 GOOD = """
 import os
@@ -91,9 +89,9 @@ def pytest_run(folder: Path, tests: str, *options: str, **environment: str) -> s
     (folder / "pytest.ini").write_text(
         "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings = error\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", *WITHOUT, *options]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "asyncsdk.pytest_plugin", *options]
     return subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=os.environ | ALONE | environment, capture_output=True, text=True, check=False
     )
 
 

@@ -18,6 +18,9 @@ from tests.stories.edits import BUSY, LOST, all_of, done, jobs, until
 
 UNAVAILABLE = reply(503, {"error": {"message": "busy", "type": "server_error"}}, {"retry-after": "0"})
 
+# the lost answer is met before the second try of what was turned away, however busy the machine is
+BUSY_FOR_LONG = reply(429, {"error": {"message": "too fast"}}, {"retry-after-ms": "60000"})
+
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
@@ -77,7 +80,7 @@ async def test_what_is_turned_away_after_the_first_lost_answer_is_not_sent_again
         edits = ImageEditor(client).edit_many(jobs(10), out=out, concurrency=3, on_uncertain="stop")
         async with edits as outcomes:
             await held.has(3)
-            held.answer(LOST, BUSY)
+            held.answer(LOST, BUSY_FOR_LONG)
             [lost] = await until(outcomes, ChargeUnknownError)
         assert lost.status == "uncertain"
         assert len(held.server.requests) == 3
