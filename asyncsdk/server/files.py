@@ -10,7 +10,7 @@ from attrs import define
 
 from asyncsdk.server.errors import invalid, missing, mistyped, not_found, too_large
 from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
-from asyncsdk.server.ids import new_file_id
+from asyncsdk.server.ids import new_file_id, new_part_id
 from asyncsdk.server.objects import File
 from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
 from asyncsdk.server.state import State
@@ -76,7 +76,7 @@ class Files:
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
         }
-        async with aclosing(self.state.read_file(file.id)) as blocks:
+        async with aclosing(self.state.read_file(file)) as blocks:
             return await stream(request, blocks, file.bytes, headers)
 
     def _new_file(self, form: Form, size: int) -> File:
@@ -94,6 +94,7 @@ class Files:
             expires_at=file_expiry(created_at, purpose, seconds),
             filename=filename,
             purpose=purpose,
+            part_ids=(new_part_id(),),
         )
 
     def _find(self, request: web.Request) -> File:

@@ -129,10 +129,14 @@ class LocalServer:
         return self._state.all_uploads()
 
     def stored(self, file_id: str) -> Path:
-        """Where a file's bytes are, to compare them. Raises KeyError for a file that is not there."""
-        if self._state.file(file_id) is None:
+        """Where a file's bytes are, to compare them: of several parts it makes a copy in one piece when first asked.
+
+        Raises KeyError for a file that is not there, OSError where the disk refuses the copy.
+        """
+        file = self._state.file(file_id)
+        if file is None:
             raise KeyError(file_id)
-        return self._state.store.content(file_id)
+        return self._state.store.whole(file)
 
     @property
     def requests(self) -> list[RequestRecord]:

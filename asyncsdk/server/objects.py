@@ -11,7 +11,10 @@ UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 
 @frozen(kw_only=True)
 class File:
-    """A stored file. Times are unix seconds; `expires_at` None means kept until it is deleted."""
+    """A stored file. Times are unix seconds; `expires_at` None means kept until it is deleted.
+
+    `part_ids` name the pieces that its bytes are kept in, in their order.
+    """
 
     id: str
     bytes: int
@@ -19,6 +22,7 @@ class File:
     expires_at: int | None
     filename: str
     purpose: str
+    part_ids: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As the real server writes it: with nulls for `expires_at` and `status_details`, against its own document."""

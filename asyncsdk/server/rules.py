@@ -60,8 +60,8 @@ def repeated(upload: Upload, part_ids: Sequence[str], status: int) -> Upload:
     return upload
 
 
-def file_of(upload: Upload) -> File:
-    """Return the File that an upload becomes. It is as old as the upload, not as the complete."""
+def file_of(upload: Upload, part_ids: tuple[str, ...]) -> File:
+    """Return the File that an upload becomes with these parts. It is as old as the upload, not as the complete."""
     return File(
         id=upload.file_id,
         bytes=upload.bytes,
@@ -69,7 +69,13 @@ def file_of(upload: Upload) -> File:
         expires_at=file_expiry(upload.created_at, upload.purpose, upload.expires_after),
         filename=upload.filename,
         purpose=upload.purpose,
+        part_ids=part_ids,
     )
+
+
+def completed_as(upload: Upload, file: File) -> Upload:
+    """Return the upload that has become `file`."""
+    return evolve(upload, status="completed", part_ids=file.part_ids, file=file)
 
 
 def file_expiry(created_at: int, purpose: str, seconds: int | None) -> int | None:

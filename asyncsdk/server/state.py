@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from asyncsdk.server.incoming import Incoming
 from asyncsdk.server.objects import File, Upload, UploadStatus
-from asyncsdk.server.rules import as_of, file_of, has_expired, is_forgotten
+from asyncsdk.server.rules import as_of, completed_as, file_of, has_expired, is_forgotten
 from asyncsdk.server.store import Store
 from asyncsdk.server.workers import Workers
 
@@ -99,17 +99,17 @@ class State:
         self.uploads[upload.id] = Held(upload)
 
     async def add_part(self, held: Held, part_id: str, incoming: Incoming) -> None:
-        await incoming.keep(self.store.part(held.upload.id, part_id))
+        await incoming.keep(self.store.part(held.upload.file_id, part_id))
         held.parts[part_id] = incoming.size
 
     async def md5(self, held: Held, part_ids: Sequence[str]) -> bytes:
         """Return the md5 of these parts in this order."""
-        return await self._workers.run(self.store.md5, held.upload.id, part_ids)
+        return await self._workers.run(self.store.md5, held.upload.file_id, part_ids)
 
     async def complete(self, held: Held, part_ids: tuple[str, ...]) -> None:
-        file = file_of(held.upload)
-        upload = evolve(held.upload, status="completed", part_ids=part_ids, file=file)
-        await self._workers.run(self.store.assemble, upload, file)
+        file = file_of(held.upload, part_ids)
+        upload = completed_as(held.upload, file)
+        await self._workers.run(self.store.complete_upload, upload, file)
         self._files[file.id] = file
         held.upload, held.parts = upload, {}
 
@@ -128,16 +128,17 @@ class State:
                 await self._workers.run(self.store.write_upload, held.upload)
 
     async def add_file(self, file: File, incoming: Incoming) -> None:
-        await incoming.keep(self.store.content(file.id))
+        await incoming.keep(self.store.part(file.id, file.part_ids[0]))
         await self._workers.run(self.store.write_file, file)
         self._files[file.id] = file
 
-    async def read_file(self, file_id: str) -> AsyncGenerator[bytes, None]:
+    async def read_file(self, file: File) -> AsyncGenerator[bytes, None]:
         """A file's bytes, block by block."""
-        offset = 0
-        while block := await self._workers.run(self.store.read, file_id, offset):
-            yield block
-            offset += len(block)
+        for part_id in file.part_ids:
+            offset = 0
+            while block := await self._workers.run(self.store.read, file.id, part_id, offset):
+                yield block
+                offset += len(block)
 
     async def remove_file(self, file_id: str) -> None:
         self._files.pop(file_id, None)
@@ -160,7 +161,7 @@ class State:
         for held in [held for held in self.uploads.values() if not held.lock.locked()]:
             if is_forgotten(held.upload, now):
                 self.uploads.pop(held.upload.id, None)
-                await self._workers.run(self.store.remove_upload, held.upload.id)
+                await self._workers.run(self.store.remove_upload, held.upload)
             elif as_of(held.upload, now) != held.upload:
                 async with held.lock:
                     await self.end(held, "expired")

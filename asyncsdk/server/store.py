@@ -2,12 +2,15 @@
 
 ::
 
-    uploads/<upload id>/upload.json    the upload; without this it does not exist
-    uploads/<upload id>/<part id>      a part, whole: it is renamed to here once all of it came
-    files/<file id>                    a file's bytes
-    files/<file id>.json               the file; without this it does not exist
-    pictures/img-<token>.png           a picture that an answer points to; its mtime is the end of its hour
-    incoming/                          what is still arriving; emptied when the server starts
+    uploads/<upload id>.json      the upload; without this it does not exist
+    files/<file id>.json          the file; without this it does not exist
+    files/<file id>/<part id>     a part, whole: it is renamed to here once all of it came
+    files/<file id>/whole         a copy in one piece, where somebody asked for one
+    pictures/img-<token>.png      a picture that an answer points to; its mtime is the end of its hour
+    incoming/                     what is still arriving; emptied when the server starts
+
+An upload knows from the start which file it becomes, and its parts are kept as that file's. So nothing is copied when
+it is completed: the file's record names its parts in their order, and is served part by part.
 
 Names come from our own ids alone, never from a client. Everything appears by a rename, so that a server which was
 killed and is started again serves what it had answered, and nothing half-written. (Nothing is synced: a power cut
@@ -25,7 +28,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -35,14 +38,14 @@ import filelock
 from attrs import asdict, define, field
 
 from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.rules import completed_as
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 2**20
-COPY_BYTES = 16 * 2**20
-_NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+HASH_BYTES = 2**18  # what was read is hashed while it is in the processor's cache
 
 
 @define(eq=False)
@@ -69,7 +72,8 @@ class Store:
         shutil.rmtree(self.root / "incoming", ignore_errors=True)
         for name in ("uploads", "files", "pictures", "incoming"):
             _make_private(self.root / name)
-        return self._load_uploads(), self._load_files()
+        files = self._load_files()
+        return self._load_uploads({file.id: file for file in files}), files
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -82,24 +86,31 @@ class Store:
         """A new file that is about to arrive."""
         return Spool(self._new_path())
 
-    def part(self, upload_id: str, part_id: str) -> Path:
-        return self._upload(upload_id) / part_id
-
-    def content(self, file_id: str) -> Path:
-        return self.root / "files" / file_id
+    def part(self, file_id: str, part_id: str) -> Path:
+        return self._content(file_id) / part_id
 
     def write_upload(self, upload: Upload) -> None:
-        self._upload(upload.id).mkdir(0o700, exist_ok=True)
-        self._write_json(self._upload(upload.id) / "upload.json", upload)
+        self._write_json(self._upload_json(upload.id), upload)
+
+    def complete_upload(self, upload: Upload, file: File) -> None:
+        """Write a completed upload and its file down, and remove the parts that are not in it."""
+        self.write_file(file)
+        self.write_upload(upload)
+        for path in self._content(file.id).glob("part_*"):
+            if path.name not in file.part_ids:
+                path.unlink()
 
     def end_upload(self, upload: Upload) -> None:
-        """Write an upload that takes no more parts, and remove the parts."""
+        """Write an upload that becomes no file, and remove its parts."""
+        self._file_json(upload.file_id).unlink(missing_ok=True)  # of a complete that the disk refused half-way
         self.write_upload(upload)
-        for path in self._upload(upload.id).glob("part_*"):
-            path.unlink()
+        shutil.rmtree(self._content(upload.file_id), ignore_errors=True)
 
-    def remove_upload(self, upload_id: str) -> None:
-        shutil.rmtree(self._upload(upload_id), ignore_errors=True)
+    def remove_upload(self, upload: Upload) -> None:
+        """Forget an upload; only what it has become stays."""
+        if upload.status != "completed":
+            shutil.rmtree(self._content(upload.file_id), ignore_errors=True)
+        self._upload_json(upload.id).unlink(missing_ok=True)
 
     def write_file(self, file: File) -> None:
         self._write_json(self._file_json(file.id), file)
@@ -123,50 +134,63 @@ class Store:
 
     def remove_file(self, file_id: str) -> None:
         self._file_json(file_id).unlink(missing_ok=True)
-        self.content(file_id).unlink(missing_ok=True)
+        shutil.rmtree(self._content(file_id), ignore_errors=True)
 
-    def read(self, file_id: str, offset: int) -> bytes:
-        """Return the file's next `READ_BYTES` from `offset` on, b"" at its end."""
-        with self.content(file_id).open("rb") as content:
+    def read(self, file_id: str, part_id: str, offset: int) -> bytes:
+        """Return the part's next `READ_BYTES` from `offset` on, b"" at its end."""
+        with self.part(file_id, part_id).open("rb", buffering=0) as content:
             content.seek(offset)
             return content.read(READ_BYTES)
 
-    def md5(self, upload_id: str, part_ids: Sequence[str]) -> bytes:
+    def md5(self, file_id: str, part_ids: Sequence[str]) -> bytes:
         """Return the md5 of the parts in this order."""
         digest = hashlib.md5(usedforsecurity=False)
+        block = memoryview(bytearray(HASH_BYTES))
         for part_id in part_ids:
-            with self.part(upload_id, part_id).open("rb", buffering=0) as source:
-                while block := source.read(READ_BYTES):
+            with self.part(file_id, part_id).open("rb", buffering=0) as source:
+                while count := source.readinto(block):
                     self.go_on()
-                    digest.update(block)
+                    digest.update(block[:count])
         return digest.digest()
 
-    def assemble(self, upload: Upload, file: File) -> None:
-        """Make `file` of a completed upload's parts, write both down, and remove the parts."""
-        whole = self._new_path()
-        try:
-            self._concatenate([self.part(upload.id, part_id) for part_id in upload.part_ids], whole)
-            whole.replace(self.content(file.id))
-        finally:
-            whole.unlink(missing_ok=True)
-        self.write_file(file)
-        self.end_upload(upload)
+    def whole(self, file: File) -> Path:
+        """Where the file's bytes are in one piece: its only part, or a copy that is made when it is first asked for."""
+        parts = [self.part(file.id, part_id) for part_id in file.part_ids]
+        whole = parts[0] if len(parts) == 1 else self._content(file.id) / "whole"
+        if not whole.exists():
+            self._concatenate(parts, whole)
+        return whole
 
     def _concatenate(self, parts: Sequence[Path], whole: Path) -> None:
-        with _created(whole) as target:
-            for path in parts:
-                with path.open("rb", buffering=0) as source:
-                    while _copy_some(source.fileno(), target.fileno()):
-                        self.go_on()
+        new = self._new_path()
+        try:
+            with _created(new) as target:
+                for part in parts:
+                    with part.open("rb", buffering=0) as source:
+                        shutil.copyfileobj(source, target, READ_BYTES)
+            new.replace(whole)
+        finally:
+            new.unlink(missing_ok=True)
 
-    def _load_uploads(self) -> list[tuple[Upload, dict[str, int]]]:
+    def _load_uploads(self, files: Mapping[str, File]) -> list[tuple[Upload, dict[str, int]]]:
         found = []
-        for directory in (self.root / "uploads").iterdir():
-            upload = _read_json(directory / "upload.json", Upload)
+        for path in (self.root / "uploads").glob("upload_*.json"):
+            upload = _read_json(path, Upload)
             if upload is not None:
-                parts = {path.name: path.stat().st_size for path in directory.glob("part_*")}
-                found.append((upload, parts))
+                upload = self._settled(upload, files.get(upload.file_id))
+                found.append((upload, self._sizes(upload) if upload.status == "pending" else {}))
         return found
+
+    def _settled(self, upload: Upload, file: File | None) -> Upload:
+        """An upload that was killed between its file's record and its own is completed: its file is there."""
+        if upload.status != "pending" or file is None:
+            return upload
+        completed = completed_as(upload, file)
+        self.complete_upload(completed, file)
+        return completed
+
+    def _sizes(self, upload: Upload) -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in self._content(upload.file_id).glob("part_*")}
 
     def _load_files(self) -> list[File]:
         records = sorted((self.root / "files").glob("file-*.json"), key=lambda path: path.stat().st_mtime_ns)
@@ -178,8 +202,11 @@ class Store:
             file.write(json.dumps(asdict(value)).encode())
         new.replace(path)
 
-    def _upload(self, upload_id: str) -> Path:
-        return self.root / "uploads" / upload_id
+    def _upload_json(self, upload_id: str) -> Path:
+        return self.root / "uploads" / f"{upload_id}.json"
+
+    def _content(self, file_id: str) -> Path:
+        return self.root / "files" / file_id
 
     def _file_json(self, file_id: str) -> Path:
         return self.root / "files" / f"{file_id}.json"
@@ -213,6 +240,7 @@ class Spool:
         with self._lock:
             with self._opened() as file:
                 file.writelines(rest)
+            target.parent.mkdir(0o700, exist_ok=True)
             self.path.replace(target)
             self._settled = True
 
@@ -258,18 +286,3 @@ def _read_json(path: Path, kind: type[T]) -> T | None:
     except (OSError, ValueError, cattrs.BaseValidationError) as error:
         logger.warning("left out %s, which can't be read: %s", path, error)
         return None
-
-
-def _copy_some(source: int, target: int) -> int:
-    """Copy on from where both files stand, in the kernel where it can; return how many bytes, 0 at the end."""
-    if hasattr(os, "copy_file_range"):
-        try:
-            return os.copy_file_range(source, target, COPY_BYTES)
-        except OSError as error:
-            if error.errno not in _NO_KERNEL_COPY:
-                raise
-    block = memoryview(os.read(source, READ_BYTES))
-    copied = len(block)
-    while block:
-        block = block[os.write(target, block) :]
-    return copied

@@ -83,15 +83,20 @@ class ServerProcess:
         return stats
 
     def files(self) -> list[dict[str, Any]]:
-        """The files that it holds, as their JSON; their bytes are at `content(id)`."""
+        """The files that it holds, as their JSON; their bytes are `content(id)`."""
         return [json.loads(path.read_bytes()) for path in sorted((self.data / "files").glob("file-*.json"))]
 
     def uploads(self) -> list[dict[str, Any]]:
         """The uploads that it holds, as their JSON."""
-        return [json.loads(path.read_bytes()) for path in sorted((self.data / "uploads").glob("*/upload.json"))]
+        return [json.loads(path.read_bytes()) for path in sorted((self.data / "uploads").glob("*.json"))]
 
-    def content(self, file_id: str) -> Path:
-        return self.data / "files" / file_id
+    def content(self, file_id: str) -> bytes:
+        return b"".join(path.read_bytes() for path in self.pieces(file_id))
+
+    def pieces(self, file_id: str) -> list[Path]:
+        """Where a file's bytes are, in their order."""
+        file = json.loads((self.data / "files" / f"{file_id}.json").read_bytes())
+        return [self.data / "files" / file_id / part_id for part_id in file["part_ids"]]
 
     async def _control(self, method: str, name: str, **options: Any) -> dict[str, Any]:
         address = f"{self.url.removesuffix('/v1')}/_control/{name}"

@@ -116,7 +116,9 @@ def files_below(directory: Path) -> list[str]:
 
 
 def kept_parts(server: LocalServer) -> int:
-    return len(list(server.directory_in_use.glob("uploads/*/part_*")))
+    """How many parts lie there that are in no file."""
+    found = server.directory_in_use.glob("files/*/part_*")
+    return len([path for path in found if not path.parent.with_suffix(".json").exists()])
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -24,11 +24,13 @@ from tests.server.edits import edit_form, picture
 from tests.server.support import (
     FORM_HEADERS,
     NOW,
+    Caller,
     Clock,
     connected,
     data_field,
     files_below,
     form_of,
+    kept_parts,
     part_request,
     running,
     until,
@@ -40,12 +42,12 @@ HOUR, DAY = 3600, 24 * 3600
 
 async def test_parts_leave_the_disk_when_the_upload_ends(tmp_path: Path) -> None:
     clock = Clock()
-    async with running(tmp_path, clock=clock) as (_, call):
+    async with running(tmp_path, clock=clock) as (server, call):
         for end in ("complete", "cancel", "expire"):
             upload_id = await call.created(len(DATA))
             part_id = (await call.add_part(upload_id, DATA)).json["id"]
             await call.add_part(upload_id, b"an orphan")
-            assert len(list(tmp_path.glob("uploads/*/part_*"))) == 2
+            assert kept_parts(server) == 2
             if end == "complete":
                 await call.complete(upload_id, part_id)
             elif end == "cancel":
@@ -53,7 +55,7 @@ async def test_parts_leave_the_disk_when_the_upload_ends(tmp_path: Path) -> None
             else:
                 clock.now += HOUR
                 await call.create()
-            assert not list(tmp_path.glob("uploads/*/part_*"))
+            assert len(list(tmp_path.glob("files/*/part_*"))) == 1  # of the one that was completed
             assert not list(tmp_path.glob("incoming/*"))
 
 
@@ -130,34 +132,47 @@ async def test_a_part_is_never_held_in_memory() -> None:
         assert (await call.complete(upload_id, answer.json["id"])).status == 200
 
 
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EOPNOTSUPP, None])
-async def test_where_the_kernel_can_not_copy_it_is_done_by_hand(
-    monkeypatch: pytest.MonkeyPatch, number: int | None
+async def test_a_file_of_several_parts_is_served_from_them_in_their_order(tmp_path: Path) -> None:
+    async with running(tmp_path) as (server, call):
+        upload_id = await call.created(3 * 2**20)
+        contents = [os.urandom(2**20 - 1), os.urandom(2**20 + 1), b"never used", os.urandom(2**20)]
+        ids = [(await call.add_part(upload_id, content)).json["id"] for content in contents]
+        wanted = {1: contents[1], 0: contents[0], 3: contents[3]}
+        file_id = (await call.complete(upload_id, *[ids[number] for number in wanted])).json["file"]["id"]
+        assert {path.name for path in (tmp_path / "files" / file_id).iterdir()} == {ids[0], ids[1], ids[3]}
+        for _ in range(2):
+            assert server.stored(file_id).read_bytes() == b"".join(wanted.values())
+        async with call.session.get(f"files/{file_id}/content") as response:
+            assert await response.read() == b"".join(wanted.values())
+        await call("DELETE", f"files/{file_id}")
+        assert not list(tmp_path.glob("files/*"))
+
+
+@pytest.mark.parametrize("record", ["write_file", "write_upload"])
+async def test_a_disk_that_fails_at_complete_leaves_the_upload_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str
 ) -> None:
-    def refuse(*_: object) -> int:
-        assert number is not None
-        raise OSError(number, "not here")
-
-    monkeypatch.setattr(os, "copy_file_range", refuse)
-    if number is None:
-        monkeypatch.delattr(os, "copy_file_range")
-    async with running() as (server, call):
-        file_id = (await call.uploaded(DATA)).json["file"]["id"]
-        assert server.stored(file_id).read_bytes() == DATA
-
-
-async def test_a_disk_that_fails_at_complete_leaves_the_upload_pending(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> int:
+    def fail(*_: object) -> None:
         raise OSError(errno.EIO, "bad disk")
 
-    async with running() as (server, call):
-        upload_id = await call.created(len(DATA))
-        part_id = (await call.add_part(upload_id, DATA)).json["id"]
+    async with running(tmp_path) as (_, call):
+        uploads = [(upload_id := await call.created(2), await _two_parts(call, upload_id)) for _ in range(2)]
         with monkeypatch.context() as patch:
-            patch.setattr(os, "copy_file_range", fail)
-            assert (await call.complete(upload_id, part_id)).status == 500
-        assert not list(server.directory_in_use.glob("incoming/*"))
-        assert (await call.complete(upload_id, part_id)).status == 200
+            patch.setattr(store.Store, record, fail)
+            for upload_id, part_ids in uploads:
+                assert (await call.complete(upload_id, *part_ids)).status == 500
+        assert not list(tmp_path.glob("incoming/*"))
+        (first, part_ids), (second, _) = uploads
+        assert (await call.complete(first, *part_ids)).status == 200
+        assert (await call.cancel(second)).status == 200
+    async with running(tmp_path) as (server, _):
+        assert {upload.id: upload.status for upload in server.uploads} == {first: "completed", second: "cancelled"}
+        assert [server.stored(file.id).read_bytes() for file in server.files] == [b"ab"]
+        assert len(list(tmp_path.glob("files/*"))) == 2
+
+
+async def _two_parts(call: Caller, upload_id: str) -> list[str]:
+    return [(await call.add_part(upload_id, content)).json["id"] for content in (b"a", b"b")]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")

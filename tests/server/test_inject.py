@@ -128,8 +128,8 @@ async def test_a_lost_answer_to_complete_leaves_a_file_and_the_next_one_tells_it
 
 
 async def test_a_complete_goes_on_though_its_client_is_gone_before_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    go, assemble = threading.Event(), Store.assemble
-    monkeypatch.setattr(Store, "assemble", lambda *arguments: go.wait(5) and assemble(*arguments))
+    go, complete = threading.Event(), Store.complete_upload
+    monkeypatch.setattr(Store, "complete_upload", lambda *arguments: go.wait(5) and complete(*arguments))
     async with running(faults=[Fault("complete", "reset", "done")]) as (server, call):
         upload_id = await call.created(len(DATA))
         part_id = (await call.add_part(upload_id, DATA)).json["id"]

@@ -88,18 +88,19 @@ class _Elsewhere:
         self.port, self.url = port, f"http://127.0.0.1:{port}/v1"
 
 
-async def test_a_complete_that_was_killed_is_done_over_and_makes_one_file(tmp_path: Path) -> None:
+async def test_a_complete_that_was_killed_once_its_file_was_written_down_is_done(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, call):
         upload_id = await call.created(len(DATA))
         part_id = (await call.add_part(upload_id, DATA)).json["id"]
-        record = (tmp_path / "uploads" / upload_id / "upload.json").read_bytes()
-        await call.complete(upload_id, part_id)
-    (tmp_path / "uploads" / upload_id / "upload.json").write_bytes(record)
-    (tmp_path / "uploads" / upload_id / part_id).write_bytes(DATA)
-    async with running(tmp_path) as (server, call):
-        assert [upload.status for upload in server.uploads] == ["pending"]
-        assert (await call.complete(upload_id, part_id)).status == 200
-        assert len(server.files) == 1
+        record = (tmp_path / "uploads" / f"{upload_id}.json").read_bytes()
+        done = await call.complete(upload_id, part_id)
+    (tmp_path / "uploads" / f"{upload_id}.json").write_bytes(record)
+    for _ in range(2):
+        async with running(tmp_path) as (server, call):
+            assert [upload.status for upload in server.uploads] == ["completed"]
+            assert (await call.complete(upload_id, part_id)).json == done.json
+            assert (await call("POST", f"uploads/{upload_id}/cancel")).status == 400
+            assert [server.stored(file.id).read_bytes() for file in server.files] == [DATA]
 
 
 async def test_records_that_can_not_be_read_are_left_out_and_told(
@@ -107,7 +108,7 @@ async def test_records_that_can_not_be_read_are_left_out_and_told(
 ) -> None:
     async with running(tmp_path) as (_, call):
         kept = (await call.uploaded(DATA)).json["file"]["id"]
-    (tmp_path / "uploads" / ("upload_" + "0" * 32)).mkdir()
+    (tmp_path / "uploads" / ("upload_" + "0" * 32 + ".json")).mkdir()
     (tmp_path / "files" / "file-1.json").write_text("")
     (tmp_path / "files" / "file-2.json").write_text('{"id": "file-2"}')
     async with running(tmp_path) as (server, _):

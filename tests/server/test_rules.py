@@ -43,7 +43,13 @@ HELD = {"a": 10, "b": 20, "c": 20}
 
 def file(number: int, created_at: int = NOW, purpose: str = "batch", expires_at: int | None = None) -> File:
     return File(
-        id=f"file-{number}", bytes=1, created_at=created_at, expires_at=expires_at, filename="f", purpose=purpose
+        id=f"file-{number}",
+        bytes=1,
+        created_at=created_at,
+        expires_at=expires_at,
+        filename="f",
+        purpose=purpose,
+        part_ids=("a",),
     )
 
 
@@ -91,7 +97,7 @@ def test_another_md5_is_refused_with_the_one_that_was_found() -> None:
 
 
 def test_complete_again_gives_the_same_answer_or_is_refused() -> None:
-    done = evolve(UPLOAD, status="completed", part_ids=("a", "b"), file=file_of(UPLOAD))
+    done = evolve(UPLOAD, status="completed", part_ids=("a", "b"), file=file_of(UPLOAD, ("a", "b")))
     assert repeated(done, ["a", "b"], 200) is done
     with pytest.raises(ApiError, match="with other parts"):
         repeated(done, ["b", "a"], 200)
@@ -101,9 +107,10 @@ def test_complete_again_gives_the_same_answer_or_is_refused() -> None:
 
 
 def test_a_file_is_as_old_as_its_upload() -> None:
-    made = file_of(evolve(UPLOAD, expires_after=7200))
+    made = file_of(evolve(UPLOAD, expires_after=7200), ("a",))
     assert (made.id, made.bytes, made.filename, made.purpose) == ("file-1", 30, "a.jsonl", "fine-tune")
     assert (made.created_at, made.expires_at) == (NOW, NOW + 7200)
+    assert made.part_ids == ("a",)
 
 
 def test_batch_files_live_thirty_days_and_others_for_ever_unless_told_otherwise() -> None:

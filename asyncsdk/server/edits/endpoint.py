@@ -97,7 +97,7 @@ class Edits:
             raise not_found("File", file_id)
         if file.bytes >= PICTURE_LIMIT:
             raise invalid(name, f"a picture must be smaller than {PICTURE_LIMIT} bytes")
-        return b"".join([block async for block in self.state.read_file(file_id)])
+        return b"".join([block async for block in self.state.read_file(file)])
 
     async def _stream(
         self, request: web.Request, wanted: Wanted, painted: Painted, refusal: ApiError | None
