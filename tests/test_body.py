@@ -189,3 +189,29 @@ async def test_a_body_without_a_connection_is_not_watched() -> None:
     assert nowhere.written == b"<content>"
     assert body.whole
     assert body.size == len(nowhere.written)
+
+
+async def test_a_peer_that_takes_all_at_once_leaves_the_loop_to_others() -> None:
+    class Greedy:
+        transport = None
+
+        async def write(self, chunk: ReadableBuffer) -> None:
+            written.append(len(memoryview(chunk)))
+
+        async def drain(self) -> None:
+            pass
+
+    written: list[int] = []
+    seen: list[int] = []
+
+    async def others() -> None:
+        while True:
+            await asyncio.sleep(0)
+            seen.append(len(written))
+
+    beside = asyncio.create_task(others())
+    await BytesBody(bytes(LARGE), "text/plain").write(cast("AbstractStreamWriter", Greedy()))
+    beside.cancel()
+    assert sum(written) == LARGE
+    assert len(written) > 8
+    assert len(seen) >= len(written) - 2

@@ -64,6 +64,7 @@ class Body(Payload):
         await writer.write(chunk)
         await writer.drain()
         self._lost = False
+        await asyncio.sleep(0)  # a peer that takes all at once would leave the loop to nobody else
 
     def cut_off(self) -> None:
         """Give up the connection and what it still holds of this body."""
