@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from functools import partial
 
 import anyio
-from attrs import define
+from attrs import define, evolve
 
 from asyncsdk import api
 from asyncsdk.client import Client
@@ -53,14 +52,10 @@ class Completion:
         """
         md5 = None if asked.md5 is None or asked.md5_form == "off" else encoded_md5(asked.md5, asked.md5_form)
         request = api.complete_upload(self.session.upload_id, part_ids=asked.part_ids, md5=md5)
-        told = self.retry.on_wait
-        self.retry.on_wait = partial(self._note, told)
         try:
-            upload = await self.client.send(request, retry=self.retry)
+            upload = await self.client.send(request, retry=evolve(self.retry, on_wait=self._note))
         except APIError as error:
             return await self._after(error, asked)
-        finally:
-            self.retry.on_wait = told
         if upload.file is None:
             return await self._look(APIResponseValidationError("the completed upload came without its file"))
         if upload.file.bytes not in {None, self.size}:
@@ -70,14 +65,14 @@ class Completion:
             )
         return upload
 
-    def _note(self, told: Callable[[APIError, float], None] | None, error: APIError, delay: float) -> None:
+    def _note(self, error: APIError, delay: float) -> None:
         self.doubtful = self.doubtful or may_have_acted(error)
-        if told is not None:
-            told(error, delay)
+        if self.retry.on_wait is not None:
+            self.retry.on_wait(error, delay)
 
     async def _after(self, error: APIError, asked: Completing) -> Upload:
         if isinstance(error, APIStatusError) and error.status_code < 500 and error.status_code != 408:
-            if not self.doubtful:
+            if not (self.doubtful or may_have_acted(error)):
                 await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
                 error.add_note(f"asked with {len(asked.part_ids)} parts of {self.size} bytes, md5 as {asked.md5_form}")
                 raise_refusal(error, self.session, self.client.clock)
@@ -89,14 +84,15 @@ class Completion:
 
     async def _look(self, error: APIError) -> Upload:
         like = await self._listed_until_found()
-        if len(like) == 1:
+        own = [file for file in like if self._is_own(file)]
+        if len(own) == 1:
             log.info("%s: complete was refused (%s), but its file is there", self.session.upload_id, error)
-            return completed_upload(self.session.upload_id, like[0])
+            return completed_upload(self.session.upload_id, own[0])
         if like:
-            ids = ", ".join(file.id for file in like)
-            raise self._unknown(f"more than one file may be its own ({ids})") from error
+            ids = ", ".join(file.id for file in own or like)
+            raise self._unknown(f"what is listed may be its own file or somebody else's ({ids})") from error
         if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
-            raise self._unknown("asked again it was refused, and no file that may be its own is listed") from error
+            raise self._unknown("refused in the end, and no file that may be its own is listed") from error
         if self.session.recalled:
             gone = f"{self.session.upload_id} expired and no file was made of it"
             raise ForgottenError(gone, upload_id=self.session.upload_id) from error
@@ -106,40 +102,36 @@ class Completion:
         until = time.monotonic() + LOOK_SECONDS
         while True:
             try:
-                like = candidates(await self._listed(), self.session)
+                like = await self._listed()
             except APIError as unseen:
                 raise self._unknown("the files could not be listed to look for its own") from unseen
-            if like or time.monotonic() >= until:
+            if any(map(self._is_own, like)) or time.monotonic() >= until:
                 return like
             await anyio.sleep(LOOK_INTERVAL)
 
     async def _listed(self) -> list[File]:
-        like: list[File] = []
+        """The files that this upload may have become. The whole list is read: some servers don't keep its order."""
         others = await self.files_known()
-        async with aclosing(self.client.pages(api.list_files(purpose=self.purpose, order="desc", limit=100))) as files:
-            async for file in files:
-                if file.created_at is not None and file.created_at < self.session.created_at:
-                    break
-                if file.filename == self.filename and file.bytes == self.size and file.id not in others:
-                    like.append(file)
-        return like
+        async with aclosing(self.client.pages(api.list_files(purpose=self.purpose, order="desc"))) as files:
+            return [file async for file in files if self._may_be(file) and file.id not in others]
+
+    def _may_be(self, file: File) -> bool:
+        """Whether nothing that is told of `file` speaks against it."""
+        alike = file.filename in {None, self.filename} and file.bytes in {None, self.size}
+        born = file.created_at
+        return alike and (born is None or self.session.created_at <= born <= self.session.expires_at)
+
+    def _is_own(self, file: File) -> bool:
+        """Whether `file` is believed: OpenAI gives the File its upload's `created_at`, which a stranger's lacks."""
+        told = (file.filename, file.bytes, file.created_at)
+        return told == (self.filename, self.size, self.session.created_at)
 
     def _unknown(self, what: str) -> CompletionUnknownError:
         return CompletionUnknownError(
-            f"complete of {self.session.upload_id} was asked and {what}; whether the file was made can't be told yet. "
-            "Nothing will be sent twice: make the same call again in a while.",
+            f"complete of {self.session.upload_id} was asked and {what}; whether {self.filename} was made of it can't "
+            "be told yet.",
             upload_id=self.session.upload_id,
         )
-
-
-def candidates(like: Iterable[File], session: Session) -> list[File]:
-    """Which of the files that look alike this upload may have become.
-
-    OpenAI gives the File its upload's `created_at`; where none has that, it is one made while the upload lived.
-    """
-    files = list(like)
-    same = [file for file in files if file.created_at == session.created_at]
-    return same or [file for file in files if session.created_at <= (file.created_at or 0) <= session.expires_at]
 
 
 def completed_upload(upload_id: str, file: File) -> Upload:

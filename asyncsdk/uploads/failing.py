@@ -5,6 +5,12 @@ from __future__ import annotations
 from asyncsdk.errors import AsyncSDKError, CompletionUnknownError, UploadExpiresError
 from asyncsdk.uploads.progress import Progress
 
+IN_DOUBT = "Nothing is sent twice: repeated in a while, it asks again, and looks for the file before it sends any."
+IN_DOUBT_AND_FORGOTTEN = (
+    "Look for that file in GET /files first: repeated, it starts anew and may make a second one, for nothing tells "
+    "that it is the same content; a key= would."
+)
+
 
 def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
     """Write on `error` how far its upload was at `now` (the server's unix time).
@@ -16,12 +22,12 @@ def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bo
     error.upload_id = error.upload_id or progress.upload_id
     error.bytes_done = progress.bytes_done
     error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
-    error.advice = _advice(error, progress.bytes_total, remembered=remembered)
+    error.advice = _advice(error, progress, remembered=remembered)
 
 
-def _advice(error: AsyncSDKError, total: int, *, remembered: bool) -> str:
+def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> str:
     if isinstance(error, CompletionUnknownError):
-        return "Repeat it in a while: it asks again, and looks for the file before it sends anything."
+        return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadExpiresError):
         return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
     begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
@@ -31,7 +37,8 @@ def _advice(error: AsyncSDKError, total: int, *, remembered: bool) -> str:
         return f"{begins} starts anew: nothing tells that it is the same content; a key= would."
     if error.expires_in == 0:
         return f"{begins} starts anew: the server has dropped what was sent, its time is over."
-    return f"{begins} goes on: {error.bytes_done:,} of {total:,} bytes are there{_until(error.expires_in)}."
+    there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
+    return f"{begins} goes on: {there}{_until(error.expires_in)}."
 
 
 def _until(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from asyncsdk.errors import (
     CompletionUnknownError,
     UploadExpiresError,
 )
-from asyncsdk.uploads.failing import tell
+from asyncsdk.uploads.failing import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell
 from asyncsdk.uploads.progress import Progress, State
 
 NOW = 1_795_000_000.0
@@ -57,7 +57,14 @@ OVER = Progress(
             SENDING,
             True,
             True,
-            "Repeat it in a while: it asks again, and looks for the file before it sends anything.",
+            IN_DOUBT,
+        ),
+        (
+            CompletionUnknownError("?"),
+            SENDING,
+            False,
+            False,
+            IN_DOUBT_AND_FORGOTTEN,
         ),
         (
             UploadExpiresError("slow"),
