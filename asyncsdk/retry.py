@@ -20,7 +20,6 @@ from asyncsdk.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
-    CertificateError,
     QuotaExceededError,
     RateLimitError,
 )
@@ -33,12 +32,12 @@ _TOO_MUCH = re.compile(r"Limit:? (\d[\d,]{0,20}).*?Requested:? (\d[\d,]{0,20})",
 
 def is_worth_retrying(error: APIError) -> bool:
     """Whether the same request, made later, may pass."""
-    if isinstance(error, CertificateError | QuotaExceededError):
+    if isinstance(error, QuotaExceededError):
         return False
     if isinstance(error, RateLimitError) and asks_too_much(error.message):
         return False
     if isinstance(error, APIConnectionError):
-        return True
+        return error.resumable
     if isinstance(error, APIResponseValidationError):
         return 200 <= error.status_code < 300  # cut or garbled on the way: the next may be whole
     if not isinstance(error, APIStatusError):

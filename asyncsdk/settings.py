@@ -18,7 +18,11 @@ Auth = Literal["bearer", "api-key"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
-_NO_URL = f"base_url is no http(s) URL. Example: {DEFAULT_BASE_URL}. Nothing was sent."
+_HARMLESS = re.compile(  # an address and nothing that may be a key in the wrong place
+    r"(\w{1,6}:?/{0,3})?(localhost|[a-z0-9-]{1,30}(\.[a-z0-9-]{1,30}){1,5})(:\w{0,5})?(/[a-z0-9._]{0,12}){0,4}",
+    re.IGNORECASE,
+)
+_NOTHING = "Nothing was sent."
 _PORTS = {"http": 80, "https": 443}
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
@@ -77,7 +81,7 @@ def resolve(
         raise ConfigurationError(f"auth={auth!r} is not known: 'bearer' (OpenAI) or 'api-key' (Azure).")
     custom = parse_headers(environment.get("OPENAI_CUSTOM_HEADERS", "").splitlines()) | dict(headers or {})
     return Settings(
-        base_url=checked_base_url(base_url or environment.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL),
+        base_url=_base_url(base_url, environment),
         key=checked_key(key) if isinstance(key, str) else key,
         auth=auth,
         organization=_stated("organization", organization or environment.get("OPENAI_ORG_ID")),
@@ -109,7 +113,7 @@ def azure_arguments(
     if not where:
         raise ConfigurationError("no Azure endpoint: set AZURE_OPENAI_ENDPOINT, or pass endpoint=. Nothing was sent.")
     version = api_version or environment.get("OPENAI_API_VERSION") or None
-    base_url = checked_base_url(where)
+    base_url = checked_base_url(where, "endpoint" if endpoint else "AZURE_OPENAI_ENDPOINT")
     if not re.search(r"/openai(/v1)?$", base_url):
         base_url += "/openai" if version else "/openai/v1"
     if base_url.endswith("/openai") and not version:
@@ -141,27 +145,35 @@ def checked_key(key: object) -> str:
     return Secret(stripped)
 
 
-def checked_base_url(url: str) -> str:
+def checked_base_url(url: str, name: str = "base_url") -> str:
     """`url` normalised: scheme and host in lower case, no default port, no slash at the end.
 
-    Raises ConfigurationError without showing it: a key may have got there by mistake.
+    Raises ConfigurationError, which says that it is from `name`, and shows it only where no key can have got there.
     """
     text = url.strip()
+    shown = f"{name} is {text!r}, which" if _HARMLESS.fullmatch(text) else f"{name} (not shown: it may hold a key)"
+    no_url = f"{shown} is no http(s) URL. Example: {DEFAULT_BASE_URL}. Nothing was sent."
     if "@" in text:
-        raise ConfigurationError("base_url must hold no user name or password; the key goes into api_key=.")
+        raise ConfigurationError(f"{name} must hold no user name or password; the key is set by itself. {_NOTHING}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
         URL(text)  # the one that sends is pickier
     except ValueError:
-        raise ConfigurationError(_NO_URL) from None  # the cause would show a piece of it
+        raise ConfigurationError(no_url) from None  # the cause would show a piece of it
     if parts.scheme not in _PORTS or not host or re.search(r"\s", text):
-        raise ConfigurationError(_NO_URL)
+        raise ConfigurationError(no_url)
     if parts.query or parts.fragment:
-        raise ConfigurationError("base_url must end with its path; what follows '?' goes into default_query=.")
+        raise ConfigurationError(f"{name} must end with its path; what follows '?' goes into the query. {_NOTHING}")
     name = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port and port != _PORTS[parts.scheme] else ""
     return f"{parts.scheme}://{name}{shown_port}{parts.path.rstrip('/')}"
+
+
+def _base_url(given: str | None, environment: Mapping[str, str]) -> str:
+    if given:
+        return checked_base_url(given)
+    return checked_base_url(environment.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL, "OPENAI_BASE_URL")
 
 
 def parse_headers(lines: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import sys
 import time
@@ -16,6 +17,7 @@ import trustme
 from asyncsdk import APIConnectionError, APITimeoutError, CertificateError, Client, ConfigurationError, api, trusting
 from asyncsdk.http import connection
 from asyncsdk.http.connection import Way, default_trust
+from asyncsdk.uploads.failing import waiting
 from tests.raw_server import KEY, RawServer, Talk, answering, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
@@ -93,10 +95,25 @@ async def test_https_to_a_server_that_speaks_http_says_so() -> None:
 
     async with serving(puzzled) as server:
         server.scheme = "https"
-        with pytest.raises(APIConnectionError, match=r"can't connect to localhost:\d+ .*Nothing was sent") as caught:
+        with pytest.raises(APIConnectionError, match=r"answers without TLS.*http://.*Nothing was sent") as caught:
             await ask(server)
+    assert server.connections == 1  # asking again would not help
+    assert not caught.value.resumable
     assert not isinstance(caught.value, CertificateError)
     assert not caught.value.sent
+
+
+async def test_a_name_that_nobody_knows_is_told_as_such_and_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    async with Client(KEY, base_url="https://nobody.invalid/v1", max_retries=0) as client:
+        with pytest.raises(APIConnectionError, match=r"the name nobody.invalid is not known\. .*misspelt") as caught:
+            await client.send(GET_FILE)
+    assert caught.value.resumable
+    assert not caught.value.sent
+    assert waiting(caught.value, 1.0) == "the server's name can't be looked up; again in 1 s"
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(

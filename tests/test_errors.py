@@ -163,3 +163,10 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 )
 def test_a_404_from_elsewhere_asks_about_the_base_url(body: bytes) -> None:
     assert "Does the base URL lack a path" in str(status_error(404, {}, body, request="POST /uploads"))
+
+
+def test_a_base_url_without_its_path_is_asked_about_where_the_server_says_that_there_is_no_such_url() -> None:
+    body = b'{"error": {"message": "Invalid URL (POST /uploads)", "type": "invalid_request_error", "code": null}}'
+    said = str(status_error(404, {}, body, request="POST /uploads"))
+    assert "Does the base URL lack a path, such as /v1" in said
+    assert "expired" not in said

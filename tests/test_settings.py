@@ -141,6 +141,17 @@ def test_what_is_no_base_url_is_refused_and_not_shown(url: str) -> None:
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("url", ["localhost:8787/v1", "api.openai.com/v1", "htp://127.0.0.1:8787", "https//h.io"])
+def test_a_base_url_that_holds_no_key_is_shown_with_the_variable_that_it_came_from(url: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"OPENAI_BASE_URL is '.*', which is no http.* Nothing was sent"
+    ) as caught:
+        settled({"OPENAI_BASE_URL": url}, api_key=KEY)
+    assert repr(url) in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^base_url is '"):
+        settled({"OPENAI_BASE_URL": "http://h"}, api_key=KEY, base_url=url)
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_base_url_or_refused(text: str) -> None:

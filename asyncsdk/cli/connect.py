@@ -11,7 +11,7 @@ from asyncsdk.cli.options import Connection
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.http.connection import trusting
-from asyncsdk.settings import parse_headers
+from asyncsdk.settings import checked_base_url, parse_headers
 
 _SECRET = re.compile(
     r"authori[sz]ation|cookie|secret|token|password|signature|credential|(^|[-_])(api[-_]?)?key$|^sig$", re.IGNORECASE
@@ -23,6 +23,8 @@ def open_client(asked: Connection, *, connections: int = 100, **options: Any) ->
 
     Raises ConfigurationError in the words of the command line.
     """
+    if asked.base_url:
+        checked_base_url(asked.base_url, "--base-url")
     options |= {
         "connections": max(100, connections),
         "default_headers": _headers(asked.header),

@@ -48,6 +48,7 @@ _ADVICE = {
     404: "Gone or expired, or made with a key of another project.",
 }
 
+_NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, no JSON a page before the API
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
@@ -92,7 +93,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = headers.get("x-request-id")
     parts = [f"{request}: {status}", f" {code}" if code else "", f": {said}" if said else ""]
-    stranger = status == 404 and (not told or code == "404")  # a page before the API, or Azure without /openai
+    stranger = status == 404 and (not told or code == "404" or said.startswith(_NO_SUCH_ROUTE))
     advice = _NO_API if stranger else _ADVICE.get(status, "")
     ends = "" if not advice or "".join(parts).endswith((".", "!", "?")) else "."
     parts += [f"{ends} {advice}" if advice else "", f" (request {request_id})" if request_id else ""]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +12,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from asyncsdk.errors import APIConnectionError, APITimeoutError, CertificateError
 from asyncsdk.http.call import Call
+
+_UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}  # by OpenSSL's age
+_NO_TLS = "{where} answers without TLS. Is it http:// that the base URL should begin with? Nothing was sent."
+_NO_NAME = "the name {host} is not known. Is the base URL misspelt, or this machine offline? Nothing was sent."
 
 
 @contextmanager
@@ -32,6 +39,10 @@ def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIConnection
     where, name = f"{call.url.host}:{call.url.port}", call.name
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return CertificateError(_distrust(error.certificate_error, where), request=name, sent=False)
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and _speaks_no_tls(error.os_error):
+        return _in_vain(APIConnectionError(f"{name}: {_NO_TLS.format(where=where)}", request=name, sent=False))
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
+        return APIConnectionError(f"{name}: {_NO_NAME.format(host=error.host)}", request=name, sent=False)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         text = f"{name}: the proxy does not let us through to {where} ({error.status})"
         return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
@@ -50,6 +61,25 @@ def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIConnection
         return APIConnectionError(f"{name}: what came back is no HTTP", request=name)
     why = getattr(error, "strerror", None) or "it was closed before an answer came"
     return APIConnectionError(f"{name}: the connection was lost ({why})", request=name, sent=call.was_sent)
+
+
+def has_no_address(error: BaseException) -> bool:
+    """Whether it ended in a look-up of the server's name (pure)."""
+    return isinstance(error.__cause__, aiohttp.ClientConnectorDNSError)
+
+
+def _in_vain(error: APIConnectionError) -> APIConnectionError:
+    error.resumable = False
+    return error
+
+
+def _is_unknown(error: BaseException | None) -> bool:
+    """Whether a look-up was answered: no such name. A resolver says so without a network, too: it may pass."""
+    return isinstance(error, socket.gaierror) and error.errno in _UNKNOWN
+
+
+def _speaks_no_tls(error: OSError) -> bool:
+    return isinstance(error, ssl.SSLError) and error.reason in _PLAIN
 
 
 def _distrust(error: Exception, where: str) -> str:

@@ -6,11 +6,11 @@ As JSON a fault is an object with the arguments of `Fault`: `{"route": "part", "
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from attrs import asdict, field, frozen
-from attrs.validators import and_, deep_mapping, ge, gt, in_, instance_of, le, optional
+from attrs import Attribute, asdict, field, fields, frozen
+from attrs.validators import optional
 
 Route = Literal[
     "create",
@@ -31,9 +31,33 @@ RetryForm = Literal["seconds", "milliseconds", "date"]
 Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
-_count = optional(and_(instance_of(int), ge(1)))
-_number = optional(and_(instance_of((int, float)), gt(0)))
-_share = optional(and_(instance_of((int, float)), gt(0), le(1)))
+Check = Callable[[object, "Attribute[Any]", Any], None]
+
+
+def _must(be: str, *kinds: type, within: Callable[[Any], bool] = lambda _: True) -> Check:
+    """A validator in words of our own: those of attrs are for whoever writes Python."""
+
+    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not within(value):
+            raise ValueError(f"{attribute.name} is {value!r}, and must be {be}")
+
+    return check
+
+
+def _one_of(choices: Any) -> Check:
+    names = get_args(choices)
+    return _must(f"one of {', '.join(names)}", str, within=names.__contains__)
+
+
+_whole = _must("a whole number", int)
+_count = optional(_must("a whole number from 1", int, within=lambda value: value >= 1))
+_number = optional(_must("a number above 0", int, float, within=lambda value: value > 0))
+_share = optional(_must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
+_headers = _must(
+    "an object of names and texts",
+    Mapping,
+    within=lambda value: all(isinstance(text, str) for item in value.items() for text in item),
+)
 
 
 @frozen
@@ -64,28 +88,26 @@ class Fault:
 
     It is met when it happened: a call that ended before its moment came does not count.
 
-    Raises ValueError or TypeError for what makes no sense.
+    Raises ValueError for what makes no sense.
     """
 
-    route: Route = field(validator=in_(get_args(Route)))
-    kind: Kind = field(validator=in_(get_args(Kind)))
-    at: Moment = field(default="after", validator=in_(MOMENTS))
+    route: Route = field(validator=_one_of(Route))
+    kind: Kind = field(validator=_one_of(Kind))
+    at: Moment = field(default="after", validator=_one_of(Moment))
     nth: int | None = field(default=None, kw_only=True, validator=_count)
     every: int | None = field(default=None, kw_only=True, validator=_count)
     probability: float | None = field(default=None, kw_only=True, validator=_share)
-    seed: int = field(default=0, kw_only=True, validator=instance_of(int))
+    seed: int = field(default=0, kw_only=True, validator=_whole)
     times: int | None = field(default=None, kw_only=True, validator=_count)
-    status: int = field(default=500, kw_only=True, validator=instance_of(int))
-    headers: Mapping[str, str] = field(
-        factory=dict, kw_only=True, validator=deep_mapping(instance_of(str), instance_of(str))
-    )
+    status: int = field(default=500, kw_only=True, validator=_whole)
+    headers: Mapping[str, str] = field(factory=dict, kw_only=True, validator=_headers)
     body: Any = field(default=None, kw_only=True)
     retry_after: float | None = field(default=None, kw_only=True, validator=_number)
-    retry_as: RetryForm = field(default="seconds", kw_only=True, validator=in_(get_args(RetryForm)))
+    retry_as: RetryForm = field(default="seconds", kw_only=True, validator=_one_of(RetryForm))
     seconds: float | None = field(default=None, kw_only=True, validator=_number)
     rate: int | None = field(default=None, kw_only=True, validator=_count)
     per_minute: int | None = field(default=None, kw_only=True, validator=_count)
-    unit: Unit = field(default="requests", kw_only=True, validator=in_(get_args(Unit)))
+    unit: Unit = field(default="requests", kw_only=True, validator=_one_of(Unit))
 
     def __attrs_post_init__(self) -> None:
         for is_wrong, why in self._problems():
@@ -145,7 +167,13 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
 def _fault_from_json(number: int, item: Any) -> Fault:
     if not isinstance(item, dict):
         raise ValueError(f"fault {number} is not an object")  # noqa: TRY004 - it is the file that is wrong
+    known = [each.name for each in fields(Fault)]
+    missing = [name for name in ("route", "kind") if name not in item]
+    if unknown := [name for name in item if name not in known]:
+        raise ValueError(f"fault {number} has {unknown[0]!r}, which is none of {', '.join(known)}")
+    if missing:
+        raise ValueError(f"fault {number} has no {missing[0]}")
     try:
         return Fault(**item)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"fault {number}: {error}") from error

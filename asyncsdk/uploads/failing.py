@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asyncsdk.errors import AsyncSDKError, CompletionUnknownError, UploadExpiresError
+from asyncsdk.errors import APIError, APIStatusError, AsyncSDKError, CompletionUnknownError, UploadExpiresError
+from asyncsdk.http.lost import has_no_address
 from asyncsdk.uploads.progress import Progress
 
 IN_DOUBT = "Nothing is sent twice: repeated in a while, it asks again, and looks for the file before it sends any."
@@ -43,3 +44,12 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
 
 def _until(seconds: float | None) -> str:
     return "" if seconds is None else f", and kept for {seconds / 60:.0f} min more"
+
+
+def waiting(error: APIError, delay: float) -> str:
+    """Why an upload waits, and how long: `no connection; again in 2 s`. `delay` is in seconds."""
+    if isinstance(error, APIStatusError):
+        reason = f"the server answers {error.status_code}"
+    else:
+        reason = "the server's name can't be looked up" if has_no_address(error) else "no connection"
+    return f"{reason}; again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"

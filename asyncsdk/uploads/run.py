@@ -11,7 +11,7 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, APIStatusError, NotFoundError, PermissionDeniedError, SourceChangedError
+from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, SourceChangedError
 from asyncsdk.journal import Completed, Completing, Expired, Log, Part, Record
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
@@ -20,6 +20,7 @@ from asyncsdk.uploads.body import Buffers, Feed
 from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.digest import Digest
 from asyncsdk.uploads.expiry import mind_the_time
+from asyncsdk.uploads.failing import waiting
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.progress import Meter, State
 from asyncsdk.uploads.resume import Recalled, Stage, recall
@@ -263,9 +264,7 @@ class Run:
         await self._digest.read(self.source, self.tools.hashers, self.meter.hashed_to)
 
     def _wait(self, error: APIError, delay: float) -> None:
-        answered = error.status_code if isinstance(error, APIStatusError) else None
-        reason = f"the server answers {answered}" if answered else "no connection"
-        self.meter.enter(State.RETRYING, f"{reason}; again in {delay:.0f} s")
+        self.meter.enter(State.RETRYING, waiting(error, delay))
 
     def _result(self, upload: Upload, file: File, *, reused: bool = False) -> UploadResult:
         return UploadResult(

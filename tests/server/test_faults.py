@@ -148,6 +148,25 @@ def test_a_fault_that_makes_no_sense_is_refused_with_its_number(arguments: Any) 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"route": "partx", "kind": "reset"}, "fault 1: route is 'partx', and must be one of create, part, complete"),
+        ({"route": "part", "kin": "reset"}, "fault 1 has 'kin', which is none of route, kind, at, nth"),
+        ({"route": "part"}, "fault 1 has no kind"),
+        ({"route": "part", "kind": "reset", "nth": "2"}, "fault 1: nth is '2', and must be a whole number from 1"),
+        ({"route": "part", "kind": "reset", "times": True}, "fault 1: times is True, and must be a whole number"),
+        ({"route": "part", "kind": "answer", "headers": {"A": 1}}, "must be an object of names and texts"),
+    ],
+)
+def test_what_is_wrong_with_a_fault_is_said_in_words_of_json(arguments: Any, said: str) -> None:
+    with pytest.raises(ValueError, match="fault 1") as caught:
+        faults_from_json([arguments])
+    assert said in str(caught.value)
+    assert "validator" not in str(caught.value)
+    assert "__init__" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "fault",
     [
         Fault("part", "reset", "in", nth=2),

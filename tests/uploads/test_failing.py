@@ -6,12 +6,14 @@ import pytest
 
 from asyncsdk.errors import (
     APIConnectionError,
+    APIError,
     AsyncSDKError,
     AuthenticationError,
     CompletionUnknownError,
+    InternalServerError,
     UploadExpiresError,
 )
-from asyncsdk.uploads.failing import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell
+from asyncsdk.uploads.failing import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell, waiting
 from asyncsdk.uploads.progress import Progress, State
 
 NOW = 1_795_000_000.0
@@ -95,3 +97,15 @@ def test_an_error_that_names_its_upload_keeps_that_name() -> None:
 def test_an_error_before_any_upload_says_nothing_of_one() -> None:
     plain = AsyncSDKError("?")
     assert (plain.upload_id, plain.bytes_done, plain.expires_in, plain.advice) == (None, 0, None, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "delay", "said"),
+    [
+        (InternalServerError("x", status_code=503), 2.0, "the server answers 503; again in 2 s"),
+        (APIConnectionError("x"), 0.2, "no connection; again at once"),
+        (APIConnectionError("x"), 0.7, "no connection; again in 1 s"),
+    ],
+)
+def test_a_wait_is_told_with_its_reason(error: APIError, delay: float, said: str) -> None:
+    assert waiting(error, delay) == said
