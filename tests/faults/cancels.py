@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
 
 import anyio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from asyncsdk import AsyncUploader, Client, FileJournal, UploadResult
 from asyncsdk.journal import Part
 from asyncsdk.server import LocalServer
 from asyncsdk.threads import Threads
-from tests.faults.line import open_sockets_to
-from tests.faults.scene import open_files, within_a_second
+from tests.faults.leaving import left_behind, still_left, stopwatch, threads_of
 from tests.faults.stepping import Steps, counting
 from tests.faults.table import Row
 from tests.stories.support import MIB
 
 How = Literal["task.cancel()", "a cancel scope"]
+LIMIT = 20.0  # seconds after which a call that still runs is a failure at once
 HOWS: tuple[How, ...] = ("task.cancel()", "a cancel scope")
 
 
@@ -34,11 +33,14 @@ async def cancel_at_steps(server: LocalServer, folder: Path, how: How, steps: ra
         path = here / f"{how}-{step}.bin"
         path.write_bytes(random.Random(step).randbytes(MIB + 1000))
         victim = Victim(server, path)
-        taken, seconds = await cancelled_at(step, how, victim)
-        if step > taken:
+        end = await cancelled_at(step, how, victim)
+        if step > end.steps:
             break
         row.cases += 1
-        row.seconds = max(row.seconds, seconds)
+        row.seconds = max(row.seconds, end.seconds)
+        row.must(not end.left, f"{how} at step {step}: left a second later: {end.left}")
+        row.must(end.seconds <= 1, f"{how} at step {step}: it took {end.seconds:.1f} s to leave")
+        row.must(end.was_cancelled or step == end.steps, f"{how} at step {step} of {end.steps}: it went on")
         await assert_it_goes_on(victim)
 
 
@@ -59,46 +61,59 @@ class Victim:
 
     def left(self) -> list[str]:
         """What there still is of it in this process, beside this very task."""
-        return left_behind(self.server, self.threads, self.path, self.path.parent / "journal")
+        return left_behind(self.threads, self.path, self.path.parent / "journal", port=self.server.port)
 
 
-def threads_of(uploader: AsyncUploader) -> list[Threads]:
-    """Those that read, hash and write the journal."""
-    journal = uploader._journal
-    assert isinstance(journal, FileJournal)
-    return [uploader._tools.readers, uploader._tools.hashers, journal._threads]
+@define(eq=False)
+class Running:
+    """A call in a task and a scope of its own, to be cancelled by either."""
+
+    how: How
+    call: Callable[[], Awaitable[object]]
+    task: asyncio.Task[None] = field(init=False)
+    _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.task = asyncio.create_task(self._within())
+
+    async def _within(self) -> None:
+        with self._scope:
+            await self.call()
+
+    def cancel(self) -> None:
+        (self.task.cancel if self.how == "task.cancel()" else self._scope.cancel)()
+
+    @property
+    def was_cancelled(self) -> bool:
+        return self.task.cancelled() or self._scope.cancelled_caught
 
 
-def left_behind(server: LocalServer, threads: Iterable[Threads], *places: Path) -> list[str]:
-    own = asyncio.current_task()
-    return [
-        *(repr(task) for task in asyncio.all_tasks() if task is not own),
-        *open_files(*places),
-        *["a socket"] * open_sockets_to(server.port),
-        *(f"{each.name}: {each.busy} busy" for each in threads if each.busy),
-    ]
+@frozen
+class End:
+    """What came of a cancel: after how many steps and seconds all was over, and what was `left` a second after it."""
+
+    steps: int
+    seconds: float
+    was_cancelled: bool
+    left: list[str]
 
 
-async def cancelled_at(step: int, how: How, victim: Victim) -> tuple[int, float]:
-    """Upload and cancel that at a step; how many there were, and seconds until nothing was left."""
-    scope, asked = anyio.CancelScope(), [0.0]
+async def cancelled_at(step: int, how: How, victim: Victim) -> End:
+    """Upload, and cancel that at a step."""
+    with stopwatch() as watch:
 
-    def stop() -> None:
-        asked[0] = time.monotonic()
-        (task.cancel if how == "task.cancel()" else scope.cancel)()
+        def stop() -> None:
+            watch.start()
+            running.cancel()
 
-    async def within() -> None:
-        with scope:
-            await victim.upload()
-
-    steps = Steps(step, stop)
-    with counting(steps):
-        task = asyncio.create_task(within())
-        await asyncio.wait([task], timeout=10)
-    assert task.done()
-    assert task.cancelled() or task.exception() is None, repr(task.exception())
-    await within_a_second(victim.left)
-    return steps.taken, time.monotonic() - asked[0] if asked[0] else 0.0
+        steps = Steps(step, stop)
+        with counting(steps):
+            running = Running(how, victim.upload)
+            await asyncio.wait([running.task], timeout=LIMIT)
+        assert running.task.done(), f"{how} at step {step}: it still runs"
+        assert running.task.cancelled() or running.task.exception() is None, repr(running.task.exception())
+        left = await still_left(victim.left, watch)
+        return End(steps.taken, watch.seconds, running.was_cancelled, left)
 
 
 async def assert_it_goes_on(victim: Victim) -> None:

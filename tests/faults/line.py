@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from attrs import define, field
 
@@ -23,7 +22,7 @@ class Line:
     entry: int = field(default=0, init=False)
     met: int = field(default=0, init=False)
     _listening: asyncio.Server | None = field(default=None, init=False)
-    _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
+    tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
 
     def trickle(self, route: str, *, times: int) -> None:
         self.slow, self.left = route, times
@@ -31,22 +30,25 @@ class Line:
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
-        beyond = None
+        self.tasks.add(task)
+        beyond, ways = None, set[asyncio.Task[None]]()
         try:
             with suppress(ConnectionError, asyncio.CancelledError):
                 there, beyond = await asyncio.open_connection("127.0.0.1", self.port)
                 trickling = asyncio.Event()
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._up(reader, beyond, trickling))
-                    group.create_task(self._down(there, writer, trickling))
+                    ways |= {
+                        group.create_task(self._up(reader, beyond, trickling)),
+                        group.create_task(self._down(there, writer, trickling)),
+                    }
+                    self.tasks |= ways
         except* ConnectionError:
             pass
         finally:
             writer.transport.abort()
             if beyond is not None:
                 beyond.transport.abort()
-            self._tasks.discard(task)
+            self.tasks -= {task, *ways}
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trickling: asyncio.Event) -> None:
         while data := await reader.read(BLOCK):
@@ -81,13 +83,13 @@ class Line:
 
     def cut(self) -> None:
         """End what goes through it."""
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
 
     async def aclose(self) -> None:
         """Close, and wait until all has ended."""
         self.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -99,9 +101,3 @@ async def line_to(port: int) -> AsyncIterator[Line]:
         yield line
     finally:
         await line.aclose()
-
-
-def open_sockets_to(port: int) -> int:
-    """How many sockets that some process still holds lead to `port`."""
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(int(row[2].split(":")[1], 16) == port and row[9] != "0" for row in rows)

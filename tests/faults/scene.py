@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,11 +18,13 @@ from asyncsdk import AsyncSDKError, AsyncUploader, Client, RequestEvent, UploadR
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.objects import File, Upload
-from tests.faults.line import Line, open_sockets_to
+from tests.faults.leaving import left_behind, threads_of, within_a_second
+from tests.faults.line import Line
 from tests.stories.support import MIB, md5_of
 
 PART = MIB
 SIZE = 2 * PART + 12345
+_OF_THE_SERVER = "RequestHandler.start"
 LIMIT = 20.0  # seconds after which a call that should have ended is a failure
 
 
@@ -83,7 +84,7 @@ class Scene:
                 finally:
                     await within_a_second(lambda: self.left_of(uploader))
         finally:
-            await within_a_second(lambda: ["a socket"] * open_sockets_to(self.line.entry))
+            await within_a_second(lambda: left_behind([], port=self.line.entry, beside=_serving()))
 
     def uploader(self, client: Client) -> AsyncUploader:
         options: dict[str, Any] = {"part_size": PART, "concurrency": 3, "stall_timeout": self.patience}
@@ -122,41 +123,13 @@ class Scene:
         assert result.md5 == md5_of(self.path)
 
     def left_of(self, uploader: AsyncUploader) -> list[str]:
-        tools, own = uploader._tools, asyncio.current_task()
-        tasks = [repr(task.get_coro()) for task in asyncio.all_tasks() if task is not own]
-        busy = {"reading": tools.readers.busy, "hashing": tools.hashers.busy, "taken": tools.limiter.borrowed_tokens}
+        taken = uploader._tools.limiter.borrowed_tokens
         return [
-            *(
-                task
-                for task in tasks
-                if any(word in task for word in ("pload", "Sending", "mind_the", "ClientRequest"))
-            ),
-            *(f"{name}: {count}" for name, count in busy.items() if count),
-            *open_files(self.path, self.journal),
+            *left_behind(threads_of(uploader), self.path, self.journal, beside=self.line.tasks | _serving()),
+            *["a connection's place"] * taken,
         ]
 
 
-async def within_a_second(left: Callable[[], list[str]]) -> None:
-    """Return once nothing is `left`."""
-    try:
-        with anyio.fail_after(1):
-            while left():
-                await anyio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"still there: {left()}") from None
-
-
-def open_files(*places: Path) -> list[str]:
-    """What this process has open of `places` and below."""
-    named = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            named.append(str(link.readlink()))
-        except OSError:
-            continue  # closed meanwhile, such as that of the listing itself
-    return [name for name in named if name.startswith(tuple(map(str, places)))]
-
-
-def our_threads() -> list[threading.Thread]:
-    """The threads that read and hash."""
-    return [each for each in threading.enumerate() if each.name.startswith("asyncsdk-") and "server" not in each.name]
+def _serving() -> set[asyncio.Task[Any]]:
+    """Where the server runs in the loop of the test: its tasks, one a connection."""
+    return {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == _OF_THE_SERVER}

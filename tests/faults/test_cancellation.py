@@ -16,12 +16,10 @@ from asyncsdk import AsyncUploader, BadRequestError, Client
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.source import PathSource
-from tests.faults.cancels import HOWS, How, Victim, cancel_at_steps, left_behind, threads_of
-from tests.faults.scene import within_a_second
+from tests.faults.cancels import HOWS, LIMIT, How, Running, Victim, cancel_at_steps
+from tests.faults.leaving import left_behind, still_left, stopwatch, threads_of, within_a_second
 from tests.faults.table import Row
 from tests.stories.support import MIB
-
-EACH = 1  # in the suite a step of so many; `python -m tests.faults cancels` takes all
 
 
 @pytest.fixture
@@ -35,7 +33,8 @@ def path(tmp_path: Path) -> Path:
 async def test_at_each_step(server: LocalServer, tmp_path: Path, how: How) -> None:
     row = Row("cancels")
     server.clear_faults()
-    await cancel_at_steps(server, tmp_path, how, range(1, 1000, EACH), row)
+    await cancel_at_steps(server, tmp_path, how, range(1, 1000), row)
+    assert row.violations == []
     assert row.cases > 20
 
 
@@ -58,20 +57,16 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 async def test_while_a_read_is_stuck_in_a_thread(
     server: LocalServer, path: Path, stuck: threading.Event, how: How
 ) -> None:
-    scope, victim = anyio.CancelScope(), Victim(server, path)
-
-    async def within() -> None:
-        with scope:
-            await victim.upload()
-
-    task = asyncio.create_task(within())
+    victim = Victim(server, path)
+    running = Running(how, victim.upload)
     while not sum(each.busy for each in victim.threads) > 1:
         await asyncio.sleep(0.01)
-    began = time.monotonic()
-    (task.cancel if how == "task.cancel()" else scope.cancel)()
-    await asyncio.wait([task], timeout=5)
-    assert time.monotonic() - began < 1
-    await within_a_second(lambda: left_behind(server, [], path.parent / "journal"))
+    with stopwatch() as watch:
+        running.cancel()
+        await asyncio.wait([running.task], timeout=LIMIT)
+        assert running.was_cancelled
+        assert await still_left(lambda: left_behind([], path.parent / "journal"), watch) == []
+        assert watch.seconds <= 1
     stuck.set()
     await within_a_second(victim.left)
 
@@ -89,7 +84,7 @@ async def test_of_twenty_uploads_in_a_group_one_fails(server: LocalServer, tmp_p
         await all_at_once(kind, server, paths, threads)
     assert time.monotonic() - began < 10
     assert failures.group_contains(BadRequestError)
-    await within_a_second(lambda: left_behind(server, threads, tmp_path))
+    await within_a_second(lambda: left_behind(threads, tmp_path, port=server.port))
     server.assert_all_met()
     await all_at_once("asyncio", server, paths, threads)
     for path in paths:

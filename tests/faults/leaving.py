@@ -1,0 +1,107 @@
+"""What a call may leave behind: nothing, and that within a second."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from asyncsdk import AsyncUploader, FileJournal
+from asyncsdk.threads import Threads
+
+TICK = 0.05  # long beside the 5 ms that a busy loop keeps the interpreter from other threads: those don't count
+
+
+@define(eq=False)
+class Stopwatch:
+    """Seconds since it was last started, less those that the machine had no time for.
+
+    A thread that only sleeps tells these by how late it wakes. A loop that is blocked does not make it late.
+    """
+
+    _began: float = field(factory=time.monotonic, init=False)
+    _late: float = field(default=0.0, init=False)
+
+    def start(self) -> None:
+        self._began, self._late = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began - self._late
+
+    def watch(self, ended: threading.Event) -> None:
+        asleep = time.monotonic()
+        while not ended.wait(TICK):
+            awake = time.monotonic()
+            self._late += awake - asleep - TICK
+            asleep = awake
+
+
+@contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """One that is started, for the length of the block."""
+    watch, ended = Stopwatch(), threading.Event()
+    thread = threading.Thread(target=watch.watch, args=[ended], name="stopwatch")
+    thread.start()
+    try:
+        yield watch
+    finally:
+        ended.set()
+        thread.join()
+
+
+async def within_a_second(left: Callable[[], list[str]]) -> None:
+    """Return once nothing is `left`."""
+    with stopwatch() as watch:
+        still = await still_left(left, watch)
+    assert not still, f"left a second later: {still}"
+
+
+async def still_left(left: Callable[[], list[str]], watch: Stopwatch) -> list[str]:
+    """Wait until nothing is `left` or a second is over; what is there then."""
+    while (found := left()) and watch.seconds <= 1:
+        await asyncio.sleep(0.005)
+    return found
+
+
+def left_behind(
+    threads: Iterable[Threads], *places: Path, port: int | None = None, beside: Collection[asyncio.Task[Any]] = ()
+) -> list[str]:
+    """Tasks that are not `beside` us, what is open of `places`, sockets to `port`, and `threads` at work."""
+    own = asyncio.current_task()
+    return [
+        *(repr(task) for task in asyncio.all_tasks() if task is not own and task not in beside),
+        *open_files(*places),
+        *(["a socket"] * open_sockets_to(port) if port else []),
+        *(f"{each.name}: {each.busy} busy" for each in threads if each.busy),
+    ]
+
+
+def threads_of(uploader: AsyncUploader) -> list[Threads]:
+    """Those that read, hash and write the journal."""
+    journal = uploader._journal
+    of_journal = [journal._threads] if isinstance(journal, FileJournal) else []
+    return [uploader._tools.readers, uploader._tools.hashers, *of_journal]
+
+
+def open_files(*places: Path) -> list[str]:
+    """What this process has open of `places` and below."""
+    named = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            named.append(str(link.readlink()))
+        except OSError:
+            continue  # closed meanwhile, such as that of the listing itself
+    return [name for name in named if name.startswith(tuple(map(str, places)))]
+
+
+def open_sockets_to(port: int) -> int:
+    """How many sockets that some process still holds lead to `port`."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[2].split(":")[1], 16) == port and row[9] != "0" for row in rows)
