@@ -15,6 +15,7 @@ import pytest
 from attrs import define, field
 
 from asyncsdk import AsyncSDKError, AsyncUploader, Client, RequestEvent, UploadResult
+from asyncsdk.api import Request
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.objects import File, Upload
@@ -24,6 +25,10 @@ from tests.stories.support import MIB, md5_of
 
 PART = MIB
 SIZE = 2 * PART + 12345
+PATHS = {"create": "/uploads"} | {
+    route: f"/uploads/{{upload_id}}/{name}"
+    for route, name in [("part", "parts"), ("complete", "complete"), ("cancel", "cancel")]
+}
 _OF_THE_SERVER = "RequestHandler.start"
 LIMIT = 20.0  # seconds after which a call that should have ended is a failure
 
@@ -42,15 +47,27 @@ class Waits:
         await anyio.sleep(0)
 
 
+class _Limited(Client):
+    """Has an answer limit of its own for some routes."""
+
+    def __init__(self, limits: dict[str, float], **options: Any) -> None:
+        super().__init__("sk-test-of-faults", **options)
+        self._limits = {PATHS[route]: seconds for route, seconds in limits.items()}
+
+    async def send(self, request: Request[Any], **options: Any) -> Any:
+        return await super().send(request, timeout=self._limits.get(request.route), **options)
+
+
 @define(eq=False)
 class Scene:
-    """`patience` (seconds) is the answer limit and the stall limit."""
+    """`patience` (seconds) is the answer limit and the stall limit; `limits` has other ones for some routes."""
 
     server: LocalServer
     line: Line
     folder: Path
     patience: float = 10.0
     retries: int = 2
+    limits: dict[str, float] = field(factory=dict)
     client_options: dict[str, Any] = field(factory=dict)
     uploader_options: dict[str, Any] = field(factory=dict)
     events: list[RequestEvent] = field(factory=list)
@@ -73,7 +90,7 @@ class Scene:
         options: dict[str, Any] = {"base_url": f"http://127.0.0.1:{self.line.entry}/v1", "timeout": self.patience}
         options |= {"max_retries": self.retries, "on_event": self.events.append} | self.client_options
         try:
-            async with Client("sk-test-of-faults", **options) as client:
+            async with _Limited(self.limits, **options) as client:
                 self.client = client
                 client.clock.elapsed, client.clock.local = self.elapsed, self.wall
                 uploader = self.uploader(client)
@@ -87,7 +104,11 @@ class Scene:
             await within_a_second(lambda: left_behind([], port=self.line.entry, beside=_serving()))
 
     def uploader(self, client: Client) -> AsyncUploader:
-        options: dict[str, Any] = {"part_size": PART, "concurrency": 3, "stall_timeout": self.patience}
+        options: dict[str, Any] = {
+            "part_size": PART,
+            "concurrency": 3,
+            "stall_timeout": self.limits.get("part", self.patience),
+        }
         options |= {"max_retries": self.retries, "journal": self.journal} | self.uploader_options
         return AsyncUploader(client, **options)
 

@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 
 from asyncsdk import AsyncSDKError, BadRequestError, FileJournal
+from asyncsdk.retry import FIRST_DELAY
 from asyncsdk.server import Fault
+from tests.faults.leaving import stopwatch
 from tests.faults.network import DATE, ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected, table
-from tests.faults.scene import Scene, Waits
+from tests.faults.scene import PART, SIZE, Scene, Waits
 
-QUICK, PATIENT = 0.2, 10.0
+QUICK = 0.2  # seconds for each answer of a route that stalls for good; nothing else is hurried
+PATIENT = 1.0  # where it stalls once: the next answer of that route has to come within it
+DATE_SECONDS = 1.5  # how far an order that is a date, in whole seconds, may be off
+SLACK = 3.0  # seconds for all that is not waiting, less what the machine had no time for
 
 
 def plan(scene: Scene, trouble: Trouble, route: Route, times: Times) -> None:
@@ -29,6 +34,24 @@ def plan(scene: Scene, trouble: Trouble, route: Route, times: Times) -> None:
         dated = {"Retry-After": formatdate(time.time() + 9, usegmt=True)}
         fault["headers"] = {**fault["headers"], **(dated if DATE in fault["headers"].values() else {})}
     scene.server.inject(Fault(route, **fault))
+
+
+def be_quick(scene: Scene, trouble: Trouble, route: Route, times: Times) -> float:
+    """Set how long a stall is borne; seconds that a try may take for that."""
+    if trouble.fault.get("kind") not in {"stall", "slow"}:
+        return 0.0
+    if times == "once":
+        scene.limits = {route: PATIENT}
+    else:
+        scene.limits, scene.retries = {route: QUICK}, 1
+    return scene.limits[route]
+
+
+def longest_waits(scene: Scene, trouble: Trouble, route: Route) -> float:
+    """Seconds that all waits between tries come to at most: as ordered, else by `backoff`'s bound."""
+    requests = -(-SIZE // PART) if route == "part" else 1
+    once = trouble.waits + DATE_SECONDS if trouble.waits else FIRST_DELAY * 2.0 ** (scene.retries - 1)
+    return requests * scene.retries * once
 
 
 async def meet(scene: Scene, route: Route, upload_id: str) -> AsyncSDKError | None:
@@ -64,12 +87,14 @@ CELLS = [
 @pytest.mark.parametrize(("trouble", "route", "times"), CELLS)
 async def test_the_table(scene: Scene, waits: Waits, trouble: Trouble, route: Route, times: Times) -> None:
     upload_id = await scene.begin() if route == "cancel" else ""
-    if trouble.fault.get("kind") in {"stall", "slow"}:
-        scene.patience, scene.retries = QUICK, 1
+    patience = be_quick(scene, trouble, route, times)
     plan(scene, trouble, route, times)
     waits.all.clear()
-    error = await meet(scene, route, upload_id)
-    scene.patience = PATIENT
+    with stopwatch() as watch:
+        error = await meet(scene, route, upload_id)
+        assert watch.seconds <= (scene.retries + 1) * patience + SLACK
+    assert sum(waits.all) <= longest_waits(scene, trouble, route), waits
+    scene.limits = {}
     assert type(error) in (expected(trouble, route, times) or (type(None),)), f"{error!r} after {scene.events}"
     assert scene.line.met or any(request.fault for request in scene.server.requests[-50:])
     assert len(scene.files) <= 1
@@ -77,7 +102,9 @@ async def test_the_table(scene: Scene, waits: Waits, trouble: Trouble, route: Ro
         (entry,) = await FileJournal(scene.journal).entries()
         assert {type(record).__name__ for record in entry.records} == {"Opened", "Cancelled"}
     if trouble.waits is not None:
-        assert any(abs(waited - trouble.waits) <= (1.5 if trouble.waits > 8 else 0.001) for waited in waits.all), waits
+        assert any(
+            abs(waited - trouble.waits) <= (DATE_SECONDS if trouble.waits > 8 else 0.001) for waited in waits.all
+        ), waits
     await assert_it_goes_on(scene, route, upload_id)
 
 
