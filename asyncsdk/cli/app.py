@@ -22,7 +22,7 @@ from asyncsdk.cli.output import complain, never_fail_to_encode
 from asyncsdk.cli.serve import serve
 from asyncsdk.cli.signals import Interrupted, Stop
 from asyncsdk.cli.uploads import journal
-from asyncsdk.cli.uploads.messages import printable
+from asyncsdk.cli.uploads.messages import printable, told
 from asyncsdk.cli.uploads.upload import upload
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.version import __version__
@@ -45,13 +45,13 @@ def make_app() -> App:
         help_epilogue=EPILOGUE,
         default_parameter=Parameter(negative=(), show_default=_worth_showing),
     )
-    app.command(upload, sort_key=1)
+    app.command(upload, sort_key=1, usage="Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...")
     app.command(journal.app)
     app.command(files.app)
     app.command(edit, sort_key=4)
     app.command(edit_many, sort_key=5)
     app.command(serve, sort_key=6)
-    app.command(demo, sort_key=7)
+    app.command(demo, sort_key=7, usage="Usage: asyncsdk demo [FILE]")
     return app
 
 
@@ -96,7 +96,7 @@ def usage_message(error: Exception) -> str:
 def failure_message(error: Exception, *, verbose: bool) -> str:
     """What happened, for a person."""
     if isinstance(error, AsyncSDKError):
-        return str(error)
+        return told(error)
     if isinstance(error, OSError):
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"

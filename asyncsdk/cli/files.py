@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -18,6 +19,8 @@ app = App(name="files", help="What is stored on the server.", sort_key=3)
 
 Id = Annotated[str, Parameter(name="ID", help="A file's id: file-…")]
 MOST_ON_A_PAGE = 10_000
+_LINE = "{:<27}  {:>9}  {:<13}  {:<12}  {}"
+HEADING = _LINE.format("ID", "SIZE", "CREATED", "PURPOSE", "NAME")
 
 
 @app.command(name="list")
@@ -32,19 +35,24 @@ async def list_files(
     """List files, the newest first."""
     from asyncsdk import api
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.output import Out
+    from asyncsdk.cli.output import Out, complain
     from asyncsdk.models import to_json
 
     if limit is not None and limit < 1:
         raise ConfigurationError(f"--limit {limit}: it must be 1 or more. Nothing was sent.")
-    out, left = Out(output), limit
+    out, left, is_first = Out(output), limit, True
     request = api.list_files(purpose=purpose, limit=limit and min(limit, MOST_ON_A_PAGE), order=order)
     async with open_client(connection) as client:
         async for file in client.pages(request):
+            if is_first:
+                out.heading(HEADING)
+            is_first = False
             out.result(row(file, now=time.time()), record=to_json(file), name=file.id)
             left = None if left is None else left - 1
             if left == 0 or out.gone:
                 break
+    if is_first:
+        complain(f"no files{f' for the purpose {purpose!r}' if purpose else ''}.")
     return 0
 
 
@@ -64,8 +72,7 @@ async def show(
 
     async with open_client(connection) as client:
         file = await client.send(api.retrieve_file(file_id))
-    facts = "\n".join(f"{name}: {value}" for name, value in to_json(file).items() if value is not None)
-    Out(output).result(facts, record=to_json(file), name=file.id)
+    Out(output).result(facts(to_json(file), now=time.time()), record=to_json(file), name=file.id)
     return 0
 
 
@@ -120,8 +127,15 @@ async def delete(
     return 1 if answer.deleted is False else 0
 
 
+def facts(known: Mapping[str, object], *, now: float) -> str:
+    """All that is known of a file, a line for each fact; times as a clock shows them."""
+    times = {name: at for name, at in known.items() if name.endswith("_at") and isinstance(at, int)}
+    shown = {**known, **{name: units.clock_time(at, now=now) for name, at in times.items()}}
+    return "\n".join(f"{name}: {value}" for name, value in shown.items() if value is not None)
+
+
 def row(file: File, *, now: float) -> str:
     """A file on a line: id, size, age, purpose, name."""
     size = "" if file.bytes is None else units.size(file.bytes)
     made = "" if file.created_at is None else units.clock_time(file.created_at, now=now)
-    return f"{file.id}  {size:>9}  {made:<13}  {file.purpose or '':<12}  {file.filename or ''}".rstrip()
+    return _LINE.format(file.id, size, made, file.purpose or "", file.filename or "").rstrip()

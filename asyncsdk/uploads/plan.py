@@ -52,7 +52,8 @@ def checked_part_size(asked: int) -> int:
     """`asked` rounded up to the grid. Raises ConfigurationError outside 1 byte to 64 MiB."""
     if not (is_whole(asked) and 0 < asked <= LARGEST_PART):
         raise ConfigurationError(
-            f"part size {asked!r} is not within 1 byte and 64 MiB ({LARGEST_PART:,}), in whole bytes."
+            f"the part size is {asked!r}, and must be 1 byte to 64 MiB ({LARGEST_PART:,}), in whole bytes. "
+            "Nothing was sent."
         )
     return _on_grid(asked)
 

@@ -43,13 +43,16 @@ class Recalled:
         opened = self.opened
         if opened is None:
             raise ConfigurationError(f"the journal does not tell how {self.upload_id} began. Nothing was sent.")
-        for what, its, ours in (
-            ("base URL", opened.base_url, settings.base_url),
-            ("organization", opened.organization, settings.organization),
-            ("project", opened.project, settings.project),
+        for what, where, its, ours in (
+            ("base URL", "base_url= (--base-url, OPENAI_BASE_URL)", opened.base_url, settings.base_url),
+            ("organization", "organization= (OPENAI_ORG_ID)", opened.organization, settings.organization),
+            ("project", "project= (OPENAI_PROJECT_ID)", opened.project, settings.project),
         ):
             if its != ours:
-                raise ConfigurationError(f"{self.upload_id} belongs to the {what} {its}, this client to {ours}.")
+                raise ConfigurationError(
+                    f"{self.upload_id} belongs to the {what} {its}, this client to {ours}. Nothing was sent. "
+                    f"Set {where} as it was then."
+                )
         return opened
 
     @property

@@ -90,7 +90,7 @@ class Run:
         except ForgottenError as gone:
             log.warning("%s: %s; beginning afresh", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
-            return await self._send_all(await self._create(f"beginning afresh: {gone}"))
+            return await self._send_all(await self._create(f"beginning afresh: {gone.upload_id} is gone"))
 
     async def _go_on(self, recalled: Recalled | None) -> UploadResult:
         session = self._session(recalled)

@@ -37,6 +37,7 @@ from asyncsdk.uploads.turns import Turns
 
 MOST_CONNECTIONS = 256
 Listener = Callable[[Progress], None]
+_NOTHING = "Nothing was sent."
 _KEYED = "key:"
 
 
@@ -245,13 +246,18 @@ class AsyncUploader:
     def _check_settings(self) -> None:
         """Raise ConfigurationError for what is out of range; NaN is in no range."""
         if not (is_whole(self.concurrency) and 1 <= self.concurrency <= MOST_CONNECTIONS):
-            raise ConfigurationError(f"concurrency={self.concurrency!r} is not within 1 and {MOST_CONNECTIONS}, whole.")
+            raise ConfigurationError(
+                f"concurrency is {self.concurrency!r}, and must be a whole number from 1 to {MOST_CONNECTIONS}. "
+                f"{_NOTHING}"
+            )
         if self.md5 not in {"hex", "base64", None}:
-            raise ConfigurationError(f"md5={self.md5!r} is not known: 'hex', 'base64' or None.")
+            raise ConfigurationError(f"md5={self.md5!r} is not known: 'hex', 'base64' or None. {_NOTHING}")
         if self.limit_rate is not None and not 0 < self.limit_rate < math.inf:
-            raise ConfigurationError(f"limit_rate={self.limit_rate!r} is no number of bytes a second above 0.")
+            raise ConfigurationError(
+                f"limit_rate={self.limit_rate!r} is no number of bytes a second above 0. {_NOTHING}"
+            )
         if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
-            raise ConfigurationError("stall_timeout must be seconds above 0, max_retries 0 or more.")
+            raise ConfigurationError(f"stall_timeout must be seconds above 0, max_retries 0 or more. {_NOTHING}")
 
 
 def _place(job: UploadJob, source: Source) -> str | None:

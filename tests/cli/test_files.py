@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def stored(run: Run, make_file: MakeFile) -> Callable[..., str]:
 def test_all_files_are_listed_newest_first_or_as_asked(run: Run, stored: Callable[..., str]) -> None:
     old, new = stored("a", 1001, "vision"), stored("b", 1002, "vision")
     other = stored("c", 1003, "assistants")
-    lines = run("files", "list").out.splitlines()
+    heading, *lines = run("files", "list").out.splitlines()
+    assert heading.split() == ["ID", "SIZE", "CREATED", "PURPOSE", "NAME"]
     assert lines[0].split()[0] == other
     assert lines[0].endswith("assistants    c")
     assert "1.0 kB" in lines[0]
@@ -44,7 +46,7 @@ def test_a_list_goes_on_over_pages(run: Run, server: LocalServer, stored: Callab
         Fault("files.list", "answer", status=200, body=page),
         Fault("files.list", "answer", status=200, body=last, nth=2),
     )
-    assert run("files", "list").out.split() == ["file-first", "file-last"]
+    assert run("files", "list").out.split()[5:] == ["file-first", "file-last"]
     server.clear_faults()
 
 
@@ -55,6 +57,22 @@ def test_one_is_shown(run: Run, stored: Callable[..., str]) -> None:
     assert {f"id: {name}", "bytes: 1000", "filename: train.jsonl", "purpose: batch"} <= set(ran.out.splitlines())
     [told] = run("files", "show", name, "--json").records
     assert (told["id"], told["object"]) == (name, "file")
+
+
+def test_times_are_shown_as_a_clock_shows_them(run: Run, stored: Callable[..., str]) -> None:
+    shown = run("files", "show", stored()).out
+    assert re.search(r"^created_at: (\w{3} \d\d, )?\d\d:\d\d$", shown, re.MULTILINE)
+
+
+def test_where_there_are_none_that_is_said(run: Run) -> None:
+    ran = run("files", "list", "--purpose", "fine_tune")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no files for the purpose 'fine_tune'.\n")
+
+
+def test_what_the_server_says_is_told_without_the_name_of_the_request(run: Run) -> None:
+    ran = run("files", "show", "file-none")
+    assert ran.err.startswith("error: the server answers 404: No such File object: file-none")
+    assert "{" not in ran.err
 
 
 def test_the_content_goes_to_standard_output_as_it_is(start: Start, stored: Callable[..., str], tmp_path: Path) -> None:

@@ -138,6 +138,10 @@ def test_a_finished_upload_tells_its_id_size_time_and_pace() -> None:
     assert messages.done("t", result(reused=True, bytes_sent=0)) == "t: file-1, uploaded before; nothing was sent"
 
 
+def test_of_a_few_bytes_no_rate_is_told() -> None:
+    assert messages.done("t", result(bytes_sent=8, seconds=0.2)) == "t: file-1, 8 bytes, in 0.2 s"
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [

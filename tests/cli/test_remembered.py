@@ -54,8 +54,15 @@ def test_a_pending_upload_tells_what_is_there_and_when_it_expires() -> None:
     upload = seen(opened(), PART)
     assert (upload.id, upload.key, upload.state, upload.bytes_done) == ("upload_1", KEY, "pending", 38 << 19)
     assert looks.rows([upload], now=NOW) == [
-        "ID        STATE    DONE         EXPIRES    FILE",
-        "upload_1  pending  20 of 40 MB  in 31 min  /data/train.jsonl",
+        "ID        STATE    DONE         EXPIRES    PURPOSE    SERVER  FILE",
+        "upload_1  pending  20 of 40 MB  in 31 min  fine-tune  x/v1    /data/train.jsonl",
+    ]
+
+
+def test_a_completed_upload_is_listed_with_the_file_that_it_became() -> None:
+    assert looks.rows([seen(opened(), PART, DONE)], now=NOW) == [
+        "ID        STATE      DONE   PURPOSE    FILE ID  SERVER  FILE",
+        "upload_1  completed  40 MB  fine-tune  file-1   x/v1    /data/train.jsonl",
     ]
 
 

@@ -39,7 +39,7 @@ def test_what_stopped_is_listed_and_shown_and_goes_on(
 ) -> None:
     upload = stopped()
     listed = run("uploads", "list")
-    assert listed.out.splitlines()[0].split() == ["ID", "STATE", "DONE", "EXPIRES", "FILE"]
+    assert listed.out.splitlines()[0].split() == ["ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "SERVER", "FILE"]
     assert f"{upload}  pending  1.0 of 3.1 MB  in " in listed.out
     assert run("uploads", "list", "--quiet").out == f"{upload}\n"
     [told] = run("uploads", "show", upload[:12], "--json").records
@@ -78,6 +78,7 @@ def test_one_for_another_server_is_refused(run: Run, stopped: Stopped, server: L
     ran = run("uploads", "cancel", upload, "--base-url", server.url.replace("/v1", "/v2"))
     assert ran.code == 2
     assert f"{upload} belongs to the base URL {server.url}" in ran.err
+    assert "Nothing was sent. Set base_url= (--base-url, OPENAI_BASE_URL) as it was then." in ran.err
 
 
 def test_one_is_cancelled_on_the_server_and_then_settled(run: Run, stopped: Stopped, server: LocalServer) -> None:
@@ -117,8 +118,20 @@ def test_what_nobody_can_use_any_more_is_forgotten(run: Run, stopped: Stopped) -
     stopped()
     ran = run("uploads", "prune")
     assert (ran.code, ran.out) == (0, "0 uploads forgotten\n")
-    assert run("uploads", "prune", "--json").records == [{"forgotten": 0}]
+    assert run("uploads", "prune", "--json").records == [{"forgotten": 0, "ids": []}]
     assert run("uploads", "prune", "--quiet").out == ""
+
+
+def test_what_is_forgotten_is_named_and_what_was_never_sent_is_not_counted(
+    run: Run, stopped: Stopped, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    upload = stopped()
+    (tmp_path / "journal" / "uploads" / ("0" * 32)).mkdir()  # as a create that was never answered leaves it
+    later = time.time() + 2 * 86400
+    environment.setattr(time, "time", lambda: later)
+    ran = run("uploads", "prune")
+    assert ran.out == f"1 upload forgotten:\n  {upload}  expired  {tmp_path / 'train.jsonl'}\n"
+    assert run("uploads", "list", "--json").records == []
 
 
 def test_a_journal_that_cant_be_read_is_said(run: Run, make_file: MakeFile) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 USUAL_SIZE, SMALLEST_SIZE = 256 * MIB, 4 * MIB
 NEXT = """
-Next, with your own key in OPENAI_API_KEY:
+All of it was in a temporary directory, and is gone now. Next, with your own key in OPENAI_API_KEY:
   asyncsdk upload train.jsonl --purpose fine-tune
   asyncsdk edit otter.png --mask mask.png --prompt "a beret" --out out/"""
 COPIES = 3  # on this disk: the file, its parts, and the file that the server makes of them

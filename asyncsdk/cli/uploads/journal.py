@@ -54,7 +54,7 @@ async def show(upload_id: Id, /, *, journal: JournalPlace = None, output: Output
     return 0
 
 
-@app.command
+@app.command(usage="Usage: asyncsdk uploads resume [OPTIONS] [ID | --all]")
 async def resume(
     upload_id: Annotated[
         str | None, Parameter(name="ID", help="Which; where only one stopped, it need not be said.")
@@ -118,12 +118,18 @@ async def cancel(
 
 @app.command
 async def prune(*, journal: JournalPlace = None, no_lock: Unlocked = False, output: Output = Output()) -> int:  # noqa: B008 - frozen
-    """Forget what nobody can use any more: expired uploads, and those completed 30 days ago."""
+    """Forget what nobody can use any more: uploads a day after they expired, and those completed 30 days ago."""
     from asyncsdk.cli.output import Out
     from asyncsdk.cli.units import counted
 
-    forgotten = await _journal(journal, no_lock=no_lock).purge()
-    Out(output).result(f"{counted(forgotten, 'upload')} forgotten", record={"forgotten": forgotten}, name=None)
+    kept = _journal(journal, no_lock=no_lock)
+    before = await _remembered(kept)
+    await kept.purge()  # its count has keys, too, under which nothing was ever sent
+    left = {upload.key for upload in await _remembered(kept)}
+    gone = [upload for upload in before if upload.key not in left]
+    told = "".join(f"\n  {upload.id}  {upload.state}  {upload.source or ''}".rstrip() for upload in gone)
+    record = {"forgotten": len(gone), "ids": [upload.id for upload in gone]}
+    Out(output).result(f"{counted(len(gone), 'upload')} forgotten{':' if gone else ''}{told}", record=record, name=None)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from asyncsdk.cli import units
 from asyncsdk.errors import (
     APIConnectionError,
+    APIError,
     APIStatusError,
     APITimeoutError,
     AsyncSDKError,
@@ -20,6 +21,7 @@ from asyncsdk.uploads.progress import Progress, State
 if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult
 
+ENOUGH_FOR_A_RATE = 10**6  # bytes: of fewer it is the calls that take the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no answer"),
     (APIConnectionError, lambda _: "no connection"),
@@ -56,13 +58,15 @@ def done(name: str, result: UploadResult) -> str:
         return f"{name}: {result.file.id}, uploaded before; nothing was sent"
     size = units.size(result.bytes_sent + result.bytes_resumed)
     earlier = f", {units.size(result.bytes_resumed)} of it by earlier runs" if result.bytes_resumed else ""
-    speed = f" ({units.rate(result.bytes_sent / result.seconds)})" if result.bytes_sent and result.seconds else ""
+    has_rate = result.bytes_sent >= ENOUGH_FOR_A_RATE and result.seconds
+    speed = f" ({units.rate(result.bytes_sent / result.seconds)})" if has_rate else ""
     return f"{name}: {result.file.id}, {size}{earlier}, in {units.elapsed(result.seconds)}{speed}"
 
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
     """How an upload failed, and what to do next; `instead` as in `stopped`."""
-    plain = f"error: {error}" if name in str(error) else f"error: {name}: {error}"
+    text = told(error)
+    plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
     if reason is None:
@@ -71,6 +75,14 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     if progress is None or progress.upload_id is None:
         return f"{plain}\n  The same command tries again."
     return stopped(name, progress, reason=reason, now=now, instead=instead)
+
+
+def told(error: BaseException) -> str:
+    """What an error says, for a person: without the name of the request, which is a programmer's."""
+    if not isinstance(error, APIError) or not error.request:
+        return str(error)
+    text = str(error).removeprefix(f"{error.request}: ")
+    return f"the server answers {text}" if isinstance(error, APIStatusError) else text
 
 
 def _advice(error: BaseException, instead: str) -> str:

@@ -12,6 +12,7 @@ from asyncsdk.journal import Entry
 from asyncsdk.uploads.resume import Recalled, Stage, recall
 
 UNDER_WAY = {"pending", "completing"}
+_HEADINGS = ("ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "FILE ID", "SERVER", "FILE")
 
 
 @frozen(kw_only=True)
@@ -94,11 +95,17 @@ def _that_can_go_on(it: Remembered) -> Remembered:
 
 
 def rows(uploads: Sequence[Remembered], *, now: float) -> list[str]:
-    """A table: a line of headings, then one for each upload."""
-    cells = [("ID", "STATE", "DONE", "EXPIRES", "FILE")]
-    cells += [(it.id, state_of(it), done_of(it), expiry_of(it, now=now), it.source or "") for it in uploads]
-    widths = [max(len(row[column]) for row in cells) for column in range(5)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    """A table: a line of headings, then one for each upload. Columns that tell nothing are left out."""
+    cells = [_HEADINGS, *(_cells(it, now=now) for it in uploads)]
+    told = [column for column in range(len(_HEADINGS)) if any(row[column] for row in cells[1:])]
+    widths = {column: max(len(row[column]) for row in cells) for column in told}
+    return ["  ".join(row[column].ljust(widths[column]) for column in told).rstrip() for row in cells]
+
+
+def _cells(it: Remembered, *, now: float) -> tuple[str, ...]:
+    server = (it.base_url or "").partition("://")[2]
+    known = (it.id, state_of(it), done_of(it), expiry_of(it, now=now), it.purpose, it.file_id, server, it.source)
+    return tuple(cell or "" for cell in known)
 
 
 def facts(it: Remembered, *, now: float) -> str:
