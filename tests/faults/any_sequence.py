@@ -25,7 +25,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
 from asyncsdk.uploads.plan import BLOCK
 from asyncsdk.uploads.resume import choose
-from tests.faults.support import remembered
+from tests.faults.support import remembered, sha256_of
 from tests.faults.table import Row
 
 MAYBE_DONE = {408, 409, 500, 503}
@@ -142,7 +142,7 @@ class AnySequence(RuleBasedStateMachine):
     @invariant()
     def every_file_is_the_source_as_it_was_once_and_there_are_no_two_of_it(self) -> None:
         if hasattr(self, "server"):
-            stored = [_sha256(self.server.stored(file.id)) for file in self.server.files]
+            stored = [sha256_of(self.server.stored(file.id)) for file in self.server.files]
             assert set(stored) <= self.contents, "a file has bytes that the source never had"
             assert len(set(stored)) == len(stored), "two files of one content"
 
@@ -175,7 +175,7 @@ class AnySequence(RuleBasedStateMachine):
 
     async def judge(self, call: Any) -> object:
         """Await a call, and hold what comes out of it against what is promised."""
-        content = _sha256(self.path)
+        content = sha256_of(self.path)
         try:
             async with asyncio.timeout(30):
                 outcome = await call
@@ -184,7 +184,7 @@ class AnySequence(RuleBasedStateMachine):
             return error
         self.outcomes["killed" if outcome is None else "there already" if outcome.reused else "File"] += 1
         if isinstance(outcome, UploadResult):
-            assert _sha256(self.server.stored(outcome.file.id)) == content, "the file has other bytes"
+            assert sha256_of(self.server.stored(outcome.file.id)) == content, "the file has other bytes"
             assert self.done != content or (outcome.reused and outcome.bytes_sent == 0), "sent what was there"
             self.done = content
         return outcome
@@ -215,7 +215,7 @@ class AnySequence(RuleBasedStateMachine):
         self.note()
 
     def note(self) -> None:
-        self.contents.add(_sha256(self.path))
+        self.contents.add(sha256_of(self.path))
         self.edited |= {record.upload for record in remembered(self.journal) if isinstance(record, Opened)}
 
 
@@ -243,7 +243,3 @@ def search(examples: int, *, seed: int, steps: int = 25) -> Row:
     row.cases = outcomes.total()
     row.figures = {name: f"{count:,}" for name, count in outcomes.most_common()}
     return row
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.journal import Completed, Opened, Part, Record
 from asyncsdk.uploads.resume import choose
-from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, start, upload
+from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, sha256_of, start, upload
 from tests.faults.table import Row
 
 FORM_BYTES = 1024  # what stands around a part's bytes on the wire
@@ -116,7 +115,7 @@ class _Round:
         again = await upload(self.new_job())
         files = [file for file in self.server.files() if file["filename"] == self.path.name]
         self.must([file["id"] for file in files] == [answer["file_id"]], f"files on the server: {files}")
-        self.must(_sha256(*self.server.pieces(answer["file_id"])) == _sha256(self.path), "other bytes are stored")
+        self.must(sha256_of(*self.server.pieces(answer["file_id"])) == sha256_of(self.path), "other bytes are stored")
         self.must(again["reused"] and again["file_id"] == answer["file_id"], f"called once more: {again}")
         creates = self._since(stats, "create")
         self.must(creates <= 1 + self.kills_unopened, f"{creates} creates, {self.kills_unopened} kills before one told")
@@ -136,12 +135,3 @@ class _Round:
 
     def _since(self, stats: dict[str, Any], route: str) -> int:
         return int(stats["requests"].get(route, 0)) - int(self.before["requests"].get(route, 0))
-
-
-def _sha256(*pieces: Path) -> str:
-    digest = hashlib.sha256()
-    for path in pieces:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ from attrs import asdict, define, field, frozen
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.errors import AsyncSDKError
-from asyncsdk.journal import Record
+from asyncsdk.journal import Part, Record
+from asyncsdk.journal.file import FileLog
 from asyncsdk.journal.reading import load
 from asyncsdk.server import Fault
+from asyncsdk.uploads.progress import Progress, State
 
 MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure
@@ -141,11 +146,22 @@ class Uploading:
 
     process: ForkServerProcess
     _answer: Connection
+    _waiting: Event
 
     @property
     def pid(self) -> int:
         assert self.process.pid is not None
         return self.process.pid
+
+    async def until_waiting(self) -> None:
+        """Wait until it has said that another process sends its file."""
+        assert await asyncio.to_thread(self._waiting.wait, LIMIT), "it does not wait for anybody"
+
+    async def until_stopped(self) -> None:
+        """Wait until a signal has stopped it."""
+        async with asyncio.timeout(LIMIT):
+            while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+                await asyncio.sleep(0.005)
 
     async def ended(self, within: float) -> bool:
         """Wait so many seconds at most, and tell whether it has ended."""
@@ -175,10 +191,11 @@ class Uploading:
 def start(job: Job, before: Callable[[], object] | None = None) -> Uploading:
     """Begin `job` in a process of its own, where `before` (picklable) is called first, such as to break something."""
     ours, theirs = _processes.Pipe(duplex=False)
-    process = _processes.Process(target=_work, args=(job, theirs, before), daemon=True)
+    waiting = _processes.Event()
+    process = _processes.Process(target=_work, args=(job, theirs, waiting, before), daemon=True)
     process.start()
     theirs.close()
-    return Uploading(process, ours)
+    return Uploading(process, ours, waiting)
 
 
 async def upload(job: Job) -> dict[str, Any]:
@@ -195,13 +212,40 @@ def remembered(journal: Path) -> tuple[Record, ...]:
     return tuple(record for folder in folders for record in load(folder).records)
 
 
-def _work(job: Job, answer: Connection, before: Callable[[], object] | None) -> None:
+def stop_at_the_first_part() -> None:
+    """Let this process stop itself (SIGSTOP), once, as soon as the journal holds a part that it sent."""
+    append = FileLog.append
+
+    async def append_and_stop(log: FileLog, record: Record) -> None:
+        await append(log, record)
+        if isinstance(record, Part) and FileLog.append is append_and_stop:
+            FileLog.append = append  # type: ignore[method-assign] # from outside
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    FileLog.append = append_and_stop  # type: ignore[method-assign,assignment] # from outside
+
+
+def sha256_of(*pieces: Path) -> str:
+    """Of one file, or of the pieces of one."""
+    digest = hashlib.sha256()
+    for path in pieces:
+        with path.open("rb") as file:
+            while block := file.read(MIB):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _work(job: Job, answer: Connection, waiting: Event, before: Callable[[], object] | None) -> None:
     if before is not None:
         before()
-    answer.send(asyncio.run(_answer_of(job)))
+    answer.send(asyncio.run(_answer_of(job, waiting)))
 
 
-async def _answer_of(job: Job) -> dict[str, Any]:
+async def _answer_of(job: Job, waiting: Event) -> dict[str, Any]:
+    def listen(progress: Progress) -> None:
+        if progress.state is State.WAITING:
+            waiting.set()
+
     async with Client("sk-test", base_url=job.url) as client:
         uploader = AsyncUploader(
             client,
@@ -211,7 +255,7 @@ async def _answer_of(job: Job) -> dict[str, Any]:
             limit_rate=job.limit_rate,
         )
         try:
-            result = await uploader.upload(job.path, purpose=job.purpose, **job.options)
+            result = await uploader.upload(job.path, purpose=job.purpose, on_progress=listen, **job.options)
         except AsyncSDKError as error:
             return {"error": type(error).__name__, "message": str(error), "resumable": error.resumable}
     return {

@@ -12,8 +12,20 @@ from typing import Any
 
 import pytest
 
+from asyncsdk.journal.ownership import owner
 from asyncsdk.server import Fault
-from tests.faults.support import LIMIT, MIB, Job, ServerProcess, Uploading, make_file, serving, start, upload
+from tests.faults.support import (
+    LIMIT,
+    MIB,
+    Job,
+    ServerProcess,
+    Uploading,
+    make_file,
+    serving,
+    start,
+    stop_at_the_first_part,
+    upload,
+)
 
 SIZE = 4 * MIB + 12345
 
@@ -30,12 +42,10 @@ def job(server: ServerProcess, folder: Path, **changes: Any) -> Job:
 
 
 @asynccontextmanager
-async def held(server: ServerProcess, job: Job) -> AsyncIterator[Uploading]:
+async def held(job: Job) -> AsyncIterator[Uploading]:
     """A process in the middle of its upload, stopped for the length of the block."""
-    await server.inject(Fault("part", "stall", "before", seconds=0.8))
-    running = start(job)
-    await until_met(server)
-    os.kill(running.pid, signal.SIGSTOP)
+    running = start(job, stop_at_the_first_part)
+    await running.until_stopped()
     try:
         yield running
     finally:
@@ -49,9 +59,9 @@ async def until_met(server: ServerProcess) -> None:
 
 
 async def started(*jobs: Job) -> list[Uploading]:
-    """Processes that had the time to find out that they have to wait."""
+    """Processes that have found out that they have to wait."""
     running = [start(job) for job in jobs]
-    await asyncio.sleep(0.3)
+    await asyncio.gather(*(each.until_waiting() for each in running))
     return running
 
 
@@ -72,7 +82,7 @@ async def test_all_who_come_while_one_sends_get_its_file_and_send_nothing(
     server: ServerProcess, tmp_path: Path, others: int
 ) -> None:
     one = job(server, tmp_path)
-    async with held(server, one) as first:
+    async with held(one) as first:
         waiting = await started(*[one] * others)
         assert all(each.process.exitcode is None for each in waiting)
     answers = await answers_of([first, *waiting])
@@ -111,20 +121,33 @@ async def test_where_the_owner_is_killed_one_of_those_who_wait_goes_on_and_all_g
 
 
 async def test_where_each_owner_is_killed_the_last_one_brings_it_up(server: ServerProcess, tmp_path: Path) -> None:
-    one = job(server, tmp_path, part_size=MIB // 2, concurrency=1, limit_rate=4e6)
-    running = [start(one) for _ in range(6)]
-    for each in running[:-1]:
-        await asyncio.sleep(0.2)
-        await each.kill()
-    [answer] = await answers_of(running[-1:])
+    one = job(server, tmp_path, part_size=MIB // 2, concurrency=1)
+    living = {(each := start(one, stop_at_the_first_part)).pid: each for _ in range(6)}
+    for _ in range(5):
+        await living.pop(await stopped_owner(one.journal, living)).kill()
+    os.kill(await stopped_owner(one.journal, living), signal.SIGCONT)
+    [answer] = await answers_of([*living.values()])
     assert answer["file_id"] == await the_one_file(server, one)
-    assert (await server.stats())["requests"]["complete"] <= len(running)
+    assert (answer["bytes_resumed"], answer["bytes_sent"]) == (5 * MIB // 2, SIZE - 5 * MIB // 2)
+    requests = (await server.stats())["requests"]
+    assert (requests["create"], requests["complete"]) == (1, 1)
+
+
+async def stopped_owner(journal: Path, living: dict[int, Uploading]) -> int:
+    """The pid of the one of `living` that has the file's lock, once it has stopped itself."""
+    async with asyncio.timeout(LIMIT):
+        while (found := owner(next(iter((journal / "locks").glob("*.owner")), journal))) is None or (
+            found.pid not in living
+        ):
+            await asyncio.sleep(0.005)
+    await living[found.pid].until_stopped()
+    return found.pid
 
 
 async def test_who_will_not_wait_fails_at_once_and_can_be_called_again(server: ServerProcess, tmp_path: Path) -> None:
     one = job(server, tmp_path)
     impatient = job(server, tmp_path, options={"on_busy": "fail"})
-    async with held(server, one) as first:
+    async with held(one) as first:
         [refused] = await answers_of([start(impatient)])
     assert (refused["error"], refused["resumable"]) == ("UploadBusyError", True)
     assert str(first.pid) in refused["message"]
@@ -138,7 +161,7 @@ async def test_one_file_under_two_names_is_one_upload_where_the_names_are_links(
     one = job(server, tmp_path, options={"filename": "data.bin"})
     (link := tmp_path / "link.bin").symlink_to(one.path)
     linked = Job(server.url, link, one.journal, options={"filename": "data.bin"})
-    async with held(server, one) as first:
+    async with held(one) as first:
         waiting = await started(linked)
     answers = await answers_of([first, *waiting])
     assert {answer["file_id"] for answer in answers} == {await the_one_file(server, one)}
@@ -149,7 +172,7 @@ async def test_another_name_or_type_or_life_is_another_file_and_nobody_waits(
     server: ServerProcess, tmp_path: Path
 ) -> None:
     differing: list[dict[str, Any]] = [{"filename": "b.bin"}, {"mime_type": "text/plain"}, {"expires_after": 3600}]
-    async with held(server, job(server, tmp_path)) as first:
+    async with held(job(server, tmp_path)) as first:
         others = await answers_of([start(job(server, tmp_path, options=options)) for options in differing])
     [answer] = await answers_of([first])
     assert {file["id"] for file in server.files()} == {each["file_id"] for each in [answer, *others]}
