@@ -79,10 +79,10 @@ async def _each(
         nonlocal running
         while True:
             async with turn:
-                item = await anext(source, _END)
+                item = await others(anext(source, _END))
             if item is _END:
                 break
-            await sending.send(await run(item))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
+            await sending.send(await others(run(item)))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
         running -= 1
         if not running:
             sending.close()

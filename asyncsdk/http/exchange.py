@@ -11,6 +11,7 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
+from asyncsdk import tasks
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIConnectionError, RedirectError
 from asyncsdk.http.call import Call
@@ -123,7 +124,7 @@ async def _current_key(key: Key) -> str:
     if isinstance(key, str):
         return key
     current = key()
-    return checked_key(await current if inspect.isawaitable(current) else current)
+    return checked_key(await tasks.others(current) if inspect.isawaitable(current) else current)
 
 
 async def _accept(answer: Response) -> None:

@@ -48,13 +48,17 @@ class Sending:
         """Return the parts that make up the whole source, in order, each checked against the hashing pass.
 
         What earlier runs sent is believed until the hashing pass has read it; where that disagrees, those
-        bytes go in another round. Raises SourceChangedError where bytes changed under this very run.
+        bytes go in another round. Raises SourceChangedError where bytes changed under this very run, RuntimeError
+        where a round ends without an error and without a part, which only a cancellation by nobody here can do.
         """
         held = choose(self.session.parts)
         while True:
             self._count(held)
             pending = Pending(self.part_size, gaps(self.digest.size, map(span_of, held)))
+            wanted, sent = pending.pieces(), len(self._own)
             await self._round(pending)
+            if not self.digest.done or (wanted and len(self._own) == sent):
+                raise RuntimeError("parts were to be sent, and none was: something in it ended as if cancelled")
             self.part_size = pending.part_size
             held = choose(part for part in self.session.parts if self._stands(part))
             if covers(self.digest.size, [span_of(part) for part in held]):

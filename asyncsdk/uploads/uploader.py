@@ -131,7 +131,8 @@ class AsyncUploader:
 
         async def run(job: UploadJob) -> UploadOutcome:
             try:
-                return UploadOutcome(job=job, result=await self._upload(job, on_progress, in_turn=True))
+                result = await tasks.others(self._upload(job, on_progress, in_turn=True))
+                return UploadOutcome(job=job, result=result)
             except Exception as error:  # noqa: BLE001 - it is the outcome
                 return UploadOutcome(job=job, error=error)
 
