@@ -45,6 +45,9 @@ def test_all_examples_are_strictly_typed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_each_example_runs(example: str, tmp_path: Path) -> None:
+    assert example.endswith("asyncio.run(main())\n") or "async def main" not in example  # else it would do nothing
+    if "Client.azure(" in example:  # there is no such resource to talk to
+        example = example.removesuffix("asyncio.run(main())\n")
     for name in ("train.jsonl", "report.pdf", "notes.md"):
         (tmp_path / name).write_text('{"messages": []}\n' * 1000)
     photo(tmp_path / "otter.png")
