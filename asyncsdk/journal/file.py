@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -117,6 +118,7 @@ class FileJournal:
         """Remove the keys that nobody can use any more and nobody holds; return how many. None without locks."""
         now = time.time() if now is None else now
         keys = await self._threads.run(partial(housekeeping.keys, self._layout)) if self.lock else []
+        random.shuffle(keys)  # the daily one may be cut short: each key gets its turn some day
         return sum([await self._forget(key, now) for key in keys])
 
     async def _forget(self, key: str, now: float) -> bool:

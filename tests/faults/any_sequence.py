@@ -1,4 +1,4 @@
-"""Any sequence of faults, kills, edits of the source, lost time and calls, as hypothesis finds it (a state machine)."""
+"""Any sequence of faults, cancels, edits of the source, lost time and calls, as hypothesis finds it: a state machine."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class AnySequence(RuleBasedStateMachine):
         self.meet(self.upload(BLOCK, 2), *refusals, new=new)
 
     @rule(new=st.booleans(), stall=STALLS)
-    def kill(self, stall: Fault, *, new: bool) -> None:
-        """End a call while the server is at some moment of one of its requests."""
-        self.meet(self.killed(stall), stall, new=new)
+    def cancel(self, stall: Fault, *, new: bool) -> None:
+        """Cancel a call while the server is at some moment of one of its requests."""
+        self.meet(self.cancelled(stall), stall, new=new)
 
     @rule(new=st.booleans(), stall=STALLS, refusal=REFUSALS)
-    def kill_what_a_bad_server_has_refused(self, stall: Fault, refusal: Fault, *, new: bool) -> None:
-        self.meet(self.killed(stall), refusal, stall, new=new)
+    def cancel_what_a_bad_server_has_refused(self, stall: Fault, refusal: Fault, *, new: bool) -> None:
+        self.meet(self.cancelled(stall), refusal, stall, new=new)
 
     @rule(seconds=st.sampled_from([1800, 3590, SETTLED]))
     def lose_time(self, seconds: int) -> None:
@@ -182,7 +182,7 @@ class AnySequence(RuleBasedStateMachine):
         except AsyncSDKError as error:
             self.outcomes[type(error).__name__] += 1
             return error
-        self.outcomes["killed" if outcome is None else "there already" if outcome.reused else "File"] += 1
+        self.outcomes["cancelled" if outcome is None else "there already" if outcome.reused else "File"] += 1
         if isinstance(outcome, UploadResult):
             assert sha256_of(self.server.stored(outcome.file.id)) == content, "the file has other bytes"
             assert self.done != content or (outcome.reused and outcome.bytes_sent == 0), "sent what was there"
@@ -196,7 +196,7 @@ class AnySequence(RuleBasedStateMachine):
             )
             return await uploader.upload(self.path, purpose="batch")
 
-    async def killed(self, at: Fault) -> UploadResult | None:
+    async def cancelled(self, at: Fault) -> UploadResult | None:
         task = asyncio.ensure_future(self.upload(BLOCK, 2))
         while not task.done() and at in self.server.unmet_faults():
             await asyncio.sleep(0.001)

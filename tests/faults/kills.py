@@ -51,7 +51,7 @@ async def kill_uploads(folder: Path, kills: int, *, sizes: Sizes, seed: int) -> 
 
 @define(eq=False)
 class _Round:
-    """One file until it is uploaded. `known` is what the journal held after the last kill."""
+    """One file until it is uploaded. `known` is what the journal held after the last kill, `held` of bytes."""
 
     server: ServerProcess
     path: Path
@@ -65,6 +65,11 @@ class _Round:
     allowed_again: int = 0
     sent_again: int = 0
     known: set[Record] = field(factory=set)
+    held: int = 0
+    received: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.received = self.before["bytes_received"]
 
     @classmethod
     async def begin(cls, server: ServerProcess, folder: Path, sizes: Sizes, numbers: random.Random, row: Row) -> _Round:
@@ -91,7 +96,9 @@ class _Round:
                 break
             await running.kill()
             self.kills += 1
-            self.allowed_again += job.concurrency * (job.part_size + FORM_BYTES)
+            in_flight = job.concurrency * (job.part_size + FORM_BYTES)
+            self.allowed_again += in_flight
+            await self._weigh(in_flight)
             got_on = await self._look()
             patience = SHORTEST_PATIENCE if got_on else patience * 1.25
         await self._finish()
@@ -109,9 +116,21 @@ class _Round:
         got_on, self.known = len(now) > len(self.known), now
         return got_on
 
+    async def _weigh(self, in_flight: int) -> None:
+        """Check that what came since the last kill is what the journal holds more now, and what was `in_flight`."""
+        stats, records = await self.server.until_idle(), remembered(self.journal)
+        parts = [record for record in records if isinstance(record, Part)]
+        settled = any(isinstance(record, Completed) for record in records)
+        held = self.path.stat().st_size if settled else sum(part.length for part in parts)
+        most = held - self.held + in_flight + OTHER_BYTES + FORM_BYTES * (held - self.held) // min(self.sizes.parts)
+        came = stats["bytes_received"] - self.received
+        self.must(came <= most, f"{came:,} bytes came, {held - self.held:,} are held of them, {in_flight:,} in flight")
+        self.held, self.received = held, stats["bytes_received"]
+
     async def _finish(self) -> None:
         answer = await upload(self.new_job())
-        stats = await self.server.until_idle()
+        await self._weigh(0)
+        stats = await self.server.stats()
         again = await upload(self.new_job())
         files = [file for file in self.server.files() if file["filename"] == self.path.name]
         self.must([file["id"] for file in files] == [answer["file_id"]], f"files on the server: {files}")

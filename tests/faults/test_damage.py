@@ -1,4 +1,4 @@
-"""A damaged journal is never believed beyond what was written: at the level of what an upload does about it."""
+"""A damaged journal is never believed beyond what was written: what an upload recalls of it. None is run here."""
 
 from __future__ import annotations
 

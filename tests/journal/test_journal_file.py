@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
-from asyncsdk.journal import Cancelled, Entry, Journal, Owner, disk, ownership
+from asyncsdk.journal import Cancelled, Entry, Journal, Owner, disk, housekeeping, ownership
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.lines import encode, encode_head
 from tests.journal.support import KEY, NOW, completed, open_below, opened, part, segments
@@ -575,3 +575,16 @@ async def test_a_purge_that_fails_hurts_no_claim(tmp_path: Path, stamp: str) -> 
     await write(FileJournal(tmp_path), opened())
     assert await read(FileJournal(tmp_path)) == [opened()]
     assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_purge_that_is_cut_short_gives_each_key_its_turn_some_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal(tmp_path)
+    for number in range(8):
+        (tmp_path / "uploads" / f"{number:032x}").mkdir(parents=True)
+    asked: list[str] = []
+    monkeypatch.setattr(housekeeping, "forget", lambda _, key, __: bool(asked.append(key)))
+    for _ in range(40):
+        await journal.purge()
+    assert len(set(asked[::8])) > 1  # which one comes first; all 40 alike by chance: once in 8**39
