@@ -172,7 +172,7 @@ class AsyncUploader:
         self, job: UploadJob, listener: Listener | None, *, in_turn: bool, expected_key: str | None = None
     ) -> UploadResult:
         began, started = time.time(), time.monotonic()
-        async with self._opened(job) as source:
+        async with self._turns.taken(in_turn=in_turn) as turn, self._opened(job) as source:
             fields = job.fields(source.name)
             place = _place(job, source)
             size = source.identity.size
@@ -185,13 +185,12 @@ class AsyncUploader:
 
             def busy(owner: Owner | None) -> None:
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"
+                turn.step_aside()
                 meter.enter(State.WAITING, f"{who} is sending this file")
 
             try:
-                async with (
-                    journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log,
-                    self._turns.taken(meter, part_size, in_turn=in_turn),
-                ):
+                async with journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log:
+                    turn.begin(meter, part_size)
                     run = Run(
                         tools=self._tools,
                         job=job,

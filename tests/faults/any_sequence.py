@@ -1,4 +1,4 @@
-"""Any sequence of faults, cancels, edits of the source, lost time and calls, as hypothesis finds it: a state machine."""
+"""Any sequence of faults, cancels, edits, lost time and calls, as hypothesis finds it (a state machine)."""
 
 from __future__ import annotations
 

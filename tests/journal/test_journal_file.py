@@ -584,7 +584,12 @@ async def test_a_purge_that_is_cut_short_gives_each_key_its_turn_some_day(
     for number in range(8):
         (tmp_path / "uploads" / f"{number:032x}").mkdir(parents=True)
     asked: list[str] = []
-    monkeypatch.setattr(housekeeping, "forget", lambda _, key, __: bool(asked.append(key)))
+
+    def forget(_: object, key: str, __: float) -> bool:
+        asked.append(key)
+        return False
+
+    monkeypatch.setattr(housekeeping, "forget", forget)
     for _ in range(40):
         await journal.purge()
     assert len(set(asked[::8])) > 1  # which one comes first; all 40 alike by chance: once in 8**39
