@@ -238,6 +238,8 @@ class UploadBusyError(UploadError):
 class UploadNotFoundError(UploadError):
     """The server does not know an upload that it took in this very run: it was cancelled, or lost there."""
 
+    resumable = True
+
 
 class UploadExpiredError(UploadError):
     """The server forgot the upload: its time ran out. The same call starts a new one."""

@@ -24,14 +24,16 @@ from asyncsdk.uploads.session import TRANSIENT, may_have_acted
 async def cancelled(client: Client, log: Log, upload_id: str) -> Upload:
     """Cancel `upload_id`, whose key is claimed as `log`. Raises as `AsyncUploader.cancel` says."""
     recalled = recall(log.records)
-    if recalled is not None and recalled.completed is not None:
+    if recalled is None or recalled.upload_id != upload_id:
+        raise ConfigurationError(f"another upload of that file has begun since {upload_id}. Nothing was sent.")
+    if recalled.completed is not None:
         file = recalled.completed.file.get("id")
         raise ConfigurationError(f"{upload_id} is completed: it is {file}, which can be deleted. Nothing was sent.")
     doubt = _Doubt()
     try:
         upload = await client.send(api.cancel_upload(upload_id), retry=Retry(client.max_retries, on_wait=doubt.note))
     except APIStatusError as error:
-        may_be_a_file = recalled is not None and recalled.stage is Stage.COMPLETING
+        may_be_a_file = recalled.stage is Stage.COMPLETING
         upload = await _after(error, log, upload_id, may_be_a_file=may_be_a_file, heard=doubt.heard)
     await log.settle(Cancelled(upload=upload_id))
     return upload

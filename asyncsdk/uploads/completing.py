@@ -19,7 +19,7 @@ from asyncsdk.errors import (
     CompletionUnknownError,
     RedirectError,
 )
-from asyncsdk.journal import Completing, Log, Refused
+from asyncsdk.journal import Completing, Expired, Log, Refused
 from asyncsdk.models import File, Upload
 from asyncsdk.retry import Retry
 from asyncsdk.uploads.digest import encoded_md5
@@ -59,10 +59,9 @@ class Completion:
         if upload.file is None:
             return await self._look(APIResponseValidationError("the completed upload came without its file"))
         if upload.file.bytes not in {None, self.size}:
-            raise APIResponseValidationError(
-                f"{upload.file.id} has {upload.file.bytes} bytes, not the {self.size} that were sent; delete it",
-                request=request.name,
-            )
+            wrong = f"{upload.file.id} has {upload.file.bytes} bytes, not the {self.size} that were sent"
+            await self.log.append(Expired(upload=self.session.upload_id, reason=wrong))
+            raise APIResponseValidationError(f"{wrong}; delete it", request=request.name)
         return upload
 
     def _note(self, error: APIError, delay: float) -> None:

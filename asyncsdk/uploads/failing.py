@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from asyncsdk.errors import APIError, APIStatusError, AsyncSDKError, CompletionUnknownError, UploadExpiresError
+from asyncsdk.errors import (
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    AsyncSDKError,
+    CompletionUnknownError,
+    UploadExpiresError,
+    UploadNotFoundError,
+)
 from asyncsdk.http.lost import has_no_address
 from asyncsdk.uploads.progress import Progress
+from asyncsdk.uploads.session import TRANSIENT
 
+REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file anew."
 IN_DOUBT = "Nothing is sent twice: repeated in a while, it asks again, and looks for the file before it sends any."
 IN_DOUBT_AND_FORGOTTEN = (
     "Look for that file in GET /files first: repeated, it starts anew and may make a second one, for nothing tells "
@@ -31,15 +41,30 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadExpiresError):
         return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
+    if isinstance(error, APIResponseValidationError) and error.request.endswith("/complete"):
+        return "Repeated once that file is deleted, it starts anew."
     begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
     if error.upload_id is None:
         return f"{begins} starts anew: nothing was sent yet."
     if not remembered:
         return f"{begins} starts anew: nothing tells that it is the same content; a key= would."
+    if isinstance(error, UploadNotFoundError):
+        return f"{begins} starts anew: the server has dropped what was sent."
     if error.expires_in == 0:
         return f"{begins} starts anew: the server has dropped what was sent, its time is over."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
-    return f"{begins} goes on: {there}{_until(error.expires_in)}."
+    advice = f"{begins} goes on: {there}{_until(error.expires_in)}."
+    return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
+
+
+def _refuses_complete(error: AsyncSDKError) -> bool:
+    """Whether the server said no to complete itself, and not to the key or the moment."""
+    return (
+        isinstance(error, APIStatusError)
+        and error.request.endswith("/complete")
+        and error.status_code < 500
+        and error.status_code not in TRANSIENT
+    )
 
 
 def _until(seconds: float | None) -> str:

@@ -150,6 +150,11 @@ class Meter:
         if changed:
             self._tell()
 
+    def begin_afresh(self) -> None:
+        """What was counted belonged to an upload that is left behind."""
+        self.upload_id = self.expires_at = None
+        self.done = self.resumed = 0
+
     def holds(self, held: int, resumed: int) -> None:
         """So many bytes are there, `resumed` of them from earlier runs."""
         self.done, self.resumed = held, resumed

@@ -101,6 +101,12 @@ def recall(records: Iterable[Record]) -> Recalled | None:
     return max(known, key=_age, default=None)
 
 
+def last_completed(records: Iterable[Record]) -> Completed | None:
+    """The File made last, whatever uploads of the same source began since and ended without one."""
+    done = (record for record in records if isinstance(record, Completed))
+    return max(done, key=lambda record: record.at, default=None)
+
+
 def choose(parts: Iterable[Part]) -> list[Part]:
     """Parts of which none overlaps another, each id once, in the order of the file.
 

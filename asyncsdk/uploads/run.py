@@ -23,7 +23,7 @@ from asyncsdk.uploads.expiry import mind_the_time
 from asyncsdk.uploads.failing import waiting
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.progress import Meter, State
-from asyncsdk.uploads.resume import Recalled, Stage, recall
+from asyncsdk.uploads.resume import Recalled, Stage, last_completed, recall
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
@@ -80,22 +80,19 @@ class Run:
 
     async def result(self) -> UploadResult:
         """Bring the file up, from wherever the journal says that it stands."""
-        recalled = recall(self.log.records)
-        if recalled is not None and recalled.completed is not None:
-            found = await self._still_there(recalled)
-            if found is not None:
-                return found
         try:
-            return await self._go_on(recalled)
+            return await self._go_on(recall(self.log.records))
         except ForgottenError as gone:
             log.warning("%s: %s; beginning afresh", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
-            return await self._send_all(await self._create(f"beginning afresh: {gone.upload_id} is gone"))
+            why = f"beginning afresh: {gone.upload_id} is gone"
+            return await self._still_there() or await self._send_all(await self._create(why))
 
     async def _go_on(self, recalled: Recalled | None) -> UploadResult:
         session = self._session(recalled)
         if session is None or recalled is None:
-            return await self._send_all(await self._create(_why_afresh(recalled, asked=not self.job.resume)))
+            why = _why_afresh(recalled, asked=not self.job.resume)
+            return await self._still_there() or await self._send_all(await self._create(why))
         if recalled.completing is not None:
             found = await self._ask_again(session, recalled.completing)
             if found is not None:
@@ -107,9 +104,11 @@ class Run:
         self.meter.enter(State.SENDING, f"going on with {session.upload_id}" if held else "")
         return await self._send_all(session)
 
-    async def _still_there(self, recalled: Recalled) -> UploadResult | None:
-        done = recalled.completed
-        assert done is not None  # noqa: S101 - the caller looked
+    async def _still_there(self) -> UploadResult | None:
+        """The File made last, if it may be the result and is still of this content and on the server."""
+        done = last_completed(self.log.records)
+        if done is None:
+            return None
         made_while_we_waited = done.at >= self.began
         if self.job.if_uploaded == "again" and not made_while_we_waited:
             return None
@@ -126,7 +125,6 @@ class Run:
             return None
         self.meter.upload_id = done.upload
         self._count_as_there()
-        self.meter.enter(State.COMPLETED)
         return self._result(completed_upload(done.upload, file), file, reused=True)
 
     def _count_as_there(self) -> None:
@@ -152,6 +150,7 @@ class Run:
 
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
+        self.meter.begin_afresh()
         self._retry.deadline = Retry().deadline
         if why:
             log.info("%s: %s", self.source.name, why)
@@ -194,7 +193,7 @@ class Run:
             await self.log.append(asked)
             upload = await self._completion(session).ask(asked)
             background.cancel_scope.cancel()
-        return await self._settle(upload, asked)
+        return self._result(upload, await self._settle(upload, asked))
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
@@ -236,8 +235,8 @@ class Run:
         await self._hash()
         self._retry.deadline = max(session.expires_at, self.tools.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, doubtful=True).ask(asked)
-        result = await self._settle(upload, asked)
-        return result if self._digest.is_of(asked) else None
+        file = await self._settle(upload, asked)
+        return self._result(upload, file) if self._digest.is_of(asked) else None
 
     def _completion(self, session: Session, *, doubtful: bool = False) -> Completion:
         self.meter.enter(State.COMPLETING)
@@ -253,12 +252,11 @@ class Run:
             doubtful=doubtful,
         )
 
-    async def _settle(self, upload: Upload, asked: Completing) -> UploadResult:
+    async def _settle(self, upload: Upload, asked: Completing) -> File:
         file = upload.file
         assert file is not None  # noqa: S101 - a completion returns it
         await self.log.settle(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
-        self.meter.enter(State.COMPLETED)
-        return self._result(upload, file)
+        return file
 
     async def _hash(self) -> None:
         await self._digest.read(self.source, self.tools.hashers, self.meter.hashed_to)
@@ -267,6 +265,7 @@ class Run:
         self.meter.enter(State.RETRYING, waiting(error, delay))
 
     def _result(self, upload: Upload, file: File, *, reused: bool = False) -> UploadResult:
+        self.meter.enter(State.COMPLETED)
         return UploadResult(
             upload=upload,
             file=file,

@@ -83,7 +83,7 @@ def test_a_refusal_within_the_grain_of_the_servers_clock_is_its_hour_too() -> No
 def test_an_upload_that_took_something_in_this_run_and_is_not_found_is_a_puzzle(upload: Session) -> None:
     found = meaning(404, upload)
     assert isinstance(found, UploadNotFoundError)
-    assert (found.upload_id, found.resumable) == ("upload_1", False)
+    assert (found.upload_id, found.resumable) == ("upload_1", True)
 
 
 @pytest.mark.parametrize("status", sorted(REFUSES - {404}))
