@@ -50,7 +50,7 @@ REFUSALS = st.builds(
     st.just("answer"),
     MOMENTS.filter(lambda at: at != "answering"),
     status=st.sampled_from([400, 401, 404, 408, 409, 413, 429, 500, 503]),
-    headers=st.just({"retry-after-ms": "1"}),
+    headers=st.sampled_from([{"retry-after-ms": "1"}, {"retry-after-ms": "1", "x-should-retry": "false"}]),
     every=st.just(1),
     times=st.integers(1, 5),
 ).filter(_is_honest)
@@ -70,6 +70,7 @@ class AnySequence(RuleBasedStateMachine):
         self.contents: set[str] = set()
         self.edited: set[str] = set()  # uploads that the source was changed under
         self.done: str | None = None  # the content that the last call has sent, unless it has changed
+        self.retries = 3
         self.runner = asyncio.Runner()
 
     @initialize(repeated=st.sampled_from([200, 400, 404, 409]), seed=st.integers(0, 99))
@@ -189,10 +190,15 @@ class AnySequence(RuleBasedStateMachine):
             self.done = content
         return outcome
 
+    @rule(retries=st.integers(0, 3))
+    def be_so_patient(self, retries: int) -> None:
+        """How often the calls that follow try again."""
+        self.retries = retries
+
     async def upload(self, part: int, connections: int) -> UploadResult:
         async with Client("sk-test", base_url=self.server.url) as client:
             uploader = AsyncUploader(
-                client, journal=self.journal, part_size=part, concurrency=connections, max_retries=3
+                client, journal=self.journal, part_size=part, concurrency=connections, max_retries=self.retries
             )
             return await uploader.upload(self.path, purpose="batch")
 
