@@ -131,9 +131,7 @@ class APIResponseValidationError(APIError):
 
 
 class APIStatusError(APIError):
-    """The server answered with an error status. `body` is its inner `error` object, else the whole JSON or text;
-    `type`, `code` and `param` are the server's own words, where it said them.
-    """
+    """The server said no: `type`, `code`, `param` in its words. `body` is its `error` object, else all it sent."""
 
     def __init__(
         self,
