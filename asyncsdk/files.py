@@ -92,6 +92,12 @@ async def existing(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+async def gone(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` where nothing is, or an empty file, such as a power cut or a full disk may leave."""
+    found: list[Path] = await wrap(_gone)(list(paths))
+    return found
+
+
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where something is that is no directory."""
     found: list[Path] = await wrap(_no_directories)(list(paths))
@@ -133,6 +139,17 @@ def _make_writable(folder: Path) -> None:
 
 def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if os.path.lexists(path)]
+
+
+def _gone(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if not _has_content(path)]
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _no_directories(paths: Iterable[Path]) -> list[Path]:

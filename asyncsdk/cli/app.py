@@ -16,6 +16,7 @@ from asyncsdk.cli import files
 from asyncsdk.cli.demo.demo import demo
 from asyncsdk.cli.edits.edit import edit
 from asyncsdk.cli.edits.edit_many import edit_many
+from asyncsdk.cli.edits.wording import as_typed
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode
@@ -24,7 +25,7 @@ from asyncsdk.cli.signals import Interrupted, Stop
 from asyncsdk.cli.uploads import journal
 from asyncsdk.cli.uploads.messages import printable, told
 from asyncsdk.cli.uploads.upload import upload
-from asyncsdk.errors import AsyncSDKError
+from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.version import __version__
 
 EPILOGUE = """\
@@ -96,7 +97,7 @@ def usage_message(error: Exception) -> str:
 def failure_message(error: Exception, *, verbose: bool) -> str:
     """What happened, for a person."""
     if isinstance(error, AsyncSDKError):
-        return told(error)
+        return told(error) if isinstance(error, APIError) else as_typed(told(error))
     if isinstance(error, OSError):
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"

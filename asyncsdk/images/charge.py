@@ -24,6 +24,7 @@ from asyncsdk.errors import (
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.retry import asks_too_much
 
+LEFT = "the run was left while this was on its way"
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 
@@ -86,6 +87,13 @@ def problem_of(error: Exception) -> Problem:
         retryable=unpaid_and_passing,
         moderation=_moderation(error),
     )
+
+
+def maybe_paid(why: Exception) -> ChargeUnknownError:
+    """What an edit ends with that was sent, and of which no more is known because of `why`."""
+    failure = ChargeUnknownError(f"{str(why) or repr(why)}: it may have been paid.")
+    failure.__cause__ = why
+    return failure
 
 
 def _is_turned_away(error: APIStatusError) -> bool:

@@ -114,7 +114,7 @@ def _formats(edit: ImageEdit) -> Iterator[str]:
     if edit.output_compression is not None and kind in {"png", "gif", "svg"}:
         yield f"output_compression is for webp and jpeg, not {kind}"
     if edit.partial_images and not edit.stream:
-        yield "partial_images come in a stream only: stream=True"
+        yield "partial images come in a stream only, which stream=True asks for"
     if kind in {"svg", "gif"} and edit.stream:
         yield f"output_format={kind!r} can't be streamed"
     if kind == "svg" and (edit.n or 1) != 1:

@@ -116,7 +116,9 @@ class ImageEditor:
         whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (sent once more: it may be paid
         twice) or "stop". `redo` names ids to be sent again whatever became of them before `redo_before` (unix time,
         now); `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
-        `max_tokens` stop the run; they count over all runs of the ledger.
+        `max_tokens` stop the run; they count over all runs of the ledger. Edits in flight may pass `max_tokens`, by
+        what `concurrency` edits use at most. Of an edit that is done a picture may be gone since: it is *skipped* with
+        a `problem`, and sent again only by `redo`.
 
         `edits` is read by several tasks in turn: a generator must not `yield` within a task group, a timeout or another
         cancel scope of its own (PEP 789).
@@ -124,7 +126,9 @@ class ImageEditor:
         Raises ConfigurationError and LedgerError when entered, before anything is sent; `Outcomes` tells the rest.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(f"concurrency={concurrency!r} is not within 1 and {MOST_AT_ONCE}, whole.")
+            raise ConfigurationError(
+                f"concurrency={concurrency!r} is no whole number from 1 to {MOST_AT_ONCE}. Nothing was sent."
+            )
         policy = _policy(on_uncertain, redo, redo_before, only)
         limits = Limits(max_edits, max_tokens)
         where = _ledger_of(out, ledger) if _is_kept(out, save, ledger) else None

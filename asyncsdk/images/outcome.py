@@ -42,7 +42,8 @@ class EditOutcome:
     run tries again); *refused* (the picture, the prompt or a field is not accepted, and would not be again);
     *uncertain* (sent, its answer lost: it may have been paid; or paid, and not saved: then `result` has it).
     `id` names it and its `files`, those that are on disk. `error` is what was raised in this run; `problem` the
-    same as a value, also where an earlier run met it, and where fewer pictures came than were asked for.
+    same as a value, also where an earlier run met it, where fewer pictures came than were asked for, and where
+    pictures of an earlier run are gone.
     """
 
     edit: ImageEdit
@@ -53,3 +54,8 @@ class EditOutcome:
     usage: Usage | None = None
     problem: Problem | None = None
     error: Exception | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether an earlier run paid for it and saved it, and a picture of it is not on disk any more."""
+        return self.status == "skipped" and self.problem is not None and self.problem.type == "SaveError"

@@ -99,9 +99,12 @@ def test_where_no_row_can_be_sent_it_is_exit_2(run: Run, server: LocalServer) ->
         ([], "SOURCE is missing"),
         (["missing.jsonl"], "missing.jsonl: No such file"),
         (["otter.png"], "pictures need --prompt TEXT"),
-        (["otter.png", "--prompt", "x", "--max-edits", "0"], "max_edits=0"),
-        (["otter.png", "--prompt", "x", "--concurrency", "0"], "concurrency=0"),
-        (["otter.png", "--prompt", "x", "--images-per-minute", "0"], "images_per_minute"),
+        (["otter.png", "--prompt", "x", "--max-edits", "0"], "--max-edits 0"),
+        (
+            ["otter.png", "--prompt", "x", "--concurrency", "0"],
+            "--concurrency 0 is no whole number from 1 to 256. Nothing was sent.",
+        ),
+        (["otter.png", "--prompt", "x", "--images-per-minute", "0"], "--images-per-minute 0"),
         (["otter.png", "--prompt", "x", "--redo", "missing"], "--redo missing: No such file"),
         (["otter.png", "--prompt", "x", "--gallery", "."], "--gallery . is a directory"),
     ],
@@ -198,10 +201,44 @@ def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, ser
     write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(5)))
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2", "--concurrency", "1")
     assert (ran.code, server.edits.edits) == (4, 2)
-    assert "3 not sent: the same command goes on." in ran.err
-    assert ran.err.splitlines()[-1].startswith("error: max_edits=2 is reached")
-    assert run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2").code == 4
+    assert "3 not sent: with a higher limit the same command goes on." in ran.err
+    told = "error: --max-edits 2 is reached: 2 edits were sent in all. Nothing more was sent. With a higher limit"
+    assert ran.err.splitlines()[-1].startswith(told)
+    again = run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2")
+    assert (again.code, again.err.splitlines()[-1].startswith(told)) == (4, True)
     assert run("edit-many", "jobs.jsonl", "--out", "out").code == 0
+
+
+def test_tokens_that_edits_in_flight_use_beyond_the_limit_are_told_and_are_exit_4(
+    run: Run, server: LocalServer
+) -> None:
+    write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(2)))
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--max-tokens", "1", "--concurrency", "1", "--json")
+    used = ran.records[0]["usage"]["total_tokens"]
+    assert (ran.code, server.edits.edits) == (4, 1)
+    told = f"error: --max-tokens 1 is passed (edits in flight may go over it): {used:,} tokens were used in all."
+    assert ran.err.splitlines()[-1].startswith(told)
+    assert f"1 image, {used:,} tokens" in ran.err
+    last = run("edit-many", "jobs.jsonl", "--out", "out", "--max-tokens", str(used + 1), "--json")
+    assert last.code == 4, "also where nothing is left to be sent"
+    assert run("edit-many", "jobs.jsonl", "--out", "out", "--max-tokens", "1").code == 0, "nothing was wanted"
+
+
+def test_a_paid_picture_that_is_gone_is_exit_3_and_says_how_it_is_made_again(run: Run, server: LocalServer) -> None:
+    write_jobs({"id": "a", "prompt": "x"}, {"id": "b", "prompt": "y"})
+    command = ("edit-many", "jobs.jsonl", "--out", "out")
+    assert run(*command).code == 0
+    Path("out/a.png").unlink()
+    ran = run(*command)
+    assert (ran.code, server.edits.edits) == (3, 2)
+    assert "a: paid, but gone or empty: out/a.png" in ran.err
+    assert "1 done before, 1 paid, but pictures are gone. Details: out/failed.jsonl" in ran.err
+    assert "Send the 1 whose pictures are gone again (paid again): --redo FILE" in ran.err
+    dry = run(*command, "--dry-run", "--json")
+    assert (dry.code, dry.records[-1]["problems"], dry.records[0]["status"]) == (3, 1, "skipped")
+    time.sleep(0.01)
+    again = run(*command, "--redo", "out/failed.jsonl", "--json")
+    assert (again.code, statuses(again)) == (0, {"a": "done", "b": "skipped"})
 
 
 @pytest.mark.parametrize(
@@ -217,7 +254,8 @@ def test_what_stops_all_is_told_at_the_end(run: Run, server: LocalServer, fault:
     server.inject(fault)
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--on-uncertain", "stop")
     assert ran.code == code
-    assert "2 not sent: the same command goes on." in ran.err
+    mended = "once what is told below is mended, " if code == 1 else ""
+    assert f"2 not sent: {mended}the same command goes on." in ran.err
     assert ran.err.splitlines()[-1].startswith(("error: ", "  The edit was sent"))
 
 

@@ -22,12 +22,13 @@ from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows, rows_in
 from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
+from asyncsdk.cli.edits.wording import as_typed
 from asyncsdk.cli.edits.words import Moment, stopping, summary
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import AsyncSDKError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, SaveError
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.gallery import write_gallery
@@ -35,6 +36,8 @@ from asyncsdk.images.outcome import EditOutcome
 
 ASK_ABOVE = 100
 LEAVE_SECONDS = 10.0  # for pictures that are paid and being saved when the second signal comes
+# what stopped a run, by its exit code, the same command would meet again unless …
+WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once what is told below is mended, "}
 
 
 async def edit_all(
@@ -146,12 +149,13 @@ class BulkEditing:
         details = await self._save_left()
         await self._write_page()
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
-        complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent))
+        when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
+        complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent, when=when))
         unmet = sorted(set(self.wanted["redo"]) - self.report.told) if self._is_over else []
         if unmet:
             complain(f"--redo names {len(unmet):,} that no row has as its id: {', '.join(unmet[:3])}")
         if self._reason is not None:
-            complain(f"error: {self._reason}")
+            complain(f"error: {self._reason if isinstance(self._reason, APIError) else as_typed(str(self._reason))}")
 
     async def _save_left(self) -> str | None:
         is_whole = self._is_over and self.run.only is None

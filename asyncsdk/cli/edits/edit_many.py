@@ -36,7 +36,9 @@ class RunOptions:
     ] = None
     redo: Annotated[str | None, Parameter(metavar="FILE", help="Ids to send again, as a gallery saves them.")] = None
     max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
-    max_tokens: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
+    max_tokens: Annotated[
+        int | None, Parameter(metavar="N", help="The same in tokens; edits in flight, which are awaited, may pass it.")
+    ] = None
     dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
     yes: Annotated[bool, Parameter(help="Don't ask before many are sent.")] = False
     grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for those in flight.")] = 120.0

@@ -48,7 +48,7 @@ class Report:
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
-        if outcome.status in {"done", "skipped"}:
+        if outcome.status in {"done", "skipped"} and not outcome.is_gone:
             if stdout_is_terminal():
                 self.aside()
             self.out.result(line_of(outcome), record=record_of(outcome), name=outcome.id)

@@ -9,20 +9,23 @@ from attrs import define, field
 from asyncsdk.cli.exits import Exit
 from asyncsdk.images.outcome import Problem
 
-_BAD = ("refused", "failed", "uncertain", "unsaved")
+_BAD = ("refused", "failed", "uncertain", "unsaved", "gone")
 
 
 @define
 class Tally:
-    """`counts` by status; what is paid and not saved counts as *unsaved*. `reasons` tell why edits were refused."""
+    """`counts` by status; what is paid and not saved counts as *unsaved*, and as *gone* what was saved once.
+
+    `reasons` tell why edits were refused.
+    """
 
     counts: Counter[str] = field(factory=Counter)
     reasons: Counter[str] = field(factory=Counter)
 
     def add(self, status: str, problem: Problem | None) -> None:
         """Count an edit that ended."""
-        is_unsaved = problem is not None and problem.type == "SaveError"
-        self.counts["unsaved" if is_unsaved else status] += 1
+        is_not_there = problem is not None and problem.type == "SaveError"
+        self.counts[("gone" if status == "skipped" else "unsaved") if is_not_there else status] += 1
         if status == "refused":
             self.reasons[reason_of(problem)] += 1
 

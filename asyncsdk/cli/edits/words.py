@@ -23,6 +23,7 @@ _WORDS = {
     "failed": "failed",
     "uncertain": "maybe charged",
     "unsaved": "paid but not saved",
+    "gone": "paid, but pictures are gone",
 }
 LONGEST_WAIT_NOT_TOLD = 2.0  # seconds: a steady pace is no wait
 
@@ -47,7 +48,7 @@ class Moment:
     @property
     def left(self) -> float | None:
         """Seconds to the end at the pace so far; what was done before cost no time."""
-        made = self.ended - self.counts.get("skipped", 0)
+        made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
         if self.total is None or not made or self.seconds <= 0:
             return None
         return (self.total - self.ended) * self.seconds / made
@@ -56,6 +57,8 @@ class Moment:
 def line_of(outcome: EditOutcome) -> str:
     """How an edit ended: `beach: out/beach.png, 1,205 tokens`."""
     why = outcome.problem.message if outcome.problem else ""
+    if outcome.is_gone:
+        return f"{outcome.id}: {why}"
     if outcome.status in {"done", "skipped"}:
         told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
         return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told, why) if part)}"
@@ -92,11 +95,14 @@ def pace(moment: Moment) -> list[str]:
     return facts
 
 
-def summary(tally: Tally, moment: Moment, *, details: str | None, not_sent: int = 0) -> str:
-    """What a run came to, and how to go on. `details` is the file of those that did not go well."""
+def summary(tally: Tally, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "") -> str:
+    """What a run came to, and how to go on. `details` is the file of those that did not go well.
+
+    `when` is what has to be before the same command can go on.
+    """
     told = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
     lost = ": sent, answer lost" if tally.counts["uncertain"] else ""
-    lines = [f"{told}{lost}.{f' Details: {details}' if details else ''}", *_made(moment), *_next(tally, not_sent)]
+    lines = [f"{told}{lost}.{f' Details: {details}' if details else ''}", *_made(moment), *_next(tally, not_sent, when)]
     return "\n  ".join(lines)
 
 
@@ -139,12 +145,14 @@ def _made(moment: Moment) -> list[str]:
     return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
 
 
-def _next(tally: Tally, not_sent: int) -> list[str]:
+def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
     lines = []
     if not_sent:
-        lines.append(f"{not_sent:,} not sent: the same command goes on.")
+        lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
     if failed := tally.counts["failed"]:
-        lines.append(f"Nothing was paid for the {failed:,} that failed: the same command sends them again.")
+        lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
         lines.append(f"Send the {uncertain:,} again (may pay twice): add --only uncertain --on-uncertain retry")
+    if gone := tally.counts["gone"]:
+        lines.append(f"Send the {gone:,} whose pictures are gone again (paid again): --redo FILE, with their ids in it")
     return lines

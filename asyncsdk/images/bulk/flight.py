@@ -14,7 +14,7 @@ from asyncsdk.images.bulk.course import Course, is_out_of_reach
 from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.bulk.keeping import Keeping
 from asyncsdk.images.bulk.preparing import Ready
-from asyncsdk.images.charge import is_safe_to_repeat, problem_of, status_of
+from asyncsdk.images.charge import LEFT, is_safe_to_repeat, maybe_paid, problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, shortfall
 from asyncsdk.images.sending import in_terms_of_money, send
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 LAST_WORD_SECONDS = 10.0  # for the ledger; a disk that hangs is not awaited for ever, and may still take it
-LEFT = "the run was left while this was on its way"
 
 
 @define(eq=False)
@@ -145,7 +144,7 @@ class Flight:
         self.course, self.run.answered = self.course.to("answered"), True
         result = EditResult(answer, self.ready.edit, self.run.client.fetch)
         self._keeping = Keeping(result, self.ready.place, self._entry, self.run.save)
-        self.run.limits.spend(result.usage)
+        self.run.spend(result.usage)
         if self._ticket is not None:
             self.run.pacer.accepted(self._ticket)
         try:
@@ -165,7 +164,7 @@ class Flight:
         if self.course.stage == "answered" and self._keeping is not None:
             return await self._end(self._keeping.failure(why))
         if self.course.stage == "sent":
-            return await self._end(_maybe_paid(why))
+            return await self._end(maybe_paid(why))
         self._take_back()
         return None if self.course.lost is None else await self._end(self.course.lost)
 
@@ -193,9 +192,3 @@ class Flight:
             problem=told if told is not None or result is None else shortfall(result),
             error=error,
         )
-
-
-def _maybe_paid(why: Exception) -> ChargeUnknownError:
-    failure = ChargeUnknownError(f"{str(why) or repr(why)}: it may have been paid.")
-    failure.__cause__ = why
-    return failure

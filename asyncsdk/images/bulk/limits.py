@@ -7,7 +7,7 @@ from attrs import define
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.models import Usage
 
-_GO_ON = "Nothing beyond it was sent. With a higher limit the same call goes on."
+_GO_ON = "With a higher limit the same call goes on."
 
 
 @define
@@ -30,12 +30,9 @@ class Limits:
 
     def begin(self) -> None:
         """Count an edit that is about to be sent. Raises LimitReachedError instead where that is one too many."""
-        if self.max_edits is not None and self.edits >= self.max_edits:
-            raise LimitReachedError(f"max_edits={self.max_edits} is reached: {self.edits} edits were sent. {_GO_ON}")
-        if self.max_tokens is not None and self.tokens >= self.max_tokens:
-            raise LimitReachedError(
-                f"max_tokens={self.max_tokens} is reached: {self.tokens} tokens were used. {_GO_ON}"
-            )
+        edits_are_spent = self.max_edits is not None and self.edits >= self.max_edits
+        if edits_are_spent or (self.max_tokens is not None and self.tokens >= self.max_tokens):
+            raise self.reached()
         self.edits += 1
 
     def take_back(self) -> None:
@@ -45,3 +42,17 @@ class Limits:
     def spend(self, usage: Usage | None) -> None:
         """Count what an edit used; edits in flight may go over the limit."""
         self.tokens += (usage.total_tokens or 0) if usage is not None else 0
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether edits that were in flight used more tokens than were allowed."""
+        return self.max_tokens is not None and self.tokens > self.max_tokens
+
+    def reached(self) -> LimitReachedError:
+        """What is told of the limit that stops a run, with what is counted now, over all runs."""
+        if self.max_tokens is not None and self.tokens >= self.max_tokens:
+            verb, why = ("passed", " (edits in flight may go over it)") if self.is_passed else ("reached", "")
+            told = f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
+        else:
+            told = f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent in all."
+        return LimitReachedError(f"{told} Nothing more was sent. {_GO_ON}")

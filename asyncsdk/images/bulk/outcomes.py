@@ -31,7 +31,7 @@ class Outcomes:
             if outcome is not None:
                 self._run.taken(outcome)
                 return outcome
-        reason, self._run.reason = self._run.reason, None
+        reason = self._run.take_reason()
         if reason is not None:
             raise reason
         raise StopAsyncIteration

@@ -12,8 +12,9 @@ from asyncsdk.images.outcome import EditOutcome
 class EditPlan:
     """Counts of edits. `to_send` would be sent; `done`, `uncertain` and `refused` would not: earlier runs met them.
 
-    `problems` are those that can't be sent as they are. `input_images` is the sum over what would be sent of
-    pictures times `n`, and `minutes` how long they take at the given rate, None without one.
+    `problems` are those that can't be sent as they are, and those done before whose pictures are gone. `input_images`
+    is the sum over what would be sent of pictures times `n`, and `minutes` how long they take at the given rate, None
+    without one.
     """
 
     to_send: int
@@ -39,7 +40,7 @@ class Tally:
         if isinstance(prepared, Ready):
             self._to_send += 1
             self._input_images += prepared.edit.input_images
-        elif prepared is not None and prepared.error is not None:
+        elif prepared is not None and (prepared.error is not None or prepared.is_gone):
             self._problems.append(prepared)
         elif prepared is not None:
             self._earlier[prepared.status] += 1

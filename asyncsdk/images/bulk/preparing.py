@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from pathlib import Path
 
 import anyio.to_thread
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
-from asyncsdk.errors import InvalidEditError
+from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.bulk.equals import Equals
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.standing import Policy
 from asyncsdk.images.bulk.states import ItemState
-from asyncsdk.images.charge import problem_of
+from asyncsdk.images.charge import LEFT, maybe_paid, problem_of
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.names import Names
-from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, loaded
 from asyncsdk.images.saving import Place
 
@@ -95,7 +95,7 @@ class Preparing:
         if verdict == "leave":
             return None
         if verdict != "send" and state is not None:
-            return self._told(edit, name, state)
+            return await self._told(edit, name, state)
         return await self._named(Ready(loaded=found, id=name, item=item, place=self._place(name)))
 
     def _state_of(self, item: str) -> ItemState | None:
@@ -133,16 +133,18 @@ class Preparing:
         stem = path.relative_to(place.directory).with_suffix("").as_posix()
         return None if self.ledger is None else self.ledger.owner_of(stem)
 
-    def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
+    async def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         done = state.status == "done"
         self._names.reserve(state.id, edit.n or 1, self._number_of(edit))
+        saved = [self.out / file for file in state.files] if done and self.out else []
+        gone = await files.gone(saved)
         return EditOutcome(
             edit=edit,
             id=name,
             status="skipped" if done else "refused" if state.status == "refused" else "uncertain",
-            files=tuple(self.out / file for file in state.files) if done and self.out else (),
+            files=tuple(path for path in saved if path not in gone),
             usage=state.usage,
-            problem=state.problem,
+            problem=_pictures_gone(gone) if gone else _left() if state.status == "sent" else state.problem,
         )
 
 
@@ -151,6 +153,19 @@ def _in_the_way(path: Path, name: str) -> str:
         f"{path} is there already and was not made by these edits: it is not overwritten. "
         f"Give {name!r} another id, or another directory. Nothing was sent."
     )
+
+
+def _pictures_gone(paths: Sequence[Path]) -> Problem:
+    which = ", ".join(map(str, paths))
+    message = (
+        f"paid, but gone or empty: {which}. Put it back, or name the id for redo: it is sent again, and paid again."
+    )
+    return Problem(type="SaveError", message=message)
+
+
+def _left() -> Problem:
+    """What is said of an edit whose process ended before its answer came."""
+    return problem_of(maybe_paid(EditError(LEFT)))
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:

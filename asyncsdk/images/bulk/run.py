@@ -12,6 +12,7 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.client import Client
+from asyncsdk.errors import LimitReachedError
 from asyncsdk.images.bulk.flight import Flight
 from asyncsdk.images.bulk.keeping import Save
 from asyncsdk.images.bulk.ledger import Ledger
@@ -104,6 +105,17 @@ class Run:
             self.reason = reason
             logger.warning("stopping: %s", reason)
         self.stop()
+
+    def spend(self, usage: Usage | None) -> None:
+        """Count what an edit used. What is in flight may pass the limit: then nothing more is sent, and it is told."""
+        self.limits.spend(usage)
+        if self.limits.is_passed:
+            self.halt(self.limits.reached())
+
+    def take_reason(self) -> Exception | None:
+        """Why it ended before its time; limits are told as they stand now that all has ended."""
+        reason, self.reason = self.reason, None
+        return self.limits.reached() if isinstance(reason, LimitReachedError) else reason
 
     async def _next(self, source: AsyncGenerator[ImageEdit, None]) -> ImageEdit | None:
         with anyio.CancelScope() as self._reading:
