@@ -131,8 +131,8 @@ def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
     [
         (["missing.png"], "missing.png is not there"),
         (["notes.png"], "PNG, JPEG and WebP are taken"),
-        (["otter.png", "--n", "11"], "n=11 is not a whole number from 1 to 10"),
-        (["otter.png", "--model", "dall-e-2", "--size", "1x1"], "size='1x1'"),
+        (["otter.png", "--n", "11"], "--n 11 is not a whole number from 1 to 10"),
+        (["otter.png", "--model", "dall-e-2", "--size", "1x1"], "--size 1x1 is none that dall-e-2 takes"),
         (["otter.png", "--mask", "otter.png"], "has no transparency"),
         ([], "IMAGE is missing"),
     ],

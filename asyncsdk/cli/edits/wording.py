@@ -10,7 +10,7 @@ from asyncsdk.cli.edits.edit_many import RunOptions
 from asyncsdk.cli.edits.options import EditOptions
 
 _OPTIONS = frozenset(attribute.name for kind in (RunOptions, EditOptions) for attribute in fields(kind))
-_ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")
+_ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")
 
 
 def as_typed(message: str) -> str:
