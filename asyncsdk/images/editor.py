@@ -116,9 +116,7 @@ class ImageEditor:
         whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (sent once more: it may be paid
         twice) or "stop". `redo` names ids to be sent again whatever became of them before `redo_before` (unix time,
         now); `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
-        `max_tokens` stop the run; they count over all runs of the ledger. Edits in flight may pass `max_tokens`, by
-        what `concurrency` edits use at most. Of an edit that is done a picture may be gone since: it is *skipped* with
-        a `problem`, and sent again only by `redo`.
+        `max_tokens` (which edits in flight may pass) stop the run; they count over all runs of the ledger.
 
         `edits` is read by several tasks in turn: a generator must not `yield` within a task group, a timeout or another
         cancel scope of its own (PEP 789).
