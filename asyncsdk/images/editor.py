@@ -31,6 +31,7 @@ from asyncsdk.images.sending import Event, send, streaming
 from asyncsdk.retry import Retry
 
 MOST_AT_ONCE = 256
+_WHOLE = f"whole number from 1 to {MOST_AT_ONCE}"
 Edits = Iterable[ImageEdit] | AsyncIterable[ImageEdit]
 Where = str | os.PathLike[str]
 
@@ -124,9 +125,7 @@ class ImageEditor:
         Raises ConfigurationError and LedgerError when entered, before anything is sent; `Outcomes` tells the rest.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(
-                f"concurrency={concurrency!r} is no whole number from 1 to {MOST_AT_ONCE}. Nothing was sent."
-            )
+            raise ConfigurationError(f"concurrency={concurrency!r} is no {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
         limits = Limits(max_edits, max_tokens)
         where = _ledger_of(out, ledger) if _is_kept(out, save, ledger) else None
