@@ -35,6 +35,13 @@ Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, no
 failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 130, 143 interrupted, \
 the same command goes on."""
 
+EDIT_EPILOGUE = """\
+Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 it may have been \
+paid, or it is paid and saved elsewhere; 75 failed and not paid, the same command tries again; 130, 143 interrupted: \
+it may have been paid.
+
+Only edit-many keeps a ledger of what was paid: this command, run again, sends and pays again."""
+
 
 def make_app() -> App:
     """The commands of the contract."""
@@ -49,7 +56,7 @@ def make_app() -> App:
     app.command(upload, sort_key=1, usage="Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...")
     app.command(journal.app)
     app.command(files.app)
-    app.command(edit, sort_key=4)
+    app.command(edit, sort_key=4, help_epilogue=EDIT_EPILOGUE)
     app.command(edit_many, sort_key=5)
     app.command(serve, sort_key=6)
     app.command(demo, sort_key=7, usage="Usage: asyncsdk demo [FILE]")

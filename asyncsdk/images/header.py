@@ -21,6 +21,8 @@ _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 _PNG_ALPHA = {4, 6}  # colour types: grey with alpha, RGB with alpha
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn, but for DHT, JPG and DAC
 _JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+_FOREIGN = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP", b"%PDF-": "PDF", b"<svg": "SVG", b"\0\0\1\0": "an icon"}
 _FILL = re.compile(rb"\xff+")
 _MOST_SECTIONS = 10_000  # before the pixels; real pictures have tens, and a hostile one could have millions
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
@@ -56,6 +58,13 @@ def kind_of(data: bytes) -> Kind | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     return "gif" if data.startswith(_GIF) else None
+
+
+def foreign_kind(data: bytes) -> str | None:
+    """What `data` is instead of a picture that is taken, where its first bytes tell; None where they don't."""
+    if data[4:8] == b"ftyp":
+        return "AVIF" if data[8:12] in {b"avif", b"avis"} else "HEIC" if data[8:12] in _HEIC else None
+    return next((name for start, name in _FOREIGN.items() if data.startswith(start)), None)
 
 
 def look(data: bytes) -> Header | None:

@@ -71,15 +71,18 @@ def _seen(part: str) -> str:
 
 @define
 class Names:
-    """The names that a run has given away: each as its mark, and the number of the edit that has it."""
+    """The names that a run has given away: each as its mark, and the place of the edit that has it.
+
+    A place is the line of a job file, or below 0 the number of the edit in the run.
+    """
 
     _taken: dict[bytes, int] = field(factory=dict)
 
     def __contains__(self, stem: str) -> bool:
         return mark(stem) in self._taken
 
-    def reserve(self, name: str, pictures: int, number: int) -> str | None:
-        """Take the names of so many pictures for edit `number`; else say why not, and take none."""
+    def reserve(self, name: str, pictures: int, place: int) -> str | None:
+        """Take the names of so many pictures for the edit at `place`; else say why not, and take none."""
         problem = stem_problem(name)
         if problem is not None:
             return f"{problem}. Nothing was sent."
@@ -87,8 +90,12 @@ class Names:
         taken = next((self._taken[stem] for stem in wanted if stem in self._taken), None)
         if taken is not None:
             return (
-                f"the id {name!r} would save over the pictures of edit {taken}: ids must differ in more than "
-                "upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
+                f"{_told(place)} has the id {name!r}, which would save over the pictures of {_told(taken)}: ids must "
+                "differ, in more than upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
             )
-        self._taken.update(dict.fromkeys(wanted, number))
+        self._taken.update(dict.fromkeys(wanted, place))
         return None
+
+
+def _told(place: int) -> str:
+    return f"line {place}" if place > 0 else f"edit {-place}"

@@ -18,7 +18,7 @@ from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.check import LARGEST
 from asyncsdk.images.edit import ImageEdit, Loaded, Picture, described, file_name
-from asyncsdk.images.header import MIME_TYPES, kind_of
+from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
 
 _TRANSPORT = frozenset({"stream", "partial_images"})
@@ -118,7 +118,10 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
 
 
 def _instead(content: bytes) -> str:
-    return "no picture" if content else "empty (an open file may be at its end)"
+    if not content:
+        return "empty (an open file may be at its end)"
+    foreign = foreign_kind(content)
+    return f"{foreign} inside, convert it" if foreign else "no picture"
 
 
 def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:

@@ -130,7 +130,8 @@ def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
     ("arguments", "why"),
     [
         (["missing.png"], "missing.png is not there"),
-        (["notes.png"], "PNG, JPEG and WebP are taken"),
+        (["notes.png"], "notes.png is no picture: PNG, JPEG and WebP are taken"),
+        (["heic.png"], "heic.png is HEIC inside, convert it: PNG, JPEG and WebP are taken"),
         (["otter.png", "--n", "11"], "--n 11 is not a whole number from 1 to 10"),
         (["otter.png", "--model", "dall-e-2", "--size", "1x1"], "--size 1x1 is none that dall-e-2 takes"),
         (["otter.png", "--mask", "otter.png"], "has no transparency"),
@@ -142,6 +143,7 @@ def test_what_is_not_taken_is_refused_before_it_is_paid(
 ) -> None:
     photo(Path("otter.png"))
     Path("notes.png").write_text("no picture")
+    Path("heic.png").write_bytes(b"\0\0\0\x18ftypheic")
     ran = run("edit", *arguments, "--prompt", "x", "--out", "out", "--json")
     assert (ran.code, server.edits.edits) == (2, paid)
     assert why in ran.err
@@ -222,3 +224,9 @@ def test_a_signal_says_that_it_may_have_been_paid(
     thread.join()
     assert code == 130
     assert "may have been paid" in capfd.readouterr().err
+
+
+def test_its_help_promises_no_ledger(run: Run) -> None:
+    told = " ".join(run("edit", "--help").out.split())
+    assert "130, 143 interrupted: it may have been paid." in told
+    assert "this command, run again, sends and pays again" in told

@@ -82,7 +82,8 @@ def test_bad_rows_are_told_with_their_lines_and_the_others_run(run: Run, server:
     assert "error: jobs.jsonl:1: it is no JSON" in ran.err
     assert "error: jobs.jsonl:3: 'sise' is no field of an edit; is 'size' meant?" in ran.err
     assert "../b: refused: the id '../b' leads out of the directory" in ran.err
-    assert "1 done, 3 refused (3 before sending). Details: out/failed.jsonl" in ran.err
+    assert "1 done, 1 refused (1 before sending), 2 malformed. Details: out/failed.jsonl" in ran.err
+    assert "The 2 malformed rows told above can make no job, and are in no file." in ran.err
     assert left() == {"../b": "refused"}
     assert server.edits.edits == 1
 
@@ -121,6 +122,25 @@ def test_a_place_that_can_not_be_written_is_refused_before_anything_is_sent(run:
     Path("file").touch()
     ran = run("edit-many", "otter.png", "--prompt", "x", "--out", "file/out")
     assert (ran.code, server.calls.get("edit", 0)) == (2, 0)
+
+
+def test_a_file_where_the_pictures_should_go_is_no_matter_of_disks(run: Run, server: LocalServer) -> None:
+    Path("file").touch()
+    ran = run("edit-many", "otter.png", "--prompt", "x", "--out", "file")
+    assert (ran.code, server.calls.get("edit", 0)) == (2, 0)
+    assert ran.err.endswith("name a directory for them that can be made and written.\n")
+
+
+def test_files_of_a_folder_that_are_no_pictures_are_told(run: Run) -> None:
+    Path("x.heic").touch()
+    ran = run("edit-many", ".", "--prompt", "x", "--out", "out", "--dry-run")
+    assert (ran.code, ran.err) == (0, "1 file skipped, PNG, JPEG and WebP are taken: x.heic\n")
+
+
+def test_two_rows_of_one_id_are_told_by_their_lines(run: Run) -> None:
+    write_jobs({"id": "one", "prompt": "x"}, {"id": "one", "prompt": "y"})
+    ran = run("edit-many", "jobs.jsonl", "--out", "out", "--dry-run")
+    assert "line 2 has the id 'one', which would save over the pictures of line 1" in ran.err
 
 
 async def test_a_directory_that_another_run_has_is_tried_again_later(run: Run, tmp_path: Path) -> None:
@@ -183,7 +203,8 @@ def test_refused_failed_and_uncertain_ones_are_told_apart_and_can_be_sent_again(
 def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, server: LocalServer) -> None:
     write_jobs(*({"id": name, "prompt": name} for name in ("a", "b")))
     command = ("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "pages/gallery.html", "--json")
-    assert run(*command).code == 0
+    first = run(*command)
+    assert (first.code, first.err.splitlines()[-1]) == (0, "Gallery: pages/gallery.html")
     page = Path("pages/gallery.html").read_text()
     assert page.count("<article") == 2
     time.sleep(0.01)
@@ -194,7 +215,9 @@ def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, se
     assert server.edits.by_prompt == {"a": 1, "b": 2}
     assert Path("pages/gallery.html").read_text().count("<article") == 2
     assert list(Path("out/.asyncsdk/replaced").iterdir())
-    assert statuses(run(*command, "--redo", "rejects.jsonl"))["b"] == "skipped"
+    third = run(*command, "--redo", "rejects.jsonl")
+    assert statuses(third)["b"] == "skipped"
+    assert "--redo: 1 done since rejects.jsonl was written stand. Written anew it pays them again." in third.err
 
 
 def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, server: LocalServer) -> None:
@@ -291,6 +314,7 @@ def test_what_can_not_be_written_down_at_the_end_is_said_and_stops_nothing(
     write_jobs({"id": "a", "prompt": "x"}, {"id": "../b", "prompt": "y"})
     (tmp_path / "out" / "failed.jsonl").mkdir(parents=True)
     (tmp_path / "file").touch()
+    environment.setattr(bulk_editing, "check_page", lambda _: None)  # the disk was fine when it was looked at
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html", "--json")
     assert (ran.code, statuses(ran)["a"]) == (3, "done")
     assert "error: what failed could not be written down" in ran.err

@@ -60,6 +60,9 @@ def test_a_page_that_could_not_be_written_is_refused_before_anything_is_paid(tmp
     check_page(str(tmp_path / "new" / "gallery.html"))
     with pytest.raises(ConfigurationError, match="is a directory"):
         check_page(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"no file can be made in .*file\. Nothing was sent"):
+        check_page(str(tmp_path / "file" / "gallery.html"))
 
 
 @pytest.mark.parametrize(

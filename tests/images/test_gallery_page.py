@@ -175,7 +175,7 @@ def test_settings_tokens_and_time_stand_below() -> None:
     found = seen(evolve(PLAIN, settings=settings, usage=usage, at=0.0), evolve(PLAIN, usage=Usage(total_tokens=1)))
     for told in ("gpt-image-1", '{"model": "ä"}', "1,234 (234 in, 1,000 out)", "1970-01-01 00:00 UTC"):
         assert told in found.texts["dd"]
-    assert "2 pictures · 1,235 tokens" in found.texts["p"]
+    assert "2 edits · 2 pictures · 1,235 tokens" in found.texts["p"]
 
 
 def test_an_error_tells_all_that_is_known_of_it() -> None:
@@ -199,6 +199,7 @@ def test_filters_count_each_status_that_there_is() -> None:
     shown = [button["data-show"] for button in found.all("button") if "data-show" in button]
     assert shown == ["all", "done", "failed", "rejected"]
     assert "Failed 2" in found.texts["button"]
+    assert "Done before 1" in seen(evolve(PLAIN, status="skipped")).texts["button"]
 
 
 def test_a_page_without_edits_says_so() -> None:

@@ -49,9 +49,10 @@ def test_whatever_is_taken_stays_below_its_directory(name: str) -> None:
 
 def test_a_name_is_given_once_whatever_its_case_and_spelling() -> None:
     names = Names()
-    assert names.reserve("Été", 1, 17) is None
+    assert names.reserve("Été", 1, -17) is None
     for same in ("Été", "ÉTÉ", "e\u0301te\u0301"):
-        assert "would save over the pictures of edit 17" in (names.reserve(same, 1, 18) or "")
+        told = f"line 18 has the id {same!r}, which would save over the pictures of edit 17"
+        assert told in (names.reserve(same, 1, 18) or "")
 
 
 def test_the_numbers_of_several_pictures_are_names_too() -> None:

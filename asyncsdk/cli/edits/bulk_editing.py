@@ -154,6 +154,10 @@ class BulkEditing:
         unmet = sorted(set(self.wanted["redo"]) - self.report.told) if self._is_over else []
         if unmet:
             complain(f"--redo names {len(unmet):,} that no row has as its id: {', '.join(unmet[:3])}")
+        if stood := len(self.report.stood.intersection(self.wanted["redo"])):
+            complain(
+                f"--redo: {stood:,} done since {self.run.redo} was written stand. Written anew it pays them again."
+            )
         if self._reason is not None:
             complain(f"error: {self._reason if isinstance(self._reason, APIError) else as_typed(str(self._reason))}")
 
@@ -173,6 +177,8 @@ class BulkEditing:
             await write_gallery(Path(self.run.gallery), self.report.items, title=str(self.out))
         except OSError as error:
             complain(f"error: the gallery could not be written: {error}")
+        else:
+            complain(f"Gallery: {self.run.gallery}")
 
     def _look(self) -> Moment:
         assert self._outcomes is not None  # noqa: S101 - for the type checker: nobody looks before it began

@@ -34,7 +34,12 @@ class RunOptions:
     only: Annotated[
         Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only those that stand so.")
     ] = None
-    redo: Annotated[str | None, Parameter(metavar="FILE", help="Ids to send again, as a gallery saves them.")] = None
+    redo: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE", help="Ids to send and pay again, as a gallery saves them: once each time it is written."
+        ),
+    ] = None
     max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
     max_tokens: Annotated[
         int | None, Parameter(metavar="N", help="The same in tokens; edits in flight, which are awaited, may pass it.")

@@ -30,7 +30,10 @@ JsonObject = Annotated[
 class EditOptions:
     """What is not given is not sent."""
 
-    mask: Annotated[str | None, Parameter(metavar="PNG", help="Where it is transparent the picture is edited.")] = None
+    mask: Annotated[
+        str | None,
+        Parameter(metavar="PNG", help="Where it is transparent the picture is edited. Its header alone is looked at."),
+    ] = None
     markup: Annotated[str | None, Parameter(metavar="PNG", help="A transparent PNG laid over the picture.")] = None
     model: Annotated[str | None, Parameter(help="Such as gpt-image-2; else the server's own choice.")] = None
     n: Annotated[int | None, Parameter(metavar="N", help="How many pictures, 1 to 10.")] = None

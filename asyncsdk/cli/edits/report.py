@@ -13,7 +13,7 @@ from asyncsdk.cli.edits.leftovers import left_of
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.tally import Tally
-from asyncsdk.cli.edits.words import line_of
+from asyncsdk.cli.edits.words import line_of, skipped
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.images.gallery import GalleryItem, gallery_item
 from asyncsdk.images.outcome import EditOutcome, Problem
@@ -23,8 +23,8 @@ from asyncsdk.images.outcome import EditOutcome, Problem
 class Report:
     """`left` are the job lines of those that did not go well; `items` are for the gallery, if one `is_wanted`.
 
-    Of the ids that are `watched` it keeps those that it `told` of. `aside` is called before a line is written where
-    progress may be drawn.
+    Of the ids that are `watched` it keeps those that it `told` of, and those that `stood` as an earlier run did them.
+    `aside` is called before a line is written where progress may be drawn.
     """
 
     out: Out
@@ -33,18 +33,23 @@ class Report:
     aside: Callable[[], None] = lambda: None
     tally: Tally = field(factory=Tally, init=False)
     told: set[str] = field(factory=set, init=False)
+    stood: set[str] = field(factory=set, init=False)
     left: list[dict[str, Any]] = field(factory=list, init=False)
     items: list[GalleryItem] = field(factory=list, init=False)
 
     def tell_bad(self, rows: Rows) -> None:
-        """Of these rows no edit can be made."""
+        """Of these rows no edit can be made, and these files of folders are no pictures."""
         for path, row in rows.bad:
             self._tell_bad(path, row)
+        if rows.skipped:
+            complain(skipped(rows.skipped))
 
     def tell(self, outcome: EditOutcome) -> None:
         """An edit ended."""
         if outcome.id in self.watched:
             self.told.add(outcome.id)
+        if outcome.id in self.watched and outcome.status == "skipped":
+            self.stood.add(outcome.id)
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
@@ -59,7 +64,7 @@ class Report:
     def _tell_bad(self, path: Path, row: BadRow) -> None:
         name = f"{path}:{row.line}"
         problem = Problem(type="InvalidEditError", message=f"{name}: {row.message} Nothing was sent for it.")
-        self.tally.add("refused", problem)
+        self.tally.counts["malformed"] += 1
         self._complain(f"error: {problem.message}", record(name, "refused", problem=problem))
 
     def _complain(self, line: str, told: dict[str, Any]) -> None:

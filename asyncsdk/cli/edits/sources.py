@@ -35,6 +35,7 @@ class Pictures:
 
     found: Sequence[tuple[str, Path]]
     defaults: Mapping[str, Any]
+    skipped: Sequence[Path] = ()
 
     def rows(self) -> Iterator[Row]:
         return rows_of_pictures(self.found, self.defaults)
@@ -42,11 +43,15 @@ class Pictures:
 
 @define
 class Rows:
-    """All rows of all sources, of which `bad` are no edits. A million of them cost as much memory as their files."""
+    """All rows of all sources, of which `bad` are no edits. A million of them cost as much memory as their files.
+
+    `skipped` are the files of folders that are no pictures.
+    """
 
     sources: Sequence[JobFile | Pictures]
     total: int = 0
     bad: list[tuple[Path, BadRow]] = field(factory=list)
+    skipped: list[Path] = field(factory=list)
 
     def edits(self) -> Iterator[ImageEdit]:
         """The others, in order."""
@@ -64,6 +69,7 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
             _look_through(source, rows)
         else:
             rows.total += len(source.found)
+            rows.skipped += source.skipped
     return rows
 
 
@@ -73,14 +79,17 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | P
             return JobFile(source, source.read_bytes(), defaults)
         except OSError as error:
             raise _unreadable(source, error) from error
-    found = list(_pictures(source, out)) if source.is_dir() else [(source.stem, source)]
-    if not found:
-        raise ConfigurationError(f"{source} holds no picture ({', '.join(sorted(PICTURES))}). Nothing was sent.")
+    below = list(_files(source, out)) if source.is_dir() else []
+    found = [(_name_in(source, path), path) for path in below if _is_named_picture(path)]
+    if source.is_dir() and not found:
+        raise ConfigurationError(f"{source} holds no picture: PNG, JPEG and WebP are taken. Nothing was sent.")
+    if not source.is_dir():
+        found = [(source.stem, source)]
     if not source.exists():
         raise ConfigurationError(f"{source} is not there. Nothing was sent.")
     if not defaults.get("prompt"):
         raise ConfigurationError(f"{source}: pictures need --prompt TEXT or --prompt-file FILE. Nothing was sent.")
-    return Pictures(found, defaults)
+    return Pictures(found, defaults, [path for path in below if not _is_named_picture(path)])
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
@@ -101,13 +110,21 @@ def _unreadable(path: Path, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"{path}: {reason}. Nothing was sent.")
 
 
-def _pictures(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
-    """Pictures below a directory with their names, but for hidden ones and those that earlier runs made."""
+def _is_named_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _files(folder: Path, out: Path) -> Iterator[Path]:
+    """Files below a directory, but for hidden ones and those that earlier runs made."""
     root, made = folder.resolve(), out.resolve()
     within = made.relative_to(root) if made != root and made.is_relative_to(root) else None
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)
         is_hidden = any(part.startswith(".") for part in below.parts)
         is_made = within is not None and below.is_relative_to(within)
-        if path.suffix.lower() in PICTURES and path.is_file() and not is_hidden and not is_made:
-            yield below.with_suffix("").as_posix(), path
+        if path.is_file() and not is_hidden and not is_made:
+            yield path

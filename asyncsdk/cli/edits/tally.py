@@ -9,14 +9,14 @@ from attrs import define, field
 from asyncsdk.cli.exits import Exit
 from asyncsdk.images.outcome import Problem
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "gone")
+_BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed")
 
 
 @define
 class Tally:
     """`counts` by status; what is paid and not saved counts as *unsaved*, and as *gone* what was saved once.
 
-    `reasons` tell why edits were refused.
+    Rows that are no edits are *malformed*. `reasons` tell why edits were refused.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -34,7 +34,8 @@ class Tally:
         """The exit code of a run that saw all its edits."""
         if not any(self.counts[status] for status in _BAD):
             return Exit.DONE
-        return Exit.USAGE if self.reasons["before sending"] == self.counts.total() else Exit.SOME_FAILED
+        unsent = self.reasons["before sending"] + self.counts["malformed"]
+        return Exit.USAGE if unsent == self.counts.total() else Exit.SOME_FAILED
 
 
 def reason_of(problem: Problem | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,16 @@ def read_redo(name: str | None) -> tuple[list[str], float | None]:
 
 def check_page(name: str | None) -> None:
     """Raise ConfigurationError where no gallery could be written: better before anything is paid."""
-    if name is not None and Path(name).is_dir():
+    if name is None:
+        return
+    page = Path(name)
+    if page.is_dir():
         raise ConfigurationError(
             f"--gallery {name} is a directory; name a file, such as gallery.html. Nothing was sent."
         )
+    above = next(folder for folder in page.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--gallery {name}: no file can be made in {above}. Nothing was sent.")
 
 
 def _prompt(run: RunOptions) -> str | None:

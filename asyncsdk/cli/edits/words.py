@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -24,7 +25,9 @@ _WORDS = {
     "uncertain": "maybe charged",
     "unsaved": "paid but not saved",
     "gone": "paid, but pictures are gone",
+    "malformed": "malformed",
 }
+MOST_NAMED = 5
 LONGEST_WAIT_NOT_TOLD = 2.0  # seconds: a steady pace is no wait
 
 
@@ -63,6 +66,13 @@ def line_of(outcome: EditOutcome) -> str:
         told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
         return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told, why) if part)}"
     return f"{outcome.id}: {_WORDS[outcome.status]}: {why}"
+
+
+def skipped(paths: Sequence[Path]) -> str:
+    """`2 files skipped, PNG, JPEG and WebP are taken: photos/x.heic, photos/notes.txt`."""
+    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
+    named = ", ".join(map(str, paths[:MOST_NAMED]))
+    return f"{units.counted(len(paths), 'file')} skipped, PNG, JPEG and WebP are taken: {named}{more}"
 
 
 def moving(moment: Moment) -> str:
@@ -147,6 +157,8 @@ def _made(moment: Moment) -> list[str]:
 
 def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
     lines = []
+    if malformed := tally.counts["malformed"]:
+        lines.append(f"The {units.counted(malformed, 'malformed row')} told above can make no job, and are in no file.")
     if not_sent:
         lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
     if failed := tally.counts["failed"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -35,6 +36,12 @@ from asyncsdk.threads import Threads, wait_through_cancellation
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
+
+_NAME_ANOTHER = "It lies beside the pictures: name a directory for them that can be made and written."
+_GO_ON = (
+    "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts anew, "
+    "and pays anew."
+)
 
 logger = logging.getLogger(__name__)
 Fact = tuple[dict[str, Any], float]
@@ -237,11 +244,8 @@ def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
         if isinstance(cause, NotADirectoryError):
             reason = "a file stands where a directory should be"
         safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
-        raise LedgerError(
-            f"can't keep the ledger in {directory} ({reason}). {safe}\n"
-            "  It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory "
-            "starts anew, and pays anew."
-        ) from cause
+        advice = _GO_ON if sent or os.path.lexists(directory) else _NAME_ANOTHER
+        raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from cause
 
 
 def _busy(directory: Path, lock: Path) -> LedgerBusyError:

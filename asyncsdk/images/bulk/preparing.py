@@ -113,13 +113,17 @@ class Preparing:
         """Where the edit that is looked at stands, in its source or else in the run."""
         return edit.line or self._number
 
+    def _place_of(self, edit: ImageEdit) -> int:
+        """The same as names are told of: a line, or below 0 the number in the run."""
+        return edit.line or -self._number
+
     def _place(self, name: str) -> Place | None:
         return None if self.out is None else Place(self.out, name)
 
     async def _named(self, ready: Ready) -> Ready | EditOutcome:
         if ready.place is None:
             return ready
-        problem = self._names.reserve(ready.id, ready.edit.n or 1, self._number_of(ready.edit))
+        problem = self._names.reserve(ready.id, ready.edit.n or 1, self._place_of(ready.edit))
         if problem is not None:
             return refused(ready.edit, ready.id, InvalidEditError(problem))
         there = await files.existing(ready.place.paths(ready.edit.n or 1))
@@ -135,7 +139,7 @@ class Preparing:
 
     async def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         done = state.status == "done"
-        self._names.reserve(state.id, edit.n or 1, self._number_of(edit))
+        self._names.reserve(state.id, edit.n or 1, self._place_of(edit))
         saved = [self.out / file for file in state.files] if done and self.out else []
         gone = await files.gone(saved)
         return EditOutcome(

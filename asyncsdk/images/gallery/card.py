@@ -23,13 +23,14 @@ MEANINGS = {
     "refused": "not accepted; it is not sent again",
     "uncertain": "sent, its answer lost: it may have been paid",
 }
+WORDS = {status: "done before" if status == "skipped" else status for status in MEANINGS}
 FOLD_CHARACTERS, FOLD_LINES = 240, 5  # a prompt's beginning that is always seen
 
 
 def card(item: GalleryItem, number: int, base: PurePath) -> str:
     """The item as an article; a script finds in `data-redo` what is saved for a reject."""
     heading = tag("h2", isolated(item.id), id=f"name-{number}")
-    status = tag("span", item.status, class_="status", title=MEANINGS[item.status])
+    status = tag("span", WORDS[item.status], class_="status", title=MEANINGS[item.status])
     reject = tag("button", "Reject", type="button", class_="mark", data_do="mark", aria_pressed="false")
     return tag(
         "article",

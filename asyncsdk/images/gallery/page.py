@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from attrs import frozen
 
-from asyncsdk.images.gallery.card import MEANINGS, card, digest
+from asyncsdk.images.gallery.card import MEANINGS, WORDS, card, digest
 from asyncsdk.images.gallery.html import isolated, tag, text
 from asyncsdk.images.gallery.item import GalleryItem
 
@@ -80,7 +80,12 @@ def _bar(items: Sequence[GalleryItem], title: str) -> Iterator[str]:
     tokens = sum(item.usage.total_tokens or 0 for item in items if item.usage)
     spent = f" · {tokens:,} tokens" if tokens else ""
     pictures = sum(len(item.after) for item in items)
-    yield tag("div", tag("h1", isolated(title)), tag("p", f"{pictures:,} pictures{spent}"), class_="title")
+    yield tag(
+        "div",
+        tag("h1", isolated(title)),
+        tag("p", f"{len(items):,} edits · {pictures:,} pictures{spent}"),
+        class_="title",
+    )
     yield tag("div", *_filters(items), class_="filters", role="group", aria_label="Show")
     yield tag("div", *_tools(items), class_="tools")
     yield tag("p", id="told", role="status")
@@ -99,7 +104,16 @@ def _filter(name: str, count: int, meaning: str) -> str:
     counted = tag("span", f"{count:,}")
     pressed = str(name == "all").lower()
     words = {"title": meaning, "aria_pressed": pressed}
-    return tag("button", name.capitalize(), " ", counted, type="button", data_do="show", data_show=name, **words)
+    return tag(
+        "button",
+        WORDS.get(name, name).capitalize(),
+        " ",
+        counted,
+        type="button",
+        data_do="show",
+        data_show=name,
+        **words,
+    )
 
 
 def _tools(items: Sequence[GalleryItem]) -> Iterator[str]:
