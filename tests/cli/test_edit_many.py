@@ -132,9 +132,11 @@ def test_a_file_where_the_pictures_should_go_is_no_matter_of_disks(run: Run, ser
 
 
 def test_files_of_a_folder_that_are_no_pictures_are_told(run: Run) -> None:
-    Path("x.heic").touch()
-    ran = run("edit-many", ".", "--prompt", "x", "--out", "out", "--dry-run")
-    assert (ran.code, ran.err) == (0, "1 file skipped, PNG, JPEG and WebP are taken: x.heic\n")
+    Path("photos").mkdir()
+    Path("photos/x.heic").touch()
+    photo(Path("photos/a.png"))
+    ran = run("edit-many", "photos", "--prompt", "x", "--out", "out", "--dry-run")
+    assert (ran.code, ran.err) == (0, "1 file skipped, PNG, JPEG and WebP are taken: photos/x.heic\n")
 
 
 def test_two_rows_of_one_id_are_told_by_their_lines(run: Run) -> None:
@@ -204,7 +206,7 @@ def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, se
     write_jobs(*({"id": name, "prompt": name} for name in ("a", "b")))
     command = ("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "pages/gallery.html", "--json")
     first = run(*command)
-    assert (first.code, first.err.splitlines()[-1]) == (0, "Gallery: pages/gallery.html")
+    assert (first.code, "Gallery: pages/gallery.html\n" in first.err) == (0, True)
     page = Path("pages/gallery.html").read_text()
     assert page.count("<article") == 2
     time.sleep(0.01)
