@@ -110,6 +110,13 @@ def test_no_more_credit_is_neither_a_rate_limit_nor_a_fault_of_the_request(statu
     assert not error.resumable
 
 
+def test_a_request_is_named_once() -> None:
+    said = {"error": {"message": "No. Include the request ID req_7.", "code": "moderation_blocked"}}
+    error = status_error(400, {"x-request-id": "req_7"}, json.dumps(said).encode(), request="POST /images/edits")
+    assert str(error).count("req_7") == 1
+    assert error.request_id == "req_7"
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refusal_says_what_to_do_next(status: int) -> None:
     assert len(str(refused(status))) > 40

@@ -96,7 +96,8 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     stranger = status == 404 and (not told or code == "404" or said.startswith(_NO_SUCH_ROUTE))
     advice = _NO_API if stranger else _ADVICE.get(status, "")
     ends = "" if not advice or "".join(parts).endswith((".", "!", "?")) else "."
-    parts += [f"{ends} {advice}" if advice else "", f" (request {request_id})" if request_id else ""]
+    is_named = request_id is None or request_id in said  # the safety system's words name it
+    parts += [f"{ends} {advice}" if advice else "", "" if is_named else f" (request {request_id})"]
     error = _error_class(status, code, kind)(
         "".join(parts),
         status_code=status,
