@@ -92,14 +92,10 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     kind, code = _text(told.get("type")), _text(told.get("code"))
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = headers.get("x-request-id")
-    parts = [f"{request}: {status}", f" {code}" if code else "", f": {said}" if said else ""]
     stranger = status == 404 and (not told or code == "404" or said.startswith(_NO_SUCH_ROUTE))
     advice = _NO_API if stranger else _ADVICE.get(status, "")
-    ends = "" if not advice or "".join(parts).endswith((".", "!", "?")) else "."
-    is_named = request_id is None or request_id in said  # the safety system's words name it
-    parts += [f"{ends} {advice}" if advice else "", "" if is_named else f" (request {request_id})"]
     error = _error_class(status, code, kind)(
-        "".join(parts),
+        _worded(f"{request}: {status}", code, said, advice, request_id),
         status_code=status,
         request=request,
         type=kind,
@@ -113,6 +109,14 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     if isinstance(error, ModerationBlockedError):
         _tell_why(error, told.get("moderation_details"))
     return error
+
+
+def _worded(what: str, code: str | None, said: str, advice: str, request_id: str | None) -> str:
+    text = f"{what}{f' {code}' if code else ''}{f': {said}' if said else ''}"
+    if advice:
+        text += f"{'' if text.endswith(('.', '!', '?')) else '.'} {advice}"
+    is_named = request_id is None or request_id in said  # the safety system's words name it
+    return text if is_named else f"{text} (request {request_id})"
 
 
 def _tell_why(error: ModerationBlockedError, details: object) -> None:
