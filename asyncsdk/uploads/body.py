@@ -58,13 +58,13 @@ class PartBody(Body):
         super().__init__(size, multipart.content_type(boundary), stall=feed.stall)
         self._feed, self._span = feed, span
         self._slice = feed.throttle.slice
-        self._blocks = bytearray()
+        self.blocks = bytearray()
         self.sent = 0
 
     @property
     def fingerprint(self) -> str:
-        """Over the blocks as they were sent."""
-        return part_fingerprint(self._blocks)
+        """Over the fingerprints of its `blocks`, as they were sent."""
+        return part_fingerprint(self.blocks)
 
     async def write_content(self, writer: AbstractStreamWriter) -> None:
         if writer.transport is not None:
@@ -74,7 +74,7 @@ class PartBody(Body):
         for offset in range(self._span.offset, self._span.end, BLOCK):
             block = memoryview(buffer)[: min(BLOCK, self._span.end - offset)]
             await self._read(offset, block)
-            self._blocks += block_fingerprint(block)
+            self.blocks += block_fingerprint(block)
             await self._send(writer, block)
         # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
         self._feed.buffers.give(buffer)

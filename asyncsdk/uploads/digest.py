@@ -1,4 +1,4 @@
-"""md5 of the whole, if wanted, and fingerprints of its blocks, in one pass over the source.
+"""What a source holds: md5 of the whole, if wanted, and a fingerprint of each block.
 
 A block's fingerprint is its xxh3-128, a part's the xxh3-128 of its blocks' fingerprints: so whatever was
 sent in whatever cut can be checked against what the file holds now.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from attrs import define, field
@@ -37,14 +37,22 @@ def part_fingerprint(blocks: bytes | bytearray) -> str:
 
 @define(eq=False)
 class Digest:
-    """What the source held when it was read, as far as it has been read. `with_md5=False` saves most of its cost."""
+    """What is known of a source, block by block: read for it, or learned from what was sent.
+
+    With md5 all is read, in order. Without, and unless it must be read `whole`, nothing is read that is sent anyway.
+    """
 
     size: int
     with_md5: bool = True
-    hashed: int = field(default=0, init=False)
+    whole: bool = True
+    _blocks: bytearray = field(init=False)
+    _known: bytearray = field(init=False)  # a byte a block: 0 as long as nothing is known of it
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
-    _blocks: bytearray = field(factory=bytearray, init=False)
     _md5: hashlib._Hash = field(factory=partial(hashlib.md5, usedforsecurity=False), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        _, count = _blocks_of(Range(0, self.size))
+        self._blocks, self._known = bytearray(count * WIDTH), bytearray(count)
 
     @property
     def md5(self) -> str | None:
@@ -53,7 +61,7 @@ class Digest:
 
     @property
     def xxh3(self) -> str:
-        """The fingerprint of all that has been read."""
+        """The fingerprint of all."""
         return part_fingerprint(self._blocks)
 
     def is_of(self, record: Completing | Completed) -> bool:
@@ -63,40 +71,81 @@ class Digest:
         return record.xxh3 == self.xxh3 and (record.md5 is None or self.md5 in {None, record.md5})
 
     @property
+    def reads_all(self) -> bool:
+        """Whether each block is read for this digest, sent or not."""
+        return self.with_md5 or self.whole
+
+    @property
+    def hashed(self) -> int:
+        """How many bytes are known."""
+        return min(self.size, self._known.count(1) * BLOCK)
+
+    @property
     def done(self) -> bool:
-        """Whether the whole source has been read."""
-        return self.hashed == self.size
+        """Whether all of the source is known."""
+        return 0 not in self._known
 
     def fingerprint(self, span: Range) -> str | None:
-        """The fingerprint of `span`, which starts on the grid, or None as long as it has not been read."""
-        if self.hashed < span.end:
+        """The fingerprint of `span`, which starts on the grid, or None as long as it is not known whole."""
+        first, end = _blocks_of(span)
+        if 0 in self._known[first:end]:
             return None
-        return part_fingerprint(self._blocks[span.offset // BLOCK * WIDTH : -(-span.end // BLOCK) * WIDTH])
+        return part_fingerprint(self._blocks[first * WIDTH : end * WIDTH])
 
-    async def read(self, source: Source, threads: Threads, advanced: Callable[[int], None]) -> None:
-        """Read the rest of `source` in a thread; `advanced` hears now and then how far it is.
+    def learn(self, span: Range, blocks: bytes | bytearray) -> None:
+        """Take the fingerprints of what was sent for those of the source, where it is not read for them."""
+        if self.reads_all:
+            return
+        for place, index in enumerate(range(*_blocks_of(span))):
+            if not self._known[index]:
+                self._know(index, blocks[place * WIDTH : (place + 1) * WIDTH])
 
-        Raises SourceChangedError where the source has become shorter.
+    async def read(
+        self,
+        source: Source,
+        threads: Threads,
+        advanced: Callable[[int], None],
+        spans: Sequence[Range] | None = None,
+    ) -> None:
+        """Read in a thread what is not known of `spans`, or of all; `advanced` hears now and then how far it is.
+
+        One that `reads_all` does so whatever the spans. Raises SourceChangedError where the source became shorter.
         """
+        if spans is None or self.reads_all:
+            spans = [Range(0, self.size)]
+        wanted = [index for span in spans for index in range(*_blocks_of(span)) if not self._known[index]]
         stop = threading.Event()
         try:
-            while not self.done:
-                await threads.run(partial(self._read_on, source, stop))
+            for start in range(0, len(wanted), JOB // BLOCK):
+                batch = wanted[start : start + JOB // BLOCK]
+                await threads.run(partial(self._read_on, source, stop, batch))
                 advanced(self.hashed)
         finally:
             stop.set()
 
-    def _read_on(self, source: Source, stop: threading.Event) -> None:
+    def _read_on(self, source: Source, stop: threading.Event, batch: list[int]) -> None:
         with self._turn:  # a cancelled reading may still be at its last block
-            target = min(self.size, self.hashed + JOB)
             buffer = memoryview(bytearray(BLOCK))
-            while self.hashed < target and not stop.is_set():
-                block = buffer[: min(BLOCK, target - self.hashed)]
-                source.read(self.hashed, block)
-                if self.with_md5:
-                    self._md5.update(block)
-                self._blocks += block_fingerprint(block)
-                self.hashed += len(block)
+            for index in batch:
+                if stop.is_set():
+                    return
+                if not self._known[index]:
+                    self._read_block(source, index, buffer[: min(BLOCK, self.size - index * BLOCK)])
+
+    def _read_block(self, source: Source, index: int, block: memoryview) -> None:
+        source.read(index * BLOCK, block)
+        if self.with_md5:
+            self._md5.update(block)
+        self._know(index, block_fingerprint(block))
+
+    def _know(self, index: int, fingerprint: bytes | bytearray) -> None:
+        self._blocks[index * WIDTH : (index + 1) * WIDTH] = fingerprint
+        self._known[index] = 1
+
+
+def _blocks_of(span: Range) -> tuple[int, int]:
+    """The indices of its first block and of the one behind its last."""
+    return span.offset // BLOCK, -(-span.end // BLOCK)
 
 
 def encoded_md5(hex_digest: str, form: str) -> str:

@@ -18,11 +18,12 @@ _WANTED = "Give a path, bytes, or a seekable binary file. Nothing was sent."
 
 @frozen
 class Identity:
-    """What tells a file from another without reading it: `mtime_ns` and `inode` where there are such."""
+    """What tells a file from another without reading it: times of change and the inode where there are such."""
 
     size: int
     mtime_ns: int | None = None
     inode: int | None = None
+    ctime_ns: int | None = None
 
 
 class Source(Protocol):
@@ -41,6 +42,11 @@ class Source(Protocol):
     @property
     def identity(self) -> Identity:
         """As it was when it was opened."""
+        ...
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether a change after it was opened shows when one looks again, unless it is made through a mapping."""
         ...
 
     def read(self, offset: int, view: memoryview) -> None:
@@ -69,6 +75,7 @@ class BytesSource:
 
     _content: memoryview
     identity: Identity
+    tells_changes: bool = False
     name: str = "upload"
     place: str | None = None
 
@@ -79,7 +86,8 @@ class BytesSource:
             view = memoryview(content).cast("B")
         except (TypeError, ValueError) as error:
             raise SourceError(f"the given memoryview is no plain run of bytes ({error}). {_WANTED}") from error
-        return cls(view, Identity(checked_size(len(view), "the given content")))
+        identity = Identity(checked_size(len(view), "the given content"))
+        return cls(view, identity, tells_changes=isinstance(content, bytes))
 
     def read(self, offset: int, view: memoryview) -> None:
         view[:] = self._content[offset : offset + len(view)]
@@ -103,6 +111,7 @@ class FileSource:
     name: str
     identity: Identity
     place: str | None = None
+    tells_changes: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 

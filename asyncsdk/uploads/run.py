@@ -11,7 +11,7 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, SourceChangedError
+from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
 from asyncsdk.journal import Completed, Completing, Expired, Log, Part, Record
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
@@ -28,6 +28,7 @@ from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
 from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.unchanged import check_unchanged
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         wanted = self.tools.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
-        self._digest = Digest(self.source.identity.size, with_md5=wanted)
+        self._digest = Digest(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
         self._retry = Retry(self.tools.max_retries, outlast_outages=True, on_wait=self._wait)
 
     async def result(self) -> UploadResult:
@@ -188,7 +189,7 @@ class Run:
         async with tasks.group() as background:
             background.start_soon(mind_the_time, session, self.meter, self.tools.client.clock)
             parts = await self._sending(session).finish()
-            await self._look_again()
+            await check_unchanged(self.source, self._digest, self.tools.readers, self.tools.hashers)
             asked = self._asking(session, parts)
             await self.log.append(asked)
             upload = await self._completion(session).ask(asked)
@@ -211,14 +212,6 @@ class Run:
             part_size=self.part_size,
             fit=tools.part_size is None,
         )
-
-    async def _look_again(self) -> None:
-        was, name = self.source.identity, self.source.name
-        now = await self.tools.readers.run(self.source.look_again)
-        if now is not None and now.size != was.size:
-            raise SourceChangedError(f"{name} had {was.size:,} bytes and now has {now.size:,}. Nothing was completed.")
-        if now != was:
-            log.warning("%s was touched, replaced or removed while it was sent; what was read of it is whole", name)
 
     def _asking(self, session: Session, parts: list[Part]) -> Completing:
         return Completing(

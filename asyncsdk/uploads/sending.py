@@ -56,7 +56,7 @@ class Sending:
             self._count(held)
             pending = Pending(self.part_size, gaps(self.digest.size, map(span_of, held)))
             wanted, sent = pending.pieces(), len(self._own)
-            await self._round(pending)
+            await self._round(pending, held)
             if not self.digest.done or (wanted and len(self._own) == sent):
                 raise RuntimeError("parts were to be sent, and none was: something in it ended as if cancelled")
             self.part_size = pending.part_size
@@ -66,10 +66,10 @@ class Sending:
                 return held
             log.info("%s has changed since it was sent in part; what changed goes again", self.feed.source.name)
 
-    async def _round(self, pending: Pending) -> None:
+    async def _round(self, pending: Pending, held: list[Part]) -> None:
+        spans = [span_of(part) for part in held]
         async with tasks.group() as group:
-            if not self.digest.done:
-                group.start_soon(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to)
+            group.start_soon(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to, spans)
             for _ in range(min(int(self.limiter.total_tokens), pending.pieces())):
                 group.start_soon(self._work, pending, group)
 
@@ -122,9 +122,15 @@ class Sending:
             )
         span = flight.span
         part = Part(
-            upload=self.session.upload_id, offset=span.offset, length=span.length, id=answer.id, xxh3=flight.fingerprint
+            upload=self.session.upload_id,
+            offset=span.offset,
+            length=span.length,
+            id=answer.id,
+            xxh3=flight.body.fingerprint,
         )
         await self.log.append(part)
+        self.digest.learn(span, flight.body.blocks)
+        self.meter.hashed_to(self.digest.hashed)
         self._own.add(part.id)
         self.session.parts.append(part)
         self.session.confirmed = True
@@ -156,9 +162,10 @@ class _Flight:
         self.meter.took_off()
 
     @property
-    def fingerprint(self) -> str:
+    def body(self) -> PartBody:
+        """Of the last attempt."""
         assert self._body is not None, "answered, so a body was sent"  # noqa: S101
-        return self._body.fingerprint
+        return self._body
 
     def new_body(self) -> PartBody:
         if self._body is not None:

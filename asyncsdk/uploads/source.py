@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,8 @@ __all__ = ["Given", "Identity", "PathSource", "Source", "fill", "open_source"]
 Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 log = logging.getLogger(__name__)
+
+COARSEST_CLOCK_NS = 2_000_000_000  # FAT's; a file changed twice within a tick of the clock has one mtime
 
 
 async def open_source(given: Given, threads: Threads) -> Source:
@@ -62,6 +65,7 @@ class PathSource:
     _path: Path
     place: str
     identity: Identity
+    tells_changes: bool
     _readers: int = field(default=1, init=False)
     _closed: bool = field(default=False, init=False)
     _nowait: bool = field(default=hasattr(os, "RWF_NOWAIT"), init=False)
@@ -80,8 +84,8 @@ class PathSource:
             raise SourceError(f"can't read {path}: {reason}. Nothing was sent.") from error
         try:
             seen = os.fstat(descriptor)
-            identity = _checked_identity(seen, path)
-            return cls(descriptor, path, os.path.realpath(path), identity)
+            settled = time.time_ns() - seen.st_mtime_ns > COARSEST_CLOCK_NS
+            return cls(descriptor, path, os.path.realpath(path), _checked_identity(seen, path), settled)
         except BaseException:
             os.close(descriptor)
             raise
@@ -117,7 +121,7 @@ class PathSource:
             seen = self._path.stat()
         except OSError:
             return None
-        return Identity(seen.st_size, seen.st_mtime_ns, seen.st_ino)
+        return _identity(seen)
 
     def close(self) -> None:
         with self._counting:
@@ -153,7 +157,12 @@ class PathSource:
 def _checked_identity(seen: os.stat_result, path: Path) -> Identity:
     if not stat.S_ISREG(seen.st_mode):
         raise SourceError(f"{path} is {_kind(seen.st_mode)}, not a regular file. Nothing was sent.")
-    return Identity(checked_size(seen.st_size, str(path)), seen.st_mtime_ns, seen.st_ino)
+    checked_size(seen.st_size, str(path))
+    return _identity(seen)
+
+
+def _identity(seen: os.stat_result) -> Identity:
+    return Identity(seen.st_size, seen.st_mtime_ns, seen.st_ino, seen.st_ctime_ns)
 
 
 def _kind(mode: int) -> str:

@@ -64,9 +64,9 @@ class Moment:
         """Let the pass begin when it may, and know when it is through."""
         read_on = Digest._read_on
 
-        def wait(digest: Digest, source: Source, stop: threading.Event) -> None:
+        def wait(digest: Digest, source: Source, stop: threading.Event, batch: list[int]) -> None:
             assert self.hashed_first or self.may_hash.wait(10)
-            read_on(digest, source, stop)
+            read_on(digest, source, stop, batch)
             self.hashed.set()
 
         monkeypatch.setattr(Digest, "_read_on", wait)
@@ -114,9 +114,36 @@ STOPS, OLD, NEW = "SourceChangedError", "the bytes before", "the bytes after"
 async def test_a_source_that_changes_while_it_goes_up(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, *, change: Change, hashed_first: bool, outcome: str
 ) -> None:
-    before = scene.path.read_bytes()
     moment = Moment(scene, change, hashed_first)
     moment.hold_hashing(monkeypatch)
+    await assert_outcome(scene, monkeypatch, moment, outcome)
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        pytest.param(one_byte_at(SENT), STOPS, id="a byte of a sent part"),
+        pytest.param(one_byte_at(ON_ITS_WAY), STOPS, id="a byte on its way"),
+        pytest.param(one_byte_at(READ_LATER), NEW, id="a byte of the same part still to be read"),
+        pytest.param(one_byte_at(TO_COME), NEW, id="a byte of a part to come"),
+        pytest.param(append, STOPS, id="appended"),
+        pytest.param(truncate, STOPS, id="truncated"),
+        pytest.param(replace, OLD, id="replaced by a rename"),
+        pytest.param(Path.unlink, OLD, id="deleted"),
+        pytest.param(touch, OLD, id="touched"),
+    ],
+)
+async def test_a_source_that_is_read_only_once_and_changes_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, change: Change, outcome: str
+) -> None:
+    os.utime(scene.path, (10**9, 10**9))
+    scene.uploader_options["md5"] = None
+    moment = Moment(scene, change, hashed_first=False)
+    await assert_outcome(scene, monkeypatch, moment, outcome)
+
+
+async def assert_outcome(scene: Scene, monkeypatch: pytest.MonkeyPatch, moment: Moment, outcome: str) -> None:
+    before = scene.path.read_bytes()
     monkeypatch.setattr(progress, "REPORT_INTERVAL", 0.0)
     scene.uploader_options |= {"concurrency": 1, "limit_rate": 8 * PART}
     if outcome == STOPS:

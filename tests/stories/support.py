@@ -6,9 +6,34 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from asyncsdk import AsyncUploader, Client, FileJournal, InternalServerError
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.resume import recall
+
 MIB = 1 << 20
 MakeFile = Callable[..., Path]
 
 
 def md5_of(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+REFUSE_THE_REST = Fault("part", "answer", "before", nth=6, every=1, status=500)
+
+
+async def interrupted(server: LocalServer, client: Client, journal: Path, path: Path, **options: object) -> int:
+    """Send until the server refuses the sixth part; return how many bytes the journal holds then."""
+    server.inject(REFUSE_THE_REST)
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2, max_retries=0)
+    with pytest.raises(InternalServerError) as failure:
+        await uploader.upload(path, purpose="batch", **options)  # type: ignore[arg-type]  # passed through
+    server.clear_faults()
+    assert failure.value.resumable
+    assert failure.value.progress is not None
+    assert failure.value.progress.bytes_done >= 3 * MIB
+    (entry,) = await FileJournal(journal).entries()
+    recalled = recall(entry.records)
+    assert recalled is not None
+    return recalled.bytes_held

@@ -13,8 +13,6 @@ import pytest
 from asyncsdk import (
     AsyncUploader,
     Client,
-    FileJournal,
-    InternalServerError,
     JournalVersionError,
     Progress,
     SourceChangedError,
@@ -22,26 +20,7 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.resume import recall
-from tests.stories.support import MIB, MakeFile
-
-REFUSE_THE_REST = Fault("part", "answer", "before", nth=6, every=1, status=500)
-
-
-async def interrupted(server: LocalServer, client: Client, journal: Path, path: Path, **options: object) -> int:
-    """Send until the server refuses the sixth part; return how many bytes the journal holds then."""
-    server.inject(REFUSE_THE_REST)
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2, max_retries=0)
-    with pytest.raises(InternalServerError) as failure:
-        await uploader.upload(path, purpose="batch", **options)  # type: ignore[arg-type]  # passed through
-    server.clear_faults()
-    assert failure.value.resumable
-    assert failure.value.progress is not None
-    assert failure.value.progress.bytes_done >= 3 * MIB
-    (entry,) = await FileJournal(journal).entries()
-    recalled = recall(entry.records)
-    assert recalled is not None
-    return recalled.bytes_held
+from tests.stories.support import MIB, MakeFile, interrupted
 
 
 async def test_only_what_is_missing_goes(

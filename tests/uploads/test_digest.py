@@ -1,4 +1,4 @@
-"""One pass over the source tells the md5 of the whole and the fingerprint of any range on the grid."""
+"""The md5 of the whole and the fingerprint of any range on the grid, by a pass over the source or by what was sent."""
 
 from __future__ import annotations
 
@@ -48,9 +48,13 @@ async def hashed(source: Source) -> Digest:
     return digest
 
 
-def fingerprint_of(content: bytes) -> str:
+def blocks_of(content: bytes) -> bytes:
     blocks = (content[start : start + BLOCK] for start in range(0, len(content), BLOCK))
-    return xxh3_128(b"".join(xxh3_128(block).digest() for block in blocks)).hexdigest()
+    return b"".join(xxh3_128(block).digest() for block in blocks)
+
+
+def fingerprint_of(content: bytes) -> str:
+    return xxh3_128(blocks_of(content)).hexdigest()
 
 
 @settings(deadline=None, max_examples=25)
@@ -125,6 +129,44 @@ async def test_a_range_has_no_fingerprint_until_it_has_been_read_whole(monkeypat
     look(0)
     await digest.read(BytesSource.over(RANDOM), THREADS, look)
     assert known[:4] == [[False, False, False], [True, False, False], [True, True, False], [True, True, True]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(size=sizes, cut=st.integers(0, 4), read_first=st.booleans())
+async def test_what_is_learned_and_what_is_read_make_one_digest(size: int, cut: int, *, read_first: bool) -> None:
+    content = RANDOM[:size]
+    whole, digest = await hashed(BytesSource.over(content)), Digest(size, with_md5=False, whole=False)
+    at = min(cut * BLOCK, size)
+    sent, held = Range(0, at), Range(at, size - at)
+
+    async def read() -> None:
+        await digest.read(BytesSource.over(content), THREADS, lambda _: None, [held])
+
+    if read_first:
+        await read()
+    digest.learn(sent, blocks_of(content[:at]))
+    if not read_first:
+        await read()
+    assert digest.done
+    assert (digest.xxh3, digest.hashed) == (whole.xxh3, size)
+
+
+@pytest.mark.parametrize(("with_md5", "whole"), [(True, False), (False, True)])
+async def test_one_that_reads_all_learns_nothing(*, with_md5: bool, whole: bool) -> None:
+    digest = Digest(len(RANDOM), with_md5=with_md5, whole=whole)
+    digest.learn(Range(0, len(RANDOM)), bytes(16 * 5))
+    assert digest.hashed == 0
+    await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None, [])
+    assert digest.fingerprint(Range(0, len(RANDOM))) == fingerprint_of(RANDOM)
+
+
+async def test_what_was_read_is_not_learned_anew() -> None:
+    digest = Digest(len(RANDOM), with_md5=False, whole=False)
+    await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None, [Range(BLOCK, BLOCK)])
+    assert digest.hashed == BLOCK
+    digest.learn(Range(0, len(RANDOM)), bytes(16 * 5))
+    assert digest.fingerprint(Range(BLOCK, BLOCK)) == fingerprint_of(RANDOM[BLOCK : 2 * BLOCK])
+    assert digest.fingerprint(Range(0, BLOCK)) != fingerprint_of(RANDOM[:BLOCK])
 
 
 async def test_it_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ async def test_a_path_reads_at_any_offset(path: Path, threads: Threads) -> None:
     with closing(await open_source(str(path), threads)) as source:
         assert await content_of(source, threads) == CONTENT
         seen = path.stat()
-        assert source.identity == Identity(len(CONTENT), seen.st_mtime_ns, seen.st_ino)
+        assert source.identity == Identity(len(CONTENT), seen.st_mtime_ns, seen.st_ino, seen.st_ctime_ns)
         assert source.look_again() == source.identity
 
 

@@ -137,7 +137,7 @@ async def test_a_second_look_shows_a_file_that_was_touched_replaced_or_removed(p
     with closing(await open_source(path, threads)) as source:
         was = source.identity
         os.utime(path, ns=(0, 1))
-        assert source.look_again() == Identity(was.size, 1, was.inode)
+        assert source.look_again() == Identity(was.size, 1, was.inode, path.stat().st_ctime_ns)
         other = path.with_name("other")
         other.write_bytes(b"x")
         other.replace(path)
@@ -148,3 +148,29 @@ async def test_a_second_look_shows_a_file_that_was_touched_replaced_or_removed(p
         path.unlink()
         assert source.look_again() is None
         assert await content_of(source, threads) == CONTENT  # the descriptor still leads to what was opened
+
+
+@pytest.mark.parametrize(("age", "tells"), [(3600, True), (3, True), (1, False), (-3600, False)])
+async def test_only_a_file_that_has_rested_tells_by_its_times_whether_it_changes(
+    path: Path, threads: Threads, *, age: float, tells: bool
+) -> None:
+    then = time.time() - age
+    os.utime(path, (then, then))
+    with closing(await open_source(path, threads)) as source:
+        assert source.tells_changes is tells
+
+
+@pytest.mark.parametrize(("content", "tells"), [(CONTENT, True), (bytearray(CONTENT), False)])
+async def test_of_what_lies_in_memory_only_bytes_are_known_not_to_change(
+    threads: Threads, *, content: bytes | bytearray, tells: bool
+) -> None:
+    with closing(await open_source(content, threads)) as source:
+        assert source.tells_changes is tells
+
+
+async def test_a_change_whose_time_is_set_back_still_shows(path: Path, threads: Threads) -> None:
+    os.utime(path, ns=(1, 1))
+    with closing(await open_source(path, threads)) as source:
+        path.write_bytes(bytes(len(CONTENT)))
+        os.utime(path, ns=(1, 1))
+        assert source.look_again() != source.identity

@@ -61,6 +61,7 @@ class Slow:
     before: Callable[[], object] = lambda: None
     name: str = "slow.bin"
     place: str | None = None
+    tells_changes: bool = False
     reads: list[tuple[int, int]] = field(factory=list)
 
     @property
