@@ -76,14 +76,15 @@ class Sending:
     async def _work(self, pending: Pending, group: TaskGroup) -> None:
         while True:
             async with self.limiter:
-                piece = pending.take(self._at_most())
+                piece = pending.take(self._at_most(pending))
                 if piece is None:
                     return
                 if not await self._send(piece, pending):
                     group.start_soon(self._work, pending, group)
 
-    def _at_most(self) -> int:
-        return fitting_part_size(self.part_size, self.meter.flow) if self.fit else self.part_size
+    def _at_most(self, pending: Pending) -> int:
+        share = pending.left // int(self.limiter.total_tokens)
+        return fitting_part_size(pending.part_size, self.meter.flow, share) if self.fit else pending.part_size
 
     async def _send(self, piece: Range, pending: Pending) -> bool:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""

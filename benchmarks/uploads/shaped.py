@@ -18,6 +18,7 @@ from subprocess import PIPE, Popen
 
 PIECE = 32 << 10
 WINDOW = 256 << 10  # what kernels hold beyond what is on the line
+LATENESS = 0.01  # seconds by which the proxy itself may be late without the line losing them
 
 
 @contextmanager
@@ -53,7 +54,7 @@ async def flow(reader: StreamReader, writer: StreamWriter, late: float, rate: fl
     loop = asyncio.get_running_loop()
     free_at = loop.time()
     while piece := await reader.read(PIECE):
-        free_at = max(free_at, loop.time()) + len(piece) / rate
+        free_at = max(free_at, loop.time() - LATENESS) + len(piece) / rate
         loop.call_at(free_at + late, writer.write, piece)
         await asyncio.sleep(free_at - loop.time())
     await asyncio.sleep(late + 0.01)

@@ -169,19 +169,45 @@ def test_the_usual_part_gives_each_connection_four_within_8_and_64_mib(
 
 @pytest.mark.parametrize(
     ("flow", "part_size"),
-    [(None, 16 * MIB), (1, 8 * MIB), (2 * MIB, 20 * MIB), (2 * MIB + 1, 20 * MIB + BLOCK), (MIB * 100, 64 * MIB)],
+    [(None, 16 * MIB), (1, MIB), (MIB / 4, 2.5 * MIB), (2 * MIB, 20 * MIB), (2 * MIB + 1, 20 * MIB + BLOCK)],
 )
-def test_the_next_part_takes_ten_seconds_at_most_on_a_line_that_lets_8_mib_through_by_then(
+def test_the_next_part_takes_ten_seconds_at_most_on_a_line_that_lets_a_mib_through_by_then(
     flow: float | None, part_size: int
 ) -> None:
-    assert fitting_part_size(64 * MIB, flow) == part_size
+    assert fitting_part_size(64 * MIB, flow, share=8 << 30) == part_size
 
 
-@given(usual=part_sizes, flow=st.none() | st.floats(1, 1e12))
-def test_a_part_that_fits_is_on_the_grid_and_never_larger_than_usual(usual: int, flow: float | None) -> None:
-    size = fitting_part_size(usual, flow)
+@pytest.mark.parametrize(
+    ("share", "part_size"),
+    [(200 * MIB, 64 * MIB), (100 * MIB, 50 * MIB), (11 * MIB, 6 * MIB - BLOCK), (3 * MIB, 5 * MIB), (0, 5 * MIB)],
+)
+def test_towards_the_end_parts_shrink_to_half_a_connections_share_but_to_half_a_second_at_least(
+    share: int, part_size: int
+) -> None:
+    assert fitting_part_size(64 * MIB, 10 * MIB, share) == part_size
+
+
+@given(usual=part_sizes, flow=st.none() | st.floats(1, 1e12), share=st.integers(0, LARGEST_FILE))
+def test_a_part_that_fits_is_on_the_grid_and_never_larger_than_usual(
+    usual: int, flow: float | None, share: int
+) -> None:
+    size = fitting_part_size(usual, flow, share)
     assert 0 < size <= usual
     assert size % BLOCK == 0
+
+
+@given(left=st.integers(1, 1 << 30), connections=st.integers(1, 16), flow=st.floats(1e5, 1e8))
+def test_connections_end_within_half_a_second_of_each_other_or_a_part_of_one_mib(
+    left: int, connections: int, flow: float
+) -> None:
+    pending, ends = Pending(64 * MIB, [Range(0, left)]), [0.0] * connections
+    while True:
+        piece = pending.take(fitting_part_size(64 * MIB, flow, pending.left // connections))
+        if piece is None:
+            break
+        free = min(range(connections), key=ends.__getitem__)
+        ends[free] += piece.length / flow
+    assert max(ends) - left / connections / flow <= max(0.5 + BLOCK / flow, MIB / flow)
 
 
 def test_a_piece_can_be_asked_for_that_is_smaller_than_a_part() -> None:
