@@ -15,7 +15,7 @@ LARGEST_FILE = 8 << 30  # POST /uploads: "a maximum of 8 GB"
 SMALLEST_USUAL_PART = 8 * MIB
 FIRST_PART = 16 * MIB  # while it is not known yet how fast the line is
 PART_SECONDS = 10  # what a kill may cost a connection
-LAST_PART_SECONDS = 0.5  # by so much, about, connections may end apart
+SHORT_PART_SECONDS = 1.0  # to halve what takes less gains nothing
 SLOW_PART_SECONDS = 2
 PARTS_PER_CONNECTION = 4  # so that every connection has work to the end
 
@@ -73,15 +73,16 @@ def usual_part_size(size: int, concurrency: int, rate: float | None = None) -> i
 def fitting_part_size(usual: int, flow: float | None, share: int) -> int:
     """The size of the next part, at most `usual`.
 
-    On a slow line a part takes ten seconds at most, so that a kill costs little. Towards the end parts shrink, to
-    half of a connection's `share` of the bytes left, so that all connections are busy until all are done (guided
-    self-scheduling, Polychronopoulos and Kuck 1987), yet not below what goes in half a second: each part costs a
-    round trip. `flow` is bytes a second of one connection, None while unknown.
+    On a slow line a part takes ten seconds at most, so that a kill costs little. Towards the end a connection takes
+    half of its `share` of the bytes left, so that those of unequal speed end together (guided self-scheduling,
+    Polychronopoulos and Kuck 1987), and once half is soon sent, all of it: each part costs a round trip. `flow` is
+    bytes a second of one connection, None while unknown.
     """
     if flow is None:
         return min(usual, FIRST_PART)
-    most, least = (max(MIB, _on_grid(int(flow * seconds))) for seconds in (PART_SECONDS, LAST_PART_SECONDS))
-    return min(usual, most, max(least, _on_grid(max(1, share // 2))))
+    half = share // 2
+    fair = half if half > flow * SHORT_PART_SECONDS else share
+    return min(usual, max(MIB, _on_grid(fair)), max(MIB, _on_grid(int(flow * PART_SECONDS))))
 
 
 def gaps(size: int, held: Iterable[Range]) -> list[Range]:
@@ -110,11 +111,6 @@ class Pending:
             return first
         self._gaps.insert(0, Range(first.offset + length, first.length - length))
         return Range(first.offset, length)
-
-    @property
-    def left(self) -> int:
-        """How many bytes are still to be taken."""
-        return sum(gap.length for gap in self._gaps)
 
     def put_back(self, piece: Range) -> None:
         """`piece` is to be sent after all."""

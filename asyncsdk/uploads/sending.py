@@ -83,7 +83,7 @@ class Sending:
                     group.start_soon(self._work, pending, group)
 
     def _at_most(self, pending: Pending) -> int:
-        share = pending.left // int(self.limiter.total_tokens)
+        share = self.meter.left // int(self.limiter.total_tokens)
         return fitting_part_size(pending.part_size, self.meter.flow, share) if self.fit else pending.part_size
 
     async def _send(self, piece: Range, pending: Pending) -> bool:

@@ -179,9 +179,9 @@ def test_the_next_part_takes_ten_seconds_at_most_on_a_line_that_lets_a_mib_throu
 
 @pytest.mark.parametrize(
     ("share", "part_size"),
-    [(200 * MIB, 64 * MIB), (100 * MIB, 50 * MIB), (11 * MIB, 6 * MIB - BLOCK), (3 * MIB, 5 * MIB), (0, 5 * MIB)],
+    [(200 * MIB, 64 * MIB), (100 * MIB, 50 * MIB), (22 * MIB, 11 * MIB), (20 * MIB, 20 * MIB), (9, MIB), (0, MIB)],
 )
-def test_towards_the_end_parts_shrink_to_half_a_connections_share_but_to_half_a_second_at_least(
+def test_towards_the_end_a_part_is_half_a_connections_share_and_all_of_it_once_half_is_sent_in_a_second(
     share: int, part_size: int
 ) -> None:
     assert fitting_part_size(64 * MIB, 10 * MIB, share) == part_size
@@ -196,18 +196,22 @@ def test_a_part_that_fits_is_on_the_grid_and_never_larger_than_usual(
     assert size % BLOCK == 0
 
 
-@given(left=st.integers(1, 1 << 30), connections=st.integers(1, 16), flow=st.floats(1e5, 1e8))
-def test_connections_end_within_half_a_second_of_each_other_or_a_part_of_one_mib(
-    left: int, connections: int, flow: float
+@given(
+    size=st.integers(1, 1 << 30), usual=st.integers(16, 128), connections=st.integers(1, 16), flow=st.floats(1e5, 1e8)
+)
+def test_connections_of_one_speed_end_within_a_part_of_one_mib_of_each_other(
+    size: int, usual: int, connections: int, flow: float
 ) -> None:
-    pending, ends = Pending(64 * MIB, [Range(0, left)]), [0.0] * connections
+    pending, ends = Pending(64 * MIB, [Range(0, size)]), [0.0] * connections
     while True:
-        piece = pending.take(fitting_part_size(64 * MIB, flow, pending.left // connections))
+        free = min(range(connections), key=ends.__getitem__)
+        now = ends[free]
+        left = size - sum(min(end, now) * flow for end in ends)
+        piece = pending.take(fitting_part_size(usual * BLOCK, flow, int(left) // connections))
         if piece is None:
             break
-        free = min(range(connections), key=ends.__getitem__)
         ends[free] += piece.length / flow
-    assert max(ends) - left / connections / flow <= max(0.5 + BLOCK / flow, MIB / flow)
+    assert max(ends) - size / connections / flow <= (MIB + BLOCK) / flow
 
 
 def test_a_piece_can_be_asked_for_that_is_smaller_than_a_part() -> None:
