@@ -29,6 +29,9 @@ from asyncsdk.threads import Threads, wait_through_cancellation
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 0.1  # and then each, to close and to unlock; a thread goes on with what takes longer
 PURGE_SECONDS = 2.0
+FEW_RECORDS = (
+    8  # take about a block of the disk, as one does: to write it anew costs more than all else of a small file
+)
 SILENT_ATTEMPTS = 2  # whoever only looks holds a lock for a moment: nobody is told of that
 
 logger = logging.getLogger(__name__)
@@ -51,9 +54,9 @@ class FileLog:
         await self._commits.add(record)
 
     async def settle(self, record: Record) -> None:
-        """Append `record`, then compact; where that fails the record is safe all the same, and it is logged."""
+        """Append `record`, then compact if that frees room; where it fails the record is safe, and it is logged."""
         await self.append(record)
-        if self._lock is None:
+        if self._lock is None or (self._segments.single and len(self._records) <= FEW_RECORDS):
             return
         self._records[:] = last_words(self._records, record)
         compact = partial(self._segments.compact, [encode(record) for record in self._records])

@@ -80,6 +80,11 @@ class Segments:
     _closed: bool = field(default=False, init=False)
     _mutex: threading.Lock = field(factory=threading.Lock, init=False)
 
+    @property
+    def single(self) -> bool:
+        """Whether all that is known here lies in one segment."""
+        return len(self._paths) == 1
+
     def load(self) -> tuple[Record, ...]:
         """Make the folder and read what is there."""
         with self._mutex:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
-from asyncsdk.journal import Completed, Opened, Part
+from asyncsdk.journal import Completed, Log, Opened, Part
+from asyncsdk.journal.file import FEW_RECORDS
 
 KEY = "0123456789abcdef0123456789abcdef"
 NOW = 1_795_000_000.123
@@ -66,3 +68,8 @@ def path_of(fd: int) -> str:
         return str(Path(f"/proc/self/fd/{fd}").readlink())
     except OSError:
         return ""
+
+
+async def append_parts(log: Log, count: int = FEW_RECORDS) -> None:
+    """Parts in one write, so many that settling frees room."""
+    await asyncio.gather(*(log.append(part(number)) for number in range(count)))

@@ -18,7 +18,7 @@ from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.ownership import KeyLock
 from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads
-from tests.journal.support import KEY, completed, open_below, opened, part
+from tests.journal.support import KEY, append_parts, completed, open_below, opened, part
 
 JOBS_OF_A_CLAIM = 11  # make, purge? what?, lock, load, append (3), compact, close, unlock
 
@@ -26,7 +26,7 @@ JOBS_OF_A_CLAIM = 11  # make, purge? what?, lock, load, append (3), compact, clo
 async def whole_claim(root: Path) -> None:
     async with FileJournal(root).claim(KEY) as log:
         await log.append(opened())
-        await log.append(part(0))
+        await append_parts(log)
         await log.settle(completed())
 
 

@@ -18,9 +18,10 @@ import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
 from asyncsdk.journal import Cancelled, Entry, Journal, Owner, disk, housekeeping, ownership
-from asyncsdk.journal.file import FileJournal
+from asyncsdk.journal.file import FEW_RECORDS, FileJournal
 from asyncsdk.journal.lines import encode, encode_head
-from tests.journal.support import KEY, NOW, completed, open_below, opened, part, segments
+from asyncsdk.journal.segments import Segments
+from tests.journal.support import KEY, NOW, append_parts, completed, open_below, opened, part, segments
 
 DAY = 24 * 3600
 
@@ -356,9 +357,21 @@ async def test_settling_leaves_the_opening_and_the_last_word_in_one_segment(tmp_
     assert not open_below(tmp_path)
 
 
+async def test_a_few_records_of_one_segment_are_left_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Segments, "compact", lambda *_: pytest.fail("compacted"))
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        await log.append(opened())
+        await append_parts(log, FEW_RECORDS - 2)
+        await log.settle(completed())
+    assert await read(FileJournal(tmp_path)) == [opened(), *map(part, range(FEW_RECORDS - 2)), completed()]
+
+
 async def test_a_settled_log_takes_the_next_upload(tmp_path: Path) -> None:
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(opened())
+        await append_parts(log)
         await log.settle(Cancelled(upload="upload_1", at=NOW))
         await log.append(opened("upload_2"))
         assert [record.upload for record in log.records] == ["upload_1", "upload_1", "upload_2"]
@@ -384,13 +397,13 @@ async def test_a_crash_before_the_old_segments_are_gone_loses_and_doubles_nothin
 
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(opened())
-        await log.append(part(0))
+        await append_parts(log)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", refuse)
             await log.settle(completed())
     assert "not compacted" in caplog.text
     assert len(segments(tmp_path)) == 2
-    assert await read(FileJournal(tmp_path)) == [opened(), part(0), completed()]
+    assert await read(FileJournal(tmp_path)) == [opened(), *map(part, range(FEW_RECORDS)), completed()]
 
 
 @pytest.mark.parametrize("step", ["fdatasync", "rename"])
@@ -402,7 +415,7 @@ async def test_a_compaction_that_fails_costs_no_more_than_room(
 
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(opened())
-        await log.append(part(0))
+        await append_parts(log)
         create = disk.create
 
         def create_and_break(path: Path) -> int:
@@ -413,7 +426,7 @@ async def test_a_compaction_that_fails_costs_no_more_than_room(
         await log.settle(completed())
     assert "not compacted: [Errno 28]" in caplog.text
     monkeypatch.undo()
-    assert await read(FileJournal(tmp_path)) == [opened(), part(0), completed()]
+    assert await read(FileJournal(tmp_path)) == [opened(), *map(part, range(FEW_RECORDS)), completed()]
     assert [path.suffix for path in (tmp_path / "uploads" / KEY).iterdir()] == [".jsonl"]
     assert not open_below(tmp_path)
 

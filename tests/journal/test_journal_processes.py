@@ -22,7 +22,7 @@ from tests.journal.support import KEY, opened, part
 PREAMBLE = """
 import asyncio, sys
 sys.path.insert(0, {helpers!r})
-from tests.journal.support import KEY, opened, part
+from tests.journal.support import KEY, append_parts, opened, part
 from asyncsdk.journal.file import FileJournal
 journal = FileJournal({root!r})
 """
@@ -58,7 +58,7 @@ die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 async def main():
     async with journal.claim(KEY) as log:
         await log.append(opened())
-        await log.append(part(0))
+        await append_parts(log)
         setattr({owner}, {step!r}, die)
         await log.settle(Cancelled(upload="upload_1", at=0))
 asyncio.run(main())
