@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from os import PathLike, fspath
 from typing import Any, Self
 from urllib.request import ProxyHandler, Request, build_opener
@@ -26,8 +26,8 @@ class ServerProcess:
     It ends with the program too, however that ends: a `kill -9` leaves no server behind.
 
     Args:
-        directory, api_key, upload_ttl, faults, host, port, repeated_complete, images_per_minute, edit_seconds:
-            As of `LocalServer`.
+        directory, api_key, upload_ttl, faults, host, port, hosts, connections, repeated_complete, images_per_minute,
+        edit_seconds: As of `LocalServer`.
 
     Raises RuntimeError on start where it can't listen or write, or another server holds the directory.
     """
@@ -38,6 +38,8 @@ class ServerProcess:
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
     _host: str = field(default="127.0.0.1", kw_only=True)
     _port: int = field(default=0, kw_only=True)
+    _hosts: Collection[str] = field(default=(), kw_only=True)
+    _connections: int = field(default=500, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)
     _edit_seconds: float = field(default=0.0, kw_only=True)
@@ -114,6 +116,8 @@ class ServerProcess:
             "faults": [fault_to_json(fault) for fault in self._faults],
             "host": self._host,
             "port": self._port,
+            "hosts": list(self._hosts),
+            "connections": self._connections,
             "repeated_complete": self._repeated_complete,
             "images_per_minute": self._images_per_minute,
             "edit_seconds": self._edit_seconds,

@@ -32,7 +32,9 @@ class Workers:
         future = self._threads.submit(job, *args, **kwargs)
         self._jobs.add(future)
         future.add_done_callback(self._jobs.discard)
-        return await asyncio.shield(asyncio.wrap_future(future))
+        waited = asyncio.wrap_future(future)
+        waited.add_done_callback(_look_at)
+        return await asyncio.shield(waited)
 
     def go_on(self) -> None:
         """To be called by long jobs between their steps. Raises RuntimeError once the server stops."""
@@ -49,6 +51,12 @@ class Workers:
     def _finish(jobs: tuple[futures.Future[Any], ...], last: Callable[[], None]) -> None:
         futures.wait(jobs)
         last()
+
+
+def _look_at(job: asyncio.Future[Any]) -> None:
+    """How a job ended that nobody waits for any more is no news: asyncio would log its error as never retrieved."""
+    if not job.cancelled():
+        job.exception()
 
 
 def _pool(threads: int) -> futures.ThreadPoolExecutor:

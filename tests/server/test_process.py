@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import openai
@@ -64,6 +66,16 @@ def test_it_serves_is_asked_and_told_and_leaves_nothing_behind(tmp_path: Path) -
     with ServerProcess(tmp_path) as server:
         assert server.url == f"http://127.0.0.1:{server.port}/v1"
         assert server.calls["files.list"] == 0
+
+
+def test_it_is_known_by_the_names_and_takes_as_many_connections_as_it_is_told() -> None:
+    with ServerProcess(hosts=["box.test"], connections=1) as server:
+        first, second = (HTTPConnection("127.0.0.1", server.port) for _ in range(2))
+        with closing(first), closing(second):
+            first.request("GET", "/v1/files", headers={"Host": "box.test", "api-key": "k"})
+            assert first.getresponse().status == 200
+            second.request("GET", "/v1/files", headers={"api-key": "k"})
+            assert second.getresponse().status == 503
 
 
 def test_its_key_is_in_no_list_of_processes_and_not_in_its_words() -> None:
