@@ -62,7 +62,10 @@ async def next_chunk(request: web.Request) -> bytes:
 async def _read(request: web.Request, rate: int | None) -> bytes:
     if rate is None:
         async with asyncio.timeout(SILENCE_SECONDS):
-            return await request.content.readany()
+            if request.content_length is None:  # chunked, and its chunks may be tiny
+                return await request.content.readany()
+            chunk, _ = await request.content.readchunk()  # as it came: readany joins, and so copies, all that waits
+            return chunk
     await asyncio.sleep(_SLOW_STEP_SECONDS)
     return await request.content.read(max(1, int(rate * _SLOW_STEP_SECONDS)))
 
