@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.browsers import require_no_trick
-from asyncsdk.server.control import Control
+from asyncsdk.server.control import Control, for_this_machine
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.files import Files
@@ -47,7 +47,7 @@ def make_app(
     common = Common(state, log, api_key, frozenset(host.lower() for host in hosts))
     api = web.Application(middlewares=[common.record, Injector(faults, state).middleware, refuse, common.authorize])
     api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
-    control = web.Application(middlewares=[] if api_key is None else [common.authorize])
+    control = web.Application(middlewares=[for_this_machine if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log).routes())
     page = Page(state, log, faults, edits, api_key)
     app = web.Application(middlewares=[begin, refuse, common.guard])

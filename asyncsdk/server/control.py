@@ -1,11 +1,12 @@
 """The control routes, outside /v1: what was asked of the server, and what shall go wrong.
 
-They are for programs on this machine, which need the server's key where it has one.
+They are for who has the server's key; where it has none, for programs on this machine.
 """
 
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.access import is_this_machine
@@ -46,12 +47,10 @@ class Control:
             web.delete("/faults", self.clear_faults),
         ]
 
-    async def stats(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
+    async def stats(self, _request: web.Request) -> web.Response:
         return self._stats()
 
     async def requests(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
         query = request.query
         status = integer("status", query["status"]) if "status" in query else None
         records = self.log.find(
@@ -59,22 +58,18 @@ class Control:
         )
         return web.json_response({"requests": [record.to_json() for record in records]})
 
-    async def clear_requests(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
+    async def clear_requests(self, _request: web.Request) -> web.Response:
         self.log.clear()
         return self._stats()
 
-    async def planned(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
+    async def planned(self, _request: web.Request) -> web.Response:
         planned = [each.to_json() for each in self.faults.planned]
         return web.json_response({"faults": planned, "all_met": not self.faults.unmet()})
 
-    async def edited(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
+    async def edited(self, _request: web.Request) -> web.Response:
         return web.json_response(self.edits.to_json())
 
     async def add_faults(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
         fields = await read_json(request)
         try:
             self.faults.add(*faults_from_json(fields.get("faults", [])))
@@ -82,8 +77,7 @@ class Control:
             raise bad_request(str(error), "faults") from error
         return self._stats()
 
-    async def clear_faults(self, request: web.Request) -> web.Response:
-        _require_this_machine(request)
+    async def clear_faults(self, _request: web.Request) -> web.Response:
         self.faults.clear()
         return self._stats()
 
@@ -92,6 +86,9 @@ class Control:
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
 
 
-def _require_this_machine(request: web.Request) -> None:
+@web.middleware
+async def for_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep out whoever comes from elsewhere."""
     if not is_this_machine(request.remote, request.headers):
         raise ApiError(404, f"Invalid URL ({request.method} {request.path})")
+    return await handler(request)

@@ -92,6 +92,17 @@ async def test_other_machines_can_not_ask(monkeypatch: pytest.MonkeyPatch, path:
             assert (await call(method, f"/_control/{path}", json={})).status in (404, 405)
 
 
+@pytest.mark.parametrize(("key", "status"), [("k", 200), ("no", 401)])
+async def test_another_machine_can_ask_with_the_key_of_a_server_that_has_one(
+    monkeypatch: pytest.MonkeyPatch, key: str, status: int
+) -> None:
+    monkeypatch.setattr(aiohttp.web.Request, "remote", "192.0.2.1")
+    async with LocalServer(api_key="k") as server, calling(server, headers={"api-key": key}) as call:
+        assert (await call("POST", "/_control/faults", json={"faults": [FAULT]})).status == status
+        assert (await call("GET", "/_control/requests")).status == status
+        assert len(server.unmet_faults()) == (status == 200)
+
+
 async def test_its_faults_can_be_asked_for_with_what_became_of_them() -> None:
     async with running(faults=[Fault("create", "answer", times=2), Fault("part", "reset")]) as (server, call):
         await call.create()
