@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError, api
@@ -89,7 +89,6 @@ def test_a_part_is_bytes_or_a_factory_of_bodies() -> None:
     assert factory() is not factory()
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(), min_size=1).filter(lambda text: text not in {".", ".."}))
 def test_an_id_stays_one_segment_of_the_path(name: str) -> None:
     path = api.retrieve_file(name).path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.clock import UNSYNCED_MARGIN, Clock, boot_time, http_date
@@ -69,7 +69,6 @@ def test_what_is_no_date_is_none(text: str | None) -> None:
     assert http_date(text) is None
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_of_a_server_breaks_the_reading(text: str) -> None:
     assert http_date(text) is None or isinstance(http_date(text), float)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -122,7 +122,6 @@ def test_a_refusal_says_what_to_do_next(status: int) -> None:
     assert len(str(refused(status))) > 40
 
 
-@settings(deadline=None)
 @given(st.integers(400, 599), st.binary())
 def test_no_body_breaks_the_reading(status: int, body: bytes) -> None:
     assert refused(status, body).status_code == status

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs.exceptions import FrozenInstanceError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.models import File, FileDeleted, InvalidModelError, Page, Upload, UploadPart, from_json, to_json
@@ -84,7 +84,6 @@ def test_fields_of_a_newer_server_are_kept() -> None:
     assert upload.file.extra == {"extra": [1]}
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), json_values))
 def test_a_file_comes_back_from_its_own_json(unknown: dict[str, Any]) -> None:
     file = from_json(File, unknown | FILE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError
@@ -23,7 +23,6 @@ def test_a_field_is_written_as_browsers_do() -> None:
     assert multipart.content_type("b") == "multipart/form-data; boundary=b"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_name_breaks_out_of_its_header(name: str) -> None:
     head = multipart.file_head("b", name, filename=name, mime_type="text/plain")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -95,7 +95,6 @@ def test_more_than_the_whole_limit_never_passes(text: str, *, hopeless: bool) ->
     assert is_worth_retrying(status(429, {}, body)) is not hopeless
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_of_a_server_breaks_the_reading(text: str) -> None:
     asks_too_much(f"Limit {text} Requested {text}")
@@ -125,7 +124,6 @@ def test_the_server_says_how_long(headers: dict[str, str], seconds: float | None
     assert ordered_delay(CIMultiDict(headers), NOW) == seconds
 
 
-@settings(deadline=None)
 @given(st.integers(0, 100_000), st.floats(0, 1))
 def test_a_wait_of_our_own_is_anything_up_to_its_bound(failures: int, jitter: float) -> None:
     assert 0 <= backoff(failures, lambda: jitter) <= min(FIRST_DELAY * 2.0 ** min(failures, 10), LONGEST_DELAY)

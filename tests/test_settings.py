@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -152,7 +152,6 @@ def test_a_base_url_that_holds_no_key_is_shown_with_the_variable_that_it_came_fr
         settled({"OPENAI_BASE_URL": "http://h"}, api_key=KEY, base_url=url)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_base_url_or_refused(text: str) -> None:
     for url in (text, f"http://{text}"):

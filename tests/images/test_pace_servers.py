@@ -66,7 +66,7 @@ def callers(pace: Pace, kind: str, limit: float, seed: int, *, most: int = 1, sa
 
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=limits, most=st.integers(1, 10), seed=seeds)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_at_the_given_rate_nothing_is_refused_and_no_images_are_given_away(
     kind: str, limit: int, most: int, seed: int
 ) -> None:
@@ -80,7 +80,7 @@ def test_at_the_given_rate_nothing_is_refused_and_no_images_are_given_away(
 
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=limits, seed=seeds)
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 def test_single_images_reach_95_of_a_hundred_of_the_given_rate(kind: str, limit: int, seed: int) -> None:
     run = callers(Pace(limit), kind, limit, seed)
     run.run(TEN_MINUTES)
@@ -91,7 +91,7 @@ def test_single_images_reach_95_of_a_hundred_of_the_given_rate(kind: str, limit:
 @pytest.mark.parametrize("says", [says_all, says_limit, says_too_short])
 @pytest.mark.parametrize("kind", SERVERS)
 @given(limit=limits, seed=seeds)
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, limit: int, seed: int) -> None:
     run = callers(Pace(), kind, limit, seed, says=says)
     run.run(120 + TEN_MINUTES)
@@ -105,7 +105,7 @@ def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, 
 @given(limit=st.integers(30, 200), seed=seeds)
 @example(limit=36, seed=0)  # what passes is answered after what is refused
 @example(limit=131, seed=0)  # it is refused again before anything could be measured
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, seed: int) -> None:
     run = callers(Pace(), kind, limit, seed, says=says)
     run.run(120 + TEN_MINUTES)
@@ -114,7 +114,7 @@ def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, se
 
 
 @given(limit=st.integers(20, 200), seed=seeds)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_a_limit_that_another_uses_half_of_leaves_the_other_half(limit: int, seed: int) -> None:
     shared = callers(Pace(), "bucket", limit, seed)
     other = callers(Pace(limit / 2), "bucket", limit, seed + 1)

@@ -50,7 +50,7 @@ def changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int
 
 
 @given(left=st.integers(0, 63), top=st.integers(0, 47), width=st.integers(1, 64), height=st.integers(1, 48))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_only_what_is_transparent_in_the_mask_changes(left: int, top: int, width: int, height: int) -> None:
     hole = (left, top, min(64, left + width), min(48, top + height))
     after = only(mask=overlay(hole))
@@ -245,7 +245,7 @@ def whole() -> dict[str, bytes]:
 
 
 @given(kind=st.sampled_from(["PNG", "JPEG", "WEBP"]), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_picture_is_painted_or_refused_and_nothing_else(
     whole: dict[str, bytes], kind: str, data: st.DataObject
 ) -> None:

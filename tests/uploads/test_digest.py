@@ -57,7 +57,7 @@ def fingerprint_of(content: bytes) -> str:
     return xxh3_128(blocks_of(content)).hexdigest()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(size=sizes, first=st.integers(0, 4), blocks=st.integers(1, 5))
 async def test_the_md5_and_any_fingerprint_on_the_grid_are_those_of_the_content(
     size: int, first: int, blocks: int
@@ -131,7 +131,7 @@ async def test_a_range_has_no_fingerprint_until_it_has_been_read_whole(monkeypat
     assert known[:4] == [[False, False, False], [True, False, False], [True, True, False], [True, True, True]]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(size=sizes, cut=st.integers(0, 4), read_first=st.booleans())
 async def test_what_is_learned_and_what_is_read_make_one_digest(size: int, cut: int, *, read_first: bool) -> None:
     content = RANDOM[:size]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import ConfigurationError, SourceError
@@ -30,7 +30,6 @@ def all_of(pending: Pending) -> list[Range]:
     return list(iter(pending.take, None))
 
 
-@settings(deadline=None)
 @given(size=sizes, runs=st.lists(st.tuples(part_sizes, st.integers(0, 2**40)), min_size=1, max_size=5))
 def test_runs_with_any_part_sizes_that_stop_anywhere_make_up_exactly_the_file(
     size: int, runs: list[tuple[int, int]]
@@ -45,7 +44,6 @@ def test_runs_with_any_part_sizes_that_stop_anywhere_make_up_exactly_the_file(
     assert all(span.offset % BLOCK == 0 and (span.end % BLOCK == 0 or span.end == size) for span in held)
 
 
-@settings(deadline=None)
 @given(size=sizes, spans=st.lists(st.tuples(st.integers(0, 40 * BLOCK), st.integers(1, 9 * BLOCK))))
 def test_gaps_are_what_no_span_touches_however_they_overlap(size: int, spans: list[tuple[int, int]]) -> None:
     held = [Range(offset % size, min(length, size - offset % size)) for offset, length in spans]
@@ -58,7 +56,6 @@ def test_gaps_are_what_no_span_touches_however_they_overlap(size: int, spans: li
     assert all(gap.length > 0 for gap in found)
 
 
-@settings(deadline=None)
 @given(size=sizes, part_size=part_sizes, refused_above=part_sizes)
 def test_pieces_too_large_for_the_server_come_back_smaller_until_all_went(
     size: int, part_size: int, refused_above: int
@@ -96,7 +93,6 @@ def test_a_short_piece_that_is_too_large_makes_later_ones_shorter_than_itself() 
     assert pending.part_size == BLOCK
 
 
-@settings(deadline=None)
 @given(size=sizes, part_size=part_sizes)
 def test_as_many_pieces_are_left_as_can_be_taken(size: int, part_size: int) -> None:
     pending = Pending(part_size, gaps(size, [Range(size // 2, 1)]))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from attrs import define, field
 from attrs.exceptions import FrozenInstanceError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.uploads.progress import Meter, Progress, Rate, State
@@ -56,7 +56,6 @@ def test_a_busy_upload_is_told_ten_times_a_second(heard: Heard) -> None:
     assert all(later - earlier >= 0.0999 for earlier, later in pairwise(moments))
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.0001, 0.3), max_size=50))
 def test_however_often_something_happens_no_second_has_more_than_ten(pauses: list[float]) -> None:
     heard = Heard()
@@ -237,7 +236,6 @@ def test_samples_closer_than_a_fifth_of_a_second_say_nothing_new() -> None:
     assert rate.current == pytest.approx(500)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 30), st.integers(0, 10**9)), max_size=200))
 def test_the_window_stays_small_and_the_rate_within_what_was_seen(steps: list[tuple[float, int]]) -> None:
     rate, now, total = Rate(), 0.0, 0

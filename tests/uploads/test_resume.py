@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import ConfigurationError
@@ -77,7 +77,6 @@ def possible_parts(draw: st.DrawFn) -> Part:
 # which parts
 
 
-@settings(deadline=None)
 @given(st.lists(possible_parts(), max_size=20), st.randoms(use_true_random=False))
 def test_chosen_parts_never_overlap_come_once_each_and_in_the_same_choice_whatever_the_order(
     parts: list[Part], shuffle: random.Random
@@ -90,7 +89,6 @@ def test_chosen_parts_never_overlap_come_once_each_and_in_the_same_choice_whatev
     assert choose(parts) == chosen
 
 
-@settings(deadline=None)
 @given(st.lists(possible_parts(), max_size=20))
 def test_chosen_parts_and_what_fills_their_gaps_make_the_file_and_are_chosen_again(parts: list[Part]) -> None:
     chosen = choose(parts)
@@ -103,7 +101,6 @@ def test_chosen_parts_and_what_fills_their_gaps_make_the_file_and_are_chosen_aga
     assert set(chosen) <= set(whole)
 
 
-@settings(deadline=None)
 @given(st.lists(possible_parts(), max_size=20))
 def test_a_part_is_left_out_only_for_one_that_holds_its_first_byte_or_its_id(parts: list[Part]) -> None:
     chosen = choose(parts)
@@ -121,7 +118,6 @@ def test_of_parts_that_begin_together_the_longest_is_chosen_and_of_those_the_sma
 wild = st.integers(-(2**65), 2**65) | blocks.map(BLOCK.__mul__)
 
 
-@settings(deadline=None)
 @given(offset=wild, length=wild)
 def test_a_recalled_part_begins_on_the_grid_and_ends_there_or_with_the_file(offset: int, length: int) -> None:
     for span in map(span_of, recalled(opened(), part(offset, length)).parts):
@@ -130,7 +126,6 @@ def test_a_recalled_part_begins_on_the_grid_and_ends_there_or_with_the_file(offs
         assert span.end % BLOCK == 0 or span.end == SIZE
 
 
-@settings(deadline=None)
 @given(part_size=st.integers(1, 22).map(BLOCK.__mul__))
 def test_every_part_that_we_cut_is_recalled(part_size: int) -> None:
     pieces = list(iter(Pending(part_size, gaps(SIZE, [])).take, None))
@@ -222,7 +217,6 @@ def test_each_upload_has_its_own_parts() -> None:
     assert (found.upload_id, found.parts, found.stage) == ("upload_2", (mine,), Stage.PENDING)
 
 
-@settings(deadline=None)
 @given(st.permutations([0, 1, 2, 3, 4]))
 def test_the_newest_upload_counts_whatever_the_order_of_records(order: list[int]) -> None:
     records = [

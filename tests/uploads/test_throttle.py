@@ -5,14 +5,13 @@ from __future__ import annotations
 import heapq
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.uploads.plan import BLOCK, MIB
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 
 
-@settings(deadline=None)
 @given(
     rate=st.floats(1e3, 1e9),
     connections=st.integers(1, 64),
