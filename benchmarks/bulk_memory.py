@@ -1,10 +1,10 @@
-"""Memory of `edit_many` over a million edits from a generator: flat, whatever their number, and nothing read ahead.
+"""Memory and CPU of `edit_many` over a million edits from a generator: the same an edit, and nothing read ahead.
 
 With `--out` what grows is the ledger: about half a kilobyte an edit.
 
     python -m benchmarks.bulk_memory [--edits 1000000] [--concurrency 16] [--out]
 
-A stub in another process answers at once. Prints the client's resident memory as the edits go by, and how many
+A stub in another process answers at once. Prints the client's resident memory and CPU as the edits go by, and how many
 edits were taken from the generator beyond those that had ended.
 """
 
@@ -27,7 +27,7 @@ PIXEL = bytes.fromhex(
 )
 ANSWER = b'{"created": 1, "data": [{"b64_json": "iVBORw0KGgo="}], "usage": {"total_tokens": 1}}'
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-MARKS = (1_000, 10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+MARKS = (100, 1_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 
 
 def serve(port: multiprocessing.Queue[int]) -> None:
@@ -55,7 +55,7 @@ def serve(port: multiprocessing.Queue[int]) -> None:
 async def measure(url: str, edits: int, concurrency: int, out: Path | None) -> None:
     taken = ahead = done = first = 0
     base = 0.0
-    began = time.monotonic()
+    began, spent = time.monotonic(), time.process_time()
 
     def generated() -> Iterator[ImageEdit]:
         nonlocal taken, ahead
@@ -71,9 +71,10 @@ async def measure(url: str, edits: int, concurrency: int, out: Path | None) -> N
                     rate, held = done / (time.monotonic() - began), resident()
                     first, base = first or done, base or held
                     grown = (held - base) * 2**20 / max(1, done - first)
+                    cost = (time.process_time() - spent) * 1000 / done
                     print(
                         f"{done:>9,} edits  {held:6.1f} MiB, grown by {grown:4.0f} bytes an edit  "
-                        f"{rate:7,.0f} a second  {ahead} read ahead at most"
+                        f"{cost:.2f} ms of CPU each  {rate:7,.0f} a second  {ahead} read ahead at most"
                     )
         print(dict(outcomes.counts), f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f} MiB")
 
