@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import define, field
 
 from asyncsdk.server.errors import too_large
-from asyncsdk.server.store import Spool
+from asyncsdk.server.spool import Spool
 from asyncsdk.server.workers import Workers
 
 BATCH_BYTES = 2**20

@@ -7,7 +7,7 @@
     files/<file id>/<part id>     a part, whole: it is renamed to here once all of it came
     files/<file id>/whole         a copy in one piece, where somebody asked for one
     pictures/img-<token>.png      a picture that an answer points to; its mtime is the end of its hour
-    incoming/                     what is still arriving; emptied when the server starts
+    incoming/<32 hex digits>      what is still arriving; removed when the server starts
 
 An upload knows from the start which file it becomes, and its parts are kept as that file's. So nothing is copied when
 it is completed: the file's record names its parts in their order, and is served part by part.
@@ -27,11 +27,9 @@ import os
 import secrets
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import cattrs
 import filelock
@@ -39,12 +37,14 @@ from attrs import asdict, define, field
 
 from asyncsdk.server.objects import File, Upload
 from asyncsdk.server.rules import completed_as
+from asyncsdk.server.spool import Spool, created
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 2**20
+_ARRIVING, _CONTENT = "[0-9a-f]" * 32, "file-" + "[0-9A-Za-z]" * 22  # in a shared directory nothing else is touched
 HASH_BYTES = 2**18  # what was read is hashed while it is in the processor's cache
 
 
@@ -69,11 +69,14 @@ class Store:
         self.root = self.directory or Path(tempfile.mkdtemp(prefix="asyncsdk-"))
         self.root.mkdir(0o700, parents=True, exist_ok=True)
         self._guard = _claim(self.root)
-        shutil.rmtree(self.root / "incoming", ignore_errors=True)
         for name in ("uploads", "files", "pictures", "incoming"):
             _make_private(self.root / name)
+        for path in (self.root / "incoming").glob(_ARRIVING):
+            path.unlink()
         files = self._load_files()
-        return self._load_uploads({file.id: file for file in files}), files
+        uploads = self._load_uploads({file.id: file for file in files})
+        self._remove_orphans({file.id for file in files} | {upload.file_id for upload, _ in uploads})
+        return uploads, files
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -121,7 +124,7 @@ class Store:
 
     def write_picture(self, name: str, content: bytes, until: float) -> None:
         new = self._new_path()
-        with _created(new) as file:
+        with created(new) as file:
             file.write(content)
         os.utime(new, (until, until))
         new.replace(self._picture(name))
@@ -164,7 +167,7 @@ class Store:
     def _concatenate(self, parts: Sequence[Path], whole: Path) -> None:
         new = self._new_path()
         try:
-            with _created(new) as target:
+            with created(new) as target:
                 for part in parts:
                     with part.open("rb", buffering=0) as source:
                         shutil.copyfileobj(source, target, READ_BYTES)
@@ -192,13 +195,19 @@ class Store:
     def _sizes(self, upload: Upload) -> dict[str, int]:
         return {path.name: path.stat().st_size for path in self._content(upload.file_id).glob("part_*")}
 
+    def _remove_orphans(self, known: Collection[str]) -> None:
+        """Remove what came of files of which a killed server had not yet written that they are there."""
+        for path in (self.root / "files").glob(_CONTENT):
+            if path.name not in known:
+                shutil.rmtree(path)
+
     def _load_files(self) -> list[File]:
         records = sorted((self.root / "files").glob("file-*.json"), key=lambda path: path.stat().st_mtime_ns)
         return [file for path in records if (file := _read_json(path, File)) is not None]
 
     def _write_json(self, path: Path, value: Upload | File) -> None:
         new = self._new_path()
-        with _created(new) as file:
+        with created(new) as file:
             file.write(json.dumps(asdict(value)).encode())
         new.replace(path)
 
@@ -216,52 +225,6 @@ class Store:
 
     def _new_path(self) -> Path:
         return self.root / "incoming" / secrets.token_hex(16)
-
-
-@define(eq=False)
-class Spool:
-    """A file while it comes in. Whoever comes after it was kept or discarded changes nothing.
-
-    A thread may still be writing when its call is cancelled: the lock lets it end before the file is closed.
-    """
-
-    path: Path
-    _file: BinaryIO | None = field(default=None, init=False)
-    _settled: bool = field(default=False, init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
-
-    def append(self, batch: Sequence[bytes]) -> None:
-        with self._lock:
-            if not self._settled:
-                self._opened().writelines(batch)
-
-    def keep(self, rest: Sequence[bytes], target: Path) -> None:
-        """Append the rest, and let the whole file appear as `target`."""
-        with self._lock:
-            with self._opened() as file:
-                file.writelines(rest)
-            target.parent.mkdir(0o700, exist_ok=True)
-            self.path.replace(target)
-            self._settled = True
-
-    def discard(self) -> None:
-        """Leave nothing behind of a file that was not kept."""
-        with self._lock:
-            if self._file is not None and not self._settled:
-                with suppress(OSError):  # bytes that a full disk refuses are not wanted any more
-                    self._file.close()
-                self.path.unlink(missing_ok=True)
-            self._settled = True
-
-    def _opened(self) -> BinaryIO:
-        if self._file is None:
-            self._file = _created(self.path)
-        return self._file
-
-
-def _created(path: Path) -> BinaryIO:
-    """A new file, for this user alone."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb")
 
 
 def _make_private(folder: Path) -> None:

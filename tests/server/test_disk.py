@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import pytest
 
-from asyncsdk.server import LocalServer, store
+from asyncsdk.server import LocalServer, spool, store
+from asyncsdk.server.spool import Spool
 from asyncsdk.server.state import State
-from asyncsdk.server.store import Spool
 from asyncsdk.server.workers import THREADS, Workers
 from tests.server.edits import edit_form, picture
 from tests.server.support import (
@@ -180,7 +180,7 @@ async def test_a_full_disk_refuses_the_part_and_leaves_nothing(monkeypatch: pyte
     async with running() as (server, call):
         upload_id = await call.created(2**21)
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_created", lambda path: _full(path).open("wb"))
+            patch.setattr(spool, "created", lambda path: _full(path).open("wb"))
             assert (await call.add_part(upload_id, bytes(2**21))).status == 500
             assert (await call.add_part(upload_id, b"small")).status == 500
         assert not list(server.directory_in_use.glob("incoming/*"))
@@ -215,7 +215,7 @@ async def test_stopping_stops_long_work_and_waits_for_it() -> None:
 async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing, go, real = threading.Event(), threading.Event(), store._created
+    writing, go, real = threading.Event(), threading.Event(), spool.created
 
     def wait(path: Path) -> BinaryIO:
         writing.set()
@@ -224,7 +224,7 @@ async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing
 
     async with running(tmp_path) as (server, call), connected(server) as (_, writer):
         upload_id = await call.created(3 * 2**20)
-        monkeypatch.setattr(store, "_created", wait)
+        monkeypatch.setattr(spool, "created", wait)
         writer.write(part_request(upload_id, form_of(data_field(bytes(3 * 2**20))))[: 2 * 2**20])
         await until(writing.is_set)
         asyncio.get_running_loop().call_later(0.05, go.set)

@@ -46,6 +46,26 @@ def part_ids_of(server: LocalServer, upload_id: str) -> tuple[str, ...]:
     return next(upload.part_ids for upload in server.uploads if upload.id == upload_id)
 
 
+async def test_what_a_killed_server_left_without_a_record_is_gone_and_nothing_else_of_a_shared_directory(
+    tmp_path: Path,
+) -> None:
+    arriving, orphan = tmp_path / "incoming" / ("0" * 32), tmp_path / "files" / f"file-{'a' * 22}" / f"part_{'0' * 32}"
+    own = [tmp_path / "incoming" / "letters.txt", tmp_path / "files" / "thesis" / "one.txt", tmp_path / "notes.txt"]
+    for path in (arriving, orphan, *own):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    async with running(tmp_path) as (server, call):
+        upload_id = await call.created(2)
+        await call.add_part(upload_id, b"x")
+    async with running(tmp_path) as (server, call):
+        assert (await call.add_part(upload_id, b"y")).status == 200
+        assert server.files == []
+    assert not arriving.exists()
+    assert not orphan.parent.exists()
+    assert all(path.read_bytes() == b"x" for path in own)
+    assert len(list(tmp_path.glob("files/file-*/part_*"))) == 2
+
+
 async def test_files_keep_their_order_over_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path, clock=Clock()) as (server, call):
         made = [(await call.uploaded(b"x")).json["file"]["id"] for _ in range(5)]
