@@ -6,7 +6,8 @@ where one after the other each would have been done in time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -14,13 +15,14 @@ from attrs import define, field
 
 from asyncsdk.uploads.progress import Meter
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.02  # a part that ends says nothing here
 
 
 @define(eq=False)
 class Turn:
     """One upload's. Until it is known how much there is to send, it may want all connections."""
 
+    _changed: Callable[[], None]
     _meter: Meter | None = field(default=None, init=False)
     _part_size: int = field(default=1, init=False)
     _aside: bool = field(default=False, init=False)
@@ -28,15 +30,19 @@ class Turn:
     def step_aside(self) -> None:
         """Let others begin: another process has the file."""
         self._aside = True
+        self._changed()
 
     def begin(self, meter: Meter, part_size: int) -> None:
         """Want a connection for each part that `meter` says is left."""
-        self._meter, self._part_size = meter, part_size
+        self._meter, self._part_size, self._aside = meter, part_size, False
+        self._changed()
 
     def wanted(self, connections: int) -> int:
         """How many of the `connections` it can use."""
+        if self._aside:
+            return 0
         if self._meter is None:
-            return 0 if self._aside else connections
+            return connections
         return -(-(self._meter.total - self._meter.done) // self._part_size)
 
 
@@ -47,6 +53,7 @@ class Turns:
     connections: int
     _under_way: set[Turn] = field(factory=set, init=False)
     _next: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _room: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     @asynccontextmanager
     async def taken(self, *, in_turn: bool) -> AsyncIterator[Turn]:
@@ -54,17 +61,20 @@ class Turns:
 
         To be awaited before anything is opened: however many wait, they hold no file and no lock.
         """
-        turn = Turn()
+        turn = Turn(self._room.set)
         if in_turn:
             async with self._next:
-                while self.wanted() >= self.connections:  # noqa: ASYNC110 - room comes with every part's end
-                    await anyio.sleep(LOOK_SECONDS)
+                while self.wanted() >= self.connections:
+                    self._room.clear()
+                    with anyio.move_on_after(LOOK_SECONDS):
+                        await self._room.wait()
                 self._under_way.add(turn)
         self._under_way.add(turn)
         try:
             yield turn
         finally:
             self._under_way.remove(turn)
+            self._room.set()
 
     def wanted(self) -> int:
         """How many connections the uploads under way can use."""

@@ -189,6 +189,7 @@ class AsyncUploader:
                 meter.enter(State.WAITING, f"{who} is sending this file")
 
             try:
+                turn.begin(meter, part_size)
                 async with journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log:
                     turn.begin(meter, part_size)
                     run = Run(

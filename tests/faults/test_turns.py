@@ -6,9 +6,11 @@ import asyncio
 from pathlib import Path
 
 import anyio
+import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads import turns
 from tests.faults.leaving import open_files
 
 WAITING = 20
@@ -39,4 +41,18 @@ async def test_who_waits_holds_nothing_and_all_begin_in_order(server: LocalServe
         assert len(list((tmp_path / "journal" / "locks").glob("*.owner"))) == 1
         first.cancel()
     assert begun == paths
+    assert len(server.files) == WAITING
+
+
+async def test_small_files_begin_as_soon_as_there_is_room(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 3600)
+    contents = [b"%d" % number for number in range(WAITING)]
+    async with Client("sk-test", base_url=server.url) as client:
+        uploader = AsyncUploader(client, journal=tmp_path / "journal", concurrency=2)
+        with anyio.fail_after(20):
+            await asyncio.gather(
+                *(uploader.upload(content, purpose="batch", key=content.decode(), in_turn=True) for content in contents)
+            )
     assert len(server.files) == WAITING
