@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
@@ -43,7 +44,9 @@ class Door(web.BaseSite):
         """Return when it listens. Raises OSError where it can't."""
         await super().start()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._let_in, self._host, self._port, ssl=self._ssl_context)
+        self._server = await loop.create_server(
+            lambda: _Threshold(self._let_in), self._host, self._port, ssl=self._ssl_context
+        )
 
     def _let_in(self) -> asyncio.Protocol:
         server = self._runner.server
@@ -59,13 +62,29 @@ class Door(web.BaseSite):
         )
 
 
+class _Threshold(asyncio.Protocol):
+    """Decides once a connection is there: of many that come at once each is counted before the next is looked at."""
+
+    def __init__(self, let_in: Callable[[], asyncio.Protocol]) -> None:
+        self._let_in = let_in
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        protocol = self._let_in()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
 class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expect_a_request)
+        self._patience = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expect_a_request)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel minds it, whatever is being sent by whom
             found: socket.socket = transport.get_extra_info("socket")
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._patience.cancel()  # it holds on to all that belongs to the connection
+        super().connection_lost(exc)
 
     def _expect_a_request(self) -> None:
         """The first must have come by now: older aiohttp minds only the time between two."""

@@ -132,11 +132,11 @@ def parse_headers(block: bytes) -> Field:
         message = HeaderParser().parsestr(block.decode())
     except UnicodeDecodeError as error:
         raise MultipartError("the headers of a part are not UTF-8") from error
-    name = _parameter(message, "name")
+    name = _parameter(message, "name", of="content-disposition")
     if message.get_content_disposition() != "form-data" or name is None:
         raise MultipartError("a part has no Content-Disposition: form-data with a name")
     content_type = message.get_content_type() if "content-type" in message else None
-    return Field(name, _parameter(message, "filename"), content_type)
+    return Field(name, _parameter(message, "filename", of="content-disposition"), content_type)
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -145,12 +145,16 @@ def boundary_of(content_type: str) -> bytes:
     message["Content-Type"] = content_type
     if message.get_content_type() != "multipart/form-data":
         raise MultipartError("the body must be multipart/form-data")
-    boundary = message.get_boundary("")
+    boundary = (_parameter(message, "boundary", of="content-type") or "").rstrip()
     if not boundary or len(boundary) > _BOUNDARY_LIMIT or not boundary.isascii() or not boundary.isprintable():
         raise MultipartError("the Content-Type names no usable boundary")
     return boundary.encode()
 
 
-def _parameter(message: Message, name: str) -> str | None:
-    value = message.get_param(name, header="content-disposition")
-    return None if value is None else collapse_rfc2231_value(value)
+def _parameter(message: Message, name: str, *, of: str) -> str | None:
+    """Raises MultipartError where it is not in the encoding that the client names for it (RFC 2231)."""
+    try:
+        value = message.get_param(name, header=of)
+        return None if value is None else collapse_rfc2231_value(value)
+    except ValueError as error:
+        raise MultipartError(f"the {name} in a {of} can't be decoded") from error

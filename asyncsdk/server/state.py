@@ -168,5 +168,5 @@ class State:
         for file in [file for file in self._files.values() if has_expired(file, now)]:
             await self.remove_file(file.id)
         for name in [name for name, until in self._pictures.items() if until <= now]:
-            del self._pictures[name]
+            self._pictures.pop(name, None)  # another sweep may have come here first
             await self._workers.run(self.store.remove_picture, name)

@@ -34,7 +34,8 @@ class Workers:
         future.add_done_callback(self._jobs.discard)
         waited = asyncio.wrap_future(future)
         waited.add_done_callback(_look_at)
-        return await asyncio.shield(waited)
+        await asyncio.wait([waited])  # a shield logs, from 3.14 on, what a job raises that nobody waits for any more
+        return waited.result()
 
     def go_on(self) -> None:
         """To be called by long jobs between their steps. Raises RuntimeError once the server stops."""

@@ -266,13 +266,19 @@ def test_bytes_that_come_too_late_are_dropped(tmp_path: Path) -> None:
 async def test_two_sweeps_at_once_do_no_harm() -> None:
     clock = Clock()
     async with running(clock=clock) as (server, call):
-        for _ in range(20):
+        for number in range(20):
             await call.created(10)
+            await server._state.keep_picture(f"img-{number}.png", b"x")
+
+        async def sweep() -> set[int]:
+            return {answer.status for answer in await asyncio.gather(*[call("GET", "files") for _ in range(5)])}
+
         clock.now += HOUR
-        await asyncio.gather(*[call("GET", "files") for _ in range(5)])
+        assert await sweep() == {200}
         assert {upload.status for upload in server.uploads} == {"expired"}
+        assert not list(server.directory_in_use.glob("pictures/*"))
         clock.now += DAY
-        await asyncio.gather(*[call("GET", "files") for _ in range(5)])
+        assert await sweep() == {200}
         assert server.uploads == []
 
 

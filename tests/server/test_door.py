@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from contextlib import AsyncExitStack
 
@@ -61,6 +62,26 @@ async def test_connections_above_the_limit_are_told_so_and_others_go_on() -> Non
             writer.transport.abort()
         await until(lambda: not server._running().server.connections)  # type: ignore[union-attr]
         assert (await answer_to(server, HEAD + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 401")
+
+
+async def test_of_many_connections_at_once_no_more_than_the_limit_get_in() -> None:
+    async with LocalServer(connections=2) as server:
+        answers = asyncio.gather(*(answer_to(server, HEAD + b"Connection: close\r\n\r\n") for _ in range(30)))
+        most = 0
+        while not answers.done():
+            most = max(most, len(server._running().server.connections))  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+        statuses = [answer.split()[1] for answer in await answers]
+    assert most == 2
+    assert set(statuses) == {b"401", b"503"}
+
+
+async def test_nothing_is_kept_of_a_connection_that_ended() -> None:
+    async with LocalServer() as server:
+        await answer_to(server, HEAD + b"Connection: close\r\n\r\n")
+        await until(lambda: not server._running().server.connections)  # type: ignore[union-attr]
+        gc.collect()
+        assert [found for found in gc.get_objects() if isinstance(found, door._Connection)] == []
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n", HEAD + b"\r\n" + HEAD])

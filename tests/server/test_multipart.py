@@ -132,6 +132,18 @@ def test_headers_are_read_as_clients_write_them(block: bytes, field: Field) -> N
     assert parse_headers(block) == field
 
 
+UNDECODABLE = ["a\0''x", "undefined''x", "idna''%41..", "punycode''a-%ff"]
+
+
+@pytest.mark.parametrize("parameter", [*(f"*={text}" for text in UNDECODABLE), f"*{'9' * 5000}*=x"])
+def test_a_parameter_that_is_not_in_the_encoding_it_names_is_refused(parameter: str) -> None:
+    for disposition in (f"form-data; name{parameter}", f"form-data; name=d; filename{parameter}"):
+        with pytest.raises(MultipartError):
+            parse_headers(f"Content-Disposition: {disposition}".encode())
+    with pytest.raises(MultipartError):
+        boundary_of(f"multipart/form-data; boundary{parameter}")
+
+
 @pytest.mark.parametrize(
     "body",
     [
