@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,16 +49,21 @@ async def serve(
 
     stop.patience = CLEANUP_SECONDS
     wrong = () if faults is None else read_faults(Path(faults))
-    server = LocalServer(
-        data,
-        host=host,
-        port=port,
-        hosts=allow_host,
-        api_key=api_key,
-        upload_ttl=upload_ttl,
-        images_per_minute=images_per_minute,
-        faults=wrong,
-    )
+    try:
+        server = LocalServer(
+            data,
+            host=host,
+            port=port,
+            hosts=allow_host,
+            api_key=api_key,
+            upload_ttl=upload_ttl,
+            images_per_minute=images_per_minute,
+            faults=wrong,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{error}. Nothing was started.") from error
+    if api_key is None and not _is_this_machine(host):
+        complain(f"warning: whoever reaches {host} can use this server, with any key: set --api-key")
     try:
         await run(server, _announce)
     except (OSError, OverflowError, RuntimeError) as error:
@@ -74,6 +80,13 @@ def read_faults(path: Path) -> list[Fault]:
         return faults_from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"--faults {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _announce(server: LocalServer) -> None:

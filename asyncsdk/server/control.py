@@ -28,7 +28,7 @@ class Control:
     DELETE requests     forgets them and their counts
     GET edits           the image edits that were done
     GET faults          all faults, each with its `calls`, how often it was `met` and is `due`; and `all_met`
-    POST faults         adds those of `{"faults": [...]}`, written as `asyncsdk.server.Fault` says; answers the stats
+    POST faults         adds one, or those of `{"faults": [...]}`, written as `Fault` says; answers the stats
     DELETE faults       forgets them; answers the stats
     """
 
@@ -72,7 +72,7 @@ class Control:
     async def add_faults(self, request: web.Request) -> web.Response:
         fields = await read_json(request)
         try:
-            self.faults.add(*faults_from_json(fields.get("faults", [])))
+            self.faults.add(*faults_from_json(fields))
         except ValueError as error:
             raise bad_request(str(error), "faults") from error
         return self._stats()
@@ -90,5 +90,5 @@ class Control:
 async def for_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Keep out whoever comes from elsewhere."""
     if not is_this_machine(request.remote, request.headers):
-        raise ApiError(404, f"Invalid URL ({request.method} {request.path})")
+        raise ApiError(403, "This is for the server's own machine; from elsewhere it needs a server with a key.")
     return await handler(request)

@@ -6,11 +6,13 @@ As JSON a fault is an object with the arguments of `Fault`: `{"route": "part", "
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from attrs import Attribute, asdict, field, fields, frozen
 from attrs.validators import optional
+
+from asyncsdk.server.checks import COUNT, NUMBER, WHOLE, must, one_of
 
 Route = Literal[
     "create",
@@ -31,36 +33,15 @@ RetryForm = Literal["seconds", "milliseconds", "date"]
 Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
-Check = Callable[[object, "Attribute[Any]", Any], None]
-
-
-def _must(be: str, *kinds: type, within: Callable[[Any], bool] = lambda _: True) -> Check:
-    """A validator in words of our own: those of attrs are for whoever writes Python."""
-
-    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not within(value):
-            raise ValueError(f"{attribute.name} is {value!r}, and must be {be}")
-
-    return check
-
-
-def _one_of(choices: Any) -> Check:
-    names = get_args(choices)
-    return _must(f"one of {', '.join(names)}", str, within=names.__contains__)
-
-
-_whole = _must("a whole number", int)
-_count = optional(_must("a whole number from 1", int, within=lambda value: value >= 1))
-_number = optional(_must("a number above 0", int, float, within=lambda value: value > 0))
-_share = optional(_must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
-_headers = _must(
+_share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
+_headers = must(
     "an object of names and texts",
     Mapping,
     within=lambda value: all(isinstance(text, str) for item in value.items() for text in item),
 )
 
 
-@frozen
+@frozen(repr=False)
 class Fault:
     """Something that shall go wrong in a call of `route` ("*" is any).
 
@@ -91,23 +72,31 @@ class Fault:
     Raises ValueError for what makes no sense.
     """
 
-    route: Route = field(validator=_one_of(Route))
-    kind: Kind = field(validator=_one_of(Kind))
-    at: Moment = field(default="after", validator=_one_of(Moment))
-    nth: int | None = field(default=None, kw_only=True, validator=_count)
-    every: int | None = field(default=None, kw_only=True, validator=_count)
+    route: Route = field(validator=one_of(Route))
+    kind: Kind = field(validator=one_of(Kind))
+    at: Moment = field(default="after", validator=one_of(Moment))
+    nth: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    every: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     probability: float | None = field(default=None, kw_only=True, validator=_share)
-    seed: int = field(default=0, kw_only=True, validator=_whole)
-    times: int | None = field(default=None, kw_only=True, validator=_count)
-    status: int = field(default=500, kw_only=True, validator=_whole)
+    seed: int = field(default=0, kw_only=True, validator=WHOLE)
+    times: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    status: int = field(default=500, kw_only=True, validator=WHOLE)
     headers: Mapping[str, str] = field(factory=dict, kw_only=True, validator=_headers)
     body: Any = field(default=None, kw_only=True)
-    retry_after: float | None = field(default=None, kw_only=True, validator=_number)
-    retry_as: RetryForm = field(default="seconds", kw_only=True, validator=_one_of(RetryForm))
-    seconds: float | None = field(default=None, kw_only=True, validator=_number)
-    rate: int | None = field(default=None, kw_only=True, validator=_count)
-    per_minute: int | None = field(default=None, kw_only=True, validator=_count)
-    unit: Unit = field(default="requests", kw_only=True, validator=_one_of(Unit))
+    retry_after: float | None = field(default=None, kw_only=True, validator=optional(NUMBER))
+    retry_as: RetryForm = field(default="seconds", kw_only=True, validator=one_of(RetryForm))
+    seconds: float | None = field(default=None, kw_only=True, validator=optional(NUMBER))
+    rate: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    unit: Unit = field(default="requests", kw_only=True, validator=one_of(Unit))
+
+    def __repr__(self) -> str:
+        told = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(Fault) if self._says(each)]
+        return f"Fault({', '.join(told)})"
+
+    def _says(self, attribute: Attribute[Any]) -> bool:
+        value = getattr(self, attribute.name)
+        return bool(value) if attribute.name == "headers" else bool(value != attribute.default)
 
     def __attrs_post_init__(self) -> None:
         for is_wrong, why in self._problems():
@@ -129,8 +118,16 @@ class Fault:
             (self.probability is not None and any(chosen[:2]), "probability does not go with nth or every"),
             (self.unit == "input-images" and self.route != "edit", "only edits have input-images"),
             (self.unit == "input-images" and self.kind != "limit", "a unit belongs to a limit"),
+            (
+                self.kind == "expire" and not self._may_meet_an_upload(),
+                "an upload expires in a part, complete or cancel, or once its create is done",
+            ),
             (self.kind == "md5" and self.route not in {"complete", "*"}, "only complete tells an md5"),
         )
+
+    def _may_meet_an_upload(self) -> bool:
+        created = self.route == "create" and self.at in {"done", "answering"}
+        return created or self.route in {"part", "complete", "cancel", "*"}
 
     def hits(self, call: int) -> bool:
         """Tell whether the `call`-th call (from 1) is one that it is meant for, however often it was met."""
@@ -153,15 +150,24 @@ class Fault:
         return self.times or 1
 
 
+def checked_fault(value: object) -> Fault:
+    """Raise TypeError for what is no `Fault`."""
+    if isinstance(value, Fault):
+        return value
+    raise TypeError(f"{value!r:.80} is no Fault; write Fault('part', 'reset'), or read JSON with faults_from_json")
+
+
 def faults_from_json(value: Any) -> list[Fault]:
-    """Read one fault or a list of them. Raises ValueError, with the number of the one that is wrong."""
+    """Read one fault, a list of them, or `{"faults": [...]}`. Raises ValueError, with the number of the wrong one."""
+    if isinstance(value, dict) and set(value) == {"faults"}:
+        value = value["faults"]
     items: Sequence[Any] = value if isinstance(value, list) else [value]
     return [_fault_from_json(number, item) for number, item in enumerate(items, 1)]
 
 
 def fault_to_json(fault: Fault) -> dict[str, Any]:
     """Write a fault in the form that `faults_from_json` reads."""
-    return asdict(fault, filter=lambda _, value: value is not None)
+    return asdict(checked_fault(fault), filter=lambda _, value: value is not None)
 
 
 def _fault_from_json(number: int, item: Any) -> Fault:

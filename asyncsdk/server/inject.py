@@ -89,7 +89,7 @@ class _Waiting:
         return self.planned.fault
 
     async def reach(self, moment: Moment) -> None:
-        if self._came or MOMENTS.index(moment) < MOMENTS.index(self._moment()):
+        if self._came or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or self._has_no_upload_to_end():
             return
         self._came = True
         if self.fault.kind == "limit":
@@ -111,6 +111,9 @@ class _Waiting:
     def happen(self) -> None:
         self.request[EXCHANGE].fault = self.fault
         self.planned.happened()
+
+    def _has_no_upload_to_end(self) -> bool:
+        return self.fault.kind == "expire" and self.request[EXCHANGE].upload_id is None
 
     def _moment(self) -> Moment:
         """When to act: a slow call must be slow from the beginning of what is slow."""

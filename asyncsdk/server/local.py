@@ -14,10 +14,12 @@ from typing import Self
 
 from aiohttp import web
 from attrs import Factory, define, field
+from attrs.validators import optional
 from yarl import URL
 
 from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
+from asyncsdk.server.checks import COUNT, KEY, NAMES, SECONDS
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.faults import Fault
@@ -29,7 +31,7 @@ from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LocalServer:
     """An OpenAI API of your own for uploads, files and image edits, on this machine.
 
@@ -56,21 +58,22 @@ class LocalServer:
         edit_seconds: How long each edit takes at least.
         clock: Unix seconds; rules `created_at`, expiries and the Date header.
 
-    Raises on start: OSError where it can't listen or write, RuntimeError where another server holds the directory.
+    Raises ValueError or TypeError for options that make no sense; on start OSError where it can't listen or write,
+    RuntimeError where another server holds the directory.
     """
 
     directory: str | PathLike[str] | None = None
-    _api_key: str | None = field(default=None, kw_only=True, repr=False)
-    _upload_ttl: int = field(default=3600, kw_only=True)
+    _api_key: str | None = field(default=None, kw_only=True, validator=optional(KEY))
+    _upload_ttl: int = field(default=3600, kw_only=True, validator=COUNT)
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
     _host: str = field(default="127.0.0.1", kw_only=True)
     _port: int = field(default=0, kw_only=True)
-    _hosts: Collection[str] = field(default=(), kw_only=True)
-    _connections: int = field(default=500, kw_only=True)
+    _hosts: Collection[str] = field(default=(), kw_only=True, validator=NAMES)
+    _connections: int = field(default=500, kw_only=True, validator=COUNT)
     _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
-    _images_per_minute: int | None = field(default=None, kw_only=True)
-    _edit_seconds: float = field(default=0.0, kw_only=True)
+    _images_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    _edit_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _plan: Faults = field(default=Factory(lambda self: Faults.of(self._faults), takes_self=True), init=False)
     _log: RequestLog = field(factory=RequestLog, init=False)
@@ -79,6 +82,9 @@ class LocalServer:
     _runner: web.AppRunner | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
     _leave: Callable[[], object] = field(init=False)
+
+    def __repr__(self) -> str:
+        return "LocalServer(not running)" if self._runner is None else f"LocalServer({self.url!r})"
 
     async def __aenter__(self) -> Self:
         await self._start()

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from asyncsdk.server.faults import Fault, fault_to_json
+from asyncsdk.server.faults import Fault, checked_fault, fault_to_json
 from asyncsdk.server.rate import Rate
 
 
@@ -62,12 +62,14 @@ class Faults:
 
     @classmethod
     def of(cls, faults: Iterable[Fault]) -> Faults:
+        if isinstance(faults, Fault):
+            raise TypeError("faults takes a list: faults=[Fault(...)]")
         plan = cls()
         plan.add(*faults)
         return plan
 
     def add(self, *faults: Fault) -> None:
-        self.planned.extend(Planned(fault) for fault in faults)
+        self.planned.extend([Planned(checked_fault(fault)) for fault in faults])
 
     def clear(self) -> None:
         self.planned.clear()

@@ -81,7 +81,7 @@ async def test_control_is_not_recorded_and_meets_no_fault() -> None:
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via"])
 async def test_what_a_proxy_on_this_machine_hands_on_comes_from_elsewhere(name: str) -> None:
     async with running() as (_, call):
-        assert (await call("GET", "/_control/stats", headers={name: "192.0.2.1"})).status == 404
+        assert (await call("GET", "/_control/stats", headers={name: "192.0.2.1"})).status == 403
 
 
 @pytest.mark.parametrize("path", ["stats", "requests", "faults", "edits"])
@@ -89,7 +89,17 @@ async def test_other_machines_can_not_ask(monkeypatch: pytest.MonkeyPatch, path:
     monkeypatch.setattr(aiohttp.web.Request, "remote", "192.0.2.1")
     async with running() as (_, call):
         for method in ("GET", "POST", "DELETE"):
-            assert (await call(method, f"/_control/{path}", json={})).status in (404, 405)
+            assert (await call(method, f"/_control/{path}", json={})).status in (403, 405)
+
+
+async def test_a_fault_comes_alone_or_with_others_and_nothing_is_no_fault() -> None:
+    async with running() as (server, call):
+        assert (await call("POST", "/_control/faults", json=FAULT)).status == 200
+        assert (await call("POST", "/_control/faults", json={"faults": [FAULT]})).status == 200
+        assert len(server.unmet_faults()) == 2
+        for nothing in ({}, {"fault": [FAULT]}, {"faults": [FAULT], "more": 1}):
+            assert (await call("POST", "/_control/faults", json=nothing)).status == 400
+        assert len(server.unmet_faults()) == 2
 
 
 @pytest.mark.parametrize(("key", "status"), [("k", 200), ("no", 401)])
