@@ -117,7 +117,7 @@ def test_the_command_refuses_them_before_it_serves(options: list[str], said: str
     ids=repr,
 )
 def test_the_command_warns_where_the_network_can_use_it(options: list[str], *, warned: bool) -> None:
-    command = [sys.executable, "-m", "asyncsdk", "serve", "--port", "0", "--host", "0.0.0.0", *options]
+    command = [sys.executable, "-m", "asyncsdk", "serve", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
