@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from attrs import Attribute
 
 Check = Callable[[object, "Attribute[Any]", Any], None]
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110's token
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def must(be: str, *kinds: type, within: Callable[[Any], bool] = lambda _: True, secret: bool = False) -> Check:
@@ -28,11 +32,35 @@ def one_of(choices: Any) -> Check:
     return must(f"one of {', '.join(names)}", str, within=names.__contains__)
 
 
+def _can_be_sent(headers: Mapping[Any, Any]) -> bool:
+    texts = all(isinstance(text, str) for item in headers.items() for text in item)
+    return texts and all(_HEADER.fullmatch(name) and not _UNSENDABLE.search(text) for name, text in headers.items())
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 WHOLE = must("a whole number", int)
 COUNT = must("a whole number from 1", int, within=lambda value: value >= 1)
 NUMBER = must("a number above 0", int, float, within=lambda value: value > 0)
 SECONDS = must("a number of seconds, 0 or more", int, float, within=lambda value: value >= 0)
-KEY = must("a text that is not empty", str, within=bool, secret=True)
+HEADERS = must("an object of names and texts as HTTP takes them", Mapping, within=_can_be_sent)
+BODY = must("a text, or what JSON can hold", object, bool, within=_is_json)
+DONE_OR_REFUSED = must(
+    "200, or a refusal's status, 400 to 599", int, within=lambda value: value in {200, *range(400, 600)}
+)
+HOST = must("a name or an address", str, within=bool)
+KEY = must(
+    "a text, with no spaces around it, that is not empty",
+    str,
+    within=lambda key: key != "" and key == key.strip(),
+    secret=True,
+)
 NAMES = must(
     "a list of names of hosts, without scheme, port or wildcard",
     *(list, tuple, set, frozenset),

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from attrs import Attribute, asdict, field, fields, frozen
 from attrs.validators import optional
 
-from asyncsdk.server.checks import COUNT, NUMBER, WHOLE, must, one_of
+from asyncsdk.server.checks import BODY, COUNT, HEADERS, NUMBER, WHOLE, must, one_of
 
 Route = Literal[
     "create",
@@ -34,11 +34,6 @@ Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 _share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
-_headers = must(
-    "an object of names and texts",
-    Mapping,
-    within=lambda value: all(isinstance(text, str) for item in value.items() for text in item),
-)
 
 
 @frozen(repr=False)
@@ -81,8 +76,8 @@ class Fault:
     seed: int = field(default=0, kw_only=True, validator=WHOLE)
     times: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     status: int = field(default=500, kw_only=True, validator=WHOLE)
-    headers: Mapping[str, str] = field(factory=dict, kw_only=True, validator=_headers)
-    body: Any = field(default=None, kw_only=True)
+    headers: Mapping[str, str] = field(factory=dict, kw_only=True, validator=HEADERS)
+    body: Any = field(default=None, kw_only=True, validator=BODY)
     retry_after: float | None = field(default=None, kw_only=True, validator=optional(NUMBER))
     retry_as: RetryForm = field(default="seconds", kw_only=True, validator=one_of(RetryForm))
     seconds: float | None = field(default=None, kw_only=True, validator=optional(NUMBER))
@@ -112,6 +107,9 @@ class Fault:
                 "an answer can't be given while another is being sent; use reset, close or stall",
             ),
             (self.retry_after is not None and self.kind != "answer", "retry_after belongs to an answer"),
+            (self.kind != "answer" and bool(self.headers), "headers belong to an answer"),
+            (self.kind != "answer" and self.body is not None, "a body belongs to an answer"),
+            (self.kind != "stall" and self.seconds is not None, "seconds belong to a stall"),
             ((self.kind == "slow") != (self.rate is not None), "slow, and nothing else, needs a rate (bytes a second)"),
             ((self.kind == "limit") != (self.per_minute is not None), "a limit, and nothing else, needs per_minute"),
             (self.kind == "limit" and any(chosen), "a limit counts all calls: not with nth, every or probability"),

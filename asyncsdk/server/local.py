@@ -19,7 +19,7 @@ from yarl import URL
 
 from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
-from asyncsdk.server.checks import COUNT, KEY, NAMES, SECONDS
+from asyncsdk.server.checks import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, SECONDS
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.faults import Fault
@@ -66,12 +66,12 @@ class LocalServer:
     _api_key: str | None = field(default=None, kw_only=True, validator=optional(KEY))
     _upload_ttl: int = field(default=3600, kw_only=True, validator=COUNT)
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
-    _host: str = field(default="127.0.0.1", kw_only=True)
+    _host: str = field(default="127.0.0.1", kw_only=True, validator=HOST)
     _port: int = field(default=0, kw_only=True)
     _hosts: Collection[str] = field(default=(), kw_only=True, validator=NAMES)
     _connections: int = field(default=500, kw_only=True, validator=COUNT)
     _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)
-    _repeated_complete: int = field(default=200, kw_only=True)
+    _repeated_complete: int = field(default=200, kw_only=True, validator=DONE_OR_REFUSED)
     _images_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _edit_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)

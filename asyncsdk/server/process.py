@@ -13,6 +13,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from attrs import define, field
 
+from asyncsdk.server.checks import NAMES
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.child")
@@ -29,7 +30,8 @@ class ServerProcess:
         directory, api_key, upload_ttl, faults, host, port, hosts, connections, repeated_complete, images_per_minute,
         edit_seconds: As of `LocalServer`.
 
-    Raises RuntimeError on start where it can't listen or write, or another server holds the directory.
+    Raises ValueError for `hosts` that are no names; on start RuntimeError where another option makes no sense, it
+    can't listen or write, or another server holds the directory.
     """
 
     directory: str | PathLike[str] | None = None
@@ -38,7 +40,7 @@ class ServerProcess:
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
     _host: str = field(default="127.0.0.1", kw_only=True)
     _port: int = field(default=0, kw_only=True)
-    _hosts: Collection[str] = field(default=(), kw_only=True)
+    _hosts: Collection[str] = field(default=(), kw_only=True, validator=NAMES)
     _connections: int = field(default=500, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)

@@ -20,8 +20,11 @@ from tests.server.support import running
         ({"images_per_minute": 0}, "images_per_minute is 0, and must be"),
         ({"connections": 0}, "connections is 0, and must be"),
         ({"edit_seconds": -1}, "edit_seconds is -1, and must be"),
-        ({"api_key": ""}, "^api_key must be a text that is not empty"),
-        ({"api_key": 3}, "^api_key must be a text that is not empty"),
+        ({"api_key": ""}, "^api_key must be a text, with no spaces around it, that is not empty"),
+        ({"api_key": "sk-own "}, "^api_key must be .* no spaces around it"),
+        ({"repeated_complete": 302}, "repeated_complete is 302, and must be"),
+        ({"host": ""}, "host is '', and must be"),
+        ({"api_key": 3}, "^api_key must be a text, with no spaces around it, that is not empty"),
         (
             {"hosts": ["api:8787"]},
             "hosts is .*, and must be a list of names of hosts, without scheme, port or wildcard",
@@ -38,6 +41,8 @@ def test_an_option_that_makes_no_sense_is_named(options: dict[str, Any], said: s
 
 
 def test_a_process_says_it_too() -> None:
+    with pytest.raises(ValueError, match="hosts is 'api', and must be a list of names"):
+        ServerProcess(hosts="api")
     with pytest.raises(RuntimeError, match="did not start: upload_ttl is 0, and must be"):
         ServerProcess(upload_ttl=0).__enter__()
 
@@ -88,7 +93,10 @@ async def test_a_fault_and_a_server_say_what_matters() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--api-key", ""], "api_key must be a text that is not empty. Nothing was started."),
+        (
+            ["--api-key", ""],
+            "api_key must be a text, with no spaces around it, that is not empty. Nothing was started.",
+        ),
         (["--allow-host", "api:8787"], "without scheme, port or wildcard. Nothing was started."),
         (["--images-per-minute", "0"], "images_per_minute is 0, and must be"),
     ],
