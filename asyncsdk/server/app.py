@@ -85,7 +85,7 @@ async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         logger.exception("%s %s failed", request.method, request.path)
         refusal = ApiError(500, "The server failed; its log says why.", type="server_error")
     if request.writer.output_size:  # too late for words
-        _cut(request)
+        raise ConnectionGone
     return web.json_response(refusal.to_json(), status=refusal.status, headers=refusal.headers)
 
 
@@ -142,6 +142,7 @@ class Common:
         if EXCHANGE in request:  # an unknown Expect header is answered before anything of ours is asked
             milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000
             response.headers["openai-processing-ms"] = str(round(milliseconds))
+            request[EXCHANGE].status = response.status
 
 
 def _key_of(request: web.Request) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -162,7 +163,6 @@ def _full_name(name: str, inside: str) -> str:
 
 def integer(name: str, text: str) -> int:
     """Read a number that came as text. Raises ApiError."""
-    try:
-        return int(text)
-    except ValueError as error:
-        raise mistyped(name, "an integer", text) from error
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):  # int() takes "1_0", " 1" and digits of any script
+        raise mistyped(name, "an integer", text)
+    return int(text)

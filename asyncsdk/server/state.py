@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from attrs import define, evolve, field
 
+from asyncsdk.server.errors import not_found
 from asyncsdk.server.incoming import Incoming
 from asyncsdk.server.objects import File, Upload, UploadStatus
 from asyncsdk.server.rules import as_of, completed_as, file_of, has_expired, is_forgotten
@@ -133,12 +134,20 @@ class State:
         self._files[file.id] = file
 
     async def read_file(self, file: File) -> AsyncGenerator[bytes, None]:
-        """A file's bytes, block by block."""
+        """A file's bytes, block by block. Raises ApiError when it is deleted meanwhile."""
         for part_id in file.part_ids:
             offset = 0
-            while block := await self._workers.run(self.store.read, file.id, part_id, offset):
+            while block := await self._read(file, part_id, offset):
                 yield block
                 offset += len(block)
+
+    async def _read(self, file: File, part_id: str, offset: int) -> bytes:
+        try:
+            return await self._workers.run(self.store.read, file.id, part_id, offset)
+        except FileNotFoundError:
+            if file.id in self._files:
+                raise
+            raise not_found("File", file.id) from None
 
     async def remove_file(self, file_id: str) -> None:
         self._files.pop(file_id, None)

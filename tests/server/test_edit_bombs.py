@@ -65,6 +65,19 @@ async def test_pictures_beyond_the_servers_memory_are_refused_until_there_is_roo
                 assert answer.headers["Retry-After"] == "1"
 
 
+async def test_pictures_that_are_referred_to_take_room_each_time_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = picture()
+    monkeypatch.setattr(room, "ROOM_LIMIT", 10 * len(stored))
+    async with running() as (server, call):
+        file_id = (await call.uploaded(stored, purpose="vision")).json["file"]["id"]
+        statuses = [
+            (await edit_json(call, images=[{"file_id": file_id}] * count, prompt="x", model="m")).status
+            for count in (2, 16, 2)
+        ]
+        assert statuses == [200, 503, 200]
+        assert server._edits.room.taken == 0
+
+
 async def test_the_room_of_an_edit_is_free_again_whatever_became_of_it() -> None:
     large = room.Room()
     for _ in range(3):

@@ -167,7 +167,10 @@ def test_a_listing_has_the_documents_defaults_and_ignores_what_it_does_not_know(
     assert read_listing(query) == Listing("batch", 1, "asc", "file-1")
 
 
-@pytest.mark.parametrize(("name", "value"), [("limit", "0"), ("limit", "10001"), ("limit", "x"), ("order", "newest")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limit", "0"), ("limit", "10001"), ("limit", "x"), ("limit", "1_0"), ("limit", "٣"), ("order", "newest")],
+)
 def test_a_wrong_listing_is_refused_by_its_field(name: str, value: str) -> None:
     with pytest.raises(ApiError) as caught:
         read_listing({name: value})

@@ -255,3 +255,15 @@ async def test_a_file_that_is_not_there_is_told_twice_as_the_real_server_does() 
         assert answer.error["message"] == "No such File object: fake_id"
         assert answer.json["detail"] == {"message": "No such File object: fake_id", "code": None}
         assert answer.headers["openai-organization"] == "org-local"
+
+
+async def test_a_download_whose_file_is_deleted_is_cut_off_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async with running() as (server, call):
+        file_id = (await call.uploaded(bytes(32 << 20))).json["file"]["id"]
+        async with call.session.get(f"files/{file_id}/content") as response:
+            assert (await call("DELETE", f"files/{file_id}")).status == 200
+            with pytest.raises(aiohttp.ClientError):
+                await response.read()
+        await until(lambda: len(server.requests) == 5)
+        assert {record.route: record.status for record in server.requests}["files.content"] == 200
+    assert caplog.records == []

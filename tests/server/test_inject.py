@@ -158,6 +158,7 @@ async def test_an_answer_can_be_cut_in_the_middle() -> None:
         length = next(int(line.split()[1]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
         assert len(body) == length // 2
         assert kept_parts(server) == 1
+        assert server.requests[-1].status == 200
 
 
 @pytest.mark.parametrize("kind", ["reset", "close"])

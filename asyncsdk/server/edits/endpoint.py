@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 from aiohttp import web
@@ -78,7 +80,7 @@ class Edits:
     async def _read(self, request: web.Request) -> tuple[Pictures, Wanted]:
         if request.content_type == "application/json":
             fields = await read_json(request, BODY_LIMIT)
-            pictures = await referred(fields, self._content)
+            pictures = await referred(fields, partial(self._content, request[EXCHANGE].take))
         else:
             files = FormPictures()
             form = await read_form(request, files.sink)
@@ -91,12 +93,13 @@ class Edits:
         require_compatible(wanted, None if pictures.overlay is None else pictures.overlay.field)
         return pictures, wanted
 
-    async def _content(self, file_id: str, name: str) -> bytes:
+    async def _content(self, take: Callable[[int], None], file_id: str, name: str) -> bytes:
         file = self.state.file(file_id)
         if file is None:
             raise not_found("File", file_id)
         if file.bytes >= PICTURE_LIMIT:
             raise invalid(name, f"a picture must be smaller than {PICTURE_LIMIT} bytes")
+        take(file.bytes)
         return b"".join([block async for block in self.state.read_file(file)])
 
     async def _stream(
