@@ -100,6 +100,7 @@ class LocalServer:
         try:
             self._leave = started.result()
         except BaseException:
+            started.add_done_callback(_stop_again)  # where it is Ctrl-C that came first
             self._thread.join()
             raise
         return self
@@ -233,6 +234,11 @@ class LocalServer:
         if self._runner is None:
             raise RuntimeError("This server is not running: enter it with `async with` or `with` first.")
         return self._runner
+
+
+def _stop_again(started: Future[Callable[[], object]]) -> None:
+    if started.exception() is None:
+        started.result()()
 
 
 async def serve(server: LocalServer, on_listening: Callable[[LocalServer], None]) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from attrs import asdict, define, field, frozen
 
 from asyncsdk.server.course import Course
-from asyncsdk.server.faults import Fault, fault_to_json
+from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.ids import new_request_id
 
 RECORDS_LIMIT = 10_000
@@ -45,6 +45,12 @@ class RequestRecord:
     def to_json(self) -> dict[str, Any]:
         plain = asdict(self, recurse=False)
         return {**plain, "fault": None if self.fault is None else fault_to_json(self.fault)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> RequestRecord:
+        """The record that `to_json` wrote."""
+        fault = told["fault"]
+        return cls(**{**told, "fault": None if fault is None else faults_from_json(fault)[0]})
 
 
 def _there_is_room(_: int) -> None:

@@ -14,7 +14,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 from attrs import define, field
 
 from asyncsdk.server.checks import NAMES
+from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
+from asyncsdk.server.log import RequestRecord
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.child")
 STOP_SECONDS = 60.0  # gigabytes of temporary files may have to go
@@ -73,14 +75,23 @@ class ServerProcess:
         return int(self._running()["port"])
 
     @property
-    def requests(self) -> list[dict[str, Any]]:
-        """The calls that have ended, oldest first, as JSON: the fields of `RequestRecord`."""
-        return list(self._ask("GET", "requests")["requests"])
+    def requests(self) -> list[RequestRecord]:
+        """The calls that have ended, oldest first (the last 10,000)."""
+        return [RequestRecord.from_json(told) for told in self._ask("GET", "requests")["requests"]]
+
+    def clear_requests(self) -> None:
+        """Forget the calls that have ended, and begin to count anew."""
+        self._ask("DELETE", "requests")
 
     @property
     def calls(self) -> Mapping[str, int]:
         """How many calls of each route there were, by the names that faults use."""
         return Counter(self._ask("GET", "stats")["requests"])
+
+    @property
+    def edits(self) -> EditLog:
+        """The image edits that were done until now, answered or not: each would have been paid."""
+        return EditLog.from_json(self._ask("GET", "edits"))
 
     def inject(self, *faults: Fault) -> None:
         """Let more go wrong; their calls are counted from now on."""
@@ -135,6 +146,8 @@ class ServerProcess:
     def _running(self) -> dict[str, Any]:
         if self._process is None:
             raise RuntimeError("This server is not running: enter it with `with` first.")
+        if (code := self._process.poll()) is not None:
+            raise RuntimeError(f"This server's process ended with {code}; what it wrote to standard error says why.")
         return self._address
 
     def _end(self) -> None:

@@ -8,6 +8,7 @@ import io
 import ssl
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import trustme
 from openai import OpenAI
 
-from asyncsdk.server import Fault, LocalServer, serve
+from asyncsdk.server import Fault, LocalServer, local, serve
 from tests.server.support import calling, connected, data_field, form_of, part_request, running, until
 
 LIST = b"GET /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer a key\r\n\r\n"
@@ -66,6 +67,22 @@ async def test_a_port_that_is_taken_is_told_and_nothing_stays() -> None:
 def test_a_thread_that_can_not_start_tells_why(tmp_path: Path) -> None:
     with LocalServer(tmp_path), pytest.raises(RuntimeError, match="held by another server"), LocalServer(tmp_path):
         pass
+    assert own_threads() == []
+
+
+def test_a_ctrl_c_while_it_starts_in_a_thread_leaves_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Future[Any]):
+        asked = 0
+
+        def result(self, timeout: float | None = None) -> Any:
+            self.asked += 1
+            if self.asked == 1:
+                raise KeyboardInterrupt
+            return super().result(timeout)
+
+    monkeypatch.setattr(local, "Future", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LocalServer().__enter__()
     assert own_threads() == []
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from openai import OpenAI
 
 from asyncsdk.server import Fault, ServerProcess
+from asyncsdk.server.edits.log import EditLog
+from tests.server.edits import picture
 
 BUSY = Fault("files.list", "answer", status=503)
 PARENT = """
@@ -61,7 +64,9 @@ def test_it_serves_is_asked_and_told_and_leaves_nothing_behind(tmp_path: Path) -
             server.clear_faults()
             assert client.files.list().data == []
         assert server.calls["files.list"] == 2
-        assert [record["status"] for record in server.requests] == [503, 200]
+        assert [(record.status, record.fault) for record in server.requests] == [(503, BUSY), (200, None)]
+        server.clear_requests()
+        assert (server.requests, server.calls["files.list"]) == ([], 0)
     assert not lives(pid)
     with ServerProcess(tmp_path) as server:
         assert server.url == f"http://127.0.0.1:{server.port}/v1"
@@ -105,6 +110,21 @@ def test_sigterm_ends_it_in_good_order() -> None:
         assert server.calls == {}
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_it_tells_of_the_edits_that_were_done() -> None:
+    with ServerProcess() as server, OpenAI(base_url=server.url, api_key="k") as client:
+        client.images.edit(image=("a.png", picture(), "image/png"), prompt="a beret", model="gpt-image-2", n=2)
+        assert server.edits == EditLog(1, 2, Counter({"a beret": 1}))
+
+
+def test_one_that_was_killed_says_so_when_it_is_asked() -> None:
+    with ServerProcess() as server:
+        assert server._process is not None
+        server._process.kill()
+        server._process.wait(20)
+        with pytest.raises(RuntimeError, match="process ended with -9"):
+            _ = server.calls
 
 
 def test_it_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
@@ -37,6 +38,11 @@ class EditLog:
 
     def to_json(self) -> dict[str, Any]:
         return {"edits": self.edits, "images": self.images, "by_prompt": self.by_prompt}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> EditLog:
+        """The counts that `to_json` wrote."""
+        return cls(told["edits"], told["images"], Counter(told["by_prompt"]))
 
     def _has_room(self, prompt: str) -> bool:
         if len(self.by_prompt) >= PROMPTS_LIMIT or self._characters + len(prompt) > PROMPTS_CHARACTERS:
