@@ -16,6 +16,7 @@ from asyncsdk.server import LocalServer
 
 NOW = 1_795_000_000
 BOUNDARY = "a-boundary"
+LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
 
 
 @frozen

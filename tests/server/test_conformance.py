@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,18 +20,6 @@ from asyncsdk.server import LocalServer
 DATA = os.urandom(300_000)
 EDGES = [0, 100_000, 100_001, 250_000, len(DATA)]
 CHUNKS = [DATA[start:end] for start, end in pairwise(EDGES)]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    with LocalServer(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: LocalServer) -> Iterator[OpenAI]:
-    with OpenAI(api_key="any key", base_url=server.url, max_retries=0) as client:
-        yield client
 
 
 def create(client: OpenAI, size: int = len(DATA)) -> Upload:

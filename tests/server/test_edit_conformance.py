@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.request import urlopen
 
@@ -17,24 +16,6 @@ from tests.server.edits import noise, opened, overlay, picture, saved
 
 MODEL = "gpt-image-2"
 OTTER = ("otter.png", picture())
-
-
-@pytest.fixture
-def server() -> Iterator[LocalServer]:
-    with LocalServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: LocalServer) -> Iterator[OpenAI]:
-    with OpenAI(api_key="any key", base_url=server.url, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def async_client(server: LocalServer) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(api_key="any key", base_url=server.url, max_retries=0) as client:
-        yield client
 
 
 def contents(answer: ImagesResponse) -> list[bytes]:

@@ -13,9 +13,7 @@ from attrs import frozen
 
 from asyncsdk.server import Fault
 from tests.server.edits import SIZE, content, contents, data_url, edit, edit_form, edit_json, opened, overlay, picture
-from tests.server.support import Caller, Clock, running
-
-LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
+from tests.server.support import LOST, Caller, Clock, running
 
 
 @frozen

@@ -7,7 +7,6 @@ import gc
 import threading
 from typing import Any, get_args
 
-import aiohttp
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
@@ -21,6 +20,7 @@ from asyncsdk.server.store import Store
 from asyncsdk.server.uploads import Uploads
 from tests.server.support import (
     FORM_HEADERS,
+    LOST,
     Caller,
     Clock,
     connected,
@@ -35,7 +35,6 @@ from tests.server.support import (
 
 DATA = bytes(range(256)) * 4096
 FORM = form_of(data_field(DATA))
-LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
 
 
 async def talk(server: LocalServer, request: bytes) -> bytes:
