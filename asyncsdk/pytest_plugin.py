@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MARKER = "asyncsdk_server"
 KEY = "sk-test"
+_PASSED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,19 +24,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARKER}(**options): the options of LocalServer, such as faults or api_key")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Remember whether a test passed: one that failed or was skipped half-way is not to fail again for its faults."""
+    if call.when == "call":
+        item.stash[_PASSED] = call.excinfo is None
+
+
 @pytest.fixture
 def asyncsdk_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
     """A server of this test's own, empty, in a thread; `asyncsdk_server.url` is its base URL, any key is taken.
 
     `@pytest.mark.asyncsdk_server(faults=[…], api_key="…", upload_ttl=60)` gives it options, those of `LocalServer`.
-    On a class or module the marker is for all tests there; options nearer to the test win. At the end of the test
-    every fault must have been met; `clear_faults()` takes back what was not.
+    On a class or module the marker is for all tests there; options nearer to the test win. At the end of a test that
+    passed every fault must have been met; `clear_faults()` takes back what was not.
     """
     from asyncsdk.server import LocalServer
 
     with LocalServer(**_options(request)) as server:
         yield server
-    server.assert_all_met()
+    if request.node.stash.get(_PASSED, False):
+        server.assert_all_met()
 
 
 @pytest.fixture

@@ -73,6 +73,22 @@ def test_an_option_that_is_none(asyncsdk_server):
     pass
 """
 
+ENDED_OTHERWISE = """
+import pytest
+
+from asyncsdk.server import Fault
+
+pytestmark = pytest.mark.asyncsdk_server(faults=[Fault("part", "reset")])
+
+
+def test_one_that_fails(asyncsdk_server):
+    assert asyncsdk_server.files
+
+
+def test_one_that_is_skipped_half_way(asyncsdk_server):
+    pytest.skip("not here")
+"""
+
 UNUSED = f"""
 import sys
 
@@ -108,6 +124,12 @@ def test_what_is_wrong_with_a_test_is_said(tmp_path: Path) -> None:
     assert "These faults were asked for and not met: [Fault(route='part'" in ran.stdout
     assert "takes options by name alone" in ran.stdout
     assert "colour" in ran.stdout
+
+
+def test_what_failed_or_was_skipped_is_not_told_of_its_faults_as_well(tmp_path: Path) -> None:
+    ran = pytest_run(tmp_path, ENDED_OTHERWISE)
+    assert "1 failed, 1 skipped" in ran.stdout, ran.stdout
+    assert "error" not in ran.stdout.splitlines()[-1]
 
 
 def test_it_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ class Fault:
                 patience, written as `retry_as` says: Retry-After in "seconds" or as a "date" of HTTP, or
                 retry-after-ms ("milliseconds")
         reset   the connection is reset (a real RST)
-        close   the connection is closed in good order, without an answer, or in the middle of one
+        close   the connection is closed in good order, without an answer, or in the middle of one; behind a body
+                that was not read whole the system makes a reset of it
         stall   nothing moves for `seconds` (a delay), then the call goes on; None: never again
         slow    the body is read, or with `at="answering"` the answer is written, at `rate` bytes a second
         expire  the upload expires at that moment
