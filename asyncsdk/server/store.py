@@ -75,7 +75,8 @@ class Store:
             path.unlink()
         files = self._load_files()
         uploads = self._load_uploads({file.id: file for file in files})
-        self._remove_orphans({file.id for file in files} | {upload.file_id for upload, _ in uploads})
+        if len(files) + len(uploads) == self._count_records():
+            self._remove_orphans({file.id for file in files} | {upload.file_id for upload, _ in uploads})
         return uploads, files
 
     def close(self) -> None:
@@ -194,6 +195,10 @@ class Store:
 
     def _sizes(self, upload: Upload) -> dict[str, int]:
         return {path.name: path.stat().st_size for path in self._content(upload.file_id).glob("part_*")}
+
+    def _count_records(self) -> int:
+        """How many there are, those that can't be read too: nobody knows what is theirs."""
+        return sum(1 for pattern in ("uploads/upload_*.json", "files/file-*.json") for _ in self.root.glob(pattern))
 
     def _remove_orphans(self, known: Collection[str]) -> None:
         """Remove what came of files of which a killed server had not yet written that they are there."""

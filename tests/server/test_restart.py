@@ -66,6 +66,17 @@ async def test_what_a_killed_server_left_without_a_record_is_gone_and_nothing_el
     assert len(list(tmp_path.glob("files/file-*/part_*"))) == 2
 
 
+@pytest.mark.parametrize("damaged", ["uploads/upload_*.json", "files/file-*.json"])
+async def test_the_content_of_a_record_that_can_not_be_read_stays(tmp_path: Path, damaged: str) -> None:
+    async with running(tmp_path) as (server, call):
+        file_id = (await call.uploaded(DATA)).json["file"]["id"]
+        stored = server.stored(file_id)
+    [record] = tmp_path.glob(damaged)
+    record.write_bytes(b"{")
+    async with running(tmp_path):
+        assert stored.read_bytes() == DATA
+
+
 async def test_files_keep_their_order_over_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path, clock=Clock()) as (server, call):
         made = [(await call.uploaded(b"x")).json["file"]["id"] for _ in range(5)]
