@@ -105,8 +105,10 @@ class _Round:
 
     async def _look(self) -> bool:
         """Check what the journal holds after a kill; tell whether that is more than before."""
-        now = {record for record in remembered(self.journal) if not isinstance(record, Completed)}
-        settled = len(now) <= 1 < len(self.known)  # compacted: only how it was opened is left beside its last word
+        records = remembered(self.journal)
+        now = {record for record in records if not isinstance(record, Completed)}
+        # with its last word there old segments go, one by one, and a kill may come between
+        settled = any(isinstance(record, Completed) for record in records)
         self.must(settled or self.known <= now, f"{len(self.known - now)} acknowledged records are gone")
         opened = [record for record in now if isinstance(record, Opened)]
         parts = [record for record in now if isinstance(record, Part)]
