@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,6 +45,7 @@ async def serve(
     from asyncsdk.cli.output import complain
     from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
+    from asyncsdk.server.access import is_loopback
 
     stop.patience = CLEANUP_SECONDS
     wrong = () if faults is None else read_faults(Path(faults))
@@ -62,7 +62,7 @@ async def serve(
         )
     except ValueError as error:
         raise ConfigurationError(f"{error}. Nothing was started.") from error
-    if api_key is None and not _is_this_machine(host):
+    if api_key is None and not is_loopback(host):
         complain(f"warning: whoever reaches {host} can use this server, with any key: set --api-key")
     try:
         await run(server, _announce)
@@ -80,13 +80,6 @@ def read_faults(path: Path) -> list[Fault]:
         return faults_from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"--faults {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _announce(server: LocalServer) -> None:

@@ -31,7 +31,15 @@ def is_this_machine(remote: str | None, headers: Mapping[str, str]) -> bool:
     """Whether a request comes from a program on this machine."""
     if remote is None or any(name in headers for name in _BY_PROXY):
         return False
-    return ipaddress.ip_address(remote.partition("%")[0]).is_loopback
+    return is_loopback(remote)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or localhost, leads to this machine alone."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def password_of(authorization: str) -> bytes:
