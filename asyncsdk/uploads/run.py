@@ -22,6 +22,7 @@ from asyncsdk.uploads.digest import Digest
 from asyncsdk.uploads.expiry import mind_the_time
 from asyncsdk.uploads.failing import waiting
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
+from asyncsdk.uploads.lead import Lead
 from asyncsdk.uploads.progress import Meter, State
 from asyncsdk.uploads.resume import Recalled, Stage, last_completed, recall
 from asyncsdk.uploads.sending import Sending
@@ -198,7 +199,8 @@ class Run:
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
-        feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
+        lead = Lead(self.meter, self._digest)
+        feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent, lead)
         return Sending(
             client=tools.client,
             log=self.log,

@@ -69,7 +69,7 @@ class Sending:
     async def _round(self, pending: Pending, held: list[Part]) -> None:
         spans = [span_of(part) for part in held]
         async with tasks.group() as group:
-            group.start_soon(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to, spans)
+            group.start_soon(self.digest.read, self.feed.source, self.hashers, self.feed.lead.hashed_to, spans)
             for _ in range(min(int(self.limiter.total_tokens), pending.pieces())):
                 group.start_soon(self._work, pending, group)
 
