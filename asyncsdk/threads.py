@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import anyio
@@ -32,8 +32,9 @@ class Threads:
     limit: int
     busy: int = field(default=0, init=False)
     _alive: int = field(default=0, init=False)
-    _jobs: deque[_Job] = field(factory=deque, init=False)
-    _wake: threading.Condition = field(factory=threading.Condition, init=False)
+    _waiting: int = field(default=0, init=False)
+    _jobs: SimpleQueue[_Job] = field(factory=SimpleQueue, init=False)
+    _counting: threading.Lock = field(factory=threading.Lock, init=False)
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Start `job` in a thread; its future belongs to the running loop. Cancelling that drops the result only.
@@ -42,23 +43,24 @@ class Threads:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._wake:
-            self._jobs.append((loop, future, job))
-            if len(self._jobs) + self.busy > self._alive and self._alive < self.limit:
-                self._start_thread()
-            self._wake.notify()
+        with self._counting:
+            if self._waiting + self.busy >= self._alive and self._alive < self.limit:
+                self._start_thread(future)
+            if future.done():
+                return future
+            self._waiting += 1
+        self._jobs.put((loop, future, job))
         return future
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run `job` in a thread and await what it returns or raises."""
         return await self.submit(job)
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, future: asyncio.Future[Any]) -> None:
         try:
             threading.Thread(target=self._work, name=self.name, daemon=True).start()
         except RuntimeError as error:  # the others will come to it; without any, nobody would
             if not self._alive:
-                _, future, _ = self._jobs.pop()
                 future.set_exception(error)
         else:
             self._alive += 1
@@ -70,20 +72,26 @@ class Threads:
                 settle = partial(_set_result, future, job())
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the job
                 settle = partial(_set_exception, future, error)
-            with self._wake:
+            with self._counting:
                 self.busy -= 1
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(settle)
             del taken, loop, future, job, settle
 
     def _take(self) -> _Job | None:
-        with self._wake:
-            while not self._jobs:
-                if not self._wake.wait(IDLE_SECONDS) and not self._jobs:
-                    self._alive -= 1
-                    return None
-            self.busy += 1
-            return self._jobs.popleft()
+        while True:
+            try:
+                job = self._jobs.get(timeout=IDLE_SECONDS)
+            except Empty:
+                with self._counting:
+                    if not self._waiting:  # else one is just being handed over
+                        self._alive -= 1
+                        return None
+            else:
+                with self._counting:
+                    self._waiting -= 1
+                    self.busy += 1
+                return job
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:

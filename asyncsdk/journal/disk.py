@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 FOLDER_MODE = 0o700
@@ -27,19 +27,27 @@ def make_root(root: Path) -> None:
     if root.is_symlink() and not _is_ours(root.stat()):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
     _refuse_anybodys(root)
-    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    for folder in reversed(missing):
+    missing = takewhile(lambda folder: not folder.exists(), (root, *root.parents))
+    for folder in reversed(list(missing)):
         folder.mkdir(FOLDER_MODE, exist_ok=True)
         sync_folder(folder.parent)
     if not root.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
 
 
-def make_folder(path: Path) -> None:
-    """Make the directory `path`, unless it is there. Raises OSError (ELOOP) where a symbolic link stands instead."""
-    with suppress(FileExistsError):
-        path.mkdir(FOLDER_MODE)
-    check_folder(path)
+def make_folder(path: Path) -> bool:
+    """Make the directory `path` and tell whether that was needed.
+
+    Raises OSError (ELOOP) where a symbolic link stands instead.
+    """
+    try:
+        check_folder(path)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            path.mkdir(FOLDER_MODE)
+            return True
+        check_folder(path)
+    return False
 
 
 def check_folder(path: Path) -> None:

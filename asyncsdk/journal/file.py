@@ -21,8 +21,9 @@ from asyncsdk.journal.commits import GroupCommit
 from asyncsdk.journal.failures import not_made, tell_busy
 from asyncsdk.journal.layout import Layout, is_key
 from asyncsdk.journal.lines import encode
+from asyncsdk.journal.names import OnceSync, SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner, pauses
-from asyncsdk.journal.retention import last_words
+from asyncsdk.journal.retention import last_words, purge_is_due
 from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads, wait_through_cancellation
 
@@ -64,6 +65,15 @@ class FileLog:
             logger.warning("%s: not compacted: %s", self._segments.folder, error)
 
 
+def _leave(lock: KeyLock | None, segments: Segments) -> None:
+    """Let go of a key. The lock first: a write that hangs must not keep it from others."""
+    try:
+        if lock is not None:
+            lock.leave()
+    finally:
+        segments.close()
+
+
 def _to_path(given: str | os.PathLike[str] | None) -> Path:
     return _users_path() if given is None else Path(given).absolute()
 
@@ -92,6 +102,12 @@ class FileJournal:
     path: Path = field(default=None, converter=_to_path)
     lock: bool = field(default=True, kw_only=True)
     _threads: Threads = field(factory=lambda: Threads("asyncsdk-journal", 8), init=False, repr=False)
+    _key_names: SharedSync = field(init=False, repr=False)
+    _root_names: OnceSync = field(init=False, repr=False)
+    _purged_at: float | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._key_names, self._root_names = SharedSync(self._layout.uploads), OnceSync(self._layout.root)
 
     @asynccontextmanager
     async def claim(
@@ -100,14 +116,19 @@ class FileJournal:
         """Own `key` for the length of the block, as `Journal.claim` says."""
         if not is_key(key):
             raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
-        await self._threads.run(partial(housekeeping.make, self._layout))
-        if not self.lock:
-            async with self._log(key, None) as log:
-                yield log
-            return
         await self._purge_daily()
-        async with self._own(key, wait=wait, on_busy=on_busy) as lock, self._log(key, lock) as log:
-            yield log
+        lock = KeyLock(self._layout.lock(key)) if self.lock else None
+        segments = Segments(self._layout.folder(key), self._sync_way)
+        try:
+            records = await self._begun(lock, segments, wait=wait, on_busy=on_busy)
+            commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
+            try:
+                yield FileLog(commits, records, segments, lock)
+            finally:
+                await commits.leave(seconds=WRITE_SECONDS)
+        finally:
+            leaving = self._threads.submit(partial(_leave, lock, segments))
+            await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
 
     async def entries(self) -> Sequence[Entry]:
         """Return all keys with their records, for people to look at. Nobody is kept out meanwhile."""
@@ -131,41 +152,41 @@ class FileJournal:
 
     async def _purge_daily(self) -> None:
         now = time.time()
+        if not self.lock or not purge_is_due(self._purged_at, now):
+            return
+        await self._threads.run(self._make)
         try:
             if await self._threads.run(partial(housekeeping.begin_daily_purge, self._layout, now)):
                 with anyio.move_on_after(PURGE_SECONDS):
                     await self.purge(now=now)
         except (OSError, JournalError) as error:
             logger.warning("%s: not purged: %s", self.path, error)
+        self._purged_at = now
 
-    @asynccontextmanager
-    async def _own(
-        self, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
-    ) -> AsyncIterator[KeyLock]:
-        lock = KeyLock(self._layout.lock(key))
-        try:
-            attempts = enumerate(pauses())
-            while not await self._threads.run(lock.take):
-                attempt, pause = next(attempts)
-                if attempt == SILENT_ATTEMPTS:
-                    tell_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
-                await asyncio.sleep(pause)
-            yield lock
-        finally:
-            await wait_through_cancellation([self._threads.submit(lock.leave)], seconds=RELEASE_SECONDS)
+    async def _begun(
+        self, lock: KeyLock | None, segments: Segments, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
+    ) -> list[Record]:
+        """The records of a key, once it is ours."""
+        attempts = enumerate(pauses())
+        while (records := await self._threads.run(partial(self._begin, lock, segments))) is None:
+            attempt, pause = next(attempts)
+            if lock is not None and attempt == SILENT_ATTEMPTS:
+                tell_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
+            await asyncio.sleep(pause)
+        return list(records)
 
-    @asynccontextmanager
-    async def _log(self, key: str, lock: KeyLock | None) -> AsyncIterator[FileLog]:
-        segments = Segments(self._layout.folder(key))
-        records = list(await self._threads.run(segments.load))
-        commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
-        try:
-            yield FileLog(commits, records, segments, lock)
-        finally:
-            try:
-                await commits.leave(seconds=WRITE_SECONDS)
-            finally:
-                await wait_through_cancellation([self._threads.submit(segments.close)], seconds=RELEASE_SECONDS)
+    def _begin(self, lock: KeyLock | None, segments: Segments) -> tuple[Record, ...] | None:
+        """One job in a thread, not one for each step: what a small file costs is for the most part such hops."""
+        self._make()
+        return segments.load() if lock is None or lock.take() else None
+
+    def _make(self) -> None:
+        if housekeeping.make(self._layout):
+            self._root_names.again()
+
+    def _sync_way(self) -> None:
+        self._key_names()
+        self._root_names()
 
     @property
     def _layout(self) -> Layout:

@@ -19,12 +19,15 @@ from asyncsdk.journal.retention import keep_until, purge_is_due
 logger = logging.getLogger(__name__)
 
 
-def make(layout: Layout) -> None:
-    """Make the directories. Raises JournalError where they can't be made or are somebody else's links."""
+def make(layout: Layout) -> bool:
+    """Make the directories, and tell whether that of the uploads was missing.
+
+    Raises JournalError where they can't be made or are somebody else's links.
+    """
     with worded(not_made, layout.root):
         disk.make_root(layout.root)
-        disk.make_folder(layout.uploads)
         disk.make_folder(layout.locks)
+        return disk.make_folder(layout.uploads)
 
 
 def keys(layout: Layout) -> list[str]:

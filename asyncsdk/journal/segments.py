@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -20,14 +20,14 @@ from asyncsdk.journal import Record, disk
 from asyncsdk.journal.failures import not_made, worded
 from asyncsdk.journal.layout import SEGMENT, TEMPORARY, stamp_after
 from asyncsdk.journal.lines import encode_head
-from asyncsdk.journal.reading import find, load
+from asyncsdk.journal.reading import load
 
 logger = logging.getLogger(__name__)
 
 
-def _name(folder: Path) -> str:
-    """Name a segment of `folder`: by the time, but behind all that are there, even if the clock was set back."""
-    stamp = stamp_after([path.name for path in find(folder)], now=time.time())
+def _name(known: Iterable[Path]) -> str:
+    """Name a segment: by the time, but behind all that are `known`, even if the clock was set back."""
+    stamp = stamp_after([path.name for path in known], now=time.time())
     host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:64]
     return f"{stamp}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SEGMENT}"
 
@@ -45,17 +45,20 @@ class Segment:
     _begun: bool = field(default=False, init=False)
 
     @classmethod
-    def create(cls, folder: Path) -> Segment:
-        disk.make_folder(folder)
-        path = folder / _name(folder)
-        return cls(path, disk.create(path))
+    def create(cls, folder: Path, known: Iterable[Path]) -> Segment:
+        path = folder / _name(known)
+        try:
+            return cls(path, disk.create(path))
+        except FileNotFoundError:  # somebody removed the folder
+            disk.make_folder(folder)
+            return cls(path, disk.create(path))
 
-    def append(self, lines: bytes) -> None:
+    def append(self, lines: bytes, sync_way: Callable[[], None]) -> None:
         """Return once `lines` would survive a power cut: at first with the names that lead to them."""
         disk.write(self._fd, lines if self._begun else _head() + lines)
         if not self._begun:
-            for folder in self.path.parents[:3]:  # the key's, `uploads`, the root
-                disk.sync_folder(folder)
+            disk.sync_folder(self.path.parent)
+            sync_way()
             self._begun = True
 
     def close(self) -> None:
@@ -72,9 +75,13 @@ class Segment:
 
 @define(eq=False)
 class Segments:
-    """One owner's view of a key's folder. Its methods may be called from any thread; they wait for each other."""
+    """One owner's view of a key's folder. Its methods may be called from any thread; they wait for each other.
+
+    `sync_way` makes the name of the folder durable, and of what it is in.
+    """
 
     folder: Path
+    sync_way: Callable[[], None]
     _paths: list[Path] = field(factory=list, init=False)
     _current: Segment | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -89,7 +96,8 @@ class Segments:
         """Make the folder and read what is there."""
         with self._mutex:
             with worded(not_made, self.folder):
-                disk.make_folder(self.folder)
+                if disk.make_folder(self.folder):
+                    return ()
             loaded = load(self.folder)
             self._paths = list(loaded.paths)
             return loaded.records
@@ -114,7 +122,7 @@ class Segments:
         """Put one segment of `lines` in the place of all that are known here. Raises OSError."""
         with self._mutex:
             self._close()
-            path = self.folder / _name(self.folder)
+            path = self.folder / _name(self._paths)
             _write_whole(path, chain([_head()], lines))
             for old in self._paths:
                 old.unlink(missing_ok=True)
@@ -128,10 +136,10 @@ class Segments:
 
     def _append(self, lines: bytes) -> None:
         if self._current is None:
-            self._current = Segment.create(self.folder)
+            self._current = Segment.create(self.folder, self._paths)
             self._paths.append(self._current.path)
         try:
-            self._current.append(lines)
+            self._current.append(lines, self.sync_way)
         except BaseException:
             self._current.drop()
             self._current = None

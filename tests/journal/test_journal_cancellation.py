@@ -20,7 +20,7 @@ from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads
 from tests.journal.support import KEY, append_parts, completed, open_below, opened, part
 
-JOBS_OF_A_CLAIM = 11  # make, purge? what?, lock, load, append (3), compact, close, unlock
+JOBS_OF_A_CLAIM = 9  # make and purge (3), lock and load, append (3), compact, unlock and close
 
 
 async def whole_claim(root: Path) -> None:

@@ -142,7 +142,7 @@ async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
             await threads.run(partial(_make, directory))
             if not await threads.run(lock.take):
                 raise _busy(directory, lock.path)
-            segments = Segments(directory / "ledger")
+            segments = Segments(directory / "ledger", partial(_sync_way, directory))
             book = await threads.run(partial(_recall, segments))
         commits = GroupCommit(segments.folder, segments.append, threads, partial(_apply, book), encode=_encode)
         try:
@@ -164,6 +164,10 @@ def _make(directory: Path) -> None:
     files.make_directory(directory.parent)
     disk.make_folder(directory)
     disk.make_folder(directory / "ledger")
+    _sync_way(directory)
+
+
+def _sync_way(directory: Path) -> None:
     for folder in (directory, directory.parent):
         disk.sync_folder(folder)
 
