@@ -249,7 +249,7 @@ class Client:
                 result = await receive()
             except APIError as error:
                 delay = attempts.delay_after(error, now=self.clock.now())
-                self._tell(call.event(attempts.made, error, delay))
+                self._tell(call, attempts.made, error, delay)
                 if delay is None:
                     raise
                 log.warning("%s; trying again in %.1f s", error, delay)
@@ -257,10 +257,13 @@ class Client:
                     call.retry.on_wait(error, delay)
                 await anyio.sleep(delay)
             else:
-                self._tell(call.event(attempts.made + 1, None, None))
+                self._tell(call, attempts.made + 1)
                 return result
 
-    def _tell(self, event: RequestEvent) -> None:
+    def _tell(self, call: Call, attempt: int, error: APIError | None = None, wait: float | None = None) -> None:
+        if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
+            return
+        event = call.event(attempt, error, wait)
         outcome = event.status or event.error
         log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
         if self.on_event is None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from attrs import define, field
 
@@ -21,6 +22,7 @@ def boot_time() -> float:
     return time.monotonic() if source is None else time.clock_gettime(source)
 
 
+@lru_cache(maxsize=8)  # of one second there are many answers
 def http_date(text: str | None) -> float | None:
     """Unix seconds of an HTTP date (RFC 9110, 5.6.7), which is always GMT, or None where it is none."""
     try:

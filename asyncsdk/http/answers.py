@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -128,9 +129,14 @@ def _tell_why(error: ModerationBlockedError, details: object) -> None:
 
 def without(key: str, text: str) -> str:
     """`text` with `[key]` wherever `key` is echoed: as it is, with JSON's escaped slashes, or as a URL has it."""
-    for form in (key, key.replace("/", "\\/"), quote(key), quote(key, safe="")):
+    for form in _forms(key):
         text = text.replace(form, "[key]")
     return text
+
+
+@lru_cache(maxsize=8)
+def _forms(key: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((key, key.replace("/", "\\/"), quote(key), quote(key, safe=""))))
 
 
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:

@@ -18,6 +18,7 @@ from asyncsdk.errors import APITimeoutError
 from asyncsdk.http.watch import STALL_SECONDS, Watch
 
 SLICE = 1 << 19
+SMALL = 1 << 17  # to copy it costs less than another write
 
 
 class Body(Payload):
@@ -64,7 +65,8 @@ class Body(Payload):
         await writer.write(chunk)
         await writer.drain()
         self._lost = False
-        await asyncio.sleep(0)  # a peer that takes all at once would leave the loop to nobody else
+        if len(chunk) > SMALL:
+            await asyncio.sleep(0)  # a peer that takes all at once would leave the loop to nobody else
 
     def cut_off(self) -> None:
         """Give up the connection and what it still holds of this body."""
@@ -87,7 +89,8 @@ class ChunksBody(Body):
         self._chunks = chunks
 
     async def write_content(self, writer: AbstractStreamWriter) -> None:
-        for chunk in self._chunks:
+        is_small = sum(map(len, self._chunks)) <= SMALL
+        for chunk in (b"".join(self._chunks),) if is_small else self._chunks:
             for start in range(0, len(chunk), SLICE):
                 await self.put(writer, memoryview(chunk)[start : start + SLICE])
 

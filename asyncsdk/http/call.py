@@ -148,7 +148,7 @@ def prepare(
     sent.update(checked_headers(headers))
     return Call(
         request=request,
-        target=target.update_query({**settings.query, **request.query, **query}),
+        target=target.update_query(asked) if (asked := {**settings.query, **request.query, **query}) else target,
         headers=sent,
         retry=retry,
         answer_limit=answer_limit,

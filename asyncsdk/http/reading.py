@@ -47,6 +47,11 @@ class Response:
         """`text` of the answer as an error may show it."""
         return without(self._key, text)
 
+    @property
+    def _is_there(self) -> bool:
+        """Whether all of it has come, as small ones do with their head."""
+        return self._response.content.is_eof()
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come; each wait for more is bounded by the call's limit."""
         while True:
@@ -66,7 +71,7 @@ class Response:
         # pictures and files may take their time as long as they move; an object that does is no answer
         seconds = None if model in {ImagesResponse, bytes} else self.call.answer_limit
         with as_ours(self.call):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if self._is_there else seconds):
                 body, pictures = await self._whole(cut=model is ImagesResponse, most=most)
         try:
             return self._as(model, body, pictures)
@@ -100,6 +105,8 @@ class Response:
         await self._response.wait_for_close()
 
     async def _whole(self, *, cut: bool, most: int) -> tuple[bytes, Pictures]:
+        if self._is_there and not cut:
+            return self._within(self._response.content.read_nowait(), most), {}
         if not cut:
             return b"".join([chunk async for chunk in self._at_most(most)]), {}
         cutter = PictureCutter()
@@ -108,12 +115,17 @@ class Response:
         return cutter.rest, cutter.pictures
 
     async def _at_most(self, limit: int) -> AsyncGenerator[bytes, None]:
-        left, name = limit, self.call.name
+        seen = 0
         async for chunk in self.chunks():
-            left -= len(chunk)
-            if left < 0:
-                raise APIResponseValidationError(f"{name}: the answer is larger than {limit} bytes", request=name)
-            yield chunk
+            seen += len(chunk)
+            yield self._within(chunk, limit, seen)
+
+    def _within(self, chunk: bytes, limit: int, seen: int | None = None) -> bytes:
+        """`chunk`, unless with it more than `limit` bytes were `seen`."""
+        if (len(chunk) if seen is None else seen) > limit:
+            name = self.call.name
+            raise APIResponseValidationError(f"{name}: the answer is larger than {limit} bytes", request=name)
+        return chunk
 
     def _as(self, model: type[T], body: bytes, pictures: Pictures) -> T:
         return read_answer(model, self.status, self.headers, body, request=self.call.name, pictures=pictures)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import fields, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -53,9 +53,15 @@ def encode(record: Record) -> bytes:
 
     Raises TypeError or ValueError on what JSON can't hold.
     """
-    fields = {_WIRE_NAMES.get(name, name): value for name, value in asdict(record, recurse=False).items()}
-    at = fields.pop("at")
-    return seal({"t": _NAMES[type(record)], **fields, "at": iso(at)})
+    told = {wire: getattr(record, name) for name, wire in _fields_of(type(record))}  # type: ignore[arg-type]
+    return seal({"t": _NAMES[type(record)], **told, "at": iso(record.at)})
+
+
+@cache
+def _fields_of(kind: type[Record]) -> tuple[tuple[str, str], ...]:
+    """The names of its fields, here and on the wire, but for `at`, which comes last."""
+    names = [each.name for each in fields(kind)]
+    return tuple((name, _WIRE_NAMES.get(name, name)) for name in names if name != "at")
 
 
 def encode_head(*, at: float, host: str, pid: int) -> bytes:

@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 
 from asyncsdk.http import multipart
-from asyncsdk.http.body import Body, flush_every_write
+from asyncsdk.http.body import SMALL, Body, flush_every_write
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.lead import Lead
@@ -71,6 +71,9 @@ class PartBody(Body):
     async def write_content(self, writer: AbstractStreamWriter) -> None:
         if writer.transport is not None:
             flush_every_write(writer.transport)
+        if self._span.length <= SMALL and self._feed.throttle.rate is None:
+            await self._write_at_once(writer)
+            return
         await self.put(writer, self._head)
         buffer = self._feed.buffers.take()
         for offset in range(self._span.offset, self._span.end, BLOCK):
@@ -88,6 +91,18 @@ class PartBody(Body):
         self.watch.idle = True
         await self._feed.lead.shortened()
         self.watch.idle = False
+
+    async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
+        """Of a small part all with one write."""
+        buffer = self._feed.buffers.take()
+        block = memoryview(buffer)[: self._span.length]
+        await self._read(self._span.offset, block)
+        self.blocks += block_fingerprint(block)
+        whole = b"".join((self._head, block, self._tail))
+        self._feed.buffers.give(buffer)
+        await self.put(writer, whole)
+        self.sent += self._span.length
+        self._feed.moved(self._span.length)
 
     async def _read(self, offset: int, block: memoryview) -> None:
         self.watch.idle = True

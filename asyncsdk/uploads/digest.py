@@ -114,6 +114,9 @@ class Digest:
         if spans is None or self.reads_all:
             spans = [Range(0, self.size)]
         wanted = [index for span in spans for index in range(*_blocks_of(span)) if not self._known[index]]
+        if len(wanted) == 1 and self._read_at_once(source, wanted[0]):
+            advanced(self.hashed)
+            return
         stop = threading.Event()
         try:
             for start in range(0, len(wanted), JOB // BLOCK):
@@ -122,6 +125,19 @@ class Digest:
                 advanced(self.hashed)
         finally:
             stop.set()
+
+    def _read_at_once(self, source: Source, index: int) -> bool:
+        """Read a block if that takes no waiting: to hash one costs hardly more than to have a thread do it."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            block = memoryview(bytearray(min(BLOCK, self.size - index * BLOCK)))
+            there = source.read_now(index * BLOCK, block)
+            if there:
+                self._take(index, block)
+            return there
+        finally:
+            self._turn.release()
 
     def _read_on(self, source: Source, stop: threading.Event, batch: list[int]) -> None:
         with self._turn:  # a cancelled reading may still be at its last block
@@ -134,6 +150,9 @@ class Digest:
 
     def _read_block(self, source: Source, index: int, block: memoryview) -> None:
         source.read(index * BLOCK, block)
+        self._take(index, block)
+
+    def _take(self, index: int, block: memoryview) -> None:
         if self.with_md5:
             self._md5.update(block)
         self._know(index, block_fingerprint(block))
