@@ -24,6 +24,8 @@ _CANT_SYNC_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno
 
 def make_root(root: Path) -> None:
     """Make `root` and its missing parents, each durably. It may be reached through a link to a directory of ours."""
+    if _is_plain(root):
+        return
     if root.is_symlink() and not _is_ours(root.stat()):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
     _refuse_anybodys(root)
@@ -40,13 +42,19 @@ def make_folder(path: Path) -> bool:
 
     Raises OSError (ELOOP) where a symbolic link stands instead.
     """
+    with suppress(FileExistsError):
+        path.mkdir(FOLDER_MODE)
+        return True
+    check_folder(path)
+    return False
+
+
+def keep_folder(path: Path) -> bool:
+    """The same for one that is there nearly always."""
     try:
         check_folder(path)
     except FileNotFoundError:
-        with suppress(FileExistsError):
-            path.mkdir(FOLDER_MODE)
-            return True
-        check_folder(path)
+        return make_folder(path)
     return False
 
 
@@ -151,6 +159,15 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _is_plain(root: Path) -> bool:
+    """Whether one look tells that all is well with it, as nearly always."""
+    try:
+        status = os.lstat(root)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and not (status.st_mode & stat.S_IWOTH and not _is_ours(status))
 
 
 def _refuse_anybodys(root: Path) -> None:

@@ -26,8 +26,8 @@ def make(layout: Layout) -> bool:
     """
     with worded(not_made, layout.root):
         disk.make_root(layout.root)
-        disk.make_folder(layout.locks)
-        return disk.make_folder(layout.uploads)
+        disk.keep_folder(layout.locks)
+        return disk.keep_folder(layout.uploads)
 
 
 def keys(layout: Layout) -> list[str]:

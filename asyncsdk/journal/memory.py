@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from attrs import define, field
 from asyncsdk.errors import JournalError
 from asyncsdk.journal import Entry, Log, Owner, Record
 from asyncsdk.journal.failures import tell_busy
+from asyncsdk.journal.ownership import this_host
 from asyncsdk.journal.retention import keep_until, last_words, purge_is_due
 
 
@@ -102,4 +102,4 @@ class MemoryJournal:
 
 
 def _this_process() -> Owner:
-    return Owner(os.getpid(), socket.gethostname())
+    return Owner(os.getpid(), this_host())

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,12 @@ SHORTEST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+@cache
+def this_host() -> str:
+    """What this machine calls itself: in the names of segments, and told to who waits for a key."""
+    return socket.gethostname()
 
 
 def pauses() -> Iterator[float]:
@@ -160,7 +167,7 @@ def _release(path: Path, lock: _Lock) -> None:
 
 
 def _announce(path: Path) -> None:
-    said = {"pid": os.getpid(), "host": socket.gethostname()}
+    said = {"pid": os.getpid(), "host": this_host()}
     try:
         disk.write_small(_owner_path(path), json.dumps(said).encode())
     except OSError as error:

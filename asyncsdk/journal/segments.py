@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import re
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from asyncsdk.journal import Record, disk
 from asyncsdk.journal.failures import not_made, worded
 from asyncsdk.journal.layout import SEGMENT, TEMPORARY, stamp_after
 from asyncsdk.journal.lines import encode_head
+from asyncsdk.journal.ownership import this_host
 from asyncsdk.journal.reading import load
 
 logger = logging.getLogger(__name__)
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 def _name(known: Iterable[Path]) -> str:
     """Name a segment: by the time, but behind all that are `known`, even if the clock was set back."""
     stamp = stamp_after([path.name for path in known], now=time.time())
-    host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:64]
-    return f"{stamp}-{host}-{os.getpid()}-{secrets.token_hex(4)}{SEGMENT}"
+    host = re.sub(r"[^A-Za-z0-9.-]", "_", this_host())[:64]
+    return f"{stamp}-{host}-{os.getpid()}-{random.getrandbits(32):08x}{SEGMENT}"
 
 
 def _head() -> bytes:
-    return encode_head(at=time.time(), host=socket.gethostname(), pid=os.getpid())
+    return encode_head(at=time.time(), host=this_host(), pid=os.getpid())
 
 
 @define(eq=False)

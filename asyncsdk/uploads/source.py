@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -85,7 +86,7 @@ class PathSource:
         try:
             seen = os.fstat(descriptor)
             settled = time.time_ns() - seen.st_mtime_ns > COARSEST_CLOCK_NS
-            return cls(descriptor, path, os.path.realpath(path), _checked_identity(seen, path), settled)
+            return cls(descriptor, path, _real_path(seen, descriptor, path), _checked_identity(seen, path), settled)
         except BaseException:
             os.close(descriptor)
             raise
@@ -152,6 +153,15 @@ class PathSource:
             self._readers -= 1
             if not self._readers:
                 os.close(self._descriptor)
+
+
+def _real_path(seen: os.stat_result, descriptor: int, path: Path) -> str:
+    """Where the file lies, without links: the kernel knows at once what else takes a look at each directory."""
+    with suppress(OSError):  # other systems have no such list
+        found = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a Path would cost as much again
+        if os.path.samestat(seen, os.lstat(found)):
+            return found
+    return os.path.realpath(path)
 
 
 def _checked_identity(seen: os.stat_result, path: Path) -> Identity:
