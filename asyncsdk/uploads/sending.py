@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,7 +17,7 @@ from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Feed, PartBody
 from asyncsdk.uploads.digest import Digest, check_same
-from asyncsdk.uploads.plan import Pending, Range, covers, fitting_part_size, gaps
+from asyncsdk.uploads.plan import BLOCK, Pending, Range, covers, fitting_part_size, gaps
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.resume import choose, span_of
 from asyncsdk.uploads.session import Session, raise_refusal
@@ -68,18 +69,23 @@ class Sending:
 
     async def _round(self, pending: Pending, held: list[Part]) -> None:
         spans = [span_of(part) for part in held]
+        hashing = partial(self.digest.read, self.feed.source, self.hashers, self.feed.lead.hashed_to, spans)
+        if self.digest.size <= BLOCK:  # at once or one after the other: tasks for that cost more than to hash it
+            await hashing()
+            await self._work(pending)
+            return
         async with tasks.group() as group:
-            group.start_soon(self.digest.read, self.feed.source, self.hashers, self.feed.lead.hashed_to, spans)
+            group.start_soon(hashing)
             for _ in range(min(int(self.limiter.total_tokens), pending.pieces())):
                 group.start_soon(self._work, pending, group)
 
-    async def _work(self, pending: Pending, group: TaskGroup) -> None:
+    async def _work(self, pending: Pending, group: TaskGroup | None = None) -> None:
         while True:
             async with self.limiter:
                 piece = pending.take(self._at_most(pending))
                 if piece is None:
                     return
-                if not await self._send(piece, pending):
+                if not await self._send(piece, pending) and group is not None:
                     group.start_soon(self._work, pending, group)
 
     def _at_most(self, pending: Pending) -> int:
