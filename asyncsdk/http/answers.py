@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -127,16 +126,16 @@ def _tell_why(error: ModerationBlockedError, details: object) -> None:
         error.categories = tuple(map(str, categories)) if isinstance(categories, list) else ()
 
 
-def without(key: str, text: str) -> str:
-    """`text` with `[key]` wherever `key` is echoed: as it is, with JSON's escaped slashes, or as a URL has it."""
-    for form in _forms(key):
-        text = text.replace(form, "[key]")
-    return text
-
-
-@lru_cache(maxsize=8)
-def _forms(key: str) -> tuple[str, ...]:
+def echoes_of(key: str) -> tuple[str, ...]:
+    """How a server may echo `key`: as it is, with JSON's escaped slashes, or as a URL has it."""
     return tuple(dict.fromkeys((key, key.replace("/", "\\/"), quote(key), quote(key, safe=""))))
+
+
+def without(echoes: Iterable[str], text: str) -> str:
+    """`text` with `[key]` in the place of each of the key's `echoes`."""
+    for echo in echoes:
+        text = text.replace(echo, "[key]")
+    return text
 
 
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from asyncsdk.decoding import PictureCutter, Pictures
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
-from asyncsdk.http.answers import read_answer, status_error, without
+from asyncsdk.http.answers import echoes_of, read_answer, status_error, without
 from asyncsdk.http.call import Call
 from asyncsdk.http.lost import as_ours
 from asyncsdk.models import ImagesResponse
@@ -31,11 +31,11 @@ class Response:
 
     call: Call
     _response: aiohttp.ClientResponse = field(repr=False)
-    _key: str = field(repr=False)
+    _echoes: tuple[str, ...] = field(converter=echoes_of, repr=False)  # given the key
     headers: Mapping[str, str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        shown = ((name, without(self._key, value)) for name, value in self._response.headers.items())
+        shown = ((name, self.shown(value)) for name, value in self._response.headers.items())
         self.headers = CIMultiDict(shown)
 
     @property
@@ -45,7 +45,7 @@ class Response:
 
     def shown(self, text: str) -> str:
         """`text` of the answer as an error may show it."""
-        return without(self._key, text)
+        return without(self._echoes, text)
 
     @property
     def _is_there(self) -> bool:

@@ -82,7 +82,12 @@ class Tee:
         self._own = exchange
 
     async def readany(self) -> bytes:
-        chunk = await self._stream.readany()
+        return self._told(await self._stream.readany())
+
+    def read_nowait(self) -> bytes:
+        return self._told(self._stream.read_nowait())
+
+    def _told(self, chunk: bytes) -> bytes:
         self._own.answer += chunk
         return chunk
 
