@@ -48,7 +48,8 @@ def main() -> None:
                 for name in list(CONTENDERS)[:: -1 if turn % 2 else 1]:
                     program, *flags = CONTENDERS[name]
                     command = [sys.executable, "-m", f"benchmarks.uploads.contenders.{program}", str(files), *flags]
-                    runs[name].append(measure(command, receiver.environment(folder)))
+                    with tempfile.TemporaryDirectory(dir=folder) as own:  # with a journal that knows none of them yet
+                        runs[name].append(measure(command, receiver.environment(Path(own))))
     report(runs, given)
 
 
