@@ -12,7 +12,7 @@ from asyncsdk.uploads.digest import Digest
 from asyncsdk.uploads.plan import MIB
 from asyncsdk.uploads.progress import Meter
 
-LONGEST_LEAD = 32 * MIB  # what md5 takes 50 ms for: a slower line never waits
+LONGEST_LEAD = 16 * MIB  # what md5 takes 25 ms for: a slower line never waits
 
 
 @define(eq=False)
