@@ -1,11 +1,12 @@
 """Memory and CPU of `edit_many` over a million edits from a generator: the same an edit, and nothing read ahead.
 
-With `--out` what grows is the ledger: about half a kilobyte an edit.
+With `--out` what grows is the ledger: about half a kilobyte an edit, in memory and on the disk.
 
     python -m benchmarks.bulk_memory [--edits 1000000] [--concurrency 16] [--out]
 
-A stub in another process answers at once. Prints the client's resident memory and CPU as the edits go by, and how many
-edits were taken from the generator beyond those that had ended.
+A stub in another process answers at once. Tells the client's resident memory and CPU as the edits go by, and how many
+edits were taken from the generator beyond those that had ended; with `--out` in `results/edits-bulk-out.md`, else in
+`results/edits-bulk.md`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from attrs import define, field
+
 from asyncsdk import Client, ImageEdit, ImageEditor
+from benchmarks.reporting import keep, machine, table
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -27,7 +31,9 @@ PIXEL = bytes.fromhex(
 )
 ANSWER = b'{"created": 1, "data": [{"b64_json": "iVBORw0KGgo="}], "usage": {"total_tokens": 1}}'
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-MARKS = (100, 1_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+MARKS = (100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+FORMS = ("{:,}", "{:.2f}", "{:.0f}", "{:.1f}", "{:.0f}", "{:.0f}")
+HEAD = ("edits", "CPU ms each", "a second", "MiB", "grown by, bytes an edit", "ledger, bytes an edit")
 
 
 def serve(port: multiprocessing.Queue[int]) -> None:
@@ -52,31 +58,55 @@ def serve(port: multiprocessing.Queue[int]) -> None:
     asyncio.run(listen())
 
 
-async def measure(url: str, edits: int, concurrency: int, out: Path | None) -> None:
-    taken = ahead = done = first = 0
-    base = 0.0
-    began, spent = time.monotonic(), time.process_time()
+@define
+class Course:
+    """How the edits go by: a row at each mark."""
 
-    def generated() -> Iterator[ImageEdit]:
-        nonlocal taken, ahead
-        for taken in range(1, edits + 1):
-            ahead = max(ahead, taken - done)
+    edits: int
+    out: Path | None
+    done: int = 0
+    ahead: int = 0
+    rows: list[list[str]] = field(factory=list)
+    _first: tuple[int, float] | None = None
+    _began: tuple[float, float] = field(factory=lambda: (time.monotonic(), time.process_time()))
+
+    def generated(self) -> Iterator[ImageEdit]:
+        for taken in range(1, self.edits + 1):
+            self.ahead = max(self.ahead, taken - self.done)
             yield ImageEdit(image=PIXEL, prompt=f"a beret {taken}", model="gpt-image-2")
 
-    async with Client("sk-none", base_url=url) as client:
-        async with ImageEditor(client).edit_many(generated(), concurrency=concurrency, out=out) as outcomes:
-            async for _ in outcomes:
-                done += 1
-                if done in MARKS or done == edits:
-                    rate, held = done / (time.monotonic() - began), resident()
-                    first, base = first or done, base or held
-                    grown = (held - base) * 2**20 / max(1, done - first)
-                    cost = (time.process_time() - spent) * 1000 / done
-                    print(
-                        f"{done:>9,} edits  {held:6.1f} MiB, grown by {grown:4.0f} bytes an edit  "
-                        f"{cost:.2f} ms of CPU each  {rate:7,.0f} a second  {ahead} read ahead at most"
-                    )
-        print(dict(outcomes.counts), f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f} MiB")
+    def ended(self) -> None:
+        self.done += 1
+        if self.done in MARKS or self.done == self.edits:
+            self.rows.append(self._row())
+            print(" | ".join(self.rows[-1]), flush=True)
+
+    def _row(self) -> list[str]:
+        wall, cpu = time.monotonic() - self._began[0], time.process_time() - self._began[1]
+        held = resident()
+        self._first = first, base = self._first or (self.done, held)
+        grown = (held - base) * 2**20 / max(1, self.done - first)
+        ledger = 0 if self.out is None else size_of(self.out / ".asyncsdk" / "ledger") / self.done
+        figures = (self.done, cpu * 1000 / self.done, self.done / wall, held, grown, ledger)
+        return [form.format(figure) for form, figure in zip(FORMS, figures, strict=True)]
+
+
+async def measure(url: str, edits: int, concurrency: int, out: Path | None) -> str:
+    """The edits go by; what was seen, as a table."""
+    course = Course(edits, out)
+    async with (
+        Client("sk-none", base_url=url) as client,
+        ImageEditor(client).edit_many(course.generated(), concurrency=concurrency, out=out) as outcomes,
+    ):
+        async for _ in outcomes:
+            course.ended()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told = f"{course.ahead} read ahead at most, peak {peak:.1f} MiB."
+    return f"{machine()}; {concurrency} at once. {told}\n\n{table(HEAD, course.rows)}"
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def resident() -> float:
@@ -95,9 +125,14 @@ def main() -> None:
     stub.start()
     with tempfile.TemporaryDirectory() as folder:
         url = f"http://127.0.0.1:{port.get()}/v1"
-        asyncio.run(measure(url, given.edits, given.concurrency, Path(folder) if given.out else None))
+        out = Path(folder) if given.out else None
+        told = asyncio.run(measure(url, given.edits, given.concurrency, out))
     stub.kill()
     stub.join()
+    where = "with pictures and a ledger on the disk" if given.out else "nothing kept"
+    keep(
+        "edits-bulk" + "-out" * given.out, f"# {given.edits:,} edits of a tiny picture in one run, {where}\n\n{told}\n"
+    )
 
 
 if __name__ == "__main__":
