@@ -32,15 +32,19 @@ EPILOGUE = """\
 Keys come from the environment: OPENAI_API_KEY (OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID), or AZURE_OPENAI_*.
 
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 some of several \
-failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 130, 143 interrupted, \
+failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 129, 130, 143 interrupted, \
 the same command goes on."""
 
 EDIT_EPILOGUE = """\
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 it may have been \
-paid, or it is paid and saved elsewhere; 75 failed and not paid, the same command tries again; 130, 143 interrupted: \
-it may have been paid.
+paid, or it is paid and saved elsewhere; 75 failed and not paid, the same command tries again; 129, 130, 143 \
+interrupted: it may have been paid.
 
 Only edit-many keeps a ledger of what was paid: this command, run again, sends and pays again."""
+
+
+SERVE_EPILOGUE = """\
+Exit codes: 1 it can't listen or keep its data; 2 wrong usage, nothing started; 129, 130, 143 stopped by a signal."""
 
 
 def make_app() -> App:
@@ -58,7 +62,7 @@ def make_app() -> App:
     app.command(files.app)
     app.command(edit, sort_key=4, help_epilogue=EDIT_EPILOGUE)
     app.command(edit_many, sort_key=5)
-    app.command(serve, sort_key=6)
+    app.command(serve, sort_key=6, help_epilogue=SERVE_EPILOGUE)
     app.command(demo, sort_key=7, usage="Usage: asyncsdk demo [FILE]")
     return app
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Duration
+from asyncsdk.cli.output import complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ConfigurationError
 
@@ -42,7 +45,6 @@ async def serve(
 
     Its first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}
     """
-    from asyncsdk.cli.output import complain
     from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
     from asyncsdk.server.access import is_loopback
@@ -66,8 +68,8 @@ async def serve(
         complain(f"warning: whoever reaches {host} can use this server, with any key: set --api-key")
     try:
         await run(server, _announce)
-    except (OSError, OverflowError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, RuntimeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
     return Exit.FAILED  # it serves until a signal ends it
 
@@ -85,3 +87,8 @@ def read_faults(path: Path) -> list[Fault]:
 def _announce(server: LocalServer) -> None:
     address: dict[str, Any] = {"url": server.url, "port": server.port}
     print(json.dumps(address), flush=True)  # noqa: T201 - scripts read this line
+    if sys.stderr is not None and sys.stderr.isatty():
+        complain(
+            f"Send to it with OPENAI_BASE_URL={server.url} OPENAI_API_KEY=any-key; see what comes in at "
+            f"{server.url.removesuffix('v1')}. Ctrl-C stops it."
+        )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one ends the run in good order, within a second whatever hangs; more change nothing.
+"""Ctrl-C, SIGTERM, SIGHUP: one ends the run in good order, within a second whatever hangs; more change nothing.
 
 A run that must not be cut off, for what is in flight is paid, takes the first as a wish, and the second as the end.
 """
@@ -41,6 +41,9 @@ class Stop:
         """Take the signals from now on; before there is something to cancel, the first one ends the program."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self.arrive)
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # under nohup it is to go on
+            signal.signal(hangup, self.arrive)
 
     def at_the_end(self, words: Callable[[], None]) -> None:
         """Call `words` once, if a signal ends the run: when its work has stopped, or has failed to in time."""

@@ -46,6 +46,7 @@ def _is_json(value: Any) -> bool:
 
 
 WHOLE = must("a whole number", int)
+PORT = must("a port, 0 to 65535", int, within=lambda value: 0 <= value <= 65535)
 COUNT = must("a whole number from 1", int, within=lambda value: value >= 1)
 NUMBER = must("a number above 0", int, float, within=lambda value: value > 0)
 SECONDS = must("a number of seconds, 0 or more", int, float, within=lambda value: value >= 0)

@@ -19,7 +19,7 @@ from yarl import URL
 
 from asyncsdk.server import runner
 from asyncsdk.server.app import make_app
-from asyncsdk.server.checks import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, SECONDS
+from asyncsdk.server.checks import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, PORT, SECONDS
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.faults import Fault
@@ -67,7 +67,7 @@ class LocalServer:
     _upload_ttl: int = field(default=3600, kw_only=True, validator=COUNT)
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
     _host: str = field(default="127.0.0.1", kw_only=True, validator=HOST)
-    _port: int = field(default=0, kw_only=True)
+    _port: int = field(default=0, kw_only=True, validator=PORT)
     _hosts: Collection[str] = field(default=(), kw_only=True, validator=NAMES)
     _connections: int = field(default=500, kw_only=True, validator=COUNT)
     _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)

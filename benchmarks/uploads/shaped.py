@@ -70,8 +70,8 @@ async def flow(reader: StreamReader, writer: StreamWriter, late: float, pace: Pa
     """One direction, paced as it comes in, passed on `late` seconds later."""
     loop = asyncio.get_running_loop()
     while piece := await reader.read(PIECE):
-        passed = pace.passed(loop.time(), len(piece))
-        loop.call_at(passed + late, writer.write, piece)
+        passed = pace.passed(now := loop.time(), len(piece))
+        loop.call_at(max(passed, now) + late, writer.write, piece)
         await asyncio.sleep(passed - loop.time())
     await asyncio.sleep(late + 0.01)
     writer.close()

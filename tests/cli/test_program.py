@@ -29,7 +29,7 @@ from tests.cli.support import Run, Start
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     level, handlers = logging.getLogger("asyncsdk").level, list(logging.getLogger("asyncsdk").handlers)
     yield
     for number, handler in before.items():
@@ -216,12 +216,26 @@ def test_a_cancellation_that_is_no_signal_is_not_swallowed() -> None:
         app.finish(raises(asyncio.CancelledError()), Stop())
 
 
-def test_a_signal_before_there_is_work_ends_the_program() -> None:
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_a_signal_before_there_is_work_ends_the_program(signum: signal.Signals, code: int) -> None:
     stop = Stop()
     stop.listen()
     with pytest.raises(SystemExit) as ended:
-        signal.raise_signal(signal.SIGTERM)
-    assert ended.value.code == 143
+        signal.raise_signal(signum)
+    assert ended.value.code == code
+
+
+def test_a_program_that_is_to_outlive_its_terminal_does(start: Start) -> None:
+    def as_under_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start("serve", "--port", "0", preexec_fn=as_under_nohup)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=5)
+    assert process.returncode == 143
 
 
 def test_a_signal_cancels_the_work_and_the_last_words_are_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
