@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trustme
@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk import api
 from asyncsdk.api import Request
-from asyncsdk.http.body import Body, BytesBody, flush_every_write
+from asyncsdk.http.body import Body, BytesBody, ChunksBody, flush_every_write
 from asyncsdk.models import UploadPart
 from tests.raw_server import PART, Talk, answering, client_of, reply, serving
 
@@ -165,6 +165,33 @@ async def test_not_even_one_byte_is_held_back_when_a_write_is_over() -> None:
             writer.transport.abort()
             await asyncio.sleep(0)
     assert held_back == [0] * 10
+
+
+class TakesAllAtOnce:
+    """A connection whose peer never makes anybody wait."""
+
+    transport = None
+
+    async def write(self, _: bytes) -> None:
+        """It has it."""
+
+    async def drain(self) -> None:
+        """It has had it."""
+
+
+async def test_a_large_body_in_small_pieces_leaves_the_loop_to_others() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.ensure_future(other())
+    await ChunksBody([bytes(4096)] * 100, "text/plain").write_content(cast("Any", TakesAllAtOnce()))
+    waiting.cancel()
+    assert turns >= 100
 
 
 def test_a_body_is_written_not_read() -> None:

@@ -27,6 +27,7 @@ class Body(Payload):
     def __init__(self, size: int, content_type: str, *, stall: float = STALL_SECONDS) -> None:
         super().__init__(None, content_type=content_type)
         self._size = size
+        self.is_small = size <= SMALL
         self._autoclose = True
         self.failure: BaseException | None = None
         self.on_sent: Callable[[], object] | None = None
@@ -65,7 +66,7 @@ class Body(Payload):
         await writer.write(chunk)
         await writer.drain()
         self._lost = False
-        if len(chunk) > SMALL:
+        if not self.is_small:
             await asyncio.sleep(0)  # a peer that takes all at once would leave the loop to nobody else
 
     def cut_off(self) -> None:
@@ -89,8 +90,7 @@ class ChunksBody(Body):
         self._chunks = chunks
 
     async def write_content(self, writer: AbstractStreamWriter) -> None:
-        is_small = sum(map(len, self._chunks)) <= SMALL
-        for chunk in (b"".join(self._chunks),) if is_small else self._chunks:
+        for chunk in (b"".join(self._chunks),) if self.is_small else self._chunks:
             for start in range(0, len(chunk), SLICE):
                 await self.put(writer, memoryview(chunk)[start : start + SLICE])
 

@@ -35,14 +35,16 @@ class OnceSync:
     """The sync of a directory in which nothing of ours changes any more."""
 
     folder: Path
-    _done: bool = field(default=False, init=False)
+    _made: int = field(default=1, init=False)
+    _synced: int = field(default=0, init=False)
 
     def __call__(self) -> None:
         """Return once the names that are in the directory would survive a power cut. Raises OSError."""
-        if not self._done:
+        made = self._made
+        if self._synced != made:
             disk.sync_folder(self.folder)
-            self._done = True
+            self._synced = made  # and no more than that: something may have been made anew meanwhile
 
     def again(self) -> None:
         """What is in it was made anew."""
-        self._done = False
+        self._made += 1

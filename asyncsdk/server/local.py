@@ -193,8 +193,7 @@ class LocalServer:
 
     def assert_all_met(self) -> None:
         """Raise AssertionError, naming them, if any fault did not happen as often as it should."""
-        if unmet := self.unmet_faults():
-            raise AssertionError(f"These faults were asked for and not met: {unmet}")
+        self._plan.require_all_met()
 
     async def _start(self) -> None:
         if self._runner is not None:

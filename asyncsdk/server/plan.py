@@ -86,3 +86,16 @@ class Faults:
     def unmet(self) -> list[Fault]:
         """Faults that happened less often than they were asked for."""
         return [planned.fault for planned in self.planned if not planned.is_met]
+
+    def require_all_met(self) -> None:
+        """Raise AssertionError if a fault is unmet."""
+        require_all_met((planned.fault, planned.met, planned.calls) for planned in self.planned)
+
+
+def require_all_met(faults: Iterable[tuple[Fault, int, int]]) -> None:
+    """Raise AssertionError, naming those that happened too seldom, each with how often, in how many calls."""
+    unmet = [
+        f"{fault}: met {met} of {fault.due} times, in {calls} calls" for fault, met, calls in faults if met < fault.due
+    ]
+    if unmet:
+        raise AssertionError(f"These faults were asked for and not met: {'; '.join(unmet)}")

@@ -17,6 +17,7 @@ from asyncsdk.server.checks import NAMES
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.log import RequestRecord
+from asyncsdk.server.plan import require_all_met
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.child")
 STOP_SECONDS = 60.0  # gigabytes of temporary files may have to go
@@ -107,8 +108,7 @@ class ServerProcess:
 
     def assert_all_met(self) -> None:
         """Raise AssertionError, naming them, if any fault did not happen as often as it should."""
-        if unmet := self.unmet_faults():
-            raise AssertionError(f"These faults were asked for and not met: {unmet}")
+        require_all_met(map(_counted, self._ask("GET", "faults")["faults"]))
 
     def _told(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         """Give the child its options; return the address that it answers with."""
@@ -161,3 +161,9 @@ class ServerProcess:
                 process.wait(STOP_SECONDS)
             finally:
                 process.kill()
+
+
+def _counted(planned: dict[str, Any]) -> tuple[Fault, int, int]:
+    counts = {name: planned.pop(name) for name in ("met", "calls", "due")}
+    [fault] = faults_from_json(planned)
+    return fault, counts["met"], counts["calls"]

@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 
 from asyncsdk.http import multipart
-from asyncsdk.http.body import SMALL, Body, flush_every_write
+from asyncsdk.http.body import Body, flush_every_write
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.lead import Lead
@@ -71,7 +71,7 @@ class PartBody(Body):
     async def write_content(self, writer: AbstractStreamWriter) -> None:
         if writer.transport is not None:
             flush_every_write(writer.transport)
-        if self._span.length <= SMALL and self._feed.throttle.rate is None:
+        if self.is_small and self._feed.throttle.rate is None:
             await self._write_at_once(writer)
             return
         await self.put(writer, self._head)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,20 @@ def test_a_directory_that_does_not_change_is_synced_until_that_went_well(slow: D
     with pytest.raises(OSError, match="it fails"):
         sync()
     slow.fails = False
+    sync()
+    sync()
+    assert slow.began == 2
+
+
+def test_what_is_made_anew_during_a_sync_is_synced_by_the_next(slow: Disk) -> None:
+    sync = OnceSync(Path())
+    syncing = threading.Thread(target=sync)
+    syncing.start()
+    while not slow.began:
+        time.sleep(0.001)
+    sync.again()
+    slow.goes_on.set()
+    syncing.join()
     sync()
     sync()
     assert slow.began == 2
