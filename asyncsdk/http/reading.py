@@ -106,7 +106,9 @@ class Response:
 
     async def _whole(self, *, cut: bool, most: int) -> tuple[bytes, Pictures]:
         if self._is_there and not cut:
-            return self._within(self._response.content.read_nowait(), most), {}
+            body = self._response.content.read_nowait()
+            self._check(len(body), most)
+            return body, {}
         if not cut:
             return b"".join([chunk async for chunk in self._at_most(most)]), {}
         cutter = PictureCutter()
@@ -118,14 +120,13 @@ class Response:
         seen = 0
         async for chunk in self.chunks():
             seen += len(chunk)
-            yield self._within(chunk, limit, seen)
+            self._check(seen, limit)
+            yield chunk
 
-    def _within(self, chunk: bytes, limit: int, seen: int | None = None) -> bytes:
-        """`chunk`, unless with it more than `limit` bytes were `seen`."""
-        if (len(chunk) if seen is None else seen) > limit:
+    def _check(self, size: int, limit: int) -> None:
+        if size > limit:
             name = self.call.name
             raise APIResponseValidationError(f"{name}: the answer is larger than {limit} bytes", request=name)
-        return chunk
 
     def _as(self, model: type[T], body: bytes, pictures: Pictures) -> T:
         return read_answer(model, self.status, self.headers, body, request=self.call.name, pictures=pictures)

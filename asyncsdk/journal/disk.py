@@ -49,13 +49,12 @@ def make_folder(path: Path) -> bool:
     return False
 
 
-def keep_folder(path: Path) -> bool:
+def keep_folder(path: Path) -> None:
     """The same for one that is there nearly always."""
     try:
         check_folder(path)
     except FileNotFoundError:
-        return make_folder(path)
-    return False
+        make_folder(path)
 
 
 def check_folder(path: Path) -> None:

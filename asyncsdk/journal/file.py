@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-from attrs import define, field
+from attrs import define, field, setters
 
 from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.journal import Entry, Log, Owner, Record, housekeeping
@@ -21,7 +21,7 @@ from asyncsdk.journal.commits import GroupCommit
 from asyncsdk.journal.failures import not_made, tell_busy
 from asyncsdk.journal.layout import Layout, is_key
 from asyncsdk.journal.lines import encode
-from asyncsdk.journal.names import OnceSync, SharedSync
+from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner, pauses
 from asyncsdk.journal.retention import last_words, purge_is_due
 from asyncsdk.journal.segments import Segments
@@ -99,15 +99,15 @@ class FileJournal:
     without locks: nothing keeps two processes from sending one file, and nothing is ever compacted or purged.
     """
 
-    path: Path = field(default=None, converter=_to_path)
+    path: Path = field(default=None, converter=_to_path, on_setattr=setters.frozen)
     lock: bool = field(default=True, kw_only=True)
     _threads: Threads = field(factory=lambda: Threads("asyncsdk-journal", 8), init=False, repr=False)
-    _key_names: SharedSync = field(init=False, repr=False)
-    _root_names: OnceSync = field(init=False, repr=False)
+    _sync_way: SharedSync = field(init=False, repr=False)
     _purged_at: float | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._key_names, self._root_names = SharedSync(self._layout.uploads), OnceSync(self._layout.root)
+        root = self._layout.root
+        self._sync_way = SharedSync((self._layout.uploads, root, root.parent))
 
     @asynccontextmanager
     async def claim(
@@ -154,7 +154,7 @@ class FileJournal:
         now = time.time()
         if not self.lock or not purge_is_due(self._purged_at, now):
             return
-        await self._threads.run(self._make)
+        await self._threads.run(partial(housekeeping.make, self._layout))
         try:
             if await self._threads.run(partial(housekeeping.begin_daily_purge, self._layout, now)):
                 with anyio.move_on_after(PURGE_SECONDS):
@@ -177,16 +177,8 @@ class FileJournal:
 
     def _begin(self, lock: KeyLock | None, segments: Segments) -> tuple[Record, ...] | None:
         """One job in a thread, not one for each step: what a small file costs is for the most part such hops."""
-        self._make()
+        housekeeping.make(self._layout)
         return segments.load() if lock is None or lock.take() else None
-
-    def _make(self) -> None:
-        if housekeeping.make(self._layout):
-            self._root_names.again()
-
-    def _sync_way(self) -> None:
-        self._key_names()
-        self._root_names()
 
     @property
     def _layout(self) -> Layout:

@@ -19,15 +19,12 @@ from asyncsdk.journal.retention import keep_until, purge_is_due
 logger = logging.getLogger(__name__)
 
 
-def make(layout: Layout) -> bool:
-    """Make the directories, and tell whether that of the uploads was missing.
-
-    Raises JournalError where they can't be made or are somebody else's links.
-    """
+def make(layout: Layout) -> None:
+    """Make the directories. Raises JournalError where they can't be made or are somebody else's links."""
     with worded(not_made, layout.root):
         disk.make_root(layout.root)
         disk.keep_folder(layout.locks)
-        return disk.keep_folder(layout.uploads)
+        disk.keep_folder(layout.uploads)
 
 
 def keys(layout: Layout) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names made durable once for all who wait: a directory's sync serves each whose name was there before it began."""
+"""Names made durable once for all who wait: a sync of directories serves each whose name was there before it began."""
 
 from __future__ import annotations
 
@@ -12,39 +12,34 @@ from asyncsdk.journal import disk
 
 @define(eq=False)
 class SharedSync:
-    """Syncs of one directory. May be called from any thread."""
+    """Syncs of some directories, one after the other. May be called from any thread."""
 
-    folder: Path
+    folders: tuple[Path, ...]
     _begun: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
+    _failures: int = field(default=0, init=False)
+    _failure: OSError | None = field(default=None, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
     def __call__(self) -> None:
-        """Return once the names that are in the directory now would survive a power cut. Raises OSError."""
-        needed = self._begun + 1  # one that runs already may have begun before our name was there
+        """Return once the names that are in the directories now would survive a power cut. Raises OSError.
+
+        A sync that fails fails for all who wait meanwhile: the next might not be told what was lost (Linux tells each
+        error once to whoever has the directory open).
+        """
+        needed, failures = self._begun + 1, self._failures  # one that runs may have begun before our name was there
         with self._turn:
-            if self._done >= needed:
-                return
-            self._begun = needed = self._begun + 1
-            disk.sync_folder(self.folder)
-            self._done = needed
+            if self._failures == failures and self._done < needed:
+                self._sync()
+            if self._failure is not None and self._failures != failures:
+                raise OSError(self._failure.errno, self._failure.strerror) from self._failure
 
-
-@define(eq=False)
-class OnceSync:
-    """The sync of a directory in which nothing of ours changes any more."""
-
-    folder: Path
-    _made: int = field(default=1, init=False)
-    _synced: int = field(default=0, init=False)
-
-    def __call__(self) -> None:
-        """Return once the names that are in the directory would survive a power cut. Raises OSError."""
-        made = self._made
-        if self._synced != made:
-            disk.sync_folder(self.folder)
-            self._synced = made  # and no more than that: something may have been made anew meanwhile
-
-    def again(self) -> None:
-        """What is in it was made anew."""
-        self._made += 1
+    def _sync(self) -> None:
+        self._begun += 1
+        try:
+            for folder in self.folders:
+                disk.sync_folder(folder)
+        except OSError as error:
+            self._failures, self._failure = self._failures + 1, error
+        else:
+            self._done = self._begun

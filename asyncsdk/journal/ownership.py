@@ -7,21 +7,20 @@ import logging
 import os
 import random
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from asyncsdk.journal import Owner, disk
 from asyncsdk.journal.failures import NO_LOCKS, journal_error, not_locked, not_made
 
-if sys.platform != "win32":
-    import fcntl
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SHORTEST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
@@ -51,7 +50,7 @@ class KeyLock:
     """
 
     path: Path
-    _lock: _Lock | None = field(default=None, init=False)
+    _lock: BaseFileLock | None = field(default=None, init=False)
     _left: bool = field(default=False, init=False)
     _mutex: threading.Lock = field(factory=threading.Lock, init=False)
 
@@ -77,7 +76,7 @@ class KeyLock:
             if self._lock is not None:
                 with suppress(OSError):
                     _owner_path(self.path).unlink()
-                _release(self.path, self._lock)
+                _release(self._lock)
                 self._lock = None
 
 
@@ -89,7 +88,7 @@ def passing(path: Path) -> Iterator[bool]:
         yield lock is not None
     finally:
         if lock is not None:
-            _release(path, lock)
+            _release(lock)
 
 
 def owner(path: Path) -> Owner | None:
@@ -110,44 +109,8 @@ def holder(path: Path) -> Owner | None:
         return None if free else said
 
 
-def _try(path: Path) -> _Lock | None:
-    try:
-        return _with_filelock(path) if sys.platform == "win32" else _with_flock(path)
-    except OSError as error:
-        raise journal_error(not_locked if error.errno in NO_LOCKS else not_made, path.parent, error) from error
-
-
-class _Lock(Protocol):
-    def release(self) -> None: ...
-
-
-@frozen
-class _Flock:
-    _descriptor: int
-
-    def release(self) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a forked process may have the descriptor, too
-        finally:
-            os.close(self._descriptor)
-
-
-def _with_flock(path: Path) -> _Flock | None:
-    """What filelock does here too, at a twentieth of its CPU (6 and 121 us): a small file pays for that."""
-    descriptor = disk.open_lock(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return _Flock(descriptor)
-
-
-def _with_filelock(path: Path) -> _Lock | None:
-    from filelock import FileLock, Timeout
+def _try(path: Path) -> BaseFileLock | None:
+    from filelock import FileLock, Timeout  # costs more than the rest of this package; a memory journal needs none
 
     lock = FileLock(
         path, mode=disk.FILE_MODE, thread_local=False, fallback_to_soft=False, preserve_lock_file=True
@@ -156,14 +119,16 @@ def _with_filelock(path: Path) -> _Lock | None:
         lock.acquire(blocking=False)
     except Timeout:
         return None
+    except OSError as error:
+        raise journal_error(not_locked if error.errno in NO_LOCKS else not_made, path.parent, error) from error
     return lock
 
 
-def _release(path: Path, lock: _Lock) -> None:
+def _release(lock: BaseFileLock) -> None:
     try:
         lock.release()
     except OSError as error:
-        logger.warning("%s: not unlocked before this process ends: %s", path, error)
+        logger.warning("%s: not unlocked before this process ends: %s", lock.lock_file, error)
 
 
 def _announce(path: Path) -> None:

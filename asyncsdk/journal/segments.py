@@ -47,11 +47,8 @@ class Segment:
     @classmethod
     def create(cls, folder: Path, known: Iterable[Path]) -> Segment:
         path = folder / _name(known)
-        try:
-            return cls(path, disk.create(path))
-        except FileNotFoundError:  # somebody removed the folder
-            disk.make_folder(folder)
-            return cls(path, disk.create(path))
+        disk.keep_folder(folder)  # somebody may have removed it, or put a link in its place
+        return cls(path, disk.create(path))
 
     def append(self, lines: bytes, sync_way: Callable[[], None]) -> None:
         """Return once `lines` would survive a power cut: at first with the names that lead to them."""

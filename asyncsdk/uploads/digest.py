@@ -131,6 +131,8 @@ class Digest:
         if not self._turn.acquire(blocking=False):
             return False
         try:
+            if self._known[index]:  # by a cancelled reading, which was at its last block
+                return True
             block = memoryview(bytearray(min(BLOCK, self.size - index * BLOCK)))
             there = source.read_now(index * BLOCK, block)
             if there:

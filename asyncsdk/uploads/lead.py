@@ -8,25 +8,33 @@ from __future__ import annotations
 import anyio
 from attrs import define, field
 
+from asyncsdk.threads import Threads
 from asyncsdk.uploads.digest import Digest
 from asyncsdk.uploads.plan import MIB
 from asyncsdk.uploads.progress import Meter
 
-LONGEST_LEAD = 16 * MIB  # what md5 takes 25 ms for: a slower line never waits
+LONGEST_LEAD = 16 * MIB  # about: each connection may add a block. Below it md5 catches up within 25 ms
 
 
 @define(eq=False)
 class Lead:
-    """What `meter` counts as sent, against what `digest` has read; no lead is too long where not all is read."""
+    """What `meter` counts as sent, against what `digest` has read.
+
+    No lead is too long where not all is read, or where `hashers` have other uploads to read as well: then hashing is
+    slow, and sending should not be.
+    """
 
     meter: Meter
     digest: Digest
+    hashers: Threads
     _hashed: anyio.Event = field(factory=anyio.Event, init=False)
 
     @property
     def too_long(self) -> bool:
         """Whether sending should wait for hashing."""
-        return self.meter.ahead > LONGEST_LEAD and self.digest.reads_all and not self.digest.done
+        if self.meter.ahead <= LONGEST_LEAD or self.hashers.busy > 1:
+            return False
+        return self.digest.reads_all and not self.digest.done
 
     def hashed_to(self, offset: int) -> None:
         """The hashing pass has come so far."""

@@ -199,7 +199,7 @@ class Run:
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
-        lead = Lead(self.meter, self._digest)
+        lead = Lead(self.meter, self._digest, tools.hashers)
         feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent, lead)
         return Sending(
             client=tools.client,

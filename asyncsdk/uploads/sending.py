@@ -71,8 +71,9 @@ class Sending:
         spans = [span_of(part) for part in held]
         hashing = partial(self.digest.read, self.feed.source, self.hashers, self.feed.lead.hashed_to, spans)
         if self.digest.size <= BLOCK:  # at once or one after the other: tasks for that cost more than to hash it
-            await hashing()
-            await self._work(pending)
+            await tasks.others(hashing())
+            if pending.pieces():
+                await tasks.others(self._work(pending))
             return
         async with tasks.group() as group:
             group.start_soon(hashing)
@@ -85,7 +86,8 @@ class Sending:
                 piece = pending.take(self._at_most(pending))
                 if piece is None:
                     return
-                if not await self._send(piece, pending) and group is not None:
+                if not await self._send(piece, pending):
+                    assert group is not None, "a block is never too large: it can't be halved"  # noqa: S101
                     group.start_soon(self._work, pending, group)
 
     def _at_most(self, pending: Pending) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import define, field
+from attrs.exceptions import FrozenAttributeError
 
+from asyncsdk.errors import JournalError
 from asyncsdk.journal import disk
 from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.names import OnceSync, SharedSync
+from asyncsdk.journal.names import SharedSync
 from tests.journal.support import KEY, opened
 
 
@@ -74,66 +75,63 @@ async def in_the_middle_of_one(slow: Disk, sync: SharedSync, *, later: int) -> l
 
 
 async def test_a_sync_that_runs_already_does_not_count_for_a_name_that_came_later(slow: Disk) -> None:
-    assert await in_the_middle_of_one(slow, SharedSync(Path()), later=1) == [None, None]
+    assert await in_the_middle_of_one(slow, SharedSync((Path(),)), later=1) == [None, None]
     assert slow.began == 2
 
 
 async def test_all_who_come_while_one_runs_share_the_next(slow: Disk) -> None:
-    assert await in_the_middle_of_one(slow, SharedSync(Path()), later=5) == [None] * 6
+    assert await in_the_middle_of_one(slow, SharedSync((Path(),)), later=5) == [None] * 6
     assert slow.began == 2
 
 
-async def test_a_sync_that_fails_counts_for_nobody(slow: Disk) -> None:
-    slow.fails = True
-    ended = await in_the_middle_of_one(slow, SharedSync(Path()), later=2)
+async def test_a_sync_that_fails_fails_for_all_who_waited_and_for_nobody_later(slow: Disk) -> None:
+    slow.fails, sync = True, SharedSync((Path(),))
+    ended = await in_the_middle_of_one(slow, sync, later=2)
     assert [type(each) for each in ended] == [OSError] * 3
-    assert slow.began == 3
+    assert slow.began == 1
+    slow.fails = False
+    sync()
+    assert slow.began == 2
 
 
 def test_one_after_the_other_each_syncs(slow: Disk) -> None:
-    sync = SharedSync(Path())
+    sync = SharedSync((Path(),))
     slow.goes_on.set()
     sync()
     sync()
     assert slow.began == 2
 
 
-def test_a_directory_that_does_not_change_is_synced_until_that_went_well(slow: Disk) -> None:
-    sync, slow.fails = OnceSync(Path()), True
-    slow.goes_on.set()
-    with pytest.raises(OSError, match="it fails"):
-        sync()
-    slow.fails = False
-    sync()
-    sync()
-    assert slow.began == 2
-
-
-def test_what_is_made_anew_during_a_sync_is_synced_by_the_next(slow: Disk) -> None:
-    sync = OnceSync(Path())
-    syncing = threading.Thread(target=sync)
-    syncing.start()
-    while not slow.began:
-        time.sleep(0.001)
-    sync.again()
-    slow.goes_on.set()
-    syncing.join()
-    sync()
-    sync()
-    assert slow.began == 2
-
-
-async def test_the_root_is_synced_again_where_it_was_made_again(
+async def test_the_way_to_a_record_is_synced_though_another_made_it_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(disk, "sync_folder", synced.append)
-    journal = FileJournal(tmp_path / "journal")
-    for key in (KEY, "another"):
-        async with journal.claim(key) as log:
-            await log.append(opened())
-    assert synced.count(tmp_path / "journal") == 1
-    (tmp_path / "journal").rename(tmp_path / "away")
+    root = tmp_path / "journal"
+    journal = FileJournal(root)
     async with journal.claim(KEY) as log:
         await log.append(opened())
-    assert synced.count(tmp_path / "journal") == 2
+    root.rename(tmp_path / "away")
+    async with FileJournal(root).claim("another"):
+        """It makes the directories and writes nothing."""
+    synced.clear()
+    async with journal.claim(KEY) as log:
+        await log.append(opened())
+    assert synced == [root / "uploads" / KEY, root / "uploads", root, tmp_path]
+
+
+def test_a_journal_stays_where_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FrozenAttributeError):
+        FileJournal(tmp_path).path = tmp_path / "elsewhere"
+
+
+async def test_a_link_in_the_place_of_a_claimed_keys_folder_is_not_written_through(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    async with FileJournal(tmp_path / "journal").claim(KEY) as log:
+        folder = tmp_path / "journal" / "uploads" / KEY
+        folder.rmdir()
+        folder.symlink_to(elsewhere)
+        with pytest.raises(JournalError):
+            await log.append(opened())
+    assert list(elsewhere.iterdir()) == []

@@ -94,8 +94,9 @@ class LeakingLog:
         await self.log.append(record)
 
 
-async def test_from_anything_else_a_part_needs(client: Client, make_file: MakeFile) -> None:
+@pytest.mark.parametrize("size", [3 * MIB, 1000], ids=["parts", "one block"])
+async def test_from_anything_else_a_part_needs(client: Client, make_file: MakeFile, size: int) -> None:
     uploader = AsyncUploader(client, journal=Leaking(Part), part_size=MIB, concurrency=2)
     with pytest.raises(RuntimeError, match=LEAKED):
         async with asyncio.timeout(20):
-            await uploader.upload(make_file(3 * MIB), purpose="batch")
+            await uploader.upload(make_file(size), purpose="batch")

@@ -46,7 +46,7 @@ class Line:
 
     def __attrs_post_init__(self) -> None:
         threads = Threads("test-read", 4)
-        lead = Lead(Meter("test", self.source.identity.size), Digest(self.source.identity.size))
+        lead = Lead(Meter("test", self.source.identity.size), Digest(self.source.identity.size), threads)
         self.feed = Feed(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append, lead)
 
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:

@@ -9,8 +9,10 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128
@@ -191,6 +193,43 @@ async def test_a_source_that_became_shorter_has_changed(tmp_path: Path) -> None:
         with pytest.raises(SourceChangedError, match="became shorter"):
             await digest.read(source, THREADS, lambda _: None)
     assert not digest.done
+
+
+# one block
+
+
+@define
+class Late:
+    """A lock that is free just after a cancelled reading has taken the block that it was at."""
+
+    finish: Callable[[], None]
+
+    def acquire(self, *, blocking: bool) -> bool:
+        assert not blocking
+        self.finish()
+        return True
+
+    def release(self) -> None:
+        """Nobody waits."""
+
+
+async def test_a_block_that_a_cancelled_reading_took_at_last_is_not_hashed_twice() -> None:
+    content = RANDOM[:BLOCK]
+    digest = Digest(BLOCK)
+    digest._turn = cast("Any", Late(lambda: digest._take(0, memoryview(content))))
+    await digest.read(BytesSource.over(content), THREADS, lambda _: None)
+    assert (digest.done, digest.md5) == (True, hashlib.md5(content).hexdigest())
+
+
+async def test_a_block_that_a_cancelled_reading_is_still_at_is_waited_for_without_the_loop() -> None:
+    content, told = RANDOM[:BLOCK], list[int]()
+    digest = Digest(BLOCK)
+    with digest._turn:
+        reading = asyncio.create_task(digest.read(BytesSource.over(content), THREADS, told.append))
+        await until(lambda: THREADS.busy)
+        assert told == []
+    await reading
+    assert (told, digest.md5) == ([BLOCK], hashlib.md5(content).hexdigest())
 
 
 # cancellation

@@ -27,6 +27,7 @@ from asyncsdk.journal import disk
 from asyncsdk.journal.commits import GroupCommit
 from asyncsdk.journal.layout import SEGMENT
 from asyncsdk.journal.lines import Damaged, check_version, iso, seal, unseal
+from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner
 from asyncsdk.journal.reading import find
 from asyncsdk.journal.segments import Segments
@@ -142,7 +143,7 @@ async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
             await threads.run(partial(_make, directory))
             if not await threads.run(lock.take):
                 raise _busy(directory, lock.path)
-            segments = Segments(directory / "ledger", partial(_sync_way, directory))
+            segments = Segments(directory / "ledger", _way(directory))
             book = await threads.run(partial(_recall, segments))
         commits = GroupCommit(segments.folder, segments.append, threads, partial(_apply, book), encode=_encode)
         try:
@@ -164,12 +165,11 @@ def _make(directory: Path) -> None:
     files.make_directory(directory.parent)
     disk.make_folder(directory)
     disk.make_folder(directory / "ledger")
-    _sync_way(directory)
+    _way(directory)()
 
 
-def _sync_way(directory: Path) -> None:
-    for folder in (directory, directory.parent):
-        disk.sync_folder(folder)
+def _way(directory: Path) -> SharedSync:
+    return SharedSync((directory, directory.parent))
 
 
 def _recall(segments: Segments) -> Book:
