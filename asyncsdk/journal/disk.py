@@ -75,11 +75,6 @@ def create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, FILE_MODE)
 
 
-def open_lock(path: Path) -> int:
-    """Make the file `path` unless it is there, and return a descriptor to lock it by."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, FILE_MODE)
-
-
 def write_small(path: Path, data: bytes) -> None:
     """Write a small file in place. It may be torn by a crash."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, FILE_MODE)

@@ -27,7 +27,8 @@ class SharedSync:
         A sync that fails fails for all who wait meanwhile: the next might not be told what was lost (Linux tells each
         error once to whoever has the directory open).
         """
-        needed, failures = self._begun + 1, self._failures  # one that runs may have begun before our name was there
+        failures = self._failures
+        needed = self._begun + 1  # one that runs already may have begun before our name was there
         with self._turn:
             if self._failures == failures and self._done < needed:
                 self._sync()

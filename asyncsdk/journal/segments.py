@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import define, field
 
 from asyncsdk.journal import Record, disk
-from asyncsdk.journal.failures import not_made, worded
+from asyncsdk.journal.failures import not_made, not_written, worded
 from asyncsdk.journal.layout import SEGMENT, TEMPORARY, stamp_after
 from asyncsdk.journal.lines import encode_head
 from asyncsdk.journal.ownership import this_host
@@ -51,11 +51,16 @@ class Segment:
         return cls(path, disk.create(path))
 
     def append(self, lines: bytes, sync_way: Callable[[], None]) -> None:
-        """Return once `lines` would survive a power cut: at first with the names that lead to them."""
+        """Return once `lines` would survive a power cut: at first with the names that lead to them.
+
+        Raises OSError where another segment may do better; JournalError where the way to it failed, which would not
+        be told again.
+        """
         disk.write(self._fd, lines if self._begun else _head() + lines)
         if not self._begun:
             disk.sync_folder(self.path.parent)
-            sync_way()
+            with worded(not_written, self.path.parent):
+                sync_way()
             self._begun = True
 
     def close(self) -> None:
@@ -100,7 +105,7 @@ class Segments:
             return loaded.records
 
     def append(self, lines: bytes) -> None:
-        """Write `lines` durably; where that fails, once more in a new segment. Raises OSError."""
+        """Write `lines` durably; where that fails, once more in a new segment. Raises OSError, JournalError."""
         with self._mutex:
             try:
                 self._append(lines)

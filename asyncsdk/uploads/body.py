@@ -13,7 +13,6 @@ from asyncsdk.http import multipart
 from asyncsdk.http.body import Body, flush_every_write
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
-from asyncsdk.uploads.lead import Lead
 from asyncsdk.uploads.plan import BLOCK, Range
 from asyncsdk.uploads.source import Source, fill
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
@@ -46,7 +45,6 @@ class Feed:
     throttle: Throttle
     stall: float
     moved: Callable[[int], None]
-    lead: Lead
 
 
 class PartBody(Body):
@@ -78,19 +76,12 @@ class PartBody(Body):
         buffer = self._feed.buffers.take()
         for offset in range(self._span.offset, self._span.end, BLOCK):
             block = memoryview(buffer)[: min(BLOCK, self._span.end - offset)]
-            if self._feed.lead.too_long:
-                await self._wait_for_hashing()
             await self._read(offset, block)
             self.blocks += block_fingerprint(block)
             await self._send(writer, block)
         # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
         self._feed.buffers.give(buffer)
         await self.put(writer, self._tail)
-
-    async def _wait_for_hashing(self) -> None:
-        self.watch.idle = True
-        await self._feed.lead.shortened()
-        self.watch.idle = False
 
     async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
         """Of a small part all with one write."""

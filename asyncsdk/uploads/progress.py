@@ -118,11 +118,6 @@ class Meter:
         return self.total - self.done - self._in_flight
 
     @property
-    def ahead(self) -> int:
-        """Bytes that this run has sent beyond as many as it has hashed."""
-        return self.done - self.resumed + self._in_flight - self.hashed
-
-    @property
     def flow(self) -> float | None:
         """Bytes a second that the next part may expect as its share; None as long as there is nothing to tell."""
         rate = self.rate.current

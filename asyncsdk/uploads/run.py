@@ -22,7 +22,6 @@ from asyncsdk.uploads.digest import Digest
 from asyncsdk.uploads.expiry import mind_the_time
 from asyncsdk.uploads.failing import waiting
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.lead import Lead
 from asyncsdk.uploads.progress import Meter, State
 from asyncsdk.uploads.resume import Recalled, Stage, last_completed, recall
 from asyncsdk.uploads.sending import Sending
@@ -199,8 +198,7 @@ class Run:
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
-        lead = Lead(self.meter, self._digest, tools.hashers)
-        feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent, lead)
+        feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
         return Sending(
             client=tools.client,
             log=self.log,

@@ -69,11 +69,10 @@ class Sending:
 
     async def _round(self, pending: Pending, held: list[Part]) -> None:
         spans = [span_of(part) for part in held]
-        hashing = partial(self.digest.read, self.feed.source, self.hashers, self.feed.lead.hashed_to, spans)
+        hashing = partial(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to, spans)
         if self.digest.size <= BLOCK:  # at once or one after the other: tasks for that cost more than to hash it
             await tasks.others(hashing())
-            if pending.pieces():
-                await tasks.others(self._work(pending))
+            await tasks.others(self._work(pending))
             return
         async with tasks.group() as group:
             group.start_soon(hashing)
@@ -81,7 +80,7 @@ class Sending:
                 group.start_soon(self._work, pending, group)
 
     async def _work(self, pending: Pending, group: TaskGroup | None = None) -> None:
-        while True:
+        while pending.pieces():  # or else it would wait for a connection and have nothing to send
             async with self.limiter:
                 piece = pending.take(self._at_most(pending))
                 if piece is None:

@@ -16,6 +16,7 @@ import pytest
 from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
+from asyncsdk.journal import disk
 from asyncsdk.journal.lines import encode_head, seal
 from asyncsdk.models import Usage
 
@@ -185,3 +186,14 @@ async def test_a_kill_loses_nothing_that_was_acknowledged(place: Path) -> None:
     last = int(rest[-1]) if rest else int(said)
     async with open_ledger(place) as ledger:
         assert all(ledger.state(f"{number}#0") is not None for number in range(last))
+
+
+async def test_the_names_that_lead_to_a_ledger_are_synced_before_anything_in_it_counts(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    async with open_ledger(place) as ledger:
+        synced.clear()
+        await do(ledger, "a" * 64)
+        assert synced == [place / "ledger", place, place.parent]

@@ -17,7 +17,7 @@ from asyncsdk.errors import JournalError
 from asyncsdk.journal import disk
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.journal.names import SharedSync
-from tests.journal.support import KEY, opened
+from tests.journal.support import KEY, opened, segments
 
 
 @define(eq=False)
@@ -135,3 +135,26 @@ async def test_a_link_in_the_place_of_a_claimed_keys_folder_is_not_written_throu
         with pytest.raises(JournalError):
             await log.append(opened())
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", ["uploads", "journal"])
+async def test_a_way_that_could_not_be_synced_is_told_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    real, failed = disk.sync_folder, list[Path]()
+
+    def sync(folder: Path) -> None:
+        if folder.name == failing and not failed:  # an error of the disk is told once
+            failed.append(folder)
+            raise OSError(errno.EIO, "it fails")
+        real(folder)
+
+    journal = FileJournal(tmp_path / "journal")
+    async with journal.claim("before"):
+        monkeypatch.setattr(disk, "sync_folder", sync)
+    async with journal.claim(KEY) as log:
+        with pytest.raises(JournalError, match="it fails"):
+            await log.append(opened())
+        assert segments(tmp_path / "journal") == []
+        await log.append(opened())
+    assert len(segments(tmp_path / "journal")) == 1

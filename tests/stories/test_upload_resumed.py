@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -12,9 +13,11 @@ import pytest
 
 from asyncsdk import (
     AsyncUploader,
+    BadRequestError,
     Client,
     JournalVersionError,
     Progress,
+    RequestEvent,
     SourceChangedError,
     UploadNotFoundError,
     api,
@@ -245,3 +248,36 @@ async def test_a_file_that_grew_is_not_completed(
     with pytest.raises(SourceChangedError, match="now has"):
         await uploader.upload(path, purpose="batch", on_progress=grow)
     assert "complete" not in server.calls
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB], ids=["one block", "parts"])
+async def test_what_is_all_sent_waits_for_no_connection(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, size: int
+) -> None:
+    """A part of somebody else's, which takes long, gets each connection as soon as it is free."""
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1)
+    parts_left, queued = -(-size // MIB), list[asyncio.Future[None]]()
+
+    def another_queues(event: RequestEvent) -> None:
+        nonlocal parts_left
+        parts_left -= event.route == "/uploads/{upload_id}/parts"
+        if not parts_left and not queued:
+            queued.append(asyncio.ensure_future(uploader._tools.limiter.acquire_on_behalf_of(object())))
+
+    client.on_event = another_queues
+    async with asyncio.timeout(10):
+        assert (await uploader.upload(make_file(size), purpose="batch")).file.bytes == size
+        await queued[0]
+
+
+async def test_a_small_file_that_was_sent_before_waits_for_no_connection(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file(1000)
+    server.inject(Fault("complete", "answer", status=400))
+    with pytest.raises(BadRequestError):
+        await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    uploader = AsyncUploader(client, journal=journal, concurrency=1)
+    await uploader._tools.limiter.acquire_on_behalf_of(object())
+    async with asyncio.timeout(10):
+        assert (await uploader.upload(path, purpose="batch")).bytes_resumed == 1000

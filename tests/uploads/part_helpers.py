@@ -17,10 +17,7 @@ from asyncsdk.client import Client
 from asyncsdk.models import UploadPart
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Buffers, Feed, PartBody
-from asyncsdk.uploads.digest import Digest
-from asyncsdk.uploads.lead import Lead
 from asyncsdk.uploads.plan import BLOCK, Range
-from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.readable import BytesSource, Source
 from asyncsdk.uploads.throttle import Throttle
 from tests.raw_server import PART, RawServer, client_of, reply
@@ -46,8 +43,7 @@ class Line:
 
     def __attrs_post_init__(self) -> None:
         threads = Threads("test-read", 4)
-        lead = Lead(Meter("test", self.source.identity.size), Digest(self.source.identity.size), threads)
-        self.feed = Feed(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append, lead)
+        self.feed = Feed(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
 
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:
         return await self.client.send(api.add_upload_part("upload_1", data=lambda: self._body(span)), **options)
