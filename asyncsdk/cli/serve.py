@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Duration
 from asyncsdk.cli.output import complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.cli.uploads.display import is_terminal
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ async def serve(
     if api_key is None and not is_loopback(host):
         complain(f"warning: whoever reaches {host} can use this server, with any key: set --api-key")
     try:
-        await run(server, _announce)
+        await run(server, partial(_announce, key="any-key" if api_key is None else "the-key-you-gave"))
     except (OSError, RuntimeError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
@@ -84,11 +85,11 @@ def read_faults(path: Path) -> list[Fault]:
         raise ConfigurationError(f"--faults {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _announce(server: LocalServer) -> None:
+def _announce(server: LocalServer, *, key: str) -> None:
     address: dict[str, Any] = {"url": server.url, "port": server.port}
     print(json.dumps(address), flush=True)  # noqa: T201 - scripts read this line
-    if sys.stderr is not None and sys.stderr.isatty():
+    if is_terminal():
         complain(
-            f"Send to it with OPENAI_BASE_URL={server.url} OPENAI_API_KEY=any-key; see what comes in at "
+            f"Send to it with OPENAI_BASE_URL={server.url} OPENAI_API_KEY={key}; see what comes in at "
             f"{server.url.removesuffix('v1')}. Ctrl-C stops it."
         )

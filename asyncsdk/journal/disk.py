@@ -42,19 +42,14 @@ def make_folder(path: Path) -> bool:
 
     Raises OSError (ELOOP) where a symbolic link stands instead.
     """
-    with suppress(FileExistsError):
+    with suppress(FileNotFoundError):
+        check_folder(path)
+        return False
+    with suppress(FileExistsError):  # another was quicker
         path.mkdir(FOLDER_MODE)
         return True
     check_folder(path)
     return False
-
-
-def keep_folder(path: Path) -> None:
-    """The same for one that is there nearly always."""
-    try:
-        check_folder(path)
-    except FileNotFoundError:
-        make_folder(path)
 
 
 def check_folder(path: Path) -> None:
@@ -161,15 +156,18 @@ def _is_plain(root: Path) -> bool:
         status = os.lstat(root)
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and not (status.st_mode & stat.S_IWOTH and not _is_ours(status))
+    return stat.S_ISDIR(status.st_mode) and not _is_anybodys(status)
 
 
 def _refuse_anybodys(root: Path) -> None:
-    """Somebody who made a directory for all to write in reads, and makes up, what we remember."""
     with suppress(FileNotFoundError):
-        status = root.stat()
-        if status.st_mode & stat.S_IWOTH and not _is_ours(status):
+        if _is_anybodys(root.stat()):
             raise OSError(errno.EPERM, _NOT_OURS, str(root))
+
+
+def _is_anybodys(status: os.stat_result) -> bool:
+    """Somebody who made a directory for all to write in reads, and makes up, what we remember."""
+    return bool(status.st_mode & stat.S_IWOTH) and not _is_ours(status)
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -28,7 +28,7 @@ from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads, wait_through_cancellation
 
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
-RELEASE_SECONDS = 0.1  # and then each, to close and to unlock; a thread goes on with what takes longer
+RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
 PURGE_SECONDS = 2.0
 FEW_RECORDS = 8  # take about a block of the disk; to write them anew costs a small file more than all else
 SILENT_ATTEMPTS = 2  # whoever only looks holds a lock for a moment: nobody is told of that

@@ -23,8 +23,8 @@ def make(layout: Layout) -> None:
     """Make the directories. Raises JournalError where they can't be made or are somebody else's links."""
     with worded(not_made, layout.root):
         disk.make_root(layout.root)
-        disk.keep_folder(layout.locks)
-        disk.keep_folder(layout.uploads)
+        disk.make_folder(layout.locks)
+        disk.make_folder(layout.uploads)
 
 
 def keys(layout: Layout) -> list[str]:

@@ -47,7 +47,7 @@ class Segment:
     @classmethod
     def create(cls, folder: Path, known: Iterable[Path]) -> Segment:
         path = folder / _name(known)
-        disk.keep_folder(folder)  # somebody may have removed it, or put a link in its place
+        disk.make_folder(folder)  # somebody may have removed it, or put a link in its place
         return cls(path, disk.create(path))
 
     def append(self, lines: bytes, sync_way: Callable[[], None]) -> None:

@@ -191,7 +191,7 @@ class AsyncUploader:
             try:
                 turn.begin(meter, part_size)
                 async with journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log:
-                    turn.begin(meter, part_size)
+                    turn.begin(meter, part_size)  # again, for it may have stepped aside
                     run = Run(
                         tools=self._tools,
                         job=job,

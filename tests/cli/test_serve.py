@@ -53,14 +53,18 @@ def test_a_terminal_that_closes_leaves_nothing_behind(start: Start, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_on_a_terminal_it_says_how_to_reach_it(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("options", "key"), [([], "any-key"), (["--api-key", "sk-own"], "the-key-you-gave")], ids=["any", "own"]
+)
+def test_on_a_terminal_it_says_how_to_reach_it(start: Start, options: list[str], key: str) -> None:
     terminal, its_end = os.openpty()
-    process = start("serve", "--port", "0", stderr=its_end)
+    process = start("serve", "--port", "0", *options, stderr=its_end, env={**os.environ, "TERM": "xterm"})
     url = str(address(process)["url"])
     told = os.read(terminal, 1000).decode()
     for end in (terminal, its_end):
         os.close(end)
-    assert f"OPENAI_BASE_URL={url} OPENAI_API_KEY=any-key" in told
+    assert f"OPENAI_BASE_URL={url} OPENAI_API_KEY={key};" in told
+    assert "sk-own" not in told
     assert "Ctrl-C stops it" in told
 
 
