@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LimitReachedError,
         ModerationBlockedError,
         NotFoundError,
+        NotTheAPIError,
         PayloadTooLargeError,
         PermissionDeniedError,
         QuotaExceededError,
@@ -60,7 +61,17 @@ if TYPE_CHECKING:
     from asyncsdk.journal import Journal
     from asyncsdk.journal.file import FileJournal
     from asyncsdk.journal.memory import MemoryJournal
-    from asyncsdk.models import EditedImage, File, FileDeleted, ImagesResponse, Page, Upload, UploadPart, Usage
+    from asyncsdk.models import (
+        EditedImage,
+        File,
+        FileDeleted,
+        ImagesResponse,
+        Page,
+        UnreadableImage,
+        Upload,
+        UploadPart,
+        Usage,
+    )
     from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
     from asyncsdk.uploads.progress import Progress, State
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -106,6 +117,7 @@ __all__ = [
     "MemoryJournal",
     "ModerationBlockedError",
     "NotFoundError",
+    "NotTheAPIError",
     "Outcomes",
     "Page",
     "PartialImage",
@@ -122,6 +134,7 @@ __all__ = [
     "SourceError",
     "State",
     "UnprocessableEntityError",
+    "UnreadableImage",
     "Upload",
     "UploadBusyError",
     "UploadError",
@@ -165,6 +178,7 @@ _HOMES = {
         "LimitReachedError",
         "ModerationBlockedError",
         "NotFoundError",
+        "NotTheAPIError",
         "PayloadTooLargeError",
         "PermissionDeniedError",
         "QuotaExceededError",
@@ -198,6 +212,7 @@ _HOMES = {
         "FileDeleted",
         "ImagesResponse",
         "Page",
+        "UnreadableImage",
         "Upload",
         "UploadPart",
         "Usage",

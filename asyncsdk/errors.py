@@ -12,6 +12,7 @@
     │  │  └─ CertificateError        the server could not prove who it is
     │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there
     │  ├─ APIResponseValidationError an answer came that we can't read
+    │  │  └─ NotTheAPIError            a web page or the like: the address is not the API's
     │  └─ APIStatusError             the server said no
     │     ├─ BadRequestError           400
     │     │  └─ ModerationBlockedError   the safety system refused the prompt, a picture or what came of them
@@ -128,6 +129,10 @@ class APIResponseValidationError(APIError):
         self.status_code = status_code
         self.body = body
         self.request_id = request_id
+
+
+class NotTheAPIError(APIResponseValidationError):
+    """A success whose body is not the API's, such as a web page: most likely the base URL lacks a path like /v1."""
 
 
 class APIStatusError(APIError):
@@ -260,10 +265,14 @@ class EditError(AsyncSDKError):
 
 
 class ChargeUnknownError(EditError):
-    """The edit was sent and its answer lost: it may have been paid, and sending it again may pay twice."""
+    """The edit was sent and its answer lost: it may have been paid, and sending it again may pay twice.
+
+    `raw` is what the server sent in the place of images, where something came that can't be used.
+    """
 
     request_id: str | None = None
     status_code: int | None = None
+    raw: tuple[bytes, ...] = ()
 
 
 class SaveError(EditError):

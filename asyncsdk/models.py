@@ -113,8 +113,20 @@ class EditedImage(Model):
 
 
 @frozen(kw_only=True)
+class UnreadableImage:
+    """An image that was paid for and can't be used: `raw` is what the server sent for it, `reason` what is wrong."""
+
+    raw: bytes = field(repr=False)
+    reason: str
+
+
+@frozen(kw_only=True)
 class ImagesResponse(Model):
-    """The answer to an edit: its pictures, and the settings that were used. `request_id` comes from a header."""
+    """The response to an edit: its images, and the settings that were used.
+
+    `data` holds the images that can be used; `unreadable` what came in the place of others. `request_id` comes from a
+    header.
+    """
 
     data: tuple[EditedImage, ...]
     created: int | None = None
@@ -126,6 +138,7 @@ class ImagesResponse(Model):
     usage: Usage | None = None
     svg_usage: Mapping[str, Any] | None = None
     request_id: str | None = None
+    unreadable: tuple[UnreadableImage, ...] = ()
 
 
 class InvalidModelError(ValueError):

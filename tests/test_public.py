@@ -16,10 +16,10 @@ AuthenticationError BadRequestError CertificateError ChargeUnknownError Client C
 ConfigurationError ConflictError EditError EditOutcome EditPlan EditResult EditedImage File FileDeleted FileJournal
 ImageEdit ImageEditor ImageFile ImageRef ImagesResponse InternalServerError InvalidEditError Journal JournalError
 JournalVersionError LedgerBusyError LedgerError LimitReachedError MemoryJournal ModerationBlockedError NotFoundError
-Outcomes Page PartialImage PayloadTooLargeError PermissionDeniedError Problem Progress QuotaExceededError
+NotTheAPIError Outcomes Page PartialImage PayloadTooLargeError PermissionDeniedError Problem Progress QuotaExceededError
 RateLimitError RedirectError RequestEvent SaveError SourceChangedError SourceError State UnprocessableEntityError
-Upload UploadBusyError UploadError UploadExpiredError UploadExpiresError UploadJob UploadNotFoundError UploadOutcome
-UploadPart UploadResult Usage __version__ api trusting
+UnreadableImage Upload UploadBusyError UploadError UploadExpiredError UploadExpiresError UploadJob UploadNotFoundError
+UploadOutcome UploadPart UploadResult Usage __version__ api trusting
 """
 PINNED = NAMES.split()
 
