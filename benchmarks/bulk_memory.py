@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import multiprocessing
 import resource
 import tempfile
@@ -29,7 +30,7 @@ PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c626001000000ffff03000006000557bfabd40000000049454e44ae426082"
 )
-ANSWER = b'{"created": 1, "data": [{"b64_json": "iVBORw0KGgo="}], "usage": {"total_tokens": 1}}'
+ANSWER = b'{"created": 1, "data": [{"b64_json": "%b"}], "usage": {"total_tokens": 1}}' % base64.b64encode(PIXEL)
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
 MARKS = (100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 FORMS = ("{:,}", "{:.2f}", "{:.0f}", "{:.1f}", "{:.0f}", "{:.0f}")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from attrs import frozen
 
@@ -19,9 +20,10 @@ class Run:
     peak: float
 
 
-def measure(command: list[str], environment: dict[str, str]) -> Run:
+def measure(command: list[str], environment: dict[str, str], folder: Path | None = None) -> Run:
+    """Run `command`, in `folder` if one is given, and return what it took."""
     began = time.monotonic()
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, cwd=folder)
     _, status, used = os.wait4(process.pid, 0)
     wall = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
