@@ -8,12 +8,12 @@ from hashlib import blake2b
 
 from attrs import define, field
 
-from asyncsdk.images.header import Kind, kind_of
+from asyncsdk.images.usable import picture_kind
 
 LONGEST_NAME = 200  # bytes of one name; file systems take 255, and a number and a suffix follow
 LONGEST_PATH = 1000
 
-_SUFFIXES: dict[Kind, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
+_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "svg": ".svg"}
 # what Windows does not take, control characters, line separators, what turns the text around, half characters
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 # Windows keeps these for devices, with any suffix; a picture of that name could not be copied there
@@ -22,10 +22,7 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 def suffix_of(content: bytes) -> str:
     """What a file with these bytes is to end with."""
-    kind = kind_of(content)
-    if kind is not None:
-        return _SUFFIXES[kind]
-    return ".svg" if b"<svg" in content[:1024] else ".bin"
+    return _SUFFIXES.get(picture_kind(content) or "", ".bin")
 
 
 def stems(name: str, pictures: int) -> list[str]:

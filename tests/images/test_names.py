@@ -70,4 +70,5 @@ def test_the_suffix_is_of_what_the_bytes_are() -> None:
     assert suffix_of(png()) == ".png"
     assert suffix_of(b"\xff\xd8\xff\xe0") == ".jpg"
     assert suffix_of(b"<?xml?><svg/>") == ".svg"
+    assert suffix_of(b"<html><svg/></html>") == ".bin"
     assert suffix_of(b"anything") == ".bin"
