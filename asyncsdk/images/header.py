@@ -20,6 +20,7 @@ MIME_TYPES: dict[Kind, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp":
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 _PNG_ALPHA = {4, 6}  # colour types: grey with alpha, RGB with alpha
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn, but for DHT, JPG and DAC
+_JPEG_END = b"\xff\xd9"
 _JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 _FOREIGN = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP", b"%PDF-": "PDF", b"<svg": "SVG", b"\0\0\1\0": "an icon"}
@@ -95,7 +96,7 @@ def _png(data: bytes) -> Header:
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
     found = {name: (start, end) for name, start, end in _sections(_png_chunks(data))}
     orientation = _exif_orientation(data, *found[b"eXIf"]) if b"eXIf" in found else 1
-    if b"IDAT" not in found or data.rfind(b"IEND\xaeB`\x82") < 0:
+    if b"IDAT" not in found or data.rfind(b"IEND\xaeB`\x82", found[b"IDAT"][0]) < 0:
         raise BadPicture("it is cut off: a whole PNG ends with IEND")
     return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in found, b"acTL" in found, orientation)
 
@@ -113,13 +114,22 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _jpeg(data: bytes) -> Header:
     exif: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+    end = 0
     for marker, start, end in _sections(_jpeg_segments(data)):
+        if size is not None:
+            continue
         if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
             exif = start + 6, end
         elif marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, start + 1)
-            return Header("jpeg", width, height, orientation=1 if exif is None else _exif_orientation(data, *exif))
-    raise BadPicture("it is cut off: a JPEG's frame header is missing")
+            size = struct.unpack_from(">HH", data, start + 1)
+    if size is None:
+        raise BadPicture("it is cut off: a JPEG's frame header is missing")
+    # its pixels hold no such pair of bytes; before them a thumbnail may, and after it phones and cameras write more
+    if data.find(_JPEG_END, end) < 0:
+        raise BadPicture("it is cut off: a whole JPEG has an end-of-image marker (EOI)")
+    height, width = size
+    return Header("jpeg", width, height, orientation=1 if exif is None else _exif_orientation(data, *exif))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

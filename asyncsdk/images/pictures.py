@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -101,12 +102,28 @@ async def _content(picture: Any, field: str) -> bytes:
 
 
 def _read_on(file: BinaryIO) -> bytes:
+    """What is left of an open file, of which a read may give less than it was asked for; one byte too many at most."""
     if not hasattr(file, "read"):
         raise ValueError("it is neither a path, nor bytes, nor an open file")
-    content = file.read(LARGEST + 1)
-    if not isinstance(content, bytes):
-        raise ValueError("it is open as text; open it with 'rb'")  # noqa: TRY004 - one of the ways it can't be read
-    return content
+    pieces: list[bytes] = []
+    left = LARGEST + 1
+    while left > 0 and (piece := _piece(file.read(left))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def _piece(content: object) -> bytes:
+    """What one read gave, as bytes. Raises ValueError, one of the ways in which a picture can't be read."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    if content is None:
+        raise ValueError("it is open without blocking and has nothing to read yet; open it as usual, or pass its bytes")
+    if not inspect.isawaitable(content):
+        raise ValueError("it is open as text; open it with 'rb'")
+    if inspect.iscoroutine(content):
+        content.close()
+    raise ValueError("its read() has to be awaited; pass a path, an ordinary open file, or the bytes that it gives")
 
 
 def _unreadable(picture: Any, field: str, error: Exception) -> str:

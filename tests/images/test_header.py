@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from asyncsdk.images.header import BadPicture, Header, kind_of, look
 
@@ -84,11 +85,47 @@ def test_huge_dimensions_cost_nothing() -> None:
     assert header.width == 2**31 - 1
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_a_picture_that_is_cut_off_says_so(kind: str) -> None:
     whole = saved("RGB", kind)
+    for size in (len(whole) - 10, len(whole) // 2):
+        with pytest.raises(BadPicture, match="cut off"):
+            look(whole[:size])
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_half_a_jpeg_is_not_taken_for_a_whole_one_by_the_end_of_its_thumbnail(options: dict[str, Any]) -> None:
+    noise = Image.effect_noise((300, 200), 80)
+    out = io.BytesIO()
+    noise.save(out, "JPEG", exif=b"Exif\0\0" + saved("L", "JPEG"), **options)
+    whole = out.getvalue()
+    assert whole.count(b"\xff\xd9") == 2
+    header = Header("jpeg", 300, 200)
+    assert look(whole) == look(whole + b"what a phone appends" * 9) == header
+    for size in (len(whole) - 1, len(whole) // 2, whole.rindex(b"\xff\xda") + 20):
+        with pytest.raises(BadPicture, match="end-of-image"):
+            look(whole[:size])
+
+
+def test_a_jpeg_of_several_frames_or_with_bytes_between_its_segments_is_whole() -> None:
+    frames, out = [Image.effect_noise((33, 17), 80).convert("RGB") for _ in range(2)], io.BytesIO()
+    frames[0].save(out, "MPO", save_all=True, append_images=frames[1:])
+    plain = saved("RGB", "JPEG")
+    scan = plain.index(b"\xff\xda")
+    for whole in (out.getvalue(), plain[:scan] + b"odd" + plain[scan:]):
+        assert look(whole) == Header("jpeg", 33, 17)
+
+
+def test_half_a_png_is_not_taken_for_a_whole_one_by_the_end_of_another_within_it() -> None:
+    private = PngInfo()
+    private.add(b"prVt", saved("L", "PNG"))
+    out = io.BytesIO()
+    Image.effect_noise((300, 200), 80).save(out, "PNG", pnginfo=private)
+    whole = out.getvalue()
+    assert whole.count(b"IEND") == 2
+    assert look(whole) is not None
     with pytest.raises(BadPicture, match="cut off"):
-        look(whole[:-10])
+        look(whole[: len(whole) // 2])
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"%PDF-1.7", b"<svg/>", b"RIFF\0\0\0\0WAVE"])

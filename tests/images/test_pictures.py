@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiofiles
 import pytest
 
 from asyncsdk.api import ImageFile, ImageRef
@@ -73,6 +76,64 @@ async def test_an_open_file_at_its_end_is_empty() -> None:
     await load(file)
     with pytest.raises(InvalidEditError, match="at its end"):
         await load(file)
+
+
+class Slow(io.RawIOBase):
+    """Gives 1000 bytes at a time, as pipes, sockets and files of other machines do."""
+
+    def __init__(self, content: bytes, kind: Callable[[bytes], object] = bytes) -> None:
+        self.file, self.kind = io.BytesIO(content), kind
+
+    def read(self, size: int = -1) -> Any:
+        return self.kind(self.file.read(min(size, 1000)))
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_a_file_that_gives_less_than_it_is_asked_for_is_read_to_its_end(kind: Callable[[bytes], object]) -> None:
+    picture = png(size=(64, 64))
+    found = await load(Slow(picture, kind), mask=Slow(picture, kind))
+    assert found.images[0].content == found.mask.content == picture
+    assert isinstance(found.images[0].content, bytes)
+
+
+async def test_a_file_without_an_end_is_read_to_the_limit() -> None:
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def read(self, size: int = -1) -> bytes:
+            self.given += min(size, 1 << 20)
+            return bytes(min(size, 1 << 20))
+
+    endless = Endless()
+    with pytest.raises(InvalidEditError, match="larger than"):
+        await load(endless)
+    assert endless.given == LARGEST + 1
+
+
+async def test_a_file_that_has_nothing_to_read_yet_is_refused_in_words() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, png()[:50])
+    with (
+        os.fdopen(writing, "wb"),
+        os.fdopen(reading, "rb", buffering=0) as pipe,
+        pytest.raises(InvalidEditError, match="without blocking and has nothing to read yet"),
+    ):
+        await load(pipe)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_file_whose_reads_are_awaited_is_refused_in_words(tmp_path: Path) -> None:
+    class UploadFile:
+        async def read(self, _: int = -1) -> bytes:
+            return b""
+
+    path = photo(tmp_path / "otter.png", (16, 16))
+    async with aiofiles.open(path, "rb") as file:
+        for picture in (file, UploadFile()):
+            with pytest.raises(InvalidEditError, match="has to be awaited; pass a path"):
+                await load(picture)
+    gc.collect()
 
 
 async def test_files_and_references_do_not_mix() -> None:
