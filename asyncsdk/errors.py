@@ -10,7 +10,7 @@
     │  ├─ APIConnectionError         no answer came
     │  │  ├─ APITimeoutError         … within its limit, or no byte moved for too long
     │  │  └─ CertificateError        the server could not prove who it is
-    │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there
+    │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there, and no POST repeated
     │  ├─ APIResponseValidationError an answer came that we can't read
     │  │  └─ NotTheAPIError            a web page or the like: the address is not the API's
     │  └─ APIStatusError             the server said no
@@ -110,7 +110,11 @@ class CertificateError(APIConnectionError):
 
 
 class RedirectError(APIError):
-    """The answer points to another origin, where the key is not carried; set `base_url` to it if it is right."""
+    """The answer points elsewhere and was not followed. `may_have_acted`: the server may have done what was asked."""
+
+    def __init__(self, message: str, *, request: str = "", may_have_acted: bool = False) -> None:
+        super().__init__(message, request=request)
+        self.may_have_acted = may_have_acted
 
 
 class APIResponseValidationError(APIError):

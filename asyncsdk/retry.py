@@ -1,4 +1,4 @@
-"""Again? And when? (pure)
+"""Again? And when? And may it have been done already? (pure)
 
 Rules as in openai-python (`x-should-retry`, `retry-after-ms`, `retry-after`; 408, 409, 429, 500 and above,
 lost connections), with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015) and a budget that
@@ -22,6 +22,7 @@ from asyncsdk.errors import (
     APIStatusError,
     QuotaExceededError,
     RateLimitError,
+    RedirectError,
 )
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
@@ -46,6 +47,17 @@ def is_worth_retrying(error: APIError) -> bool:
     if ordered in {"true", "false"}:
         return ordered == "true"
     return error.status_code in {408, 409, 429} or error.status_code >= 500
+
+
+def may_have_acted(error: APIError) -> bool:
+    """Whether the server may have done what was asked although `error` is all that came of it."""
+    if isinstance(error, APIConnectionError):
+        return error.sent
+    if isinstance(error, RedirectError):
+        return error.may_have_acted
+    if isinstance(error, APIStatusError):
+        return error.status_code in {408, 409} or error.status_code >= 500
+    return True
 
 
 def asks_too_much(message: str) -> bool:

@@ -11,6 +11,7 @@ from asyncsdk import (
     RedirectError,
     api,
 )
+from asyncsdk.api import Request
 from tests.raw_server import PART, Talk, answering, client_of, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
@@ -74,6 +75,42 @@ async def test_no_other_redirect_is_followed(status: int, location: str, shown: 
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "location", "may"),
+    [
+        (303, "/v1/result", True),
+        (303, "https://elsewhere.invalid/result", True),
+        (302, "/v1/result", True),
+        (301, "/v1/uploads/", True),
+        (302, "http://[bad", True),
+        (302, "https://127.0.0.1/v1/uploads", False),
+        (301, "http://www.elsewhere.invalid/v1/uploads", False),
+        (307, "https://127.0.0.1/v1/uploads", False),
+        (308, "http://elsewhere.invalid/v1/uploads", False),
+    ],
+)
+@pytest.mark.parametrize("request_", [api.cancel_upload("upload_1"), api.delete_file("file-1")], ids=["POST", "DELETE"])
+async def test_a_redirect_says_whether_the_server_may_have_acted(
+    request_: Request[object], status: int, location: str, *, may: bool
+) -> None:
+    async with answering(reply(status, "", {"Location": location})) as server, client_of(server) as client:
+        with pytest.raises(RedirectError) as caught:
+            await client.send(request_)
+    assert caught.value.may_have_acted is may
+    assert ("look before you send it again" in str(caught.value)) is may
+    assert ("Nothing was done." in str(caught.value)) is not may
+
+
+async def test_a_get_that_is_redirected_elsewhere_did_nothing() -> None:
+    async with (
+        answering(reply(303, "", {"Location": "https://elsewhere.invalid/"})) as server,
+        client_of(server) as client,
+    ):
+        with pytest.raises(RedirectError) as caught:
+            await client.send(GET_FILE)
+    assert not caught.value.may_have_acted
+
+
 async def test_a_circle_of_redirects_ends() -> None:
     async with answering(reply(307, "", {"Location": "/v1/again"})) as server, client_of(server) as client:
         with pytest.raises(RedirectError, match="redirected 5 times"):
@@ -86,3 +123,9 @@ async def test_a_redirect_that_points_nowhere_is_no_answer() -> None:
             await client.send(GET_FILE)
     assert caught.value.status_code == 307
     assert len(server.requests) == 1
+
+
+async def test_a_redirect_that_points_nowhere_is_not_the_content_of_a_file() -> None:
+    async with answering(reply(302, "moved")) as server, client_of(server) as client:
+        with pytest.raises(APIResponseValidationError):
+            await client.send(api.file_content("file-1"))

@@ -21,6 +21,10 @@ from asyncsdk.retry import Retry
 from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT
 
+_RIGHT_SERVER = "Nothing was done. If that is the right server, set base_url to it."
+_MAYBE_DONE = "The server may have done what was asked all the same: look before you send it again."
+_NOWHERE = "nowhere"
+
 
 @define(eq=False, kw_only=True)
 class Call:
@@ -97,13 +101,29 @@ class Call:
     def redirect(self, location: str) -> None:
         """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9)."""
         target = _joined(self.url, location)
-        if _origin(target) != _origin(self.url) or not (self.status in {307, 308} or self.request.method == "GET"):
-            raise RedirectError(
-                f"{self.name}: the server answers {self.status} and points to {_origin(target)}. The request "
-                "was not repeated there, and no key was sent there. If that is the right server, set base_url to it.",
-                request=self.name,
-            )
-        self.url = target
+        if _origin(target) == _origin(self.url) and (self.status in {307, 308} or self.request.method == "GET"):
+            self.url = target
+            return
+        acted = self._may_have_acted(target)
+        advice = _MAYBE_DONE if acted else _RIGHT_SERVER
+        raise RedirectError(
+            f"{self.name}: the server answers {self.status} and points to {_origin(target)}. The request "
+            f"was not repeated there, and no key was sent there. {advice}",
+            request=self.name,
+            may_have_acted=acted,
+        )
+
+    def _may_have_acted(self, target: URL) -> bool:
+        """Whether a server that points to `target` may have done what was asked.
+
+        303 is the answer of one that has: the result is there (RFC 9110, 15.4.4). 307 and 308 ask for the same request
+        at another address, so nothing was done (15.4.8, 15.4.9). 301 and 302 to another origin are how a web server
+        answers a base URL with http for https, or without its www; on the same origin, or without an address that can
+        be read, they are what applications send after a POST in the place of 303 (15.4.3).
+        """
+        if self.request.method == "GET" or self.status in {307, 308}:
+            return False
+        return self.status == 303 or _origin(target) in {_NOWHERE, _origin(self.url)}
 
     def event(self, attempt: int, error: APIError | None, wait: float | None) -> RequestEvent:
         """What `on_event` is told of the attempt that just ended."""
@@ -198,5 +218,5 @@ def _joined(url: URL, location: str) -> URL:
 
 def _origin(url: URL) -> str:
     if not url.host or url.user or url.password:
-        return "nowhere"
+        return _NOWHERE
     return f"{url.scheme}://{url.host_subcomponent}:{url.port}"

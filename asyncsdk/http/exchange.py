@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 from asyncsdk import tasks
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIConnectionError, RedirectError
+from asyncsdk.errors import APIConnectionError, APIResponseValidationError, RedirectError
 from asyncsdk.http.call import Call
 from asyncsdk.http.connection import CONNECT_SECONDS, Way
 from asyncsdk.http.lost import as_ours
@@ -134,5 +134,12 @@ async def _accept(answer: Response) -> None:
         raise call.failure
     if answer.status >= 400:
         raise await answer.error()
+    if answer.status >= 300:
+        raise APIResponseValidationError(
+            f"{call.name}: the server answers {answer.status} without an address to go on at.",
+            request=call.name,
+            status_code=answer.status,
+            request_id=call.request_id,
+        )
     if not call.went_whole():
         raise APIConnectionError(f"{call.name}: answered before it had the whole request", request=call.name)

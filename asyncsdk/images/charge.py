@@ -8,7 +8,6 @@ from typing import Any
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
-    APIResponseValidationError,
     APIStatusError,
     AuthenticationError,
     CertificateError,
@@ -22,7 +21,7 @@ from asyncsdk.errors import (
     SaveError,
 )
 from asyncsdk.images.outcome import Problem, Status
-from asyncsdk.retry import asks_too_much
+from asyncsdk.retry import asks_too_much, may_have_acted
 
 LEFT = "the run was left while this was on its way"
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
@@ -40,21 +39,17 @@ def is_safe_to_repeat(error: APIError) -> bool:
 
 
 def may_be_charged(error: APIError) -> bool:
-    """Whether the server may have done the edit: it was sent, and the answer is lost, late, garbled or a 408, 409, 5xx.
+    """Whether the server may have done the edit: the answer is lost, late, garbled, a 408, 409 or 5xx, or a 303.
 
     No endpoint tells afterwards, and there is no idempotency key.
     """
-    if isinstance(error, APIConnectionError):
-        return error.sent
-    if isinstance(error, APIResponseValidationError):
-        return True
-    if not isinstance(error, APIStatusError) or _is_turned_away(error):
-        return False
-    return error.status_code in {408, 409} or error.status_code >= 500
+    return may_have_acted(error) and not (isinstance(error, APIStatusError) and _is_turned_away(error))
 
 
 def stops_all(error: Exception) -> bool:
     """Whether every other edit would meet the same: a run that went on would send each picture for nothing."""
+    if isinstance(error, ChargeUnknownError):
+        return isinstance(error.__cause__, RedirectError)
     kinds = AuthenticationError | PermissionDeniedError | QuotaExceededError | CertificateError | RedirectError
     return isinstance(error, kinds) or getattr(error, "code", None) == "model_not_found"
 

@@ -16,9 +16,9 @@ from asyncsdk.errors import (
 )
 from asyncsdk.journal import Cancelled, Expired, Log
 from asyncsdk.models import Upload
-from asyncsdk.retry import Retry
+from asyncsdk.retry import Retry, may_have_acted
 from asyncsdk.uploads.resume import Stage, recall
-from asyncsdk.uploads.session import TRANSIENT, may_have_acted
+from asyncsdk.uploads.session import TRANSIENT
 
 
 async def cancelled(client: Client, log: Log, upload_id: str) -> Upload:

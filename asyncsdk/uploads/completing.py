@@ -17,13 +17,12 @@ from asyncsdk.errors import (
     APIResponseValidationError,
     APIStatusError,
     CompletionUnknownError,
-    RedirectError,
 )
 from asyncsdk.journal import Completing, Expired, Log, Refused
 from asyncsdk.models import File, Upload
-from asyncsdk.retry import Retry
+from asyncsdk.retry import Retry, may_have_acted
 from asyncsdk.uploads.digest import encoded_md5
-from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, may_have_acted, raise_refusal
+from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, raise_refusal
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class Completion:
                 raise_refusal(error, self.session, self.client.clock)
             if error.status_code not in {401, 403, 429}:
                 return await self._look(error)
-        elif self.doubtful or (may_have_acted(error) and not isinstance(error, RedirectError)):
+        elif self.doubtful or may_have_acted(error):
             raise self._unknown("its answer was lost") from error
         raise error
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 from attrs import define, field
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, UploadExpiredError, UploadNotFoundError
+from asyncsdk.errors import APIStatusError, UploadExpiredError, UploadNotFoundError
 from asyncsdk.journal import Opened, Part
 from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
@@ -111,12 +111,3 @@ def raise_refusal(error: APIStatusError, session: Session, clock: Clock) -> NoRe
     if meaning is error:
         raise error
     raise meaning from error
-
-
-def may_have_acted(error: APIError) -> bool:
-    """Whether the server may have done what was asked although we got `error`."""
-    if isinstance(error, APIConnectionError):
-        return error.sent
-    if isinstance(error, APIStatusError):
-        return error.status_code in {408, 409} or error.status_code >= 500
-    return True

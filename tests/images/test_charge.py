@@ -38,7 +38,7 @@ def answered(status: int, body: bytes = b"<html>", **headers: str) -> APIError:
         (APIConnectionError("x", sent=True), False, True),
         (APITimeoutError("x"), False, True),
         (CertificateError("x", sent=False), False, False),
-        (RedirectError("x"), False, False),
+        (RedirectError("x"), False, False), (RedirectError("x", may_have_acted=True), False, True),
         (APIResponseValidationError("x"), False, True),
         (answered(400), False, False), (answered(401), False, False), (answered(404), False, False),
         (answered(408), False, True), (answered(409), False, True),

@@ -8,14 +8,9 @@ import pytest
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseValidationError,
     APIStatusError,
-    APITimeoutError,
     BadRequestError,
     InternalServerError,
-    QuotaExceededError,
     UploadExpiredError,
     UploadNotFoundError,
 )
@@ -24,7 +19,7 @@ from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.readable import Identity
-from asyncsdk.uploads.session import ForgottenError, Session, may_have_acted, opened_record, raise_refusal, refusal
+from asyncsdk.uploads.session import ForgottenError, Session, opened_record, raise_refusal, refusal
 
 NOW, EXPIRES = 10_000, 13_600
 SAYS_NOTHING = {401, 403, 408, 413, 429, 500, 502, 503, 520}  # about the upload
@@ -106,23 +101,6 @@ def test_the_servers_own_word_is_the_cause_of_what_it_means_and_never_of_itself(
         with pytest.raises(kind) as caught:
             raise_refusal(error, MADE, clock_at(NOW))
         assert caught.value.__cause__ is (error if caught.value is not error else None)
-
-
-@pytest.mark.parametrize(
-    ("error", "may"),
-    [
-        (APIConnectionError("lost", sent=True), True),
-        (APIConnectionError("not made", sent=False), False),
-        (APITimeoutError("no answer"), True),
-        (APIResponseValidationError("cut JSON"), True),
-        (APIError("something else"), True),
-        (QuotaExceededError("no money", status_code=429), False),
-        *((answer(status), True) for status in (408, 409, 500, 502, 503, 504, 520)),
-        *((answer(status), False) for status in (400, 401, 403, 404, 413, 422, 429)),
-    ],
-)
-def test_only_a_plain_no_means_that_nothing_was_done(error: APIError, may: bool) -> None:  # noqa: FBT001 - a column
-    assert may_have_acted(error) is may
 
 
 FIELDS = Fields(filename="a.jsonl", mime_type="application/jsonl", purpose="batch", expires_after=None)

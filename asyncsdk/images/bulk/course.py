@@ -64,6 +64,8 @@ class Course:
 
     def may_try_again(self, error: APIError, on_uncertain: OnUncertain) -> bool:
         """Whether another try is allowed: after what surely was not done, and once, if wanted, after what was lost."""
+        if stops_all(error):
+            return False
         if may_be_charged(error):
             return on_uncertain == "retry" and self.lost is None
         return is_safe_to_repeat(error)
