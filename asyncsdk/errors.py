@@ -52,6 +52,16 @@ if TYPE_CHECKING:
     from asyncsdk.images.result import EditResult
     from asyncsdk.uploads.progress import Progress
 
+LONGEST_TEXT = 8192  # characters of a server's text that an error keeps
+
+
+def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
+    """`text` as an error keeps it: a longer one is cut, and its end is a note of how long it was."""
+    if len(text) <= longest:
+        return text
+    note = f"… ({len(text):,} characters)"
+    return text[: longest - len(note)] + note
+
 
 class AsyncSDKError(Exception):
     """The root of the tree. `resumable` tells whether the same call, made again, goes on.
@@ -81,11 +91,14 @@ class InvalidEditError(ConfigurationError):
 
 
 class APIError(AsyncSDKError):
-    """A request and what became of it. `request` names it as `POST /uploads/{upload_id}/parts`."""
+    """A request and what became of it. `request` names it as `POST /uploads/{upload_id}/parts`.
+
+    Its texts are a server's: each is cut at 8,192 characters, with a note of how long it was.
+    """
 
     def __init__(self, message: str, *, request: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shortened(message)
+        super().__init__(self.message)
         self.request = request
 
 
@@ -140,7 +153,10 @@ class NotTheAPIError(APIResponseValidationError):
 
 
 class APIStatusError(APIError):
-    """The server said no: `type`, `code`, `param` in its words. `body` is its `error` object, else all it sent."""
+    """The server said no: `type`, `code`, `param` in its words. `body` is its `error` object, else all it sent.
+
+    Of a body of more than 8,192 characters, `body` holds these three and the `message`, else its beginning.
+    """
 
     def __init__(
         self,

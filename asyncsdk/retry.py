@@ -28,7 +28,7 @@ from asyncsdk.errors import (
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 LONGEST_ORDERED_DELAY = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
 MAX_ATTEMPTS = 20
-_TOO_MUCH = re.compile(r"Limit:? (\d[\d,]{0,20}).*?Requested:? (\d[\d,]{0,20})", re.DOTALL)
+_LIMIT, _REQUESTED = (re.compile(rf"{word}:? (\d[\d,]{{0,20}})") for word in ("Limit", "Requested"))
 
 
 def is_worth_retrying(error: APIError) -> bool:
@@ -62,11 +62,15 @@ def may_have_acted(error: APIError) -> bool:
 
 def asks_too_much(message: str) -> bool:
     """Whether a 429's text says that the request alone is above the whole limit: no waiting helps."""
-    found = _TOO_MUCH.search(message)
-    if not found:
+    limit = _LIMIT.search(message)
+    requested = limit and _REQUESTED.search(message, limit.end())  # in one pattern it would take the square of the time
+    if not (limit and requested):
         return False
-    limit, requested = (int(number.replace(",", "")) for number in found.groups())
-    return requested > limit
+    return _number(requested) > _number(limit)
+
+
+def _number(match: re.Match[str]) -> int:
+    return int(match[1].replace(",", ""))
 
 
 def ordered_delay(headers: Mapping[str, str], now: float) -> float | None:

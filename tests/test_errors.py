@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from asyncsdk import errors
-from asyncsdk.errors import APIResponseValidationError, APIStatusError
+from asyncsdk.errors import LONGEST_TEXT, APIResponseValidationError, APIStatusError, shortened
 from asyncsdk.http.answers import echoes_of, read_answer, status_error, without
 from asyncsdk.models import File
 
@@ -176,3 +176,62 @@ def test_a_base_url_without_its_path_is_asked_about_where_the_server_says_that_t
     said = str(status_error(404, {}, body, request="POST /uploads"))
     assert "Does the base URL lack a path, such as /v1" in said
     assert "expired" not in said
+
+
+# Texts that are too long
+
+LONG = "x" * 900_000
+
+
+def texts_of(error: BaseException) -> list[str]:
+    """All that the error shows or keeps, but for the headers, which come within aiohttp's limits."""
+    kept = {name: value for name, value in vars(error).items() if name != "headers"}
+    return [str(error), *error.args, *map(str, kept.values())]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        LONG.encode(),
+        json.dumps({"error": LONG}).encode(),
+        json.dumps({"error": {"message": LONG}}).encode(),
+        json.dumps({"error": dict.fromkeys(("message", "type", "code", "param"), LONG)}).encode(),
+        json.dumps({"error": {LONG: LONG, "message": [LONG], "type": {"a": LONG}}}).encode(),
+        json.dumps(
+            {"error": {"code": "moderation_blocked", "moderation_details": {"moderation_stage": LONG}}}
+        ).encode(),
+        json.dumps(
+            {"error": {"code": "moderation_blocked", "moderation_details": {"categories": [LONG] * 9}}}
+        ).encode(),
+        b'{"error": {"code": "moderation_blocked", "moderation_details": {"categories": [%s]}}}'
+        % b",".join([b"1"] * 9999),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404, 429, 503])
+def test_a_text_without_end_is_cut(status: int, body: bytes) -> None:
+    error = status_error(status, {"x-request-id": LONG}, body, request="POST /uploads")
+    assert max(map(len, texts_of(error))) <= 4 * LONGEST_TEXT
+    assert len(str(error)) <= LONGEST_TEXT
+
+
+def test_a_text_that_was_cut_says_how_long_it_was_and_keeps_the_advice() -> None:
+    error = refused(401, {"error": {"message": LONG, "code": LONG, "param": "id"}}, X_Request_ID="req_1")
+    assert "xxx… (900,000 characters)" in str(error)
+    assert str(error).endswith("Check the key, and that it belongs to this server. (request req_1)")
+    assert isinstance(error.body, dict)
+    assert error.body.keys() == {"message", "code", "param"}
+    assert error.code is not None
+    assert error.code.endswith("x… (900,000 characters)")
+
+
+def test_a_text_of_the_longest_length_is_whole() -> None:
+    assert shortened("x" * LONGEST_TEXT) == "x" * LONGEST_TEXT
+    assert shortened("x" * (LONGEST_TEXT + 1)).endswith("x… (8,193 characters)")
+    assert len(shortened("x" * (LONGEST_TEXT + 1))) == LONGEST_TEXT
+
+
+def test_what_could_not_be_read_is_cut_too() -> None:
+    for body in (json.dumps({"id": "file-1", "bytes": LONG}).encode(), json.dumps({"id": [LONG]}).encode()):
+        with pytest.raises(APIResponseValidationError) as caught:
+            read_answer(File, 200, {"content-type": "text/html"}, body, request="GET /files/{file_id}")
+        assert max(map(len, texts_of(caught.value))) <= LONGEST_TEXT

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from asyncsdk.decoding import Pictures, with_pictures
 from asyncsdk.errors import (
+    LONGEST_TEXT,
     APIResponseValidationError,
     APIStatusError,
     AuthenticationError,
@@ -24,6 +25,7 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RateLimitError,
     UnprocessableEntityError,
+    shortened,
 )
 from asyncsdk.models import ImagesResponse, from_json
 
@@ -41,6 +43,8 @@ STATUS_ERRORS: dict[int, type[APIStatusError]] = {
 }
 
 _LONGEST_QUOTE = 500
+_LONGEST_NAME, _MOST_CATEGORIES = 256, 64
+_LONGEST_MESSAGE = LONGEST_TEXT - 4 * _LONGEST_NAME  # leaves room for what is around it in an error's text
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _ADVICE = {
     401: "Check the key, and that it belongs to this server.",
@@ -89,9 +93,9 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     text = body.decode("utf-8", "replace")
     inner = _told(text)
     told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
-    kind, code = _text(told.get("type")), _text(told.get("code"))
+    kind, code, param = (_name(told.get(field)) for field in ("type", "code", "param"))
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
-    request_id = headers.get("x-request-id")
+    request_id = _name(headers.get("x-request-id"))
     stranger = status == 404 and (not told or code == "404" or said.startswith(_NO_SUCH_ROUTE))
     advice = _NO_API if stranger else _ADVICE.get(status, "")
     error = _error_class(status, code, kind)(
@@ -100,9 +104,9 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
         request=request,
         type=kind,
         code=code,
-        param=_text(told.get("param")),
+        param=param,
         request_id=request_id,
-        body=inner,
+        body=inner if len(text) <= LONGEST_TEXT else _abridged(told, text),
         headers=headers,
     )
     error.resumable = error.resumable or status == 408
@@ -121,9 +125,10 @@ def _worded(what: str, code: str | None, said: str, advice: str, request_id: str
 
 def _tell_why(error: ModerationBlockedError, details: object) -> None:
     if isinstance(details, Mapping):
-        error.stage = _text(details.get("moderation_stage"))
+        error.stage = _name(details.get("moderation_stage"))
         categories = details.get("categories")
-        error.categories = tuple(map(str, categories)) if isinstance(categories, list) else ()
+        found = categories[:_MOST_CATEGORIES] if isinstance(categories, list) else []
+        error.categories = tuple(shortened(str(category), _LONGEST_NAME) for category in found)
 
 
 def echoes_of(key: str) -> tuple[str, ...]:
@@ -158,5 +163,15 @@ def _quote(text: str) -> str:
     return " ".join(text[:_LONGEST_QUOTE].split())
 
 
+def _abridged(told: Mapping[str, Any], text: str) -> object:
+    """What an error keeps of a body that is longer than an error's texts."""
+    texts = {name: _text(told[name]) for name in ("message", "type", "code", "param") if name in told}
+    return texts or shortened(text)
+
+
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else shortened(str(value), _LONGEST_MESSAGE)
+
+
+def _name(value: object) -> str | None:
+    return None if value is None else shortened(str(value), _LONGEST_NAME)

@@ -1,0 +1,122 @@
+"""No pattern takes the square of the time: a server's text could hold the event loop for seconds or hours."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import operator
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import field, frozen
+
+from tests.test_layers import MODULES, calls, tree
+
+SIZES = (16 << 10, 64 << 10, 256 << 10, 1 << 20)  # four times as much each time
+GROWTH = 9.0  # a linear pattern takes four times as long for that, a quadratic one sixteen times
+UNMEASURABLE = 0.01  # seconds: shorter times are noise
+WAYS = {"search", "match", "fullmatch", "sub", "finditer", "findall", "split"}
+
+
+@frozen
+class Use:
+    """A pattern of the package, and the ways in which its module looks for it."""
+
+    module: str
+    pattern: re.Pattern[Any] = field(eq=str)
+    ways: frozenset[str]
+
+    @property
+    def source(self) -> str:
+        source: str | bytes = self.pattern.pattern
+        return source if isinstance(source, str) else source.decode("latin-1")
+
+    def seconds(self, text: str) -> float:
+        data = text.encode("latin-1", "replace") if isinstance(self.pattern.pattern, bytes) else text
+        began = time.thread_time()
+        for way in self.ways:
+            if way == "sub":
+                self.pattern.sub(lambda found: found[0], data)
+            elif way == "finditer":
+                list(self.pattern.finditer(data))
+            else:
+                getattr(self.pattern, way)(data)
+        return time.thread_time() - began
+
+    def slow_text(self) -> str | None:
+        """What it takes more than linear time for. Sizes grow step by step: 1 MiB of it might take an hour."""
+        for unit in sorted(nasty(self.source)):
+            before = UNMEASURABLE
+            for size in SIZES:
+                text = unit * (size // len(unit))
+                needed = self.seconds(text)
+                if needed > GROWTH * before:
+                    needed = min(needed, self.seconds(text))
+                if needed > GROWTH * before:
+                    return unit
+                before = max(needed, UNMEASURABLE)
+        return None
+
+
+def uses(module: str) -> Iterator[Use]:
+    """Each pattern that is written in `module`: compiled and kept under a name, or where it is needed."""
+    nodes = list(ast.walk(tree(module)))
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            names = {name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)}
+            ways = {call.rpartition(".")[2] for call in calls(module) if call.partition(".")[0] in names} & WAYS
+            for call in filter(compiles, ast.walk(node)):
+                yield from (Use(module, pattern, frozenset(ways)) for pattern in patterns(call))
+    for node in nodes:
+        if isinstance(node, ast.Call) and (way := ast.unparse(node.func).removeprefix("re.")) in WAYS:
+            yield from (Use(module, pattern, frozenset({way})) for pattern in patterns(node))
+
+
+def compiles(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "re.compile"
+
+
+def patterns(call: ast.AST) -> Iterator[re.Pattern[Any]]:
+    """The pattern of a call; of one that is put together, with a word in the place of what is filled in."""
+    assert isinstance(call, ast.Call)
+    pattern = call.args[0]
+    names = {node.attr for node in ast.walk(call) if isinstance(node, ast.Attribute)} & set(re.RegexFlag.__members__)
+    flags = functools.reduce(operator.or_, (re.RegexFlag[name] for name in names), re.NOFLAG)
+    if isinstance(pattern, ast.Constant):
+        source: Any = pattern.value
+        yield re.compile(source, flags)
+    elif isinstance(pattern, ast.JoinedStr):
+        pieces = (str(piece.value) if isinstance(piece, ast.Constant) else "word" for piece in pattern.values)
+        yield re.compile("".join(pieces), flags)
+
+
+def nasty(source: str) -> set[str]:
+    """What is repeated to bring a pattern into trouble: what it looks for, and what may be between."""
+    plain = re.sub(r"\\[A-Za-z]|\{[\d,]+\}|\(\?[a-zA-Z:<!=]+", " ", source)
+    words, signs = re.findall(r"[a-zA-Z_]+", plain), re.findall(r"[^\w\s\\()|?*+^$\[\]{}]", plain)
+    units = {word + end for word in words for end in ("", ": 1 ", "='", ".")} | set(signs)
+    return units | {" ", "1", "a", "a.", "1.", "\t\n", "\u00ff", "".join(f"{word} " for word in words)} - {""}
+
+
+USES = sorted({use for module in MODULES for use in uses(module)}, key=lambda use: (use.module, use.source))
+
+
+def test_each_use_of_a_pattern_is_seen() -> None:
+    assert {use.module for use in USES} == {
+        module for module in MODULES if any(call.startswith("re.") for call in calls(module))
+    }
+    assert [use for use in USES if not use.ways] == []
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.module}-{use.source}")
+def test_a_pattern_takes_linear_time(use: Use) -> None:
+    assert use.slow_text() is None
+
+
+def test_a_pattern_of_square_time_is_found() -> None:
+    together = re.compile(r"Limit:? (\d[\d,]{0,20}).*?Requested:? (\d[\d,]{0,20})", re.DOTALL)
+    assert Use("", together, frozenset({"search"})).slow_text() == "Limit: 1 "
+    assert Use("", re.compile(r"\s+end"), frozenset({"search"})).slow_text() is not None
