@@ -78,6 +78,9 @@ def test_defaults_fill_what_a_line_leaves_open() -> None:
         ('{"image": "a", "prompt": "x", "extra": "x"}', "1: 'extra' is 'x', which is not an object."),
         ('{"image": "a", "prompt": "x", "id": 1.5}', "1: 'id' is 1.5, which is not text."),
         ('{"image": "a", "prompt": "\\ud800"}', "1: 'prompt' holds half a character"),
+        ('{"image": "a", "prompt": "x", "n": 2.5}', "1: 'n' is 2.5, which is not a whole number."),
+        ('{"image": "a", "prompt": "x", "n": Infinity}', "1: it is no JSON: Infinity is not a value."),
+        ('{"image": ["a", NaN], "prompt": "x"}', "1: a picture is a path"),
     ],
 )
 def test_a_line_that_is_no_edit_says_which_line_which_field_and_why(line: str, why: str) -> None:
@@ -103,6 +106,93 @@ def test_a_table_may_have_the_separator_that_its_spreadsheet_writes(separator: s
     assert edit(found).prompt == "x"
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_the_line_in_which_a_spreadsheet_names_its_separator_is_not_the_header(
+    first: str, end: str, encoding: str
+) -> None:
+    text = end.join([first, "image;prompt;n", 'a,b.png;"one', 'line";2', "b.png;x;two", ""])
+    one, two = rows(text.encode(encoding), ".csv")
+    assert (edit(one).image, edit(one).n, edit(one).line) == ((FOLDER / "a,b.png",), 2, 3)
+    assert problem(two).startswith("5: 'n' is 'two'")
+
+
+def test_lines_are_counted_right_below_a_named_separator() -> None:
+    with pytest.raises(ValueError, match=r"^line 2 has to name the columns, and 'promt'"):
+        rows("sep=;\nimage;promt\n", ".csv")
+    [bad] = rows('sep=|\nimage|prompt\na|"b\nc|d\n', ".csv")
+    assert problem(bad).startswith("3: it is no CSV")
+    assert problem(bad).endswith("Nothing is read from here to line 4.")
+
+
+def test_a_table_with_tabs_has_no_other_separator() -> None:
+    [found] = rows("image\tprompt\na,b;c.png\tx, y; z\n", ".tsv")
+    assert (edit(found).image, edit(found).prompt) == ((FOLDER / "a,b;c.png",), "x, y; z")
+
+
+def test_what_pandas_writes_for_missing_values_is_left_open() -> None:
+    line = '{"image": "a", "prompt": "x", "mask": NaN, "n": 2.0, "id": 7.0, "extra": {"seed": NaN, "scale": 2.0}}'
+    [found] = rows(line, mask="m.png")
+    assert (edit(found).mask, edit(found).n, edit(found).id) == ("m.png", 2, "7")
+    assert isinstance(edit(found).n, int)
+    assert edit(found).extra == {"seed": None, "scale": 2.0}
+    [by_table] = rows("image,prompt,mask,n\na,x,,2.0\n", ".csv")
+    assert (edit(by_table).mask, edit(by_table).n) == (None, 2)
+    assert isinstance(edit(by_table).n, int)
+
+
+LIST = """
+[
+  {"image": "a", "prompt": "x"},
+
+  {"image": "b",
+   "prompt": "y\\nz"}, 5,
+  {"prompt": "x"}
+]
+"""
+
+
+def test_a_list_of_objects_is_a_job_file_with_the_lines_where_they_begin() -> None:
+    one, two, three, four = rows(LIST, ".json")
+    assert [(edit(row).prompt, row.line) for row in (one, two)] == [("x", 3), ("y\nz", 5)]
+    assert [problem(row) for row in (three, four)] == ["6: it is no JSON object.", "7: 'image' is missing."]
+    assert rows("[]", ".json") == rows(" ", ".json") == []
+    [last] = rows('[{"image": "a", "prompt": "x"},]', ".json")
+    assert edit(last).prompt == "x"
+
+
+def test_a_list_that_is_broken_says_where_and_that_the_rest_is_not_read() -> None:
+    good = '{"image": "a", "prompt": "x"}'
+    for text in (f"[{good}\n{good}]", f"[{good}\n", f"[{good},\n{{", f"[{good},\n{'[' * 100_000}", f"[{good}]\n{good}"):
+        first, broken = rows(text, ".json")
+        assert edit(first).line == 1
+        assert problem(broken).startswith(("1: the list should go on", "2: the list should go on", "2: it is no JSON"))
+        assert problem(broken).endswith("Nothing is read from here on.")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".ndjson"])
+def test_lines_of_objects_may_have_other_names(suffix: str) -> None:
+    first, bad, last = rows('{"image": "a", "prompt": "x"}\nodd\n{"image": "b", "prompt": "y"}\n', suffix)
+    assert (edit(first).prompt, edit(last).prompt, edit(last).line) == ("x", "y", 3)
+    assert problem(bad).startswith("2: it is no JSON")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"PK\x03\x04rest", "it is a spreadsheet or an archive, not a job file: save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0rest", "it is a spreadsheet, not a job file: save it as CSV UTF-8"),
+        (b"PAR1rest", "it is a data file, not a job file: write it as JSON lines"),
+        (b"\x1f\x8brest", "it is an archive, not a job file: unpack it"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+def test_another_kind_of_file_under_the_name_of_a_job_file_is_named(data: bytes, why: str, suffix: str) -> None:
+    with pytest.raises(ValueError, match=f"^{why}"):
+        rows(data, suffix)
+
+
 @pytest.mark.parametrize(
     ("row", "why"),
     [
@@ -110,6 +200,8 @@ def test_a_table_may_have_the_separator_that_its_spreadsheet_writes(separator: s
         ("a,b,2,,x", "it has more cells than the header."),
         ('"a"b,c,', "it is no CSV: "),
         ("a,b,two", "'n' is 'two', which is not a whole number."),
+        ("a,b,2.5", "'n' is 2.5, which is not a whole number."),
+        (f"a,b,{'9' * 5000}", "'n' is '999"),
         (",b,2", "'image' is missing."),
     ],
 )

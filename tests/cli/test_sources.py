@@ -78,6 +78,30 @@ def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None
         assert str(raised.value).endswith("Nothing was sent.")
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("jobs.xlsx", "it is a spreadsheet, not a job file: save it as CSV UTF-8 and give that file"),
+        ("JOBS.XLS", "it is a spreadsheet"),
+        ("jobs.ods", "it is a spreadsheet"),
+        ("jobs.parquet", "it is a data file, not a job file: write it as JSON lines"),
+        ("jobs.jsonl.gz", "it is an archive, not a job file: unpack it and give the file within"),
+        ("jobs.txt", "it is a text file, not a job file: name it .csv if it is a table, or .jsonl if each line"),
+    ],
+)
+def test_a_file_that_can_not_be_a_job_file_is_named_for_what_it_is(tmp_path: Path, name: str, why: str) -> None:
+    fill(tmp_path, name)
+    with pytest.raises(ConfigurationError, match=why) as raised:
+        ids(tmp_path / name, out=tmp_path / "out")
+    assert str(raised.value).endswith(". Nothing was sent.")
+
+
+@pytest.mark.parametrize("name", ["jobs.ndjson", "jobs.json", "JOBS.JSON"])
+def test_job_files_of_json_have_several_names(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"image": "a.png", "id": "a"}\n')
+    assert ids(tmp_path / name, out=tmp_path / "out") == ["a"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_source_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, "jobs.jsonl")

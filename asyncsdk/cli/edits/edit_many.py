@@ -13,7 +13,8 @@ from asyncsdk.cli.signals import Stop
 
 RUN = Group("Run", sort_key=4)
 Sources = Annotated[
-    tuple[str, ...], Parameter(name="SOURCE", help="Job files (.jsonl, .csv), directories, or pictures.")
+    tuple[str, ...],
+    Parameter(name="SOURCE", help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, or pictures."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What a job file holds (pure): lines of JSON or rows of CSV, each with the number of the line where it begins."""
+"""What a job file contains (pure): JSON objects or the rows of a table, each with the number of its first line."""
 
 from __future__ import annotations
 
@@ -6,16 +6,38 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, TextIO
 
 from attrs import frozen
 
+TABLES = frozenset({".csv", ".tsv"})
+JOB_FILES = TABLES | {".jsonl", ".ndjson", ".json"}
 CELLS_ARE_WHOLE = frozenset({"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"})
 CELLS_ARE_JSON = frozenset({"svg", "extra"})
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 _SEPARATORS = ",;\t"  # what spreadsheets write, by their country and their mood
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\r\n])"?[\r\n]*', re.IGNORECASE)  # Excel's own first line of a table
+_NUMBER = re.compile(r"-?\d{1,18}(\.\d+)?", re.ASCII)
+_SPACE = re.compile(r"\s*")
+
+_SAVE_AS_CSV = "save it as CSV UTF-8 and give that file"
+_CONVERT = "write it as JSON lines (.jsonl) or CSV and give that file"
+_UNPACK = "unpack it and give the file within"
+_FOREIGN_SUFFIXES = {
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers"), ("a spreadsheet", _SAVE_AS_CSV)),
+    **dict.fromkeys((".parquet", ".feather", ".arrow", ".pkl", ".yaml", ".yml", ".xml"), ("a data file", _CONVERT)),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz"), ("an archive", _UNPACK)),
+    ".txt": ("a text file", "name it .csv if it is a table, or .jsonl if each line of it is a JSON object"),
+}
+_FOREIGN_CONTENT = {
+    b"PK\x03\x04": ("a spreadsheet or an archive", _SAVE_AS_CSV),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet", _SAVE_AS_CSV),
+    b"PAR1": ("a data file", _CONVERT),
+    b"\x1f\x8b": ("an archive", _UNPACK),
+}
 
 
 @frozen
@@ -29,15 +51,30 @@ class BadRow:
 NumberedRow = tuple[int, Mapping[str, Any] | BadRow]
 
 
+def foreign_file(suffix: str) -> str | None:
+    """What a file that ends with `suffix` is instead of a job file, and what to do with it; None for all others."""
+    return _instead(_FOREIGN_SUFFIXES.get(suffix))
+
+
 def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterator[NumberedRow]:
     """The rows of a file that ends with `suffix`, whose columns may be `known`.
 
-    Raises ValueError for what can't be read at all: no text, or a header that names no picture or an unknown column.
+    Raises ValueError for what can't be read at all: not text, or a header without a picture or with an unknown column.
     """
+    foreign = next((file for start, file in _FOREIGN_CONTENT.items() if data.startswith(start)), None)
+    if foreign is not None:
+        raise ValueError(_instead(foreign))
     try:
-        yield from _csv_rows(data, known) if suffix == ".csv" else _json_rows(data)
+        if suffix in TABLES:
+            yield from _table_rows(data, known, separators="\t" if suffix == ".tsv" else _SEPARATORS)
+        elif suffix == ".json":
+            yield from _document_rows(data)
+        else:
+            yield from _json_rows(data)
     except UnicodeDecodeError as error:
-        raise ValueError("it is no text in UTF-8, nor in UTF-16 with a byte order mark") from error
+        raise ValueError(
+            "it is no text in UTF-8, nor in UTF-16 with a byte order mark: save it as UTF-8 (in Excel: CSV UTF-8)"
+        ) from error
 
 
 def text_of(data: bytes, *, newline: str) -> TextIO:
@@ -52,27 +89,85 @@ def unknown_field(name: str, known: Collection[str]) -> str:
     return f"{name!r} is no field of an edit{f'; is {near[0]!r} meant?' if near else '.'}"
 
 
+def _instead(foreign: tuple[str, str] | None) -> str | None:
+    return None if foreign is None else f"it is {foreign[0]}, not a job file: {foreign[1]}"
+
+
 def _json_rows(data: bytes) -> Iterator[NumberedRow]:
+    """One object a line."""
     for line, content in enumerate(text_of(data, newline="\n"), 1):
         if not content.strip():
             continue
         try:
-            row = json.loads(content)
+            row = _DECODER.decode(content)
         except (ValueError, RecursionError) as error:
             yield line, BadRow(line, f"it is no JSON: {error}.")
             continue
-        yield line, row if isinstance(row, dict) else BadRow(line, "it is no JSON object.")
+        yield line, _object(row, line)
 
 
-def _csv_rows(data: bytes, known: Collection[str]) -> Iterator[NumberedRow]:
-    separator = max(_SEPARATORS, key=text_of(data, newline="\n").readline().count)
-    reader = csv.reader(text_of(data, newline=""), strict=True, delimiter=separator)
-    _, header = next(_cells(reader), (1, []))
+def _document_rows(data: bytes) -> Iterator[NumberedRow]:
+    """A list of objects, each with the line where it begins; a file that is not a list has one object a line."""
+    text = text_of(data, newline="\n").read()
+    position = _after_space(text, 0)
+    line, counted, mark = 1, 0, text[position : position + 1]
+    if mark != "[":
+        yield from _json_rows(data)
+        return
+    while mark in {"[", ","}:
+        position = _after_space(text, position + 1)
+        line, counted = line + text.count("\n", counted, position), position
+        if text.startswith("]", position):
+            break
+        try:
+            row, end = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            yield line, BadRow(line, f"it is no JSON: {error}. Nothing is read from here on.")
+            return
+        yield line, _object(row, line)
+        position = _after_space(text, end)
+        mark = text[position : position + 1]
+    if text[position:].strip() != "]":
+        line += text.count("\n", counted, position)
+        yield (
+            line,
+            BadRow(line, "the list should go on with ',' or end with ']'. Nothing is read from here on."),
+        )
+
+
+def _object(row: object, line: int) -> Mapping[str, Any] | BadRow:
+    return row if isinstance(row, dict) else BadRow(line, "it is no JSON object.")
+
+
+def _after_space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return position if match is None else match.end()
+
+
+def _constant(name: str) -> None:
+    """NaN is how pandas writes a value that is missing; its infinities mean nothing here."""
+    if name != "NaN":
+        raise ValueError(f"{name} is not a value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+
+
+def _table_rows(data: bytes, known: Collection[str], *, separators: str) -> Iterator[NumberedRow]:
+    text = text_of(data, newline="")
+    first = text.readline()
+    match = _SEPARATOR_LINE.fullmatch(first)
+    separator = match[1] if match else max(separators, key=first.count)
+    above = 1 if match else 0
+    if not match:
+        text = text_of(data, newline="")
+    rows = _cells(csv.reader(text, strict=True, delimiter=separator), above)
+    line, header = next(rows, (above + 1, []))
     if isinstance(header, BadRow):
-        raise ValueError(f"line 1: {header.message}")  # noqa: TRY004 - the file is bad, not the caller
+        raise ValueError(f"line {line}: {header.message}")  # noqa: TRY004 - the file is bad, not the caller
     names = [name.strip() for name in header]
-    _check_header(names, known)
-    for line, cells in _cells(reader):
+    _check_header(names, line, known)
+    for line, cells in rows:
         if isinstance(cells, BadRow):
             yield line, cells
         elif any(cells[len(names) :]) or any(cell and not name for name, cell in zip(names, cells, strict=False)):
@@ -81,26 +176,30 @@ def _csv_rows(data: bytes, known: Collection[str]) -> Iterator[NumberedRow]:
             yield line, {name: _value(name, cell) for name, cell in zip(names, cells, strict=False) if cell}
 
 
-def _check_header(names: list[str], known: Collection[str]) -> None:
+def _check_header(names: list[str], line: int, known: Collection[str]) -> None:
     for name in names:
         if name and name not in known:
-            raise ValueError(f"line 1 has to name the columns, and {unknown_field(name, known)}")
+            raise ValueError(f"line {line} has to name the columns, and {unknown_field(name, known)}")
         if name and names.count(name) > 1:
-            raise ValueError(f"line 1 names the column {name!r} twice")
+            raise ValueError(f"line {line} names the column {name!r} twice")
     if "image" not in names:
-        raise ValueError("line 1 has to name the columns, and 'image' is not among them")
+        raise ValueError(f"line {line} has to name the columns, and 'image' is not among them")
 
 
-def _cells(reader: Any) -> Iterator[tuple[int, list[str] | BadRow]]:
-    """Each row with its first line. What is no CSV costs that row alone, unless a quote of it is never closed."""
+def _cells(reader: Any, above: int) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """Each row with its first line; `above` are the lines that the reader did not get.
+
+    What is no CSV costs that row alone, unless a quote of it is never closed.
+    """
     while True:
-        line = reader.line_num + 1
+        line = above + reader.line_num + 1
         try:
             yield line, next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            lost = f" Nothing is read from here to line {reader.line_num}." if reader.line_num > line else ""
+            last = above + reader.line_num
+            lost = f" Nothing is read from here to line {last}." if last > line else ""
             yield line, BadRow(line, f"it is no CSV: {error}.{lost}")
 
 
@@ -110,8 +209,8 @@ def _value(name: str, cell: str) -> Any:
         return _json(cell)
     if name == "image":
         return [part.strip() for part in cell.split("|")] if "|" in cell else cell
-    if name in CELLS_ARE_WHOLE and plain.removeprefix("-").isdecimal():
-        return int(plain)
+    if name in CELLS_ARE_WHOLE and (match := _NUMBER.fullmatch(plain)):
+        return float(plain) if match[1] else int(plain)
     if name == "stream":
         return _FLAGS.get(plain.lower(), cell)
     return _json(cell) if name in CELLS_ARE_JSON else cell
@@ -120,6 +219,6 @@ def _value(name: str, cell: str) -> Any:
 def _json(cell: str) -> Any:
     """A cell that looks like JSON; if it is none it stays text, and is told of as such."""
     try:
-        return json.loads(cell)
+        return _DECODER.decode(cell)
     except (ValueError, RecursionError):
         return cell

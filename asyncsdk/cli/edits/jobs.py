@@ -32,7 +32,7 @@ def read_jobs(data: bytes, *, suffix: str, folder: Path, defaults: Mapping[str, 
 
 def edit_of(row: Mapping[str, Any], *, line: int, folder: Path, defaults: Mapping[str, Any]) -> Row:
     """One row as an edit, or what is wrong with it."""
-    own = {name: value for name, value in row.items() if name not in TOLD and value is not None}
+    own = {name: _as_meant(name, value) for name, value in row.items() if name not in TOLD and value is not None}
     told = {**defaults, **own}
     problem = _problem(own, told)
     if problem is not None:
@@ -70,6 +70,12 @@ def _problem(own: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
     if missing is not None:
         return f"{missing!r} is missing."
     return next((problem for name, value in own.items() if (problem := _misfit(name, value))), None)
+
+
+def _as_meant(name: str, value: Any) -> Any:
+    """2.0 as 2: pandas makes such numbers of a column in which one is missing."""
+    is_whole = name in CELLS_ARE_WHOLE or name == "id"
+    return int(value) if is_whole and isinstance(value, float) and value.is_integer() else value
 
 
 def _misfit(name: str, value: Any) -> str | None:

@@ -8,13 +8,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from asyncsdk.cli.edits.job_text import BadRow
+from asyncsdk.cli.edits.job_text import JOB_FILES, BadRow, foreign_file
 from asyncsdk.cli.edits.jobs import Row, read_jobs, rows_of_pictures
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
-JOB_FILES = frozenset({".jsonl", ".csv"})
 
 
 @frozen
@@ -74,11 +73,14 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
 
 
 def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | Pictures:
-    if source.suffix.lower() in JOB_FILES and not source.is_dir():
+    suffix = source.suffix.lower()
+    if suffix in JOB_FILES and not source.is_dir():
         try:
             return JobFile(source, source.read_bytes(), defaults)
         except OSError as error:
             raise _unreadable(source, error) from error
+    if (foreign := foreign_file(suffix)) and source.is_file():
+        raise ConfigurationError(f"{source}: {foreign}. Nothing was sent.")
     below = list(_files(source, out)) if source.is_dir() else []
     found = [(_name_in(source, path), path) for path in below if _is_named_picture(path)]
     if source.is_dir() and not found:
