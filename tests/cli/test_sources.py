@@ -40,6 +40,26 @@ def test_the_directory_of_results_is_known_behind_a_link(tmp_path: Path) -> None
     assert ids(tmp_path / "link", out=tmp_path / "photos" / "out") == ["a"]
 
 
+def test_a_folder_whose_pictures_can_not_be_looked_at_says_why(tmp_path: Path) -> None:
+    fill(tmp_path / "away", "a.png")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "away")
+    with pytest.raises(
+        ConfigurationError, match=r"holds no picture: .*linked: a link to a folder, which is not followed"
+    ):
+        ids(tmp_path / "photos", out=tmp_path / "out")
+    assert ids(tmp_path / "photos" / "linked", out=tmp_path / "out") == ["a"]
+
+
+def test_what_is_left_out_of_all_folders_counts_together(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fill(tmp_path / name, "a.png", "b.heic", "@eaDir/a.png", ".hidden.png", "out/.asyncsdk/x")
+        (tmp_path / name / "gone.png").symlink_to("nowhere")
+    rows = rows_in([str(tmp_path / name) for name in ("one", "two")], out=tmp_path / "out", defaults={"prompt": "x"})
+    assert (rows.total, len(rows.left_out), len(rows.skipped)) == (4, 2, 2)
+    assert rows.ignored == {"@eaDir": 2, "hidden": 2}
+
+
 def test_sources_of_all_kinds_go_together_each_bad_row_with_its_source(tmp_path: Path) -> None:
     fill(tmp_path, "one.png", "two.jpg")
     (tmp_path / "jobs.jsonl").write_text('{"image": "one.png"}\nodd\n')
@@ -64,7 +84,7 @@ def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None
     (tmp_path / "odd.csv").write_text("image,promt\n")
     (tmp_path / "nothing").mkdir()
     words = {
-        "missing.png": "is not there",
+        "missing.png": "No such file",
         "missing.csv": "No such file",
         "nothing": "holds no picture",
         "empty.jsonl": "holds no job",

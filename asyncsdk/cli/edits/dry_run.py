@@ -28,7 +28,7 @@ async def tell_plan(rows: Rows, out: Path, wanted: Mapping[str, Any], written: O
     plan = await _plan(rows.edits(), out, wanted)
     for outcome in plan.problems:
         report.tell(outcome)
-    bad_rows = len(rows.bad)
+    bad_rows = len(rows.bad) + len(rows.left_out)
     table = plan_lines(plan, bad_rows=bad_rows, images_per_minute=wanted["images_per_minute"])
     written.result(table, record=_record(plan, bad_rows), name=None)
     return Exit.SOME_FAILED if bad_rows or plan.problems else Exit.DONE

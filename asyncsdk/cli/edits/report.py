@@ -13,8 +13,9 @@ from asyncsdk.cli.edits.leftovers import left_of
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.tally import Tally
-from asyncsdk.cli.edits.words import line_of, skipped
+from asyncsdk.cli.edits.words import ignored, line_of, skipped
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
+from asyncsdk.cli.walk import LeftOut
 from asyncsdk.images.gallery import GalleryItem, gallery_item
 from asyncsdk.images.outcome import EditOutcome, Problem
 
@@ -38,11 +39,15 @@ class Report:
     items: list[GalleryItem] = field(factory=list, init=False)
 
     def tell_bad(self, rows: Rows) -> None:
-        """Of these rows no edit can be made, and these files of folders are no pictures."""
+        """Of these rows no edit can be made, and this is left out of folders."""
         for path, row in rows.bad:
             self._tell_bad(path, row)
+        for left in rows.left_out:
+            self._tell_left_out(left)
         if rows.skipped:
             complain(skipped(rows.skipped))
+        if rows.ignored.total():
+            complain(ignored(rows.ignored))
 
     def tell(self, outcome: EditOutcome) -> None:
         """An edit ended."""
@@ -66,6 +71,12 @@ class Report:
         problem = Problem(type="InvalidEditError", message=f"{name}: {row.message} Nothing was sent for it.")
         self.tally.counts["malformed"] += 1
         self._complain(f"error: {problem.message}", record(name, "refused", problem=problem))
+
+    def _tell_left_out(self, left: LeftOut) -> None:
+        message = f"{left.path}: {left.reason}. It is left out: nothing was sent for it."
+        self.tally.counts["left out"] += 1
+        problem = Problem(type="SourceError", message=message)
+        self._complain(f"error: {message}", record(str(left.path), "failed", problem=problem))
 
     def _complain(self, line: str, told: dict[str, Any]) -> None:
         self.aside()

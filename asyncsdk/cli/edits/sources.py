@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from attrs import define, field, frozen
 
 from asyncsdk.cli.edits.job_text import JOB_FILES, BadRow, foreign_file
 from asyncsdk.cli.edits.jobs import Row, read_jobs, rows_of_pictures
+from asyncsdk.cli.edits.words import MOST_NAMED
+from asyncsdk.cli.walk import LeftOut, walk
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
 
@@ -30,11 +34,13 @@ class JobFile:
 
 @frozen
 class Pictures:
-    """Pictures with the names that theirs will have."""
+    """Pictures with the names that theirs will have, and what else was in their folder."""
 
     found: Sequence[tuple[str, Path]]
     defaults: Mapping[str, Any]
     skipped: Sequence[Path] = ()
+    left_out: Sequence[LeftOut] = ()
+    ignored: Mapping[str, int] = field(factory=dict)
 
     def rows(self) -> Iterator[Row]:
         return rows_of_pictures(self.found, self.defaults)
@@ -44,13 +50,16 @@ class Pictures:
 class Rows:
     """All rows of all sources, of which `bad` are no edits. A million of them cost as much memory as their files.
 
-    `skipped` are the files of folders that are no pictures.
+    Of folders, `skipped` are files that are not pictures, `left_out` is what could not be looked at and counts in
+    `total`, and `ignored` counts what is hidden or kept by systems for themselves.
     """
 
     sources: Sequence[JobFile | Pictures]
     total: int = 0
     bad: list[tuple[Path, BadRow]] = field(factory=list)
     skipped: list[Path] = field(factory=list)
+    left_out: list[LeftOut] = field(factory=list)
+    ignored: Counter[str] = field(factory=Counter)
 
     def edits(self) -> Iterator[ImageEdit]:
         """The others, in order."""
@@ -67,31 +76,37 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
         if isinstance(source, JobFile):
             _look_through(source, rows)
         else:
-            rows.total += len(source.found)
+            rows.total += len(source.found) + len(source.left_out)
             rows.skipped += source.skipped
+            rows.left_out += source.left_out
+            rows.ignored.update(source.ignored)
     return rows
 
 
 def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | Pictures:
-    suffix = source.suffix.lower()
-    if suffix in JOB_FILES and not source.is_dir():
-        try:
+    try:
+        is_folder = stat.S_ISDIR(source.stat().st_mode)
+        suffix = source.suffix.lower()
+        if not is_folder and suffix in JOB_FILES:
             return JobFile(source, source.read_bytes(), defaults)
-        except OSError as error:
-            raise _unreadable(source, error) from error
-    if (foreign := foreign_file(suffix)) and source.is_file():
-        raise ConfigurationError(f"{source}: {foreign}. Nothing was sent.")
-    below = list(_files(source, out)) if source.is_dir() else []
-    found = [(_name_in(source, path), path) for path in below if _is_named_picture(path)]
-    if source.is_dir() and not found:
-        raise ConfigurationError(f"{source} holds no picture: PNG, JPEG and WebP are taken. Nothing was sent.")
-    if not source.is_dir():
-        found = [(source.stem, source)]
-    if not source.exists():
-        raise ConfigurationError(f"{source} is not there. Nothing was sent.")
+        if not is_folder and (foreign := foreign_file(suffix)):
+            raise ConfigurationError(f"{source}: {foreign}. Nothing was sent.")
+        pictures = _in_folder(source, out, defaults) if is_folder else Pictures([(source.stem, source)], defaults)
+    except OSError as error:
+        raise _unreadable(source, error) from error
     if not defaults.get("prompt"):
         raise ConfigurationError(f"{source}: pictures need --prompt TEXT or --prompt-file FILE. Nothing was sent.")
-    return Pictures(found, defaults, [path for path in below if not _is_named_picture(path)])
+    return pictures
+
+
+def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> Pictures:
+    content = walk(folder, apart_from=_within(folder, out))
+    found = [(_name_in(folder, path), path) for path in content.files if _is_named_picture(path)]
+    if not found:
+        why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
+        raise ConfigurationError(f"{folder} holds no picture: PNG, JPEG and WebP are taken{why}. Nothing was sent.")
+    skipped = [path for path in content.files if not _is_named_picture(path)]
+    return Pictures(found, defaults, skipped, content.left_out, content.ignored)
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
@@ -120,13 +135,7 @@ def _name_in(folder: Path, path: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _files(folder: Path, out: Path) -> Iterator[Path]:
-    """Files below a directory, but for hidden ones and those that earlier runs made."""
+def _within(folder: Path, out: Path) -> Path | None:
+    """The directory of results as it is met on a walk through `folder`, where it is below that."""
     root, made = folder.resolve(), out.resolve()
-    within = made.relative_to(root) if made != root and made.is_relative_to(root) else None
-    for path in sorted(folder.rglob("*")):
-        below = path.relative_to(folder)
-        is_hidden = any(part.startswith(".") for part in below.parts)
-        is_made = within is not None and below.is_relative_to(within)
-        if path.is_file() and not is_hidden and not is_made:
-            yield path
+    return folder / made.relative_to(root) if made != root and made.is_relative_to(root) else None

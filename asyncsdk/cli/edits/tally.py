@@ -9,14 +9,15 @@ from attrs import define, field
 from asyncsdk.cli.exits import Exit
 from asyncsdk.images.outcome import Problem
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed")
+_BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed", "left out")
 
 
 @define
 class Tally:
     """`counts` by status; what is paid and not saved counts as *unsaved*, and as *gone* what was saved once.
 
-    Rows that are no edits are *malformed*. `reasons` tell why edits were refused.
+    Rows that are no edits are *malformed*; what could not be looked at in a folder is *left out*. `reasons` tell why
+    edits were refused.
     """
 
     counts: Counter[str] = field(factory=Counter)

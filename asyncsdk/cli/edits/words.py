@@ -26,6 +26,7 @@ _WORDS = {
     "unsaved": "paid but not saved",
     "gone": "paid, but pictures are gone",
     "malformed": "malformed",
+    "left out": "left out",
 }
 MOST_NAMED = 5
 LONGEST_WAIT_NOT_TOLD = 2.0  # seconds: a steady pace is no wait
@@ -73,6 +74,14 @@ def skipped(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
     named = ", ".join(map(str, paths[:MOST_NAMED]))
     return f"{units.counted(len(paths), 'file')} skipped, PNG, JPEG and WebP are taken: {named}{more}"
+
+
+def ignored(counts: Mapping[str, int]) -> str:
+    """`Not looked at: 3 hidden, 2 @eaDir, 1 #recycle, which systems keep for themselves`."""
+    hidden = [f"{counts['hidden']:,} hidden"] if counts.get("hidden") else []
+    kept = [f"{count:,} {name}" for name, count in sorted(counts.items()) if name != "hidden"]
+    whose = ", which systems keep for themselves" if kept else ""
+    return f"Not looked at: {', '.join([*hidden, *kept])}{whose}"
 
 
 def moving(moment: Moment) -> str:
@@ -159,6 +168,11 @@ def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(f"The {units.counted(malformed, 'malformed row')} told above can make no job, and are in no file.")
+    if left_out := tally.counts["left out"]:
+        lines.append(
+            f"The {left_out:,} left out and named above were not looked at: mend them, or name a linked folder "
+            "as a SOURCE of its own; the same command then sends what is in them."
+        )
     if not_sent:
         lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
     if failed := tally.counts["failed"]:

@@ -1,0 +1,89 @@
+"""The files of a folder, in order, and what of it was left out and why: nothing is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+# what a NAS, a desktop or a file system keeps among a person's files: thumbnails, deleted files, snapshots
+_SYSTEM_FOLDERS = frozenset(
+    {
+        "@eadir", "@tmp", "#recycle", "#snapshot", "@sharesnap", "@recycle", "@recently-snapshot", "@transcode",
+        "~snapshot", "$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx",
+    }
+)  # fmt: skip
+_OURS = ".asyncsdk"  # a ledger with what was replaced, drafts
+_FILE, _FOLDER = "a file", "a folder"
+
+
+@frozen
+class LeftOut:
+    """Something that a person may want and that was not looked at."""
+
+    path: Path
+    reason: str
+
+
+@frozen
+class Walk:
+    """What is in a folder at any depth, ordered by path.
+
+    `left_out` could not be looked at, or is not without being named. `ignored` counts folders that systems keep for
+    themselves, by their names, and what is hidden, as "hidden".
+    """
+
+    files: Sequence[Path]
+    left_out: Sequence[LeftOut]
+    ignored: Counter[str]
+
+
+def walk(folder: Path, *, apart_from: Path | None = None) -> Walk:
+    """Look through `folder`, but for `apart_from`.
+
+    Links to files are followed, links to folders are not. Raises OSError where `folder` itself can't be read.
+    """
+    files: list[Path] = []
+    left_out: list[LeftOut] = []
+    ignored: Counter[str] = Counter()
+    waiting = _entries(folder, ignored)
+    while waiting:
+        entry = waiting.pop()
+        path = Path(entry)
+        try:
+            kind = _kind(entry)
+            if kind == _FILE:
+                files.append(path)
+            elif kind != _FOLDER:
+                left_out.append(LeftOut(path, kind))
+            elif path != apart_from:
+                waiting += _entries(path, ignored)
+        except OSError as error:
+            left_out.append(LeftOut(path, error.strerror or str(error)))
+    return Walk(files, left_out, ignored)
+
+
+def _entries(folder: Path, ignored: Counter[str]) -> list[os.DirEntry[str]]:
+    """What is to be looked at in a folder, the last first."""
+    entries: list[os.DirEntry[str]] = []
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.name.startswith("."):
+                ignored["hidden"] += not entry.name.startswith(_OURS)
+            elif entry.name.lower() in _SYSTEM_FOLDERS and entry.is_dir(follow_symlinks=False):
+                ignored[entry.name] += 1
+            else:
+                entries.append(entry)
+    return sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """A file, a folder, or else why it is left out. Raises OSError."""
+    if entry.is_dir():
+        return "a link to a folder, which is not followed" if entry.is_symlink() else _FOLDER
+    if entry.is_file():
+        return _FILE
+    return "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"

@@ -1,0 +1,66 @@
+"""`asyncsdk edit-many FOLDER`: what is left out of it is reported, counted, and decides on the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Run
+from tests.stories.pictures import photo
+
+MODEL = ("--prompt", "x", "--model", "gpt-image-2", "--out", "out")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    photo(tmp_path / "away.png", (16, 16))
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    photo(tmp_path / "photos" / "deep" / "a.png", (16, 16))
+    return tmp_path / "photos"
+
+
+def test_what_can_not_be_looked_at_is_reported_and_the_rest_is_done(run: Run, photos: Path) -> None:
+    (photos / "linked").symlink_to("deep")
+    (photos / "gone.png").symlink_to("nowhere")
+    ran = run("edit-many", "photos", *MODEL, "--json")
+    assert ran.code == 3
+    assert [(record["id"], record["status"]) for record in ran.records] == [
+        ("photos/gone.png", "failed"),
+        ("photos/linked", "failed"),
+        ("deep/a", "done"),
+    ]
+    assert ran.records[1]["error"]["message"] == (
+        "photos/linked: a link to a folder, which is not followed. It is left out: nothing was sent for it."
+    )
+    assert "error: photos/gone.png: a link that leads nowhere" in ran.err
+    assert "\n1 done, 2 left out.\n" in ran.err
+    assert "The 2 left out and named above were not looked at" in ran.err
+    assert "not sent" not in ran.err
+    assert not Path("out/failed.jsonl").exists()
+    again = run("edit-many", "photos", *MODEL)
+    assert (again.code, "1 done before, 2 left out." in again.err) == (3, True)
+
+
+def test_a_dry_run_counts_them_among_the_problems(run: Run, photos: Path) -> None:
+    (photos / "linked").symlink_to("deep")
+    ran = run("edit-many", "photos", *MODEL, "--dry-run", "--json")
+    assert (ran.code, ran.records[-1]["to_send"], ran.records[-1]["problems"]) == (3, 1, 1)
+
+
+def test_thumbnails_and_what_was_deleted_are_not_paid_and_that_is_said(run: Run, photos: Path) -> None:
+    for name in ("@eaDir/a.png/THUMB.png", "deep/@eaDir/THUMB.png", "#recycle/old.png", ".hidden.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        photo(photos / name, (16, 16))
+    ran = run("edit-many", "photos", *MODEL, "--quiet")
+    assert (ran.code, ran.out) == (0, "deep/a\n")
+    assert "Not looked at: 1 hidden, 1 #recycle, 2 @eaDir, which systems keep for themselves\n" in ran.err
+
+
+def test_the_results_below_the_folder_are_not_mentioned(run: Run, photos: Path) -> None:
+    command = ("edit-many", "photos", *MODEL[:-1], "photos/out")
+    assert run(*command).code == 0
+    again = run(*command)
+    assert (again.code, again.err) == (0, "1 done before.\n")
+    here = ("edit-many", ".", *MODEL[:-1], ".", "--dry-run", "--json")
+    assert "Not looked at" not in run(*here).err
