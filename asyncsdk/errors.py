@@ -287,19 +287,27 @@ class EditError(AsyncSDKError):
 class ChargeUnknownError(EditError):
     """The edit was sent and its answer lost: it may have been paid, and sending it again may pay twice.
 
-    `raw` is what the server sent in the place of images, where something came that can't be used.
+    `raw` is what the server sent in the place of images, where something came that can't be used; `raw_files` are the
+    files that hold it.
     """
 
     request_id: str | None = None
     status_code: int | None = None
     raw: tuple[bytes, ...] = ()
+    raw_files: tuple[PurePath, ...] = ()
 
 
 class SaveError(EditError):
-    """The edit is done and paid, and its pictures can't be kept. `result` still has them; `files` are those on disk."""
+    """The edit is done and paid, and not all of its pictures are kept. `result` still has what came.
+
+    `files` are the pictures on disk, `urls` are where the server keeps others (for 60 minutes), and `raw_files` hold
+    what came in the place of a picture.
+    """
 
     result: EditResult | None = None
     files: tuple[PurePath, ...] = ()
+    urls: tuple[str, ...] = ()
+    raw_files: tuple[PurePath, ...] = ()
 
 
 class LimitReachedError(EditError):

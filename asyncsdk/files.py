@@ -40,15 +40,20 @@ async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes], 
 
 
 async def save(
-    path: str | os.PathLike[str], content: bytes, *, overwrite: bool = True, drafts: Path | None = None
+    path: str | os.PathLike[str],
+    content: bytes,
+    *,
+    overwrite: bool = True,
+    drafts: Path | None = None,
+    mode: int = BY_UMASK,
 ) -> None:
-    """Save `content` at `path`, durably, whole or not at all; missing directories are made.
+    """Save `content` at `path`, a file of `mode` then, durably, whole or not at all; missing directories are made.
 
     `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`; what a killed
     process leaves there is cleared away by `make_drafts`. Raises OSError: FileExistsError where something is there
     and `overwrite` is False.
     """
-    draft = _Draft(Path(path), drafts)
+    draft = _Draft(Path(path), drafts, mode=mode)
     await wrap(draft.save)(content, overwrite=overwrite)
 
 

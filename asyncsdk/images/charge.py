@@ -81,6 +81,8 @@ def problem_of(error: Exception) -> Problem:
         request_id=getattr(error, "request_id", None),
         retryable=unpaid_and_passing,
         moderation=_moderation(error),
+        urls=getattr(error, "urls", ()),
+        raw_files=getattr(error, "raw_files", ()),
     )
 
 

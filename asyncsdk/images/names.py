@@ -12,6 +12,8 @@ from asyncsdk.images.usable import picture_kind
 
 LONGEST_NAME = 200  # bytes of one name; file systems take 255, and a number and a suffix follow
 LONGEST_PATH = 1000
+_LONGEST_RAW = 40  # characters; a number follows
+_UNSAFE = re.compile(r"[^\w.-]+")
 
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "svg": ".svg"}
 # what Windows does not take, control characters, line separators, what turns the text around, half characters
@@ -27,7 +29,17 @@ def suffix_of(content: bytes) -> str:
 
 def stems(name: str, pictures: int) -> list[str]:
     """The names of so many pictures, without suffix: `name`, `name.1`, `name.2`."""
-    return [name, *(f"{name}.{number}" for number in range(1, pictures))]
+    return [stem_of(name, number) for number in range(pictures)] or [name]
+
+
+def stem_of(name: str, number: int) -> str:
+    """The name of one of several pictures, without suffix; they are numbered from 0."""
+    return f"{name}.{number}" if number else name
+
+
+def raw_stem(name: str) -> str:
+    """A name for what came in the place of an edit's pictures: it stays within its directory and is never hidden."""
+    return _UNSAFE.sub("_", name)[:_LONGEST_RAW].lstrip(".") or "edit"
 
 
 def folded(stem: str) -> str:

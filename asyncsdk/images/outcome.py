@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 Status = Literal["done", "failed", "refused", "uncertain", "skipped"]
 
 
+def _texts(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(map(str, values))
+
+
 @frozen(kw_only=True)
 class Problem:
     """What went wrong with an edit, as it is written down: `type` is the class in `asyncsdk.errors`.
 
     `retryable`: the same edit, sent later, may pass, and nothing was paid for it. `moderation` is
-    `{"stage": "input" | "output", "categories": [...]}` where the safety system said no.
+    `{"stage": "input" | "output", "categories": [...]}` where the safety system said no. Of an edit that is paid and
+    not wholly saved, `urls` are where the server keeps pictures for 60 minutes, and `raw_files` hold what came in the
+    place of others.
     """
 
     type: str
@@ -32,6 +38,8 @@ class Problem:
     request_id: str | None = None
     retryable: bool = False
     moderation: Mapping[str, Any] | None = None
+    urls: tuple[str, ...] = field(default=(), converter=_texts)
+    raw_files: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 @frozen(kw_only=True)
@@ -40,7 +48,7 @@ class EditOutcome:
 
     `status`: *done*; *skipped* (done by an earlier run, nothing was sent); *failed* (nothing was paid, a later
     run tries again); *refused* (the picture, the prompt or a field is not accepted, and would not be again);
-    *uncertain* (sent, its answer lost: it may have been paid; or paid, and not saved: then `result` has it).
+    *uncertain* (sent, its answer lost: it may have been paid; or paid, and not wholly saved: then `result` has it).
     `id` names it and its `files`, those that are on disk. `error` is what was raised in this run; `problem` the
     same as a value, also where an earlier run met it, where fewer pictures came than were asked for, and where
     pictures of an earlier run are gone.

@@ -6,15 +6,18 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path, PurePath
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from asyncsdk.errors import AsyncSDKError, SaveError
+from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.outcome import Problem
-from asyncsdk.images.saving import place_of, save_all, save_beside
-from asyncsdk.models import EditedImage, ImagesResponse, Usage
+from asyncsdk.images.saving import Saving, place_of, raw_folder_in, save_raw
+from asyncsdk.images.usable import picture_problem
+from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 
 Fetch = Callable[[str], Awaitable[bytes]]
+
+_AT_URL = "GET the picture's URL"
 
 
 @define(eq=False)
@@ -77,54 +80,119 @@ class EditResult:
         `target` is a directory, made if missing, or a file if it ends like one (`otter.png`); more than one
         become `name.png`, `name.1.png` and so on. Without a `name` the first source picture gives it, and one
         that is taken gets a number. Raises SaveError, which keeps the pictures: also where `name` or the file
-        is there already, unless `overwrite`.
+        is there already, unless `overwrite`. By then every picture that can be saved is; what came in the place of
+        another is kept in `.asyncsdk/raw` beside them.
         """
-        saved: list[Path] = []
         place = place_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
-        free = name is None and place.directory == Path(target)
+        is_free = name is None and place.directory == Path(target)
+        saving = Saving(
+            response=self.response,
+            receive=self.receive,
+            place=place,
+            raw_folder=raw_folder_in(place.directory),
+            raw_name=place.name,
+            if_taken="overwrite" if overwrite else "beside" if is_free else "refuse",
+        )
+        await self.save_by(saving)
+        if not saving.is_whole:
+            raise not_saved(self, saving)
+        return list(saving.files)
+
+    async def save_by(self, saving: Saving) -> None:
+        """Save all that can be saved. What was fetched and could not be saved is in memory then, like the others."""
         try:
-            contents = await self.contents()
-            if free and not overwrite:
-                return await save_beside(place, contents, saved=saved)
-            return await save_all(place, contents, overwrite=overwrite, saved=saved)
-        except (OSError, AsyncSDKError) as error:
-            raise not_saved(error, self, saved) from error
+            await saving.run()
+        finally:
+            if saving.fetched:
+                self.response = evolve(self.response, data=saving.data)
+
+    async def receive(self, url: str) -> bytes | UnreadableImage:
+        """What the server keeps at `url`, judged. Raises APIError."""
+        content = await self._fetch(url)
+        problem = picture_problem(content)
+        return content if problem is None else UnreadableImage(raw=content, reason=f"{_AT_URL}: {problem}")
 
     async def _fetched(self, image: EditedImage) -> bytes:
-        return await self._fetch(image.url or "")
+        content = await self.receive(image.url or "")
+        if isinstance(content, bytes):
+            return content
+        raise APIResponseValidationError(content.reason, request=_AT_URL)
 
 
-def not_saved(error: Exception, result: EditResult, files: Sequence[Path] = ()) -> SaveError:
-    """The error that tells of pictures which are paid and could not be kept: `files` are those on disk."""
-    pictures = len(result.images)
-    what = "its pictures could not be saved"
-    if files:
-        what = f"only {len(files)} of its {pictures} pictures could be saved"
-    if len(files) >= pictures:
-        what = "its pictures, which are on disk, could not be handed on"
-    place = getattr(error, "filename2", None) or getattr(error, "filename", None)
-    reason = f"{place}: {error.strerror}" if isinstance(error, OSError) and place else str(error) or repr(error)
-    failure = SaveError(f"the edit is done and paid, but {what} ({reason}). {_where(result, files)}")
-    failure.__cause__, failure.result, failure.files = error, result, tuple(files)
+def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) -> SaveError:
+    """The error of an edit that is paid and not wholly kept: it says where each picture is.
+
+    `why` is what else went wrong than the failures of `saving`.
+    """
+    causes = [*([] if why is None else [why]), *saving.failures]
+    reasons = "; ".join(dict.fromkeys(map(_reason, causes)))
+    failure = SaveError(f"the edit is done and paid, but {_what(saving, why)} ({reasons}). {_where(saving, why)}")
+    errors = (cause for cause in causes if isinstance(cause, Exception))
+    failure.__cause__ = why or saving.disk_failure or next(errors, None)
+    failure.result, failure.files, failure.urls = result, saving.files, saving.urls
+    failure.raw_files = tuple(saving.raw_files)
     return failure
 
 
-def _where(result: EditResult, files: Sequence[Path]) -> str:
-    """Where each picture is, in words."""
-    on_disk = f"On disk: {', '.join(map(str, files))}. " if files else ""
-    if len(files) >= len(result.images):
-        return f"{on_disk}Sending the edit again would be paid again."
-    if any(image.content is None for image in result.images):
-        rest = "The server keeps them for 60 minutes, behind the URLs in error.result.images; fetch and save them"
-    else:
-        rest = "They are in memory still: save them elsewhere"
-    return f"{on_disk}{rest} with error.result.save(…); sending the edit again would be paid again."
+async def keep_raw(
+    error: ChargeUnknownError, contents: Sequence[bytes], folder: Path, name: str, *, drafts: Path | None = None
+) -> ChargeUnknownError:
+    """Save in `folder` what came in the place of images of the edit `name`; the same error, with where that is."""
+    paths: list[Path] = []
+    try:
+        for content in filter(None, contents):
+            paths.append(await save_raw(folder, name, content, drafts=drafts))  # noqa: PERF401 - those before a failure
+        words = f"What came is kept as it came: {', '.join(map(str, paths))}."
+    except Exception as failure:  # noqa: BLE001 - whatever the disk does, the edit's own error is the news
+        words = f"What came could not be kept in {folder} ({_reason(failure)}); it is in error.raw."
+    kept = ChargeUnknownError(f"{error}\n  {words}")
+    kept.__cause__, kept.request_id, kept.status_code = error.__cause__, error.request_id, error.status_code
+    kept.raw, kept.raw_files = tuple(contents), tuple(paths)
+    return kept
+
+
+def _what(saving: Saving, why: Exception | None) -> str:
+    """What is wrong, in words."""
+    if saving.place is None and why is None:
+        return f"{len(saving.unusable)} of its {saving.came} pictures can't be used"
+    if saving.place is not None and saving.is_whole:
+        return "its pictures, which are on disk, could not be handed on"
+    if saving.files:
+        return f"only {len(saving.files)} of its {saving.came} pictures could be saved"
+    return "its pictures could not be saved"
+
+
+def _where(saving: Saving, why: Exception | None) -> str:
+    """Where each picture is, in words; addresses come last, each on a line of its own."""
+    words = []
+    if saving.files:
+        words.append(f"On disk: {', '.join(map(str, saving.files))}.")
+    if saving.raw_files:
+        words.append(
+            f"What came in the place of a picture is kept as it came: {', '.join(map(str, saving.raw_files))}."
+        )
+    if saving.is_in_memory or (saving.place is None and why is not None):
+        rest = "The others" if saving.files else "They"
+        words.append(f"{rest} are in memory still: save them elsewhere with error.result.save(…).")
+    words.append("Sending the edit again would be paid again.")
+    if saving.urls:
+        words.append("The server keeps a picture for 60 minutes: fetch it, or call error.result.save(…) again:")
+    return "\n  ".join([" ".join(words), *saving.urls])
+
+
+def _reason(cause: Exception | UnreadableImage) -> str:
+    if isinstance(cause, UnreadableImage):
+        return cause.reason
+    place = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
+    return f"{place}: {cause.strerror}" if isinstance(cause, OSError) and place else str(cause) or repr(cause)
 
 
 def shortfall(result: EditResult) -> Problem | None:
     """What is told of an edit that is done where fewer pictures came than were asked for."""
-    came, asked = len(result.images), result.edit.n or 1
-    if came >= asked:
+    came, asked, unusable = len(result.images), result.edit.n or 1, len(result.response.unreadable)
+    if came >= asked and not unusable:
         return None
-    message = f"{came} of {asked} pictures came, and they are paid. Another edit may make the others."
+    rest = f" What came in the place of {unusable} is in result.response.unreadable." if unusable else ""
+    message = f"{came} of {max(asked, came + unusable)} pictures came, and they are paid."
+    message = f"{message} Another edit may make the others.{rest}"
     return Problem(type="EditError", message=message, request_id=result.request_id)

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path, PurePath
+from typing import Literal
+from urllib.parse import quote
 
-from attrs import frozen
+import anyio
+import anyio.to_thread
+from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
-from asyncsdk.images.names import stems, suffix_of
+from asyncsdk.images.names import raw_stem, stem_of, stems, suffix_of
+from asyncsdk.journal import disk
+from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 
-OWN_DIRECTORY = ".asyncsdk"
+OWN_DIRECTORY, RAW = ".asyncsdk", "raw"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".bin")
+
+LONGEST_URL = 8192
+
+_LOGIN = re.compile(r"\A((?:[a-z][a-z0-9+.-]*:)?//)[^/?#]*@", re.IGNORECASE)
+_NOT_IN_URLS = re.compile(r"[^\x21-\x7e]")
+
+IfTaken = Literal["refuse", "overwrite", "beside", "make way"]
 
 
 @frozen
@@ -28,6 +42,10 @@ class Place:
     def paths(self, pictures: int) -> list[Path]:
         """Every path that as many pictures may take, whatever their type."""
         return [self.directory / f"{stem}{suffix}" for stem in stems(self.name, pictures) for suffix in SUFFIXES]
+
+    def path(self, number: int, content: bytes) -> Path:
+        """Where one of several pictures goes, with the suffix of what its bytes are."""
+        return self.directory / f"{stem_of(self.name, number)}{suffix_of(content)}"
 
     @property
     def folders(self) -> list[Path]:
@@ -43,54 +61,214 @@ def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) 
     return Place(path, name or default)
 
 
-async def save_all(
-    place: Place,
-    contents: Sequence[bytes],
-    *,
-    overwrite: bool = False,
-    drafts: Path | None = None,
-    saved: list[Path] | None = None,
-) -> list[Path]:
-    """Save pictures at `place`, each durably, with the suffix of what its bytes are. Raises OSError.
+@define(eq=False, kw_only=True)
+class Saving:
+    """The images of one paid edit on their way to disk: what can be saved is, whatever becomes of the others.
 
-    Each path goes to `saved` as its picture is there, so that it is known also where the next one fails.
+    What came in the response is saved first, then each image behind a URL as `receive` gives it, under the name of its
+    own number. Where there is no `place` only what can't be used is kept, in `raw_folder`. `if_taken` says what becomes
+    of a name that is in use: the image is refused, saved over it or beside it, or what has one of `names` makes way, of
+    which `moved` hears. With `shielded` no write is left half-way by a cancellation.
+
+    Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
+    `raw_files` hold what came in the place of others, and `failures` are what went wrong.
     """
-    saved = [] if saved is None else saved
-    for stem, content in zip(stems(place.name, len(contents)), contents, strict=True):
-        path = place.directory / f"{stem}{suffix_of(content)}"
-        await files.save(path, content, overwrite=overwrite, drafts=drafts)
-        saved.append(path)
-    return saved
+
+    response: ImagesResponse
+    receive: Callable[[str], Awaitable[bytes | UnreadableImage]]
+    place: Place | None
+    raw_folder: Path | None
+    raw_name: str
+    if_taken: IfTaken = "refuse"
+    names: int = 0
+    drafts: Path | None = None
+    moved: Callable[[Mapping[str, str]], Awaitable[object]] | None = None
+    shielded: bool = False
+    saved: dict[int, Path] = field(factory=dict, init=False)
+    fetched: dict[int, bytes] = field(factory=dict, init=False)
+    raw_files: list[Path] = field(factory=list, init=False)
+    failures: list[Exception | UnreadableImage] = field(factory=list, init=False)
+    disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
+    _candidates: Iterator[Place] | None = field(default=None, init=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The images on disk, in the order of the response."""
+        return tuple(self.saved[number] for number in sorted(self.saved))
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where the server keeps images that are not on disk."""
+        unsaved = [image for number, image in enumerate(self.response.data) if number not in self.saved]
+        return () if self.place is None else tuple(shown_url(image.url) for image in unsaved if image.url)
+
+    @property
+    def data(self) -> tuple[EditedImage, ...]:
+        """The images of the response, with the content of those that were fetched and are not on disk."""
+        images = enumerate(self.response.data)
+        return tuple(
+            evolve(image, content=self.fetched[number]) if number in self.fetched else image for number, image in images
+        )
+
+    @property
+    def came(self) -> int:
+        """How many images the response was about, usable or not."""
+        return len(self.response.data) + len(self.response.unreadable)
+
+    @property
+    def unusable(self) -> list[UnreadableImage]:
+        """What came in the place of images."""
+        return [failure for failure in self.failures if isinstance(failure, UnreadableImage)]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that came is an image, and on disk if there is a place for it."""
+        return not self.failures and (self.place is None or len(self.saved) == self.came)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether an image that came is not on disk."""
+        unsaved = (image for number, image in enumerate(self.data) if number not in self.saved)
+        return self.place is not None and any(image.content is not None for image in unsaved)
+
+    async def run(self) -> None:
+        """Save everything that can be saved. Raises nothing but a cancellation; see `failures`."""
+        with anyio.CancelScope(shield=self.shielded):
+            for number, image in enumerate(self.response.data):
+                if image.content is not None:
+                    await self._save(number, image.content)
+            for unreadable in self.response.unreadable:
+                await self._keep_raw(unreadable)
+        for number, image in enumerate(self.response.data):
+            if image.content is None and self.place is not None:
+                await self._fetch(number, image.url or "")
+
+    async def _fetch(self, number: int, url: str) -> None:
+        try:
+            content = await self.receive(url)
+        except Exception as error:  # noqa: BLE001 - whatever one URL does, the others are fetched
+            self.failures.append(error)
+            return
+        with anyio.CancelScope(shield=self.shielded):
+            if isinstance(content, UnreadableImage):
+                await self._keep_raw(content)
+            else:
+                self.fetched[number] = content
+                await self._save(number, content)
+
+    async def _save(self, number: int, content: bytes) -> None:
+        if self.place is None:
+            return
+        try:
+            if self._candidates is None:
+                self._candidates = _names_beside(self.place)
+                await self._clear(self.place)
+            self.saved[number] = await self._written(self.place, number, content)
+            self.fetched.pop(number, None)
+        except Exception as error:  # noqa: BLE001 - such as a thread that can't be had
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failures.append(error)
+        self.disk_failure = self.disk_failure or error
+
+    async def _clear(self, place: Place) -> None:
+        """Before the first is saved: find a name that is free, or let what is there make way."""
+        if self.if_taken == "beside":
+            await self._move_on(place)
+        elif self.if_taken == "make way":
+            moved = await make_way(place, max(self.names, len(self.response.data)))
+            if self.moved is not None:
+                await self.moved(moved)
+
+    async def _written(self, place: Place, number: int, content: bytes) -> Path:
+        path = place.path(number, content)
+        try:
+            await files.save(path, content, overwrite=self.if_taken == "overwrite", drafts=self.drafts)
+        except FileExistsError:
+            if self.if_taken == "refuse":
+                raise
+            place = await self._move_on(place)
+            return await self._written(place, number, content)
+        return path
+
+    async def _move_on(self, place: Place) -> Place:
+        """Take the next name under which nothing is."""
+        while await files.existing(place.paths(len(self.response.data))):
+            place = next(self._candidates or _names_beside(place))
+        self.place = place
+        return place
+
+    async def _keep_raw(self, unreadable: UnreadableImage) -> None:
+        self.failures.append(unreadable)
+        if self.raw_folder is None or not unreadable.raw:
+            return
+        try:
+            path = await save_raw(self.raw_folder, self.raw_name, unreadable.raw, drafts=self.drafts)
+            self.raw_files.append(path)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
 
 
-async def save_beside(
-    place: Place, contents: Sequence[bytes], *, drafts: Path | None = None, saved: list[Path] | None = None
-) -> list[Path]:
-    """Save pictures at `place`, or under the next name that is free. Arguments and errors as with `save_all`."""
-    saved = [] if saved is None else saved
+async def save_raw(folder: Path, name: str, content: bytes, *, drafts: Path | None = None) -> Path:
+    """Save in `folder` what came in the place of an image, for this user alone, and return where. Raises OSError.
+
+    The file is named after the edit and gets the next number that is free.
+    """
+    await anyio.to_thread.run_sync(_make_private, folder)
     for number in count(1):
-        saved.clear()
-        candidate = place if number == 1 else Place(place.directory, f"{place.name}-{number}")
-        if not await files.existing(candidate.paths(len(contents))):
-            with suppress(FileExistsError):  # somebody was quicker: the next name
-                return await save_all(candidate, contents, drafts=drafts, saved=saved)
+        path = folder / f"{raw_stem(name)}-{number}.raw"
+        if not await files.existing([path]):
+            with suppress(FileExistsError):  # another process was quicker: the next number
+                await files.save(path, content, overwrite=False, drafts=drafts, mode=files.PRIVATE)
+                return path
     raise AssertionError("numbers do not end")
 
 
-async def make_way(place: Place, pictures: int) -> dict[str, str]:
-    """Move what stands at `place` into `.asyncsdk/replaced`, under names that tell when.
+def raw_folder_in(directory: Path) -> Path:
+    """Where what can't be used is kept beside the pictures of `directory`."""
+    return directory / OWN_DIRECTORY / RAW
 
-    Returns where each was and where it is now, below the directory. Raises OSError.
+
+def shown_url(url: str) -> str:
+    """`url` as it may be shown and used: on one line, of bounded length, without a user's name and password."""
+    return _NOT_IN_URLS.sub(_percent_encoded, _LOGIN.sub(r"\1", url[:LONGEST_URL], count=1))
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    return quote(match[0].encode("utf-8", "surrogatepass"))
+
+
+def _make_private(folder: Path) -> None:
+    files.make_directory(folder.parent.parent)
+    for path in (folder.parent, folder):
+        if disk.make_folder(path):
+            disk.sync_folder(path.parent)
+
+
+def _names_beside(place: Place) -> Iterator[Place]:
+    return (Place(place.directory, f"{place.name}-{number}") for number in count(2))
+
+
+async def make_way(place: Place, pictures: int) -> dict[str, str]:
+    """Move what is at `place` into `.asyncsdk/replaced`, under names that contain the time.
+
+    Returns where each was and where it is now, below the directory. What can't be moved stays where it is.
     """
     moved = {}
     for path in await files.existing(place.paths(pictures)):
         was = PurePath(path.relative_to(place.directory))
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        aside = PurePath(OWN_DIRECTORY, "replaced", was.parent)
-        for number in count(1):
-            now = aside / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
-            with suppress(FileExistsError):  # it made way before within this second
-                await files.move(path, place.directory / now)
-                moved[was.as_posix()] = now.as_posix()
-                break
+        with suppress(OSError):
+            moved[was.as_posix()] = (await _aside(place.directory, was)).as_posix()
     return moved
+
+
+async def _aside(directory: Path, was: PurePath) -> PurePath:
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    folder = PurePath(OWN_DIRECTORY, "replaced", was.parent)
+    for number in count(1):
+        now = folder / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
+        with suppress(FileExistsError):  # it made way before within this second
+            await files.move(directory / was, directory / now)
+            return now
+    raise AssertionError("numbers do not end")

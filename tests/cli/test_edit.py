@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -170,10 +171,10 @@ def test_pictures_that_are_paid_and_can_not_be_saved_are_saved_elsewhere(
     environment.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
     save = EditResult.save
 
-    async def fails_in_out(self: EditResult, target: str, *, overwrite: bool = False) -> list[Path]:
+    async def fails_in_out(self: EditResult, target: str, **options: Any) -> list[Path]:
         if target == "out":
             raise SaveError("no room") from OSError("no room")
-        return await save(self, target, overwrite=overwrite)
+        return await save(self, target, **options)
 
     environment.setattr(EditResult, "save", fails_in_out)
     ran = run("edit", "otter.png", "--prompt", "x", "--out", "out", "--json", "--model", "gpt-image-2")

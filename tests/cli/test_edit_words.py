@@ -84,6 +84,8 @@ def test_an_edit_that_did_not_go_well_is_told_with_its_reason() -> None:
         "request_id": None,
         "retryable": False,
         "moderation": None,
+        "urls": (),
+        "raw_files": (),
     }
 
 
@@ -145,6 +147,10 @@ def test_a_summary_tells_only_what_there_is() -> None:
         "1 done, 1 paid but not saved.",
         "  1 image, in 0.5 s.",
         "  7 not sent: the same command goes on.",
+        (
+            "  What came of the 1 paid but not saved is named above; a URL holds its picture for 60 minutes. "
+            "Send them again (paid again): add --only uncertain --on-uncertain retry"
+        ),
     ]
 
 

@@ -7,11 +7,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import anyio.to_thread
-from attrs import define, field
+from attrs import define, evolve, field
 
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.display import choose
@@ -20,6 +19,7 @@ from asyncsdk.cli.edits.edit_many import RunOptions
 from asyncsdk.cli.edits.leftovers import ids_left, save_left
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.report import Report
+from asyncsdk.cli.edits.rescue import Rescue, Rescued, is_due
 from asyncsdk.cli.edits.sources import Rows, rows_in
 from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
 from asyncsdk.cli.edits.wording import as_typed
@@ -28,8 +28,9 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, ChargeUnknownError
 from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.gallery import write_gallery
 from asyncsdk.images.outcome import EditOutcome
@@ -91,7 +92,7 @@ class BulkEditing:
     _total: int = field(default=0, init=False)
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
-    _elsewhere: str | None = field(default=None, init=False)
+    _rescue: Rescue = field(factory=Rescue, init=False)
     _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
@@ -116,23 +117,34 @@ class BulkEditing:
         try:
             with self._grace:
                 async for outcome in outcomes:
-                    self.report.tell(outcome)
-                    await self._rescue(outcome)
+                    self.report.tell(await self._rescued(outcome))
                 self._is_over = self.stop.signum is None
         except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
             self._reason = error
 
-    async def _rescue(self, outcome: EditOutcome) -> None:
-        """What is paid and could not be saved, such as on a full disk, is saved elsewhere."""
-        if not isinstance(outcome.error, SaveError) or outcome.result is None:
-            return
-        try:
-            self._elsewhere = self._elsewhere or mkdtemp(prefix="asyncsdk-paid-")
-            paths = await outcome.result.save(self._elsewhere, name=outcome.id)
-        except (AsyncSDKError, OSError) as error:
-            complain(f"error: {outcome.id} could not be saved elsewhere either: {error.__cause__ or error}")
-        else:
-            complain(f"{outcome.id}: its pictures are saved elsewhere: {', '.join(map(str, paths))}")
+    async def _rescued(self, outcome: EditOutcome) -> EditOutcome:
+        """The outcome, where what is paid and could not be saved, such as on a full disk, is saved elsewhere."""
+        if not is_due(outcome.error):
+            return outcome
+        if isinstance(outcome.error, ChargeUnknownError):
+            error = await self._rescue.keep_raw(outcome.error, outcome.id)
+            return evolve(outcome, problem=problem_of(error), error=error)
+        assert outcome.result is not None  # noqa: S101 - for the type checker: what is paid has one
+        rescued = await self._rescue.save(outcome.result, name=outcome.id)
+        if rescued.failure is not None:
+            cause = rescued.failure.__cause__ or rescued.failure
+            complain(f"error: {outcome.id} could not be wholly saved elsewhere either: {cause}")
+        if not rescued.places:
+            return outcome
+        complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
+        return self._elsewhere(outcome, rescued)
+
+    def _elsewhere(self, outcome: EditOutcome, rescued: Rescued) -> EditOutcome:
+        assert outcome.problem is not None  # noqa: S101 - as above
+        message = f"{outcome.problem.message}\n  Saved elsewhere: {rescued.places}"
+        raw_files = (*outcome.problem.raw_files, *rescued.raw_files)
+        problem = evolve(outcome.problem, message=message, raw_files=raw_files)
+        return evolve(outcome, files=tuple(map(Path, rescued.files or outcome.files)), problem=problem)
 
     def _wind_down(self) -> None:
         """The first signal: nothing new goes out."""
@@ -145,7 +157,7 @@ class BulkEditing:
     async def _leave(self, outcomes: Outcomes) -> None:
         """Write what is to be done again, and the page; say what it came to."""
         for outcome in outcomes.abandoned:
-            self.report.tell(outcome)
+            self.report.tell(await self._rescued(outcome))
         details = await self._save_left()
         await self._write_page()
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()

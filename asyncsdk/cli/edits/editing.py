@@ -5,25 +5,37 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
+from pathlib import Path, PurePath
 from typing import Any
+
+from attrs import frozen
 
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.records import record, record_of_error
+from asyncsdk.cli.edits.rescue import Rescue, is_due
 from asyncsdk.cli.edits.words import tokens_of
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import ConfigurationError, InvalidEditError, SaveError
+from asyncsdk.errors import ChargeUnknownError, ConfigurationError, InvalidEditError, SaveError
+from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
-from asyncsdk.images.result import EditResult
-from asyncsdk.images.saving import place_of
+from asyncsdk.images.result import EditResult, keep_raw
+from asyncsdk.images.saving import Place, place_of, raw_folder_in, shown_url
 
 SHOWN = 3
 LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
+
+
+@frozen
+class Saved:
+    """What is on disk of an edit that is paid, and what is not."""
+
+    files: Sequence[PurePath]
+    failure: Exception | None = None
+    code: Exit = Exit.DONE
 
 
 async def edit_one(
@@ -47,12 +59,19 @@ async def edit_one(
         async with open_client(connection) as client:
             stop.at_the_end(partial(complain, LEFT))
             result = await ImageEditor(client).edit([images[0], *references], prompt, **fields)
-            paths, code = await save(result, out, overwrite=overwrite)
+            stop.at_the_end(partial(tell_urls, result))
+            saved = await save(result, out, overwrite=overwrite)
+    except ChargeUnknownError as error:
+        told = await keep_what_came(error, place_of(out, None, default=name))
+        written.record(record_of_error(name, told))
+        raise told from error.__cause__
     except Exception as error:
         written.record(record_of_error(name, error))
         raise
-    tell(written, name, result, paths)
-    return written.code(code)
+    tell(written, name, result, saved)
+    if saved.failure is not None:
+        raise saved.failure
+    return written.code(saved.code)
 
 
 def check_images(images: Sequence[str], out: str) -> None:
@@ -97,20 +116,46 @@ def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
         raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
 
 
-async def save(result: EditResult, out: str, *, overwrite: bool) -> tuple[list[Path], Exit]:
-    """Save what is paid: where it is wanted, else in a temporary directory, which is told. Raises SaveError."""
+async def save(result: EditResult, out: str, *, overwrite: bool) -> Saved:
+    """Save what is paid: where it is wanted, else in a temporary directory."""
     try:
-        return await result.save(out, overwrite=overwrite), Exit.DONE
+        return Saved(await result.save(out, overwrite=overwrite))
     except SaveError as error:
-        rescued = await result.save(mkdtemp(prefix="asyncsdk-paid-"))
-        complain(f"error: what is paid could not be saved in {out} ({error.__cause__}); it is saved elsewhere:")
-        return rescued, Exit.SOME_FAILED
+        failure = error
+    if not is_due(failure):
+        return Saved(failure.files, failure)
+    rescued = await Rescue().save(result)
+    if not (rescued.files or rescued.raw_files):
+        return Saved(failure.files, failure)
+    complain(f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere:")
+    return Saved(rescued.files, rescued.failure, Exit.SOME_FAILED)
 
 
-def tell(written: Out, name: str, result: EditResult, paths: Sequence[Path]) -> None:
+async def keep_what_came(error: ChargeUnknownError, place: Place) -> ChargeUnknownError:
+    """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
+    if not any(error.raw):
+        return error
+    kept = await keep_raw(error, error.raw, raw_folder_in(place.directory), place.name)
+    return await Rescue().keep_raw(kept, place.name) if is_due(kept) else kept
+
+
+def tell_urls(result: EditResult) -> None:
+    """The last words where pictures that are paid were not fetched yet: nothing else has their addresses."""
+    urls = [shown_url(image.url) for image in result.images if image.url]
+    if urls:
+        complain(
+            "\n  ".join(["It is paid. The server keeps its pictures for 60 minutes: fetch what is not saved:", *urls])
+        )
+
+
+def tell(written: Out, name: str, result: EditResult, saved: Saved) -> None:
     """Say where the pictures are: a line each, or one record."""
-    files = [str(path) for path in paths]
+    files = [str(path) for path in saved.files]
     tokens = tokens_of(result.usage)
     lines = [f"{files[0]}{f', {tokens}' if tokens else ''}", *files[1:]] if files else []
-    told = record(name, "done", files=files, usage=result.usage)
-    written.result("\n".join(lines), record=told, name="\n".join(files))
+    problem = None if saved.failure is None else problem_of(saved.failure)
+    told = record(name, "done" if problem is None else "uncertain", files=files, usage=result.usage, problem=problem)
+    if files:
+        written.result("\n".join(lines), record=told, name="\n".join(files))
+    else:
+        written.record(told)

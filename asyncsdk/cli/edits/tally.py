@@ -25,8 +25,7 @@ class Tally:
 
     def add(self, status: str, problem: Problem | None) -> None:
         """Count an edit that ended."""
-        is_not_there = problem is not None and problem.type == "SaveError"
-        self.counts[("gone" if status == "skipped" else "unsaved") if is_not_there else status] += 1
+        self.counts[kind_of(status, problem)] += 1
         if status == "refused":
             self.reasons[reason_of(problem)] += 1
 
@@ -37,6 +36,13 @@ class Tally:
             return Exit.DONE
         unsent = self.reasons["before sending"] + self.counts["malformed"]
         return Exit.USAGE if unsent == self.counts.total() else Exit.SOME_FAILED
+
+
+def kind_of(status: str, problem: Problem | None) -> str:
+    """What an edit counts as: its status, or *unsaved* or *gone* where it is paid and pictures are not on disk."""
+    if problem is None or problem.type != "SaveError":
+        return status
+    return "gone" if status == "skipped" else "unsaved"
 
 
 def reason_of(problem: Problem | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.tally import Tally
+from asyncsdk.cli.edits.tally import Tally, kind_of
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.plan import EditPlan
@@ -66,7 +66,7 @@ def line_of(outcome: EditOutcome) -> str:
     if outcome.status in {"done", "skipped"}:
         told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
         return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told, why) if part)}"
-    return f"{outcome.id}: {_WORDS[outcome.status]}: {why}"
+    return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
 
 
 def skipped(paths: Sequence[Path]) -> str:
@@ -179,6 +179,11 @@ def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
         lines.append(f"Send the {uncertain:,} again (may pay twice): add --only uncertain --on-uncertain retry")
+    if unsaved := tally.counts["unsaved"]:
+        lines.append(
+            f"What came of the {unsaved:,} paid but not saved is named above; a URL holds its picture for 60 minutes. "
+            "Send them again (paid again): add --only uncertain --on-uncertain retry"
+        )
     if gone := tally.counts["gone"]:
         lines.append(f"Send the {gone:,} whose pictures are gone again (paid again): --redo FILE, with their ids in it")
     return lines

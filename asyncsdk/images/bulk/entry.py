@@ -12,6 +12,7 @@ from asyncsdk.errors import LedgerError
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.preparing import Ready
 from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.saving import RAW
 
 
 @frozen
@@ -27,6 +28,16 @@ class Entry:
         if self._ledger is None or self._ready.place is None:
             return None
         return self._ledger.drafts_for(self._ready.place.directory)
+
+    @property
+    def name(self) -> str:
+        """What the caller calls the edit."""
+        return self._ready.id
+
+    @property
+    def raw_folder(self) -> Path | None:
+        """Where what came in the place of its pictures is kept; None for nowhere."""
+        return None if self._ledger is None else self._ledger.directory / RAW
 
     async def intend(self) -> None:
         """Write down that it is about to be sent. Raises LedgerError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,10 +17,12 @@ from asyncsdk.images.bulk.keeping import Keeping
 from asyncsdk.images.bulk.preparing import Ready
 from asyncsdk.images.charge import LEFT, is_safe_to_repeat, maybe_paid, problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome
-from asyncsdk.images.result import EditResult, shortfall
+from asyncsdk.images.result import EditResult, keep_raw, shortfall
 from asyncsdk.images.sending import in_terms_of_money, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import Retry
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.run import Run
@@ -43,6 +46,7 @@ class Flight:
     _ticket: Ticket | None = field(default=None, init=False)
     _outage: bool = field(default=False, init=False)
     _keeping: Keeping | None = field(default=None, init=False)
+    _raw: list[bytes] = field(factory=list, init=False)  # what came in the place of images, of every try
 
     def __attrs_post_init__(self) -> None:
         self._entry = Entry(self.run.ledger, self.ready)
@@ -108,14 +112,18 @@ class Flight:
 
     def _wait(self, error: APIError, _: float) -> None:
         """It failed and will be tried again."""
-        self._settle(in_terms_of_money(error))
+        failure = in_terms_of_money(error)
+        self._settle(failure)
+        self.run.count_unusable(failure)
         self._outage = is_out_of_reach(error)
 
     def _settle(self, error: APIError | ChargeUnknownError) -> None:
         """A try failed: what surely was not done is not counted any more."""
         if isinstance(error, RateLimitError) and self._ticket is not None:
             self.run.pacer.refused(error, self._ticket)
-        if not isinstance(error, ChargeUnknownError):
+        if isinstance(error, ChargeUnknownError):
+            self._raw += error.raw
+        else:
             self._take_back()
         self.course = self.course.failed(error)
 
@@ -134,9 +142,10 @@ class Flight:
         if was_stopping and isinstance(told, APIError) and is_safe_to_repeat(told):
             return None
         outcome = await self._end(told)
+        self.run.count_unusable(error)
         reason = self.course.reason_to_stop(error, self.run.on_uncertain)
         if reason is not None:
-            self.run.halt(reason)
+            self.run.halt(outcome.error or reason if reason is told else reason)
         return outcome
 
     async def _keep(self, answer: ImagesResponse) -> EditOutcome:
@@ -147,14 +156,12 @@ class Flight:
         self.run.spend(result.usage)
         if self._ticket is not None:
             self.run.pacer.accepted(self._ticket)
-        try:
-            await self._keeping.keep()
-        except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
-            failure = self._keeping.failure(error)
-            if self._keeping.is_out_of_room(error):
-                self.run.halt(failure)
-            return await self._end(failure)
-        return await self._end(None)
+        failure = await self._keeping.keep()
+        if failure is not None and self._keeping.is_out_of_room:
+            self.run.halt(failure)
+        outcome = await self._end(failure)
+        self.run.count_response(is_usable=self._keeping.is_usable)
+        return outcome
 
     async def _end_here(self, why: Exception | None = None) -> EditOutcome | None:
         """Its end as it stands: paid, perhaps paid, or nothing at all."""
@@ -173,11 +180,24 @@ class Flight:
         self.course = self.course.to("ended")
         outcome = self._outcome(error)
         with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
+            outcome = self._outcome(await self._with_raw(error))
             try:
                 await self._entry.end(outcome)
             except LedgerError as failure:
                 self.run.halt(failure)
         return outcome
+
+    async def _with_raw(self, error: Exception | None) -> Exception | None:
+        """Keep what came in the place of images; `error` says where that is, if it is about that."""
+        folder, lost = self._entry.raw_folder, self.course.lost
+        if folder is None or lost is None or not any(self._raw):
+            return error
+        told = error if isinstance(error, ChargeUnknownError) else lost
+        kept = await keep_raw(told, self._raw, folder, self.ready.id, drafts=self._entry.drafts)
+        if told is error:
+            return kept
+        logger.warning("%s: an earlier try: %s", self.ready.id, kept)
+        return error
 
     def _outcome(self, error: Exception | None) -> EditOutcome:
         result = None if self._keeping is None else self._keeping.result

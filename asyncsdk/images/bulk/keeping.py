@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import anyio
 from attrs import define, field
 
 from asyncsdk import tasks
@@ -14,7 +13,7 @@ from asyncsdk.errors import SaveError
 from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.result import EditResult, not_saved
-from asyncsdk.images.saving import Place, make_way, save_all, save_beside
+from asyncsdk.images.saving import Place, Saving
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
 
@@ -23,36 +22,58 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})  # the
 
 @define(eq=False)
 class Keeping:
-    """`files` are the pictures that are on disk so far. Once `is_saved`, what fails is the caller's own."""
+    """Whatever fails, what came is kept as far as that goes, and `failure` says where."""
 
     result: EditResult
     place: Place | None
     entry: Entry
     save: Save | None
-    files: list[Path] = field(factory=list, init=False)
-    is_saved: bool = field(default=False, init=False)
+    _saving: Saving = field(init=False)
 
-    async def keep(self) -> None:
-        """Save the pictures and hand them on. Raises OSError, APIError, and what the caller's `save` raises."""
-        if self.place is not None:
-            contents = await self.result.contents()
-            with anyio.CancelScope(shield=True):
-                await self._to_disk(self.place, contents)
-        self.is_saved = True
-        if self.save is not None:
-            await tasks.others(self.save(self.result.edit, self.result))
+    def __attrs_post_init__(self) -> None:
+        self._saving = Saving(
+            response=self.result.response,
+            receive=self.result.receive,
+            place=self.place,
+            raw_folder=self.entry.raw_folder,
+            raw_name=self.entry.name,
+            if_taken="make way",
+            names=self.result.edit.n or 1,
+            drafts=self.entry.drafts,
+            moved=self.entry.moved,
+            shielded=True,
+        )
 
-    def failure(self, error: Exception) -> SaveError:
-        """What is told where `error` kept the pictures from being kept: where they are now."""
-        return not_saved(error, self.result, self.files)
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The pictures that are on disk so far."""
+        return self._saving.files
 
-    def is_out_of_room(self, error: Exception) -> bool:
-        """Whether `error` says that the disk takes no more."""
-        return not self.is_saved and isinstance(error, OSError) and error.errno in NO_ROOM
+    @property
+    def is_usable(self) -> bool:
+        """Whether the response brought a picture, as far as this side knows."""
+        return self.place is None or bool(self.files) or self._saving.is_in_memory
 
-    async def _to_disk(self, place: Place, contents: Sequence[bytes]) -> None:
-        await self.entry.moved(await make_way(place, max(self.result.edit.n or 1, len(contents))))
-        try:
-            await save_all(place, contents, drafts=self.entry.drafts, saved=self.files)
-        except FileExistsError:  # somebody put something there meanwhile: what is paid is kept beside it
-            await save_beside(place, contents, drafts=self.entry.drafts, saved=self.files)
+    @property
+    def is_out_of_room(self) -> bool:
+        """Whether the disk takes nothing more."""
+        failure = self._saving.disk_failure
+        return isinstance(failure, OSError) and failure.errno in NO_ROOM
+
+    async def keep(self) -> SaveError | None:
+        """Save the pictures; hand them on if they are whole, or kept by the caller alone. Returns what went wrong."""
+        if self.place is None and self.save is None:  # the caller takes them from the outcome
+            return None
+        await self.result.save_by(self._saving)
+        if self.save is not None and (self.place is None or self._saving.is_whole):
+            try:
+                await tasks.others(self.save(self.result.edit, self.result))
+            except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
+                return self.failure(error)
+        return None if self._saving.is_whole else self.failure()
+
+    def failure(self, why: Exception | None = None) -> SaveError:
+        """The error of an edit whose pictures are not all kept, with where each is now."""
+        if self.place is None and isinstance(why, SaveError) and why.result is self.result:
+            return why  # the caller's `save` saved them by this very result
+        return not_saved(self.result, self._saving, why)

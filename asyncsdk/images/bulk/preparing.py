@@ -140,7 +140,7 @@ class Preparing:
     async def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         done = state.status == "done"
         self._names.reserve(state.id, edit.n or 1, self._place_of(edit))
-        saved = [self.out / file for file in state.files] if done and self.out else []
+        saved = [self.out / file for file in state.files] if self.out else []
         gone = await files.gone(saved)
         return EditOutcome(
             edit=edit,
@@ -148,7 +148,7 @@ class Preparing:
             status="skipped" if done else "refused" if state.status == "refused" else "uncertain",
             files=tuple(path for path in saved if path not in gone),
             usage=state.usage,
-            problem=_pictures_gone(gone) if gone else _left() if state.status == "sent" else state.problem,
+            problem=_pictures_gone(gone) if gone and done else _left() if state.status == "sent" else state.problem,
         )
 
 

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import LimitReachedError
+from asyncsdk.errors import ChargeUnknownError, EditError, LimitReachedError
 from asyncsdk.images.bulk.flight import Flight
 from asyncsdk.images.bulk.keeping import Save
 from asyncsdk.images.bulk.ledger import Ledger
@@ -22,12 +22,14 @@ from asyncsdk.images.bulk.standing import OnUncertain
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.pace.pacing import Pacer
+from asyncsdk.images.saving import RAW
 from asyncsdk.images.sending import add
 from asyncsdk.models import Usage
 
 logger = logging.getLogger(__name__)
 
 Prepared = Ready | EditOutcome
+MOST_UNUSABLE = 3  # paid responses in a row without an image that can be used: the next would be paid for nothing too
 
 
 @define(eq=False, kw_only=True)
@@ -48,6 +50,7 @@ class Run:
     images: int = field(default=0, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     flights: set[Flight] = field(factory=set, init=False)
+    unusable: int = field(default=0, init=False)  # in a row
     _reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
 
     @property
@@ -112,6 +115,17 @@ class Run:
         if self.limits.is_passed:
             self.halt(self.limits.reached())
 
+    def count_response(self, *, is_usable: bool) -> None:
+        """Count a response that is paid: several in a row without an image that can be used stop the run."""
+        self.unusable = 0 if is_usable else self.unusable + 1
+        if self.unusable >= MOST_UNUSABLE:
+            self.halt(EditError(_unusable(self.unusable, self.ledger)))
+
+    def count_unusable(self, error: Exception) -> None:
+        """Count a response that ended as `error`, if that is what it ended as: one that was lost counts for neither."""
+        if isinstance(error, ChargeUnknownError) and error.raw:
+            self.count_response(is_usable=False)
+
     def take_reason(self) -> Exception | None:
         """Why it ended before its time; limits are told as they stand now that all has ended."""
         reason, self.reason = self.reason, None
@@ -129,3 +143,12 @@ class Run:
             return await flight.outcome()
         finally:
             self.flights.discard(flight)
+
+
+def _unusable(responses: int, ledger: Ledger | None) -> str:
+    kept = "error.raw of each outcome" if ledger is None else ledger.directory / RAW
+    return (
+        f"{responses} responses in a row may have been paid and held no picture that can be used. Nothing more was "
+        f"sent. What came is in {kept}: look at it. Is the base URL the API's, and does something on the way change "
+        "the responses? Once that is mended the same call goes on."
+    )

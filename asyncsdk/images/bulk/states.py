@@ -105,7 +105,7 @@ def unpacked(known: bytes) -> ItemState:
 
 def problem_fields(problem: Problem) -> dict[str, Any]:
     """A problem as it is written down: without what it does not know."""
-    return {name: value for name, value in asdict(problem).items() if value is not None}
+    return {name: value for name, value in asdict(problem).items() if value not in (None, ())}
 
 
 def problem_from(told: Any) -> Problem | None:

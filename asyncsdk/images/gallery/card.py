@@ -21,7 +21,7 @@ MEANINGS = {
     "skipped": "done by an earlier run",
     "failed": "nothing was paid; the same command tries again",
     "refused": "not accepted; it is not sent again",
-    "uncertain": "sent, its answer lost: it may have been paid",
+    "uncertain": "it may have been paid: its answer was lost, or not all of it is saved",
 }
 WORDS = {status: "done before" if status == "skipped" else status for status in MEANINGS}
 FOLD_CHARACTERS, FOLD_LINES = 240, 5  # a prompt's beginning that is always seen
