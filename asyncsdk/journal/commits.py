@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from asyncsdk.errors import JournalError
-from asyncsdk.journal.failures import journal_error, not_written
+from asyncsdk.journal.failures import DisplacedError, displaced, journal_error, not_written
 from asyncsdk.journal.lines import encode
 from asyncsdk.threads import Threads, wait_through_cancellation
 
@@ -89,5 +89,6 @@ def _acknowledge(batch: Sequence[_Waiting]) -> None:
 def _fail(batch: Sequence[_Waiting], error: BaseException, folder: Path) -> None:
     for waiting in batch:
         if not waiting.written.done():
-            told = journal_error(not_written, folder, error) if isinstance(error, OSError) else error
+            say = displaced if isinstance(error, DisplacedError) else not_written
+            told = journal_error(say, folder, error) if isinstance(error, OSError) else error
             waiting.written.set_exception(told)

@@ -74,7 +74,7 @@ def write_small(path: Path, data: bytes) -> None:
     """Write a small file in place. It may be torn by a crash."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, FILE_MODE)
     try:
-        _write_all(fd, data)
+        write_all(fd, data)
     finally:
         os.close(fd)
 
@@ -93,7 +93,7 @@ def lines(path: Path) -> Iterator[bytes]:
 
 def write(fd: int, data: bytes) -> None:
     """Write all of `data`, however short the writes, and return once it would survive a power cut."""
-    _write_all(fd, data)
+    write_all(fd, data)
     sync(fd)
 
 
@@ -101,7 +101,7 @@ def write_lines(fd: int, lines: Iterable[bytes]) -> None:
     """The same for lines without end, of which few are held at a time."""
     lines = iter(lines)
     while some := b"".join(islice(lines, LINES_AT_ONCE)):
-        _write_all(fd, some)
+        write_all(fd, some)
     sync(fd)
 
 
@@ -144,7 +144,8 @@ def _regular(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, however short the writes."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

@@ -11,6 +11,11 @@ from pathlib import Path
 from asyncsdk.errors import JournalError, UploadBusyError
 from asyncsdk.journal import Owner
 
+
+class DisplacedError(OSError):
+    """A file that is written does not lie at its path any more: it was removed, renamed or replaced meanwhile."""
+
+
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 _ELSEWHERE = "Set ASYNCSDK_JOURNAL=/data/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
@@ -33,6 +38,15 @@ def not_written(path: Path, reason: str) -> str:
     return (
         f"can't write the journal in {path} ({reason}). What it held before and what the server holds is safe.\n"
         f"  Make room or mend the disk: the same call goes on. Or begin another: {_ELSEWHERE}"
+    )
+
+
+def displaced(path: Path, reason: str) -> str:
+    return (
+        f"the journal in {path} is not where it was: {reason}. The upload was stopped; what was sent just now is "
+        "remembered nowhere.\n"
+        "  Put the journal back, and the same call goes on from what it holds. Without it, the same call sends "
+        "everything again."
     )
 
 
