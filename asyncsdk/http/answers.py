@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
 from attrs import evolve
 
@@ -129,18 +128,6 @@ def _tell_why(error: ModerationBlockedError, details: object) -> None:
         categories = details.get("categories")
         found = categories[:_MOST_CATEGORIES] if isinstance(categories, list) else []
         error.categories = tuple(shortened(str(category), _LONGEST_NAME) for category in found)
-
-
-def echoes_of(key: str) -> tuple[str, ...]:
-    """How a server may echo `key`: as it is, with JSON's escaped slashes, or as a URL has it."""
-    return tuple(dict.fromkeys((key, key.replace("/", "\\/"), quote(key), quote(key, safe=""))))
-
-
-def without(echoes: Iterable[str], text: str) -> str:
-    """`text` with `[key]` in the place of each of the key's `echoes`."""
-    for echo in echoes:
-        text = text.replace(echo, "[key]")
-    return text
 
 
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:

@@ -98,17 +98,20 @@ class Call:
         """Whether the server can have seen the whole request."""
         return self.body is None or self.body.whole
 
-    def redirect(self, location: str) -> None:
-        """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9)."""
+    def redirect(self, location: str, *, shown: str) -> None:
+        """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9).
+
+        An error names the origin of `shown`, which is `location` without secrets.
+        """
         target = _joined(self.url, location)
         if _origin(target) == _origin(self.url) and (self.status in {307, 308} or self.request.method == "GET"):
             self.url = target
             return
         acted = self._may_have_acted(target)
-        advice = _MAYBE_DONE if acted else _RIGHT_SERVER
+        advice, place = _MAYBE_DONE if acted else _RIGHT_SERVER, _origin(_joined(self.url, shown))
         raise RedirectError(
-            f"{self.name}: the server answers {self.status} and points to {_origin(target)}. The request "
-            f"was not repeated there, and no key was sent there. {advice}",
+            f"{self.name}: the server answers {self.status} and points to {place}. The request was "
+            f"not repeated there, and no key was sent there. {advice}",
             request=self.name,
             may_have_acted=acted,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -18,6 +18,7 @@ from asyncsdk.http.call import Call
 from asyncsdk.http.connection import CONNECT_SECONDS, Way
 from asyncsdk.http.lost import as_ours
 from asyncsdk.http.reading import Response
+from asyncsdk.redaction import Redactor, redactor
 from asyncsdk.settings import Key, Secret, Settings, checked_key
 
 _MOST_REDIRECTS = 5
@@ -63,11 +64,11 @@ class Exchange:
     async def _answered(self, call: Call, key: str) -> Response:
         for _ in range(_MOST_REDIRECTS):
             answer = await self._sent(call, key)
-            location = answer.headers.get("Location")
+            location = answer.location
             if answer.status not in {301, 302, 303, 307, 308} or location is None:
                 return answer
             await answer.leave()
-            call.redirect(location)
+            call.redirect(location, shown=answer.shown(location))
         raise RedirectError(f"{call.name}: redirected {_MOST_REDIRECTS} times and still not there", request=call.name)
 
     async def _sent(self, call: Call, key: str) -> Response:
@@ -91,10 +92,15 @@ class Exchange:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
                 proxy_headers=for_proxy if tunnelled else None,
             )
-        answer = Response(call, response, key)
+        answer = Response(call, response, self._redactor(call, response.request_info.headers))
         call.heard(answer.status, answer.headers)
         self.clock.observe(answer.headers.get("Date"))
         return answer
+
+    def _redactor(self, call: Call, sent: Mapping[str, str]) -> Redactor:
+        """For the secrets of `call`; those of a given session are in the headers that were `sent`."""
+        query = {name: value for name, value in call.target.query.items() if name not in call.request.query}
+        return redactor(sent, query, {} if self._way.proxy is None else self._way.proxy.headers)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:

@@ -91,9 +91,11 @@ def _distrust(error: Exception, where: str) -> str:
 
 
 def _forget_secrets(error: BaseException) -> None:
-    """Aiohttp keeps the request's headers, and what the server echoed of them, where a repr would show the key."""
+    """Aiohttp keeps the request's headers and query, and what the server echoed of them, where a repr shows them."""
     if isinstance(error, aiohttp.ClientResponseError):
-        error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict[str]()))
+        info = error.request_info
+        bare, real = (url.with_query(None).with_fragment(None) for url in (info.url, info.real_url))
+        error.request_info = info._replace(url=bare, real_url=real, headers=CIMultiDictProxy(CIMultiDict[str]()))
         error.headers, error.message, error.args = None, "", (error.request_info, error.history)
         error.__cause__ = error.__context__ = None
     if isinstance(error, aiohttp.ServerDisconnectedError):

@@ -14,10 +14,11 @@ from multidict import CIMultiDict
 
 from asyncsdk.decoding import PictureCutter, Pictures
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
-from asyncsdk.http.answers import echoes_of, read_answer, status_error, without
+from asyncsdk.http.answers import read_answer, status_error
 from asyncsdk.http.call import Call
 from asyncsdk.http.lost import as_ours
 from asyncsdk.models import ImagesResponse
+from asyncsdk.redaction import Redactor, text_of
 
 T = TypeVar("T")
 
@@ -27,11 +28,11 @@ _LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
 
 @define(eq=False)
 class Response:
-    """What the server says to `call`. Where it echoes the key, errors and headers show `[key]`."""
+    """What the server says to `call`: where it echoes a secret, a mark, but in the bytes of files and pictures."""
 
     call: Call
     _response: aiohttp.ClientResponse = field(repr=False)
-    _echoes: tuple[str, ...] = field(converter=echoes_of, repr=False)  # given the key
+    _redactor: Redactor
     headers: Mapping[str, str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -43,9 +44,14 @@ class Response:
         """The HTTP status."""
         return self._response.status
 
+    @property
+    def location(self) -> str | None:
+        """Where a redirect leads, as the server wrote it: not to be shown."""
+        return self._response.headers.get("Location")
+
     def shown(self, text: str) -> str:
-        """`text` of the answer as an error may show it."""
-        return without(self._echoes, text)
+        """`text` of the answer without secrets."""
+        return self._redactor.clean(text)
 
     @property
     def _is_there(self) -> bool:
@@ -73,15 +79,11 @@ class Response:
         with as_ours(self.call):
             async with asyncio.timeout(None if self._is_there else seconds):
                 body, pictures = await self._whole(cut=model is ImagesResponse, most=most)
-        try:
-            return self._as(model, body, pictures)
-        except APIResponseValidationError:
-            text = body.decode("utf-8", "replace")
+        if model is not bytes:
+            text = text_of(body)
             shown = self.shown(text)
-            if shown == text:
-                raise
-        # fails again, with nothing in the error and its causes that is the key
-        return self._as(model, shown.encode(), pictures)
+            body = body if shown is text else shown.encode()
+        return self._as(model, body, pictures)
 
     async def error(self) -> APIStatusError:
         """What the server says is wrong."""
@@ -90,7 +92,7 @@ class Response:
             async with asyncio.timeout(_ERROR_BODY_SECONDS):
                 while len(said) < _LONGEST_ERROR_BODY and (chunk := await self._response.content.readany()):
                     said += chunk
-        shown = self.shown(bytes(said).decode("utf-8", "replace")).encode()
+        shown = self._redactor.clean_end(self.shown(text_of(bytes(said)))).encode()
         return status_error(self.status, self.headers, shown, request=self.call.name)
 
     async def leave(self) -> None:
@@ -144,7 +146,7 @@ class Stream(AsyncIterator[bytes]):
         return self._answer.headers.get("x-request-id")
 
     def shown(self, text: str) -> str:
-        """`text` of the answer as an error may show it: with `[key]` where it echoes the key."""
+        """`text` of the answer without secrets."""
         return self._answer.shown(text)
 
     async def __anext__(self) -> bytes:
