@@ -48,7 +48,7 @@ def replace_the_folder_by_a_link(root: Path) -> None:
     folder.symlink_to(root.with_name("elsewhere"))
 
 
-DEEDS = {
+DEEDS: dict[Deed, str] = {
     remove: "it was removed",
     remove_the_segment: "it was removed",
     rename: "it was renamed",
@@ -57,7 +57,7 @@ DEEDS = {
     replace_the_folder_by_a_link: "it was renamed",
 }
 
-each_deed = pytest.mark.parametrize("deed", DEEDS, ids=[deed.__name__ for deed in DEEDS])
+each_deed = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: str(deed.__name__))
 
 
 @each_deed
