@@ -1,0 +1,239 @@
+"""Edits that are paid and can't be wholly saved: what came is on disk, and every word of it says where."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk import ChargeUnknownError, files
+from asyncsdk.cli import app
+from asyncsdk.cli.signals import Stop
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.support import Run
+from tests.stories.edits import PICTURE
+from tests.stories.pictures import photo
+
+ONE = ("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--n", "2", "--out", "out")
+MANY = ("edit-many", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--n", "2", "--out", "out")
+WHOLE = {"b64_json": base64.b64encode(PICTURE).decode()}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalServer]:
+    """One for each test: what it was asked is counted."""
+    with LocalServer(tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def otter(tmp_path: Path) -> Path:
+    return photo(tmp_path / "otter.png", (16, 16))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary directories go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    return tmp_path / "elsewhere"
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes no file below `out`."""
+    save = files.save
+
+    async def fails_in_out(path: Path, *arguments: Any, **named: Any) -> None:
+        if "out" in path.parts and path.suffix in {".png", ".raw"}:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        await save(path, *arguments, **named)
+
+    monkeypatch.setattr(files, "save", fails_in_out)
+
+
+def url_of(server: LocalServer, path: str = "gone") -> str:
+    return f"{server.url.removesuffix('/v1')}/{path}?sig=signature"
+
+
+def answer(server: LocalServer, *items: dict[str, Any]) -> None:
+    server.inject(Fault("edit", "answer", status=200, body={"created": 1, "data": list(items)}, every=1))
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response that holds no picture at all."""
+
+    async def send(*_: object, **__: object) -> None:
+        error = ChargeUnknownError("the response can't be read: it may have been paid.")
+        error.raw = (b"<html>",)
+        raise error
+
+    monkeypatch.setattr("asyncsdk.images.editor.send", send)
+    monkeypatch.setattr("asyncsdk.images.bulk.flight.send", send)
+
+
+class TestOne:
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_a_picture_beside_a_lost_one_is_saved_and_told(
+        self, run: Run, server: LocalServer, elsewhere: Path, *, is_first: bool
+    ) -> None:
+        lost = {"url": url_of(server)}
+        answer(server, *((WHOLE, lost) if is_first else (lost, WHOLE)))
+        kept = "out/otter.png" if is_first else "out/otter.1.png"
+        ran = run(*ONE, "--json")
+        [record] = ran.records
+        assert (ran.code, record["status"], record["files"]) == (3, "uncertain", [kept])
+        assert (record["error"]["type"], record["error"]["urls"]) == ("SaveError", [url_of(server)])
+        assert Path(kept).read_bytes() == PICTURE
+        assert f"\n  {url_of(server)}\n" in ran.err
+        assert list(elsewhere.iterdir()) == []
+
+    def test_files_are_on_standard_output_and_the_error_is_not(self, run: Run, server: LocalServer) -> None:
+        answer(server, WHOLE, {"url": url_of(server)})
+        ran = run(*ONE)
+        assert (ran.code, ran.out) == (3, "out/otter.png\n")
+        assert ran.err.startswith("error: the edit is done and paid, but only 1 of its 2 pictures could be saved")
+
+    def test_where_nothing_can_be_fetched_it_is_said_with_every_url(self, run: Run, server: LocalServer) -> None:
+        answer(server, {"url": url_of(server)}, {"url": url_of(server, "")})
+        ran = run(*ONE, "--json")
+        [record] = ran.records
+        assert (ran.code, record["status"], record["files"]) == (3, "uncertain", [])
+        assert record["error"]["urls"] == [url_of(server), url_of(server, "")]
+        [raw] = record["error"]["raw_files"]
+        assert (Path(raw).parent, b"<html" in Path(raw).read_bytes()) == (Path("out/.asyncsdk/raw"), True)
+        assert run(*ONE).out == ""
+
+    @pytest.mark.usefixtures("full")
+    def test_what_a_full_disk_does_not_take_is_saved_elsewhere_and_the_lost_one_told(
+        self, run: Run, server: LocalServer, elsewhere: Path
+    ) -> None:
+        answer(server, WHOLE, {"url": url_of(server)})
+        ran = run(*ONE, "--json")
+        [record] = ran.records
+        [file] = elsewhere.rglob("*.png")
+        assert (ran.code, record["status"], record["files"]) == (3, "uncertain", [str(file)])
+        assert file.read_bytes() == PICTURE
+        assert record["error"]["urls"] == [url_of(server)]
+        assert "it is saved elsewhere" in ran.err
+
+    @pytest.mark.usefixtures("full")
+    def test_where_no_disk_takes_it_it_is_exit_3(
+        self, run: Run, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(**_: object) -> str:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("asyncsdk.cli.edits.rescue.mkdtemp", refuse)
+        answer(server, WHOLE)
+        ran = run(*ONE, "--json")
+        assert (ran.code, ran.records[0]["status"], ran.records[0]["files"]) == (3, "uncertain", [])
+        assert "No space left on device" in ran.err
+
+    @pytest.mark.usefixtures("unreadable")
+    def test_a_response_that_is_no_picture_is_kept_beside_where_it_was_wanted(self, run: Run) -> None:
+        ran = run(*ONE, "--json")
+        raw = Path("out/.asyncsdk/raw/otter-1.raw")
+        assert (ran.code, ran.records[0]["error"]["raw_files"]) == (3, [str(raw)])
+        assert raw.read_bytes() == b"<html>"
+        assert str(raw) in ran.err
+
+    @pytest.mark.usefixtures("unreadable", "full")
+    def test_a_response_that_is_no_picture_is_kept_elsewhere_if_need_be(self, run: Run, elsewhere: Path) -> None:
+        ran = run(*ONE, "--json")
+        [raw] = elsewhere.rglob("*.raw")
+        assert (ran.code, ran.records[0]["error"]["raw_files"]) == (3, [str(raw)])
+        assert str(raw) in ran.err
+
+    def test_a_signal_while_a_picture_is_fetched_says_where_it_is(
+        self, server: LocalServer, capfd: pytest.CaptureFixture[str], stop: Stop
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/slow?sig=signature"
+            answer(server, {"url": url}, WHOLE)
+
+            def interrupt() -> None:
+                connection, _ = deaf.accept()
+                stop.arrive(signal.SIGINT)
+                connection.close()
+
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            code = app.run(list(ONE), stop)
+            thread.join()
+        assert code == 130
+        assert f"\n  {url}\n" in capfd.readouterr().err
+        assert Path("out/otter.1.png").read_bytes() == PICTURE
+
+
+class TestMany:
+    def test_a_picture_beside_a_lost_one_is_saved_and_told_everywhere(
+        self, run: Run, server: LocalServer, elsewhere: Path
+    ) -> None:
+        answer(server, WHOLE, {"url": url_of(server)})
+        ran = run(*MANY, "--json", "--gallery", "gallery.html")
+        [record] = ran.records
+        assert (ran.code, record["status"], record["files"]) == (3, "uncertain", ["out/otter.png"])
+        assert record["error"]["urls"] == [url_of(server)]
+        assert f"\n  {url_of(server)}\n" in ran.err
+        assert "otter: paid but not saved: the edit is done and paid, but only 1 of its 2 pictures" in ran.err
+        assert "1 paid but not saved. Details: out/failed.jsonl" in ran.err
+        left = json.loads(Path("out/failed.jsonl").read_text())
+        assert left["error"] == record["error"]
+        page = Path("gallery.html").read_text()
+        assert 'src="out/otter.png"' in page
+        assert "only 1 of its 2 pictures" in page
+        assert list(elsewhere.iterdir()) == []
+
+    def test_the_next_run_sends_nothing_and_tells_the_same(self, run: Run, server: LocalServer) -> None:
+        answer(server, WHOLE, {"url": url_of(server)})
+        first, sent = run(*MANY, "--json"), server.calls["edit"]
+        again = run(*MANY, "--json", "--gallery", "gallery.html")
+        assert (again.code, server.calls["edit"]) == (3, sent)
+        assert {**again.records[0], "usage": None} == {**first.records[0], "usage": None}
+        assert 'src="out/otter.png"' in Path("gallery.html").read_text()
+        server.clear_faults()
+        retried = run(*MANY, "--json", "--only", "uncertain", "--on-uncertain", "retry")
+        assert (retried.code, retried.records[0]["files"]) == (0, ["out/otter.png", "out/otter.1.png"])
+        assert not Path("out/failed.jsonl").exists()
+
+    @pytest.mark.usefixtures("full")
+    def test_what_a_full_disk_does_not_take_is_saved_elsewhere_and_the_lost_one_told(
+        self, run: Run, server: LocalServer, elsewhere: Path
+    ) -> None:
+        answer(server, {"url": url_of(server)}, WHOLE, {"url": url_of(server, "")})
+        ran = run(*MANY, "--json")
+        [record] = ran.records
+        [file], [raw] = elsewhere.rglob("*.png"), elsewhere.rglob("*.raw")
+        assert (ran.code, record["files"], file.read_bytes()) == (3, [str(file)], PICTURE)
+        assert record["error"]["urls"] == [url_of(server), url_of(server, "")]
+        assert record["error"]["raw_files"] == [str(raw)]
+        assert f"otter: its pictures are saved elsewhere: {file}, {raw}" in ran.err
+        assert str(file) in json.loads(Path("out/failed.jsonl").read_text())["error"]["message"]
+
+    @pytest.mark.usefixtures("unreadable", "full")
+    def test_a_response_that_is_no_picture_is_kept_elsewhere_if_need_be(self, run: Run, elsewhere: Path) -> None:
+        ran = run(*MANY, "--json")
+        [raw] = elsewhere.rglob("*.raw")
+        assert (ran.code, ran.records[0]["error"]["raw_files"]) == (3, [str(raw)])
+
+    def test_three_unusable_responses_in_a_row_stop_it_and_say_what_to_look_at(
+        self, run: Run, server: LocalServer
+    ) -> None:
+        Path("jobs.jsonl").write_text("".join(f'{{"image": "otter.png", "prompt": "p{n}"}}\n' for n in range(9)))
+        answer(server, {"url": url_of(server, "")})
+        ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--json")
+        assert (ran.code, server.calls["edit"], len(ran.records)) == (1, 3, 3)
+        assert "6 not sent: once what is told below is mended, the same command goes on." in ran.err
+        assert "error: 3 responses in a row may have been paid and held no picture" in ran.err
+        assert "out/.asyncsdk/raw: look at it" in ran.err
