@@ -37,8 +37,8 @@ the same command goes on."""
 
 EDIT_EPILOGUE = """\
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 it may have been \
-paid, or it is paid and saved elsewhere; 75 failed and not paid, the same command tries again; 129, 130, 143 \
-interrupted: it may have been paid.
+paid, or it is paid and not all of it is saved, or elsewhere; 75 failed and not paid, the same command tries again; \
+129, 130, 143 interrupted: it may have been paid.
 
 Only edit-many keeps a ledger of what was paid: this command, run again, sends and pays again."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.names import Names, stem_problem, stems, suffix_of
+from asyncsdk.images.names import Names, raw_stem, stem_problem, stems, suffix_of
 from tests.stories.pictures import png
 
 
@@ -72,3 +72,17 @@ def test_the_suffix_is_of_what_the_bytes_are() -> None:
     assert suffix_of(b"<?xml?><svg/>") == ".svg"
     assert suffix_of(b"<html><svg/></html>") == ".bin"
     assert suffix_of(b"anything") == ".bin"
+
+
+@given(st.text())
+def test_what_is_kept_raw_has_a_name_that_stays_in_its_folder_and_is_seen(name: str) -> None:
+    stem = raw_stem(name)
+    assert PurePosixPath(stem).name == stem
+    assert not stem.startswith(".")
+    assert len(f"{stem}-1000.raw".encode()) <= 255
+
+
+def test_what_is_kept_raw_is_named_after_its_edit() -> None:
+    assert [raw_stem(name) for name in ("otter", "a/b c", "../x", "", "名前", "x" * 99)] == [
+        "otter", "a_b_c", "_x", "edit", "名前", "x" * 40,
+    ]  # fmt: skip

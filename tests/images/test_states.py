@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.bulk.states import ItemState, States, item_of, key_of
+from asyncsdk.images.bulk.states import ItemState, States, item_of, key_of, problem_fields, problem_from
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 
 tokens = st.none() | st.integers(0, 10**9)
 usages = st.builds(Usage, input_tokens=tokens, output_tokens=tokens, total_tokens=tokens)
 moderations = st.none() | st.just({"stage": "input", "categories": ["violence"]})
-problems = st.builds(Problem, type=st.text(), message=st.text(), status_code=tokens, moderation=moderations)
+texts = st.lists(st.text()).map(tuple)
+problems = st.builds(
+    Problem, type=st.text(), message=st.text(), status_code=tokens, moderation=moderations, urls=texts, raw_files=texts
+)
 ended = st.builds(
     ItemState,
     status=st.sampled_from(["done", "failed", "refused", "uncertain"]),
@@ -50,3 +54,14 @@ def test_an_edit_has_one_state() -> None:
         assert (len(states), states.get(key)) == (1, state)
     states.drop(key)
     assert (len(states), states.get(key)) == (0, None)
+
+
+@given(problems)
+def test_a_problem_is_written_and_read_as_json(problem: Problem) -> None:
+    assert problem_from(json.loads(json.dumps(problem_fields(problem)))) == problem
+
+
+def test_a_problem_of_an_older_version_has_no_urls_and_one_without_any_is_written_as_before() -> None:
+    older = {"type": "SaveError", "message": "full", "retryable": False}
+    assert problem_from(older) == Problem(type="SaveError", message="full")
+    assert problem_fields(Problem(type="SaveError", message="full")) == older
