@@ -12,7 +12,7 @@
     │  │  └─ CertificateError        the server could not prove who it is
     │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there, and no POST repeated
     │  ├─ APIResponseValidationError an answer came that we can't read
-    │  │  └─ NotTheAPIError            a web page or the like: the address is not the API's
+    │  │  └─ NotTheAPIError          a web page or the like: the address is not the API's
     │  └─ APIStatusError             the server said no
     │     ├─ BadRequestError           400
     │     │  └─ ModerationBlockedError   the safety system refused the prompt, a picture or what came of them
@@ -149,7 +149,22 @@ class APIResponseValidationError(APIError):
 
 
 class NotTheAPIError(APIResponseValidationError):
-    """A success whose body is not the API's, such as a web page: most likely the base URL lacks a path like /v1."""
+    """A success whose body is not the API's, such as a web page.
+
+    `may_have_acted` is False where nothing at `base_url` has answered as the API so far: it is another server's
+    address, most likely one without a path like /v1, and nothing was done.
+    """
+
+    may_have_acted: bool = True
+    base_url: str = ""
+
+    def __str__(self) -> str:
+        if self.may_have_acted:
+            return self.message
+        return (
+            f"{self.message}\n  Nothing at {self.base_url} has answered as the API: most likely the address is wrong, "
+            "and nothing was done. Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
+        )
 
 
 class APIStatusError(APIError):

@@ -20,6 +20,7 @@ from asyncsdk.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
+    NotTheAPIError,
     QuotaExceededError,
     RateLimitError,
     RedirectError,
@@ -53,7 +54,7 @@ def may_have_acted(error: APIError) -> bool:
     """Whether the server may have done what was asked although `error` is all that came of it."""
     if isinstance(error, APIConnectionError):
         return error.sent
-    if isinstance(error, RedirectError):
+    if isinstance(error, RedirectError | NotTheAPIError):
         return error.may_have_acted
     if isinstance(error, APIStatusError):
         return error.status_code in {408, 409} or error.status_code >= 500

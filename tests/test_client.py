@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from asyncsdk import (
     Client,
     ConfigurationError,
     NotFoundError,
+    NotTheAPIError,
     api,
     retry,
 )
@@ -111,13 +113,41 @@ async def test_an_id_can_not_lead_elsewhere() -> None:
     assert [request.target for request in server.requests] == ["/v1/files/..%2Fa%2Fb%3Fc%23d"]
 
 
-async def test_html_with_status_200_is_no_answer() -> None:
-    page = reply(200, "<html>Log in to the Wi-Fi</html>", {"Content-Type": "text/html", "X-Request-ID": "r"})
-    async with answering(page) as server, client_of(server) as client:
-        with pytest.raises(APIResponseValidationError, match=r"text/html.*Log in to the Wi-Fi") as caught:
+PAGE = reply(200, "<html>Log in to the Wi-Fi</html>", {"Content-Type": "text/html", "X-Request-ID": "r"})
+
+
+async def test_a_page_with_status_200_before_any_answer_is_a_wrong_address() -> None:
+    async with answering(PAGE) as server, client_of(server) as client:
+        with pytest.raises(NotTheAPIError, match=r"text/html.*Log in to the Wi-Fi") as caught:
             await client.send(GET_FILE)
+        assert f"{client.base_url} has answered as the API" in str(caught.value)
     assert (caught.value.status_code, caught.value.request_id) == (200, "r")
+    assert not caught.value.may_have_acted
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "own", [reply(200, FILE), reply(404, {"error": {"message": "No such File", "type": "invalid_request_error"}})]
+)
+async def test_a_page_from_a_server_that_is_the_api_is_asked_again(own: bytes) -> None:
+    async with answering(own, PAGE) as server, client_of(server) as client:
+        with suppress(NotFoundError):
+            await client.send(GET_FILE)
+        with pytest.raises(NotTheAPIError) as caught:
+            await client.send(GET_FILE)
+    assert caught.value.may_have_acted
+    assert "address" not in str(caught.value)
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("other", [reply(200, "a file's content"), reply(404, "<html>"), reply(307)])
+async def test_what_any_server_may_say_does_not_make_it_the_api(other: bytes) -> None:
+    async with answering(other, PAGE) as server, client_of(server) as client:
+        with suppress(NotFoundError, APIResponseValidationError):
+            await client.send(api.file_content("file-1"))
+        with pytest.raises(NotTheAPIError) as caught:
+            await client.send(GET_FILE)
+    assert not caught.value.may_have_acted
 
 
 async def test_a_given_session_is_used_and_never_closed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ from asyncsdk.errors import (
     InternalServerError,
     ModerationBlockedError,
     NotFoundError,
+    NotTheAPIError,
     PayloadTooLargeError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -51,7 +53,31 @@ _ADVICE = {
     404: "Gone or expired, or made with a key of another project.",
 }
 
-_NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, no JSON a page before the API
+# What an error in a success would have come with: by its code, else by its type. A number from 400 to 599 is the status
+# itself. Any other word is a 500: it may have been done, and paid.
+_STATUS_BY_WORD = {
+    "image_generation_user_error": 400,
+    "invalid_request_error": 400,
+    "moderation_blocked": 400,
+    "content_policy_violation": 400,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "insufficient_permissions": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "billing_hard_limit_reached": 429,
+    "billing_not_active": 429,
+}
+_STATUS = re.compile(r"[45][0-9]{2}")
+_STREAM_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+_LONGEST_PLAIN_TEXT = 1000  # bytes; a picture as bare base64 is longer
+
+_NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "detail" FastAPI, no JSON a page
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
@@ -66,39 +92,93 @@ def read_answer(
 ) -> T:
     """Read a successful answer, as it is for `bytes`. `pictures` are those that were cut out of `body`.
 
-    Raises APIResponseValidationError when it is not what the API promises.
+    Raises APIStatusError where it is an error object in a success, NotTheAPIError where it is a page, and
+    APIResponseValidationError where it is not what the API promises in another way.
     """
     if model is bytes:
         return cast("T", body)
     try:
+        data = json.loads(body)
+        if is_error(data):
+            raise error_in_success(data, status, headers, body, request=request)
         if model is not ImagesResponse:
-            return from_json(model, json.loads(body))
-        answer = from_json(ImagesResponse, with_pictures(json.loads(body), pictures or {}))
+            return from_json(model, data)
+        answer = from_json(ImagesResponse, with_pictures(data, pictures or {}))
         return cast("T", evolve(answer, request_id=headers.get("x-request-id")))
     except (ValueError, RecursionError) as error:
-        begins = _quote(body.decode("utf-8", "replace"))
-        raise APIResponseValidationError(
-            f"{request}: the answer ({status}, {headers.get('content-type', 'no type')}) could not be read: {error}. "
-            f"It begins: {begins!r}. Is this the API's own address, or a page of something before it?",
-            request=request,
-            status_code=status,
-            body=begins,
-            request_id=headers.get("x-request-id"),
-        ) from error
+        raise _unreadable(status, headers, body, error, request=request) from error
 
 
-def status_error(status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> APIStatusError:
-    """The error that an answer with `status` stands for, whatever its body is: JSON, HTML, text or nothing."""
+def is_foreign(body: bytes) -> bool:
+    """Whether a success is a page or a plain text, which no endpoint of the API gives.
+
+    Nothing at all, cut JSON, a stream's events, an SVG and other pictures are not: they may be what was paid.
+    """
+    begin = body[:_LONGEST_PLAIN_TEXT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if begin.startswith(b"<"):
+        return b"<svg" not in begin
+    is_short_text = len(body) <= _LONGEST_PLAIN_TEXT and begin[:1].isalpha()
+    return is_short_text and not begin.startswith(_STREAM_FIELDS) and not _is_json(body)
+
+
+def is_error(data: object) -> bool:
+    """Whether decoded JSON is an error in the place of what was asked for, with nothing of that beside it."""
+    if not isinstance(data, Mapping) or data.get("id") or data.get("data"):
+        return False
+    return bool(data.get("error")) or data.get("type") == "error"
+
+
+def error_in_success(
+    data: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes, *, request: str
+) -> APIStatusError:
+    """The error that `data`, decoded from the `body` of a success, names: some gateways send their status too early."""
+    error = data.get("error")
+    meant = status_meant(error if isinstance(error, Mapping) else data)
+    return status_error(meant, headers, body, request=request, came_with=status)
+
+
+def status_meant(error: Mapping[str, Any]) -> int:
+    """The status that an error object would have come with: by its code, else by its type, else 500."""
+    code = str(error.get("code"))
+    if _STATUS.fullmatch(code):
+        return int(code)
+    return next((_STATUS_BY_WORD[word] for word in (code, str(error.get("type"))) if word in _STATUS_BY_WORD), 500)
+
+
+def is_own(body: object) -> bool:
+    """Whether the `body` of an APIStatusError is in the API's own words, not those of something before it."""
+    return isinstance(body, Mapping) and isinstance(body.get("message"), str) and "type" in body
+
+
+def is_no_endpoint(error: Exception) -> bool:
+    """Whether nothing at this address takes such a request; an object that is not there is another 404."""
+    if not isinstance(error, APIStatusError) or error.status_code not in {404, 405}:
+        return False
+    return error.status_code == 405 or _is_no_route(error.body)
+
+
+def status_error(
+    status: int, headers: Mapping[str, str], body: bytes, *, request: str, came_with: int | None = None
+) -> APIStatusError:
+    """The error that an answer with `status` stands for, whatever its body is: JSON, HTML, text or nothing.
+
+    `came_with` is the status that it really had, where that was a success.
+    """
     text = body.decode("utf-8", "replace")
     inner = _told(text)
     told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
     kind, code, param = (_name(told.get(field)) for field in ("type", "code", "param"))
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = _name(headers.get("x-request-id"))
-    stranger = status == 404 and (not told or code == "404" or said.startswith(_NO_SUCH_ROUTE))
-    advice = _NO_API if stranger else _ADVICE.get(status, "")
+    advice = _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
     error = _error_class(status, code, kind)(
-        _worded(f"{request}: {status}", code, said, advice, request_id),
+        _worded(
+            f"{request}: {_status_in_words(status, came_with)}",
+            None if code == str(status) else code,
+            said,
+            advice,
+            request_id,
+        ),
         status_code=status,
         request=request,
         type=kind,
@@ -112,6 +192,33 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, *, reques
     if isinstance(error, ModerationBlockedError):
         _tell_why(error, told.get("moderation_details"))
     return error
+
+
+def _status_in_words(status: int, came_with: int | None) -> str:
+    return f"{status}" if came_with is None else f"{status} (in an answer with status {came_with})"
+
+
+def _is_no_route(inner: object) -> bool:
+    if not isinstance(inner, Mapping):
+        return True
+    is_named = str(inner.get("code")) == "404" or inner.get("detail") == "Not Found"
+    return is_named or str(inner.get("message")).startswith(_NO_SUCH_ROUTE)
+
+
+def _unreadable(
+    status: int, headers: Mapping[str, str], body: bytes, error: Exception, *, request: str
+) -> APIResponseValidationError:
+    begins = _quote(body.decode("utf-8", "replace"))
+    answer = f"the answer ({status}, {headers.get('content-type', 'no type')})"
+    is_page = is_foreign(body)
+    what = f"{answer} is not the API's" if is_page else f"{answer} could not be read: {error}"
+    return (NotTheAPIError if is_page else APIResponseValidationError)(
+        f"{request}: {what}. It begins: {begins!r}.",
+        request=request,
+        status_code=status,
+        body=begins,
+        request_id=headers.get("x-request-id"),
+    )
 
 
 def _worded(what: str, code: str | None, said: str, advice: str, request_id: str | None) -> str:
@@ -144,6 +251,14 @@ def _told(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     return whole.get("error") or whole if isinstance(whole, dict) else whole
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _quote(text: str) -> str:

@@ -13,7 +13,15 @@ from multidict import CIMultiDict
 
 from asyncsdk import tasks
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIConnectionError, APIResponseValidationError, RedirectError
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    NotTheAPIError,
+    RedirectError,
+)
+from asyncsdk.http.answers import is_own
 from asyncsdk.http.call import Call
 from asyncsdk.http.connection import CONNECT_SECONDS, Way
 from asyncsdk.http.lost import as_ours
@@ -35,6 +43,7 @@ class Exchange:
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
+    _is_known: bool = field(default=False, init=False)  # it has answered as the API
 
     async def aclose(self) -> None:
         """Close the connections, for good."""
@@ -56,10 +65,22 @@ class Exchange:
             try:
                 await _accept(answer)
                 yield answer
+            except APIError as error:
+                self._learn(error)
+                raise
+            else:
+                self._is_known = self._is_known or call.request.answer is not bytes
             finally:
                 await answer.leave()
         finally:
             call.stop_watching()
+
+    def _learn(self, error: APIError) -> None:
+        """A server that answered as the API once is the API, whatever something before it says later."""
+        if isinstance(error, NotTheAPIError):
+            error.may_have_acted, error.base_url = self._is_known, self.settings.base_url
+        elif isinstance(error, APIStatusError) and is_own(error.body):
+            self._is_known = True
 
     async def _answered(self, call: Call, key: str) -> Response:
         for _ in range(_MOST_REDIRECTS):

@@ -1,4 +1,28 @@
-"""Was it paid? What an error means for money, and for the edits that come after it (pure)."""
+"""Was it paid? What an error means for money, and for the edits that come after it (pure).
+
+::
+
+    what came of an edit                         in terms of money       and the run
+    ───────────────────────────────────────────  ──────────────────────  ─────────────────────────────
+    no connection                                unpaid, tried again     ends if that stays so
+    connection lost, time out, cut answer        maybe paid              goes on
+    images that can't be used, or none           maybe paid              goes on
+    a page with 200, no good answer before       unpaid, failed          ends: the address is wrong
+    a page with 200, the API has answered        maybe paid              goes on
+    {"error": …} in a 200                        as with the status that it names: `answers.status_meant`
+    303; 301, 302 on the same origin             maybe paid              ends
+    any other redirect that is not followed      unpaid, failed          ends: the address is wrong
+    400, 413, 415, 422 in the API's words        unpaid, refused         goes on
+    400, 413, 415, 422 of something before it    unpaid, failed          goes on
+    401, 402, 403, quota, a model not there      unpaid, failed          ends
+    404, 405: no such route, no paid one before  unpaid, failed          ends: the address is wrong
+    404, 405 otherwise, and any other 4xx        unpaid, failed          goes on
+    408, 409, 5xx                                maybe paid              goes on
+    429, 503 that turn it away                   unpaid, tried again     goes on
+
+"The API's words" is a JSON error object with `message` and `type`. Whatever is before the API, such as a proxy with a
+limit of its own, can be mended: what it did not let through is sent by the next call.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +38,14 @@ from asyncsdk.errors import (
     ChargeUnknownError,
     InvalidEditError,
     ModerationBlockedError,
+    NotTheAPIError,
     PermissionDeniedError,
     QuotaExceededError,
     RateLimitError,
     RedirectError,
     SaveError,
 )
+from asyncsdk.http.answers import is_own
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.retry import asks_too_much, may_have_acted
 
@@ -50,8 +76,11 @@ def stops_all(error: Exception) -> bool:
     """Whether every other edit would meet the same: a run that went on would send each picture for nothing."""
     if isinstance(error, ChargeUnknownError):
         return isinstance(error.__cause__, RedirectError)
+    if isinstance(error, NotTheAPIError):
+        return not error.may_have_acted
     kinds = AuthenticationError | PermissionDeniedError | QuotaExceededError | CertificateError | RedirectError
-    return isinstance(error, kinds) or getattr(error, "code", None) == "model_not_found"
+    is_out_of_credit = getattr(error, "status_code", None) == 402
+    return isinstance(error, kinds) or is_out_of_credit or getattr(error, "code", None) == "model_not_found"
 
 
 def is_refusal(error: Exception) -> bool:
@@ -60,7 +89,7 @@ def is_refusal(error: Exception) -> bool:
         return True
     if stops_all(error):  # no fault of the edit
         return False
-    return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS
+    return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS and is_own(error.body)
 
 
 def status_of(error: Exception) -> Status:
@@ -95,11 +124,7 @@ def maybe_paid(why: Exception) -> ChargeUnknownError:
 
 def _is_turned_away(error: APIStatusError) -> bool:
     """A 503 with a time to come back, or in the API's own words, is the front door; any other may be a proxy's."""
-    return error.status_code == 503 and ("retry-after" in error.headers or _is_the_apis_own(error.body))
-
-
-def _is_the_apis_own(body: object) -> bool:
-    return isinstance(body, Mapping) and isinstance(body.get("message"), str) and "type" in body
+    return error.status_code == 503 and ("retry-after" in error.headers or is_own(error.body))
 
 
 def _moderation(error: Exception) -> Mapping[str, Any] | None:

@@ -14,22 +14,12 @@ from attrs import define, field, frozen
 
 from asyncsdk.decoding import PictureCutter, Pictures, with_pictures
 from asyncsdk.errors import APIError, APIResponseValidationError
-from asyncsdk.http.answers import status_error
+from asyncsdk.http.answers import error_in_success
 from asyncsdk.models import Usage, from_json
 
 REQUEST = "POST /images/edits"
 _DATA = b"data:"
 _SETTINGS = ("created_at", "size", "quality", "background", "output_format")
-# A stream has the status of its beginning, 200 whatever comes: these are what its errors would have had.
-_STATUS_BY_WORD = {
-    "image_generation_user_error": 400,
-    "invalid_request_error": 400,
-    "moderation_blocked": 400,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "billing_hard_limit_reached": 429,
-    "billing_not_active": 429,
-}
 
 
 @frozen(kw_only=True)
@@ -132,10 +122,8 @@ class Events:
         )
 
     def _error(self, told: dict[str, Any], text: str) -> APIError:
-        error = told.get("error")
-        status = _status(error if isinstance(error, dict) else told)
         headers = {} if self.request_id is None else {"x-request-id": self.request_id}
-        return status_error(status, headers, text.encode(), request=REQUEST)
+        return error_in_success(told, 200, headers, text.encode(), request=REQUEST)
 
 
 def _is_error(told: Any) -> bool:
@@ -156,10 +144,3 @@ def _picture(told: dict[str, Any], request_id: str | None) -> PartialImage | Com
         usage = None if told.get("usage") is None else from_json(Usage, told["usage"])
         return CompletedImage(content=content, request_id=request_id, usage=usage, **known)
     return None
-
-
-def _status(error: dict[str, Any]) -> int:
-    code = str(error.get("code"))
-    if code.isdecimal() and 400 <= int(code) < 600:
-        return int(code)
-    return next((_STATUS_BY_WORD[word] for word in (code, str(error.get("type"))) if word in _STATUS_BY_WORD), 500)

@@ -11,13 +11,13 @@ from attrs import field, frozen
 
 from asyncsdk import (
     APIConnectionError,
-    APIResponseValidationError,
     APITimeoutError,
     AsyncSDKError,
     CertificateError,
     CompletionUnknownError,
     ConflictError,
     InternalServerError,
+    NotTheAPIError,
     PayloadTooLargeError,
     RateLimitError,
     RedirectError,
@@ -85,7 +85,7 @@ TROUBLES: tuple[Trouble, ...] = (
         "503, retry-after-ms: 7", 503, InternalServerError, headers={"retry-after-ms": "7"}, doubtful=True, waits=0.007
     ),
     _answer("413 before the body was read", 413, PayloadTooLargeError, passes=False),
-    _answer("200 with a page, before the body was read", 200, APIResponseValidationError, body=HTML, doubtful=True),
+    _answer("200 with a page, before the body was read", 200, NotTheAPIError, body=HTML, doubtful=True),
     _answer("redirect on the same origin", 307, RedirectError, headers={"Location": "?again=1"}),
     _answer(
         "redirect to another origin", 307, RedirectError, headers={"Location": "http://127.0.0.1:9/v1"}, passes=False
@@ -104,7 +104,7 @@ def expected(trouble: Trouble, route: Route, times: Times) -> tuple[type[AsyncSD
         return ()
     if route == "complete" and trouble.doubtful:
         return (CompletionUnknownError,)
-    if route == "part" and trouble.error is APIResponseValidationError:
+    if route == "part" and trouble.error is NotTheAPIError:
         return APIConnectionError, trouble.error  # a large part is still on its way, a small one is there
     return (trouble.error,)
 

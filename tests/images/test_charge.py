@@ -12,11 +12,12 @@ from asyncsdk.errors import (
     CertificateError,
     ChargeUnknownError,
     InvalidEditError,
+    NotTheAPIError,
     RedirectError,
     SaveError,
 )
 from asyncsdk.http.answers import status_error
-from asyncsdk.images.charge import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, stops_all
+from asyncsdk.images.charge import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, status_of, stops_all
 from asyncsdk.images.outcome import Problem
 
 OWN = b'{"error": {"message": "busy", "type": "server_error"}}'
@@ -63,19 +64,39 @@ def test_what_every_other_would_meet_stops_all(status: int) -> None:
     assert stops_all(answered(400, QUOTA))
     assert stops_all(CertificateError("x", sent=False))
     assert stops_all(RedirectError("x"))
+    assert stops_all(answered(402))
     assert all(stops_all(answered(status_, GONE)) for status_ in (400, 404))
     assert not stops_all(answered(400))
     assert not stops_all(answered(429))
 
 
 def test_a_refusal_is_one_that_stays() -> None:
-    assert all(is_refusal(answered(status)) for status in (400, 413, 415, 422))
+    assert all(is_refusal(answered(status, OWN)) for status in (400, 413, 415, 422))
     assert not any(is_refusal(answered(status)) for status in (401, 404, 405, 429, 500))
     assert not is_refusal(answered(400, QUOTA))
     assert not is_refusal(answered(400, GONE))
     assert is_refusal(InvalidEditError("x"))
     assert is_refusal(answered(403, BLOCKED))
     assert not is_refusal(APIConnectionError("x"))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"too large", b'{"message": "a gateway\'s"}', b'{"detail": "no"}'])
+def test_what_something_before_the_api_refuses_is_not_refused_for_good(body: bytes) -> None:
+    for status in (400, 413, 415, 422):
+        assert status_of(answered(status, body)) == "failed"
+        assert problem_of(answered(status, body)).retryable
+
+
+def test_a_page_is_unpaid_and_ends_the_run_unless_the_api_has_answered_there() -> None:
+    wrong, hiccup = NotTheAPIError("page"), NotTheAPIError("page")
+    wrong.may_have_acted = False
+    assert (may_be_charged(wrong), stops_all(wrong), is_safe_to_repeat(wrong), status_of(wrong)) == (
+        False,
+        True,
+        False,
+        "failed",
+    )
+    assert (may_be_charged(hiccup), stops_all(hiccup)) == (True, False)
 
 
 def test_a_problem_holds_what_a_caller_needs() -> None:

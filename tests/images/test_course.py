@@ -14,6 +14,7 @@ from asyncsdk.errors import (
     AuthenticationError,
     ChargeUnknownError,
     InternalServerError,
+    NotFoundError,
     RateLimitError,
 )
 from asyncsdk.images.bulk.course import NEXT, Course, Stage
@@ -26,6 +27,7 @@ DENIED = AuthenticationError("no", status_code=401)
 NOT_THERE = APIConnectionError("nobody", sent=False)
 CUT = APIConnectionError("cut", sent=True)
 LOST = ChargeUnknownError("lost")
+NO_ROUTE = NotFoundError("page", status_code=404, body="<html>")
 
 
 @pytest.mark.parametrize(
@@ -102,4 +104,12 @@ def test_what_may_be_paid_is_tried_again_once_and_only_if_wanted(
 def test_what_ends_a_run(
     error: Exception, lost: ChargeUnknownError | None, on_uncertain: OnUncertain, reason: Exception | None
 ) -> None:
-    assert Course("ended", lost).reason_to_stop(error, on_uncertain) is reason
+    assert all(
+        Course("ended", lost).reason_to_stop(error, on_uncertain, answered=answered) is reason
+        for answered in (False, True)
+    )
+
+
+def test_an_address_without_such_a_route_ends_a_run_in_which_nothing_was_done() -> None:
+    assert Course("ended").reason_to_stop(NO_ROUTE, "report", answered=False) is NO_ROUTE
+    assert Course("ended").reason_to_stop(NO_ROUTE, "report", answered=True) is None

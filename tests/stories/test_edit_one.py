@@ -131,7 +131,6 @@ async def test_a_stream_that_ends_without_its_picture_may_have_been_paid(kind: s
         Fault("edit", "answer", status=504),
         Fault("edit", "answer", status=524, body="<html>a timeout</html>"),
         Fault("edit", "answer", status=408),
-        Fault("edit", "answer", status=200, body="<html>a proxy's page</html>"),
         Fault("edit", "answer", status=503, body="<html>no word of the API's own</html>"),
     ],
     ids=str,

@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import evolve, frozen
 
 from asyncsdk.errors import APIConnectionError, APIError, ChargeUnknownError
+from asyncsdk.http.answers import is_no_endpoint
 from asyncsdk.images.bulk.standing import OnUncertain
 from asyncsdk.images.charge import is_safe_to_repeat, may_be_charged, stops_all
 
@@ -70,9 +71,12 @@ class Course:
             return on_uncertain == "retry" and self.lost is None
         return is_safe_to_repeat(error)
 
-    def reason_to_stop(self, error: Exception, on_uncertain: OnUncertain) -> Exception | None:
-        """What ends the whole run, where the last try ended with `error`; None if nothing does."""
-        if stops_all(error) or is_out_of_reach(error):
+    def reason_to_stop(self, error: Exception, on_uncertain: OnUncertain, *, answered: bool) -> Exception | None:
+        """What ends the whole run, where the last try ended with `error`; None if nothing does.
+
+        `answered`: an edit of this run was done before, so that the address is right.
+        """
+        if stops_all(error) or is_out_of_reach(error) or (is_no_endpoint(error) and not answered):
             return error
         return self.lost if on_uncertain == "stop" else None
 

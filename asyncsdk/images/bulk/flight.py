@@ -143,7 +143,7 @@ class Flight:
             return None
         outcome = await self._end(told)
         self.run.count_unusable(error)
-        reason = self.course.reason_to_stop(error, self.run.on_uncertain)
+        reason = self.course.reason_to_stop(error, self.run.on_uncertain, answered=self.run.answered)
         if reason is not None:
             self.run.halt(outcome.error or reason if reason is told else reason)
         return outcome
