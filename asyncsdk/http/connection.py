@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import sys
+from contextlib import suppress
 from functools import partial
 
 import aiohttp
@@ -24,6 +25,9 @@ CONNECT_SECONDS = 30.0
 SETUP_SECONDS = 90.0
 KEEP_ALIVE_SECONDS = 10.0  # a POST on a connection that the server has just closed would be lost
 DEFAULT_CONNECTIONS = 100
+# A NAT forgets a connection that is silent, such as one that waits minutes for an edit: some after 120 s.
+# TCP_KEEPALIVE is macOS's name for TCP_KEEPIDLE; without them the system's own hold, two hours on most.
+_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30}
 
 
 def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
@@ -88,6 +92,7 @@ class Way:
                 limit=self.connections,
                 ssl=self.trust or True,
                 resolver=_ThreadResolver(),
+                socket_factory=_probed_socket,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
             ),
             proxy=None if self.proxy is None else self.proxy.url,
@@ -95,6 +100,18 @@ class Way:
             timeout=aiohttp.ClientTimeout(total=None),
             trace_configs=self.trace_configs,
         )
+
+
+def _probed_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket for `address` on which TCP's keepalive probes keep a silent connection known to what is on the way."""
+    family, kind, proto, *_ = address
+    made = socket.socket(family=family, type=kind, proto=proto)
+    with suppress(OSError):  # a system that can't goes without
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, seconds in _PROBES.items():
+            if hasattr(socket, name):
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    return made
 
 
 class _Connector(aiohttp.TCPConnector):
