@@ -18,6 +18,7 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
+from tests.raw_server import PART, UPLOAD, answering, client_of, reply
 from tests.stories.support import MIB, MakeFile
 
 LOST = Fault("complete", "reset", "done")
@@ -179,3 +180,21 @@ async def test_a_completed_answer_without_its_file_is_looked_up(
         server.inject(Fault("complete", "answer", "before", status=200, body=upload))
         result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
     assert result.file.id == made.file.id
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-1e999", "NaN"])
+async def test_a_number_that_json_does_not_have_loses_no_finished_upload(
+    journal: Path, make_file: MakeFile, number: str
+) -> None:
+    path = make_file(2, name="a.jsonl")
+    file = f'{{"id": "file-1", "bytes": 2, "filename": "a.jsonl", "score": {number}, "expires_at": {number}}}'
+    completed = f'{{"id": "upload_1", "status": "completed", "score": {number}, "file": {file}}}'
+    async with (
+        answering(reply(200, UPLOAD), reply(200, PART), reply(200, completed), reply(200, file)) as server,
+        client_of(server) as client,
+    ):
+        uploader = AsyncUploader(client, journal=journal)
+        for reused in (False, True):
+            result = await uploader.upload(path, purpose="batch")
+            assert (result.file.id, result.file.expires_at, result.reused) == ("file-1", None, reused)
+        assert [request.method for request in server.requests] == ["POST", "POST", "POST", "GET"]
