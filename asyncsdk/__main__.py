@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from asyncsdk.version import __version__
 
 NEEDS = "needs: pip install 'asyncsdk[cli]'"
+FILES = 1024
 _EXTRA = {"cyclopts", "rich"}
 
 
@@ -25,9 +27,21 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    _let_open_files()
     stop = Stop()
     stop.listen()
     return run(sys.argv[1:], stop)
+
+
+def _let_open_files() -> None:
+    """Let this program open as many files as its edits may need, where the user may (macOS gives 256)."""
+    with suppress(ImportError, OSError, ValueError):  # there are none to take on Windows, or they are denied
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

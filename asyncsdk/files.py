@@ -1,40 +1,91 @@
-"""Small whole-file jobs, such as saving a download: each job runs whole in one thread."""
+"""Small whole-file jobs, such as saving a download: each job runs whole in one thread of pools of our own."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import stat
 import threading
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, TypeVar
 
 import anyio
 from aiofiles.os import wrap
 from attrs import define, field
 
+from asyncsdk.journal import disk
+from asyncsdk.scarcity import pause_after
+from asyncsdk.threads import Threads
+
+T = TypeVar("T")
+Again = Callable[[Exception], Awaitable[bool]]
+
 PRIVATE, BY_UMASK = 0o600, 0o666
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# Pools apart: a read that hangs, such as of a dead network disk, keeps no paid picture from being saved.
+_READING, _SAVING = Threads("asyncsdk-reading", 16), Threads("asyncsdk-saving", 8)
+
+logger = logging.getLogger(__name__)
 
 
-async def stream_to(path: str | os.PathLike[str], chunks: AsyncIterator[bytes], *, mode: int = BY_UMASK) -> int:
+async def in_thread(job: Callable[..., T], *arguments: Any) -> T:
+    """What `job` returns or raises, run in a thread that nobody has to wait for: one that reads, or computes."""
+    result: T = await wrap(job)(*arguments, executor=_READING)
+    return result
+
+
+async def _saving(job: Callable[..., T], *arguments: Any) -> T:
+    result: T = await wrap(job)(*arguments, executor=_SAVING)
+    return result
+
+
+@define
+class Waiting:
+    """Waits for failures that pass, all in all as long as is worth it for each kind."""
+
+    waited: float = 0.0
+
+    async def again(self, error: Exception) -> bool:
+        """Whether to try once more after `error`: a moment later, for which it waits."""
+        pause = pause_after(error, self.waited)
+        if pause is not None:
+            await anyio.sleep(pause)
+            self.waited += pause
+        return pause is not None
+
+
+async def patiently(job: Callable[[], Awaitable[T]], again: Again) -> T:
+    """What `job` returns, tried once more as long as `again` says so of what it raised."""
+    while True:
+        try:
+            return await job()
+        except Exception as error:
+            if not await again(error):
+                raise
+
+
+async def stream_to(
+    path: str | os.PathLike[str], chunks: AsyncIterator[bytes], *, mode: int = BY_UMASK, below: Path | None = None
+) -> int:
     """Save `chunks` at `path`, a file of `mode` then, and return how many bytes there were.
 
     They go to a temporary file beside it, which takes its place once all is written and synced: whoever
-    looks at `path` sees the old file or the new one, never half of one. Raises OSError, also for a device or a
-    pipe at `path`, of which a file is never made.
+    looks at `path` sees the old file or the new one, never half of one. `below` is as with `save`. Raises OSError, also
+    for a device or a pipe at `path`, of which a file is never made.
     """
-    draft = _Draft(Path(path), mode=mode)
+    draft = _Draft(Path(path), mode=mode, below=below)
     try:
         async for chunk in chunks:
-            await wrap(draft.append)(chunk)
-        size: int = await wrap(draft.keep)()
+            await _saving(draft.append, chunk)
+        size, _ = await _saving(draft.keep)
     except BaseException:
         with anyio.move_on_after(0.5, shield=True):
-            await wrap(draft.drop)()
+            await _saving(draft.drop)
         raise
     return size
 
@@ -46,22 +97,38 @@ async def save(
     overwrite: bool = True,
     drafts: Path | None = None,
     mode: int = BY_UMASK,
-) -> None:
+    below: Path | None = None,
+    again: Again | None = None,
+) -> OSError | None:
     """Save `content` at `path`, a file of `mode` then, durably, whole or not at all; missing directories are made.
 
     `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`; what a killed
-    process leaves there is cleared away by `make_drafts`. Raises OSError: FileExistsError where something is there
-    and `overwrite` is False.
+    process leaves there is cleared away by `make_drafts`. `below` is a directory that is not made again where it is
+    gone. What passes, such as a lack of descriptors, is waited for, as `again` says.
+
+    Raises OSError where nothing was saved: FileExistsError where something is there and `overwrite` is False. Returns
+    what the disk said where the file is there, and its name may not survive a power cut.
     """
-    draft = _Draft(Path(path), drafts, mode=mode)
-    await wrap(draft.save)(content, overwrite=overwrite)
+    target, again = Path(path), again or Waiting().again
+
+    async def job() -> OSError | None:  # a draft that failed is dropped: each try has its own
+        draft = _Draft(target, drafts, mode=mode, below=below)
+        return await _saving(partial(draft.save, content, overwrite=overwrite))
+
+    doubt = await patiently(job, again)
+    while doubt is not None and await again(doubt):
+        doubt = await _saving(_doubt, target)
+    return doubt
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, below: Path | None = None) -> None:
     """Make a directory and its missing parents. Blocking.
 
-    Raises OSError: NotADirectoryError where a file is in the way.
+    Raises OSError: NotADirectoryError where a file is in the way, FileNotFoundError where `below` is gone, which was
+    there: made again, it would keep what was moved away from coming back.
     """
+    if below is not None and not below.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(below))
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:  # which would read as if a file to be saved were there already
@@ -70,7 +137,7 @@ def make_directory(path: Path) -> None:
 
 async def make_writable(folder: Path) -> None:
     """Make a directory and its missing parents, and a file in it that is gone at once. Raises OSError."""
-    await wrap(_make_writable)(folder)
+    await _saving(_make_writable, folder)
 
 
 def make_drafts(folder: Path) -> None:
@@ -87,34 +154,30 @@ async def read(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
     Raises OSError: EFBIG for a larger one before anything of it is read, EISDIR for a directory, EINVAL for a pipe.
     """
-    content: bytes = await wrap(_read)(path, limit)
-    return content
+    return await in_thread(_read, path, limit)
 
 
 async def existing(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where something is."""
-    found: list[Path] = await wrap(_existing)(list(paths))
-    return found
+    return await in_thread(_existing, list(paths))
 
 
 async def gone(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where nothing is, or an empty file, such as a power cut or a full disk may leave."""
-    found: list[Path] = await wrap(_gone)(list(paths))
-    return found
+    return await in_thread(_gone, list(paths))
 
 
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where something is that is no directory."""
-    found: list[Path] = await wrap(_no_directories)(list(paths))
-    return found
+    return await in_thread(_no_directories, list(paths))
 
 
-async def move(path: Path, target: Path) -> None:
-    """Move a file within its file system; missing directories are made.
+async def move(path: Path, target: Path, *, below: Path | None = None) -> None:
+    """Move a file within its file system; missing directories are made, `below` as with `save`.
 
     Raises OSError: FileExistsError where something is at `target`.
     """
-    await wrap(_move)(path, target)
+    await _saving(_move, path, target, below)
 
 
 def _read(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -161,9 +224,10 @@ def _no_directories(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if os.path.lexists(path) and not path.is_dir()]
 
 
-def _move(path: Path, target: Path) -> None:
-    make_directory(target.parent)
-    _move_to_new(path, target)
+def _move(path: Path, target: Path, below: Path | None) -> None:
+    make_directory(target.parent, below)
+    _name(path, target)
+    path.unlink(missing_ok=True)
 
 
 @define
@@ -173,6 +237,7 @@ class _Draft:
     target: Path
     folder: Path | None = None
     mode: int = field(default=BY_UMASK, kw_only=True)
+    below: Path | None = field(default=None, kw_only=True)
     path: Path = field(init=False)
     _begun: bool = field(default=False, init=False)
     _dropped: bool = field(default=False, init=False)
@@ -182,45 +247,58 @@ class _Draft:
         self.path = (self.folder or self.target.parent) / f".asyncsdk-{secrets.token_hex(8)}"
 
     def append(self, chunk: bytes) -> None:
-        with self._turn, self._opened() as file:
-            file.write(chunk)
+        with self._turn, self._opened() as fd:
+            disk.write_all(fd, chunk)
 
-    def keep(self, *, overwrite: bool = True) -> int:
+    def keep(self, *, overwrite: bool = True) -> tuple[int, OSError | None]:
+        """Give it its name; return its size, and what the disk said where that name may not survive a power cut."""
         with self._turn:
-            with self._opened() as file:
-                os.fsync(file.fileno())
-                size = file.tell()
+            with self._opened() as fd:
+                disk.sync(fd)
+                size = os.fstat(fd).st_size
+            if self.folder is not None:
+                make_directory(self.target.parent, self.below)
             if overwrite:
                 self.path.replace(self.target)
             else:
-                _move_to_new(self.path, self.target)
-        _sync_directory(self.target.parent)
-        return size
+                _name(self.path, self.target)
+                with suppress(OSError):  # it has its name; what is left of the draft goes with the others
+                    self.path.unlink(missing_ok=True)
+        return size, _doubt(self.target)
 
-    def save(self, content: bytes, *, overwrite: bool) -> None:
+    def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
         try:
             self.append(content)
-            self.keep(overwrite=overwrite)
+            _, doubt = self.keep(overwrite=overwrite)
         except BaseException:
             self.drop()
             raise
+        return doubt
 
-    def _opened(self) -> BinaryIO:
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
         if self._dropped:
             raise FileNotFoundError(f"{self.path} was dropped")
         flags = os.O_WRONLY | os.O_APPEND | _NO_LINK
+        if self.folder is not None:
+            disk.check_folder(self.folder)  # a link that was put there meanwhile leads elsewhere
         if not self._begun:
             _refuse_special(self.target)
-            make_directory(self.target.parent)
+            if self.folder is None:
+                make_directory(self.target.parent, self.below)
             flags |= os.O_CREAT | os.O_EXCL
-        file = os.fdopen(os.open(self.path, flags, self.mode), "ab")
+        fd = os.open(self.path, flags, self.mode)
         self._begun = True
-        return file
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def drop(self) -> None:
         with self._turn:
             self._dropped = True
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # why it is dropped is what counts; a draft that is left is cleared away later
+                self.path.unlink()
 
 
 def _refuse_special(target: Path) -> None:
@@ -231,8 +309,11 @@ def _refuse_special(target: Path) -> None:
             raise OSError(errno.EINVAL, "not a regular file", str(target))
 
 
-def _move_to_new(path: Path, target: Path) -> None:
-    """Move `path` to `target`, which must not be there. A link is atomic; some file systems know none."""
+def _name(path: Path, target: Path) -> None:
+    """Let `target`, which must not be there, name what is at `path`, which may go then or has gone.
+
+    A link is atomic; some file systems have none.
+    """
     try:
         os.link(path, target)
     except FileExistsError:
@@ -244,15 +325,13 @@ def _move_to_new(path: Path, target: Path) -> None:
         except OSError:
             target.unlink()  # the empty place of ours
             raise
-    else:
-        path.unlink()
 
 
-def _sync_directory(path: Path) -> None:
-    if os.name == "nt":  # a directory can't be opened there
-        return
-    directory = os.open(path, os.O_RDONLY)
+def _doubt(target: Path) -> OSError | None:
+    """What the disk says where the name of `target`, which is there, may not survive a power cut."""
     try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        disk.sync_folder(target.parent)
+    except OSError as error:
+        logger.warning("%s is saved, and its name may not survive a power cut: %s", target, error)
+        return error
+    return None

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from hypothesis import settings
 
+from asyncsdk import scarcity
 from asyncsdk.server import files as server_files
 from asyncsdk.server import local, uploads
 from asyncsdk.server.app import make_app
@@ -43,6 +44,13 @@ def judged() -> Iterator[None]:
         ]:
             patch.setattr(module, name, _noting(getattr(module, name)))
         yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passes is waited for no longer than a test has time."""
+    monkeypatch.setattr(scarcity, "SCARCE_SECONDS", 0.2)
+    monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import files
+from asyncsdk.journal import disk
 
 
 async def chunks(*parts: bytes | Exception) -> AsyncIterator[bytes]:
@@ -60,7 +61,7 @@ async def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatc
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(disk, "sync", full)
     with pytest.raises(OSError, match="No space left"):
         await files.stream_to(tmp_path / "it", chunks(b"new"))
     assert list(tmp_path.iterdir()) == []
@@ -107,15 +108,6 @@ def test_a_dropped_draft_takes_nothing_more(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="was dropped"):
             job()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_windows_has_no_directory_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = tmp_path / "missing"
-    monkeypatch.setattr(os, "name", "nt")
-    files._sync_directory(missing)
-    monkeypatch.undo()
-    with pytest.raises(FileNotFoundError):
-        files._sync_directory(missing)
 
 
 async def test_what_is_saved_is_there_whole_and_nothing_else(tmp_path: Path) -> None:

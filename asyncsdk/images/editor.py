@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
@@ -11,7 +12,7 @@ from typing import Any, Unpack
 
 from attrs import define, evolve, field
 
-from asyncsdk import files, tasks
+from asyncsdk import descriptors, files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.bulk.keeping import Save
@@ -29,6 +30,8 @@ from asyncsdk.images.result import EditResult
 from asyncsdk.images.saving import OWN_DIRECTORY
 from asyncsdk.images.sending import Event, send, streaming
 from asyncsdk.retry import Retry
+
+logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 256
 _WHOLE = f"whole number from 1 to {MOST_AT_ONCE}"
@@ -105,7 +108,7 @@ class ImageEditor:
         max_tokens: int | None = None,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[Outcomes]:
-        """Edit as many as `edits` gives, which may be endless: `concurrency` are taken at a time, no more.
+        """Edit as many as `edits` gives, which may be endless: `concurrency` are taken at a time, or as many as fit.
 
         `async with editor.edit_many(edits, out="out/") as outcomes:` and then `async for outcome in outcomes:`.
         Pictures go to `out`, named by the edits' ids; or the coroutine function `save(edit, result)` keeps them
@@ -134,8 +137,7 @@ class ImageEditor:
         async def running() -> AsyncIterator[Outcomes]:
             async with AsyncExitStack() as stack:
                 book = await stack.enter_async_context(open_ledger(where)) if where is not None else None
-                if out is not None:
-                    await _prove(Path(out))
+                await _prove(out, book)
                 run = Run(
                     client=self.client,
                     preparing=self._preparing(policy, out, book, check=check),
@@ -143,9 +145,10 @@ class ImageEditor:
                     limits=limits if book is None else limits.after(book.spent.edits, book.spent.tokens),
                     ledger=book,
                     save=save,
+                    concurrency=await _carried(concurrency),
                 )
                 edits_prepared = await stack.enter_async_context(aclosing(run.prepared(edits)))
-                finished = tasks.each(edits_prepared, run.finish, at_once=concurrency)
+                finished = tasks.each(edits_prepared, run.finish, at_once=run.concurrency)
                 yield Outcomes(run, await stack.enter_async_context(finished))
 
         return running()
@@ -213,12 +216,30 @@ def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
     return Path(ledger) if ledger is not None else Path(out or ".") / OWN_DIRECTORY
 
 
-async def _prove(out: Path) -> None:
-    """Make the directory of the pictures, and see that one can be saved there before any is paid."""
+async def _carried(concurrency: int) -> int:
+    """As many as were asked for, or as many as this process has descriptors for. Raises ConfigurationError for none."""
+    most = await files.in_thread(descriptors.most_edits)
+    if most is None or most >= concurrency:
+        return concurrency
+    if most == 0:
+        raise ConfigurationError(
+            f"this process may open {descriptors.limit_of_files()} files, too few to save what one edit makes. "
+            "Nothing was sent.\n  Let it open more (ulimit -n 1024), or close what it has open."
+        )
+    logger.warning("%s", descriptors.lowered(concurrency, most))
+    return most
+
+
+async def _prove(out: Where | None, book: Ledger | None) -> None:
+    """Make the directory of the pictures, if there is one, and see that one can be saved there before any is paid."""
+    if out is None:
+        return
     try:
-        await files.make_writable(out)
+        await files.make_writable(Path(out))
+        if book is not None:
+            await book.watch(Path(out))
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(
-            f"out={str(out)!r}: no picture can be saved there ({reason}). Nothing was sent."
+            f"out={os.fspath(out)!r}: no picture can be saved there ({reason}). Nothing was sent."
         ) from error

@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
-import anyio.to_thread
 from attrs import frozen
 
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
-from asyncsdk.errors import InvalidEditError
+from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.check import LARGEST
 from asyncsdk.images.edit import ImageEdit, Loaded, Picture, described, file_name
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
+from asyncsdk.scarcity import SCARCE
 
+_PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
 _TRANSPORT = frozenset({"stream", "partial_images"})
 # what an edit is made of, whether or not it is held against the API's rules
 _SHAPES: dict[str, type] = {"prompt": str, "n": int, "id": str, "extra": Mapping, "svg": Mapping}
@@ -64,7 +65,9 @@ class LoadedEdit:
 
 
 async def loaded(edit: ImageEdit) -> LoadedEdit:
-    """Read the pictures of `edit`. Raises InvalidEditError, which names the one that can't be read."""
+    """Read the pictures of `edit`. Raises InvalidEditError, which names the one that can't be read; EditError where
+    that may pass.
+    """
     images = tuple([await read_picture(picture, "image") for picture in edit.image])
     mask = None if edit.mask is None else await read_picture(edit.mask, "mask")
     markup = None if edit.markup is None else await read_picture(edit.markup, "markup")
@@ -73,7 +76,7 @@ async def loaded(edit: ImageEdit) -> LoadedEdit:
 
 
 async def read_picture(picture: Picture, field: str) -> Loaded:
-    """The whole content of `picture`, with its true type and a name. Raises InvalidEditError."""
+    """The whole content of `picture`, with its true type and a name. Raises as `loaded` does."""
     if isinstance(picture, ImageRef):
         return picture
     content = await _content(picture, field)
@@ -93,8 +96,12 @@ async def _content(picture: Any, field: str) -> bytes:
         if isinstance(picture, bytes | bytearray | memoryview):
             content = bytes(picture)
         else:
-            content = await anyio.to_thread.run_sync(_read_on, picture)
-    except (OSError, ValueError) as error:
+            content = await files.in_thread(_read_on, picture)
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise _unavailable(picture, field, error) from error
+        raise InvalidEditError(_unreadable(picture, field, error)) from error
+    except ValueError as error:
         raise InvalidEditError(_unreadable(picture, field, error)) from error
     if len(content) > LARGEST:
         raise InvalidEditError(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.")
@@ -124,6 +131,13 @@ def _piece(content: object) -> bytes:
     if inspect.iscoroutine(content):
         content.close()
     raise ValueError("its read() has to be awaited; pass a path, an ordinary open file, or the bytes that it gives")
+
+
+def _unavailable(picture: Any, field: str, error: OSError) -> EditError:
+    """What says nothing of the picture: the same edit may be sent once this has passed."""
+    failure = EditError(f"{_unreadable(picture, field, error)} The same call tries again.")
+    failure.resumable = True
+    return failure
 
 
 def _unreadable(picture: Any, field: str, error: Exception) -> str:

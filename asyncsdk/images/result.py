@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.outcome import Problem
-from asyncsdk.images.saving import Saving, place_of, raw_folder_in, save_raw
+from asyncsdk.images.saving import Saving, Way, place_of, raw_folder_in, save_raw
 from asyncsdk.images.usable import picture_problem
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 
@@ -135,13 +135,14 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
 
 
 async def keep_raw(
-    error: ChargeUnknownError, contents: Sequence[bytes], folder: Path, name: str, *, drafts: Path | None = None
+    error: ChargeUnknownError, contents: Sequence[bytes], folder: Path, name: str, way: Way | None = None
 ) -> ChargeUnknownError:
     """Save in `folder` what came in the place of images of the edit `name`; the same error, with where that is."""
     paths: list[Path] = []
+    way = way or Way()
     try:
         for content in filter(None, contents):
-            paths.append(await save_raw(folder, name, content, drafts=drafts))  # noqa: PERF401 - those before a failure
+            paths.append(await save_raw(folder, name, content, way))  # noqa: PERF401 - those before a failure
         words = f"What came is kept as it came: {', '.join(map(str, paths))}."
     except Exception as failure:  # noqa: BLE001 - whatever the disk does, the edit's own error is the news
         words = f"What came could not be kept in {folder} ({_reason(failure)}); it is in error.raw."

@@ -6,14 +6,14 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path, PurePath
 from typing import Literal
 from urllib.parse import quote
 
 import anyio
-import anyio.to_thread
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
@@ -61,6 +61,32 @@ def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) 
     return Place(path, name or default)
 
 
+@frozen
+class Way:
+    """How files get to the disk. `drafts` are written in a directory of their own, if one is named.
+
+    `below` is a directory that is not made again where it is gone. After a failure `again` says whether to try once
+    more. `doubts` takes what the disk reported about names that may not survive a power cut.
+    """
+
+    drafts: Path | None = None
+    below: Path | None = None
+    again: files.Again = field(factory=lambda: files.Waiting().again)
+    doubts: list[OSError] = field(factory=list)
+
+    async def save(self, path: Path, content: bytes, *, overwrite: bool = False, mode: int = files.BY_UMASK) -> None:
+        """Save one file. Raises OSError where it is not saved."""
+        doubt = await files.save(
+            path, content, overwrite=overwrite, drafts=self.drafts, mode=mode, below=self.below, again=self.again
+        )
+        if doubt is not None:
+            self.doubts.append(doubt)
+
+    async def move(self, path: Path, target: Path) -> None:
+        """Move what is in the way. Raises OSError: FileExistsError where something is at `target`."""
+        await files.patiently(partial(files.move, path, target, below=self.below), self.again)
+
+
 @define(eq=False, kw_only=True)
 class Saving:
     """The images of one paid edit on their way to disk: what can be saved is, whatever becomes of the others.
@@ -68,7 +94,8 @@ class Saving:
     What came in the response is saved first, then each image behind a URL as `receive` gives it, under the name of its
     own number. Where there is no `place` only what can't be used is kept, in `raw_folder`. `if_taken` says what becomes
     of a name that is in use: the image is refused, saved over it or beside it, or what has one of `names` makes way, of
-    which `moved` hears. With `shielded` no write is left half-way by a cancellation.
+    which `moved` hears. With `shielded` no write is left half-way by a cancellation; a wait for what is short, for
+    which `again` is asked, is. `drafts` and `below` are those of `Way`.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
     `raw_files` hold what came in the place of others, and `failures` are what went wrong.
@@ -82,6 +109,8 @@ class Saving:
     if_taken: IfTaken = "refuse"
     names: int = 0
     drafts: Path | None = None
+    below: Path | None = None
+    again: files.Again = field(factory=lambda: files.Waiting().again)
     moved: Callable[[Mapping[str, str]], Awaitable[object]] | None = None
     shielded: bool = False
     saved: dict[int, Path] = field(factory=dict, init=False)
@@ -89,7 +118,17 @@ class Saving:
     raw_files: list[Path] = field(factory=list, init=False)
     failures: list[Exception | UnreadableImage] = field(factory=list, init=False)
     disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
+    _way: Way = field(init=False)
+    _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _candidates: Iterator[Place] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._way = Way(self.drafts, self.below, self._again)
+
+    @property
+    def doubts(self) -> list[OSError]:
+        """What the disk reported about images on it whose names may not survive a power cut."""
+        return self._way.doubts
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -133,7 +172,7 @@ class Saving:
 
     async def run(self) -> None:
         """Save everything that can be saved. Raises nothing but a cancellation; see `failures`."""
-        with anyio.CancelScope(shield=self.shielded):
+        with self._whole_writes():
             for number, image in enumerate(self.response.data):
                 if image.content is not None:
                     await self._save(number, image.content)
@@ -145,16 +184,29 @@ class Saving:
 
     async def _fetch(self, number: int, url: str) -> None:
         try:
-            content = await self.receive(url)
+            content = await files.patiently(partial(self.receive, url), self.again)
         except Exception as error:  # noqa: BLE001 - whatever one URL does, the others are fetched
             self.failures.append(error)
             return
-        with anyio.CancelScope(shield=self.shielded):
+        with self._whole_writes():
             if isinstance(content, UnreadableImage):
                 await self._keep_raw(content)
             else:
                 self.fetched[number] = content
                 await self._save(number, content)
+
+    @contextmanager
+    def _whole_writes(self) -> Iterator[None]:
+        with anyio.CancelScope(shield=self.shielded) as self._scope:
+            yield
+
+    async def _again(self, error: Exception) -> bool:
+        """Ask `again`; a cancellation ends the wait, during which nothing is written."""
+        self._scope.shield = False
+        try:
+            return await self.again(error)
+        finally:
+            self._scope.shield = self.shielded
 
     async def _save(self, number: int, content: bytes) -> None:
         if self.place is None:
@@ -177,14 +229,14 @@ class Saving:
         if self.if_taken == "beside":
             await self._move_on(place)
         elif self.if_taken == "make way":
-            moved = await make_way(place, max(self.names, len(self.response.data)))
+            moved = await make_way(place, max(self.names, len(self.response.data)), self._way)
             if self.moved is not None:
                 await self.moved(moved)
 
     async def _written(self, place: Place, number: int, content: bytes) -> Path:
         path = place.path(number, content)
         try:
-            await files.save(path, content, overwrite=self.if_taken == "overwrite", drafts=self.drafts)
+            await self._way.save(path, content, overwrite=self.if_taken == "overwrite")
         except FileExistsError:
             if self.if_taken == "refuse":
                 raise
@@ -204,23 +256,23 @@ class Saving:
         if self.raw_folder is None or not unreadable.raw:
             return
         try:
-            path = await save_raw(self.raw_folder, self.raw_name, unreadable.raw, drafts=self.drafts)
+            path = await save_raw(self.raw_folder, self.raw_name, unreadable.raw, self._way)
             self.raw_files.append(path)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 
 
-async def save_raw(folder: Path, name: str, content: bytes, *, drafts: Path | None = None) -> Path:
+async def save_raw(folder: Path, name: str, content: bytes, way: Way) -> Path:
     """Save in `folder` what came in the place of an image, for this user alone, and return where. Raises OSError.
 
     The file is named after the edit and gets the next number that is free.
     """
-    await anyio.to_thread.run_sync(_make_private, folder)
+    await files.patiently(partial(files.in_thread, _make_private, folder, way.below), way.again)
     for number in count(1):
         path = folder / f"{raw_stem(name)}-{number}.raw"
         if not await files.existing([path]):
             with suppress(FileExistsError):  # another process was quicker: the next number
-                await files.save(path, content, overwrite=False, drafts=drafts, mode=files.PRIVATE)
+                await way.save(path, content, mode=files.PRIVATE)
                 return path
     raise AssertionError("numbers do not end")
 
@@ -239,8 +291,8 @@ def _percent_encoded(match: re.Match[str]) -> str:
     return quote(match[0].encode("utf-8", "surrogatepass"))
 
 
-def _make_private(folder: Path) -> None:
-    files.make_directory(folder.parent.parent)
+def _make_private(folder: Path, below: Path | None) -> None:
+    files.make_directory(folder.parent.parent, below)
     for path in (folder.parent, folder):
         if disk.make_folder(path):
             disk.sync_folder(path.parent)
@@ -250,7 +302,7 @@ def _names_beside(place: Place) -> Iterator[Place]:
     return (Place(place.directory, f"{place.name}-{number}") for number in count(2))
 
 
-async def make_way(place: Place, pictures: int) -> dict[str, str]:
+async def make_way(place: Place, pictures: int, way: Way) -> dict[str, str]:
     """Move what is at `place` into `.asyncsdk/replaced`, under names that contain the time.
 
     Returns where each was and where it is now, below the directory. What can't be moved stays where it is.
@@ -259,16 +311,16 @@ async def make_way(place: Place, pictures: int) -> dict[str, str]:
     for path in await files.existing(place.paths(pictures)):
         was = PurePath(path.relative_to(place.directory))
         with suppress(OSError):
-            moved[was.as_posix()] = (await _aside(place.directory, was)).as_posix()
+            moved[was.as_posix()] = (await _aside(place.directory, was, way)).as_posix()
     return moved
 
 
-async def _aside(directory: Path, was: PurePath) -> PurePath:
+async def _aside(directory: Path, was: PurePath, way: Way) -> PurePath:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = PurePath(OWN_DIRECTORY, "replaced", was.parent)
     for number in count(1):
         now = folder / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
         with suppress(FileExistsError):  # it made way before within this second
-            await files.move(directory / was, directory / now)
+            await way.move(directory / was, directory / now)
             return now
     raise AssertionError("numbers do not end")

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from asyncsdk.cli.edits.jobs import read_jobs
 from asyncsdk.cli.edits.leftovers import ids_left, left_of, save_left, still_left
 from asyncsdk.images.edit import ImageEdit
@@ -22,12 +24,19 @@ def ids(path: Path) -> list[str]:
 
 
 async def test_it_is_a_job_file_and_tells_why(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
     path = await save_left(tmp_path / "out", [left("a", tmp_path / "a.png")], told={"a"}, is_whole=True)
     assert path == tmp_path / "out" / "failed.jsonl"
     [again] = read_jobs(path.read_bytes(), suffix=".jsonl", folder=Path("/x"), defaults={})
     assert again == ImageEdit(image=tmp_path / "a.png", prompt="x", n=2, id="a", line=1)
     told = json.loads(path.read_text())
     assert (told["status"], told["error"]["message"], told["error"]["type"]) == ("failed", "no", "E")
+
+
+async def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await save_left(tmp_path / "out", [left("a", tmp_path / "a.png")], told={"a"}, is_whole=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_whole_run_leaves_its_own_alone(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
             pass
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_full_disk_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

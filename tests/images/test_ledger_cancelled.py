@@ -31,7 +31,7 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(monkeypatch: pytest.MonkeyPatch, impatient: None) -> Iterator[Disk]:
     write, disk = os.write, Disk()
     disk.go.set()
 

@@ -63,6 +63,7 @@ def fail_for(monkeypatch: pytest.MonkeyPatch) -> FailFor:
     return fail
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_full_disk_stops_all_and_keeps_the_pictures_in_memory(
     editor: ImageEditor, server: LocalServer, out: Path, fail_for: FailFor
 ) -> None:
@@ -76,6 +77,7 @@ async def test_a_full_disk_stops_all_and_keeps_the_pictures_in_memory(
     assert list((out / ".asyncsdk" / "drafts").iterdir()) == []
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_of_several_pictures_those_on_disk_are_told_and_so_is_what_it_cost(
     editor: ImageEditor, out: Path, fail_for: FailFor
 ) -> None:
@@ -90,6 +92,7 @@ async def test_of_several_pictures_those_on_disk_are_told_and_so_is_what_it_cost
     assert found.files[0].exists()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_was_paid_and_not_saved_counts_against_the_tokens_of_later_runs(
     editor: ImageEditor, server: LocalServer, out: Path, fail_for: FailFor
 ) -> None:

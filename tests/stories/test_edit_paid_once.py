@@ -70,6 +70,7 @@ async def test_what_was_lost_and_came_the_second_time_is_done_and_counts_twice(o
         assert len(server.requests) == 4
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_was_lost_is_told_where_a_limit_forbids_to_repeat_it(out: Path) -> None:
     async with answering(LOST) as server, client_of(server) as client:
         edits = ImageEditor(client).edit_many(jobs(1), out=out, on_uncertain="retry", max_edits=1)
@@ -84,6 +85,7 @@ async def test_what_was_lost_is_told_where_a_limit_forbids_to_repeat_it(out: Pat
         assert again.problem is not None
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_was_lost_is_told_where_the_ledger_can_not_be_written(out: Path, no_room: list[int]) -> None:
     async def handle(talk: Talk) -> None:
         while True:
@@ -98,6 +100,7 @@ async def test_what_was_lost_is_told_where_the_ledger_can_not_be_written(out: Pa
         assert len(server.requests) == 1
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_an_intent_that_could_not_be_written_releases_no_earlier_one(out: Path, no_room: list[int]) -> None:
     heard = anyio.Event()
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
+import anyio
 from attrs import define, evolve, field
 
 from asyncsdk.cli.connect import open_client
@@ -28,7 +28,9 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.descriptors import lowered
 from asyncsdk.errors import APIError, AsyncSDKError, ChargeUnknownError
+from asyncsdk.files import in_thread
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
@@ -61,7 +63,7 @@ async def edit_all(
     if not agreed(rows.total, run):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        watched = frozenset(wanted["redo"]) | await anyio.to_thread.run_sync(ids_left, Path(out))
+        watched = frozenset(wanted["redo"]) | await in_thread(ids_left, Path(out))
         report = Report(written, run.gallery is not None, watched)
         work = BulkEditing(ImageEditor(client), Path(out), run, wanted, report, stop)
         return written.code(await work.go(rows, mode, output))
@@ -93,6 +95,7 @@ class BulkEditing:
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _rescue: Rescue = field(factory=Rescue, init=False)
+    _unsaved: list[EditOutcome] = field(factory=list, init=False)
     _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
@@ -103,6 +106,8 @@ class BulkEditing:
         limits: Any = {name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency")}
         try:
             async with self.editor.edit_many(rows.edits(), out=self.out, **self.wanted, **limits) as self._outcomes:
+                if self._outcomes.concurrency < self.run.concurrency:
+                    complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 with choose(mode, self._look, quiet=output.quiet, verbose=output.verbose) as display:
@@ -117,27 +122,37 @@ class BulkEditing:
         try:
             with self._grace:
                 async for outcome in outcomes:
-                    self.report.tell(await self._rescued(outcome))
+                    await self._tell(outcome)
                 self._is_over = self.stop.signum is None
         except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
             self._reason = error
 
-    async def _rescued(self, outcome: EditOutcome) -> EditOutcome:
-        """The outcome, where what is paid and could not be saved, such as on a full disk, is saved elsewhere."""
+    async def _tell(self, outcome: EditOutcome, *, last: bool = False) -> None:
+        """Report an edit that ended; what is paid and could not be saved, such as on a full disk, is saved elsewhere.
+
+        What can't be is tried and reported at the end, when nothing else holds memory or descriptors: that is `last`.
+        """
         if not is_due(outcome.error):
-            return outcome
-        if isinstance(outcome.error, ChargeUnknownError):
+            self.report.tell(outcome)
+        elif isinstance(outcome.error, ChargeUnknownError):
             error = await self._rescue.keep_raw(outcome.error, outcome.id)
-            return evolve(outcome, problem=problem_of(error), error=error)
+            self.report.tell(evolve(outcome, problem=problem_of(error), error=error))
+        else:
+            await self._save_elsewhere(outcome, last=last)
+
+    async def _save_elsewhere(self, outcome: EditOutcome, *, last: bool) -> None:
         assert outcome.result is not None  # noqa: S101 - for the type checker: what is paid has one
         rescued = await self._rescue.save(outcome.result, name=outcome.id)
+        if rescued.failure is not None and not last:
+            self._unsaved.append(outcome)
+            return
         if rescued.failure is not None:
             cause = rescued.failure.__cause__ or rescued.failure
             complain(f"error: {outcome.id} could not be wholly saved elsewhere either: {cause}")
-        if not rescued.places:
-            return outcome
-        complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
-        return self._elsewhere(outcome, rescued)
+        if rescued.places:
+            complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
+            outcome = self._elsewhere(outcome, rescued)
+        self.report.tell(outcome)
 
     def _elsewhere(self, outcome: EditOutcome, rescued: Rescued) -> EditOutcome:
         assert outcome.problem is not None  # noqa: S101 - as above
@@ -156,8 +171,9 @@ class BulkEditing:
 
     async def _leave(self, outcomes: Outcomes) -> None:
         """Write what is to be done again, and the page; say what it came to."""
-        for outcome in outcomes.abandoned:
-            self.report.tell(await self._rescued(outcome))
+        unsaved, self._unsaved = self._unsaved, []
+        for outcome in (*unsaved, *outcomes.abandoned):
+            await self._tell(outcome, last=True)
         details = await self._save_left()
         await self._write_page()
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
@@ -179,14 +195,26 @@ class BulkEditing:
             path = await save_left(self.out, self.report.left, told=self.report.told, is_whole=is_whole)
         except (OSError, ValueError) as error:
             complain(f"error: what failed could not be written down: {error}")
-            return None
+            return await self._save_left_elsewhere()
         return str(path) if path is not None and self.report.left else None
+
+    async def _save_left_elsewhere(self) -> str | None:
+        """Beside the pictures that could not be saved either, so that what they belong to is known."""
+        if not self._rescue.is_used:
+            return None
+        try:
+            folder = await self._rescue.directory()
+            return str(await save_left(folder, self.report.left, told=self.report.told, is_whole=True))
+        except OSError:
+            return None
 
     async def _write_page(self) -> None:
         if self.run.gallery is None:
             return
         try:
-            await write_gallery(Path(self.run.gallery), self.report.items, title=str(self.out))
+            page = Path(self.run.gallery)
+            below = self.out if page.is_relative_to(self.out) else None
+            await write_gallery(page, self.report.items, title=str(self.out), below=below)
         except OSError as error:
             complain(f"error: the gallery could not be written: {error}")
         else:

@@ -37,7 +37,7 @@ def ids_left(out: Path) -> frozenset[str]:
 
 
 async def save_left(out: Path, left: Sequence[dict[str, Any]], *, told: Collection[str], is_whole: bool) -> Path | None:
-    """Write what is left in `out`, and return where; None if nothing is. Raises OSError.
+    """Write what is left in `out`, and return where; None if nothing is. Raises OSError, also where `out` is gone.
 
     A run that is not whole did not come to every edit: what an earlier one left of the others stays.
     """
@@ -47,7 +47,7 @@ async def save_left(out: Path, left: Sequence[dict[str, Any]], *, told: Collecti
     if not lines:
         path.unlink(missing_ok=True)
         return None
-    await files.save(path, "".join(f"{line}\n" for line in lines).encode())
+    await files.save(path, "".join(f"{line}\n" for line in lines).encode(), below=out)
     return path
 
 

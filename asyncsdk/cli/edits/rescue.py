@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from tempfile import mkdtemp
 
 from attrs import define, field, frozen
 
 from asyncsdk.errors import AsyncSDKError, ChargeUnknownError, SaveError
+from asyncsdk.files import Waiting, in_thread, patiently
 from asyncsdk.images.result import EditResult, keep_raw
 from asyncsdk.images.saving import raw_folder_in
 
@@ -36,7 +38,7 @@ class Rescue:
     async def save(self, result: EditResult, *, name: str | None = None) -> Rescued:
         """Save whatever can be saved of an edit that is paid."""
         try:
-            return Rescued(await result.save(self._place(), name=name))
+            return Rescued(await result.save(await self.directory(), name=name, overwrite=name is not None))
         except SaveError as error:
             return Rescued(error.files, error.raw_files, error)
         except OSError as error:
@@ -45,14 +47,24 @@ class Rescue:
     async def keep_raw(self, error: ChargeUnknownError, name: str) -> ChargeUnknownError:
         """Save what came in the place of images, and return the error with where that is."""
         try:
-            return await keep_raw(error, error.raw, raw_folder_in(self._place()), name)
+            return await keep_raw(error, error.raw, raw_folder_in(await self.directory()), name)
         except OSError:
             return error
 
-    def _place(self) -> Path:
+    @property
+    def is_used(self) -> bool:
+        """Whether the directory was made."""
+        return self._directory is not None
+
+    async def directory(self) -> Path:
+        """Where it all goes. Raises OSError where it can't be made."""
         if self._directory is None:
-            self._directory = Path(mkdtemp(prefix="asyncsdk-paid-"))
+            self._directory = await patiently(partial(in_thread, _make_directory), Waiting().again)
         return self._directory
+
+
+def _make_directory() -> Path:
+    return Path(mkdtemp(prefix="asyncsdk-paid-"))
 
 
 def is_due(error: Exception | None) -> bool:

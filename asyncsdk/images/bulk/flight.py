@@ -18,6 +18,7 @@ from asyncsdk.images.bulk.preparing import Ready
 from asyncsdk.images.charge import LEFT, is_safe_to_repeat, maybe_paid, problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, keep_raw, shortfall
+from asyncsdk.images.saving import Way
 from asyncsdk.images.sending import in_terms_of_money, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import Retry
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
+LOOK_SECONDS = 0.1
 LAST_WORD_SECONDS = 10.0  # for the ledger; a disk that hangs is not awaited for ever, and may still take it
 
 
@@ -152,16 +154,25 @@ class Flight:
         """It is paid."""
         self.course, self.run.answered = self.course.to("answered"), True
         result = EditResult(answer, self.ready.edit, self.run.client.fetch)
-        self._keeping = Keeping(result, self.ready.place, self._entry, self.run.save)
+        self._keeping = Keeping(result, self.ready.place, self._entry, self.run.save, self._alone)
         self.run.spend(result.usage)
         if self._ticket is not None:
             self.run.pacer.accepted(self._ticket)
         failure = await self._keeping.keep()
-        if failure is not None and self._keeping.is_out_of_room:
+        if failure is not None and self._keeping.is_the_disks:
             self.run.halt(failure)
         outcome = await self._end(failure)
         self.run.count_response(is_usable=self._keeping.is_usable)
+        if self._keeping.doubt is not None:
+            self.run.halt(self._keeping.doubt)
         return outcome
+
+    async def _alone(self, error: Exception) -> None:
+        """Wait until no other edit is at the server, whose connections hold what `error` says is missing."""
+        self.run.halt(short_of(error))
+        # rare, and what it waits for changes in many places
+        while any(other.course.stage in {"counted", "intended", "sent"} for other in self.run.flights):  # noqa: ASYNC110
+            await anyio.sleep(LOOK_SECONDS)
 
     async def _end_here(self, why: Exception | None = None) -> EditOutcome | None:
         """Its end as it stands: paid, perhaps paid, or nothing at all."""
@@ -193,7 +204,7 @@ class Flight:
         if folder is None or lost is None or not any(self._raw):
             return error
         told = error if isinstance(error, ChargeUnknownError) else lost
-        kept = await keep_raw(told, self._raw, folder, self.ready.id, drafts=self._entry.drafts)
+        kept = await keep_raw(told, self._raw, folder, self.ready.id, Way(self._entry.drafts, folder.parent))
         if told is error:
             return kept
         logger.warning("%s: an earlier try: %s", self.ready.id, kept)
@@ -212,3 +223,13 @@ class Flight:
             problem=told if told is not None or result is None else shortfall(result),
             error=error,
         )
+
+
+def short_of(error: Exception) -> EditError:
+    """What ends a run that found no descriptor or memory to save what is paid."""
+    failure = EditError(
+        f"this process has too little to save what is paid ({error}), and waited for it. Nothing more was sent.\n"
+        "  Let it have more (ulimit -n, memory) or lower the concurrency, and the same call goes on."
+    )
+    failure.__cause__, failure.resumable = error, True
+    return failure

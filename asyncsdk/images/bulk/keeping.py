@@ -10,25 +10,37 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.errors import SaveError
+from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.result import EditResult, not_saved
 from asyncsdk.images.saving import Place, Saving
+from asyncsdk.scarcity import FULL, SCARCE, is_scarce
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})  # the next picture would meet the same
+# the next picture would meet the same: a directory that is gone, a disk that takes nothing, too little of all
+_DISK_FAILURES = FULL | SCARCE | {
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ESTALE, errno.EIO,
+}  # fmt: skip
 
 
 @define(eq=False)
 class Keeping:
-    """Whatever fails, what came is kept as far as that goes, and `failure` says where."""
+    """Whatever fails, what came is kept as far as that goes, and `failure` says where.
+
+    What passes is waited for. `alone` is awaited before a last try: it returns once no other edit holds what this one
+    lacks.
+    """
 
     result: EditResult
     place: Place | None
     entry: Entry
     save: Save | None
+    alone: Callable[[Exception], Awaitable[None]]
     _saving: Saving = field(init=False)
+    _waiting: Waiting = field(factory=Waiting, init=False)
+    _is_last_try: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._saving = Saving(
@@ -40,6 +52,8 @@ class Keeping:
             if_taken="make way",
             names=self.result.edit.n or 1,
             drafts=self.entry.drafts,
+            below=None if self.place is None else self.place.directory,
+            again=self._again,
             moved=self.entry.moved,
             shielded=True,
         )
@@ -55,10 +69,23 @@ class Keeping:
         return self.place is None or bool(self.files) or self._saving.is_in_memory
 
     @property
-    def is_out_of_room(self) -> bool:
-        """Whether the disk takes nothing more."""
+    def is_the_disks(self) -> bool:
+        """Whether the next picture can't be saved either."""
         failure = self._saving.disk_failure
-        return isinstance(failure, OSError) and failure.errno in NO_ROOM
+        return isinstance(failure, OSError) and failure.errno in _DISK_FAILURES
+
+    @property
+    def doubt(self) -> SaveError | None:
+        """The error where all pictures are on disk, and the disk may lose them: it failed, or it is about to."""
+        if not (self._saving.doubts and self._saving.is_whole):
+            return None
+        where, why = ", ".join(map(str, self.files)), self._saving.doubts[0]
+        failure = SaveError(
+            f"the edit is done, paid and saved ({where}), but the disk failed ({why.strerror}): a power cut "
+            "may lose it. Nothing more was sent. Copy what counts elsewhere, and look after the disk."
+        )
+        failure.__cause__, failure.result, failure.files = why, self.result, self.files
+        return failure
 
     async def keep(self) -> SaveError | None:
         """Save the pictures; hand them on if they are whole, or kept by the caller alone. Returns what went wrong."""
@@ -71,6 +98,16 @@ class Keeping:
             except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
                 return self.failure(error)
         return None if self._saving.is_whole else self.failure()
+
+    async def _again(self, error: Exception) -> bool:
+        """Whether to try once more: what passes is waited for, at the last until no other edit is at the server."""
+        if await self._waiting.again(error):
+            return True
+        if self._is_last_try or not is_scarce(error):
+            return False
+        self._is_last_try = True
+        await self.alone(error)
+        return True
 
     def failure(self, why: Exception | None = None) -> SaveError:
         """The error of an edit whose pictures are not all kept, with where each is now."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -25,12 +25,13 @@ from asyncsdk.images.bulk.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.journal import disk
 from asyncsdk.journal.commits import GroupCommit
+from asyncsdk.journal.failures import DisplacedError
 from asyncsdk.journal.layout import SEGMENT
 from asyncsdk.journal.lines import Damaged, check_version, iso, seal, unseal
 from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner
 from asyncsdk.journal.reading import find
-from asyncsdk.journal.segments import Segments
+from asyncsdk.journal.segments import Anchor, Segments
 from asyncsdk.models import Usage
 from asyncsdk.threads import Threads, wait_through_cancellation
 
@@ -42,6 +43,10 @@ _NAME_ANOTHER = "It lies beside the pictures: name a directory for them that can
 _GO_ON = (
     "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts anew, "
     "and pays anew."
+)
+_PUT_BACK = (
+    "It remembers what was paid. Put the directory back where it was: the same call goes on and pays nothing twice. "
+    "Without it nothing is remembered, and the same call would pay again for all."
 )
 
 logger = logging.getLogger(__name__)
@@ -55,6 +60,15 @@ class Ledger:
     directory: Path
     book: Book
     _commits: GroupCommit | None = field(default=None, repr=False)
+    _anchors: list[Anchor] = field(factory=list, repr=False)
+
+    async def watch(self, out: Path) -> None:
+        """Take no more facts once `out`, where the pictures go, is not the directory any more that it is now.
+
+        Raises OSError. That a ledger which lies in it is still there tells as much at no cost.
+        """
+        if self.directory.parent != out:
+            self._anchors.append(await files.in_thread(Anchor.at, out))
 
     def drafts_for(self, out: Path) -> Path | None:
         """Where pictures for `out` are written before they take their place; None for a ledger that lies elsewhere."""
@@ -143,11 +157,13 @@ async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
             await threads.run(partial(_make, directory))
             if not await threads.run(lock.take):
                 raise _busy(directory, lock.path)
-            segments = Segments(directory / "ledger", _way(directory))
+            segments = Segments(directory / "ledger", _way(directory), patient=True)
             book = await threads.run(partial(_recall, segments))
-        commits = GroupCommit(segments.folder, segments.append, threads, partial(_apply, book), encode=_encode)
+        anchors: list[Anchor] = []
+        write = partial(_append, segments, anchors)
+        commits = GroupCommit(segments.folder, write, threads, partial(_apply, book), encode=_encode)
         try:
-            yield Ledger(directory, book, commits)
+            yield Ledger(directory, book, commits, anchors)
         finally:
             await commits.leave(seconds=WRITE_SECONDS)
             await wait_through_cancellation([threads.submit(segments.close)], seconds=RELEASE_SECONDS)
@@ -159,6 +175,12 @@ async def load_ledger(directory: Path) -> Ledger:
     """Read the ledger in `directory`, empty where there is none, and keep nobody out. Raises as `open_ledger` does."""
     with _worded(directory):
         return Ledger(directory, await Threads("asyncsdk-ledger", 1).run(partial(_read, directory / "ledger")))
+
+
+def _append(segments: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
+    for anchor in anchors:
+        anchor.check()
+    segments.append(lines)
 
 
 def _make(directory: Path) -> None:
@@ -248,8 +270,20 @@ def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
         if isinstance(cause, NotADirectoryError):
             reason = "a file stands where a directory should be"
         safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
+        if isinstance(cause, DisplacedError):
+            raise _displaced(cause) from cause
         advice = _GO_ON if sent or os.path.lexists(directory) else _NAME_ANOTHER
         raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from cause
+
+
+def _displaced(cause: DisplacedError) -> LedgerError:
+    """The same call is no way on by itself: it would make another ledger, and pay again for all."""
+    error = LedgerError(
+        f"{cause.filename} is not where it was when the run began: {cause.strerror}. Nothing more was sent; what was "
+        f"under way is in memory, or on disk where it is named.\n  {_PUT_BACK}"
+    )
+    error.resumable = False
+    return error
 
 
 def _busy(directory: Path, lock: Path) -> LedgerBusyError:

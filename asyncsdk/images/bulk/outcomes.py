@@ -56,6 +56,11 @@ class Outcomes:
         return self._run.images
 
     @property
+    def concurrency(self) -> int:
+        """How many edits are taken at a time: fewer than you asked for where this process may open too few files."""
+        return self._run.concurrency
+
+    @property
     def in_flight(self) -> int:
         """How many edits are on their way to the server, at it, or being saved: a stop awaits them."""
         return sum(flight.course.is_under_way for flight in self._run.flights)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from pathlib import Path
 
-import anyio.to_thread
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
@@ -14,7 +13,7 @@ from asyncsdk.images.bulk.equals import Equals
 from asyncsdk.images.bulk.ledger import Ledger
 from asyncsdk.images.bulk.standing import Policy
 from asyncsdk.images.bulk.states import ItemState
-from asyncsdk.images.charge import LEFT, maybe_paid, problem_of
+from asyncsdk.images.charge import LEFT, maybe_paid, problem_of, status_of
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.names import Names
@@ -80,11 +79,11 @@ class Preparing:
         number = str(self._number_of(edit))
         try:
             found = await read_and_check(edit, checked=self.checked)
-        except InvalidEditError as error:
-            return refused(edit, edit.id or number, error)
+        except (InvalidEditError, EditError) as error:
+            return unsent(edit, edit.id or number, error)
         if self.ledger is None:
             return Ready(loaded=found, id=edit.id or number)
-        digest = await anyio.to_thread.run_sync(found.digest)
+        digest = await files.in_thread(found.digest)
         item = self._equals.item_of(digest, edit.id, last=self._all_came)
         if item is None:
             self._postponed.append((self._number, edit))
@@ -125,12 +124,12 @@ class Preparing:
             return ready
         problem = self._names.reserve(ready.id, ready.edit.n or 1, self._place_of(ready.edit))
         if problem is not None:
-            return refused(ready.edit, ready.id, InvalidEditError(problem))
+            return unsent(ready.edit, ready.id, InvalidEditError(problem))
         there = await files.existing(ready.place.paths(ready.edit.n or 1))
         owners = {path: self._owner_of(path, ready.place) for path in there}
         strange = [*await files.no_directories(ready.place.folders), *(path for path in there if not owners[path])]
         if strange:
-            return refused(ready.edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
+            return unsent(ready.edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
         return evolve(ready, displaced=frozenset(filter(None, owners.values())) - {ready.item})
 
     def _owner_of(self, path: Path, place: Place) -> str | None:
@@ -173,13 +172,13 @@ def _left() -> Problem:
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
-    """Read an edit's pictures, and hold them and its fields against the rules. Raises InvalidEditError."""
+    """Read an edit's pictures, and hold them and its fields against the rules. Raises InvalidEditError, EditError."""
     found = await loaded(edit)
     if checked:
         check(edit, found.images, found.mask, found.markup)
     return found
 
 
-def refused(edit: ImageEdit, name: str, error: InvalidEditError) -> EditOutcome:
-    """The outcome of an edit that is not sent."""
-    return EditOutcome(edit=edit, id=name, status="refused", problem=problem_of(error), error=error)
+def unsent(edit: ImageEdit, name: str, error: InvalidEditError | EditError) -> EditOutcome:
+    """The outcome of an edit that is not sent: refused, or failed where a later run may read its pictures."""
+    return EditOutcome(edit=edit, id=name, status=status_of(error), problem=problem_of(error), error=error)

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import ChargeUnknownError, EditError, LimitReachedError
+from asyncsdk.errors import ChargeUnknownError, EditError, LedgerError, LimitReachedError, SaveError
 from asyncsdk.images.bulk.flight import Flight
 from asyncsdk.images.bulk.keeping import Save
 from asyncsdk.images.bulk.ledger import Ledger
@@ -42,6 +42,7 @@ class Run:
     limits: Limits
     ledger: Ledger | None = None
     save: Save | None = None
+    concurrency: int = 1
     answered: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     reason: Exception | None = field(default=None, init=False)
@@ -104,7 +105,8 @@ class Run:
 
     def halt(self, reason: Exception) -> None:
         """Stop for a reason, which the caller is told at the end."""
-        if self.reason is None:
+        # where the ledger is gone, that is why pictures can't be saved
+        if self.reason is None or (isinstance(self.reason, SaveError) and isinstance(reason, LedgerError)):
             self.reason = reason
             logger.warning("stopping: %s", reason)
         self.stop()

@@ -16,16 +16,19 @@ from asyncsdk.images.gallery.page import Dress, gallery_page
 CHUNK_CHARACTERS = 1 << 20  # a page of a hundred thousand edits is never whole in memory
 
 
-async def write_gallery(path: str | os.PathLike[str], items: Iterable[GalleryItem], *, title: str) -> None:
+async def write_gallery(
+    path: str | os.PathLike[str], items: Iterable[GalleryItem], *, title: str, below: Path | None = None
+) -> None:
     """Write one HTML page that shows `items`, in their order.
 
     It needs no network and no other file but the pictures, which it names relative to itself: move both
-    together. Whoever opens `path` meanwhile sees the page before or the new one. Raises OSError.
+    together. Whoever opens `path` meanwhile sees the page before or the new one. `below` is a directory that is not
+    made again where it is gone. Raises OSError.
     """
     page = _absolute(Path(path))
     dress = Dress(await _own("gallery.css"), await _own("gallery.js"))
     known = (_anchored(item) for item in items)
-    await files.stream_to(page, _encoded(gallery_page(known, title=title, base=page.parent, dress=dress)))
+    await files.stream_to(page, _encoded(gallery_page(known, title=title, base=page.parent, dress=dress)), below=below)
 
 
 async def _own(name: str) -> str:
