@@ -167,6 +167,21 @@ def test_tasks_start_in_one_place() -> None:
     assert {module for module in starters if area(module) != "server"} == {"tasks.py"}
 
 
+def test_no_blocking_call_runs_on_an_executor_that_the_interpreter_waits_for_at_its_end() -> None:
+    # asyncio's own threads and anyio's: a disk that hangs would keep a program that is over alive
+    for module in MODULES:
+        if area(module) == "server":
+            continue
+        assert not calls_any(module, {"run_in_executor", "to_thread", "run_sync", "ThreadPoolExecutor"}), module
+        assert not any(name.startswith(("concurrent", "anyio.to_thread")) for name in imported(module)), module
+        wrapped = [
+            node
+            for node in ast.walk(tree(module))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and ast.unparse(node.func.func) == "wrap"
+        ]
+        assert all("executor" in {keyword.arg for keyword in call.keywords} for call in wrapped), module
+
+
 def test_the_disk_is_touched_where_it_is_said() -> None:
     touching = {module for module in MODULES if opens_files(module) and area(module) not in {"cli", "journal"}}
     assert touching <= {

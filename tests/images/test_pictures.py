@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -13,7 +14,8 @@ import aiofiles
 import pytest
 
 from asyncsdk.api import ImageFile, ImageRef
-from asyncsdk.errors import InvalidEditError
+from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.images.charge import problem_of, status_of
 from asyncsdk.images.check import LARGEST
 from asyncsdk.images.edit import ImageEdit, described
 from asyncsdk.images.pictures import loaded
@@ -44,6 +46,26 @@ async def test_the_type_is_of_the_bytes_not_of_the_name(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg", (16, 16)).rename(tmp_path / "a.png")
     found = await load(tmp_path / "a.png")
     assert found.images[0].mime_type == "image/jpeg"
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("kind", ["path", "open file"])
+async def test_what_may_be_read_later_is_not_the_fault_of_the_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    file = io.BytesIO()
+    monkeypatch.setattr("asyncsdk.files._read", fail)
+    monkeypatch.setattr("asyncsdk.images.pictures._read_on", fail)
+    with pytest.raises(EditError, match=r"Nothing was sent\. The same call tries again") as caught:
+        await load(tmp_path / "a.png" if kind == "path" else file)
+    assert os.strerror(code) in str(caught.value)
+    assert caught.value.resumable
+    assert status_of(caught.value) == "failed"
+    assert problem_of(caught.value).retryable
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:

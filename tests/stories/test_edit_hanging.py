@@ -1,0 +1,79 @@
+"""A disk that hangs delays neither the end of a call nor that of the program."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.stories.pictures import photo
+
+READS = {
+    "a picture's path": "image, files._read = 'x.png', stuck",
+    "an open file": "image = open(os.pipe()[0], 'rb')",
+    "the directory of the pictures": "image, files._make_writable = 'x.png', stuck",
+    "what is there already": "image, files._existing = 'x.png', stuck",
+}
+PROGRAM = """
+import asyncio, os, sys, time
+from asyncsdk import Client, ImageEdit, ImageEditor, files
+def stuck(*_):
+    print("stuck", flush=True)
+    time.sleep(60)
+{what}
+async def main():
+    async with Client("sk-test", base_url="http://127.0.0.1:9/v1") as client:
+        edits = [ImageEdit(image=image, prompt="x", model="gpt-image-2")]
+        try:
+            async with asyncio.timeout(0.5), ImageEditor(client).edit_many(edits, out="out") as outcomes:
+                async for outcome in outcomes:
+                    print(outcome)
+        except TimeoutError:
+            print("gave up", flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", READS.values(), ids=READS)
+def test_a_call_that_is_given_up_ends_with_its_program(tmp_path: Path, what: str) -> None:
+    photo(tmp_path / "x.png", (16, 16))
+    program = PROGRAM.format(what=what)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ran.stdout.splitlines()[-1] == "gave up", ran.stderr
+    assert ran.returncode == 0
+
+
+def test_ctrl_c_ends_a_command_whose_picture_can_not_be_read(tmp_path: Path) -> None:
+    photo(tmp_path / "x.png", (16, 16))
+    program = (
+        "import sys, time\n"
+        "from asyncsdk import files\n"
+        "def stuck(*_):\n"
+        "    print('stuck', flush=True)\n"
+        "    time.sleep(60)\n"
+        "files._read = stuck\n"
+        "from asyncsdk.__main__ import main\n"
+        "sys.argv = ['asyncsdk', 'edit', 'x.png', '--prompt', 'x', '--model', 'gpt-image-2', '--out', 'out']\n"
+        "sys.exit(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "PATH": "/bin"}
+        | {"PYTHONPATH": ":".join(sys.path)},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stuck\n"
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert time.monotonic() - began < 2
