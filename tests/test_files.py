@@ -8,12 +8,13 @@ import os
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from asyncsdk import files
+from asyncsdk import files, scarcity
 from asyncsdk.journal import disk
 
 
@@ -206,3 +207,118 @@ def test_drafts_are_not_made_where_a_link_leads(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / ".asyncsdk-1").exists()
     files.make_drafts(tmp_path / "fresh")
     assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o700
+
+
+# Nothing that fails once a file has its name means that it is not saved
+
+
+def failing(real: Callable[..., Any], code: int, times: int = 999) -> Callable[..., Any]:
+    left = [times]
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
+async def test_a_file_system_that_syncs_no_directories_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(os.fsync, code))
+    assert await files.save(tmp_path / "it", b"picture") is None
+    assert await files.stream_to(tmp_path / "other", chunks(b"new")) == 3
+
+
+async def test_a_name_that_may_not_survive_a_power_cut_is_told_and_the_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(os.fsync, errno.EIO))
+    doubt = await files.save(tmp_path / "it", b"picture", overwrite=False)
+    assert doubt is not None
+    assert doubt.errno == errno.EIO
+    assert "is saved, and its name may not survive a power cut" in caplog.text
+    assert await files.stream_to(tmp_path / "other", chunks(b"new")) == 3
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"it": b"picture", "other": b"new"}
+
+
+async def test_a_draft_that_can_not_be_removed_any_more_has_been_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "drafts").mkdir(0o700)
+    monkeypatch.setattr(os, "unlink", failing(os.unlink, errno.EIO))
+    await files.save(tmp_path / "it", b"picture", overwrite=False, drafts=tmp_path / "drafts")
+    assert (tmp_path / "it").read_bytes() == b"picture"
+    monkeypatch.undo()
+    files.make_drafts(tmp_path / "drafts")
+    assert list((tmp_path / "drafts").iterdir()) == []
+
+
+# What passes is waited for
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["open", "write", "link", "fsync"])
+async def test_what_passes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
+    monkeypatch.setattr(os, call, failing(getattr(os, call), code, times=3))
+    assert await files.save(tmp_path / "it", b"picture", overwrite=False) is None
+    assert (tmp_path / "it").read_bytes() == b"picture"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_does_not_pass_is_told_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "open", failing(os.open, errno.EMFILE))
+    before = time.monotonic()
+    with pytest.raises(OSError, match="Too many open files"):
+        await files.save(tmp_path / "it", b"picture")
+    assert 0.2 <= time.monotonic() - before < 5
+
+
+async def test_what_does_not_pass_by_its_nature_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scarcity, "FIRST_PAUSE", 999.0)
+    monkeypatch.setattr(os, "open", failing(os.open, errno.EROFS))
+    with pytest.raises(OSError, match="Read-only"):
+        await files.save(tmp_path / "it", b"picture")
+
+
+# What is gone is not made again, and no link is followed
+
+
+async def test_below_a_directory_that_is_gone_nothing_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for job in (
+        lambda: files.save(out / "sub" / "it", b"picture", below=out),
+        lambda: files.stream_to(out / "it", chunks(b"new"), below=out),
+        lambda: files.move(tmp_path / "it", out / "sub" / "it", below=out),
+    ):
+        with pytest.raises(FileNotFoundError):
+            await job()
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    await files.save(out / "sub" / "it", b"picture", below=out)
+    assert (out / "sub" / "it").read_bytes() == b"picture"
+
+
+async def test_drafts_are_not_written_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "drafts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        await files.save(tmp_path / "it", b"picture", drafts=tmp_path / "drafts")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+async def test_reads_that_hang_keep_nothing_from_being_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    stuck = [asyncio.ensure_future(files.in_thread(go_on.wait)) for _ in range(40)]
+    try:
+        async with asyncio.timeout(5):
+            await files.save(tmp_path / "it", b"picture")
+    finally:
+        go_on.set()
+        await asyncio.gather(*stuck)

@@ -399,10 +399,10 @@ def test_what_is_paid_and_does_not_fit_on_the_disk_is_saved_elsewhere(
 ) -> None:
     save = files.save
 
-    async def fails_in_out(path: Path, *arguments: Any, **named: Any) -> None:
+    async def fails_in_out(path: Path, *arguments: Any, **named: Any) -> OSError | None:
         if path.suffix == ".png" and path.parent.name == "out":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        await save(path, *arguments, **named)
+        return await save(path, *arguments, **named)
 
     (tmp_path / "elsewhere").mkdir()
     environment.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
