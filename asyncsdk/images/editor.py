@@ -64,7 +64,8 @@ class ImageEditor:
         is not. `timeout` is in seconds (600) for the whole answer. With `stream=True` the answer comes in
         pieces, which keeps a proxy from cutting a long wait; the result is the same.
 
-        Raises InvalidEditError before anything is sent, ChargeUnknownError where it may have been paid,
+        Raises InvalidEditError before anything is sent, EditError where a picture can't be read for now,
+        ChargeUnknownError where it may have been paid,
         ModerationBlockedError and other APIErrors where it was not.
         """
         edit = _edit_of(image, prompt, fields)

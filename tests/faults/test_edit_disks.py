@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -16,9 +17,9 @@ import pytest
 from attrs import define, field
 
 from asyncsdk import Client, EditOutcome, ImageEditor, LedgerError, RequestEvent, SaveError
-from asyncsdk.errors import AsyncSDKError
-from asyncsdk.server import LocalServer
-from tests.stories.edits import jobs
+from asyncsdk.errors import AsyncSDKError, EditError
+from asyncsdk.server import Fault, LocalServer
+from tests.stories.edits import jobs, until
 
 PAID = 300
 THREADS = {"asyncsdk-saving", "asyncsdk-ledger"}
@@ -272,3 +273,46 @@ async def test_a_directory_that_can_not_be_synced_stops_the_run_and_what_is_on_d
     assert reason is None
     assert Counter(outcome.status for outcome in again)["skipped"] == len(found)
     assert server.edits.edits == 60
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_others_hold_is_had_once_they_have_ended(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(errno.EMFILE, 999.0)
+    monkeypatch.setattr(os, "open", failing.wrap(os.open))
+    server.inject(Fault("edit", "stall", at="after", nth=1, seconds=1.5))  # longer than is waited while others run
+
+    def note(event: RequestEvent) -> None:
+        failing.armed = server.edits.edits < 2 or event.seconds < 1  # until the slow one has its answer
+
+    async with (
+        Client("sk-test", base_url=server.url, on_event=note) as client,
+        ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out", concurrency=2) as outcomes,
+    ):
+        found = await until(outcomes, EditError, match="Too many open files")
+    assert {outcome.status for outcome in found} == {"done"}
+    assert len(found) == server.edits.edits == len(list((tmp_path / "out").glob("*.png"))) == 2
+
+
+async def test_waiting_for_a_disk_keeps_no_run_from_being_left(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(errno.EMFILE, 999.0)
+    monkeypatch.setattr(os, "open", failing.wrap(os.open))
+
+    def note(_: RequestEvent) -> None:
+        failing.armed = True
+
+    async with Client("sk-test", base_url=server.url, on_event=note) as client:
+        async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out", concurrency=2) as outcomes:
+            while failing.failures < 4:
+                await asyncio.sleep(0.01)
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        assert {outcome.status for outcome in outcomes.abandoned} == {"uncertain"}
+        assert all(isinstance(outcome.error, SaveError) and outcome.result for outcome in outcomes.abandoned)
+        monkeypatch.undo()
+        async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out") as outcomes:
+            assert Counter([outcome.status async for outcome in outcomes]) == {"done": 7, "uncertain": 2}
+    assert max(server.edits.by_prompt.values()) == 1
