@@ -1,8 +1,11 @@
-"""Edits in bulk under kills, lost answers, 429s and refusals: nothing is paid twice, and nothing is half written.
+"""Edits in bulk under kills, lost answers, 429s, refusals and disks that fail or go: nothing is paid twice, nothing is
+half written, and each picture that is paid is somewhere that is named.
 
-    python -m tests.faults.edits [--jobs 2000] [--kills 5] [--interrupts 2] [--on-uncertain report|retry] [--seed N]
+    python -m tests.faults.edits [--jobs 2000] [--kills 5] [--interrupts 2] [--troubles 8] [--on-uncertain report|retry]
+        [--seed N] [--minutes N]
 
-Prints a table; ends with 1 where something did not hold.
+Prints a table; ends with 1 where something did not hold. With --minutes rounds go on that long, each with the next seed
+and the other policy.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from asyncsdk.server.faults import Fault, fault_to_json
 from tests.faults.edits_checks import check_failed_file, check_gallery, check_outcomes, check_pictures, is_forbidden
 from tests.faults.edits_process import RUN_SECONDS, EditMany, Record, Running
+from tests.faults.edits_troubles import TROUBLES, Place, place_in, some_of, unnamed
 from tests.faults.support import LIMIT, ServerProcess, serving
 from tests.faults.table import Row, lines_of
 from tests.stories.pictures import photo
@@ -51,6 +55,7 @@ class Options:
     jobs: int = 2000
     kills: int = 5
     interrupts: int = 2
+    troubles: int = 0
     on_uncertain: str = "report"
     concurrency: int = 8
     seed: int = 0
@@ -67,22 +72,23 @@ class Bulk:
     row: Row
     numbers: random.Random
     command: EditMany
+    place: Place
     jobs: list[Record]
     done: dict[str, int] = field(factory=dict)
     uncertain: int = 0
     runs: int = 0
 
     @classmethod
-    def of(cls, folder: Path, server: ServerProcess, options: Options, row: Row) -> Bulk:
+    def of(cls, folder: Path, place: Place, server: ServerProcess, options: Options, row: Row) -> Bulk:
         jobs = make_jobs(folder, options.jobs)
-        command = EditMany(server.url, write_jobs(folder, jobs), folder / "out", options.concurrency)
-        return cls(folder, server, options, row, random.Random(options.seed), command, jobs)
+        command = EditMany(server.url, write_jobs(folder, jobs), place.out, options.concurrency, place.temporary)
+        return cls(folder, server, options, row, random.Random(options.seed), command, place, jobs)
 
-    async def start(self, *more: str, on_uncertain: str | None = None) -> Running:
+    async def start(self, *more: str, on_uncertain: str | None = None, files: int | None = None) -> Running:
         """The next run."""
         self.runs += 1
         policy = ("--on-uncertain", on_uncertain or self.options.on_uncertain)
-        return await self.command.start(self.folder / f"run{self.runs}", *policy, *more)
+        return await self.command.start(self.folder / f"run{self.runs}", *policy, *more, files=files)
 
     async def run(self, *more: str, on_uncertain: str | None = None) -> Running:
         """The next run, to its end."""
@@ -93,15 +99,48 @@ class Bulk:
     async def stop_and_go(self) -> None:
         """Begin again and again, each time stopped at a moment of its own."""
         ways = ["kill"] * self.options.kills + ["interrupt"] * self.options.interrupts
+        ways += some_of(self.options.troubles, self.place, self.numbers)
         self.numbers.shuffle(ways)
         for way in ways:
             before = await self.calls()
+            if way in TROUBLES:
+                await self.meet(way, before + self.numbers.uniform(1.0, self.options.jobs / len(ways)))
+                continue
             running = await self.start()
             if way == "kill" and self.numbers.random() < EARLY_KILLS:
                 await asyncio.sleep(self.numbers.uniform(0.0, START_SECONDS))
             else:
                 await self.until(before + self.numbers.uniform(1.0, 1.5 * self.options.jobs / len(ways)), running)
             await self.stop(running, way)
+
+    async def meet(self, name: str, calls: float) -> None:
+        """A run that meets a trouble once the server was asked so often: it ends by itself, or it is stopped later."""
+        trouble, before = TROUBLES[name], Counter(await self.server.edits())
+        running = await self.start(files=trouble.files)
+        await self.until(calls, running)
+        if not (self.place.out / ".asyncsdk" / "drafts").exists():  # it had not come that far
+            await self.stop(running, "kill")
+            return
+        trouble.strike(self.place)
+        paid = sum((await self.server.edits()).values())
+        if trouble.passes:
+            await asyncio.sleep(self.numbers.uniform(0.1, 2.0))
+            trouble.repair(self.place)
+            await self.stop(running, self.numbers.choice(["kill", "interrupt"]))
+            return
+        await running.end(RUN_SECONDS)
+        trouble.repair(self.place)
+        await self.until_idle()
+        now = Counter(await self.server.edits())
+        after, most = sum(now.values()) - paid, self.options.concurrency + 1
+        self.must(after <= most, f"{name}: {after} edits were paid after it")
+        ids = [job["id"] for job in self.jobs if job["prompt"] in now - before]
+        records = {id_: running.records.get(id_, {"status": "not told"}) for id_ in ids}
+        untold = [id_ for id_, record in records.items() if record["status"] not in {"done", "uncertain"}]
+        self.must(not untold, f"{name}: {untold[:5]} are paid, and not told")
+        lost = unnamed(records, running.complaints)
+        self.must(not lost, f"{name}: {lost[:5]} are paid, and not where they are said to be")
+        await self.note(running)
 
     async def calls(self) -> int:
         return int((await self.server.stats())["requests"].get("edit", 0))
@@ -141,7 +180,7 @@ class Bulk:
 
     async def finish(self) -> Running:
         """The last run, which nobody stops: it ends with all that can be had."""
-        gallery = self.folder / "out" / "gallery.html"
+        gallery = self.place.out / "gallery.html"
         running = await self.run("--gallery", str(gallery))
         counts, records = await self.server.edits(), running.records
         check_outcomes(self.row, self.jobs, records, counts, may_pay_twice=self.options.on_uncertain == "retry")
@@ -149,8 +188,8 @@ class Bulk:
         self.must(
             all(counts[prompt] == count for prompt, count in self.done.items()), "what was done was sent once more"
         )
-        check_pictures(self.row, self.folder / "out", records)
-        check_failed_file(self.row, self.folder / "out", records)
+        check_pictures(self.row, self.place.out, records)
+        check_failed_file(self.row, self.place.out, records)
         await check_gallery(
             self.row, gallery, len(self.jobs), self.folder / "profile" if self.options.browser else None
         )
@@ -194,16 +233,20 @@ async def edits_in_bulk(folder: Path, options: Options) -> Row:
     row = Row(f"edits {options.on_uncertain}", options.jobs)
     faults = folder / "faults.json"
     faults.write_text(json.dumps([fault_to_json(fault) for fault in (*FAULTS, LASTING)]))
-    async with serving(folder / "server", "--faults", str(faults)) as server:
-        bulk = Bulk.of(folder, server, options, row)
-        await bulk.stop_and_go()
-        last = await bulk.finish()
-        counts, requests = await server.edits(), await bulk.calls()
-        await server.clear_faults()
-        await bulk.add_a_line()
-        row.figures |= figures(last, counts, requests)
-        row.figures["sent again on request"] = str(await bulk.retry_the_uncertain())
+    with place_in(folder) as place:
+        async with serving(folder / "server", "--faults", str(faults)) as server:
+            await _all_of_it(Bulk.of(folder, place, server, options, row))
     return row
+
+
+async def _all_of_it(bulk: Bulk) -> None:
+    await bulk.stop_and_go()
+    last = await bulk.finish()
+    counts, requests = await bulk.server.edits(), await bulk.calls()
+    await bulk.server.clear_faults()
+    await bulk.add_a_line()
+    bulk.row.figures |= figures(last, counts, requests)
+    bulk.row.figures["sent again on request"] = str(await bulk.retry_the_uncertain())
 
 
 def figures(last: Running, counts: dict[str, int], requests: int) -> dict[str, str]:
@@ -235,16 +278,28 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2000, metavar="N")
     parser.add_argument("--kills", type=int, default=5, metavar="N")
     parser.add_argument("--interrupts", type=int, default=2, metavar="N", help="rounds that two Ctrl-C end")
+    parser.add_argument("--troubles", type=int, default=8, metavar="N", help="rounds that the disk spoils")
     parser.add_argument("--on-uncertain", choices=["report", "retry"], default="report")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N")
     parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
-    options = Options(**vars(parser.parse_args()))
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="N", help="go on with new seeds for that long")
+    given = vars(parser.parse_args())
+    until = time.monotonic() + 60 * given.pop("minutes")
+    options, rows = Options(**given), [_round(Options(**given))]
+    while time.monotonic() < until:
+        other = {"report": "retry", "retry": "report"}[options.on_uncertain]
+        options = evolve(options, seed=options.seed + 1, on_uncertain=other)
+        rows.append(_round(options))
+    return 1 if any(row.violations for row in rows) else 0
+
+
+def _round(options: Options) -> Row:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="asyncsdk-faults-") as folder:
         row = asyncio.run(edits_in_bulk(Path(folder), options))
     row.seconds = time.monotonic() - began
-    print(f"seed {options.seed}", *lines_of([row]), sep="\n")  # noqa: T201 - it is a program
-    return 1 if row.violations else 0
+    print(f"seed {options.seed}", *lines_of([row]), sep="\n", flush=True)  # noqa: T201 - it is a program
+    return row
 
 
 if __name__ == "__main__":

@@ -31,12 +31,16 @@ class EditMany:
     jobs: Path
     out: Path
     concurrency: int
+    temporary: Path
 
-    async def start(self, log: Path, *more: str) -> Running:
-        """Begin it."""
+    async def start(self, log: Path, *more: str, files: int | None = None) -> Running:
+        """Begin it, where it may open that many `files`."""
         environment = os.environ | {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.url}
+        environment["TMPDIR"] = str(self.temporary)
         command = [sys.executable, "-m", "asyncsdk", "edit-many", str(self.jobs), "--out", str(self.out), "--json"]
         command += ["--concurrency", str(self.concurrency), *more]
+        if files is not None:
+            command = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
         with log.with_suffix(".out").open("wb") as told, log.with_suffix(".err").open("wb") as complained:
             process = await asyncio.create_subprocess_exec(*command, stdout=told, stderr=complained, env=environment)
         return Running(process, log)
