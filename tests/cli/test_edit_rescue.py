@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from asyncsdk import files, scarcity
-from asyncsdk.cli.edits import bulk_editing
+from asyncsdk.cli.edits import rescue
 from asyncsdk.server import LocalServer
 from tests.cli.support import Ran, Run
 from tests.stories.pictures import photo
@@ -107,29 +107,30 @@ def test_what_could_not_be_rescued_is_tried_once_more_when_all_else_has_ended(
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json", "--concurrency", "1")
     assert ran.code == 3
     [name] = statuses(ran)["uncertain"]
-    assert f"{name} could not be saved elsewhere either" in ran.err
+    assert refused == [3]  # in its directory, elsewhere, and at the end
     [path] = elsewhere.rglob(f"{name}.png")
     assert f"{name}: its pictures are saved elsewhere: {path}" in ran.err
+    assert "could not be wholly saved elsewhere" not in ran.err
 
 
 def test_a_temporary_directory_that_can_not_be_made_for_a_moment_is_made_then(
     run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, make, tries = files.save, bulk_editing._make_elsewhere, [0]
+    save, make, tries = files.save, rescue._make_directory, [0]
 
     async def full(path: Path, *arguments: Any, **named: Any) -> OSError | None:
         if path.parent.name == "out" and path.suffix == ".png":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return await save(path, *arguments, **named)
 
-    def make_late() -> str:
+    def make_late() -> Path:
         tries[0] += 1
         if tries[0] < 3:
             raise OSError(errno.EMFILE, "Too many open files")
         return make()
 
     monkeypatch.setattr(files, "save", full)
-    monkeypatch.setattr(bulk_editing, "_make_elsewhere", make_late)
+    monkeypatch.setattr(rescue, "_make_directory", make_late)
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json", "--concurrency", "1")
     assert ran.code == 3
     assert len(list(elsewhere.rglob("i*.png"))) == 1
