@@ -1,15 +1,24 @@
-"""JSON that carries pictures: their base64 is decoded while it comes in, never held as a text of many MB (pure)."""
+"""JSON that carries pictures: their base64 is decoded while it comes in, never held as a text of many MB (pure).
+
+Servers dress base64 in many ways: as a `data:` URL, in lines, without its padding, in the alphabet for URLs. All of
+them are understood, and nothing else is: what can't be decoded is kept as it came.
+"""
 
 from __future__ import annotations
 
+import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from attrs import define, field
+
+from asyncsdk.models import UnreadableImage
 
 _decode: Callable[[bytes | memoryview], bytes]
 try:
@@ -19,130 +28,270 @@ except ImportError:  # the extra `fast` is not installed
 else:
     _decode = partial(pybase64.b64decode, validate=True)
 
-# No text in JSON holds a bare quote, so between two of them this is a key or a whole value, and before a colon a key.
-_OPENING = re.compile(rb'(?<!\\)"b64_json"[ \t\r\n]*:[ \t\r\n]*"')
+# No text in JSON has a bare quote, so between two of them this is a key or a whole value, and before a colon a key.
+_BLANKS = rb"[ \t\r\n]*"
+_VALUE = _BLANKS + rb":" + _BLANKS + rb'"'
+_OPENING = re.compile(rb'(?<!\\)"(?:b64_json"%b|(url)"%b(?=%b(?i:data:)))' % (_VALUE, _VALUE, _BLANKS))
 _LONGEST_OPENING = 64  # one with more blanks is found too, unless a chunk ends in it: then it stays text until the end
 _LONGEST_ESCAPE = 6  # \u002B, as .NET writes a plus
+_LONGEST_PREFIX = 1000  # of a data URL, up to its comma
+_DATA = b"data:"
+_FROM_URLS, _WHITE = bytes.maketrans(b"-_", b"+/"), b" \t\r\n\f\v"
 
-Pictures = Mapping[str, bytes | ValueError]
+LARGEST_PICTURE = 256 << 20  # bytes; the API's are a tenth of it
+_LONGEST_PICTURE = LARGEST_PICTURE // 3 * 4
+_LONGEST_TEXT = 64 << 20  # of JSON, less its pictures
+_MOST = 1000  # pictures in one JSON value, or values in one text
+
+Pictures = MutableMapping[str, bytes | UnreadableImage]
 
 
-def with_pictures(value: Any, pictures: Pictures) -> Any:
-    """`value` with `"content": bytes` for each `"b64_json": "…"`, be that a mark or base64. Raises ValueError."""
-    if isinstance(value, list):
-        return [with_pictures(item, pictures) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {name: with_pictures(item, pictures) for name, item in value.items() if name != "b64_json"}
-    told = value.get("b64_json")
-    if isinstance(told, str):
-        found["content"] = _picture(pictures.get(told), told)
-    return found
+class TooLarge(ValueError):  # noqa: N818 - said of a response
+    """What comes in is larger than anything that the API sends; the message says what and how large."""
+
+
+def picture_of(text: str, pictures: Pictures) -> bytes | UnreadableImage:
+    """The picture that a JSON value stands for: the one that its mark is of, else the one that is written in it."""
+    if text in pictures:
+        return pictures.pop(text)
+    written = _Base64()
+    written.feed(json.dumps(text)[1:-1].encode(), last=True)
+    return written.content()
+
+
+def is_data_url(text: str) -> bool:
+    """Whether `text` is a picture that is written in its URL, or the mark of one."""
+    return text[:_LONGEST_OPENING].lstrip()[: len(_DATA)].lower() == _DATA.decode()
+
+
+# Infinity, NaN and integers of thousands of digits are left out, with the text around them whole
+_JSON = json.JSONDecoder(
+    strict=False,
+    parse_constant=lambda _: None,
+    parse_int=lambda digits: int(digits) if len(digits) < 100 else None,
+)
+_NOT_BLANK = re.compile(r"[^ \t\r\n]")
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
+_DEEPEST = 100
+
+
+def json_values(text: str) -> tuple[list[Any], str]:
+    """The JSON values at the beginning of `text`, one after the other, and the rest, which is not JSON."""
+    values: list[Any] = []
+    start = _NOT_BLANK.search(text)
+    with suppress(ValueError, RecursionError):
+        while start is not None and len(values) < _MOST:
+            value, end = _JSON.raw_decode(text, start.start())
+            values.append(value)
+            start = _NOT_BLANK.search(text, end)
+    return values, "" if start is None else text[start.start() :]
+
+
+def cut_json(text: str) -> Any | None:
+    """What came of a JSON value that was cut off, less the member that is not whole; None where it is not JSON."""
+    closing, whole = "", (0, "")
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark in "{[":
+            closing = ("}" if mark == "{" else "]") + closing
+        elif mark in "}]":
+            closing = closing[1:]
+        if mark in "{}[],":
+            whole = (token.start() if mark == "," else token.end(), closing)
+        if mark == '"' or len(closing) > _DEEPEST:
+            break
+    ends = [(len(text), closing), whole] if text.rstrip()[-1:] in {'"', "}", "]"} else [whole]
+    for end, brackets in ends:
+        with suppress(ValueError, RecursionError):
+            return _JSON.decode(text[:end] + brackets)
+    return None
 
 
 @define(eq=False)
 class PictureCutter:
-    """Fed with JSON in chunks, cuts the pictures out and leaves a mark, which is no base64, in the place of each.
+    """Fed with JSON in chunks, cuts the pictures out and leaves a mark, which is not base64, in the place of each.
 
-    `pictures` are by their marks: the bytes, or what is wrong with them.
+    `pictures` are by their marks: the bytes, or what can't be read.
     """
 
-    pictures: dict[str, bytes | ValueError] = field(factory=dict, init=False)
-    _rest: list[bytes] = field(factory=list, init=False)
+    pictures: dict[str, bytes | UnreadableImage] = field(factory=dict, init=False)
+    _rest: bytearray = field(factory=bytearray, init=False)
     _held: bytes = field(default=b"", init=False)
     _base64: _Base64 | None = field(default=None, init=False)
+    _mark: str = field(default="", init=False)
+    _escapes: int = field(default=0, init=False)
 
     @property
     def rest(self) -> bytes:
         """The JSON so far, with marks for its pictures."""
-        return b"".join([*self._rest, self._held])
+        return bytes(self._rest) + self._held
 
     def feed(self, chunk: bytes) -> None:
-        """Take in what comes next."""
+        """Take in what comes next. Raises TooLarge."""
         left, self._held = self._held + chunk, b""
         while left:
             left = self._text(left) if self._base64 is None else self._picture(left, self._base64)
+
+    def close(self) -> None:
+        """Nothing more comes: a picture that is not at its end was cut off."""
+        if self._base64 is not None:
+            self.pictures[self._mark] = self._base64.content(cut=True)
+            self._base64, self._held = None, b'"'
 
     def _text(self, data: bytes) -> bytes:
         opening = _OPENING.search(data, 1)  # the first byte is for the look behind it
         if opening is None:
             end = max(0, len(data) - _LONGEST_OPENING)
-            self._rest.append(data[:end])
+            self._rest += data[:end]
             self._held = data[end:]
+            if len(self._rest) > _LONGEST_TEXT:
+                raise TooLarge(f"a text in it is larger than {_LONGEST_TEXT} bytes")
             return b""
-        self._rest += [data[: opening.end()], self._mark.encode()]
-        self._base64 = _Base64()
+        if len(self.pictures) >= _MOST:
+            raise TooLarge(f"it has more than {_MOST} pictures")
+        self._mark = f"{'data:' if opening[1] else ''}#{len(self.pictures)}"
+        self._rest += data[: opening.end()]
+        self._rest += self._mark.encode()
+        self._base64, self._escapes = _Base64(), 0
         return data[opening.end() :]
 
     def _picture(self, data: bytes, base64: _Base64) -> bytes:
-        end = data.find(b'"')
+        end = self._end(data)
         if end < 0:
             base64.feed(data)
             return b""
         base64.feed(data[:end], last=True)
-        self.pictures[self._mark] = base64.content
+        self.pictures[self._mark] = base64.content()
         self._base64 = None
         return data[end:]
 
-    @property
-    def _mark(self) -> str:
-        return f"#{len(self.pictures)}"
+    def _end(self, data: bytes) -> int:
+        """Where the text ends; below 0 where it goes on. A page in a picture's place may have quotes, escaped."""
+        end = data.find(b'"')
+        while end >= 0 and self._backslashes(data, end) % 2:
+            end = data.find(b'"', end + 1)
+        if end < 0:
+            self._escapes = self._backslashes(data, len(data))
+        return end
+
+    def _backslashes(self, data: bytes, end: int) -> int:
+        """How many there are right before `end`."""
+        if data[end - 1 : end] not in {b"\\", b""}:
+            return 0
+        before = data[:end].rstrip(b"\\")
+        return end - len(before) + (0 if before else self._escapes)
 
 
 @define(eq=False)
 class _Base64:
-    """Base64 (RFC 4648, 4) in chunks, perhaps with JSON's escapes in it."""
+    """Base64 (RFC 4648, 4 and 5) in chunks, perhaps with JSON's escapes in it."""
 
     _pieces: list[bytes] = field(factory=list, init=False)
+    _head: bytes = field(default=b"", init=False)
+    _prefix: bytes | None = field(default=None, init=False)
     _quad: bytes = field(default=b"", init=False)
     _escape: bytes = field(default=b"", init=False)
     _padded: bool = field(default=False, init=False)
-    _failure: ValueError | None = field(default=None, init=False)
+    _dressed: bool = field(default=False, init=False)
+    _size: int = field(default=0, init=False)
+    _reason: str = field(default="", init=False)
+    _refused: list[bytes] = field(factory=list, init=False)
 
-    @property
-    def content(self) -> bytes | ValueError:
-        return b"".join(self._pieces) if self._failure is None else self._failure
+    def content(self, *, cut: bool = False) -> bytes | UnreadableImage:
+        """The bytes; else what came in their place, and why it can't be used."""
+        if not self._reason:
+            found = b"".join(self._pieces)
+            return UnreadableImage(raw=found, reason="it is cut off") if cut else found
+        prefix = self._prefix or b""
+        text = base64.b64encode(b"".join(self._pieces)) + self._quad + self._head + b"".join(self._refused)
+        if prefix and not cut and not _is_base64(prefix):
+            return unquote_to_bytes(text)
+        return UnreadableImage(raw=prefix + text, reason="it is cut off" if cut else self._reason)
 
     def feed(self, text: bytes, *, last: bool = False) -> None:
-        if self._failure is not None:
-            return
+        self._size += len(text)
+        if self._size > _LONGEST_PICTURE:
+            raise TooLarge(f"a picture in it is larger than {LARGEST_PICTURE} bytes")
         try:
-            self._take(self._unescaped(text, last=last), last=last)
-        except ValueError as error:  # bare, for its cause would show the text
-            self._failure = ValueError(f"its base64 can't be decoded ({error})")
+            text = self._unescaped(text, last=last)
+            if not self._reason:
+                text = text if self._prefix is not None else self._begun(text, last=last)
+                self._take(text, last=last)
+                return
+        except ValueError as error:
+            self._reason = self._reason or f"its base64 can't be decoded ({error})"
+        self._refused.append(text)
+
+    def _begun(self, text: bytes, *, last: bool) -> bytes:
+        """What is behind the beginning of a data URL. Empty as long as it can't be told whether it is one."""
+        text, self._head = self._head + text, b""
+        start = text.lstrip(_WHITE)[: len(_DATA)].lower()
+        if start == _DATA:
+            comma = text.find(b",", 0, _LONGEST_PREFIX) + 1
+            if comma:
+                self._prefix = text[:comma]
+                if not _is_base64(self._prefix):
+                    self._reason = "its data URL is not base64"
+                    self._refused.append(text[comma:])
+                    return b""
+                return text[comma:]
+            waiting = len(text) < _LONGEST_PREFIX
+        else:
+            waiting = _DATA.startswith(start)
+        if waiting and not last:
+            self._head = text
+            return b""
+        self._prefix = b""
+        return text
 
     def _take(self, text: bytes, *, last: bool) -> None:
-        """Decode all whole quads: what begun before in a small copy, the rest where it lies."""
-        start = len(text) if last else -len(self._quad) % 4
+        """Decode all whole quads, as they should be if they are, else with what they are dressed in taken off."""
+        try:
+            self._take_plain(text, last=last)
+        except ValueError:
+            if self._dressed:
+                raise
+            self._dressed = True
+            self._take_plain(text, last=last)
+
+    def _take_plain(self, text: bytes, *, last: bool) -> None:
+        """Decode what was begun before in a small copy, the rest where it lies."""
+        quad = self._quad
+        if self._dressed:
+            quad, text = quad.translate(_FROM_URLS, _WHITE), text.translate(_FROM_URLS, _WHITE)
+            if last and b"=" not in text and b"=" not in quad and (len(quad) + len(text)) % 4 > 1:
+                text += b"=" * (-(len(quad) + len(text)) % 4)
+        start = len(text) if last else -len(quad) % 4
         end = max(start, len(text) - (len(text) - start) % 4)
         if last or start <= len(text):
-            self._decode(self._quad + text[:start])
-            self._decode(memoryview(text)[start:end])
+            begun = quad + text[:start]
+            first = self._decoded(begun, padded=self._padded)
+            padded = self._padded or begun.endswith(b"=")
+            second = self._decoded(memoryview(text)[start:end], padded=padded)
+            self._pieces += [first, second]
+            self._padded = padded or text.endswith(b"=", start, end)
             self._quad = text[end:]
         else:
-            self._quad += text
+            self._quad = quad + text
 
-    def _decode(self, quads: bytes | memoryview) -> None:
-        if quads and self._padded:
+    def _decoded(self, quads: bytes | memoryview, *, padded: bool) -> bytes:
+        if quads and padded:
             raise ValueError("it goes on behind its padding")
         if len(quads) % 4 or quads[-3:] == b"===":  # which the standard library may let pass
-            raise ValueError("it is no whole number of quads")
-        self._pieces.append(_decode(quads))
-        self._padded = self._padded or quads[-1:] == b"="
+            raise ValueError("it is not a whole number of quads")
+        return _decode(quads)
 
     def _unescaped(self, text: bytes, *, last: bool) -> bytes:
         """The text as it is meant, but for an escape at its end that may not be whole yet."""
         if not self._escape and b"\\" not in text:
             return text
-        text = self._escape + text
+        text, self._escape = self._escape + text, b""
         end = -1 if last else text.rfind(b"\\", max(0, len(text) - _LONGEST_ESCAPE))
         end = len(text) if end < 0 else end
+        meant: str = json.loads(b'"%b"' % text[:end], strict=False)
         self._escape = text[end:]
-        meant: str = json.loads(b'"%b"' % text[:end])
-        return meant.encode()
+        return meant.encode("utf-8", "replace")
 
 
-def _picture(found: bytes | ValueError | None, text: str) -> bytes:
-    if isinstance(found, ValueError):
-        raise found
-    return _decode(text.encode()) if found is None else found
+def _is_base64(prefix: bytes) -> bool:
+    return prefix.rstrip(b", ").lower().endswith(b"base64")

@@ -7,9 +7,10 @@ out, so nothing but an object's id is insisted on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 import cattrs
 from attrs import field, fields, frozen
@@ -144,6 +145,19 @@ class ImagesResponse(Model):
     unreadable: tuple[UnreadableImage, ...] = ()
 
 
+def add(usages: Iterable[Usage]) -> Usage:
+    """The tokens of several edits together."""
+    found = list(usages)
+    return Usage(
+        input_tokens=sum(usage.input_tokens or 0 for usage in found),
+        output_tokens=sum(usage.output_tokens or 0 for usage in found),
+        total_tokens=sum(usage.total_tokens or 0 for usage in found),
+    )
+
+
+M = TypeVar("M", bound=Model)
+
+
 class InvalidModelError(ValueError):
     """The JSON does not hold what the model needs."""
 
@@ -158,6 +172,17 @@ def from_json(model: type[T], data: object) -> T:
     except Exception as error:  # cattrs raises whatever a field's type does
         name = getattr(model, "__name__", str(model))
         raise InvalidModelError(f"no {name}: {_reason(error)}") from error
+
+
+def from_odd_json(model: type[M], data: Mapping[str, Any]) -> M:
+    """Read `model` from decoded JSON, less the fields that are not of their kind: what is paid is not lost for them."""
+    kept: dict[str, Any] = {}
+    kinds = _kinds(cast("Any", model))
+    for name, kind in kinds.items():
+        if data.get(name) is not None:
+            with suppress(Exception):  # cattrs raises whatever a field's type does
+                kept[name] = _odd_converter().structure(data[name], kind)
+    return model(**kept, extra={name: value for name, value in data.items() if name not in kinds})
 
 
 def to_json(model: Model) -> dict[str, Any]:
@@ -227,3 +252,24 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(lambda kind: kind == int | None, _count_if_any)
     converter.register_structure_hook_factory(_is_model, _keeping_extra)
     return converter
+
+
+@cache
+def _odd_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(int, _count)
+    converter.register_structure_hook_func(_is_model, lambda data, model: from_odd_json(model, data))
+    return converter
+
+
+@cache
+def _kinds(model: type[Any]) -> dict[str, Any]:
+    return {name: kind for name, kind in get_type_hints(model).items() if name != "extra"}
+
+
+def _count(value: Any, _: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or not 0 <= number <= _LARGEST_COUNT or (isinstance(value, float) and number != value):
+        raise ValueError("a count was expected")
+    return number

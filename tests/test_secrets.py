@@ -13,7 +13,6 @@ import pytest
 
 from asyncsdk import (
     APIError,
-    APIResponseValidationError,
     AuthenticationError,
     BadRequestError,
     ChargeUnknownError,
@@ -90,18 +89,25 @@ async def test_a_good_answer_that_echoes_the_key_counts_without_it() -> None:
     [
         {"data": [{"b64_json": KEY}]},
         {"data": [{"b64_json": f"{KEY}\\"}]},
-        {"data": [{"b64_json": "eA==", "revised_prompt": [KEY]}], KEY: KEY},
+        {"data": [{"b64_json": base64.b64encode(KEY.encode()).decode(), "revised_prompt": [KEY]}], KEY: KEY},
+        {"data": [{"b64_json": base64.b64encode(b"\xff" + KEY.encode()).decode()}]},
         {"data": KEY},
-        f'{{"data": [{{"b64_json": "eA=="}}], {KEY}',
+        {"data": [], "note": KEY},
+        {"type": KEY, "note": KEY},
+        f'{{"data": [{{"b64_json": "{KEY}"}}], {KEY}',
+        f'{{"data": [{{"note": "{KEY}"',
+        f"data: {KEY}",
         KEY,
     ],
-    ids=range(6),
+    ids=range(11),
 )
-async def test_nor_in_that_of_an_answer_whose_pictures_are_cut_out(body: object) -> None:
+async def test_nor_in_that_of_an_edit_or_in_what_is_kept_of_its_answer(body: object) -> None:
     async with answering(reply(200, body)) as server, client_of(server, max_retries=0) as client:
-        with pytest.raises(APIResponseValidationError) as caught:
-            await client.send(EDIT)
+        with pytest.raises(ChargeUnknownError) as caught:
+            await ImageEditor(client).edit(PIXEL, "x")
     assert_keeps_the_key(caught.value)
+    assert caught.value.raw
+    assert not any(KEY.encode() in raw for raw in caught.value.raw)
 
 
 async def test_a_picture_counts_although_the_answer_echoes_the_key() -> None:

@@ -7,9 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from attrs import evolve
-
-from asyncsdk.decoding import Pictures, with_pictures
 from asyncsdk.errors import (
     LONGEST_TEXT,
     APIResponseValidationError,
@@ -28,7 +25,7 @@ from asyncsdk.errors import (
     UnprocessableEntityError,
     shortened,
 )
-from asyncsdk.models import ImagesResponse, from_json
+from asyncsdk.models import from_json
 
 T = TypeVar("T")
 
@@ -81,16 +78,8 @@ _NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "de
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
-def read_answer(
-    model: type[T],
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    request: str,
-    pictures: Pictures | None = None,
-) -> T:
-    """Read a successful answer, as it is for `bytes`. `pictures` are those that were cut out of `body`.
+def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> T:
+    """Read a successful answer, as it is for `bytes`. The response to an edit is read by `edited.Messages`.
 
     Raises APIStatusError where it is an error object in a success, NotTheAPIError where it is a page, and
     APIResponseValidationError where it is not what the API promises in another way.
@@ -101,12 +90,25 @@ def read_answer(
         data = json.loads(body)
         if is_error(data):
             raise error_in_success(data, status, headers, body, request=request)
-        if model is not ImagesResponse:
-            return from_json(model, data)
-        answer = from_json(ImagesResponse, with_pictures(data, pictures or {}))
-        return cast("T", evolve(answer, request_id=headers.get("x-request-id")))
+        return from_json(model, data)
     except (ValueError, RecursionError) as error:
-        raise _unreadable(status, headers, body, error, request=request) from error
+        raise not_readable(status, headers, body, f"could not be read: {error}", request=request) from error
+
+
+def not_readable(
+    status: int, headers: Mapping[str, str], body: bytes, why: str, *, request: str
+) -> APIResponseValidationError:
+    """The error for a success that is not what the API promises: NotTheAPIError where it is a page or plain text."""
+    begins = _quote(body.decode("utf-8", "replace"))
+    answer = f"the answer ({status}, {headers.get('content-type', 'no type')})"
+    is_page = is_foreign(body)
+    return (NotTheAPIError if is_page else APIResponseValidationError)(
+        f"{request}: {answer} {'is not from the API' if is_page else why}. It begins: {begins!r}.",
+        request=request,
+        status_code=status,
+        body=begins,
+        request_id=headers.get("x-request-id"),
+    )
 
 
 def is_foreign(body: bytes) -> bool:
@@ -116,7 +118,7 @@ def is_foreign(body: bytes) -> bool:
     """
     begin = body[:_LONGEST_PLAIN_TEXT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if begin.startswith(b"<"):
-        return b"<svg" not in begin
+        return not begin.startswith((b"<svg", b"<?xml"))
     is_short_text = len(body) <= _LONGEST_PLAIN_TEXT and begin[:1].isalpha()
     return is_short_text and not begin.startswith(_STREAM_FIELDS) and not _is_json(body)
 
@@ -203,22 +205,6 @@ def _is_no_route(inner: object) -> bool:
         return True
     is_named = str(inner.get("code")) == "404" or inner.get("detail") == "Not Found"
     return is_named or str(inner.get("message")).startswith(_NO_SUCH_ROUTE)
-
-
-def _unreadable(
-    status: int, headers: Mapping[str, str], body: bytes, error: Exception, *, request: str
-) -> APIResponseValidationError:
-    begins = _quote(body.decode("utf-8", "replace"))
-    answer = f"the answer ({status}, {headers.get('content-type', 'no type')})"
-    is_page = is_foreign(body)
-    what = f"{answer} is not the API's" if is_page else f"{answer} could not be read: {error}"
-    return (NotTheAPIError if is_page else APIResponseValidationError)(
-        f"{request}: {what}. It begins: {begins!r}.",
-        request=request,
-        status_code=status,
-        body=begins,
-        request_id=headers.get("x-request-id"),
-    )
 
 
 def _worded(what: str, code: str | None, said: str, advice: str, request_id: str | None) -> str:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import suppress
-from typing import TypeVar
+from contextlib import aclosing, suppress
+from typing import TypeVar, cast
 
 import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
-from asyncsdk.decoding import PictureCutter, Pictures
-from asyncsdk.errors import APIResponseValidationError, APIStatusError
+from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError
 from asyncsdk.http.answers import read_answer, status_error
 from asyncsdk.http.call import Call
+from asyncsdk.http.edited import LARGEST_RESPONSE, Message, Messages
 from asyncsdk.http.lost import as_ours
 from asyncsdk.models import ImagesResponse
 from asyncsdk.redaction import Redactor, text_of
 
 T = TypeVar("T")
 
-_LARGEST_ANSWER = 1 << 30  # ten pictures of the largest size are less than half of it
 _LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
 
 
@@ -60,30 +59,42 @@ class Response:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come; each wait for more is bounded by the call's limit."""
+        content = self._response.content
         while True:
-            with as_ours(self.call):
-                async with asyncio.timeout(self.call.answer_limit):
-                    chunk = await self._response.content.readany()
+            try:
+                with as_ours(self.call):
+                    async with asyncio.timeout(self.call.answer_limit):
+                        chunk = await content.readany()
+            except APIError:
+                chunk = content._read_nowait(-1)  # noqa: SLF001 - no public way to what came before it broke off
+                if chunk:
+                    yield chunk
+                raise
             if not chunk:
                 return
             yield chunk
 
     async def read(self, model: type[T], *, limit: int | None = None) -> T:
-        """The whole of it as `model`, of at most `limit` bytes (1 GiB; `bytes` as many as there are).
-
-        Pictures are decoded while they come in.
-        """
-        most = limit or (sys.maxsize if model is bytes else _LARGEST_ANSWER)
-        # pictures and files may take their time as long as they move; an object that does is no answer
-        seconds = None if model in {ImagesResponse, bytes} else self.call.answer_limit
+        """The whole of it as `model`, of at most `limit` bytes (1 GiB; `bytes` as many as there are)."""
+        if model is ImagesResponse:
+            return cast("T", await self._images())
+        most = limit or (sys.maxsize if model is bytes else LARGEST_RESPONSE)
+        # files may take their time as long as they move; an object that does is no answer
+        seconds = None if model is bytes else self.call.answer_limit
         with as_ours(self.call):
             async with asyncio.timeout(None if self._is_there else seconds):
-                body, pictures = await self._whole(cut=model is ImagesResponse, most=most)
+                body = await self._whole(most=most)
         if model is not bytes:
             text = text_of(body)
             shown = self.shown(text)
             body = body if shown is text else shown.encode()
-        return self._as(model, body, pictures)
+        return self._as(model, body)
+
+    def messages(self, wanted: int = 0) -> Messages:
+        """What it means as the response to an edit for `wanted` images."""
+        return Messages(
+            request=self.call.name, status=self.status, headers=self.headers, shown=self.shown, wanted=wanted
+        )
 
     async def error(self) -> APIStatusError:
         """What the server says is wrong."""
@@ -106,17 +117,21 @@ class Response:
         self._response.close()
         await self._response.wait_for_close()
 
-    async def _whole(self, *, cut: bool, most: int) -> tuple[bytes, Pictures]:
-        if self._is_there and not cut:
+    async def _images(self) -> ImagesResponse:
+        messages = self.messages()
+        async with aclosing(received(messages, self.chunks())) as images:
+            async for _ in images:
+                pass
+        if messages.failure is not None and not messages.response.data:
+            raise messages.failure
+        return messages.response
+
+    async def _whole(self, *, most: int) -> bytes:
+        if self._is_there:
             body = self._response.content.read_nowait()
             self._check(len(body), most)
-            return body, {}
-        if not cut:
-            return b"".join([chunk async for chunk in self._at_most(most)]), {}
-        cutter = PictureCutter()
-        async for chunk in self._at_most(most):
-            cutter.feed(chunk)
-        return cutter.rest, cutter.pictures
+            return body
+        return b"".join([chunk async for chunk in self._at_most(most)])
 
     async def _at_most(self, limit: int) -> AsyncGenerator[bytes, None]:
         seen = 0
@@ -130,8 +145,8 @@ class Response:
             name = self.call.name
             raise APIResponseValidationError(f"{name}: the answer is larger than {limit} bytes", request=name)
 
-    def _as(self, model: type[T], body: bytes, pictures: Pictures) -> T:
-        return read_answer(model, self.status, self.headers, body, request=self.call.name, pictures=pictures)
+    def _as(self, model: type[T], body: bytes) -> T:
+        return read_answer(model, self.status, self.headers, body, request=self.call.name)
 
 
 @define(eq=False)
@@ -145,9 +160,27 @@ class Stream(AsyncIterator[bytes]):
     def request_id(self) -> str | None:
         return self._answer.headers.get("x-request-id")
 
-    def shown(self, text: str) -> str:
-        """`text` of the answer without secrets."""
-        return self._answer.shown(text)
+    def messages(self, wanted: int) -> Messages:
+        """What it means as the response to an edit for `wanted` images."""
+        return self._answer.messages(wanted)
 
     async def __anext__(self) -> bytes:
         return await anext(self._chunks)
+
+
+async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Stream) -> AsyncGenerator[Message, None]:
+    """The messages of a response as they come, until all are there: nobody waits for the server to hang up as well.
+
+    `messages.failure` is what is wrong in the end.
+    """
+    lost: APIError | None = None
+    try:
+        async for chunk in chunks:
+            for message in messages.feed(chunk):
+                yield message
+            if messages.is_over:
+                break
+    except APIError as error:
+        lost = error
+    for message in messages.close(lost):
+        yield message

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from functools import partial
 
 from attrs import evolve
 
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, ChargeUnknownError
-from asyncsdk.http.reading import Stream
+from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError
+from asyncsdk.http.edited import Messages, shown_bytes
+from asyncsdk.http.reading import Stream, received
 from asyncsdk.images.charge import may_be_charged
 from asyncsdk.images.pictures import LoadedEdit
-from asyncsdk.images.stream import CompletedImage, Events, PartialImage
-from asyncsdk.models import EditedImage, ImagesResponse, Usage
+from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
+from asyncsdk.images.usable import picture_problem
+from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 from asyncsdk.retry import Retry
 
 logger = logging.getLogger(__name__)
@@ -25,15 +26,26 @@ _MAYBE_PAID = (
     "The edit was sent and its answer lost: it may have been paid, and sending it again may be paid twice. "
     "The account's usage page tells; send it again only if that is worth it."
 )
+_WITHOUT_PICTURE = (
+    "the server took the edit and answered without a picture{why}: it may have been paid, and sending it again may be "
+    "paid twice. The account's usage page tells."
+)
+_LONGEST_REASON = 300
 
 
 async def send(client: Client, loaded: LoadedEdit, *, retry: Retry, timeout: float | None = None) -> ImagesResponse:  # noqa: ASYNC109 - a limit per attempt
-    """Send an edit and return its answer. Raises ChargeUnknownError where it may have been paid, else APIError."""
-    with _told_in_terms_of_money():
-        if not loaded.edit.stream:
-            return _whole(await client.send(loaded.request(), retry=retry, timeout=timeout))
-        completed = partial(_completed, pictures=_wanted(loaded))
-        return _answer(await client.read(loaded.request(), completed, retry=retry, timeout=timeout))
+    """Send an edit and return the response, each of its images a picture, at a URL, or among the unreadable ones.
+
+    Raises ChargeUnknownError where it may have been paid and no image can be used, else APIError.
+    """
+    attempts: list[Messages] = []
+
+    async def read(chunks: Stream) -> ImagesResponse:
+        attempts[:] = [chunks.messages(_wanted(loaded))]
+        return await _response(chunks, attempts[0])
+
+    with _told_in_terms_of_money(attempts):
+        return await client.read(loaded.request(), read, retry=retry, timeout=timeout)
 
 
 @asynccontextmanager
@@ -44,13 +56,15 @@ async def streaming(
     retry: Retry,
     timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt
 ) -> AsyncIterator[AsyncIterator[Event]]:
-    """Send an edit and give its pictures as they come. Raises as `send` does, also where no completed one comes."""
+    """Send an edit and give its pictures as they come.
+
+    Raises as `send` does, at the end also where what came in the place of some can't be used.
+    """
     async with AsyncExitStack() as stack:
-        with _told_in_terms_of_money():
-            chunks = await stack.enter_async_context(
-                client.stream(loaded.request(stream=True), retry=retry, timeout=timeout)
-            )
-        yield await stack.enter_async_context(aclosing(_in_terms_of_money(_decoded(chunks, _wanted(loaded)))))
+        with _told_in_terms_of_money([]):
+            request = loaded.request(stream=True)
+            chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
+        yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_wanted(loaded)))))
 
 
 def _wanted(loaded: LoadedEdit) -> int:
@@ -59,98 +73,119 @@ def _wanted(loaded: LoadedEdit) -> int:
 
 def in_terms_of_money(error: APIError) -> APIError | ChargeUnknownError:
     """`error` itself where surely nothing was paid, else the ChargeUnknownError that it means."""
-    if not may_be_charged(error):
-        return error
+    return _lost(error) if may_be_charged(error) else error
+
+
+def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
     failure = ChargeUnknownError(f"{error}\n  {_MAYBE_PAID}")
     failure.__cause__ = error
     failure.request_id = getattr(error, "request_id", None)
     failure.status_code = getattr(error, "status_code", None)
+    failure.raw = raw
     return failure
 
 
 @contextmanager
-def _told_in_terms_of_money() -> Iterator[None]:
+def _told_in_terms_of_money(attempts: list[Messages]) -> Iterator[None]:
     try:
         yield
     except APIError as error:
         told = in_terms_of_money(error)
         if told is error:
             raise
+        if isinstance(told, ChargeUnknownError) and attempts:
+            told.raw = _raw(attempts[0], attempts[0].response)
         raise told from error
 
 
-async def _in_terms_of_money(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-    with _told_in_terms_of_money():
-        async with aclosing(events):
-            async for event in events:
-                yield event
+def usable(response: ImagesResponse, shown: Callable[[str], str]) -> ImagesResponse:
+    """`response` with those of its images that are pictures or at a URL; the others are among the unreadable ones.
+
+    `shown` takes the key out of a text of the server.
+    """
+    judged = [_judged(image, shown) for image in response.data]
+    return evolve(
+        response,
+        data=tuple(image for image in judged if isinstance(image, EditedImage)),
+        unreadable=(*response.unreadable, *(image for image in judged if isinstance(image, UnreadableImage))),
+    )
 
 
-async def _completed(chunks: Stream, *, pictures: int) -> list[CompletedImage]:
-    """The whole pictures of a stream. What is whole is paid and stays, whatever comes after it."""
-    found: list[CompletedImage] = []
+def _judged(image: EditedImage, shown: Callable[[str], str]) -> EditedImage | UnreadableImage:
+    problem = None if image.content is None else picture_problem(image.content)
+    if problem is None:
+        return image
+    if image.url is not None:
+        return evolve(image, content=None)
+    return UnreadableImage(raw=shown_bytes(shown, image.content or b""), reason=problem)
+
+
+def _unusable(messages: Messages, response: ImagesResponse) -> ChargeUnknownError:
+    """The error for a response without an image that can be used: it was paid, as far as can be known."""
+    raw = _raw(messages, response)
+    if messages.failure is not None:
+        return _lost(messages.failure, raw)
+    reasons = "; ".join(dict.fromkeys(image.reason for image in response.unreadable))[:_LONGEST_REASON]
+    failure = ChargeUnknownError(_WITHOUT_PICTURE.format(why=f" that can be used ({reasons})" if reasons else ""))
+    failure.request_id, failure.status_code, failure.raw = response.request_id, messages.status, raw
+    return failure
+
+
+def _raw(messages: Messages, response: ImagesResponse) -> tuple[bytes, ...]:
+    return tuple(image.raw for image in response.unreadable) or tuple(filter(None, [messages.last_text]))
+
+
+async def _response(chunks: Stream, messages: Messages) -> ImagesResponse:
+    """All of a response. What is whole is paid and stays, whatever comes after it."""
+    async with aclosing(received(messages, chunks)) as all_:
+        async for _ in all_:
+            pass
+    response = usable(messages.response, messages.shown)
+    if response.data:
+        if messages.failure is not None:
+            wanted, came = messages.wanted, len(response.data)
+            logger.warning("%d of %d pictures came before the answer broke off: %s", came, wanted, messages.failure)
+        return response
+    if messages.failure is not None and not messages.has_begun:
+        raise messages.failure
+    raise _unusable(messages, response)
+
+
+async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGenerator[Event, None]:
+    completed, broken = 0, list[UnreadableImage]()
+    async with aclosing(received(messages, chunks)) as all_:
+        async for message in all_:
+            if message.standing == "partial":
+                for content in filter(None, (image.content for image in message.response.data)):
+                    yield partial_image(message, content)
+            elif message.standing == "final":
+                response = usable(message.response, messages.shown)
+                broken += response.unreadable
+                for image in response.data:
+                    found = await _content(client, image, messages)
+                    if isinstance(found, UnreadableImage):
+                        broken.append(found)
+                    else:
+                        completed += 1
+                        yield completed_image(response, image, found)
+    if completed >= messages.wanted:
+        return
+    rest = evolve(messages.response, data=(), unreadable=(*broken, *messages.strange))
+    if messages.failure is not None and not messages.has_begun:
+        raise in_terms_of_money(messages.failure)
+    if messages.failure is not None or rest.unreadable or not completed:
+        raise _unusable(messages, rest)
+
+
+async def _content(client: Client, image: EditedImage, messages: Messages) -> bytes | UnreadableImage:
+    if image.content is not None:
+        return image.content
+    url = image.url or ""
     try:
-        async with aclosing(_decoded(chunks, pictures)) as events:
-            async for event in events:
-                found += [event] if isinstance(event, CompletedImage) else []
-    except APIError as error:
-        if not found:
-            raise
-        logger.warning("%d of %d pictures came before the stream broke off: %s", len(found), pictures, error)
-    return found
-
-
-async def _decoded(chunks: Stream, pictures: int) -> AsyncGenerator[Event, None]:
-    """What a stream says until so many pictures are whole: nobody waits for the server to hang up as well."""
-    events = Events(chunks.request_id, chunks.shown)
-    async for chunk in chunks:
-        for event in events.feed(chunk):
-            yield event
-        if events.ended or events.completed >= pictures:
-            break
-    if not events.completed:
-        failure = ChargeUnknownError(f"the stream ended without the completed picture.\n  {_MAYBE_PAID}")
-        failure.request_id = chunks.request_id
-        raise failure
-
-
-def _whole(answer: ImagesResponse) -> ImagesResponse:
-    """`answer` with those of its items that hold a picture. Raises ChargeUnknownError where none does."""
-    pictures = tuple(image for image in answer.data if image.content is not None or image.url)
-    if pictures:
-        return evolve(answer, data=pictures)
-    failure = ChargeUnknownError(
-        "the server took the edit and answered without a picture: it may have been paid, and sending it again may be "
-        "paid twice. The account's usage page tells."
-    )
-    failure.request_id = answer.request_id
-    raise failure
-
-
-def _answer(completed: list[CompletedImage]) -> ImagesResponse:
-    last = completed[-1]
-    return ImagesResponse(
-        created=last.created_at,
-        data=tuple(EditedImage(content=event.content) for event in completed),
-        background=last.background,
-        output_format=last.output_format,
-        quality=last.quality,
-        size=last.size,
-        usage=_sum(event.usage for event in completed),
-        request_id=last.request_id,
-    )
-
-
-def _sum(usages: Iterable[Usage | None]) -> Usage | None:
-    known = [usage for usage in usages if usage is not None]
-    return add(known) if known else None
-
-
-def add(usages: Iterable[Usage]) -> Usage:
-    """The tokens of several edits together."""
-    found = list(usages)
-    return Usage(
-        input_tokens=sum(usage.input_tokens or 0 for usage in found),
-        output_tokens=sum(usage.output_tokens or 0 for usage in found),
-        total_tokens=sum(usage.total_tokens or 0 for usage in found),
+        content = await client.fetch(url)
+        problem = picture_problem(content)
+    except (APIError, ConfigurationError) as error:
+        problem = str(error)
+    return (
+        content if problem is None else UnreadableImage(raw=shown_bytes(messages.shown, url.encode()), reason=problem)
     )

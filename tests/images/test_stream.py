@@ -20,7 +20,8 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from asyncsdk.images.stream import CompletedImage, Events, PartialImage
+from asyncsdk.http.edited import Message, Messages
+from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
 
 
 def frame(kind: str, end: str = "\n", **fields: Any) -> bytes:
@@ -36,17 +37,40 @@ PARTIAL = frame("image_edit.partial_image", b64_json=b64(b"half"), partial_image
 COMPLETED = frame("image_edit.completed", b64_json=b64(b"whole"), usage={"total_tokens": 7}, created_at=5)
 
 
-def fed(*chunks: bytes) -> tuple[list[Any], Events]:
-    events = Events()
-    return [event for chunk in chunks for event in events.feed(chunk)], events
+def messages(request_id: str = "req_1", **fields: Any) -> Messages:
+    return Messages(request="POST /images/edits", headers={"x-request-id": request_id}, **fields)
+
+
+def fed(*chunks: bytes, **fields: Any) -> tuple[list[Any], Messages]:
+    """The pictures of a whole stream, and what is left to say of it."""
+    response = messages(**fields)
+    found = [message for chunk in chunks for message in response.feed(chunk)]
+    return [picture for message in [*found, *response.close()] for picture in pictures_of(message)], response
+
+
+def pictures_of(message: Message) -> list[PartialImage | CompletedImage]:
+    contents = [(image, image.content or b"") for image in message.response.data]
+    if message.standing == "partial":
+        return [partial_image(message, content) for _, content in contents]
+    if message.standing == "final":
+        return [completed_image(message.response, image, content) for image, content in contents]
+    return []
+
+
+def failure(*chunks: bytes, **fields: Any) -> APIError:
+    found, response = fed(*chunks, **fields)
+    assert found == []
+    assert response.failure is not None
+    return response.failure
 
 
 def test_partial_pictures_and_the_completed_one_are_told_apart() -> None:
-    (partial, completed), events = fed(PARTIAL + COMPLETED + b"data: [DONE]\n\n")
+    (partial, completed), response = fed(PARTIAL + COMPLETED + b"data: [DONE]\n\n")
     assert (type(partial), partial.content, partial.index, partial.size) == (PartialImage, b"half", 1, "16x16")
     assert (type(completed), completed.content, completed.created_at) == (CompletedImage, b"whole", 5)
     assert completed.usage.total_tokens == 7
-    assert events.completed == 1
+    assert response.failure is None
+    assert [image.content for image in response.response.data] == [b"whole"]
 
 
 @given(st.lists(st.integers(1, len(PARTIAL + COMPLETED)), max_size=12))
@@ -110,55 +134,73 @@ BLOCKED = {
 def test_an_error_in_the_stream_is_what_it_stands_for(
     error: object, kind: type[APIStatusError], status: int, kind_of_frame: str
 ) -> None:
-    with pytest.raises(kind) as caught:
-        list(Events("req_1").feed(frame(kind_of_frame, error=error)))
-    assert (caught.value.status_code, caught.value.request_id) == (status, "req_1")
+    found = failure(frame(kind_of_frame, error=error))
+    assert isinstance(found, kind)
+    assert (found.status_code, found.request_id) == (status, "req_1")
 
 
 def test_an_error_may_stand_in_the_frame_itself() -> None:
-    with pytest.raises(InternalServerError, match="it broke"):
-        fed(frame("error", message="it broke"))
+    found = failure(frame("error", message="it broke"))
+    assert isinstance(found, InternalServerError)
+    assert "it broke" in str(found)
 
 
 def test_what_moderation_says_is_kept() -> None:
-    with pytest.raises(ModerationBlockedError) as caught:
-        fed(frame("error", error=BLOCKED))
-    assert (caught.value.stage, caught.value.categories) == ("output", ("sexual",))
+    found = failure(frame("error", error=BLOCKED))
+    assert isinstance(found, ModerationBlockedError)
+    assert (found.stage, found.categories) == ("output", ("sexual",))
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"data: {\n\n",
-        b"data: []\n\n",
-        b'data: {"b64_json": "?"}\n\n',
-        b'data: {"type": "image_edit.completed", "b64_json": "eA==\n\n',
-        b'data: {"type": "image_edit.completed", "b64_json": "eA==", "usage": {"total_tokens": "many"}}\n\n',
-        b"data: " + b"[" * 100_000 + b"\n\n",
-        b"data: \xff\n\n",
-    ],
+    "data", [b"{", b"[]", b"keep-alive", b"[" * 100_000, b"\xff", b"7", b'{"type": 5}', b'{"data": 5}']
 )
-def test_what_can_not_be_read_is_an_error(data: bytes) -> None:
-    with pytest.raises(APIResponseValidationError, match="the stream holds what can't be read") as caught:
-        list(Events("req_1").feed(data))
-    assert caught.value.request_id == "req_1"
+def test_what_can_not_be_read_takes_nothing_from_what_can(data: bytes) -> None:
+    event = b"data: " + data + b"\n\n"
+    assert [picture.content for picture in fed(event + COMPLETED + event, wanted=1)[0]] == [b"whole"]
+    nothing = failure(event)
+    assert isinstance(nothing, APIResponseValidationError)
+    assert nothing.request_id == "req_1"
+
+
+ODD = ["many", [], {}, -1, 1.5, 10**400, True, {"total_tokens": "many"}, {"total_tokens": -7}, {"total_tokens": 1e400}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_odd_fields_take_nothing_from_a_picture(odd: Any) -> None:
+    names = ("usage", "created", "created_at", "size", "quality", "background", "output_format", "svg_usage", "new")
+    fields = dict.fromkeys(names, odd) | {"partial_image_index": odd}
+    data = json.dumps({"type": "image_edit.completed", "b64_json": b64(b"whole"), **fields})
+    [picture], _ = fed(f"data: {data}\n\n".encode())
+    assert picture.content == b"whole"
+    assert picture.usage is None or picture.usage.total_tokens is None
+    assert picture.created_at is None
+    [picture], _ = fed(json.dumps({"data": [{"b64_json": b64(b"whole"), "revised_prompt": odd}], **fields}).encode())
+    assert picture.content == b"whole"
+
+
+def test_whole_numbers_may_be_written_as_floats() -> None:
+    [picture], _ = fed(frame("image_edit.completed", b64_json="eA==", usage={"total_tokens": 7.0}, created_at=5.0))
+    assert (picture.usage.total_tokens, picture.created_at) == (7, 5)
 
 
 def test_each_picture_knows_its_request() -> None:
-    assert [event.request_id for event in Events("req_1").feed(PARTIAL + COMPLETED)] == ["req_1", "req_1"]
+    assert [picture.request_id for picture in fed(PARTIAL + COMPLETED)[0]] == ["req_1", "req_1"]
 
 
 def test_nothing_is_shown_that_must_not_be() -> None:
     for data in (frame("error", error={"message": "your key is SECRET", "code": "SECRET"}), b"data: SECRET\n\n"):
-        events = Events(shown=lambda text: text.replace("SECRET", "[key]"))
-        with pytest.raises(APIError, match=r"\[key\]") as caught:
-            list(events.feed(data))
-        assert "SECRET" not in f"{caught.value} {vars(caught.value)} {vars(caught.value.__cause__ or caught.value)}"
+        found, response = fed(data, shown=lambda text: text.replace("SECRET", "[key]"))
+        assert found == []
+        raw = [image.raw for image in response.response.unreadable]
+        assert "[key]" in f"{response.failure} {raw}"
+        assert "SECRET" not in f"{response.failure} {vars(response.failure)} {raw} {response.last_text!r}"
 
 
-def test_an_event_that_is_not_ended_is_none() -> None:
-    found, events = fed(COMPLETED.removesuffix(b"\n"))
-    assert (found, events.completed) == ([], 0)
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r", b"\r\n"])
+def test_the_last_event_counts_without_the_line_that_ends_it(end: bytes) -> None:
+    found, response = fed(COMPLETED.rstrip(b"\n") + end)
+    assert [picture.content for picture in found] == [b"whole"]
+    assert response.failure is None
 
 
 def test_lines_that_look_like_data_are_not() -> None:
@@ -167,6 +209,7 @@ def test_lines_that_look_like_data_are_not() -> None:
 
 
 def test_chunks_of_one_byte_do() -> None:
-    whole = PARTIAL.replace(b"\n", b"\r\n") + COMPLETED
-    found, _ = fed(*(whole[place : place + 1] for place in range(len(whole))))
-    assert [event.content for event in found] == [b"half", b"whole"]
+    for end in (b"\n", b"\r\n", b"\r"):
+        stream = (PARTIAL + COMPLETED).replace(b"\n", end)
+        found, _ = fed(*(stream[place : place + 1] for place in range(len(stream))))
+        assert [event.content for event in found] == [b"half", b"whole"]

@@ -243,8 +243,12 @@ class TestADiskThatFails:
     async def test_for_what_is_raw_loses_no_picture(self, out: Path) -> None:
         (out / ".asyncsdk").mkdir(parents=True)
         (out / ".asyncsdk" / "raw").write_text("not a directory")
-        async with gateway("page", "whole") as running:
-            [found] = await run(running, out)
+        async with (
+            gateway("page", "whole") as running,
+            client_for(running) as client,
+            ImageEditor(client).edit_many(jobs(1, n=2), out=out) as outcomes,
+        ):
+            [found] = await until(outcomes, SaveError, match="Not a directory")
         assert found.files == (out / "1.1.png",)
         assert f"{out / '.asyncsdk' / 'raw'}: Not a directory" in str(found.error)
 

@@ -10,11 +10,12 @@ import pytest
 
 from asyncsdk import Client, ImageEditor, ImageRef
 from asyncsdk.server import LocalServer
-from tests.raw_server import Received, answering, client_of, reply
+from tests.raw_server import Received, answering, client_of
+from tests.stories.edits import done
 from tests.stories.openapi import DOCUMENT, Document, Recorder
 from tests.stories.pictures import mask, photo, png
 
-ANSWER = reply(body={"created": 1, "data": [{"b64_json": "eA=="}]}, headers={"Content-Type": "application/json"})
+ANSWER = done()
 
 
 async def sent(*arguments: Any, **fields: Any) -> Received:

@@ -23,8 +23,7 @@ from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.pace.pacing import Pacer
 from asyncsdk.images.saving import RAW
-from asyncsdk.images.sending import add
-from asyncsdk.models import Usage
+from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
 
