@@ -40,6 +40,14 @@ class Message:
     index: int = 0
 
 
+@frozen
+class _Value:
+    """A JSON value of a response, as an object; where it is broken, what is whole of it, and its text."""
+
+    body: Mapping[str, Any]
+    broken: str = ""
+
+
 @define(eq=False, kw_only=True)
 class Messages:
     """Fed with a response, gives its messages. `wanted` is how many images were asked for, 0 where that is not known.
@@ -163,35 +171,24 @@ class Messages:
             return []
         frame = evolve(frame, text=self.shown(frame.text))
         self._last_text = frame.text
-        values, rest = json_values(frame.text)
-        cut = cut_json(rest) if rest else None
-        found = [self._message(value, frame) for value in values]
-        if cut is not None:
-            found.append(self._message(cut, frame, is_cut=True))
-        left: list[Image] = [self._image({"b64_json": mark}, frame.pictures) for mark in list(frame.pictures)]
-        if rest and cut is None:
-            left.append(self._unreadable(rest.encode("utf-8", "replace"), "it is not JSON"))
-        if left and found:
-            found[-1] = evolve(found[-1], response=_with(found[-1].response, left))
-        elif left:
-            response = ImagesResponse(data=(), request_id=self._request_id)
-            found = [Message(_with(response, left), self._standing({}, frame.name, left))]
-        return found
+        *values, last = _values(frame.text)
+        return [*(self._message(value, frame) for value in values), self._message(last, frame, is_last=True)]
 
-    def _message(self, value: Any, frame: Frame, *, is_cut: bool = False) -> Message:
+    def _message(self, value: _Value, frame: Frame, *, is_last: bool = False) -> Message:
         """What one JSON value of a frame is; an error in it is the `failure`."""
-        body: dict[str, Any] = value if isinstance(value, dict) else {"data": value} if value else {}
-        kind = str(body.get("type") or frame.name)
+        body, kind = value.body, str(value.body.get("type") or frame.name)
         images = [self._image(item, frame.pictures) for item in _items(body, kind)]
+        if is_last:  # those in places where no picture should be
+            images += [self._image(mark, frame.pictures) for mark in list(frame.pictures)]
         if (body.get("error") or kind == "error") and not _are_there(images):
             self.failure = self.failure or self._error(body)
             return Message(ImagesResponse(data=()), "other")
-        if is_cut and not images:
-            images = [self._unreadable(frame.text.encode("utf-8", "replace"), "it is cut off")]
+        if value.broken and not (body and images):
+            images.append(self._unreadable(value.broken.encode("utf-8", "replace"), "it is cut off or not JSON"))
         settings = {name: part for name, part in body.items() if name not in _OF_IMAGES | _OF_EVENTS}
         settings["created"] = body.get("created", body.get("created_at"))
         response = evolve(from_odd_json(ImagesResponse, {**settings, "data": []}), request_id=self._request_id)
-        is_unsure = is_cut and isinstance(self._form, Events) and not kind  # the cut may have gone through its type
+        is_unsure = value.broken and isinstance(self._form, Events) and not kind  # the cut may be in its type
         standing = "other" if is_unsure else self._standing(body, kind, images)
         index = body.get("partial_image_index")
         return Message(_with(response, images), standing, index if isinstance(index, int) else 0)
@@ -243,6 +240,18 @@ class Messages:
 def shown_bytes(shown: Callable[[str], str], raw: bytes) -> bytes:
     """`raw` as an error may hold it, whatever bytes it is."""
     return shown(raw.decode("latin-1")).encode("latin-1")
+
+
+def _values(text: str) -> list[_Value]:
+    values, rest = json_values(text)
+    found = [_Value(_object(value)) for value in values]
+    return [*found, _Value(_object(cut_json(rest)), rest)] if rest else found
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return value
+    return {"data": value} if value else {}
 
 
 def _items(body: Mapping[str, Any], kind: str) -> list[Any]:
