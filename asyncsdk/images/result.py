@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePath
 
 from attrs import define, evolve, field
@@ -134,21 +134,19 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
     return failure
 
 
-async def keep_raw(
-    error: ChargeUnknownError, contents: Sequence[bytes], folder: Path, name: str, way: Way | None = None
-) -> ChargeUnknownError:
+async def keep_raw(error: ChargeUnknownError, folder: Path, name: str, way: Way | None = None) -> ChargeUnknownError:
     """Save in `folder` what came in the place of images of the edit `name`; the same error, with where that is."""
     paths: list[Path] = []
     way = way or Way()
     try:
-        for content in filter(None, contents):
+        for content in filter(None, error.raw):
             paths.append(await save_raw(folder, name, content, way))  # noqa: PERF401 - those before a failure
         words = f"What came is kept as it came: {', '.join(map(str, paths))}."
     except Exception as failure:  # noqa: BLE001 - whatever the disk does, the edit's own error is the news
         words = f"What came could not be kept in {folder} ({_reason(failure)}); it is in error.raw."
     kept = ChargeUnknownError(f"{error}\n  {words}")
     kept.__cause__, kept.request_id, kept.status_code = error.__cause__, error.request_id, error.status_code
-    kept.raw, kept.raw_files = tuple(contents), tuple(paths)
+    kept.raw, kept.raw_files = error.raw, tuple(paths)
     return kept
 
 
@@ -174,7 +172,7 @@ def _where(saving: Saving, why: Exception | None) -> str:
         )
     if saving.is_in_memory or (saving.place is None and why is not None):
         rest = "The others" if saving.files else "They"
-        words.append(f"{rest} are in memory still: save them elsewhere with error.result.save(…).")
+        words.append(f"{rest} are in memory as long as the program runs: error.result.save(…) saves them elsewhere.")
     words.append("Sending the edit again would be paid again.")
     if saving.urls:
         words.append("The server keeps a picture for 60 minutes: fetch it, or call error.result.save(…) again:")

@@ -211,7 +211,7 @@ class TestOneEdit:
         async with gateway("picture") as running, client_for(running) as client:
             result = await ImageEditor(client).edit(PICTURE, "a beret", model=MODEL)
             out.write_text("not a directory")
-            with pytest.raises(SaveError, match="in memory still"):
+            with pytest.raises(SaveError, match="in memory as long as"):
                 await result.save(out)
         assert running.fetched == {"picture": 1}
         [path] = await result.save(out.parent / "elsewhere")
@@ -236,7 +236,7 @@ class TestADiskThatFails:
                 [found] = await until(outcomes, SaveError, match="No space left")
             assert running.edits == 1
         assert found.files == (out / "1.1.png",)
-        assert "in memory still" in str(found.error)
+        assert "in memory as long as" in str(found.error)
         assert isinstance(found.error, SaveError)
         assert isinstance(found.error.__cause__, OSError)
 

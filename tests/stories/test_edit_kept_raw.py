@@ -20,7 +20,8 @@ from asyncsdk import (
     SaveError,
     UnreadableImage,
 )
-from tests.stories.edits import MODEL, PICTURE, all_of, jobs, until
+from tests.raw_server import answering, client_of, reply
+from tests.stories.edits import MODEL, PICTURE, all_of, done, jobs, until
 
 Reply = ImagesResponse | ChargeUnknownError
 Replying = Callable[..., None]
@@ -182,6 +183,16 @@ class TestUnusableResponsesInARow:
         replying(lost(b"1"), lost(b"2"), good, lost(b"3"), lost(b"4"), good)
         async with editor.edit_many(jobs(7), out=out, concurrency=1) as outcomes:
             assert len(await all_of(outcomes)) == 7
+
+    async def test_count_each_try(self, out: Path) -> None:
+        async with (
+            answering(done(), reply(200, '{"data": [')) as server,
+            client_of(server) as client,
+            ImageEditor(client).edit_many(jobs(9), out=out, concurrency=1, on_uncertain="retry") as outcomes,
+        ):
+            found = await until(outcomes, Exception, match="3 responses in a row")
+        assert {each.status for each in found} == {"done", "uncertain"}
+        assert len(server.requests) == 1 + 3
 
     async def test_are_not_those_of_which_nothing_came(
         self, editor: ImageEditor, out: Path, replying: Replying

@@ -135,7 +135,7 @@ async def keep_what_came(error: ChargeUnknownError, place: Place) -> ChargeUnkno
     """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
     if not any(error.raw):
         return error
-    kept = await keep_raw(error, error.raw, raw_folder_in(place.directory), place.name)
+    kept = await keep_raw(error, raw_folder_in(place.directory), place.name)
     return await Rescue().keep_raw(kept, place.name) if is_due(kept) else kept
 
 

@@ -47,7 +47,7 @@ class Rescue:
     async def keep_raw(self, error: ChargeUnknownError, name: str) -> ChargeUnknownError:
         """Save what came in the place of images, and return the error with where that is."""
         try:
-            return await keep_raw(error, error.raw, raw_folder_in(await self.directory()), name)
+            return await keep_raw(error, raw_folder_in(await self.directory()), name)
         except OSError:
             return error
 

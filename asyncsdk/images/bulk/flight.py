@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,8 +21,6 @@ from asyncsdk.images.saving import Way
 from asyncsdk.images.sending import in_terms_of_money, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import Retry
-
-logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.run import Run
@@ -48,7 +45,6 @@ class Flight:
     _ticket: Ticket | None = field(default=None, init=False)
     _outage: bool = field(default=False, init=False)
     _keeping: Keeping | None = field(default=None, init=False)
-    _raw: list[bytes] = field(factory=list, init=False)  # what came in the place of images, of every try
 
     def __attrs_post_init__(self) -> None:
         self._entry = Entry(self.run.ledger, self.ready)
@@ -123,9 +119,7 @@ class Flight:
         """A try failed: what surely was not done is not counted any more."""
         if isinstance(error, RateLimitError) and self._ticket is not None:
             self.run.pacer.refused(error, self._ticket)
-        if isinstance(error, ChargeUnknownError):
-            self._raw += error.raw
-        else:
+        if not isinstance(error, ChargeUnknownError):
             self._take_back()
         self.course = self.course.failed(error)
 
@@ -199,16 +193,11 @@ class Flight:
         return outcome
 
     async def _with_raw(self, error: Exception | None) -> Exception | None:
-        """Keep what came in the place of images; `error` says where that is, if it is about that."""
-        folder, lost = self._entry.raw_folder, self.course.lost
-        if folder is None or lost is None or not any(self._raw):
+        """Keep what came in the place of images, and return `error` with where that is."""
+        folder = self._entry.raw_folder
+        if folder is None or not isinstance(error, ChargeUnknownError) or not any(error.raw):
             return error
-        told = error if isinstance(error, ChargeUnknownError) else lost
-        kept = await keep_raw(told, self._raw, folder, self.ready.id, Way(self._entry.drafts, folder.parent))
-        if told is error:
-            return kept
-        logger.warning("%s: an earlier try: %s", self.ready.id, kept)
-        return error
+        return await keep_raw(error, folder, self.ready.id, Way(self._entry.drafts, folder.parent))
 
     def _outcome(self, error: Exception | None) -> EditOutcome:
         result = None if self._keeping is None else self._keeping.result

@@ -12,7 +12,14 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import ChargeUnknownError, EditError, LedgerError, LimitReachedError, SaveError
+from asyncsdk.errors import (
+    APIResponseValidationError,
+    ChargeUnknownError,
+    EditError,
+    LedgerError,
+    LimitReachedError,
+    SaveError,
+)
 from asyncsdk.images.bulk.flight import Flight
 from asyncsdk.images.bulk.keeping import Save
 from asyncsdk.images.bulk.ledger import Ledger
@@ -123,8 +130,10 @@ class Run:
             self.halt(EditError(_unusable(self.unusable, self.ledger)))
 
     def count_unusable(self, error: Exception) -> None:
-        """Count a response that ended as `error`, if that is what it ended as: one that was lost counts for neither."""
-        if isinstance(error, ChargeUnknownError) and error.raw:
+        """Count a try that ended with `error` if a response came: one that was lost is neither good nor bad."""
+        if isinstance(error, ChargeUnknownError) and (
+            error.raw or isinstance(error.__cause__, APIResponseValidationError)
+        ):
             self.count_response(is_usable=False)
 
     def take_reason(self) -> Exception | None:
