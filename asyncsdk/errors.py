@@ -315,13 +315,14 @@ class ChargeUnknownError(EditError):
 class SaveError(EditError):
     """The edit is done and paid, and not all of its pictures are kept. `result` still has what came.
 
-    `files` are the pictures on disk, `urls` are where the server keeps others (for 60 minutes), and `raw_files` hold
-    what came in the place of a picture.
+    `files` are the pictures on disk, `urls` are where the server keeps others (for 60 minutes), `raw` is what came in
+    the place of a picture, and `raw_files` are the files that hold it.
     """
 
     result: EditResult | None = None
     files: tuple[PurePath, ...] = ()
     urls: tuple[str, ...] = ()
+    raw: tuple[bytes, ...] = ()
     raw_files: tuple[PurePath, ...] = ()
 
 

@@ -128,9 +128,9 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
     reasons = "; ".join(dict.fromkeys(map(_reason, causes)))
     failure = SaveError(f"the edit is done and paid, but {_what(saving, why)} ({reasons}). {_where(saving, why)}")
     errors = (cause for cause in causes if isinstance(cause, Exception))
-    failure.__cause__ = why or saving.disk_failure or next(errors, None)
+    failure.__cause__ = saving.disk_failure or why or next(errors, None)
     failure.result, failure.files, failure.urls = result, saving.files, saving.urls
-    failure.raw_files = tuple(saving.raw_files)
+    failure.raw, failure.raw_files = tuple(unusable.raw for unusable in saving.unusable), tuple(saving.raw_files)
     return failure
 
 

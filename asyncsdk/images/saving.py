@@ -91,18 +91,18 @@ class Way:
 class Saving:
     """The images of one paid edit on their way to disk: what can be saved is, whatever becomes of the others.
 
-    What came in the response is saved first, then each image behind a URL as `receive` gives it, under the name of its
-    own number. Where there is no `place` only what can't be used is kept, in `raw_folder`. `if_taken` says what becomes
-    of a name that is in use: the image is refused, saved over it or beside it, or what has one of `names` makes way, of
-    which `moved` hears. With `shielded` no write is left half-way by a cancellation; a wait for what is short, for
-    which `again` is asked, is. `drafts` and `below` are those of `Way`.
+    What came in the response is saved first, then each image behind a URL as `receive` gives it (None: it is not
+    fetched), under the name of its own number. Where there is no `place` only what can't be used is kept, in
+    `raw_folder`. `if_taken` says what becomes of a name that is in use: the image is refused, saved over it or beside
+    it, or what has one of `names` makes way, of which `moved` hears. With `shielded` no write is left half-way by a
+    cancellation; a wait for what is short, for which `again` is asked, is. `drafts` and `below` are those of `Way`.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
     `raw_files` hold what came in the place of others, and `failures` are what went wrong.
     """
 
     response: ImagesResponse
-    receive: Callable[[str], Awaitable[bytes | UnreadableImage]]
+    receive: Callable[[str], Awaitable[bytes | UnreadableImage]] | None
     place: Place | None
     raw_folder: Path | None
     raw_name: str
@@ -179,12 +179,12 @@ class Saving:
             for unreadable in self.response.unreadable:
                 await self._keep_raw(unreadable)
         for number, image in enumerate(self.response.data):
-            if image.content is None and self.place is not None:
-                await self._fetch(number, image.url or "")
+            if image.content is None and self.place is not None and self.receive is not None:
+                await self._fetch(number, partial(self.receive, image.url or ""))
 
-    async def _fetch(self, number: int, url: str) -> None:
+    async def _fetch(self, number: int, receive: Callable[[], Awaitable[bytes | UnreadableImage]]) -> None:
         try:
-            content = await files.patiently(partial(self.receive, url), self.again)
+            content = await files.patiently(receive, self.again)
         except Exception as error:  # noqa: BLE001 - whatever one URL does, the others are fetched
             self.failures.append(error)
             return

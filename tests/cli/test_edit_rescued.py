@@ -9,7 +9,8 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,27 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("asyncsdk.images.editor.send", send)
     monkeypatch.setattr("asyncsdk.images.bulk.flight.send", send)
+
+
+def interrupted(server: LocalServer, stop: Stop, command: Sequence[str], *, signals: int) -> tuple[int, str]:
+    """Run `command`, and send it signals while it fetches one of two pictures; its exit code, and the picture's URL."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/slow?sig=signature"
+        answer(server, {"url": url}, WHOLE)
+
+        def interrupt() -> None:
+            connection, _ = deaf.accept()
+            with connection:
+                for _ in range(signals):
+                    stop.arrive(signal.SIGINT)
+                    time.sleep(0.1)
+                time.sleep(0.5)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        code = app.run(list(command), stop)
+        thread.join()
+    return code, url
 
 
 class TestOne:
@@ -158,19 +180,7 @@ class TestOne:
     def test_a_signal_while_a_picture_is_fetched_says_where_it_is(
         self, server: LocalServer, capfd: pytest.CaptureFixture[str], stop: Stop
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as deaf:
-            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/slow?sig=signature"
-            answer(server, {"url": url}, WHOLE)
-
-            def interrupt() -> None:
-                connection, _ = deaf.accept()
-                stop.arrive(signal.SIGINT)
-                connection.close()
-
-            thread = threading.Thread(target=interrupt)
-            thread.start()
-            code = app.run(list(ONE), stop)
-            thread.join()
+        code, url = interrupted(server, stop, ONE, signals=1)
         assert code == 130
         assert f"\n  {url}\n" in capfd.readouterr().err
         assert Path("out/otter.1.png").read_bytes() == PICTURE
@@ -220,6 +230,19 @@ class TestMany:
         assert record["error"]["raw_files"] == [str(raw)]
         assert f"otter: its pictures are saved elsewhere: {file}, {raw}" in ran.err
         assert str(file) in json.loads(Path("out/failed.jsonl").read_text())["error"]["message"]
+
+    @pytest.mark.usefixtures("full")
+    def test_what_is_left_by_a_signal_is_saved_elsewhere_too_and_nothing_is_fetched_any_more(
+        self, server: LocalServer, capfd: pytest.CaptureFixture[str], stop: Stop, elsewhere: Path
+    ) -> None:
+        began = time.monotonic()
+        code, url = interrupted(server, stop, (*MANY, "--json"), signals=2)
+        assert time.monotonic() - began < 10
+        [file] = elsewhere.rglob("*.png")
+        [record] = map(json.loads, capfd.readouterr().out.splitlines())
+        assert (code, record["files"], file.read_bytes()) == (130, [str(file)], PICTURE)
+        assert record["error"]["urls"] == [url]
+        assert json.loads(Path("out/failed.jsonl").read_text())["error"] == record["error"]
 
     @pytest.mark.usefixtures("unreadable", "full")
     def test_a_response_that_is_no_picture_is_kept_elsewhere_if_need_be(self, run: Run, elsewhere: Path) -> None:

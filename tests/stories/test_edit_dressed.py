@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import ChargeUnknownError, CompletedImage, ImageEdit, ImageEditor, PartialImage
+from asyncsdk import ChargeUnknownError, CompletedImage, EditOutcome, ImageEdit, ImageEditor, PartialImage
 from tests.raw_server import client_of, serving
 from tests.stories.dresses import CASES, Case, answer_by_prompt
 from tests.stories.edits import MODEL, PICTURE, all_of
@@ -28,6 +28,10 @@ def edit_of(case: Case, **fields: Any) -> ImageEdit:
 def kept_in(out: Path) -> dict[str, bytes]:
     """All pictures in a directory, by their names."""
     return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.suffix != ".jsonl"}
+
+
+def raw_files_of(outcome: EditOutcome) -> list[Path]:
+    return [] if outcome.problem is None else [Path(name) for name in outcome.problem.raw_files]
 
 
 def names(stem: str, count: int) -> list[str]:
@@ -67,8 +71,8 @@ async def take(pictures: AsyncIterator[Event], found: list[Event]) -> None:
 async def edited_in_bulk(editor: ImageEditor, case: Case, out: Path) -> list[bytes]:
     async with editor.edit_many([edit_of(case)], out=out) as outcomes:
         [outcome] = await all_of(outcomes)
-    assert outcome.status == "done"
-    assert (outcome.problem is not None) is bool(case.raw)
+    assert outcome.status == ("uncertain" if case.raw else "done")
+    assert [path.read_bytes() for path in raw_files_of(outcome)] == [raw for raw in case.raw if raw]
     kept = kept_in(out)
     return [kept.pop(path.name) for path in outcome.files] + list(kept.values())
 

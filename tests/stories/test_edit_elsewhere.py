@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import APIStatusError, ChargeUnknownError, ImageEditor, NotTheAPIError, QuotaExceededError
+from asyncsdk import APIStatusError, ChargeUnknownError, EditError, ImageEditor, NotTheAPIError, QuotaExceededError
 from tests.raw_server import answering, client_of, reply
 from tests.stories.edits import MODEL, PICTURE, all_of, done, jobs, until
 
@@ -87,10 +87,9 @@ async def test_what_the_api_refuses_in_its_own_words_stays_refused(tmp_path: Pat
         reply(200, {"error": "upstream failed"}),
         reply(200, {"error": {"message": "x", "code": "9" * 9999}}),
         reply(200, {"error": {"message": "x", "code": 504}}),
-        reply(200, ""),
         reply(502, PAGE),
     ],
-    ids=["no code", "text", "odd code", "504", "nothing", "502"],
+    ids=["no code", "text", "odd code", "504", "502"],
 )
 async def test_what_does_not_say_that_it_was_turned_away_may_be_paid(tmp_path: Path, answer: bytes) -> None:
     async with answering(answer) as server, client_of(server) as client:
@@ -99,6 +98,16 @@ async def test_what_does_not_say_that_it_was_turned_away_may_be_paid(tmp_path: P
         assert outcomes.counts == {"uncertain": 6}
         assert len(server.requests) == 6
     assert await again(tmp_path) == {"uncertain": 6}
+
+
+async def test_nothing_at_all_may_be_paid_and_ends_a_run_in_which_nothing_else_comes(tmp_path: Path) -> None:
+    async with answering(reply(200, "")) as server, client_of(server) as client:
+        async with ImageEditor(client).edit_many(jobs(6), out=tmp_path, concurrency=1) as outcomes:
+            with pytest.raises(EditError, match="3 responses in a row"):
+                await all_of(outcomes)
+        assert outcomes.counts == {"uncertain": 3}
+        assert len(server.requests) == 3
+    assert await again(tmp_path) == {"uncertain": 3, "done": 3}
 
 
 async def test_an_error_that_turns_an_edit_away_within_a_200_is_tried_again(tmp_path: Path) -> None:

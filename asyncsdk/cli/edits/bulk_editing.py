@@ -19,7 +19,7 @@ from asyncsdk.cli.edits.edit_many import RunOptions
 from asyncsdk.cli.edits.leftovers import ids_left, save_left
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.report import Report
-from asyncsdk.cli.edits.rescue import Rescue, Rescued, is_due
+from asyncsdk.cli.edits.rescue import Rescue, is_due
 from asyncsdk.cli.edits.sources import Rows, rows_in
 from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
 from asyncsdk.cli.edits.wording import as_typed
@@ -29,7 +29,7 @@ from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.descriptors import lowered
-from asyncsdk.errors import APIError, AsyncSDKError, ChargeUnknownError
+from asyncsdk.errors import APIError, AsyncSDKError, ChargeUnknownError, SaveError
 from asyncsdk.files import in_thread
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.charge import problem_of
@@ -137,29 +137,22 @@ class BulkEditing:
         elif isinstance(outcome.error, ChargeUnknownError):
             error = await self._rescue.keep_raw(outcome.error, outcome.id)
             self.report.tell(evolve(outcome, problem=problem_of(error), error=error))
-        else:
-            await self._save_elsewhere(outcome, last=last)
+        elif isinstance(outcome.error, SaveError):
+            await self._save_elsewhere(outcome, outcome.error, last=last)
 
-    async def _save_elsewhere(self, outcome: EditOutcome, *, last: bool) -> None:
-        assert outcome.result is not None  # noqa: S101 - for the type checker: what is paid has one
-        rescued = await self._rescue.save(outcome.result, name=outcome.id)
+    async def _save_elsewhere(self, outcome: EditOutcome, error: SaveError, *, last: bool) -> None:
+        assert outcome.result is not None  # noqa: S101 - for the type checker: what is paid has both
+        assert outcome.problem is not None  # noqa: S101
+        rescued = await self._rescue.save(error, outcome.result, outcome.id)
         if rescued.failure is not None and not last:
             self._unsaved.append(outcome)
             return
         if rescued.failure is not None:
-            cause = rescued.failure.__cause__ or rescued.failure
-            complain(f"error: {outcome.id} could not be wholly saved elsewhere either: {cause}")
+            complain(f"error: {outcome.id} could not be wholly saved elsewhere either: {rescued.failure}")
         if rescued.places:
             complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
-            outcome = self._elsewhere(outcome, rescued)
+            outcome = evolve(outcome, files=rescued.files or outcome.files, problem=rescued.added_to(outcome.problem))
         self.report.tell(outcome)
-
-    def _elsewhere(self, outcome: EditOutcome, rescued: Rescued) -> EditOutcome:
-        assert outcome.problem is not None  # noqa: S101 - as above
-        message = f"{outcome.problem.message}\n  Saved elsewhere: {rescued.places}"
-        raw_files = (*outcome.problem.raw_files, *rescued.raw_files)
-        problem = evolve(outcome.problem, message=message, raw_files=raw_files)
-        return evolve(outcome, files=tuple(map(Path, rescued.files or outcome.files)), problem=problem)
 
     def _wind_down(self) -> None:
         """The first signal: nothing new goes out."""

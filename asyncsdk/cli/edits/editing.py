@@ -13,7 +13,7 @@ from attrs import frozen
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.records import record, record_of_error
-from asyncsdk.cli.edits.rescue import Rescue, is_due
+from asyncsdk.cli.edits.rescue import Rescue, Rescued, is_due
 from asyncsdk.cli.edits.words import tokens_of
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output
@@ -22,6 +22,7 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ChargeUnknownError, ConfigurationError, InvalidEditError, SaveError
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
+from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.images.result import EditResult, keep_raw
 from asyncsdk.images.saving import Place, place_of, raw_folder_in, shown_url
 
@@ -35,6 +36,7 @@ class Saved:
 
     files: Sequence[PurePath]
     failure: Exception | None = None
+    problem: Problem | None = None
     code: Exit = Exit.DONE
 
 
@@ -60,7 +62,7 @@ async def edit_one(
             stop.at_the_end(partial(complain, LEFT))
             result = await ImageEditor(client).edit([images[0], *references], prompt, **fields)
             stop.at_the_end(partial(tell_urls, result))
-            saved = await save(result, out, overwrite=overwrite)
+            saved = await save(result, out, name, overwrite=overwrite)
     except ChargeUnknownError as error:
         told = await keep_what_came(error, place_of(out, None, default=name))
         written.record(record_of_error(name, told))
@@ -116,19 +118,21 @@ def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
         raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
 
 
-async def save(result: EditResult, out: str, *, overwrite: bool) -> Saved:
+async def save(result: EditResult, out: str, name: str, *, overwrite: bool) -> Saved:
     """Save what is paid: where it is wanted, else in a temporary directory."""
     try:
         return Saved(await result.save(out, overwrite=overwrite))
     except SaveError as error:
         failure = error
-    if not is_due(failure):
-        return Saved(failure.files, failure)
-    rescued = await Rescue().save(result)
-    if not (rescued.files or rescued.raw_files):
-        return Saved(failure.files, failure)
+    problem = problem_of(failure)
+    rescued = await Rescue().save(failure, result, name) if is_due(failure) else Rescued()
+    if not rescued.places:
+        return Saved(failure.files, failure, problem)
     complain(f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere:")
-    return Saved(rescued.files, rescued.failure, Exit.SOME_FAILED)
+    if rescued.is_whole:
+        return Saved(rescued.files, code=Exit.SOME_FAILED)
+    complain(f"  {rescued.places}")
+    return Saved(rescued.files or failure.files, failure, rescued.added_to(problem))
 
 
 async def keep_what_came(error: ChargeUnknownError, place: Place) -> ChargeUnknownError:
@@ -153,8 +157,8 @@ def tell(written: Out, name: str, result: EditResult, saved: Saved) -> None:
     files = [str(path) for path in saved.files]
     tokens = tokens_of(result.usage)
     lines = [f"{files[0]}{f', {tokens}' if tokens else ''}", *files[1:]] if files else []
-    problem = None if saved.failure is None else problem_of(saved.failure)
-    told = record(name, "done" if problem is None else "uncertain", files=files, usage=result.usage, problem=problem)
+    status: Status = "done" if saved.failure is None else "uncertain"
+    told = record(name, status, files=files, usage=result.usage, problem=saved.problem)
     if files:
         written.result("\n".join(lines), record=told, name="\n".join(files))
     else:
