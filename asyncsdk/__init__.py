@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         JournalError,
         JournalVersionError,
         LedgerBusyError,
+        LedgerDamagedError,
         LedgerError,
         LimitReachedError,
         ModerationBlockedError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     )
     from asyncsdk.events import RequestEvent
     from asyncsdk.http.connection import trusting
+    from asyncsdk.images.bulk.damage import LedgerDamage
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.plan import EditPlan
     from asyncsdk.images.edit import ImageEdit
@@ -112,6 +114,8 @@ __all__ = [
     "JournalError",
     "JournalVersionError",
     "LedgerBusyError",
+    "LedgerDamage",
+    "LedgerDamagedError",
     "LedgerError",
     "LimitReachedError",
     "MemoryJournal",
@@ -174,6 +178,7 @@ _HOMES = {
         "JournalError",
         "JournalVersionError",
         "LedgerBusyError",
+        "LedgerDamagedError",
         "LedgerError",
         "LimitReachedError",
         "ModerationBlockedError",
@@ -199,6 +204,7 @@ _HOMES = {
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
     "images.outcome": ("EditOutcome", "Problem"),
+    "images.bulk.damage": ("LedgerDamage",),
     "images.bulk.outcomes": ("Outcomes",),
     "images.bulk.plan": ("EditPlan",),
     "images.result": ("EditResult",),

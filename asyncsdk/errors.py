@@ -39,7 +39,8 @@
     └─ JournalError                  the local memory of uploads can't be written or read
        ├─ JournalVersionError        it was written by a newer asyncsdk
        └─ LedgerError                the memory of edits, beside their pictures, can't be written or read
-          └─ LedgerBusyError         another process is editing into this very directory
+          ├─ LedgerBusyError         another process is editing into this very directory
+          └─ LedgerDamagedError      some of it is not as it was written: what it recorded may be paid again
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncsdk.images.bulk.damage import LedgerDamage
     from asyncsdk.images.result import EditResult
     from asyncsdk.uploads.progress import Progress
 
@@ -351,3 +353,13 @@ class LedgerBusyError(LedgerError):
 
     pid: int | None = None
     host: str | None = None
+
+
+class LedgerDamagedError(LedgerError):
+    """Some of the ledger is not as it was written. Nothing was sent; `accept_damage=True` goes on with what is intact.
+
+    `damage` names the files, and the lines in them.
+    """
+
+    resumable = False
+    damage: tuple[LedgerDamage, ...] = ()

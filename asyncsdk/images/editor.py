@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -107,6 +107,7 @@ class ImageEditor:
         only: Collection[str] | None = None,
         max_edits: int | None = None,
         max_tokens: int | None = None,
+        accept_damage: bool = False,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[Outcomes]:
         """Edit as many as `edits` gives, which may be endless: `concurrency` are taken at a time, or as many as fit.
@@ -121,10 +122,9 @@ class ImageEditor:
         whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (sent once more: it may be paid
         twice) or "stop". `redo` names ids to be sent again whatever became of them before `redo_before` (unix time,
         now); `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
-        `max_tokens` (which edits in flight may pass) stop the run; they count over all runs of the ledger.
+        `max_tokens` (edits in flight may pass it) count over all runs. A damaged ledger needs `accept_damage`.
 
-        `edits` is read by several tasks in turn: a generator must not `yield` within a task group, a timeout or another
-        cancel scope of its own (PEP 789).
+        `edits` is read by several tasks in turn: a generator must not `yield` within a cancel scope (PEP 789).
 
         Raises ConfigurationError and LedgerError when entered, before anything is sent; `Outcomes` tells the rest.
         """
@@ -137,7 +137,7 @@ class ImageEditor:
         @asynccontextmanager
         async def running() -> AsyncIterator[Outcomes]:
             async with AsyncExitStack() as stack:
-                book = await stack.enter_async_context(open_ledger(where)) if where is not None else None
+                book = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
                 await _prove(out, book)
                 run = Run(
                     client=self.client,
@@ -175,7 +175,7 @@ class ImageEditor:
         async with aclosing(tasks.walk(edits)) as all_, aclosing(preparing.in_turn(all_)) as source:
             async for edit in source:
                 tally.count(await preparing.prepare(edit))
-        return tally.plan(images_per_minute)
+        return tally.plan(images_per_minute, damage=() if book is None else book.damage)
 
     def _preparing(self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None) -> Preparing:
         checked = self.check if check is None else check
@@ -229,6 +229,10 @@ async def _carried(concurrency: int) -> int:
         )
     logger.warning("%s", descriptors.lowered(concurrency, most))
     return most
+
+
+def _opened(where: Path | None, *, accept_damage: bool) -> AbstractAsyncContextManager[Ledger | None]:
+    return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage)
 
 
 async def _prove(out: Where | None, book: Ledger | None) -> None:

@@ -132,6 +132,18 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
+def keep_beside(path: Path, suffix: str) -> None:
+    """Give the file a second name, with `suffix` behind it, under which it outlives the first one."""
+    beside = path.with_name(path.name + suffix)
+    with suppress(FileExistsError):
+        try:
+            os.link(path, beside, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            write_small(beside, read(path))
+
+
 @contextmanager
 def _regular(path: Path) -> Iterator[int]:
     """A descriptor to read a regular file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -102,9 +102,16 @@ def parse(data: bytes) -> Parsed:
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line and not _collect(line, parsed.records):
             parsed.damaged.append(number)
-            for piece in _LINE_START.split(line):
-                _collect(piece[: piece.rfind(b'"}') + 2], parsed.records)
+            for piece, _ in pieces(line):
+                _collect(piece, parsed.records)
     return parsed
+
+
+def pieces(line: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What may be lines within one that lost its newlines, each with what is after its end."""
+    for piece in _LINE_START.split(line):
+        end = piece.rfind(b'"}') + 2 if b'"}' in piece else len(piece)
+        yield piece[:end], piece[end:]
 
 
 def _collect(line: bytes, records: dict[bytes, Record]) -> bool:

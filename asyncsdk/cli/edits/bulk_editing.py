@@ -103,11 +103,15 @@ class BulkEditing:
         """Edit the rows, and return the exit code."""
         self.report.tell_bad(rows)
         self._total = rows.total
-        limits: Any = {name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency")}
+        limits: Any = {
+            name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency", "accept_damage")
+        }
         try:
             async with self.editor.edit_many(rows.edits(), out=self.out, **self.wanted, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
+                for damage in self._outcomes.damage:
+                    complain(f"warning: {damage}: not believed; what it recorded may be paid again")
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 with choose(mode, self._look, quiet=output.quiet, verbose=output.verbose) as display:

@@ -12,7 +12,7 @@ from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.words import plan_lines
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.output import Out
+from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
 from asyncsdk.images.bulk.plan import EditPlan
 from asyncsdk.images.edit import ImageEdit
@@ -26,6 +26,8 @@ async def tell_plan(rows: Rows, out: Path, wanted: Mapping[str, Any], written: O
     report = Report(written)
     report.tell_bad(rows)
     plan = await _plan(rows.edits(), out, wanted)
+    for damage in plan.damage:
+        complain(f"warning: {damage}: not believed; a run stops at it without --accept-damage")
     for outcome in plan.problems:
         report.tell(outcome)
     bad_rows = len(rows.bad) + len(rows.left_out)
@@ -40,5 +42,5 @@ async def _plan(edits: Iterator[ImageEdit], out: Path, wanted: Mapping[str, Any]
 
 
 def _record(plan: EditPlan, bad_rows: int) -> dict[str, Any]:
-    told = asdict(plan, filter=lambda attribute, _: attribute.name != "problems")
-    return {**told, "problems": len(plan.problems) + bad_rows}
+    told = asdict(plan, filter=lambda attribute, _: attribute.name not in {"problems", "damage"})
+    return {**told, "problems": len(plan.problems) + bad_rows, "damage": list(map(str, plan.damage))}

@@ -45,6 +45,9 @@ class RunOptions:
     max_tokens: Annotated[
         int | None, Parameter(metavar="N", help="The same in tokens; edits in flight, which are awaited, may pass it.")
     ] = None
+    accept_damage: Annotated[
+        bool, Parameter(help="Go on with what is intact of a damaged ledger: what it lost may be paid again.")
+    ] = False
     dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
     yes: Annotated[bool, Parameter(help="Don't ask before many are sent.")] = False
     grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for those in flight.")] = 120.0

@@ -10,8 +10,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import datetime
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,14 @@ from attrs import define, field
 from asyncsdk import files
 from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.bulk.book import Book, Spent, usage_fields
+from asyncsdk.images.bulk.damage import LedgerDamage, damaged
+from asyncsdk.images.bulk.recall import Recalled, recall
 from asyncsdk.images.bulk.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.journal import disk
 from asyncsdk.journal.commits import GroupCommit
 from asyncsdk.journal.failures import DisplacedError
-from asyncsdk.journal.layout import SEGMENT
-from asyncsdk.journal.lines import Damaged, check_version, iso, seal, unseal
+from asyncsdk.journal.lines import iso, seal
 from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner
 from asyncsdk.journal.reading import find
@@ -38,6 +38,7 @@ from asyncsdk.threads import Threads, wait_through_cancellation
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
+DAMAGED = ".damaged"  # behind the name of a segment that was believed in part
 
 _NAME_ANOTHER = "It lies beside the pictures: name a directory for them that can be made and written."
 _GO_ON = (
@@ -55,10 +56,14 @@ Fact = tuple[dict[str, Any], float]
 
 @define(eq=False)
 class Ledger:
-    """What is known of each edit, by its item: the SHA-256 of what it is, `#`, and its ordinal among equal ones."""
+    """What is known of each edit, by its item: the SHA-256 of what it is, `#`, and its ordinal among equal ones.
+
+    `damage` is what can't be believed of it.
+    """
 
     directory: Path
     book: Book
+    damage: tuple[LedgerDamage, ...] = ()
     _commits: GroupCommit | None = field(default=None, repr=False)
     _anchors: list[Anchor] = field(factory=list, repr=False)
 
@@ -145,11 +150,13 @@ class Ledger:
 
 
 @asynccontextmanager
-async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
+async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncIterator[Ledger]:
     """Own the ledger in `directory`, made if missing, for the length of the block.
 
-    Raises LedgerBusyError where another process has it, LedgerError where it can't be read or written,
-    JournalVersionError where a newer asyncsdk wrote it.
+    With `accept_damage` what is intact of a damaged one is believed, and written again; the damaged file is kept.
+
+    Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
+    can't be read or written, JournalVersionError where a newer asyncsdk wrote it.
     """
     threads, lock = Threads("asyncsdk-ledger", 4), KeyLock(directory / "ledger.lock")
     try:
@@ -158,12 +165,12 @@ async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
             if not await threads.run(lock.take):
                 raise _busy(directory, lock.path)
             segments = Segments(directory / "ledger", _way(directory), patient=True)
-            book = await threads.run(partial(_recall, segments))
-        anchors: list[Anchor] = []
+            recalled = await threads.run(partial(_recall, segments, accept_damage=accept_damage))
+        book, anchors = recalled.book, list[Anchor]()
         write = partial(_append, segments, anchors)
         commits = GroupCommit(segments.folder, write, threads, partial(_apply, book), encode=_encode)
         try:
-            yield Ledger(directory, book, commits, anchors)
+            yield Ledger(directory, book, recalled.damage, commits, anchors)
         finally:
             await commits.leave(seconds=WRITE_SECONDS)
             await wait_through_cancellation([threads.submit(segments.close)], seconds=RELEASE_SECONDS)
@@ -172,9 +179,13 @@ async def open_ledger(directory: Path) -> AsyncIterator[Ledger]:
 
 
 async def load_ledger(directory: Path) -> Ledger:
-    """Read the ledger in `directory`, empty where there is none, and keep nobody out. Raises as `open_ledger` does."""
+    """Read the ledger in `directory`, empty where there is none, and keep nobody out.
+
+    What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
+    """
     with _worded(directory):
-        return Ledger(directory, await Threads("asyncsdk-ledger", 1).run(partial(_read, directory / "ledger")))
+        recalled = await Threads("asyncsdk-ledger", 1).run(partial(recall, directory / "ledger"))
+    return Ledger(directory, recalled.book, recalled.damage)
 
 
 def _append(segments: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
@@ -194,48 +205,21 @@ def _way(directory: Path) -> SharedSync:
     return SharedSync((directory, directory.parent))
 
 
-def _recall(segments: Segments) -> Book:
+def _recall(segments: Segments, *, accept_damage: bool) -> Recalled:
     files.make_drafts(segments.folder.parent / "drafts")
     segments.adopt(find(segments.folder))
-    book = _read(segments.folder)
-    if book.lines > COMPACT_ABOVE and book.lines > COMPACT_FACTOR * len(book.states):
+    recalled = recall(segments.folder)
+    if recalled.damage and not accept_damage:
+        raise damaged(segments.folder.parent, recalled.damage)
+    book = recalled.book
+    if recalled.damage or (book.lines > COMPACT_ABOVE and book.lines > COMPACT_FACTOR * len(book.states)):
         try:
+            for damage in recalled.damage:
+                disk.keep_beside(damage.path, DAMAGED)
             segments.compact(map(_encode, book.facts()))
         except OSError as error:  # such as too little room for a second copy: it is as good as before
             logger.warning("%s: not compacted: %s", segments.folder, error)
-    return book
-
-
-def _read(folder: Path) -> Book:
-    for _ in range(5):  # a segment that goes while we read was compacted: what it said is in a new one
-        with suppress(FileNotFoundError):
-            return _read_once(folder)
-    return _read_once(folder)
-
-
-def _read_once(folder: Path) -> Book:
-    book = Book()
-    for path in (path for path in find(folder) if path.suffix == SEGMENT):
-        damaged = 0
-        for line in disk.lines(path):
-            damaged += not _take(line, book, path)
-        if damaged:
-            logger.warning("%s: %d damaged lines, not believed", path, damaged)
-    return book
-
-
-def _take(line: bytes, book: Book, path: Path) -> bool:
-    try:
-        fields = unseal(line.removesuffix(b"\n"))
-        if fields.get("t") == "segment":
-            check_version(fields.get("v"))
-        else:
-            book.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
-    except JournalVersionError as error:
-        raise JournalVersionError(f"{path}: {error}") from error
-    except (Damaged, KeyError, TypeError, ValueError):
-        return False
-    return True
+    return recalled
 
 
 def _apply(book: Book, facts: list[Fact]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from attrs import define
 
+from asyncsdk.images.bulk.damage import LedgerDamage
 from asyncsdk.images.bulk.run import Run
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
@@ -70,6 +71,11 @@ class Outcomes:
     def abandoned(self) -> tuple[EditOutcome, ...]:
         """What you did not take: edits that ended, and once the block is left those that were in flight, uncertain."""
         return tuple(self._run.untaken.values())
+
+    @property
+    def damage(self) -> tuple[LedgerDamage, ...]:
+        """What of the ledger was damaged when the run began, and is not believed: `accept_damage` let it begin."""
+        return () if self._run.ledger is None else self._run.ledger.damage
 
     @property
     def rate(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
+from asyncsdk.images.bulk.damage import LedgerDamage
 from asyncsdk.images.bulk.preparing import Ready
 from asyncsdk.images.outcome import EditOutcome
 
@@ -14,7 +15,7 @@ class EditPlan:
 
     `problems` are those that can't be sent as they are, and those done before whose pictures are gone. `input_images`
     is the sum over what would be sent of pictures times `n`, and `minutes` how long they take at the given rate, None
-    without one.
+    without one. `damage` is what of the ledger can't be believed: a run stops at it unless `accept_damage` is set.
     """
 
     to_send: int
@@ -24,6 +25,7 @@ class EditPlan:
     problems: tuple[EditOutcome, ...]
     input_images: int
     minutes: float | None
+    damage: tuple[LedgerDamage, ...] = ()
 
 
 @define
@@ -45,7 +47,7 @@ class Tally:
         elif prepared is not None:
             self._earlier[prepared.status] += 1
 
-    def plan(self, images_per_minute: float | None) -> EditPlan:
+    def plan(self, images_per_minute: float | None, *, damage: tuple[LedgerDamage, ...] = ()) -> EditPlan:
         """What it all comes to."""
         return EditPlan(
             to_send=self._to_send,
@@ -55,4 +57,5 @@ class Tally:
             problems=tuple(self._problems),
             input_images=self._input_images,
             minutes=self._input_images / images_per_minute if images_per_minute else None,
+            damage=damage,
         )
