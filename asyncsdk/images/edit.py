@@ -35,7 +35,7 @@ class EditFields(EditOptions, total=False):
     id: str | None
 
 
-NOT_SENT = frozenset({"image", "mask", "markup", "id", "line", "extra"})
+NOT_SENT = frozenset({"image", "mask", "markup", "id", "name", "line", "extra"})
 
 
 def _several(given: Any) -> tuple[Picture, ...]:
@@ -58,8 +58,9 @@ class ImageEdit:
 
     `image` is one picture or several, each a path, bytes, an open binary file, or an `ImageRef` to a file that
     the server has (`file_id`) or can fetch (`image_url`); `mask` and `markup` likewise. The fields from `model`
-    to `svg` are the API's own. `extra` holds fields that this version does not know. `id` names the pictures
-    that come of it; `line` is where it stands in its source, and names them where `id` is None.
+    to `svg` are the API's own. `extra` holds fields that this version does not know. `id` names the pictures that
+    come of it. Where it is None they are named by `name`, which gives way to another picture (`name-png`), or else
+    by `line`, which is where it stands in its source.
     """
 
     image: tuple[Picture, ...] = field(converter=_several, repr=_shown)
@@ -86,6 +87,7 @@ class ImageEdit:
     svg: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] | None = None
     id: str | None = None
+    name: str | None = None
     line: int | None = None
 
     @property

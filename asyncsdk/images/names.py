@@ -10,15 +10,16 @@ from attrs import define, field
 
 from asyncsdk.images.usable import picture_kind
 
-LONGEST_NAME = 200  # bytes of one name; file systems take 255, and a number and a suffix follow
+LONGEST_NAME = 200  # bytes of one name; file systems take 255, and what sets it apart, a number and a suffix follow
 LONGEST_PATH = 1000
 _LONGEST_RAW = 40  # characters; a number follows
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "svg": ".svg"}
 # what Windows does not take, control characters, line separators, what turns the text around, half characters
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_REFUSED = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]|%(?=[0-9A-Fa-f]{2})')
 # Windows keeps these for devices, with any suffix; a picture of that name could not be copied there
+_PLAIN = re.compile(r"[\w-]{5,200}|\d+", re.ASCII)  # most names are; no device has so many characters and no dot
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -54,11 +55,44 @@ def mark(stem: str) -> bytes:
     return blake2b(folded(stem).encode(errors="surrogatepass"), digest_size=15).digest()
 
 
+def safe_name(name: str) -> str:
+    """`name` as every file system takes it: what some refuse is percent-encoded, and what is too long is cut.
+
+    No two names become one but for those that are cut, which end with a digest. `/` makes folders; what leads out of
+    the directory stays as it is, for `stem_problem` to name.
+    """
+    return name if _PLAIN.fullmatch(name) else "/".join(map(_safe_part, name.split("/")))
+
+
+def _safe_part(part: str) -> str:
+    if part in {"", ".", ".."}:
+        return part
+    safe = _REFUSED.sub(_encoded, part)
+    if _DEVICE.fullmatch(safe) or safe.startswith(" "):
+        safe = _encode(safe[0]) + safe[1:]
+    if safe.endswith((" ", ".")):
+        safe = safe[:-1] + _encode(safe[-1])
+    encoded = safe.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return safe
+    digest = blake2b(encoded, digest_size=8).hexdigest()
+    return f"{encoded[: LONGEST_NAME - 1 - len(digest)].decode(errors='ignore')}~{digest}"
+
+
+def _encoded(match: re.Match[str]) -> str:
+    return _encode(match[0])
+
+
+def _encode(character: str) -> str:
+    """As `%3A`; a byte of a file's name that is not text is that byte."""
+    is_byte = "\udc80" <= character <= "\udcff"
+    return "".join(
+        f"%{byte:02X}" for byte in character.encode(errors="surrogateescape" if is_byte else "surrogatepass")
+    )
+
+
 def stem_problem(name: str) -> str | None:
     """Why `name` can't name a picture below a directory; None if it can. `/` makes folders."""
-    forbidden = _FORBIDDEN.search(name)
-    if forbidden:
-        return f"the id {name!r} holds {forbidden[0]!r}, which some file system does not take"
     if len(name.encode(errors="replace")) > LONGEST_PATH:
         return f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes"
     for part in name.split("/"):
@@ -66,10 +100,6 @@ def stem_problem(name: str) -> str | None:
             return f"the id {name!r} leads out of the directory, or nowhere"
         if folded(_seen(part)).startswith(".asyncsdk"):
             return f"the id {name!r} is kept for the ledger"
-        if part != part.strip(" ") or part.endswith(".") or _DEVICE.fullmatch(part):
-            return f"the id {name!r} is a name that Windows does not take"
-        if len(part.encode(errors="replace")) > LONGEST_NAME:
-            return f"the id {part[:40]!r}… is longer than {LONGEST_NAME} bytes"
     return None
 
 
@@ -92,10 +122,11 @@ class Names:
 
     def reserve(self, name: str, pictures: int, place: int) -> str | None:
         """Take the names of so many pictures for the edit at `place`; else say why not, and take none."""
-        problem = stem_problem(name)
+        safe = safe_name(name)
+        problem = stem_problem(safe)
         if problem is not None:
             return f"{problem}. Nothing was sent."
-        wanted = [mark(stem) for stem in stems(name, pictures)]
+        wanted = [mark(stem) for stem in stems(safe, pictures)]
         taken = next((self._taken[stem] for stem in wanted if stem in self._taken), None)
         if taken is not None:
             return (

@@ -49,7 +49,8 @@ class EditOutcome:
     `status`: *done*; *skipped* (done by an earlier run, nothing was sent); *failed* (nothing was paid, a later
     run tries again); *refused* (the picture, the prompt or a field is not accepted, and would not be again);
     *uncertain* (sent, its answer lost: it may have been paid; or paid, and not wholly saved: then `result` has it).
-    `id` names it and its `files`, those that are on disk. `error` is what was raised in this run; `problem` the
+    `id` names it and its `files`, those that are on disk; `displaced` are older pictures of that name, where they are
+    now. `error` is what was raised in this run; `problem` the
     same as a value, also where an earlier run met it, where fewer pictures came than were asked for, and where
     pictures of an earlier run are gone.
     """
@@ -58,6 +59,7 @@ class EditOutcome:
     id: str
     status: Status
     files: tuple[Path, ...] = ()
+    displaced: tuple[Path, ...] = ()
     result: EditResult | None = field(default=None, repr=False)
     usage: Usage | None = None
     problem: Problem | None = None

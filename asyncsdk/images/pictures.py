@@ -25,7 +25,7 @@ from asyncsdk.scarcity import SCARCE
 _PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
 _TRANSPORT = frozenset({"stream", "partial_images"})
 # what an edit is made of, whether or not it is held against the API's rules
-_SHAPES: dict[str, type] = {"prompt": str, "n": int, "id": str, "extra": Mapping, "svg": Mapping}
+_SHAPES: dict[str, type] = {"prompt": str, "n": int, "id": str, "name": str, "extra": Mapping, "svg": Mapping}
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 
 

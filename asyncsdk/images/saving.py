@@ -17,7 +17,7 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
-from asyncsdk.images.names import raw_stem, stem_of, stems, suffix_of
+from asyncsdk.images.names import raw_stem, safe_name, stem_of, stems, suffix_of
 from asyncsdk.journal import disk
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 
@@ -58,7 +58,7 @@ def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) 
     path = Path(target)
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return Place(path.parent, name or path.stem)
-    return Place(path, name or default)
+    return Place(path, name or safe_name(default))
 
 
 @frozen
@@ -98,7 +98,8 @@ class Saving:
     cancellation; a wait for what is short, for which `again` is asked, is. `drafts` and `below` are those of `Way`.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
-    `raw_files` hold what came in the place of others, and `failures` are what went wrong.
+    `raw_files` hold what came in the place of others, `displaced` are older images where they are now, and `failures`
+    are what went wrong.
     """
 
     response: ImagesResponse
@@ -116,6 +117,7 @@ class Saving:
     saved: dict[int, Path] = field(factory=dict, init=False)
     fetched: dict[int, bytes] = field(factory=dict, init=False)
     raw_files: list[Path] = field(factory=list, init=False)
+    displaced: list[Path] = field(factory=list, init=False)
     failures: list[Exception | UnreadableImage] = field(factory=list, init=False)
     disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
     _way: Way = field(init=False)
@@ -230,6 +232,7 @@ class Saving:
             await self._move_on(place)
         elif self.if_taken == "make way":
             moved = await make_way(place, max(self.names, len(self.response.data)), self._way)
+            self.displaced += [place.directory / now for now in moved.values()]
             if self.moved is not None:
                 await self.moved(moved)
 

@@ -57,6 +57,30 @@ def test_thumbnails_and_what_was_deleted_are_not_paid_and_that_is_said(run: Run,
     assert "Not looked at: 1 hidden, 1 #recycle, 2 @eaDir, which systems keep for themselves\n" in ran.err
 
 
+def test_two_pictures_of_one_stem_are_two_and_what_is_fed_back_moves_neither(run: Run, photos: Path) -> None:
+    photo(photos / "deep" / "a.jpg", (16, 16), seed=2)
+    (photos / "deep" / "a.jpeg").write_bytes((photos / "deep" / "a.jpg").read_bytes()[:-400])
+    ran = run("edit-many", "photos", *MODEL, "--json")
+    assert (ran.code, {record["id"]: record["files"] for record in ran.records}) == (
+        3,
+        {"deep/a": [], "deep/a-jpg": ["out/deep/a-jpg.png"], "deep/a-png": ["out/deep/a-png.png"]},
+    )
+    photo(photos / "deep" / "a.jpeg", (16, 16), seed=3)
+    fed = run("edit-many", "out/failed.jsonl", "--out", "out", "--json")
+    assert (fed.code, fed.err.splitlines()[0]) == (0, "1 done.")
+    assert sorted(path.name for path in Path("out").rglob("*.png")) == ["a-jpg.png", "a-png.png", "a.png"]
+
+
+def test_a_picture_that_makes_way_is_reported_with_where_it_is_now(run: Run, photos: Path) -> None:
+    run("edit-many", "photos", *MODEL)
+    again = ("edit-many", "photos", "--prompt", "y", *MODEL[2:])
+    ran = run(*again, "--json")
+    [moved] = Path("out/.asyncsdk/replaced/deep").iterdir()
+    assert (ran.code, ran.records[0]["displaced"]) == (0, [str(moved)])
+    assert f"deep/a: its older picture made way and is now {moved}\n" in ran.err
+    assert "displaced" not in run(*again, "--json").records[0]
+
+
 def test_the_results_below_the_folder_are_not_mentioned(run: Run, photos: Path) -> None:
     command = ("edit-many", "photos", *MODEL[:-1], "photos/out")
     assert run(*command).code == 0

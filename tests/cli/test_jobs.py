@@ -65,6 +65,7 @@ def test_defaults_fill_what_a_line_leaves_open() -> None:
         ('{"image": "a", "promt": "x"}', "1: 'promt' is no field of an edit; is 'prompt' meant?"),
         ('{"image": "a", "prompt": "x", "zzzz": 1}', "1: 'zzzz' is no field of an edit."),
         ('{"image": "a", "prompt": "x", "line": 1}', "1: 'line' is no field of an edit"),
+        ('{"image": "a", "prompt": "x", "name": "a"}', "1: 'name' is no field of an edit"),
         ('{"image": 5, "prompt": "x"}', "1: a picture is a path, or an object with a file_id or an image_url, not 5."),
         ('{"image": ["a", ""], "prompt": "x"}', "1: a picture is a path"),
         ('{"image": {"x": 1}, "prompt": "x"}', "1: a picture is a path"),
@@ -280,4 +281,4 @@ def test_what_failed_is_a_job_that_means_the_same_anywhere() -> None:
 
 def test_a_picture_is_an_edit_by_its_name() -> None:
     [found] = rows_of_pictures([("deep/a", Path("deep/a.png"))], {"prompt": "x", "n": 2})
-    assert edit(found) == ImageEdit(image=Path("deep/a.png"), id="deep/a", prompt="x", n=2)
+    assert edit(found) == ImageEdit(image=Path("deep/a.png"), name="deep/a", prompt="x", n=2)

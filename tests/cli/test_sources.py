@@ -19,7 +19,7 @@ def fill(folder: Path, *names: str) -> None:
 
 def ids(*sources: object, out: Path) -> list[str | None]:
     rows = rows_in([str(source) for source in sources], out=out, defaults={"prompt": "x"})
-    return [edit.id for edit in rows.edits()]
+    return [edit.id or edit.name for edit in rows.edits()]
 
 
 def test_a_directory_gives_its_pictures_in_order_with_their_paths_as_names(tmp_path: Path) -> None:
@@ -49,6 +49,19 @@ def test_a_folder_whose_pictures_can_not_be_looked_at_says_why(tmp_path: Path) -
     ):
         ids(tmp_path / "photos", out=tmp_path / "out")
     assert ids(tmp_path / "photos" / "linked", out=tmp_path / "out") == ["a"]
+
+
+def test_a_picture_that_is_given_twice_is_taken_once_and_that_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "photos", "a.png", "b.png")
+    (tmp_path / "photos" / "c.png").symlink_to("a.png")
+    monkeypatch.chdir(tmp_path)
+    sources = ["photos", "photos/a.png", "photos/../photos/b.png", str(tmp_path / "photos")]
+    rows = rows_in(sources, out=tmp_path / "out", defaults={"prompt": "x"})
+    assert [edit.name for edit in rows.edits()] == ["a", "b", "c"]
+    assert {left.reason for left in rows.left_out} == {"it is given twice"}
+    assert (rows.total, len(rows.left_out)) == (8, 5)
 
 
 def test_what_is_left_out_of_all_folders_counts_together(tmp_path: Path) -> None:

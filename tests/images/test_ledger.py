@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 
 
 async def do(ledger: Ledger, item: str, name: str = "a") -> None:
-    await ledger.intend(item, id=name, n=2)
+    await ledger.intend(item, id=name, n=2, source="here")
     await ledger.end(item, "done", id=name, files=(f"{name}.png",), usage=USAGE, images=1, request_id="r")
 
 
@@ -47,11 +47,25 @@ async def test_what_is_written_is_there_again(place: Path) -> None:
     }  # fmt: skip
     done, failed = again.state("a#0"), again.state("failed#0")
     assert done is not None
-    assert (done.files, done.usage) == (("a.png",), USAGE)
+    assert (done.files, done.usage, done.source) == (("a.png",), USAGE, "here")
     assert failed is not None
     assert failed.problem == PROBLEM
     assert (again.spent.edits, again.spent.tokens) == (3, 5)
     assert [again.owner_of(stem) for stem in ("a", "A", "a.1", "c", "zz")] == ["a#0", "a#0", "a#0", "cut off#0", None]
+
+
+async def test_a_name_stays_with_the_edit_that_has_a_picture_of_it_until_that_has_made_way(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await do(ledger, "old#0")
+        await ledger.intend("new#0", id="A", n=1)
+        assert ledger.owner_of("a") == "old#0"
+        await ledger.end("new#0", "failed", id="A", problem=PROBLEM)
+        assert ledger.owner_of("a") == "old#0"
+        await ledger.moved("old#0", {"a.png": ".asyncsdk/replaced/a.png"})
+        await ledger.intend("new#0", id="A", n=1)
+        assert ledger.owner_of("a") == "new#0"
+        await do(ledger, "older#0", "b:c")
+        assert (ledger.owner_of("b%3Ac.1"), ledger.owner_of("b:c.1")) == ("older#0", None)
 
 
 async def test_what_the_server_did_nothing_for_is_as_it_was(place: Path) -> None:

@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def do(ledger: Ledger, item: str, name: str) -> None:
-    await ledger.intend(item, id=name, n=2)
+    await ledger.intend(item, id=name, n=2, source="here")
     await ledger.end(
         item, "done", id=name, files=(f"{name}.png", f"{name}.1.png"), usage=USAGE, images=2, request_id="r"
     )
@@ -55,7 +55,7 @@ async def three_runs(place: Path) -> None:
         for _ in range(12):
             await ledger.intend("again#0", id="again", n=1)
             await ledger.end("again#0", "failed", id="again", problem=PROBLEM)
-        await ledger.intend("sent#0", id="sent", n=2)
+        await ledger.intend("sent#0", id="sent", n=2, source="there")
         await ledger.intend(f"{DIGEST}#1", id="1", n=1)
         await ledger.intend("lost#0", id="lost", n=1)
         await ledger.end("lost#0", "uncertain", id="lost", problem=PROBLEM)

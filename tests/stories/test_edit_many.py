@@ -296,7 +296,7 @@ class TestStopping:
 
 
 class TestNames:
-    async def test_names_that_collide_are_refused_before_anything_is_sent(
+    async def test_names_that_collide_or_lead_out_are_refused_before_anything_is_sent(
         self, editor: ImageEditor, server: LocalServer, out: Path
     ) -> None:
         edits = [
@@ -308,9 +308,9 @@ class TestNames:
         ]
         async with editor.edit_many(edits, out=out) as outcomes:
             await all_of(outcomes)
-            assert outcomes.counts == {"done": 1, "refused": 4}
-        assert server.edits.edits == 1
-        assert sorted(path.name for path in out.glob("*.*")) == [".asyncsdk", "a.1.png", "a.png"]
+            assert outcomes.counts == {"done": 2, "refused": 3}
+        assert server.edits.edits == 2
+        assert sorted(path.name for path in out.glob("*.*")) == [".asyncsdk", "a.1.png", "a.png", "b%00.png"]
 
     async def test_a_source_picture_is_never_overwritten(
         self, editor: ImageEditor, server: LocalServer, out: Path

@@ -14,7 +14,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
 
 TOLD = frozenset({"status", "error"})  # what a file of failed jobs tells beside; it is a job file all the same
-KNOWN = frozenset({a.name for a in fields(ImageEdit)} - {"line"}) | TOLD
+KNOWN = frozenset({a.name for a in fields(ImageEdit)} - {"name", "line"}) | TOLD
 _OVERLAYS = ("mask", "markup")
 _ELSEWHERE = ("http://", "https://", "data:")
 
@@ -59,7 +59,7 @@ def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:
 def rows_of_pictures(named: Sequence[tuple[str, Path]], defaults: Mapping[str, Any]) -> Iterator[Row]:
     """One edit for each picture, named as given; `defaults` have the prompt."""
     for name, path in named:
-        yield ImageEdit(image=path, id=name, **defaults)
+        yield ImageEdit(image=path, name=name, **defaults)
 
 
 def _problem(own: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
@@ -85,7 +85,7 @@ def _misfit(name: str, value: Any) -> str | None:
     kinds, word = _kinds_of(name)
     if type(value) not in kinds:
         return f"{name!r} is {value!r}, which is not {word}."
-    if isinstance(value, str) and not _is_text(value):
+    if isinstance(value, str) and name != "id" and not _is_text(value):  # files may have names that are not text
         return f"{name!r} holds half a character, which is not text."
     return None
 

@@ -13,9 +13,10 @@ from asyncsdk.models import Usage, to_json
 
 
 def record_of(outcome: EditOutcome) -> dict[str, Any]:
-    """How an edit of many ended."""
+    """How an edit of many ended; `displaced` is there if older pictures made way for its own."""
     files = [str(path) for path in outcome.files]
-    return record(outcome.id, outcome.status, files=files, usage=outcome.usage, problem=outcome.problem)
+    known = record(outcome.id, outcome.status, files=files, usage=outcome.usage, problem=outcome.problem)
+    return known | ({"displaced": list(map(str, outcome.displaced))} if outcome.displaced else {})
 
 
 def record_of_error(edit_id: str, error: Exception) -> dict[str, Any]:

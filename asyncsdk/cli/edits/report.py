@@ -13,7 +13,7 @@ from asyncsdk.cli.edits.leftovers import left_of
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.tally import Tally
-from asyncsdk.cli.edits.words import ignored, line_of, skipped
+from asyncsdk.cli.edits.words import ignored, line_of, made_way, skipped
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.walk import LeftOut
 from asyncsdk.images.gallery import GalleryItem, gallery_item
@@ -58,6 +58,9 @@ class Report:
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
+        if outcome.displaced:
+            self.aside()
+            complain(made_way(outcome))
         if outcome.status in {"done", "skipped"} and not outcome.is_gone:
             if stdout_is_terminal():
                 self.aside()

@@ -10,6 +10,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk.errors import AsyncSDKError, ChargeUnknownError, SaveError
 from asyncsdk.files import Waiting, in_thread, patiently
+from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import Problem
 from asyncsdk.images.result import EditResult, keep_raw
 from asyncsdk.images.saving import Place, Saving, raw_folder_in
@@ -54,7 +55,7 @@ class Rescue:
                 result.response, unreadable=tuple(UnreadableImage(raw=content, reason="") for content in raw)
             ),
             receive=None,
-            place=Place(directory, name),
+            place=Place(directory, safe_name(name)),
             raw_folder=raw_folder_in(directory),
             raw_name=name,
             if_taken="overwrite",  # only a try of ours for this very edit can have been here

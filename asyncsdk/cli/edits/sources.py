@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from asyncsdk.cli.edits.job_text import JOB_FILES, BadRow, foreign_file
 from asyncsdk.cli.edits.jobs import Row, read_jobs, rows_of_pictures
@@ -54,7 +55,7 @@ class Rows:
     `total`, and `ignored` counts what is hidden or kept by systems for themselves.
     """
 
-    sources: Sequence[JobFile | Pictures]
+    sources: list[JobFile | Pictures]
     total: int = 0
     bad: list[tuple[Path, BadRow]] = field(factory=list)
     skipped: list[Path] = field(factory=list)
@@ -71,16 +72,30 @@ class Rows:
 
 def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> Rows:
     """Look at all rows of all sources. Raises ConfigurationError where a source is bad."""
-    rows = Rows([_source(Path(source), out, defaults) for source in sources])
-    for source in rows.sources:
+    rows, met = Rows([]), set[str]()
+    for source in [_source(Path(name), out, defaults) for name in sources]:
         if isinstance(source, JobFile):
+            rows.sources.append(source)
             _look_through(source, rows)
         else:
-            rows.total += len(source.found) + len(source.left_out)
-            rows.skipped += source.skipped
-            rows.left_out += source.left_out
-            rows.ignored.update(source.ignored)
+            pictures = _without(source, met)
+            rows.sources.append(pictures)
+            rows.total += len(pictures.found) + len(pictures.left_out)
+            rows.skipped += pictures.skipped
+            rows.left_out += pictures.left_out
+            rows.ignored.update(pictures.ignored)
     return rows
+
+
+def _without(pictures: Pictures, met: set[str]) -> Pictures:
+    """The same without those that were `met` in an earlier source: they would be paid twice."""
+    paths = [os.path.abspath(path) for _, path in pictures.found]  # noqa: PTH100 - two links are two pictures
+    again = [
+        LeftOut(found[1], "it is given twice") for found, path in zip(pictures.found, paths, strict=True) if path in met
+    ]
+    found = [found for found, path in zip(pictures.found, paths, strict=True) if path not in met]
+    met.update(paths)
+    return evolve(pictures, found=found, left_out=[*pictures.left_out, *again])
 
 
 def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | Pictures:

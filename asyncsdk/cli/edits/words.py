@@ -69,6 +69,13 @@ def line_of(outcome: EditOutcome) -> str:
     return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
 
 
+def made_way(outcome: EditOutcome) -> str:
+    """`beach: its older picture made way and is now out/.asyncsdk/replaced/20260102T030405Z-beach.png`."""
+    where = ", ".join(map(str, outcome.displaced))
+    older = "its older picture made way and is now" if len(outcome.displaced) == 1 else "older pictures made way:"
+    return f"{outcome.id}: {older} {where}"
+
+
 def skipped(paths: Sequence[Path]) -> str:
     """`2 files skipped, PNG, JPEG and WebP are taken: photos/x.heic, photos/notes.txt`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.images.bulk.states import TOKENS, ItemState, State, States, item_of, key_of, problem_fields, problem_from
-from asyncsdk.images.names import mark, stems
+from asyncsdk.images.names import mark, safe_name, stems
 from asyncsdk.models import Usage
 
 Fields = Mapping[str, Any]
@@ -52,7 +52,7 @@ class Book:
         self.lines += 1
         kind = fields["t"]
         if kind == "intent":
-            self._intend(key_of(fields["item"]), str(fields["id"]), int(fields["n"]), at)
+            self._intend(key_of(fields["item"]), fields, at)
         elif kind in _ENDS:
             self._end(key_of(fields["item"]), _ENDS[kind], fields, at)
         elif kind == "released":
@@ -71,12 +71,13 @@ class Book:
             yield from _facts_of(item, state)
         yield {"t": "spent", "edits": self._edits, "tokens": self._tokens}, 0.0
 
-    def _intend(self, key: bytes, name: str, n: int, at: float) -> None:
+    def _intend(self, key: bytes, fields: Fields, at: float) -> None:
+        name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
         before = self.states.get(key)
         before = None if before is None else before.alone()
-        self.states.put(key, ItemState("sent", name, at, n=n, before=before))
+        self.states.put(key, ItemState("sent", name, at, n=n, source=source, before=before))
         self._edits += 1
-        self._own(key, stems(name, n))
+        self._own(key, name, n)
 
     def _release(self, key: bytes) -> None:
         state = self.states.get(key)
@@ -91,26 +92,45 @@ class Book:
         usage, problem = _usage(fields.get("usage")), problem_from(fields.get("problem"))
         sent = self.states.get(key)
         was_sent, is_paid = sent is not None and sent.status == "sent", status in {"done", "uncertain"}
-        n = sent.n if sent is not None and was_sent else int(fields.get("n", 1))
+        if sent is not None and was_sent:
+            n, source = sent.n, sent.source
+        else:
+            n, source = int(fields.get("n", 1)), fields.get("source")
         self._edits += is_paid - was_sent
         self._tokens += (usage.total_tokens or 0) if usage else 0
-        self.states.put(key, ItemState(status, name, at, files, usage, problem, n))
-        self._own(key, {*stems(name, n), *(file.rpartition(".")[0] for file in files)})
+        self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source))
+        self._own(key, name, n, files)
 
     def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
         state = self.states.get(key)
         if state is not None:
             self.states.put(key, evolve(state, files=tuple(moved.get(file, file) for file in state.files)))
 
-    def _own(self, key: bytes, names: Iterable[str]) -> None:
-        for name in names:
-            self._owners[mark(name)] = key
+    def _own(self, key: bytes, name: str, n: int, files: Iterable[str] = ()) -> None:
+        """Give an edit the names of its `files`, and those that its pictures would have and no other's picture has."""
+        for stem in stems(safe_name(name), n):
+            if not self._is_of_another(stem, key):
+                self._owners[mark(stem)] = key
+        for file in files:
+            self._owners[mark(_stem(file))] = key
+
+    def _is_of_another(self, stem: str, key: bytes) -> bool:
+        """Whether a picture of this name was made by another edit, and has not made way."""
+        owner = self._owners.get(mark(stem), key)
+        state = None if owner == key else self.states.get(owner)
+        return state is not None and any(mark(_stem(file)) == mark(stem) for file in state.files)
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0]
 
 
 def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], float]]:
     if state.before is not None:
         yield from _facts_of(item, state.before)
     known: dict[str, Any] = {"t": state.status, "item": item, "id": state.id, "n": state.n}
+    if state.source is not None:
+        known["source"] = state.source
     if state.status == "sent":
         yield known | {"t": "intent"}, state.at
         return

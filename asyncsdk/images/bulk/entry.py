@@ -42,7 +42,9 @@ class Entry:
     async def intend(self) -> None:
         """Write down that it is about to be sent. Raises LedgerError."""
         if self._ledger is not None and self._ready.item is not None:
-            await self._ledger.intend(self._ready.item, id=self._ready.id, n=self._ready.edit.n or 1)
+            await self._ledger.intend(
+                self._ready.item, id=self._ready.name, n=self._ready.edit.n or 1, source=self._ready.source
+            )
 
     def release(self) -> None:
         """Write down that the server did nothing for it."""
@@ -65,7 +67,7 @@ class Entry:
         await self._ledger.end(
             self._ready.item,
             outcome.status,
-            id=outcome.id,
+            id=self._ready.name,
             problem=outcome.problem,
             files=tuple(path.relative_to(place.directory).as_posix() for path in outcome.files) if place else (),
             usage=outcome.usage,

@@ -207,6 +207,7 @@ class Flight:
             id=self.ready.id,
             status="done" if error is None else status_of(error),
             files=() if self._keeping is None else tuple(self._keeping.files),
+            displaced=() if self._keeping is None else self._keeping.displaced,
             result=result,
             usage=None if result is None else result.usage,
             problem=told if told is not None or result is None else shortfall(result),

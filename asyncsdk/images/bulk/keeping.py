@@ -64,6 +64,11 @@ class Keeping:
         return self._saving.files
 
     @property
+    def displaced(self) -> tuple[Path, ...]:
+        """Older pictures that made way, where they are now."""
+        return tuple(self._saving.displaced)
+
+    @property
     def is_usable(self) -> bool:
         """Whether the response brought a picture, as far as this side knows."""
         return self.place is None or bool(self.files) or self._saving.is_in_memory

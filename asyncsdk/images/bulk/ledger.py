@@ -92,12 +92,22 @@ class Ledger:
         """The edit that has, or may have, written a picture of this name: relative to the directory, no suffix."""
         return self.book.owner_of(stem)
 
-    async def intend(self, item: str, *, id: str, n: int) -> None:  # noqa: A002 - the caller's name for the edit
+    async def intend(
+        self,
+        item: str,
+        *,
+        id: str,  # noqa: A002 - the name for the edit
+        n: int,
+        source: str | None = None,
+    ) -> None:
         """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError.
+
+        `source` is a digest of where its first picture comes from.
 
         Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
         """
-        written = self._add({"t": "intent", "item": item, "id": id, "n": n})
+        known = {} if source is None else {"source": source}
+        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
         written.add_done_callback(_look_away)
         try:
             await asyncio.wait([written])

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
+from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.bulk.equals import Equals
 from asyncsdk.images.bulk.ledger import Ledger
+from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.standing import Policy
 from asyncsdk.images.bulk.states import ItemState
 from asyncsdk.images.charge import LEFT, maybe_paid, problem_of, status_of
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.names import Names
+from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, loaded
 from asyncsdk.images.saving import Place
 
-NUMBERED_DIGITS = 8
-
 
 @frozen(kw_only=True)
 class Ready:
-    """An edit that is to be sent. `item` is its name in the ledger, `place` where its pictures go, if anywhere.
+    """An edit that is to be sent. `item` is what the ledger knows it by, `place` where its pictures go, if anywhere.
 
-    `displaced` are the items of earlier edits whose pictures stand at that place and must make way.
+    `id` is what the caller calls it, and `name` what its pictures are called. `source` is a digest of where its first
+    picture comes from. `displaced` are the items of earlier edits whose pictures are at that place and must make way.
     """
 
     loaded: LoadedEdit
     id: str
+    name: str
+    source: str | None = None
     item: str | None = None
     place: Place | None = None
     displaced: frozenset[str] = frozenset()
@@ -50,14 +55,14 @@ class Preparing:
     checked: bool
     out: Path | None = None
     ledger: Ledger | None = None
-    _names: Names = field(factory=Names, init=False)
+    _naming: Naming = field(init=False)
     _equals: Equals = field(init=False)
     _number: int = field(default=0, init=False)
     _postponed: list[tuple[int, ImageEdit]] = field(factory=list, init=False)
     _all_came: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._equals = Equals(self._state_of)
+        self._naming, self._equals = Naming(self._owner_of, self._state_of), Equals(self._state_of)
 
     async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
         """`edits` as they come, and once more at the end those that `prepare` could not tell from their equals."""
@@ -76,37 +81,30 @@ class Preparing:
         """
         if not isinstance(edit, ImageEdit):
             raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
-        number = str(self._number_of(edit))
+        named = Named(edit, str(self._number_of(edit)), source_of(edit))
         try:
             found = await read_and_check(edit, checked=self.checked)
         except (InvalidEditError, EditError) as error:
-            return unsent(edit, edit.id or number, error)
+            return unsent(edit, self._id_of_unread(named), error)
         if self.ledger is None:
-            return Ready(loaded=found, id=edit.id or number)
+            return Ready(loaded=found, id=named.wanted, name=named.wanted)
         digest = await files.in_thread(found.digest)
-        item = self._equals.item_of(digest, edit.id, last=self._all_came)
+        item = self._equals.item_of(digest, edit.id or edit.name, last=self._all_came)
         if item is None:
             self._postponed.append((self._number, edit))
             return None
         state = self._state_of(item)
-        name = edit.id or self._free_number(number, item, state)
-        verdict = self.policy.verdict(name, state)
+        named = evolve(named, pictures=edit.n or 1, item=item, state=state)
+        edit_id = named.called or self._naming.free(named)
+        verdict = self.policy.verdict(edit_id, state)
         if verdict == "leave":
             return None
         if verdict != "send" and state is not None:
-            return await self._told(edit, name, state)
-        return await self._named(Ready(loaded=found, id=name, item=item, place=self._place(name)))
+            return await self._told(edit, edit_id, state)
+        return await self._named(found, named)
 
     def _state_of(self, item: str) -> ItemState | None:
         return None if self.ledger is None else self.ledger.state(item)
-
-    def _free_number(self, number: str, item: str, state: ItemState | None) -> str:
-        """A number names an edit until another one that stood there has it: a line more at the top shifts them all."""
-        if state is not None:
-            return state.id
-        owner = self.ledger.owner_of(number) if self.ledger else None
-        is_free = owner in {None, item} and number not in self._names
-        return number if is_free else f"{number}-{item[:NUMBERED_DIGITS]}"
 
     def _number_of(self, edit: ImageEdit) -> int:
         """Where the edit that is looked at stands, in its source or else in the run."""
@@ -116,29 +114,52 @@ class Preparing:
         """The same as names are told of: a line, or below 0 the number in the run."""
         return edit.line or -self._number
 
-    def _place(self, name: str) -> Place | None:
-        return None if self.out is None else Place(self.out, name)
+    def _id_of_unread(self, named: Named) -> str:
+        """What an edit is called that can't be read: as it was written, unless another one has that id in this run."""
+        written = named.edit.id
+        return self._taken(named) if not written or written in self._naming else written
 
-    async def _named(self, ready: Ready) -> Ready | EditOutcome:
-        if ready.place is None:
+    def _taken(self, named: Named) -> str:
+        """A name that no other edit has, nor gets in this run."""
+        if self.ledger is None:
+            return named.wanted
+        name = self._naming.free(named)
+        self._naming.names.reserve(name, named.pictures, self._place_of(named.edit))
+        return name
+
+    async def _named(self, found: LoadedEdit, named: Named) -> Ready | EditOutcome:
+        """The edit with its place, unless its id or something on the disk forbids it."""
+        edit = named.edit
+        name = edit.id or self._naming.free(named)
+        ready = Ready(loaded=found, id=name, name=name, item=named.item, source=named.source)
+        if self.out is None:
             return ready
-        problem = self._names.reserve(ready.id, ready.edit.n or 1, self._place_of(ready.edit))
+        problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
         if problem is not None:
-            return unsent(ready.edit, ready.id, InvalidEditError(problem))
-        there = await files.existing(ready.place.paths(ready.edit.n or 1))
-        owners = {path: self._owner_of(path, ready.place) for path in there}
-        strange = [*await files.no_directories(ready.place.folders), *(path for path in there if not owners[path])]
+            return unsent(edit, self._taken(named), InvalidEditError(problem))
+        place = Place(self.out, safe_name(name))
+        owners = await self._owners_at(place, named.pictures)
+        if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):
+            name = self._taken(named)
+            place = Place(self.out, safe_name(name))
+            owners = await self._owners_at(place, named.pictures)
+        strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
         if strange:
-            return unsent(ready.edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
-        return evolve(ready, displaced=frozenset(filter(None, owners.values())) - {ready.item})
+            return unsent(edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
+        displaced = frozenset(filter(None, owners.values())) - {ready.item}
+        return evolve(ready, name=name, place=place, displaced=displaced)
 
-    def _owner_of(self, path: Path, place: Place) -> str | None:
-        stem = path.relative_to(place.directory).with_suffix("").as_posix()
+    async def _owners_at(self, place: Place, pictures: int) -> dict[Path, str | None]:
+        """What is at a place, each file with the item that it is of, None where it is not of any."""
+        there = await files.existing(place.paths(pictures))
+        return {path: self._owner_of(path.relative_to(place.directory).with_suffix("").as_posix()) for path in there}
+
+    def _owner_of(self, stem: str) -> str | None:
         return None if self.ledger is None else self.ledger.owner_of(stem)
 
     async def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         done = state.status == "done"
-        self._names.reserve(state.id, edit.n or 1, self._place_of(edit))
+        self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
         saved = [self.out / file for file in state.files] if self.out else []
         gone = await files.gone(saved)
         return EditOutcome(
@@ -149,6 +170,23 @@ class Preparing:
             usage=state.usage,
             problem=_pictures_gone(gone) if gone and done else _left() if state.status == "sent" else state.problem,
         )
+
+
+def source_of(edit: ImageEdit) -> str | None:
+    """A digest of where the first picture comes from: a path, or a reference. None for bytes."""
+    picture = edit.image[0] if edit.image else None
+    where = (picture.file_id or picture.image_url) if isinstance(picture, ImageRef) else _path_of(picture)
+    return where and hashlib.blake2b(where.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+
+
+def _path_of(picture: object) -> str | None:
+    name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
+    try:
+        if isinstance(name, str | os.PathLike):
+            return os.path.abspath(os.fsdecode(name))  # noqa: PTH100 - resolved, two links would be one picture
+    except OSError:  # the working directory is gone, and with it the picture
+        pass
+    return None
 
 
 def _in_the_way(path: Path, name: str) -> str:

@@ -24,7 +24,7 @@ class ItemState:
     """How an edit stands. "sent" is an intent without a last word: the process ended between the two.
 
     `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were asked
-    for; `before` is how it stood before it was sent again.
+    for; `source` is a digest of where its first picture came from; `before` is how it stood before it was sent again.
     """
 
     status: State
@@ -34,6 +34,7 @@ class ItemState:
     usage: Usage | None = None
     problem: Problem | None = None
     n: int = 1
+    source: str | None = None
     before: ItemState | None = None
 
     def alone(self) -> ItemState:
@@ -93,14 +94,14 @@ def packed(state: ItemState) -> bytes:
     """An ended edit's state as bytes that only this process reads; `before` is none of it."""
     usage = None if state.usage is None else tuple(getattr(state.usage, name) for name in TOKENS)
     problem = None if state.problem is None else problem_fields(state.problem)
-    return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem))
+    return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem, state.source))
 
 
 def unpacked(known: bytes) -> ItemState:
     """The state that was packed."""
-    status, name, at, n, files, usage, problem = marshal.loads(known)  # noqa: S302 - it never left this process
+    status, name, at, n, files, usage, problem, source = marshal.loads(known)  # noqa: S302 - it never left this process
     tokens = None if usage is None else Usage(**dict(zip(TOKENS, usage, strict=True)))
-    return ItemState(status, name, at, files, tokens, problem_from(problem), n)
+    return ItemState(status, name, at, files, tokens, problem_from(problem), n, source)
 
 
 def problem_fields(problem: Problem) -> dict[str, Any]:
