@@ -19,8 +19,10 @@ _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "svg
 # what Windows does not take, control characters, line separators, what turns the text around, half characters
 _REFUSED = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]|%(?=[0-9A-Fa-f]{2})')
 # Windows keeps these for devices, with any suffix; a picture of that name could not be copied there
-_PLAIN = re.compile(r"[\w-]{5,200}|\d+", re.ASCII)  # most names are; no device has so many characters and no dot
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# most names are all right as they are, which is seen at once
+_PLAIN_PART = r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:[./]|$))[\w-](?:[\w .-]{0,198}[\w-])?"
+_PLAIN = re.compile(f"{_PLAIN_PART}(?:/{_PLAIN_PART})*", re.IGNORECASE | re.ASCII)
 
 
 def suffix_of(content: bytes) -> str:

@@ -109,6 +109,13 @@ def test_pictures_are_named_as_they_were_typed(images: list[str], shown: str) ->
     assert named(images) == shown
 
 
+def test_a_name_that_some_file_system_refuses_is_encoded_in_what_is_saved(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "what: now?.png", (16, 16))
+    ran = run("edit", "what: now?.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "out" / "what%3A now%3F.png").exists()
+
+
 def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
     run: Run, tmp_path: Path, server: LocalServer, paid: int
 ) -> None:

@@ -39,6 +39,8 @@ def test_a_usual_name_is_fine(name: str) -> None:
         ("con", "%63on"),
         ("deep/NUL.x/LPT1", "deep/%4EUL.x/%4CPT1"),
         ("console", "console"),
+        ("a/COM1", "a/%43OM1"),
+        ("a/com1.x/b.c d", "a/%63om1.x/b.c d"),
         ("a.", "a%2E"),
         ("...", "..%2E"),
         (" a ", "%20a%20"),
