@@ -108,17 +108,17 @@ class Book:
 
     def _own(self, key: bytes, name: str, n: int, files: Iterable[str] = ()) -> None:
         """Give an edit the names of its `files`, and those that its pictures would have and no other's picture has."""
-        for stem in stems(safe_name(name), n):
-            if not self._is_of_another(stem, key):
-                self._owners[mark(stem)] = key
-        for file in files:
-            self._owners[mark(_stem(file))] = key
+        made = {_stem(file) for file in files}
+        for stem in made.union(stems(safe_name(name), n)):
+            marked = mark(stem)
+            if stem in made or not self._is_of_another(marked, key):
+                self._owners[marked] = key
 
-    def _is_of_another(self, stem: str, key: bytes) -> bool:
+    def _is_of_another(self, marked: bytes, key: bytes) -> bool:
         """Whether a picture of this name was made by another edit, and has not made way."""
-        owner = self._owners.get(mark(stem), key)
+        owner = self._owners.get(marked, key)
         state = None if owner == key else self.states.get(owner)
-        return state is not None and any(mark(_stem(file)) == mark(stem) for file in state.files)
+        return state is not None and any(mark(_stem(file)) == marked for file in state.files)
 
 
 def _stem(file: str) -> str:
