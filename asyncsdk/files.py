@@ -250,30 +250,32 @@ class _Draft:
         with self._turn, self._opened() as fd:
             disk.write_all(fd, chunk)
 
-    def keep(self, *, overwrite: bool = True) -> tuple[int, OSError | None]:
+    def keep(self) -> tuple[int, OSError | None]:
         """Give it its name; return its size, and what the disk said where that name may not survive a power cut."""
         with self._turn:
             with self._opened() as fd:
                 disk.sync(fd)
                 size = os.fstat(fd).st_size
+            self.path.replace(self.target)
+        return size, _doubt(self.target)
+
+    def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
+        """All at once; it is dropped where that fails."""
+        try:
+            with self._opened() as fd:
+                disk.write(fd, content)
             if self.folder is not None:
                 make_directory(self.target.parent, self.below)
             if overwrite:
                 self.path.replace(self.target)
             else:
                 _name(self.path, self.target)
-                with suppress(OSError):  # it has its name; what is left of the draft goes with the others
-                    self.path.unlink(missing_ok=True)
-        return size, _doubt(self.target)
-
-    def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
-        try:
-            self.append(content)
-            _, doubt = self.keep(overwrite=overwrite)
         except BaseException:
             self.drop()
             raise
-        return doubt
+        if not overwrite:
+            self.drop()  # a second name of what is saved; where that fails it goes with other drafts
+        return _doubt(self.target)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

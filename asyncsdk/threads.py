@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,10 @@ T = TypeVar("T")
 _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
 
 IDLE_SECONDS = 2.0
+
+
+class NoThreadError(OSError, RuntimeError):
+    """The system gives no thread, for want of memory or by a limit, and the pool has none. Nothing was done."""
 
 
 @define(eq=False)
@@ -39,7 +44,7 @@ class Threads:
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Start `job` in a thread; its future belongs to the running loop. Cancelling that drops the result only.
 
-        Where the system gives no thread and none is there, the future says so (RuntimeError); nothing was done.
+        Where the system gives no thread and none is there, the future raises NoThreadError; nothing was done.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -61,7 +66,7 @@ class Threads:
             threading.Thread(target=self._work, name=self.name, daemon=True).start()
         except RuntimeError as error:  # the others will come to it; without any, nobody would
             if not self._alive:
-                future.set_exception(error)
+                future.set_exception(NoThreadError(errno.EAGAIN, str(error)))
         else:
             self._alive += 1
 

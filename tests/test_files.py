@@ -16,6 +16,7 @@ import pytest
 
 from asyncsdk import files, scarcity
 from asyncsdk.journal import disk
+from asyncsdk.threads import Threads
 
 
 async def chunks(*parts: bytes | Exception) -> AsyncIterator[bytes]:
@@ -267,6 +268,21 @@ async def test_what_passes_is_waited_for(tmp_path: Path, monkeypatch: pytest.Mon
     assert await files.save(tmp_path / "it", b"picture", overwrite=False) is None
     assert (tmp_path / "it").read_bytes() == b"picture"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+async def test_a_system_that_gives_no_thread_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        left.pop()
+        if not left:
+            monkeypatch.undo()
+        raise RuntimeError("can't start new thread")
+
+    left = [1, 2, 3]
+    monkeypatch.setattr(files, "_SAVING", Threads("new", 2))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert await files.save(tmp_path / "it", b"picture") is None
+    assert (tmp_path / "it").read_bytes() == b"picture"
+    assert not left
 
 
 @pytest.mark.usefixtures("impatient")

@@ -20,6 +20,6 @@ async def test_killed_and_interrupted_no_edit_is_paid_twice_and_nothing_is_half_
 
 
 async def test_whatever_becomes_of_its_disk_what_is_paid_is_somewhere_that_is_named(tmp_path: Path) -> None:
-    options = Options(60, 0, 0, troubles=len(TROUBLES), concurrency=4, seed=3, browser=False)
+    options = Options(40, 0, 0, troubles=len(TROUBLES) // 2, concurrency=4, seed=4, browser=False)
     row = await edits_in_bulk(tmp_path, options)
     assert row.violations == []
