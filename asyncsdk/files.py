@@ -103,7 +103,7 @@ async def save(
     """Save `content` at `path`, a file of `mode` then, durably, whole or not at all; missing directories are made.
 
     `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`; what a killed
-    process leaves there is cleared away by `make_drafts`. `below` is a directory that is not made again where it is
+    process leaves there is cleared away by `clear_drafts`. `below` is a directory that is not made again where it is
     gone. What passes, such as a lack of descriptors, is waited for, as `again` says.
 
     Raises OSError where nothing was saved: FileExistsError where something is there and `overwrite` is False. Returns
@@ -140,11 +140,8 @@ async def make_writable(folder: Path) -> None:
     await _saving(_make_writable, folder)
 
 
-def make_drafts(folder: Path) -> None:
-    """Make a directory for drafts, empty. Blocking. Raises OSError, also where a link leads elsewhere."""
-    folder.mkdir(0o700, exist_ok=True)
-    if folder.is_symlink():
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
+def clear_drafts(folder: Path) -> None:
+    """Remove what a killed process left in a directory for drafts. Blocking. Raises OSError."""
     for path in folder.glob(".asyncsdk-*"):
         path.unlink()
 

@@ -199,15 +199,11 @@ async def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "link").is_symlink()
 
 
-def test_drafts_are_not_made_where_a_link_leads(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / ".asyncsdk-1").touch()
-    (tmp_path / "drafts").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic link"):
-        files.make_drafts(tmp_path / "drafts")
-    assert (tmp_path / "elsewhere" / ".asyncsdk-1").exists()
-    files.make_drafts(tmp_path / "fresh")
-    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o700
+def test_drafts_are_cleared_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".asyncsdk-1").touch()
+    (tmp_path / "a.png").touch()
+    files.clear_drafts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 # Nothing that fails once a file has its name means that it is not saved

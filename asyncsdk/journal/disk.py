@@ -13,7 +13,6 @@ from pathlib import Path
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-_NOT_OURS = "it belongs to another user"
 LINES_AT_ONCE = 1000
 
 # Somebody who may write in a shared directory could place a link there, or a pipe that blocks whoever opens it.
@@ -23,18 +22,38 @@ _CANT_SYNC_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno
 
 
 def make_root(root: Path) -> None:
-    """Make `root` and its missing parents, each durably. It may be reached through a link to a directory of ours."""
-    if _is_plain(root):
+    """Make `root` and its missing parents, each durably. Raises OSError, also for what `check_root` refuses."""
+    with suppress(FileNotFoundError):
+        check_root(root)
         return
-    if root.is_symlink() and not _is_ours(root.stat()):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
-    _refuse_anybodys(root)
     missing = takewhile(lambda folder: not folder.exists(), (root, *root.parents))
     for folder in reversed(list(missing)):
         folder.mkdir(FOLDER_MODE, exist_ok=True)
         sync_folder(folder.parent)
-    if not root.is_dir():
+    check_root(root)
+
+
+def check_root(root: Path) -> None:
+    """Raise OSError unless `root` is a directory of ours, and nobody else can put anything in its place or into it.
+
+    It may be reached through a link to such a directory.
+    """
+    check_place(root)
+    status = root.stat()
+    if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
+    if root.is_symlink():
+        if not _is_ours(status):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
+        check_place(root.resolve())
+    _refuse_anothers(root, status)
+    _refuse_shared(root, status)
+
+
+def check_place(path: Path) -> None:
+    """Raise OSError where others may write in the directory that `path` is in: they could put another in its place."""
+    folder = path.absolute().parent
+    _refuse_shared(folder, folder.stat())
 
 
 def make_folder(path: Path) -> bool:
@@ -53,16 +72,12 @@ def make_folder(path: Path) -> bool:
 
 
 def check_folder(path: Path) -> None:
-    """Raise OSError unless `path` is a directory, no link to one, and not put there by another user.
-
-    It may belong to whom its parent belongs, as on file systems that give everything one owner.
-    """
+    """Raise OSError unless `path` is a directory, not a link to one, and not put there by another user."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
         code = errno.ELOOP if stat.S_ISLNK(status.st_mode) else errno.ENOTDIR
         raise OSError(code, os.strerror(code), str(path))
-    if not _is_ours(status) and status.st_uid != path.parent.stat().st_uid:
-        raise OSError(errno.EPERM, _NOT_OURS, str(path))
+    _refuse_anothers(path, status)
 
 
 def create(path: Path) -> int:
@@ -163,25 +178,35 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _is_plain(root: Path) -> bool:
-    """Whether one look tells that all is well with it, as nearly always."""
-    try:
-        status = os.lstat(root)
-    except OSError:
+def _refuse_anothers(path: Path, status: os.stat_result) -> None:
+    if not _is_ours(status):
+        words = f"{path} belongs to another user (uid {status.st_uid}): work as that user, or name another directory"
+        raise OSError(errno.EPERM, words, str(path))
+
+
+def _refuse_shared(folder: Path, status: os.stat_result) -> None:
+    if _is_shared(status):
+        words = (
+            f"others may write in {folder}, and so make up what is remembered there: chmod go-w {folder}, or name a "
+            "directory one level deeper, which is made for you alone"
+        )
+        raise OSError(errno.EPERM, words, str(folder))
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Whether others may rename and remove what is in this directory; in a sticky one (/tmp) only their own.
+
+    A group of the owner's own, which has the number of its user by custom, is nobody else.
+    """
+    if not _has_owners() or status.st_mode & stat.S_ISVTX:
         return False
-    return stat.S_ISDIR(status.st_mode) and not _is_anybodys(status)
-
-
-def _refuse_anybodys(root: Path) -> None:
-    with suppress(FileNotFoundError):
-        if _is_anybodys(root.stat()):
-            raise OSError(errno.EPERM, _NOT_OURS, str(root))
-
-
-def _is_anybodys(status: os.stat_result) -> bool:
-    """Somebody who made a directory for all to write in reads, and makes up, what we remember."""
-    return bool(status.st_mode & stat.S_IWOTH) and not _is_ours(status)
+    group_is_private = status.st_gid == status.st_uid and _is_ours(status)
+    return bool(status.st_mode & (stat.S_IWOTH if group_is_private else stat.S_IWOTH | stat.S_IWGRP))
 
 
 def _is_ours(status: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or status.st_uid in (0, os.geteuid())
+    return not _has_owners() or status.st_uid in (0, os.geteuid())
+
+
+def _has_owners() -> bool:
+    return hasattr(os, "geteuid")

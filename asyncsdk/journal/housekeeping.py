@@ -30,6 +30,7 @@ def make(layout: Layout) -> None:
 def keys(layout: Layout) -> list[str]:
     """Return the keys that have a folder. A journal that is not there has none."""
     with worded(not_read, layout.root), suppress(FileNotFoundError):
+        disk.check_root(layout.root)
         disk.check_folder(layout.uploads)
         with os.scandir(layout.uploads) as found:
             return sorted(item.name for item in found if is_key(item.name) and item.is_dir(follow_symlinks=False))

@@ -252,41 +252,6 @@ async def test_the_root_may_not_be_a_link_to_somebody_elses_directory(
         await write(FileJournal(tmp_path / "link"), opened())
 
 
-def test_a_directory_is_ours_if_it_is_ours_or_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status = tmp_path.stat()
-    assert disk._is_ours(status)
-    monkeypatch.setattr(os, "geteuid", lambda: status.st_uid + 1)
-    assert disk._is_ours(status) is (status.st_uid == 0)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-@pytest.mark.parametrize("name", ["uploads", "locks", f"uploads/{KEY}"])
-async def test_a_directory_that_another_user_put_there_is_not_used(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).mkdir(parents=True)
-    os.chown(tmp_path / name, 12345, -1)
-    with pytest.raises(JournalError, match="belongs to another user"):
-        await write(FileJournal(tmp_path), opened())
-    assert list((tmp_path / name).iterdir()) == []
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-async def test_nor_a_root_that_another_user_lets_everybody_write(tmp_path: Path) -> None:
-    root = tmp_path / "journal"
-    root.mkdir()
-    root.chmod(0o777)
-    os.chown(root, 12345, -1)
-    with pytest.raises(JournalError, match="belongs to another user"):
-        await write(FileJournal(root), opened())
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-async def test_what_all_has_the_owner_of_the_root_is_used(tmp_path: Path) -> None:
-    await write(FileJournal(tmp_path / "journal"), opened())
-    for path in (tmp_path / "journal", *(tmp_path / "journal").rglob("*")):
-        os.chown(path, 12345, -1)
-    assert await read(FileJournal(tmp_path / "journal")) == [opened()]
-
-
 # Locks
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ async def load_ledger(directory: Path) -> Ledger:
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
     with _worded(directory):
-        recalled = await Threads("asyncsdk-ledger", 1).run(partial(recall, directory / "ledger"))
+        recalled = await Threads("asyncsdk-ledger", 1).run(partial(_look, directory))
     return Ledger(directory, recalled.book, recalled.damage)
 
 
@@ -206,8 +206,10 @@ def _append(segments: Segments, anchors: Iterable[Anchor], lines: bytes) -> None
 
 def _make(directory: Path) -> None:
     files.make_directory(directory.parent)
+    disk.check_place(directory)
     disk.make_folder(directory)
     disk.make_folder(directory / "ledger")
+    disk.make_folder(directory / "drafts")
     _way(directory)()
 
 
@@ -216,7 +218,7 @@ def _way(directory: Path) -> SharedSync:
 
 
 def _recall(segments: Segments, *, accept_damage: bool) -> Recalled:
-    files.make_drafts(segments.folder.parent / "drafts")
+    files.clear_drafts(segments.folder.parent / "drafts")
     segments.adopt(find(segments.folder))
     recalled = recall(segments.folder)
     if recalled.damage and not accept_damage:
@@ -230,6 +232,13 @@ def _recall(segments: Segments, *, accept_damage: bool) -> Recalled:
         except OSError as error:  # such as too little room for a second copy: it is as good as before
             logger.warning("%s: not compacted: %s", segments.folder, error)
     return recalled
+
+
+def _look(directory: Path) -> Recalled:
+    with suppress(FileNotFoundError):
+        disk.check_place(directory)
+        disk.check_folder(directory)
+    return recall(directory / "ledger")
 
 
 def _apply(book: Book, facts: list[Fact]) -> None:
