@@ -1,4 +1,9 @@
-"""Who may look at the server's own page (pure): this machine, and elsewhere who has the server's key."""
+"""Who may look at the server's own page, and control it without a key (pure): programs on this machine.
+
+A request that a proxy on this machine hands on comes from elsewhere. Most proxies say so in a header; of those that do
+not, most leave the `Host` that they were asked for. One that puts the server's own address there and adds nothing can't
+be told from a program on this machine.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,29 @@ import base64
 import binascii
 import hmac
 import ipaddress
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from asyncsdk.server.errors import ApiError
 
-_BY_PROXY = ("Forwarded", "X-Forwarded-For", "Via")  # it comes from elsewhere, by a proxy on this machine
+_BY_PROXY = re.compile(
+    r"forwarded|via|(cf|cdn|fastly|fly|true-client|tailscale|ssl|proxy|ngrok|akamai)-.*|"
+    r"x-(forwarded|original|real|proxy|proxied|proxyuser|remote|rewrite|envoy|amzn|azure|arr|appengine|cloud|vercel|nf|"
+    r"cluster|cdn|ssl|nginx|varnish|haproxy|host|scheme|ip)(-.*)?|.*-(client|connecting|real|remote|source)-?(ip|addr.*)",
+    re.IGNORECASE,
+)
 _ASK = {"WWW-Authenticate": 'Basic realm="asyncsdk: any name, the key as password"'}
 
 
-def require_looker(remote: str | None, headers: Mapping[str, str], key: str | None) -> None:
+def require_looker(
+    remote: str | None, headers: Mapping[str, str], key: str | None, *, name: str, port: int | None
+) -> None:
     """Raise ApiError for a caller elsewhere: 401 without the server's key, 403 where the server has none.
 
     A browser asks for it as a password (RFC 7617), and sends it with the events too.
     """
-    if is_this_machine(remote, headers):
+    if is_this_machine(remote, headers, name=name, port=port):
         return
     if key is None:
         raise ApiError(403, "This page is for the server's own machine; from elsewhere it needs a server with a key.")
@@ -27,11 +41,31 @@ def require_looker(remote: str | None, headers: Mapping[str, str], key: str | No
         raise ApiError(401, "The key of this server is needed.", code="invalid_api_key", headers=_ASK)
 
 
-def is_this_machine(remote: str | None, headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from a program on this machine."""
-    if remote is None or any(name in headers for name in _BY_PROXY):
+def is_this_machine(remote: str | None, headers: Mapping[str, str], *, name: str, port: int | None) -> bool:
+    """Whether a request comes straight from a program on this machine.
+
+    `name` is what the server listens on, `port` the one that the request came to.
+    """
+    if remote is None or not is_loopback(remote) or was_handed_on(headers):
         return False
-    return is_loopback(remote)
+    return is_own(headers.get("Host", ""), name, port)
+
+
+def was_handed_on(names: Iterable[str]) -> bool:
+    """Whether headers of these `names` show that a proxy was on the way."""
+    return any(_BY_PROXY.fullmatch(name) for name in names)
+
+
+def is_own(host: str, name: str, port: int | None) -> bool:
+    """Whether `host`, as it is in a request, is an address of this server as programs on this machine know it."""
+    try:
+        parts = urlsplit(f"//{host}")
+        asked, asked_port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return False
+    if asked_port != port and not (asked_port is None and port in {80, 443}):
+        return False
+    return asked == name.lower() or asked.endswith(".localhost") or is_loopback(asked)
 
 
 def is_loopback(host: str) -> bool:

@@ -12,8 +12,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import define
 
+from asyncsdk.server.access import is_this_machine
 from asyncsdk.server.browsers import require_no_trick
-from asyncsdk.server.control import Control, for_this_machine
+from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.files import Files
@@ -25,7 +26,7 @@ from asyncsdk.server.page import Page
 from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
-from asyncsdk.server.wire import ConnectionGone
+from asyncsdk.server.wire import ConnectionGone, port_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +42,16 @@ def make_app(
     edits: Edits,
     *,
     api_key: str | None,
+    host: str = "127.0.0.1",
     hosts: Collection[str] = (),
 ) -> web.Application:
     """Put the application together. `state` is to be loaded before it serves."""
-    common = Common(state, log, api_key, frozenset(host.lower() for host in hosts))
+    common = Common(state, log, api_key, host, frozenset(name.lower() for name in (host, *hosts)))
     api = web.Application(middlewares=[common.record, Injector(faults, state).middleware, refuse, common.authorize])
     api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
-    control = web.Application(middlewares=[for_this_machine if api_key is None else common.authorize])
+    control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log).routes())
-    page = Page(state, log, faults, edits, api_key)
+    page = Page(state, log, faults, edits, api_key, host)
     app = web.Application(middlewares=[begin, refuse, common.guard])
     app.add_routes([*HEALTH, *edits.public_routes(), *page.routes()])
     app.add_subapp("/v1", api)
@@ -109,11 +111,21 @@ class Common:
     state: State
     log: RequestLog
     api_key: str | None
+    host: str
     hosts: frozenset[str]
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         require_no_trick(request.headers, self.hosts)
+        return await handler(request)
+
+    @web.middleware
+    async def keep_local(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Keep out requests that come from elsewhere, or may."""
+        if not is_this_machine(request.remote, request.headers, name=self.host, port=port_of(request)):
+            raise ApiError(
+                403, "This is for programs on the server's own machine; by way of a proxy it needs a server with a key."
+            )
         return await handler(request)
 
     @web.middleware

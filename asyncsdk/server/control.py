@@ -6,12 +6,10 @@ They are for who has the server's key; where it has none, for programs on this m
 from __future__ import annotations
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from attrs import define
 
-from asyncsdk.server.access import is_this_machine
 from asyncsdk.server.edits.log import EditLog
-from asyncsdk.server.errors import ApiError, bad_request
+from asyncsdk.server.errors import bad_request
 from asyncsdk.server.faults import fault_to_json, faults_from_json
 from asyncsdk.server.fields import integer
 from asyncsdk.server.log import RequestLog
@@ -84,11 +82,3 @@ class Control:
     def _stats(self) -> web.Response:
         unmet = [fault_to_json(fault) for fault in self.faults.unmet()]
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
-
-
-@web.middleware
-async def for_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep out whoever comes from elsewhere."""
-    if not is_this_machine(request.remote, request.headers):
-        raise ApiError(403, "This is for the server's own machine; from elsewhere it needs a server with a key.")
-    return await handler(request)

@@ -201,8 +201,16 @@ class LocalServer:
         self._state = State(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
         self._edits = Edits(self._state, Rate(self._images_per_minute), self._edit_seconds)
-        known = {self._host, *self._hosts}
-        app = make_app(self._state, self._plan, self._log, uploads, self._edits, api_key=self._api_key, hosts=known)
+        app = make_app(
+            self._state,
+            self._plan,
+            self._log,
+            uploads,
+            self._edits,
+            api_key=self._api_key,
+            host=self._host,
+            hosts=self._hosts,
+        )
         try:
             await self._state.load()
             self._runner = await runner.start(

@@ -43,6 +43,12 @@ class Form:
     files: list[Field] = field(factory=list)
 
 
+def port_of(request: web.Request) -> int | None:
+    """The port of this machine that the request came to; None once its connection is gone."""
+    address = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return address[1] if isinstance(address, tuple) else None
+
+
 async def next_chunk(request: web.Request) -> bytes:
     """Return what has come of the body since the last call, b"" at its end. Raises ConnectionGone."""
     exchange = request[EXCHANGE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,15 @@ import pytest
 from asyncsdk.server import Fault, LocalServer
 from tests.server.support import calling, running
 
+# fmt: off
+BY_PROXIES = [
+    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "Forwarded", "Via", "X-Real-
+    IP", "X-Client-IP", "X-Original-URL", "X-Original-Forwarded-For", "X-Rewrite-URL", "X-Cluster-Client-IP",
+    "X-Remote-Addr", "X-ProxyUser-Ip", "X-Host", "X-Scheme", "CF-Connecting-IP", "CF-Ray", "CDN-Loop", "True-Client-
+    IP", "Fastly-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address", "X-Amzn-Trace-Id", "X-Azure-ClientIP",
+    "X-ARR-LOG-ID", "X-AppEngine-User-IP", "Tailscale-User-Login", "Proxy-Connection",
+]
+# fmt: on
 FAULT = {"route": "create", "kind": "answer", "status": 503}
 
 
@@ -78,10 +88,73 @@ async def test_control_is_not_recorded_and_meets_no_fault() -> None:
         assert server.requests == []
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via"])
+@pytest.mark.parametrize("name", BY_PROXIES)
 async def test_what_a_proxy_on_this_machine_hands_on_comes_from_elsewhere(name: str) -> None:
     async with running() as (_, call):
         assert (await call("GET", "/_control/stats", headers={name: "192.0.2.1"})).status == 403
+        assert (await call("GET", "/_control/stats", headers={name.lower(): ""})).status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:{port}", 200),
+        ("LocalHost:{port}", 200),
+        ("app.localhost.:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("127.0.0.1", 403),
+        ("127.0.0.1:1", 403),
+        ("localhost:8080", 403),
+        ("192.0.2.1:{port}", 403),
+        ("box.test:{port}", 403),
+        ("box.test", 403),
+        ("127.0.0.1:x", 403),
+    ],
+)
+async def test_who_asks_for_another_address_than_its_own_came_by_a_proxy(host: str, status: int) -> None:
+    async with LocalServer(hosts=["box.test"]) as server, calling(server) as call:
+        answer = await call("GET", "/_control/stats", headers={"Host": host.format(port=server.port)})
+        assert answer.status == status
+        page = await call("GET", "/", headers={"Host": host.format(port=server.port)})
+        assert page.status == status
+
+
+async def test_a_proxy_that_adds_nothing_and_keeps_the_host_controls_nothing() -> None:
+    async with LocalServer(hosts=["box.test"]) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"DELETE /_control/faults HTTP/1.1\r\nHost: box.test\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+
+
+async def test_nor_does_a_request_that_names_no_host() -> None:
+    async with LocalServer() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /_control/stats HTTP/1.0\r\n\r\n")
+        assert b" 403 " in (await reader.read()).partition(b"\r\n")[0]
+        writer.close()
+
+
+async def test_by_the_name_that_it_listens_on_it_can_be_asked() -> None:
+    async with LocalServer(host="localhost") as server, calling(server) as call:
+        assert (await call("GET", "/_control/stats")).status == 200
+    async with LocalServer(host="0.0.0.0") as server, calling(server) as call:
+        assert (await call("GET", "/_control/stats")).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["User-Agent", "X-Request-Id", "X-Client-Request-Id", "X-Stainless-Lang", "Authorization", "Traceparent"]
+)
+async def test_what_programs_send_themselves_is_no_sign_of_a_proxy(name: str) -> None:
+    async with running() as (_, call):
+        assert (await call("GET", "/_control/stats", headers={name: "x"})).status == 200
+
+
+async def test_with_the_key_it_matters_not_by_which_way() -> None:
+    async with LocalServer(api_key="k", hosts=["box.test"]) as server, calling(server) as call:
+        headers = {"Host": "box.test", "X-Real-IP": "192.0.2.1", "Authorization": "Bearer k"}
+        assert (await call("GET", "/_control/stats", headers=headers)).status == 200
+        assert (await call("GET", "/_control/stats", headers={**headers, "Authorization": "Bearer x"})).status == 401
 
 
 @pytest.mark.parametrize("path", ["stats", "requests", "faults", "edits"])

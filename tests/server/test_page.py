@@ -188,7 +188,7 @@ async def test_from_elsewhere_a_server_without_a_key_shows_nothing(path: str, mo
         assert (await call("GET", path, headers=basic(""))).status == 403
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "Via"])
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "Via", "X-Real-IP", "CF-Connecting-IP"])
 async def test_a_proxy_on_this_machine_is_elsewhere(header: str) -> None:
     async with running() as (_, call):
         assert (await call("GET", "/", headers={header: "x"})).status == 403

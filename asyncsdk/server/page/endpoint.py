@@ -20,6 +20,7 @@ from asyncsdk.server.log import RequestLog
 from asyncsdk.server.page import view
 from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
+from asyncsdk.server.wire import port_of
 
 LISTENERS = 8
 STEP_SECONDS = 0.2
@@ -42,6 +43,7 @@ class Page:
     faults: Faults
     edits: Edits
     key: str | None = field(repr=False)
+    host: str
     _listeners: int = field(default=0, init=False)
     _closing: asyncio.Event = field(factory=asyncio.Event, init=False)
 
@@ -118,7 +120,7 @@ class Page:
             self._listeners -= 1
 
     def _require_looker(self, request: web.Request) -> None:
-        require_looker(request.remote, request.headers, self.key)
+        require_looker(request.remote, request.headers, self.key, name=self.host, port=port_of(request))
 
 
 def _own(name: str) -> web.Response:
