@@ -14,11 +14,12 @@ from tests.server.support import calling, running
 
 # fmt: off
 BY_PROXIES = [
-    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "Forwarded", "Via", "X-Real-
-    IP", "X-Client-IP", "X-Original-URL", "X-Original-Forwarded-For", "X-Rewrite-URL", "X-Cluster-Client-IP",
-    "X-Remote-Addr", "X-ProxyUser-Ip", "X-Host", "X-Scheme", "CF-Connecting-IP", "CF-Ray", "CDN-Loop", "True-Client-
-    IP", "Fastly-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address", "X-Amzn-Trace-Id", "X-Azure-ClientIP",
-    "X-ARR-LOG-ID", "X-AppEngine-User-IP", "Tailscale-User-Login", "Proxy-Connection",
+    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "Forwarded", "Via",
+    "X-Real-IP", "X-Client-IP", "X-Original-URL", "X-Original-Forwarded-For", "X-Rewrite-URL",
+    "X-Cluster-Client-IP", "X-Remote-Addr", "X-ProxyUser-Ip", "X-Host", "X-Scheme", "CF-Connecting-IP",
+    "CF-Ray", "CDN-Loop", "True-Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address",
+    "X-Amzn-Trace-Id", "X-Azure-ClientIP", "X-ARR-LOG-ID", "X-AppEngine-User-IP", "Tailscale-User-Login",
+    "Proxy-Connection",
 ]
 # fmt: on
 FAULT = {"route": "create", "kind": "answer", "status": 503}
