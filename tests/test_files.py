@@ -250,7 +250,7 @@ async def test_a_draft_that_can_not_be_removed_any_more_has_been_saved(
     await files.save(tmp_path / "it", b"picture", overwrite=False, drafts=tmp_path / "drafts")
     assert (tmp_path / "it").read_bytes() == b"picture"
     monkeypatch.undo()
-    files.make_drafts(tmp_path / "drafts")
+    files.clear_drafts(tmp_path / "drafts")
     assert list((tmp_path / "drafts").iterdir()) == []
 
 

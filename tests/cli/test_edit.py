@@ -55,6 +55,20 @@ def test_fields_reach_the_server_and_several_pictures_are_saved(run: Run, tmp_pa
             assert (picture.format, picture.size) == ("JPEG", (1024, 1024))
 
 
+def test_of_an_svg_is_said_that_it_may_be_a_program(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    fields = ["--prompt", "x", "--model", "gpt-image-2", "--output-format", "svg", "--svg", '{"model": "x"}']
+    ran = run("edit", "otter.png", *fields, "--out", "out", "--json")
+    assert (ran.code, ran.records[0]["files"]) == (0, ["out/otter.svg"])
+    assert "out/otter.svg is an SVG, which may contain a program" in ran.err
+    (tmp_path / "many").mkdir()
+    for name in "abc":
+        photo(tmp_path / "many" / f"{name}.png")
+    ran = run("edit-many", "many", *fields, "--out", "new", "--quiet")
+    assert ran.code == 0
+    assert ran.err.count("is an SVG") == 1
+
+
 def test_a_stream_comes_to_the_same(run: Run, tmp_path: Path) -> None:
     photo(tmp_path / "otter.png")
     ran = run("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--stream", "--partial-images", "2",

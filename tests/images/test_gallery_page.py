@@ -146,6 +146,21 @@ def test_the_policy_allows_this_style_and_this_script_and_pictures_alone() -> No
     assert [key for key in keys if key.startswith("on") or key == "style"] == []
 
 
+@pytest.mark.parametrize("name", ["cat.svg", "cat.SVG", "cat.svgz", "cat.html", "cat.xml", "cat.bin", "cat"])
+def test_what_a_browser_might_run_is_shown_as_an_image_and_linked_from_nowhere(name: str) -> None:
+    found = seen(evolve(PLAIN, after=(OUT / name,), mask=OUT / f"mask-{name}"))
+    sources = {image.get("src") for image in found.all("img")}
+    assert {name, f"mask-{name}"} <= sources
+    assert [link for _, link in found.tags if link.get("href", "").endswith(name)] == []
+    assert {"object", "embed", "iframe", "svg", "frame"}.isdisjoint(element for element, _ in found.tags)
+
+
+@pytest.mark.parametrize("name", ["cat.png", "cat.JPG", "cat.jpeg", "cat.webp", "cat.gif"])
+def test_pictures_of_pixels_can_be_opened_from_the_page(name: str) -> None:
+    links = seen(evolve(PLAIN, after=(OUT / name,))).all("a")
+    assert name in {found.get("href") for found in links}
+
+
 def test_pictures_load_when_they_come_near() -> None:
     images = seen(PLAIN).all("img")
     assert [image["src"] for image in images] == ["../in/cat.png", "cat.png"]

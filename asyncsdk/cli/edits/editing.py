@@ -14,7 +14,7 @@ from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.records import record, record_of_error
 from asyncsdk.cli.edits.rescue import Rescue, Rescued, is_due
-from asyncsdk.cli.edits.words import tokens_of
+from asyncsdk.cli.edits.words import about_scripts, tokens_of
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
@@ -163,3 +163,5 @@ def tell(written: Out, name: str, result: EditResult, saved: Saved) -> None:
         written.result("\n".join(lines), record=told, name="\n".join(files))
     else:
         written.record(told)
+    if note := about_scripts(files):
+        complain(note)

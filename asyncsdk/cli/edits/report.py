@@ -13,7 +13,7 @@ from asyncsdk.cli.edits.leftovers import left_of
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.tally import Tally
-from asyncsdk.cli.edits.words import ignored, line_of, made_way, skipped
+from asyncsdk.cli.edits.words import about_scripts, ignored, line_of, made_way, skipped
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.walk import LeftOut
 from asyncsdk.images.gallery import GalleryItem, gallery_item
@@ -37,6 +37,7 @@ class Report:
     stood: set[str] = field(factory=set, init=False)
     left: list[dict[str, Any]] = field(factory=list, init=False)
     items: list[GalleryItem] = field(factory=list, init=False)
+    told_of_scripts: bool = field(default=False, init=False)
 
     def tell_bad(self, rows: Rows) -> None:
         """Of these rows no edit can be made, and this is left out of folders."""
@@ -65,9 +66,18 @@ class Report:
             if stdout_is_terminal():
                 self.aside()
             self.out.result(line_of(outcome), record=record_of(outcome), name=outcome.id)
+            self._tell_of_scripts(outcome)
         else:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
+
+    def _tell_of_scripts(self, outcome: EditOutcome) -> None:
+        """Once a run."""
+        note = "" if self.told_of_scripts else about_scripts(outcome.files)
+        if note:
+            self.told_of_scripts = True
+            self.aside()
+            complain(note)
 
     def _tell_bad(self, path: Path, row: BadRow) -> None:
         name = f"{path}:{row.line}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -89,6 +89,17 @@ def ignored(counts: Mapping[str, int]) -> str:
     kept = [f"{count:,} {name}" for name, count in sorted(counts.items()) if name != "hidden"]
     whose = ", which systems keep for themselves" if kept else ""
     return f"Not looked at: {', '.join([*hidden, *kept])}{whose}"
+
+
+def about_scripts(files: Iterable[str | PurePath]) -> str:
+    """What to do with an SVG among `files`; nothing where there is none."""
+    found = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)
+    if found is None:
+        return ""
+    return (
+        f"note: {found} is an SVG, which may contain a program that runs where a browser opens the file by itself. "
+        "Look at it in a gallery or in a viewer that runs no scripts, or convert it to PNG."
+    )
 
 
 def moving(moment: Moment) -> str:

@@ -24,6 +24,8 @@ MEANINGS = {
     "uncertain": "it may have been paid: its answer was lost, or not all of it is saved",
 }
 WORDS = {status: "done before" if status == "skipped" else status for status in MEANINGS}
+# What no browser runs, opened by itself; an SVG is a program then, and within a page a picture.
+_PIXELS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 FOLD_CHARACTERS, FOLD_LINES = 240, 5  # a prompt's beginning that is always seen
 
 
@@ -76,7 +78,12 @@ def _picture(shown: Shown, base: PurePath, side: str, mask: Shown | None = None)
     layers = [image(src=url, alt=f"{side}: {shown.name}")]
     if isinstance(mask, PurePath):
         layers.append(image(src=link(mask, base), alt="", class_="mask"))
-    return tag("a", *layers, class_="box", href=url, data_do="large")
+    return tag("a", *layers, class_="box", href=url if _is_safe(shown) else False, data_do="large")
+
+
+def _is_safe(path: PurePath) -> bool:
+    """Whether a link may open the file by itself."""
+    return path.suffix.lower() in _PIXELS
 
 
 def _nothing(words: str) -> str:
@@ -136,7 +143,7 @@ def _value(value: Any) -> str:
 
 def _mask(mask: Shown | None, base: PurePath) -> str | None:
     if isinstance(mask, PurePath):
-        return tag("a", isolated(mask.name), href=link(mask, base))
+        return tag("a", isolated(mask.name), href=link(mask, base) if _is_safe(mask) else False)
     return mask if mask is None else isolated(mask)
 
 
