@@ -42,6 +42,7 @@ LARGEST_PICTURE = 256 << 20  # bytes; the API's are a tenth of it
 _LONGEST_PICTURE = LARGEST_PICTURE // 3 * 4
 _LONGEST_TEXT = 64 << 20  # of JSON, less its pictures
 _MOST = 1000  # pictures in one JSON value, or values in one text
+_MOST_MEMBERS = 20_000  # of JSON: ten pictures with all that is said of them have hundreds; more cost memory and time
 
 Pictures = MutableMapping[str, bytes | UnreadableImage]
 
@@ -71,13 +72,18 @@ _JSON = json.JSONDecoder(
     parse_int=lambda digits: int(digits) if len(digits) < 100 else None,
 )
 _NOT_BLANK = re.compile(r"[^ \t\r\n]")
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(?P<open>\\?\Z))|[{}\[\],]', re.DOTALL)
 _DEEPEST = 100
 
 
 def json_values(text: str) -> tuple[list[Any], str]:
-    """The JSON values at the beginning of `text`, one after the other, and the rest, which is not JSON."""
+    """The JSON values at the beginning of `text`, one after the other, and the rest, which is not JSON.
+
+    A text with more members than any response has is all rest.
+    """
     values: list[Any] = []
+    if _is_swollen(text):
+        return values, text
     start = _NOT_BLANK.search(text)
     with suppress(ValueError, RecursionError):
         while start is not None and len(values) < _MOST:
@@ -89,6 +95,8 @@ def json_values(text: str) -> tuple[list[Any], str]:
 
 def cut_json(text: str) -> Any | None:
     """What came of a JSON value that was cut off, less the member that is not whole; None where it is not JSON."""
+    if _is_swollen(text):
+        return None
     closing, whole = "", (0, "")
     for token in _TOKEN.finditer(text):
         mark = token[0]
@@ -98,13 +106,17 @@ def cut_json(text: str) -> Any | None:
             closing = closing[1:]
         if mark in "{}[],":
             whole = (token.start() if mark == "," else token.end(), closing)
-        if mark == '"' or len(closing) > _DEEPEST:
+        if token["open"] is not None or len(closing) > _DEEPEST:
             break
     ends = [(len(text), closing), whole] if text.rstrip()[-1:] in {'"', "}", "]"} else [whole]
     for end, brackets in ends:
         with suppress(ValueError, RecursionError):
             return _JSON.decode(text[:end] + brackets)
     return None
+
+
+def _is_swollen(text: str) -> bool:
+    return sum(map(text.count, ",[{")) > _MOST_MEMBERS
 
 
 @define(eq=False)

@@ -33,8 +33,8 @@ _OPEN = re.compile(
     re.IGNORECASE,
 )
 _SECRETIVE = re.compile(r"auth|key|token|secret|pass|pwd|cookie|cred|session|sig|jwt|^code$", re.IGNORECASE)
-_WORD = r"(?:[A-Za-z][a-z]{0,11}\d{0,4}|\d{1,8})"
-_PLAIN = re.compile(rf"{_WORD}(?:[-_.:/+;=, ]+{_WORD})*|[A-Z_]*")  # `us-east-1`, `2026-01-31`, `text/plain`
+_WORD = r"(?:[A-Za-z][a-z]{0,11}+\d{0,4}+|\d{1,8}+)"
+_PLAIN = re.compile(rf"{_WORD}(?:[-_.:/+;=, ]++{_WORD})*+|[A-Z_]*+")  # `us-east-1`, `2026-01-31`, `text/plain`
 _ESCAPE = re.compile(
     r"""\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\([\\/"'])|%([0-9a-fA-F]{2})|"""
     r"&#x([0-9a-fA-F]{1,6});|&#([0-9]{1,7});|&([a-zA-Z]{2,8};)"

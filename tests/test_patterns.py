@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import functools
-import operator
+import importlib
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +41,7 @@ class Use:
             if way == "sub":
                 self.pattern.sub(lambda found: found[0], data)
             elif way == "finditer":
-                list(self.pattern.finditer(data))
+                deque(self.pattern.finditer(data), maxlen=0)
             else:
                 getattr(self.pattern, way)(data)
         return time.thread_time() - began
@@ -62,35 +62,16 @@ class Use:
 
 
 def uses(module: str) -> Iterator[Use]:
-    """Each pattern that is written in `module`: compiled and kept under a name, or where it is needed."""
-    nodes = list(ast.walk(tree(module)))
-    for node in nodes:
-        if isinstance(node, ast.Assign):
-            names = {name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)}
-            ways = {call.rpartition(".")[2] for call in calls(module) if call.partition(".")[0] in names} & WAYS
-            for call in filter(compiles, ast.walk(node)):
-                yield from (Use(module, pattern, frozenset(ways)) for pattern in patterns(call))
-    for node in nodes:
+    """Each pattern of `module`: compiled and kept under a name, or written where it is needed."""
+    dotted = f"asyncsdk.{module}".removesuffix(".py").removesuffix("__init__").replace("/", ".").rstrip(".")
+    for name, pattern in vars(importlib.import_module(dotted)).items():
+        if isinstance(pattern, re.Pattern):
+            ways = {call.rpartition(".")[2] for call in calls(module) if call.partition(".")[0] == name} & WAYS
+            yield Use(module, pattern, frozenset(ways))
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Call) and (way := ast.unparse(node.func).removeprefix("re.")) in WAYS:
-            yield from (Use(module, pattern, frozenset({way})) for pattern in patterns(node))
-
-
-def compiles(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) == "re.compile"
-
-
-def patterns(call: ast.AST) -> Iterator[re.Pattern[Any]]:
-    """The pattern of a call; of one that is put together, with a word in the place of what is filled in."""
-    assert isinstance(call, ast.Call)
-    pattern = call.args[0]
-    names = {node.attr for node in ast.walk(call) if isinstance(node, ast.Attribute)} & set(re.RegexFlag.__members__)
-    flags = functools.reduce(operator.or_, (re.RegexFlag[name] for name in names), re.NOFLAG)
-    if isinstance(pattern, ast.Constant):
-        source: Any = pattern.value
-        yield re.compile(source, flags)
-    elif isinstance(pattern, ast.JoinedStr):
-        pieces = (str(piece.value) if isinstance(piece, ast.Constant) else "word" for piece in pattern.values)
-        yield re.compile("".join(pieces), flags)
+            source: Any = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+            yield Use(module, re.compile(source), frozenset({way}))
 
 
 def nasty(source: str) -> set[str]:

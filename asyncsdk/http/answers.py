@@ -100,7 +100,7 @@ def not_readable(
 ) -> APIResponseValidationError:
     """The error for a success that is not what the API promises: NotTheAPIError where it is a page or plain text."""
     begins = _quote(body.decode("utf-8", "replace"))
-    answer = f"the answer ({status}, {headers.get('content-type', 'no type')})"
+    answer = f"the answer ({status}, {_kind(headers)})"
     is_page = is_foreign(body)
     return (NotTheAPIError if is_page else APIResponseValidationError)(
         f"{request}: {answer} {'is not from the API' if is_page else why}. It begins: {begins!r}.",
@@ -213,6 +213,11 @@ def _worded(what: str, code: str | None, said: str, advice: str, request_id: str
         text += f"{'' if text.endswith(('.', '!', '?')) else '.'} {advice}"
     is_named = request_id is None or request_id in said  # the safety system's words name it
     return text if is_named else f"{text} (request {request_id})"
+
+
+def _kind(headers: Mapping[str, str]) -> str:
+    kind, coding = headers.get("content-type", "no type"), headers.get("content-encoding")
+    return f"{kind}, {coding}" if coding else kind
 
 
 def _tell_why(error: ModerationBlockedError, details: object) -> None:

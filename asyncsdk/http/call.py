@@ -160,7 +160,7 @@ def prepare(
 ) -> Call:
     """Settle where `request` goes and what stands above it, but for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
-    sent = CIMultiDict({"User-Agent": USER_AGENT, "Accept": request.accept})
+    sent = _common_headers(request.accept)
     if request.method == "POST" and request.json is None and request.body is None:
         sent["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
     if settings.organization:
@@ -199,10 +199,14 @@ def foreign(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = Fal
     return Call(
         request=Request(method="GET", route="the picture's URL", answer=bytes, accept="*/*"),
         target=target,
-        headers=CIMultiDict({"User-Agent": USER_AGENT, "Accept": "*/*"}),
+        headers=_common_headers("*/*"),
         retry=retry,
         answer_limit=answer_limit,
     )
+
+
+def _common_headers(accept: str) -> CIMultiDict[str]:
+    return CIMultiDict({"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"})
 
 
 def _as_it_is(url: str) -> URL:

@@ -110,6 +110,7 @@ class Exchange:
                 headers=headers,
                 allow_redirects=False,
                 raise_for_status=False,
+                auto_decompress=False,  # aiohttp's knows no limit
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
                 proxy_headers=for_proxy if tunnelled else None,
             )

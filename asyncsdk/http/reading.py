@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, suppress
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import aiohttp
 from attrs import define, field
@@ -16,13 +16,17 @@ from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError
 from asyncsdk.http.answers import read_answer, status_error
 from asyncsdk.http.call import Call
 from asyncsdk.http.edited import LARGEST_RESPONSE, Message, Messages
+from asyncsdk.http.inflating import InflateError, Inflater, inflater_for
 from asyncsdk.http.lost import as_ours
-from asyncsdk.models import ImagesResponse
+from asyncsdk.models import File, FileDeleted, ImagesResponse, Upload, UploadPart
 from asyncsdk.redaction import Redactor, text_of
 
 T = TypeVar("T")
 
-_LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 1 << 20, 10.0
+_LARGEST_ANSWER = 8 << 20  # a page of 10,000 files is a third of it; read, JSON may take twenty times its size
+_LARGEST_OBJECT = 256 << 10  # an upload, a part, a file: a few hundred bytes each
+_LARGEST_RATIO = 8  # how far an answer may be compressed that is larger than _LARGEST_ANSWER
+_LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 256 << 10, 10.0
 
 
 @define(eq=False)
@@ -33,10 +37,12 @@ class Response:
     _response: aiohttp.ClientResponse = field(repr=False)
     _redactor: Redactor
     headers: Mapping[str, str] = field(init=False, repr=False)
+    _inflater: Inflater | None = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         shown = ((name, self.shown(value)) for name, value in self._response.headers.items())
         self.headers = CIMultiDict(shown)
+        self._inflater = inflater_for(self.headers.get("Content-Encoding"))
 
     @property
     def status(self) -> int:
@@ -58,27 +64,37 @@ class Response:
         return self._response.content.is_eof()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come; each wait for more is bounded by the call's limit."""
-        content = self._response.content
+        """The bytes as they come, inflated; each wait for more is bounded by the call's limit."""
+        content, inflated = self._response.content, 0
         while True:
+            lost: APIError | None = None
             try:
                 with as_ours(self.call):
                     async with asyncio.timeout(self.call.answer_limit):
                         chunk = await content.readany()
-            except APIError:
+            except APIError as error:
+                lost = error
                 chunk = content._read_nowait(-1)  # noqa: SLF001 - no public way to what came before it broke off
+            if self._inflater is None:
                 if chunk:
                     yield chunk
-                raise
+            elif chunk or lost is None:
+                for piece in self._inflated(self._inflater, chunk):
+                    inflated += len(piece)
+                    if self.call.request.answer is not bytes:
+                        self._check(inflated, LARGEST_RESPONSE)
+                    yield piece
+                    await asyncio.sleep(0)  # one chunk may hold thousands: others have their turn between
+            if lost is not None:
+                raise lost
             if not chunk:
                 return
-            yield chunk
 
     async def read(self, model: type[T], *, limit: int | None = None) -> T:
-        """The whole of it as `model`, of at most `limit` bytes (1 GiB; `bytes` as many as there are)."""
+        """The whole of it as `model`, of at most `limit` bytes."""
         if model is ImagesResponse:
             return cast("T", await self._images())
-        most = limit or (sys.maxsize if model is bytes else LARGEST_RESPONSE)
+        most = limit or _largest(model)
         # files may take their time as long as they move; an object that does is no answer
         seconds = None if model is bytes else self.call.answer_limit
         with as_ours(self.call):
@@ -99,11 +115,14 @@ class Response:
     async def error(self) -> APIStatusError:
         """What the server says is wrong."""
         said = bytearray()
-        with suppress(aiohttp.ClientError, OSError):  # the status tells enough
-            async with asyncio.timeout(_ERROR_BODY_SECONDS):
-                while len(said) < _LONGEST_ERROR_BODY and (chunk := await self._response.content.readany()):
+        with suppress(APIError, OSError):  # the status tells enough
+            async with asyncio.timeout(_ERROR_BODY_SECONDS), aclosing(self.chunks()) as chunks:
+                async for chunk in chunks:
                     said += chunk
-        shown = self._redactor.clean_end(self.shown(text_of(bytes(said)))).encode()
+                    if len(said) >= _LONGEST_ERROR_BODY:
+                        break
+        text = text_of(bytes(said[:_LONGEST_ERROR_BODY]))
+        shown = self._redactor.clean_end(self.shown(text)).encode()
         return status_error(self.status, self.headers, shown, request=self.call.name)
 
     async def leave(self) -> None:
@@ -127,7 +146,7 @@ class Response:
         return messages.response
 
     async def _whole(self, *, most: int) -> bytes:
-        if self._is_there:
+        if self._is_there and self._inflater is None:
             body = self._response.content.read_nowait()
             self._check(len(body), most)
             return body
@@ -142,11 +161,39 @@ class Response:
 
     def _check(self, size: int, limit: int) -> None:
         if size > limit:
-            name = self.call.name
-            raise APIResponseValidationError(f"{name}: the answer is larger than {limit} bytes", request=name)
+            raise self._unreadable(f"is larger than {limit} bytes")
+        packed = sys.maxsize if self._inflater is None else self._inflater.taken
+        if limit < sys.maxsize and size > max(_LARGEST_ANSWER, _LARGEST_RATIO * packed):
+            raise self._unreadable(f"is {size} bytes or more, made of {packed} that were sent")
+
+    def _inflated(self, inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
+        """What `chunk` holds; an empty one ends the answer."""
+        if not inflater.is_known and self.call.request.answer is bytes:  # it would be taken for the content
+            raise self._unreadable(f"is compressed in a way that was not asked for ({inflater.coding})")
+        try:
+            if chunk:
+                yield from inflater.pieces(chunk)
+            else:
+                inflater.end()
+        except InflateError as error:
+            raise self._unreadable(f"could not be read: {error}") from error
+
+    def _unreadable(self, what: str) -> APIResponseValidationError:
+        return APIResponseValidationError(
+            f"{self.call.name}: the answer {what}.",
+            request=self.call.name,
+            status_code=self.status,
+            request_id=self.headers.get("x-request-id"),
+        )
 
     def _as(self, model: type[T], body: bytes) -> T:
         return read_answer(model, self.status, self.headers, body, request=self.call.name)
+
+
+def _largest(model: type[Any]) -> int:
+    if model is bytes:
+        return sys.maxsize  # a file's content, as large as it is
+    return _LARGEST_OBJECT if model in {File, FileDeleted, Upload, UploadPart} else _LARGEST_ANSWER
 
 
 @define(eq=False)

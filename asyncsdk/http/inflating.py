@@ -1,0 +1,78 @@
+"""A compressed answer in bounded pieces: a megabyte of it may stand for a gigabyte (pure).
+
+None is asked for (`Accept-Encoding: identity`): base64 shrinks by a quarter, pictures not at all, and to inflate them
+takes CPU time here. Some servers compress all the same, and a caller may ask for it with a header.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field
+
+PIECE = 256 << 10  # bytes
+_GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+_GZIP_BEGINS, _ZLIB_METHOD = 0x1F, 8
+
+
+class InflateError(ValueError):
+    """What came is not what its Content-Encoding says, or ends too early."""
+
+
+@define(eq=False)
+class Inflater:
+    """Takes a body of `coding` (RFC 9110, 8.4.1) as it comes; `taken` counts what came.
+
+    `is_known` is False for a coding other than gzip and deflate: such a body is passed on as it is.
+    """
+
+    coding: str
+    taken: int = field(default=0, init=False)
+    _stream: Any = field(default=None, init=False)  # a zlib.decompressobj, whose type has no public name
+
+    @property
+    def is_known(self) -> bool:
+        return self.coding in {"gzip", "x-gzip", "deflate"}
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What `chunk` adds, at most `PIECE` bytes at a time. Raises InflateError."""
+        if not self.taken:
+            self._stream = self._new_stream(chunk[0])
+        self.taken += len(chunk)
+        if self._stream is None:
+            yield chunk
+            return
+        piece = b""
+        while chunk or len(piece) == PIECE:  # after a full piece there may be more of what it has taken
+            piece = self._inflated(chunk)
+            chunk = self._stream.unconsumed_tail
+            if piece:
+                yield piece
+
+    def end(self) -> None:
+        """The body is over. Raises InflateError where its compressed data is not."""
+        if self._stream is not None and not self._stream.eof:
+            raise InflateError(f"its {self.coding} data ends too early")
+
+    def _new_stream(self, first: int) -> Any:
+        if self.coding == "deflate":  # zlib's format; some servers send it without zlib's head
+            return zlib.decompressobj(_ZLIB if first & 0xF == _ZLIB_METHOD else _RAW)
+        # a gateway may have inflated it and left the header
+        return zlib.decompressobj(_GZIP) if self.is_known and first == _GZIP_BEGINS else None
+
+    def _inflated(self, chunk: bytes) -> bytes:
+        try:
+            piece: bytes = self._stream.decompress(chunk, PIECE)
+        except zlib.error as error:
+            raise InflateError(f"its {self.coding} data is damaged ({error})") from error
+        if self._stream.unused_data:
+            raise InflateError(f"its {self.coding} data goes on after its end")
+        return piece
+
+
+def inflater_for(content_encoding: str | None) -> Inflater | None:
+    """What takes a body with this header; None where it is not compressed."""
+    coding = (content_encoding or "").strip().lower()
+    return Inflater(coding) if coding not in {"", "identity"} else None
