@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import anyio
 from attrs import define, field
@@ -25,12 +27,36 @@ class NoThreadError(OSError, RuntimeError):
     """The system gives no thread, for want of memory or by a limit, and the pool has none. Nothing was done."""
 
 
+class Forkable(Protocol):
+    """A thing with threads or locks that outlives a fork."""
+
+    def begin_again(self) -> None:
+        """In a child process: its threads are gone, and its locks may be held by one of them."""
+
+
+_forkable: WeakSet[Forkable] = WeakSet()
+
+
+def after_fork(thing: Forkable) -> None:
+    """Let `thing` begin again in each child that this process forks while the thing lives."""
+    _forkable.add(thing)
+
+
+def _begin_again() -> None:
+    for thing in list(_forkable):
+        thing.begin_again()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_begin_again)
+
+
 @define(eq=False)
 class Threads:
     """At most `limit` threads, started when there is work and gone after `IDLE_SECONDS` without.
 
     asyncio's own executor won't do: the interpreter joins its threads at exit, so a read that hangs in
-    the kernel would keep a cancelled program alive.
+    the kernel would keep a cancelled program alive. A forked child has none of them, and starts its own.
     """
 
     name: str
@@ -40,6 +66,14 @@ class Threads:
     _waiting: int = field(default=0, init=False)
     _jobs: SimpleQueue[_Job] = field(factory=SimpleQueue, init=False)
     _counting: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        after_fork(self)
+
+    def begin_again(self) -> None:
+        """Be without threads and jobs, as a forked child is."""
+        self.busy = self._alive = self._waiting = 0
+        self._jobs, self._counting = SimpleQueue(), threading.Lock()
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Start `job` in a thread; its future belongs to the running loop. Cancelling that drops the result only.

@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import define, field
 
 from asyncsdk.journal import disk
+from asyncsdk.threads import after_fork
 
 
 @define(eq=False)
@@ -20,6 +21,13 @@ class SharedSync:
     _failures: int = field(default=0, init=False)
     _failure: OSError | None = field(default=None, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        after_fork(self)
+
+    def begin_again(self) -> None:
+        """In a forked child nobody syncs, whoever did so in its parent."""
+        self._turn = threading.Lock()
 
     def __call__(self) -> None:
         """Return once the names that are in the directories now would survive a power cut. Raises OSError.
