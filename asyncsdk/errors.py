@@ -45,9 +45,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.damage import LedgerDamage
@@ -78,6 +79,36 @@ class AsyncSDKError(Exception):
     bytes_done: int = 0
     expires_in: float | None = None
     advice: str = ""
+
+    def __copy__(self) -> Self:
+        copy = _with_args(type(self), self.args)
+        vars(copy).update(vars(self))
+        copy.__cause__, copy.__context__, copy.__traceback__ = self.__cause__, self.__context__, self.__traceback__
+        copy.__suppress_context__ = self.__suppress_context__
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker pools: rebuilt with its fields and cause, without `__init__`; what can't be pickled is left out.
+
+        Else the pool would fail with an error about pickling, and this one would be gone.
+        """
+        state = {**vars(self), "__cause__": self.__cause__, "__suppress_context__": self.__suppress_context__}
+        return _with_args, (type(self), self.args), {name: it for name, it in state.items() if _is_picklable(it)}
+
+
+Error = TypeVar("Error", bound=AsyncSDKError)
+
+
+def _with_args(kind: type[Error], args: tuple[Any, ...]) -> Error:
+    return kind.__new__(kind, *args)
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.loads(pickle.dumps(value))  # noqa: S301 - our own; some can be written and not be read
+    except Exception:  # noqa: BLE001 - whatever a value's own way of pickling raises
+        return False
+    return True
 
 
 class ConfigurationError(AsyncSDKError, ValueError):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePath
 
 from attrs import define, evolve, field
 
 from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
+from asyncsdk.images.fetching import Fetching
 from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Saving, Way, place_of, raw_folder_in, save_raw
 from asyncsdk.images.usable import picture_problem
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
-
-Fetch = Callable[[str], Awaitable[bytes]]
 
 _AT_URL = "GET the picture's URL"
 
 
 @define(eq=False)
 class EditResult:
-    """The pictures of one edit, with the server's own words on how it made them. `response` is the whole answer."""
+    """The pictures of one edit, with the server's own words on how it made them. `response` is the whole answer.
+
+    It may be pickled; what comes out of that has no client, and can't fetch images of which there is only a URL.
+    """
 
     response: ImagesResponse = field(repr=False)
     edit: ImageEdit
-    _fetch: Fetch = field(repr=False)
+    _fetch: Fetching = field(converter=Fetching, repr=False)  # given a client's `fetch`
 
     @property
     def images(self) -> tuple[EditedImage, ...]:
