@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from asyncsdk import scarcity
 from asyncsdk.server import files as server_files
@@ -17,8 +17,8 @@ from asyncsdk.server.app import make_app
 from asyncsdk.server.edits import answers, endpoint
 from tests import document
 
-# how long one example takes says more of the machine than of us
-settings.register_profile("untimed", deadline=None)
+# how long one example takes, or its making, says more of the machine than of us
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 PROBLEMS: list[str] = []

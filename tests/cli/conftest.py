@@ -15,7 +15,7 @@ import pytest
 from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
-from tests.cli.support import Ran, Run, Start
+from tests.cli.support import Ran, Run, Start, heed_hangups
 
 MIB = 1 << 20
 
@@ -70,13 +70,14 @@ def stop() -> Iterator[Stop]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a command line in a process of its own, which does not outlive the test."""
+    """Start a command line in a process of its own, as a terminal would; it does not outlive the test."""
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "asyncsdk", *map(str, arguments)]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        running.append(subprocess.Popen(command, **(pipes | options)))
+        usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        usual["preexec_fn"] = heed_hangups
+        running.append(subprocess.Popen(command, **(usual | options)))
         return running[-1]
 
     yield start

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+
+
+def heed_hangups() -> None:
+    """Let SIGHUP do what it does where nobody changed it: a child of these tests ignores it if they run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @frozen

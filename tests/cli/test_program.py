@@ -24,13 +24,14 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import APIConnectionError
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.version import __version__
-from tests.cli.support import Run, Start
+from tests.cli.support import Run, Start, heed_hangups
 
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     level, handlers = logging.getLogger("asyncsdk").level, list(logging.getLogger("asyncsdk").handlers)
+    heed_hangups()
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
