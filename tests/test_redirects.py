@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -125,7 +126,11 @@ async def test_a_redirect_that_points_nowhere_is_no_answer() -> None:
     assert len(server.requests) == 1
 
 
-async def test_a_redirect_that_points_nowhere_is_not_the_content_of_a_file() -> None:
-    async with answering(reply(302, "moved")) as server, client_of(server) as client:
-        with pytest.raises(APIResponseValidationError):
-            await client.send(api.file_content("file-1"))
+@pytest.mark.parametrize("status", [300, 304, 307])
+async def test_no_file_is_made_of_what_is_not_an_answer(status: int, tmp_path: Path) -> None:
+    async with answering(reply(status, b"see elsewhere")) as server, client_of(server) as client:
+        with pytest.raises(APIResponseValidationError, match=str(status)):
+            await client.download(api.file_content("file-1"), tmp_path / "content")
+        with pytest.raises(APIResponseValidationError, match=str(status)):
+            await client.fetch(server.url)
+    assert list(tmp_path.iterdir()) == []
