@@ -29,9 +29,9 @@ else:
     _decode = partial(pybase64.b64decode, validate=True)
 
 # No text in JSON has a bare quote, so between two of them this is a key or a whole value, and before a colon a key.
-_BLANKS = rb"[ \t\r\n]*"
-_VALUE = _BLANKS + rb":" + _BLANKS + rb'"'
-_OPENING = re.compile(rb'(?<!\\)"(?:b64_json"%b|(url)"%b(?=%b(?i:data:)))' % (_VALUE, _VALUE, _BLANKS))
+_OPENING = re.compile(
+    rb'(?<!\\)"(?:b64_json"[ \t\r\n]*:[ \t\r\n]*"|(url)"[ \t\r\n]*:[ \t\r\n]*"(?=[ \t\r\n]*(?i:data:)))'
+)
 _LONGEST_OPENING = 64  # one with more blanks is found too, unless a chunk ends in it: then it stays text until the end
 _LONGEST_ESCAPE = 6  # \u002B, as .NET writes a plus
 _LONGEST_PREFIX = 1000  # of a data URL, up to its comma
@@ -98,7 +98,8 @@ def cut_json(text: str) -> Any | None:
     if _is_swollen(text):
         return None
     closing, whole = "", (0, "")
-    for token in _TOKEN.finditer(text):
+    token = _TOKEN.search(text)
+    while token is not None:
         mark = token[0]
         if mark in "{[":
             closing = ("}" if mark == "{" else "]") + closing
@@ -108,6 +109,7 @@ def cut_json(text: str) -> Any | None:
             whole = (token.start() if mark == "," else token.end(), closing)
         if token["open"] is not None or len(closing) > _DEEPEST:
             break
+        token = _TOKEN.search(text, token.end())
     ends = [(len(text), closing), whole] if text.rstrip()[-1:] in {'"', "}", "]"} else [whole]
     for end, brackets in ends:
         with suppress(ValueError, RecursionError):

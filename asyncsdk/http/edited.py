@@ -26,6 +26,7 @@ LARGEST_RESPONSE = 1 << 30  # bytes; ten pictures of the largest size are less t
 _WEB = re.compile(r"\s*https?://.", re.IGNORECASE)
 _OF_IMAGES = frozenset({"data", "b64_json", "url", "content", "unreadable", "request_id"})
 _OF_EVENTS = frozenset({"type", "created_at", "partial_image_index"})
+_BARE_BASE64 = re.compile(r"(?:(?:data:)?image/[^,\s]{0,100},)?([A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{999,}={0,2})\s*")
 
 
 @frozen
@@ -79,6 +80,8 @@ class Messages:
     @property
     def response(self) -> ImagesResponse:
         """All that came, as one response."""
+        if len(self._finals) == 1 and not self.strange:
+            return self._finals[0]
         finals = self._finals or [ImagesResponse(data=(), request_id=self._request_id)]
         return evolve(
             finals[-1],
@@ -187,7 +190,7 @@ class Messages:
             images.append(self._unreadable(value.broken.encode("utf-8", "replace"), "it is cut off or not JSON"))
         settings = {name: part for name, part in body.items() if name not in _OF_IMAGES | _OF_EVENTS}
         settings["created"] = body.get("created", body.get("created_at"))
-        response = evolve(from_odd_json(ImagesResponse, {**settings, "data": []}), request_id=self._request_id)
+        response = from_odd_json(ImagesResponse, {**settings, "data": [], "request_id": self._request_id})
         is_unsure = value.broken and isinstance(self._form, Events) and not kind  # the cut may be in its type
         standing = "other" if is_unsure else self._standing(body, kind, images)
         index = body.get("partial_image_index")
@@ -215,8 +218,9 @@ class Messages:
         if content is not None or url is not None:
             others = {name: part for name, part in members.items() if name not in _OF_IMAGES}
             return evolve(from_odd_json(EditedImage, others), content=content, url=url)
-        if broken:
-            return self._unreadable(broken[0].raw, broken[0].reason)
+        if found:
+            first = broken[0] if broken else UnreadableImage(raw=b"", reason="it is empty")
+            return self._unreadable(first.raw, first.reason)
         return self._unreadable(json.dumps(item).encode(), "there is no picture in it")
 
     def _unreadable(self, raw: bytes, reason: str) -> UnreadableImage:
@@ -243,6 +247,9 @@ def shown_bytes(shown: Callable[[str], str], raw: bytes) -> bytes:
 
 
 def _values(text: str) -> list[_Value]:
+    bare = _BARE_BASE64.fullmatch(text)
+    if bare:
+        return [_Value({"data": bare[1]})]
     values, rest = json_values(text)
     found = [_Value(_object(value)) for value in values]
     return [*found, _Value(_object(cut_json(rest)), rest)] if rest else found

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from attrs import evolve
 
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError
-from asyncsdk.http.edited import Messages, shown_bytes
+from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError, NotTheAPIError
+from asyncsdk.http.edited import Message, Messages, shown_bytes
 from asyncsdk.http.reading import Stream, received
 from asyncsdk.images.charge import may_be_charged
 from asyncsdk.images.pictures import LoadedEdit
@@ -60,11 +60,19 @@ async def streaming(
 
     Raises as `send` does, at the end also where what came in the place of some can't be used.
     """
-    async with AsyncExitStack() as stack:
-        with _told_in_terms_of_money([]):
-            request = loaded.request(stream=True)
-            chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
-        yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_wanted(loaded)))))
+    attempts: list[Messages] = []
+    try:
+        async with AsyncExitStack() as stack:
+            with _told_in_terms_of_money(attempts):
+                request = loaded.request(stream=True)
+                chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
+            attempts.append(chunks.messages(_wanted(loaded)))
+            yield await stack.enter_async_context(aclosing(_events(client, chunks, attempts[0])))
+    except NotTheAPIError as error:  # which knows only out here whether this address has answered as the API before
+        if not attempts or error is not attempts[0].failure:
+            raise
+        with _told_in_terms_of_money(attempts):
+            raise
 
 
 def _wanted(loaded: LoadedEdit) -> int:
@@ -104,6 +112,8 @@ def usable(response: ImagesResponse, shown: Callable[[str], str]) -> ImagesRespo
     `shown` takes the key out of a text of the server.
     """
     judged = [_judged(image, shown) for image in response.data]
+    if all(now is image for now, image in zip(judged, response.data, strict=True)):
+        return response
     return evolve(
         response,
         data=tuple(image for image in judged if isinstance(image, EditedImage)),
@@ -153,28 +163,45 @@ async def _response(chunks: Stream, messages: Messages) -> ImagesResponse:
 
 async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGenerator[Event, None]:
     completed, broken = 0, list[UnreadableImage]()
-    async with aclosing(received(messages, chunks)) as all_:
-        async for message in all_:
-            if message.standing == "partial":
-                for content in filter(None, (image.content for image in message.response.data)):
-                    yield partial_image(message, content)
-            elif message.standing == "final":
-                response = usable(message.response, messages.shown)
-                broken += response.unreadable
-                for image in response.data:
-                    found = await _content(client, image, messages)
-                    if isinstance(found, UnreadableImage):
-                        broken.append(found)
-                    else:
-                        completed += 1
-                        yield completed_image(response, image, found)
-    if completed >= messages.wanted:
-        return
-    rest = evolve(messages.response, data=(), unreadable=(*broken, *messages.strange))
-    if messages.failure is not None and not messages.has_begun:
-        raise in_terms_of_money(messages.failure)
-    if messages.failure is not None or rest.unreadable or not completed:
-        raise _unusable(messages, rest)
+    async with (
+        aclosing(received(messages, chunks)) as all_,
+        aclosing(_images(client, all_, messages)) as images,
+    ):
+        async for image in images:
+            if isinstance(image, UnreadableImage):
+                broken.append(image)
+            else:
+                completed += isinstance(image, CompletedImage)
+                yield image
+    if completed < messages.wanted:
+        broken += messages.strange
+        _check(messages, evolve(messages.response, unreadable=tuple(broken)), completed)
+
+
+def _check(messages: Messages, response: ImagesResponse, completed: int) -> None:
+    """Raise what is wrong with a stream that gave fewer pictures than were asked for, unless it just ended."""
+    failure = messages.failure
+    is_unpaid = isinstance(failure, NotTheAPIError) or (failure is not None and not may_be_charged(failure))
+    if failure is not None and is_unpaid and not messages.has_begun:
+        raise failure
+    if failure is not None or response.unreadable or not completed:
+        raise _unusable(messages, response)
+
+
+async def _images(
+    client: Client, all_: AsyncIterator[Message], messages: Messages
+) -> AsyncGenerator[Event | UnreadableImage, None]:
+    """What the messages of a stream give: pictures on the way, pictures, and what can't be used."""
+    async for message in all_:
+        response = usable(message.response, messages.shown) if message.standing == "final" else message.response
+        for image in response.data:
+            if message.standing == "final":
+                found = await _content(client, image, messages)
+                yield found if isinstance(found, UnreadableImage) else completed_image(response, image, found)
+            elif message.standing == "partial" and image.content is not None:
+                yield partial_image(message, image.content)
+        for broken in response.unreadable if message.standing == "final" else ():
+            yield broken
 
 
 async def _content(client: Client, image: EditedImage, messages: Messages) -> bytes | UnreadableImage:

@@ -8,8 +8,10 @@ from typing import Literal
 from asyncsdk.images.header import BadPicture, Kind, foreign_kind, kind_of, look
 
 _OTHERS = frozenset({"AVIF", "HEIC", "TIFF", "BMP", "an icon"})  # pictures too, though no edit takes them
-_BEFORE_SVG = rb"(?:\s+|<\?xml.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg\b[^>\[]*(?:\[.*?\]\s*)?>)*+"
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?" + _BEFORE_SVG + rb"<(?:svg:)?svg[\s>/]", re.DOTALL | re.IGNORECASE)
+_SVG = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s+|<\?xml.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg\b[^>\[]*(?:\[.*?\]\s*)?>)*+<(?:svg:)?svg[\s>/]",
+    re.DOTALL | re.IGNORECASE,
+)
 _LONGEST_PROLOGUE = 1 << 16
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
 
 import pytest
 
 from asyncsdk import EditOutcome, ImageEdit
 from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.sending import Event
 from tests.raw_server import reply
 from tests.stories.pictures import png
 
@@ -33,6 +35,12 @@ def jobs(count: int, **fields: object) -> list[ImageEdit]:
 
 async def all_of(outcomes: Outcomes) -> list[EditOutcome]:
     return [outcome async for outcome in outcomes]
+
+
+async def take(events: AsyncIterator[Event], found: list[Event]) -> None:
+    """Put what comes into `found`, so that what came before an error is there."""
+    async for event in events:
+        found.append(event)  # noqa: PERF401 - a comprehension would lose what came before the error
 
 
 async def until(outcomes: Outcomes, error: type[Exception], match: str | None = None) -> list[EditOutcome]:

@@ -6,19 +6,19 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncsdk import ChargeUnknownError, CompletedImage, EditOutcome, ImageEdit, ImageEditor, PartialImage
+from asyncsdk import ChargeUnknownError, CompletedImage, EditOutcome, ImageEdit, ImageEditor
+from asyncsdk.images.sending import Event
 from tests.raw_server import client_of, serving
 from tests.stories.dresses import CASES, Case, answer_by_prompt
-from tests.stories.edits import MODEL, PICTURE, all_of
+from tests.stories.edits import MODEL, PICTURE, all_of, take
 
 Way = Callable[[ImageEditor, Case, Path], Awaitable[list[bytes]]]
-Event = PartialImage | CompletedImage
 
 
 def edit_of(case: Case, **fields: Any) -> ImageEdit:
@@ -60,12 +60,6 @@ async def streamed(editor: ImageEditor, case: Case, out: Path) -> list[bytes]:
         else:
             await take(pictures, found)
     return [picture.content for picture in found if isinstance(picture, CompletedImage)]
-
-
-async def take(pictures: AsyncIterator[Event], found: list[Event]) -> None:
-    """Into `found`, so that what came before an error is there."""
-    async for picture in pictures:
-        found.append(picture)  # noqa: PERF401 - a comprehension would lose what came before the error
 
 
 async def edited_in_bulk(editor: ImageEditor, case: Case, out: Path) -> list[bytes]:

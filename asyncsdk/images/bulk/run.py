@@ -13,6 +13,7 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import (
+    APIConnectionError,
     APIResponseValidationError,
     ChargeUnknownError,
     EditError,
@@ -131,9 +132,12 @@ class Run:
 
     def count_unusable(self, error: Exception) -> None:
         """Count a try that ended with `error` if a response came: one that was lost is neither good nor bad."""
-        if isinstance(error, ChargeUnknownError) and (
-            error.raw or isinstance(error.__cause__, APIResponseValidationError)
-        ):
+        cause = error.__cause__
+        was_lost = isinstance(cause, APIConnectionError)  # also where a part of a response came
+        is_unusable = isinstance(error, ChargeUnknownError) and (
+            error.raw or isinstance(cause, APIResponseValidationError)
+        )
+        if is_unusable and not was_lost:
             self.count_response(is_usable=False)
 
     def take_reason(self) -> Exception | None:
