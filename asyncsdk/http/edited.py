@@ -75,7 +75,11 @@ class Messages:
     @property
     def is_over(self) -> bool:
         """Whether all has come: what a server sends after it, or whether it hangs up at all, does not matter."""
-        return self._is_done or self.failure is not None or 0 < self.wanted <= self._came
+        if self._is_done or self.failure is not None:
+            return True
+        return (
+            bool(self._finals) and 0 < self.wanted <= self._came
+        )  # it is asked at each chunk, most of which end nothing
 
     @property
     def response(self) -> ImagesResponse:
