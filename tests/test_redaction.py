@@ -6,45 +6,16 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from html import escape
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from asyncsdk.redaction import Redactor, redactor, text_of
+from tests.encodings import ENCODINGS
 
 KEY = "sk-can/7f+3e=a~b9&c0d1'e2%f3"
-ENCODINGS: dict[str, Callable[[str], str]] = {
-    "as it is": str,
-    "JSON": lambda text: json.dumps(text)[1:-1],
-    "JSON, each character": lambda text: "".join(f"\\u{ord(c):04x}" for c in text),
-    "JSON, each character in capitals": lambda text: "".join(f"\\u{ord(c):04X}" for c in text),
-    "JSON, the first character": lambda text: f"\\u{ord(text[0]):04x}{text[1:]}",
-    "JSON, slashes": lambda text: text.replace("/", "\\/"),
-    "JSON, as .NET has it": lambda text: text.replace("+", "\\u002B").replace("&", "\\u0026").replace("'", "\\u0027"),
-    "JSON in JSON": lambda text: json.dumps("".join(f"\\u{ord(c):04x}" for c in text))[1:-1],
-    "URL": lambda text: quote(text, safe=""),
-    "URL, slashes kept": quote,
-    "URL, form": quote_plus,
-    "URL, in lower case": lambda text: quote(text, safe="").replace("%2F", "%2f").replace("%2B", "%2b"),
-    "URL, each character": lambda text: "".join(f"%{ord(c):02x}" for c in text),
-    "URL, twice": lambda text: quote(quote(text, safe=""), safe=""),
-    "HTML": escape,
-    "HTML, each character": lambda text: "".join(f"&#{ord(c)};" for c in text),
-    "HTML, each character in hexadecimal": lambda text: "".join(f"&#x{ord(c):x};" for c in text),
-    "HTML, by name": lambda text: text.replace("+", "&plus;").replace("/", "&sol;").replace("&c0", "&amp;c0"),
-    "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "base64 behind a name": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
-    "base64 behind a scheme": lambda text: base64.b64encode(f"Bearer {text}".encode()).decode(),
-    "base64 within more": lambda text: base64.b64encode(f"ab{text}cd".encode()).decode(),
-    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
-    "base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode(), safe=""),
-    "base64 in JSON": lambda text: base64.b64encode(text.encode()).decode().replace("/", "\\/"),
-    "hexadecimal": lambda text: text.encode().hex(),
-    "hexadecimal in capitals": lambda text: text.encode().hex().upper(),
-}
 
 
 def of_key(key: str = KEY) -> Redactor:

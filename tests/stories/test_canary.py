@@ -20,6 +20,7 @@ import pytest
 from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent, retry
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.server import Fault, LocalServer
+from tests.encodings import forms_of
 from tests.stories.pictures import photo
 from tests.stories.support import MIB, MakeFile
 
@@ -35,15 +36,8 @@ TROUBLE = [
 ]
 
 
-def forms_of(secret: str) -> set[bytes]:
-    """How it could stand in a file or a log: as it is, in JSON, in a URL, in base64 wherever it begins."""
-    shapes = {secret, json.dumps(secret)[1:-1], secret.replace("/", "\\/"), quote(secret), quote(secret, safe="")}
-    encoded = {base64.b64encode(bytes(start) + secret.encode())[4:-4] for start in range(3)}
-    return {shape.encode() for shape in shapes} | encoded
-
-
 def assert_unseen(place: str, content: bytes) -> None:
-    found = [form for form in forms_of(CANARY) if form in content]
+    found = [form.encode() for form in forms_of(CANARY) if form.encode() in content]
     assert not found, f"{place}: …{content[max(0, content.find(found[0]) - 300) :][:600]!r}"
 
 
