@@ -141,7 +141,7 @@ class ImageEditor:
                 await _prove(out, book)
                 run = Run(
                     client=self.client,
-                    preparing=self._preparing(policy, out, book, check=check),
+                    preparing=await self._preparing(policy, out, book, check=check),
                     pacer=Pacer(images_per_minute),
                     limits=limits if book is None else limits.after(book.spent.edits, book.spent.tokens),
                     ledger=book,
@@ -170,15 +170,19 @@ class ImageEditor:
         """What `edit_many` would do with the same arguments. Looks at every picture and row, and sends nothing."""
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
         book = None if where is None else await load_ledger(where)
-        preparing = self._preparing(_policy(on_uncertain, redo, redo_before, only), out, book, check=check)
+        preparing = await self._preparing(_policy(on_uncertain, redo, redo_before, only), out, book, check=check)
         tally = Tally()
         async with aclosing(tasks.walk(edits)) as all_, aclosing(preparing.in_turn(all_)) as source:
             async for edit in source:
                 tally.count(await preparing.prepare(edit))
         return tally.plan(images_per_minute, damage=() if book is None else book.damage)
 
-    def _preparing(self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None) -> Preparing:
+    async def _preparing(
+        self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None
+    ) -> Preparing:
         checked = self.check if check is None else check
+        if book is not None and policy.redo:
+            policy = evolve(policy, redo_before=await book.redo_before(policy.redo_before))
         return Preparing(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=book)
 
     def _retry(self) -> Retry:

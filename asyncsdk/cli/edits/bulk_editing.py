@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 from attrs import define, evolve, field
 
+from asyncsdk.cli import units
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.display import choose
 from asyncsdk.cli.edits.dry_run import tell_plan
@@ -57,6 +58,11 @@ async def edit_all(
     """Edit every row of `sources`, or tell what that would be."""
     rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
     wanted, written = wanted_of(run), Out(output, goes_on=True)
+    if run.redo is not None and (ahead := wanted["redo_before"] - time.time()) > 0:
+        complain(
+            f"warning: --redo {run.redo} is dated {units.duration(ahead)} ahead of this clock: it counts as written "
+            "when a run first meets it."
+        )
     check_page(run.gallery)
     if run.dry_run:
         return await tell_plan(rows, Path(out), wanted, written)

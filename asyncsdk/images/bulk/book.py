@@ -33,6 +33,7 @@ class Book:
     _edits: int = 0
     _tokens: int = 0
     _owners: dict[bytes, bytes] = field(factory=dict)  # marks of names, and the items they belong to
+    _redos: dict[float, float] = field(factory=dict)  # times that were ahead of the clock, and when each was first met
 
     @property
     def spent(self) -> Spent:
@@ -47,6 +48,13 @@ class Book:
         owner = self._owners.get(mark(stem))
         return None if owner is None else item_of(owner)
 
+    def redo_before(self, time: float, now: float) -> float:
+        """Up to when a redo as of `time` reaches: where that was ahead of the clock, up to when it was first met.
+
+        Else what the redo itself has done would be done, and paid, again by the next run.
+        """
+        return min(time, self._redos.get(time, now))
+
     def apply(self, fields: Fields, at: float) -> None:
         """Take one fact in. Raises KeyError, TypeError or ValueError where it has not the shape of one."""
         self.lines += 1
@@ -59,16 +67,20 @@ class Book:
             self._release(key_of(fields["item"]))
         elif kind == "moved":
             self._move(key_of(fields["item"]), dict(fields["files"]))
+        elif kind == "redo":
+            self._redos.setdefault(float(fields["before"]), at)
         elif kind == "spent":
             self._edits, self._tokens = int(fields["edits"]), int(fields["tokens"])
         elif kind == "afresh":
-            self.states, self._owners, self._edits, self._tokens = States(), {}, 0, 0
+            self.states, self._owners, self._redos, self._edits, self._tokens = States(), {}, {}, 0, 0
 
     def facts(self) -> Iterator[tuple[dict[str, Any], float]]:
         """The same book in as few facts as will do, each with its time; they stand for all that was said before."""
         yield {"t": "afresh"}, 0.0
         for item, state in self.states.items():
             yield from _facts_of(item, state)
+        for before, at in self._redos.items():
+            yield {"t": "redo", "before": before}, at
         yield {"t": "spent", "edits": self._edits, "tokens": self._tokens}, 0.0
 
     def _intend(self, key: bytes, fields: Fields, at: float) -> None:

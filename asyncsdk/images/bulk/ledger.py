@@ -147,6 +147,17 @@ class Ledger:
         """Write down that pictures of `item` make way for those of another: where each was, and where it goes."""
         await self._write({"t": "moved", "item": item, "files": dict(files)})
 
+    async def redo_before(self, asked: float) -> float:
+        """Up to when a redo as of `asked` (unix time) reaches; where that is ahead of the clock, it is written down.
+
+        A ledger that is only read is left as it is. Raises LedgerError.
+        """
+        now = time.time()
+        before = self.book.redo_before(asked, now)
+        if before == now and self._commits is not None:
+            await self._write({"t": "redo", "before": asked})
+        return before
+
     async def _write(self, fact: dict[str, Any]) -> None:
         written = self._add(fact)
         with _worded(self.directory, sent=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Literal
 
@@ -44,6 +45,8 @@ class Policy:
             raise ConfigurationError(
                 f"on_uncertain={self.on_uncertain!r} is not known: 'report', 'retry' or 'stop'. Nothing was sent."
             )
+        if not math.isfinite(self.redo_before):
+            raise ConfigurationError(f"redo_before={self.redo_before!r} is not a unix time. Nothing was sent.")
         for name in (self.only or frozenset()) - _STANDINGS:
             raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_STANDINGS))}. Nothing was sent.")
 
