@@ -198,6 +198,10 @@ class Client:
 
         return await self._repeat(call, receive)
 
+    def judge(self, error: APIError) -> None:
+        """Note in `error`, made from a response of this server, what is known about the server by now."""
+        self._exchange.learn(error)
+
     async def fetch(self, url: str) -> bytes:
         """What `url` gives, such as a picture of an older model's answer, of at most 100 MB; without any key.
 

@@ -66,7 +66,7 @@ class Exchange:
                 await _accept(answer)
                 yield answer
             except APIError as error:
-                self._learn(error)
+                self.learn(error)
                 raise
             else:
                 self._is_known = self._is_known or call.request.answer is not bytes
@@ -75,8 +75,11 @@ class Exchange:
         finally:
             call.stop_watching()
 
-    def _learn(self, error: APIError) -> None:
-        """A server that answered as the API once is the API, whatever something before it says later."""
+    def learn(self, error: APIError) -> None:
+        """A server that answered as the API once is the API, whatever something before it says later.
+
+        So a page from it may hide what was done; from any other server it does not, and `error` says that.
+        """
         if isinstance(error, NotTheAPIError):
             error.may_have_acted, error.base_url = self._is_known, self.settings.base_url
         elif isinstance(error, APIStatusError) and is_own(error.body):

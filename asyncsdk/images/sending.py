@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from attrs import evolve
 
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError, NotTheAPIError
+from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError
 from asyncsdk.http.edited import Message, Messages, shown_bytes
 from asyncsdk.http.reading import Stream, received
 from asyncsdk.images.charge import may_be_charged
@@ -60,19 +60,11 @@ async def streaming(
 
     Raises as `send` does, at the end also where what came in the place of some can't be used.
     """
-    attempts: list[Messages] = []
-    try:
-        async with AsyncExitStack() as stack:
-            with _told_in_terms_of_money(attempts):
-                request = loaded.request(stream=True)
-                chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
-            attempts.append(chunks.messages(_wanted(loaded)))
-            yield await stack.enter_async_context(aclosing(_events(client, chunks, attempts[0])))
-    except NotTheAPIError as error:  # which knows only out here whether this address has answered as the API before
-        if not attempts or error is not attempts[0].failure:
-            raise
-        with _told_in_terms_of_money(attempts):
-            raise
+    async with AsyncExitStack() as stack:
+        with _told_in_terms_of_money([]):
+            request = loaded.request(stream=True)
+            chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
+        yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_wanted(loaded)))))
 
 
 def _wanted(loaded: LoadedEdit) -> int:
@@ -175,14 +167,15 @@ async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGe
                 yield image
     if completed < messages.wanted:
         broken += messages.strange
+        if messages.failure is not None:
+            client.judge(messages.failure)
         _check(messages, evolve(messages.response, unreadable=tuple(broken)), completed)
 
 
 def _check(messages: Messages, response: ImagesResponse, completed: int) -> None:
     """Raise what is wrong with a stream that gave fewer pictures than were asked for, unless it just ended."""
     failure = messages.failure
-    is_unpaid = isinstance(failure, NotTheAPIError) or (failure is not None and not may_be_charged(failure))
-    if failure is not None and is_unpaid and not messages.has_begun:
+    if failure is not None and not messages.has_begun and not may_be_charged(failure):
         raise failure
     if failure is not None or response.unreadable or not completed:
         raise _unusable(messages, response)

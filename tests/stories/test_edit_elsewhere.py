@@ -144,3 +144,19 @@ async def test_one_edit_is_unpaid_at_a_wrong_address_and_perhaps_paid_once_the_a
         with pytest.raises(ChargeUnknownError):
             await editor.edit(PICTURE, "a beret", model=MODEL)
         assert len(server.requests) == 3
+
+
+async def test_a_stream_from_a_wrong_address_is_unpaid_too_until_the_api_has_answered() -> None:
+    async def stream(editor: ImageEditor) -> None:
+        async with editor.stream(PICTURE, "a beret", model=MODEL) as events:
+            async for _ in events:
+                pass
+
+    async with answering(reply(200, PAGE), done(), reply(200, PAGE)) as server, client_of(server) as client:
+        editor = ImageEditor(client)
+        with pytest.raises(NotTheAPIError, match="nothing was done"):
+            await stream(editor)
+        await stream(editor)
+        with pytest.raises(ChargeUnknownError):
+            await stream(editor)
+        assert len(server.requests) == 3
