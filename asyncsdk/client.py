@@ -16,7 +16,7 @@ import anyio
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError, ConfigurationError
+from asyncsdk.errors import APIError, ConfigurationError, ResponseMismatchError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.call import Call, foreign, prepare
 from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, check_trust, default_trust
@@ -151,17 +151,26 @@ class Client:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         retry: Retry | None = None,
+        check: Callable[[T], str | None] | None = None,
     ) -> T:
         """Send `request`, again where that helps, and return its answer as a model.
 
         `timeout` (seconds) is for the answer to each attempt; `retry` shares a budget among requests and
-        takes the place of `max_retries`. Raises APIError.
+        takes the place of `max_retries`. `check` names what shows that an answer belongs to another request, which
+        is then a ResponseMismatchError, and retried. Raises APIError.
         """
         call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
 
         async def receive() -> T:
             async with self._exchange.sending(call) as answer:
-                return await answer.read(request.answer)
+                result = await answer.read(request.answer)
+            problem = None if check is None else check(result)
+            if problem is not None:
+                raise ResponseMismatchError(
+                    f"{request.name}: the answer belongs to another request: {problem}. It is not believed.",
+                    request=request.name,
+                )
+            return result
 
         return await self._repeat(call, receive)
 

@@ -12,7 +12,8 @@
     │  │  └─ CertificateError        the server could not prove who it is
     │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there, and no POST repeated
     │  ├─ APIResponseValidationError an answer came that we can't read
-    │  │  └─ NotTheAPIError          a web page or the like: the address is not the API's
+    │  │  ├─ NotTheAPIError          a web page or the like: the address is not the API's
+    │  │  └─ ResponseMismatchError   the answer to another request, such as a gateway that crossed two
     │  └─ APIStatusError             the server said no
     │     ├─ BadRequestError           400
     │     │  └─ ModerationBlockedError   the safety system refused the prompt, a picture or what came of them
@@ -198,6 +199,12 @@ class NotTheAPIError(APIResponseValidationError):
             f"{self.message}\n  Nothing at {self.base_url} has answered as the API: most likely the address is wrong, "
             "and nothing was done. Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
         )
+
+
+class ResponseMismatchError(APIResponseValidationError):
+    """The answer belongs to another request: something on the way crossed two. It is not believed."""
+
+    resumable = True
 
 
 class APIStatusError(APIError):

@@ -109,14 +109,14 @@ class RawServer:
 
 @asynccontextmanager
 async def serving(
-    handle: Handler, *, ssl: tls.SSLContext | None = None, buffer: int | None = None
+    handle: Handler, *, ssl: tls.SSLContext | None = None, buffer: int | None = None, limit: int = 1 << 16
 ) -> AsyncIterator[RawServer]:
     """Serve every connection with `handle`; `buffer` is how many bytes the kernel may take in unread."""
     listener = socket.create_server(("127.0.0.1", 0))
     if buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     server = RawServer(handle, "http" if ssl is None else "https", listener.getsockname()[1])
-    listening = await asyncio.start_server(server.talk, sock=listener, ssl=ssl, limit=buffer or 1 << 16)
+    listening = await asyncio.start_server(server.talk, sock=listener, ssl=ssl, limit=buffer or limit)
     try:
         yield server
     finally:

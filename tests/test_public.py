@@ -17,10 +17,10 @@ ConfigurationError ConflictError EditError EditOutcome EditPlan EditResult Edite
 ImageEdit ImageEditor ImageFile ImageRef ImagesResponse InternalServerError InvalidEditError Journal JournalError
 JournalVersionError LedgerBusyError LedgerDamage LedgerDamagedError LedgerError LimitReachedError MemoryJournal
 ModerationBlockedError NotFoundError NotTheAPIError Outcomes Page PartialImage PayloadTooLargeError
-PermissionDeniedError Problem Progress QuotaExceededError RateLimitError RedirectError RequestEvent SaveError
-SourceChangedError SourceError State UnprocessableEntityError UnreadableImage Upload UploadBusyError UploadError
-UploadExpiredError UploadExpiresError UploadJob UploadNotFoundError UploadOutcome UploadPart UploadResult Usage
-__version__ api trusting
+PermissionDeniedError Problem Progress QuotaExceededError RateLimitError RedirectError RequestEvent
+ResponseMismatchError SaveError SourceChangedError SourceError State UnprocessableEntityError UnreadableImage Upload
+UploadBusyError UploadError UploadExpiredError UploadExpiresError UploadJob UploadNotFoundError UploadOutcome UploadPart
+UploadResult Usage __version__ api trusting
 """
 PINNED = NAMES.split()
 

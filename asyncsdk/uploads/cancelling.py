@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define
 
 from asyncsdk import api
@@ -17,6 +19,7 @@ from asyncsdk.errors import (
 from asyncsdk.journal import Cancelled, Expired, Log
 from asyncsdk.models import Upload
 from asyncsdk.retry import Retry, may_have_acted
+from asyncsdk.uploads.answers import not_this_upload
 from asyncsdk.uploads.resume import Stage, recall
 from asyncsdk.uploads.session import TRANSIENT
 
@@ -31,7 +34,11 @@ async def cancelled(client: Client, log: Log, upload_id: str) -> Upload:
         raise ConfigurationError(f"{upload_id} is completed: it is {file}, which can be deleted. Nothing was sent.")
     doubt = _Doubt()
     try:
-        upload = await client.send(api.cancel_upload(upload_id), retry=Retry(client.max_retries, on_wait=doubt.note))
+        upload = await client.send(
+            api.cancel_upload(upload_id),
+            retry=Retry(client.max_retries, on_wait=doubt.note),
+            check=partial(not_this_upload, upload_id=upload_id),
+        )
     except APIStatusError as error:
         may_be_a_file = recalled.stage is Stage.COMPLETING
         upload = await _after(error, log, upload_id, may_be_a_file=may_be_a_file, heard=doubt.heard)

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import NoReturn
 
 import anyio
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from asyncsdk import api
 from asyncsdk.client import Client
@@ -17,10 +18,12 @@ from asyncsdk.errors import (
     APIResponseValidationError,
     APIStatusError,
     CompletionUnknownError,
+    ResponseMismatchError,
 )
-from asyncsdk.journal import Completing, Expired, Log, Refused
+from asyncsdk.journal import Completed, Completing, Log, Refused
 from asyncsdk.models import File, Upload
 from asyncsdk.retry import Retry, may_have_acted
+from asyncsdk.uploads.answers import Content, Ids, Others, not_completed
 from asyncsdk.uploads.digest import encoded_md5
 from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, raise_refusal
 
@@ -31,16 +34,18 @@ LOOK_SECONDS, LOOK_INTERVAL = 30.0, 2.0
 
 @define(eq=False, kw_only=True)
 class Completion:
-    """Asks for one session's File. `doubtful` once an earlier asking may have been heard without our knowing."""
+    """Asks for one session's File. `doubtful` once an earlier asking may have been heard without our knowing.
+
+    `others` asks what is known of other uploads than that of a `Completing`; `ids` are those that this uploader holds.
+    """
 
     client: Client
     log: Log
     session: Session
     retry: Retry
-    filename: str
-    purpose: str
-    size: int
-    files_known: Callable[[], Awaitable[set[str]]]
+    content: Content
+    ids: Ids
+    others: Callable[[Completing], Awaitable[Others]]
     doubtful: bool = False
 
     async def ask(self, asked: Completing) -> Upload:
@@ -51,17 +56,21 @@ class Completion:
         """
         md5 = None if asked.md5 is None or asked.md5_form == "off" else encoded_md5(asked.md5, asked.md5_form)
         request = api.complete_upload(self.session.upload_id, part_ids=asked.part_ids, md5=md5)
+        retry = evolve(self.retry, on_wait=self._note)
         try:
-            upload = await self.client.send(request, retry=evolve(self.retry, on_wait=self._note))
+            upload = await self.client.send(request, retry=retry, check=self._problem)
         except APIError as error:
             return await self._after(error, asked)
         if upload.file is None:
-            return await self._look(APIResponseValidationError("the completed upload came without its file"))
-        if upload.file.bytes not in {None, self.size}:
-            wrong = f"{upload.file.id} has {upload.file.bytes} bytes, not the {self.size} that were sent"
-            await self.log.append(Expired(upload=self.session.upload_id, reason=wrong))
-            raise APIResponseValidationError(f"{wrong}; delete it", request=request.name)
+            return await self._look(APIResponseValidationError("the completed upload came without its file"), asked)
         return upload
+
+    def _problem(self, upload: Upload) -> str | None:
+        remembered = {str(each.file.get("id")): each.upload for each in self.log.records if isinstance(each, Completed)}
+        files = self.ids.files | remembered
+        if upload.file is not None and upload.file.id not in files:
+            self.ids.learn(upload)
+        return not_completed(upload, upload_id=self.session.upload_id, content=self.content, files=files)
 
     def _note(self, error: APIError, delay: float) -> None:
         self.doubtful = self.doubtful or may_have_acted(error)
@@ -69,25 +78,42 @@ class Completion:
             self.retry.on_wait(error, delay)
 
     async def _after(self, error: APIError, asked: Completing) -> Upload:
+        doubtful = self.doubtful or may_have_acted(error)
         if isinstance(error, APIStatusError) and error.status_code < 500 and error.status_code != 408:
-            if not (self.doubtful or may_have_acted(error)):
-                await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
-                error.add_note(f"asked with {len(asked.part_ids)} parts of {self.size} bytes, md5 as {asked.md5_form}")
-                raise_refusal(error, self.session, self.client.clock)
             if error.status_code not in {401, 403, 429}:
-                return await self._look(error)
-        elif self.doubtful or may_have_acted(error):
+                return await (self._look(error, asked) if doubtful else self._refused(error, asked))
+            if not doubtful:
+                await self._raise_refusal(error, asked)
+        elif isinstance(error, ResponseMismatchError):
+            return await self._look(error, asked)
+        elif doubtful:
             raise self._unknown("its answer was lost") from error
         raise error
 
-    async def _look(self, error: APIError) -> Upload:
-        like = await self._listed_until_found()
-        own = [file for file in like if self._is_own(file)]
-        if len(own) == 1:
-            log.info("%s: complete was refused (%s), but its file is there", self.session.upload_id, error)
-            return completed_upload(self.session.upload_id, own[0])
-        if like:
-            ids = ", ".join(file.id for file in own or like)
+    async def _refused(self, error: APIStatusError, asked: Completing) -> Upload:
+        """The File, where something on the way asked twice by itself and passed on the second answer; else raises."""
+        try:
+            own = self._own(await self._listed(asked))
+        except APIError as unseen:
+            log.warning("%s: complete was refused, and the files could not be listed: %s", asked.upload, unseen)
+            own = None
+        return await self._raise_refusal(error, asked) if own is None else self._found(own, error)
+
+    async def _raise_refusal(self, error: APIStatusError, asked: Completing) -> NoReturn:
+        await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
+        error.add_note(f"asked with {len(asked.part_ids)} parts of {self.content.size} bytes, md5 as {asked.md5_form}")
+        raise_refusal(error, self.session, self.client.clock)
+
+    async def _look(self, error: APIError, asked: Completing) -> Upload:
+        listed = await self._listed_until_found(asked)
+        own = self._own(listed)
+        if own is not None:
+            return self._found(own, error)
+        if listed.shared:
+            gone = f"another call used {self.session.upload_id} too, with other content or for another source"
+            raise ForgottenError(gone, upload_id=self.session.upload_id) from error
+        if listed.alike:
+            ids = ", ".join(file.id for file in listed.own or listed.alike)
             raise self._unknown(f"what is listed may be its own file or somebody else's ({ids})") from error
         if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
             raise self._unknown("refused in the end, and no file that may be its own is listed") from error
@@ -96,40 +122,63 @@ class Completion:
             raise ForgottenError(gone, upload_id=self.session.upload_id) from error
         raise self.session.expired() from error
 
-    async def _listed_until_found(self) -> list[File]:
+    def _found(self, file: File, error: APIError) -> Upload:
+        log.info("%s: complete was refused (%s), but its file is there", self.session.upload_id, error)
+        upload = completed_upload(self.session.upload_id, file)
+        self.ids.learn(upload)
+        return upload
+
+    async def _listed_until_found(self, asked: Completing) -> _Listed:
         until = time.monotonic() + LOOK_SECONDS
         while True:
             try:
-                like = await self._listed()
+                listed = await self._listed(asked)
             except APIError as unseen:
                 raise self._unknown("the files could not be listed to look for its own") from unseen
-            if any(map(self._is_own, like)) or time.monotonic() >= until:
-                return like
+            if (listed.own and listed.sure) or listed.shared or time.monotonic() >= until:
+                return listed
             await anyio.sleep(LOOK_INTERVAL)
 
-    async def _listed(self) -> list[File]:
+    async def _listed(self, asked: Completing) -> _Listed:
         """The files that this upload may have become. The whole list is read: some servers don't keep its order."""
-        others = await self.files_known()
-        async with aclosing(self.client.pages(api.list_files(purpose=self.purpose, order="desc"))) as files:
-            return [file async for file in files if self._may_be(file) and file.id not in others]
+        others = await self.others(asked)
+        request = api.list_files(purpose=self.content.purpose, order="desc")
+        async with aclosing(self.client.pages(request)) as files:
+            alike = [file async for file in files if self._may_be(file) and file.id not in others.files]
+        own = [file for file in alike if self._is_own(file)]
+        sure = not others.shared and not any(others.may_have_made(file, self.content) for file in own)
+        return _Listed(alike, own, others.shared, sure)
+
+    def _own(self, listed: _Listed) -> File | None:
+        return listed.own[0] if len(listed.own) == 1 and listed.sure else None
 
     def _may_be(self, file: File) -> bool:
-        """Whether nothing that is told of `file` speaks against it."""
-        alike = file.filename in {None, self.filename} and file.bytes in {None, self.size}
+        """Whether nothing that is known of `file` speaks against it."""
         born = file.created_at
-        return alike and (born is None or self.session.created_at <= born <= self.session.expires_at)
+        in_time = born is None or self.session.created_at <= born <= self.session.expires_at
+        return in_time and self.content.problem(file) is None
 
     def _is_own(self, file: File) -> bool:
         """Whether `file` is believed: OpenAI gives the File its upload's `created_at`, which a stranger's lacks."""
-        told = (file.filename, file.bytes, file.created_at)
-        return told == (self.filename, self.size, self.session.created_at)
+        born_with_it = file.created_at == self.session.created_at
+        return born_with_it and file.filename is not None and file.bytes is not None
 
     def _unknown(self, what: str) -> CompletionUnknownError:
         return CompletionUnknownError(
-            f"complete of {self.session.upload_id} was asked and {what}; whether {self.filename} was made of it can't "
-            "be told yet.",
+            f"complete of {self.session.upload_id} was asked and {what}; whether {self.content.filename} was made of "
+            "it can't be told yet.",
             upload_id=self.session.upload_id,
         )
+
+
+@frozen
+class _Listed:
+    """Files that look `alike`, those of them that look like its `own`, and whether none of these may be another's."""
+
+    alike: list[File]
+    own: list[File]
+    shared: bool
+    sure: bool
 
 
 def completed_upload(upload_id: str, file: File) -> Upload:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asyncsdk.errors import (
     APIError,
-    APIResponseValidationError,
     APIStatusError,
     AsyncSDKError,
     CompletionUnknownError,
@@ -41,8 +40,6 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadExpiresError):
         return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
-    if isinstance(error, APIResponseValidationError) and error.request.endswith("/complete"):
-        return "Repeated once that file is deleted, it starts anew."
     begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
     if error.upload_id is None:
         return f"{begins} starts anew: nothing was sent yet."

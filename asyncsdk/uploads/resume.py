@@ -56,6 +56,11 @@ class Recalled:
         return opened
 
     @property
+    def is_open(self) -> bool:
+        """Whether it may still become a File, or has, as far as the journal knows."""
+        return self.stage in {Stage.PENDING, Stage.COMPLETING}
+
+    @property
     def bytes_held(self) -> int:
         """How many bytes of the source the server holds, as far as the journal knows."""
         return sum(part.length for part in choose(self.parts))
@@ -108,16 +113,20 @@ def last_completed(records: Iterable[Record]) -> Completed | None:
 
 
 def choose(parts: Iterable[Part]) -> list[Part]:
-    """Parts of which none overlaps another, each id once, in the order of the file.
+    """Parts of which none overlaps another, in the order of the file.
 
-    By offset, then the longest, then the smallest id: every run chooses the same.
+    By offset, then the longest, then the smallest id: every run chooses the same. Of an id that was the answer to two
+    ranges nobody knows which one it holds: it is chosen for neither.
     """
+    spans: dict[str, set[Range]] = {}
+    parts = list(parts)
+    for part in parts:
+        spans.setdefault(part.id, set()).add(span_of(part))
     chosen: list[Part] = []
-    reached, used = 0, set[str]()
+    reached = 0
     for part in sorted(parts, key=lambda part: (part.offset, -part.length, part.id)):
-        if part.offset >= reached and part.id not in used:
+        if part.offset >= reached and len(spans[part.id]) == 1:
             chosen.append(part)
-            used.add(part.id)
             reached = part.offset + part.length
     return chosen
 

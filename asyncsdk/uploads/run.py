@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from attrs import define, field
@@ -12,10 +13,11 @@ from attrs import define, field
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
-from asyncsdk.journal import Completed, Completing, Expired, Log, Part, Record
+from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part, Record
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
+from asyncsdk.uploads.answers import Content, Ids, Others, not_created, not_this_file
 from asyncsdk.uploads.body import Buffers, Feed
 from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.digest import Digest
@@ -45,6 +47,7 @@ class Tools:
     hashers: Threads
     buffers: Buffers
     throttle: Throttle
+    ids: Ids
     part_size: int | None
     md5_form: str
     stall: float
@@ -56,7 +59,7 @@ class Run:
     """One call to `upload`, its source open and its key claimed.
 
     `began` (local unix time) tells what was completed while it waited, `started` (monotonic) how long it took;
-    `files_known` asks for the ids of files that uploads in the journal have become.
+    `others` asks what is known of other uploads than the one of a `Completing`.
     """
 
     tools: Tools
@@ -70,9 +73,10 @@ class Run:
     began: float
     started: float
     part_size: int
-    files_known: Callable[[], Awaitable[set[str]]]
+    others: Callable[[Completing], Awaitable[Others]]
     _digest: Digest = field(init=False)
     _retry: Retry = field(init=False)
+    _held: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         wanted = self.tools.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
@@ -88,6 +92,9 @@ class Run:
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
             why = f"beginning afresh: {gone.upload_id} is gone"
             return await self._still_there() or await self._send_all(await self._create(why))
+        finally:
+            for upload_id in self._held:
+                self.tools.ids.uploads.pop(upload_id, None)
 
     async def _go_on(self, recalled: Recalled | None) -> UploadResult:
         session = self._session(recalled)
@@ -116,7 +123,11 @@ class Run:
         file = from_json(File, done.file)
         self.meter.enter(State.CHECKING, f"is it there already, as {file.id}?")
         try:
-            file = await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry)
+            file = await self.tools.client.send(
+                api.retrieve_file(file.id),
+                retry=self._retry,
+                check=partial(not_this_file, file_id=file.id, content=self._content),
+            )
         except (NotFoundError, PermissionDeniedError) as error:
             log.warning("%s: %s is not to be seen any more; uploading again (%s)", self.source.name, file.id, error)
             return None
@@ -146,6 +157,7 @@ class Run:
             parts=list(recalled.parts),
             refused=recalled.refused,
         )
+        self._hold(opened)
         self._adopt(session)
         return session
 
@@ -165,6 +177,7 @@ class Run:
                 expires_after=fields.expires_after,
             ),
             retry=self._retry,
+            check=self._not_created,
         )
         opened = opened_record(
             upload,
@@ -175,10 +188,24 @@ class Run:
             identity=self.source.identity,
             now=self.tools.client.clock.now(),
         )
+        self._hold(opened)  # before anything is awaited, for its id may come twice
         await self.log.append(opened)
         session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
         self._adopt(session)
         return session
+
+    @property
+    def _content(self) -> Content:
+        return Content(self.fields.filename, self.fields.purpose, self.source.identity.size)
+
+    def _not_created(self, upload: Upload) -> str | None:
+        known = {*self.tools.ids.uploads, *(record.upload for record in self.log.records)}
+        self.tools.ids.learn(upload)
+        return not_created(upload, content=self._content, known=known)
+
+    def _hold(self, opened: Opened) -> None:
+        self._held.append(opened.upload)
+        self.tools.ids.uploads[opened.upload] = opened
 
     def _adopt(self, session: Session) -> None:
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
@@ -238,10 +265,9 @@ class Run:
             log=self.log,
             session=session,
             retry=self._retry,
-            filename=self.fields.filename,
-            purpose=self.fields.purpose,
-            size=self.source.identity.size,
-            files_known=self.files_known,
+            content=self._content,
+            ids=self.tools.ids,
+            others=self.others,
             doubtful=doubtful,
         )
 

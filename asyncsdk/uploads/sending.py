@@ -11,10 +11,12 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIResponseValidationError, APIStatusError, PayloadTooLargeError
+from asyncsdk.errors import APIStatusError, PayloadTooLargeError, ResponseMismatchError
 from asyncsdk.journal import Log, Part
+from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
+from asyncsdk.uploads.answers import not_this_part
 from asyncsdk.uploads.body import Feed, PartBody
 from asyncsdk.uploads.digest import Digest, check_same
 from asyncsdk.uploads.plan import BLOCK, Pending, Range, covers, fitting_part_size, gaps
@@ -48,24 +50,29 @@ class Sending:
     async def finish(self) -> list[Part]:
         """Return the parts that make up the whole source, in order, each checked against the hashing pass.
 
-        What earlier runs sent is believed until the hashing pass has read it; where that disagrees, those
-        bytes go in another round. Raises SourceChangedError where bytes changed under this very run, RuntimeError
+        What earlier runs sent is believed until the hashing pass has read it; where that disagrees, or two parts
+        have one id, those bytes go in another round. Raises SourceChangedError where bytes changed under this very run,
+        ResponseMismatchError where all parts of a round have ids that others have, RuntimeError
         where a round ends without an error and without a part, which only a cancellation by nobody here can do.
         """
         held = choose(self.session.parts)
         while True:
             self._count(held)
             pending = Pending(self.part_size, gaps(self.digest.size, map(span_of, held)))
-            wanted, sent = pending.pieces(), len(self._own)
+            wanted, sent, known = pending.pieces(), len(self.session.parts), len(self._own)
             await self._round(pending, held)
-            if not self.digest.done or (wanted and len(self._own) == sent):
+            if not self.digest.done or (wanted and len(self.session.parts) == sent):
                 raise RuntimeError("parts were to be sent, and none was: something in it ended as if cancelled")
+            if wanted and len(self._own) == known:
+                raise ResponseMismatchError(f"the server gives the parts of {self.session.upload_id} the same id")
             self.part_size = pending.part_size
             held = choose(part for part in self.session.parts if self._stands(part))
             if covers(self.digest.size, [span_of(part) for part in held]):
                 self._count(held)
                 return held
-            log.info("%s has changed since it was sent in part; what changed goes again", self.feed.source.name)
+            log.info(
+                "%s has changed, or ids of its parts came twice; what is in doubt goes again", self.feed.source.name
+            )
 
     async def _round(self, pending: Pending, held: list[Part]) -> None:
         spans = [span_of(part) for part in held]
@@ -121,13 +128,11 @@ class Sending:
     async def _deliver(self, flight: _Flight) -> Part:
         request = api.add_upload_part(self.session.upload_id, data=flight.new_body)
         try:
-            answer = await self.client.send(request, retry=self.retry)
+            answer = await self.client.send(request, retry=self.retry, check=self._problem)
         except APIStatusError as error:
             raise_refusal(error, self.session, self.client.clock)
         if answer.id in self._own:
-            raise APIResponseValidationError(
-                f"{request.name}: the server gave two parts the same id {answer.id}", request=request.name
-            )
+            log.warning("%s: two parts were answered with the id %s: both go again", self.session.upload_id, answer.id)
         span = flight.span
         part = Part(
             upload=self.session.upload_id,
@@ -145,6 +150,9 @@ class Sending:
         self.retry.progressed()
         log.debug("%s: part %s holds %d bytes from %d", part.upload, part.id, part.length, part.offset)
         return part
+
+    def _problem(self, part: UploadPart) -> str | None:
+        return not_this_part(part, upload_id=self.session.upload_id)
 
     def _stands(self, part: Part) -> bool:
         read = self.digest.fingerprint(span_of(part))

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -18,11 +19,12 @@ from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.http.watch import STALL_SECONDS
-from asyncsdk.journal import Completed, Journal, Opened, Owner
+from asyncsdk.journal import Completing, Journal, Opened, Owner
 from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.journal.setting import open_journal
 from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
+from asyncsdk.uploads.answers import Ids, Others, others_than
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.cancelling import cancelled
 from asyncsdk.uploads.failing import tell
@@ -80,6 +82,7 @@ class AsyncUploader:
             hashers=Threads("asyncsdk-hash", limit=self.concurrency),
             buffers=Buffers(),
             throttle=Throttle(self.limit_rate),
+            ids=Ids(),
             part_size=None if self.part_size is None else checked_part_size(self.part_size),
             md5_form=self.md5 or "off",
             stall=self.stall_timeout,
@@ -204,7 +207,7 @@ class AsyncUploader:
                         began=began,
                         started=started,
                         part_size=part_size,
-                        files_known=self._files_known,
+                        others=partial(self._others, key),
                     )
                     return await run.result()
             except AsyncSDKError as error:
@@ -240,9 +243,8 @@ class AsyncUploader:
                 return found
         raise ConfigurationError(f"the journal holds no upload {name}; see `asyncsdk uploads list`. Nothing was sent.")
 
-    async def _files_known(self) -> set[str]:
-        entries = await self._journal.entries()
-        return {str(each.file.get("id")) for entry in entries for each in entry.records if isinstance(each, Completed)}
+    async def _others(self, key: str, asked: Completing) -> Others:
+        return others_than(asked, key, await self._journal.entries(), self._tools.ids)
 
     def _check_settings(self) -> None:
         """Raise ConfigurationError for what is out of range; NaN is in no range."""

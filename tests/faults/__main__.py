@@ -17,6 +17,7 @@ from asyncsdk.cli.units import parse_size
 from tests.faults.any_sequence import search
 from tests.faults.boxes import pass_boxes
 from tests.faults.cancels import cancel_everywhere
+from tests.faults.crossing import cross_answers
 from tests.faults.damage import LIVES, flipped, journal_of
 from tests.faults.kills import Sizes, kill_uploads
 from tests.faults.patience import have_patience
@@ -80,6 +81,10 @@ async def any_sequence(_: Path, options: Options) -> Row:
     return await asyncio.to_thread(partial(search, options.rounds, seed=options.seed))
 
 
+async def crossed(_: Path, options: Options) -> Row:
+    return await cross_answers(10 * options.rounds, seed=options.seed)
+
+
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
     "steps": steps,
@@ -90,6 +95,7 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "power": power,
     "damage": damage,
     "any": any_sequence,
+    "crossed": crossed,
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, FileJournal, InternalServerError
+from asyncsdk import AsyncUploader, BadRequestError, Client, FileJournal, InternalServerError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.resume import recall
 
@@ -18,6 +18,14 @@ MakeFile = Callable[..., Path]
 
 def md5_of(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+async def refused_at_complete(server: LocalServer, uploader: AsyncUploader, path: Path) -> str:
+    """Send all parts, be refused, and return the upload's id."""
+    server.inject(Fault("complete", "answer", "before", status=400))
+    with pytest.raises(BadRequestError) as refused:
+        await uploader.upload(path, purpose="batch")
+    return refused.value.upload_id or ""
 
 
 REFUSE_THE_REST = Fault("part", "answer", "before", nth=6, every=1, status=500)

@@ -19,7 +19,7 @@ from asyncsdk import (
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
 from tests.raw_server import PART, UPLOAD, answering, client_of, reply
-from tests.stories.support import MIB, MakeFile
+from tests.stories.support import MIB, MakeFile, refused_at_complete
 
 LOST = Fault("complete", "reset", "done")
 LOST_FOR_GOOD = Fault("complete", "reset", "done", every=1)
@@ -175,11 +175,44 @@ async def test_a_completed_answer_without_its_file_is_looked_up(
         LocalServer(tmp_path / "server", clock=lambda: now) as server,
         Client("k", base_url=server.url) as client,
     ):
-        made = await AsyncUploader(client, journal="memory").upload(path, purpose="batch")
-        upload = {"id": made.upload.id, "object": "upload", "status": "completed"}
-        server.inject(Fault("complete", "answer", "before", status=200, body=upload))
-        result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
-    assert result.file.id == made.file.id
+        uploader = AsyncUploader(client, journal=journal)
+        upload_id = await refused_at_complete(server, uploader, path)
+        upload = {"id": upload_id, "object": "upload", "status": "completed"}
+        server.inject(Fault("complete", "answer", "done", status=200, body=upload))
+        result = await uploader.upload(path, purpose="batch")
+        assert [file.id for file in server.files] == [result.file.id]
+        assert server.calls["complete"] == 2
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422])
+@pytest.mark.parametrize("before", [None, 429, 401])
+async def test_a_gateway_that_asks_twice_by_itself_hides_no_file(  # noqa: PLR0917 - fixtures and two columns
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, status: int, before: int | None
+) -> None:
+    """All that is seen of a complete that was done is the refusal of a second one, which the gateway made."""
+    uploader, path = AsyncUploader(client, journal=journal, max_retries=1), make_file(2 * MIB)
+    first = Fault("complete", "answer", "done", status=before or status)
+    server.inject(first, Fault("complete", "answer", "before", nth=2, every=1, status=status))
+    if before == 401:
+        with pytest.raises(AuthenticationError):
+            await uploader.upload(path, purpose="batch")
+    result = await uploader.upload(path, purpose="batch")
+    assert [file.id for file in server.files] == [result.file.id]
+    assert server.calls["create"] == 1
+
+
+async def test_a_plain_refusal_of_complete_costs_one_look_at_the_files(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    await refused_at_complete(server, AsyncUploader(client, journal=journal), make_file(MIB))
+    assert (server.calls["files.list"], server.files) == (1, [])
+
+
+async def test_a_plain_refusal_stays_what_it_is_where_files_cannot_be_listed(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("files.list", "answer", "before", every=1, status=403))
+    await refused_at_complete(server, AsyncUploader(client, journal=journal), make_file(MIB))
 
 
 @pytest.mark.parametrize("number", ["Infinity", "-1e999", "NaN"])

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import (
-    APIResponseValidationError,
     AsyncUploader,
     BadRequestError,
     Client,
@@ -18,13 +17,14 @@ from asyncsdk import (
     PayloadTooLargeError,
     Progress,
     RateLimitError,
+    ResponseMismatchError,
     UploadExpiredError,
     UploadJob,
     api,
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
-from tests.stories.support import MIB, MakeFile
+from tests.stories.support import MIB, MakeFile, refused_at_complete
 
 LOST_BEFORE = Fault("complete", "reset", "after", every=1)
 
@@ -292,10 +292,18 @@ async def test_between_two_files_that_nobody_knows_it_says_so_and_names_them(
 async def test_a_file_of_another_size_than_was_sent_is_not_a_success(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    wrong = {"id": "upload_1", "status": "completed", "file": {"id": "file-1", "bytes": 999}}
+    path = make_file(1000)
+    uploader = AsyncUploader(client, journal=journal, max_retries=0)
+    upload_id = await refused_at_complete(server, uploader, path)
+    wrong = {"id": upload_id, "status": "completed", "file": {"id": "file-1", "bytes": 999}}
     server.inject(Fault("complete", "answer", "before", status=200, body=wrong))
-    with pytest.raises(APIResponseValidationError, match="999 bytes, not the 1000"):
-        await AsyncUploader(client, journal=journal).upload(make_file(1000), purpose="batch")
+    with pytest.raises(CompletionUnknownError) as unknown:
+        await uploader.upload(path, purpose="batch")
+    assert isinstance(unknown.value.__cause__, ResponseMismatchError)
+    assert "999 bytes, not the 1000" in str(unknown.value.__cause__)
+    result = await uploader.upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert server.calls["create"] == 1
 
 
 async def test_a_complete_that_never_left_is_no_doubt(
@@ -314,7 +322,7 @@ async def test_two_parts_of_one_id_are_refused(
 ) -> None:
     server.inject(Fault("part", "answer", "before", every=1, status=200, body={"id": "part_1"}))
     uploader = AsyncUploader(client, journal=journal, part_size=MIB)
-    with pytest.raises(APIResponseValidationError, match="two parts the same id"):
+    with pytest.raises(ResponseMismatchError, match="the same id"):
         await uploader.upload(make_file(2 * MIB), purpose="batch")
 
 

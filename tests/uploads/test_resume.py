@@ -102,12 +102,19 @@ def test_chosen_parts_and_what_fills_their_gaps_make_the_file_and_are_chosen_aga
 
 
 @given(st.lists(possible_parts(), max_size=20))
-def test_a_part_is_left_out_only_for_one_that_holds_its_first_byte_or_its_id(parts: list[Part]) -> None:
+def test_a_part_is_left_out_only_for_one_that_holds_its_first_byte_or_for_an_id_that_came_twice(
+    parts: list[Part],
+) -> None:
     chosen = choose(parts)
     for left_out in set(parts) - set(chosen):
-        assert any(
-            span_of(part).offset <= left_out.offset < span_of(part).end or part.id == left_out.id for part in chosen
-        )
+        overlapped = any(span_of(part).offset <= left_out.offset < span_of(part).end for part in chosen)
+        assert overlapped or any(part.id == left_out.id and part != left_out for part in parts)
+
+
+def test_an_id_that_was_the_answer_to_two_ranges_is_chosen_for_neither() -> None:
+    first, second, other = part(0, BLOCK, "a"), part(BLOCK, BLOCK, "a"), part(2 * BLOCK, BLOCK, "b")
+    assert choose([first, second, other]) == [other]
+    assert choose([first, first, other]) == [first, other]
 
 
 def test_of_parts_that_begin_together_the_longest_is_chosen_and_of_those_the_smallest_id() -> None:
