@@ -1,10 +1,12 @@
-"""The server's time, as far as we know it: its last `Date` plus what has passed here since (pure).
+"""The server's time, as far as we know it: as it last gave it, plus what has passed here since (pure).
 
-Elapsed time is boot time, which counts while the lid is closed; the local wall clock may be wrong or step.
+When it says that it just made an object, that is its own clock; a `Date` may be a proxy's. Elapsed time is boot time,
+which counts while the lid is closed; the local wall clock may be wrong or step, and ends nothing.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC
@@ -12,8 +14,6 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 from attrs import define, field
-
-UNSYNCED_MARGIN = 300.0  # seconds by which a local clock alone may be wrong
 
 
 def boot_time() -> float:
@@ -38,22 +38,39 @@ class Clock:
 
     elapsed: Callable[[], float] = boot_time
     local: Callable[[], float] = time.time
-    _ahead: float | None = field(default=None, init=False)
+    _heard: float | None = field(default=None, init=False)  # the elapsed time at the last answer
+    _dated: float | None = field(default=None, init=False)  # ahead of elapsed time, by the last `Date`
+    _anchored: float | None = field(default=None, init=False)  # by the last object that was made
 
     def observe(self, date: str | None) -> None:
-        """Take an answer's `Date` header."""
-        seen = http_date(date)
+        """Take an answer's `Date` header, as the answer comes."""
+        seen, self._heard = http_date(date), self.elapsed()
         if seen is not None:
-            self._ahead = seen - self.elapsed()
+            self._dated = seen - self._heard
+
+    def anchor(self, created_at: float) -> None:
+        """Take the time of an object that came with the last answer: from here on no `Date` moves the clock."""
+        self._anchored = created_at - (self.elapsed() if self._heard is None else self._heard)
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether an object gave the time."""
+        return self._anchored is not None
 
     def now(self) -> float:
         """The server's unix time; the local one before its first answer."""
-        return self.local() if self._ahead is None else self._ahead + self.elapsed()
+        ahead = self._dated if self._anchored is None else self._anchored
+        return self.local() if ahead is None else ahead + self.elapsed()
 
     def seconds_until(self, moment: float) -> float:
-        """Seconds left until the server's `moment`; negative once it is past."""
-        return moment - self.now()
+        """Seconds left until the server's `moment`, negative once it is past; infinite before its first answer."""
+        return math.inf if self._anchored is None and self._dated is None else moment - self.now()
 
     def is_past(self, moment: float) -> bool:
-        """Whether `moment` is surely over: the local clock alone is only believed with a margin."""
-        return self.seconds_until(moment) < (-UNSYNCED_MARGIN if self._ahead is None else 0)
+        """Whether the server's `moment` is over by what it said last: never before its first answer."""
+        return self.seconds_until(moment) < 0
+
+    def may_be_past(self, moment: float) -> bool:
+        """Whether `moment` is over by an object's time or by the last `Date`: enough to see what a refusal means."""
+        aheads = [ahead for ahead in (self._anchored, self._dated) if ahead is not None]
+        return any(ahead + self.elapsed() >= moment for ahead in aheads)

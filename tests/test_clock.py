@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.clock import UNSYNCED_MARGIN, Clock, boot_time, http_date
+from asyncsdk.clock import Clock, boot_time, http_date
 
 DATE, SECONDS = "Sun, 06 Nov 1994 08:49:37 GMT", 784111777.0
 
@@ -26,7 +27,7 @@ class Hand:
 def test_before_the_first_answer_the_local_clock_is_asked() -> None:
     clock = Clock(elapsed=Hand(5), local=Hand(1000))
     assert clock.now() == 1000
-    assert clock.seconds_until(1010) == 10
+    assert clock.seconds_until(1010) == math.inf
 
 
 def test_after_it_the_servers_date_goes_on_with_elapsed_time_whatever_the_local_clock_does() -> None:
@@ -42,13 +43,27 @@ def test_after_it_the_servers_date_goes_on_with_elapsed_time_whatever_the_local_
     assert clock.now() == SECONDS + 60
 
 
-def test_the_local_clock_alone_is_believed_with_a_margin_only() -> None:
+def test_the_local_clock_alone_ends_nothing() -> None:
     clock = Clock(elapsed=Hand(0), local=Hand(SECONDS))
-    assert not clock.is_past(SECONDS - UNSYNCED_MARGIN)
-    assert clock.is_past(SECONDS - UNSYNCED_MARGIN - 1)
+    assert not clock.is_past(0)
+    assert not clock.may_be_past(0)
     clock.observe(DATE)
     assert not clock.is_past(SECONDS)
     assert clock.is_past(SECONDS - 1)
+
+
+def test_the_time_of_an_object_is_not_moved_by_any_date_but_a_date_explains_a_refusal() -> None:
+    elapsed = Hand(5)
+    clock = Clock(elapsed, Hand(1000))
+    clock.observe(DATE)
+    clock.anchor(SECONDS - 7200)
+    clock.observe(DATE)
+    elapsed.seconds += 10
+    assert clock.now() == SECONDS - 7190
+    assert clock.is_past(SECONDS - 7191)
+    assert not clock.is_past(SECONDS - 7190)
+    assert clock.may_be_past(SECONDS)
+    assert not clock.may_be_past(SECONDS + 60)
 
 
 @pytest.mark.parametrize(

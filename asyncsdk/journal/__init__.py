@@ -16,7 +16,7 @@ def _to_milliseconds(seconds: float) -> float:
 
 @frozen(kw_only=True)
 class Record:
-    """A fact about one upload. `at` is local unix time in seconds; nothing but housekeeping rests on it.
+    """A fact about one upload. `at` is local unix time in seconds; no order of records rests on it.
 
     It is kept to the millisecond, as a journal writes it, so that a record read back equals the one written.
     """
@@ -159,5 +159,5 @@ class Journal(Protocol):
         ...
 
     async def purge(self, *, now: float | None = None) -> int:
-        """Forget what nobody can use any more; returns how many keys. Claims do this by themselves, daily."""
+        """Forget what nobody can use any more; returns how many keys. Settling does this by itself, daily."""
         ...

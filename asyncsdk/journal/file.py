@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from asyncsdk.journal.layout import Layout, is_key
 from asyncsdk.journal.lines import encode
 from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner, pauses
-from asyncsdk.journal.retention import last_words, purge_is_due
+from asyncsdk.journal.retention import last_words, purge_is_due, sure_time
 from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads, wait_through_cancellation
 
@@ -44,6 +44,7 @@ class FileLog:
     _records: list[Record]
     _segments: Segments
     _lock: KeyLock | None
+    _purge: Callable[[float], Awaitable[None]]
 
     @property
     def records(self) -> Sequence[Record]:
@@ -53,14 +54,22 @@ class FileLog:
         await self._commits.add(record)
 
     async def settle(self, record: Record) -> None:
-        """Append `record`, then compact if that frees room; where it fails the record is safe, and it is logged."""
+        """Append `record`, then compact if that frees room; where it fails the record is safe, and it is logged.
+
+        Once a day what nobody can use any more is purged from the whole journal: now, for the server has just been
+        heard, and the local clock alone is not believed.
+        """
         await self.append(record)
-        if self._lock is None or (self._segments.single and len(self._records) <= FEW_RECORDS):
-            return
+        now = sure_time(self._records, record, local=time.time())
+        if self._lock is not None and not (self._segments.single and len(self._records) <= FEW_RECORDS):
+            await self._compact(record, self._lock)
+        await self._purge(now)
+
+    async def _compact(self, record: Record, lock: KeyLock) -> None:
         self._records[:] = last_words(self._records, record)
         compact = partial(self._segments.compact, [encode(record) for record in self._records])
         try:
-            await self._commits.threads.run(partial(self._lock.while_held, compact))
+            await self._commits.threads.run(partial(lock.while_held, compact))
         except OSError as error:
             logger.warning("%s: not compacted: %s", self._segments.folder, error)
 
@@ -116,14 +125,13 @@ class FileJournal:
         """Own `key` for the length of the block, as `Journal.claim` says."""
         if not is_key(key):
             raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
-        await self._purge_daily()
         lock = KeyLock(self._layout.lock(key)) if self.lock else None
         segments = Segments(self._layout.folder(key), self._sync_way)
         try:
             records = await self._begun(lock, segments, wait=wait, on_busy=on_busy)
             commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
             try:
-                yield FileLog(commits, records, segments, lock)
+                yield FileLog(commits, records, segments, lock, self._purge_daily)
             finally:
                 await commits.leave(seconds=WRITE_SECONDS)
         finally:
@@ -150,11 +158,9 @@ class FileJournal:
             logger.warning("not purged: %s", error)
             return False
 
-    async def _purge_daily(self) -> None:
-        now = time.time()
+    async def _purge_daily(self, now: float) -> None:
         if not self.lock or not purge_is_due(self._purged_at, now):
             return
-        await self._threads.run(partial(housekeeping.make, self._layout))
         try:
             if await self._threads.run(partial(housekeeping.begin_daily_purge, self._layout, now)):
                 with anyio.move_on_after(PURGE_SECONDS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -14,7 +14,7 @@ from asyncsdk.errors import JournalError
 from asyncsdk.journal import Entry, Log, Owner, Record
 from asyncsdk.journal.failures import tell_busy
 from asyncsdk.journal.ownership import this_host
-from asyncsdk.journal.retention import keep_until, last_words, purge_is_due
+from asyncsdk.journal.retention import keep_until, last_words, purge_is_due, sure_time
 
 
 @define(eq=False)
@@ -22,6 +22,7 @@ class MemoryLog:
     """The log of one claim."""
 
     _records: list[Record]
+    _purge: Callable[[float], Awaitable[None]]
     _left: bool = field(default=False, init=False)
 
     @property
@@ -35,7 +36,9 @@ class MemoryLog:
 
     async def settle(self, record: Record) -> None:
         await self.append(record)
+        now = sure_time(self._records, record, local=time.time())
         self._records[:] = last_words(self._records, record)
+        await self._purge(now)
 
     def leave(self) -> None:
         self._left = True
@@ -63,12 +66,11 @@ class MemoryJournal:
         self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
     ) -> AsyncIterator[Log]:
         """Own `key` for the length of the block, as `Journal.claim` says."""
-        await self._purge_daily()
         shelf = self._shelves.setdefault(key, _Shelf())
         if shelf.is_held:
             tell_busy(_this_process(), wait=wait, on_busy=on_busy)
         async with shelf.turn:
-            log = MemoryLog(shelf.records)
+            log = MemoryLog(shelf.records, self._purge_daily)
             try:
                 yield log
             finally:
@@ -94,8 +96,7 @@ class MemoryJournal:
             del self._shelves[key]
         return len(useless)
 
-    async def _purge_daily(self) -> None:
-        now = time.time()
+    async def _purge_daily(self, now: float) -> None:
         if purge_is_due(self._purged_at, now):
             self._purged_at = now
             await self.purge(now=now)

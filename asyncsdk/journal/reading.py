@@ -19,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 @frozen
 class Loaded:
-    """What the segments of a key say, oldest first; which they are; when one was written last."""
+    """What the segments of a key say, oldest first; which they are; when one was written last.
+
+    Their order is that of the segments' names, each of which comes after all that were there before it, and of the
+    lines in them: the time in a record is that of a wall clock, which steps.
+    """
 
     records: tuple[Record, ...]
     paths: tuple[Path, ...]
@@ -45,8 +49,7 @@ def _load(folder: Path) -> Loaded:
     for path in found:
         if path.suffix == SEGMENT:
             lines |= _parse(path)
-    records = sorted(lines.values(), key=lambda record: record.at)
-    return Loaded(tuple(records), tuple(found), touched)
+    return Loaded(tuple(lines.values()), tuple(found), touched)
 
 
 def find(folder: Path) -> list[Path]:

@@ -32,10 +32,21 @@ def last_words(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
 
     So does which files other uploads became: they look like the File of the next one whose answer is lost.
     """
-    since = last.at - COMPLETED_SECONDS
+    records = list(records)
+    since = sure_time(records, last, local=last.at) - COMPLETED_SECONDS
     opened = [record for record in records if isinstance(record, Opened) and record.upload == last.upload]
     others = [record for record in records if isinstance(record, Completed) and record.upload != last.upload]
-    return (*(record for record in others if record.at > since), *opened, last)
+    return (*(record for record in others if _made_at(record) > since), *opened, last)
+
+
+def sure_time(records: Iterable[Record], last: Record, *, local: float) -> float:
+    """Return a unix time that is surely not in the future when an upload is settled by `last`.
+
+    A local clock that is ahead would make what was kept today look a year old; the server's own time for the end of
+    that upload is no more than its life away.
+    """
+    ends = [record.expires_at for record in records if isinstance(record, Opened) and record.upload == last.upload]
+    return min([local, *ends])
 
 
 def purge_is_due(purged_at: float | None, now: float) -> bool:
@@ -44,13 +55,19 @@ def purge_is_due(purged_at: float | None, now: float) -> bool:
 
 
 def _keep_upload_until(records: Sequence[Record]) -> float:
-    completed = [record.at for record in records if isinstance(record, Completed)]
+    completed = [_made_at(record) for record in records if isinstance(record, Completed)]
     if completed:
         return max(completed) + COMPLETED_SECONDS
-    asked = unanswered(records)
-    if asked is not None:
-        return asked.at + COMPLETED_SECONDS  # it may have become a file: forgetting that would make another
+    asked, created = unanswered(records), [record.created_at for record in records if isinstance(record, Opened)]
+    if asked is not None:  # it may have become a file: forgetting that would make another
+        return max([asked.at, *created]) + COMPLETED_SECONDS
     expires_at = [record.expires_at for record in records if isinstance(record, Opened)]
     if expires_at:
         return max(expires_at) + AFTER_EXPIRY_SECONDS
     return max(record.at for record in records) + UPLOAD_SECONDS + AFTER_EXPIRY_SECONDS
+
+
+def _made_at(record: Completed) -> float:
+    """When a File was made: by the server's time too, for the local clock may have been behind."""
+    created_at = record.file.get("created_at")
+    return max(record.at, created_at) if type(created_at) is int else record.at

@@ -17,12 +17,15 @@ async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
     """Take the time twice a second until cancelled. Raises UploadExpiresError once the rest surely won't do.
 
     By the whole line's rate: uploads that share it get more of it as others end. Only time in which bytes move
-    counts as sending. When the hour is over with parts still to send, whatever hangs is ended.
+    counts as sending. When the hour is over with parts still to send, whatever hangs is ended. Of one that only the
+    journal knows of nothing is said before the server has taken a part of it.
     """
     sending_for, moved = 0.0, meter.line.moved
     while True:
         await anyio.sleep(TICK_SECONDS)
         meter.tick()
+        if session.presumed:
+            continue
         seconds_left = clock.seconds_until(session.expires_at)
         if meter.done < meter.total and seconds_left < -OVER_SECONDS:
             raise session.expired()

@@ -98,18 +98,17 @@ def upload_key(
 
 
 def recall(records: Iterable[Record]) -> Recalled | None:
-    """The newest upload among `records`, or None where there is none to speak of."""
+    """The upload of `records`, oldest first, that began last, or None where there is none to speak of."""
     by_upload: dict[str, list[Record]] = {}
     for record in records:
         by_upload.setdefault(record.upload, []).append(record)
-    known = [found for upload, own in by_upload.items() if (found := _recall_one(upload, own))]
-    return max(known, key=_age, default=None)
+    known = (_recall_one(upload, own) for upload, own in reversed(by_upload.items()))
+    return next(filter(None, known), None)
 
 
-def last_completed(records: Iterable[Record]) -> Completed | None:
+def last_completed(records: Sequence[Record]) -> Completed | None:
     """The File made last, whatever uploads of the same source began since and ended without one."""
-    done = (record for record in records if isinstance(record, Completed))
-    return max(done, key=lambda record: record.at, default=None)
+    return next((record for record in reversed(records) if isinstance(record, Completed)), None)
 
 
 def choose(parts: Iterable[Part]) -> list[Part]:
@@ -165,8 +164,3 @@ def _stage(records: Sequence[Record]) -> Stage:
         if kind in kinds:
             return stage
     return Stage.COMPLETING if unanswered(records) else Stage.PENDING
-
-
-def _age(found: Recalled) -> tuple[float, float, str]:
-    opened = found.opened
-    return (opened.created_at, opened.at, found.upload_id) if opened else (0, 0.0, found.upload_id)

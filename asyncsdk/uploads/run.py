@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -58,7 +59,8 @@ class Tools:
 class Run:
     """One call to `upload`, its source open and its key claimed.
 
-    `began` (local unix time) tells what was completed while it waited, `started` (monotonic) how long it took;
+    `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
+    (monotonic) tells how long it took;
     `others` asks what is known of other uploads than the one of a `Completing`.
     """
 
@@ -70,7 +72,7 @@ class Run:
     source: Source
     log: Log
     meter: Meter
-    began: float
+    waited_from: float | None
     started: float
     part_size: int
     others: Callable[[Completing], Awaitable[Others]]
@@ -97,7 +99,7 @@ class Run:
                 self.tools.ids.uploads.pop(upload_id, None)
 
     async def _go_on(self, recalled: Recalled | None) -> UploadResult:
-        session = self._session(recalled)
+        session = await self._session(recalled)
         if session is None or recalled is None:
             why = _why_afresh(recalled, asked=not self.job.resume)
             return await self._still_there() or await self._send_all(await self._create(why))
@@ -117,7 +119,7 @@ class Run:
         done = last_completed(self.log.records)
         if done is None:
             return None
-        made_while_we_waited = done.at >= self.began
+        made_while_we_waited = self.waited_from is not None and done.at >= self.waited_from
         if self.job.if_uploaded == "again" and not made_while_we_waited:
             return None
         file = from_json(File, done.file)
@@ -142,12 +144,12 @@ class Run:
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size
 
-    def _session(self, recalled: Recalled | None) -> Session | None:
+    async def _session(self, recalled: Recalled | None) -> Session | None:
         """The recalled upload, if this run may go on with it."""
         if recalled is None or recalled.opened is None or recalled.stage not in {Stage.PENDING, Stage.COMPLETING}:
             return None
         opened, asked = recalled.opened, recalled.completing is not None
-        if not asked and (not self.job.resume or self.tools.client.clock.is_past(opened.expires_at)):
+        if not asked and (not self.job.resume or await self._is_over(opened)):
             return None
         session = Session(
             opened.upload,
@@ -160,6 +162,15 @@ class Run:
         self._hold(opened)
         self._adopt(session)
         return session
+
+    async def _is_over(self, opened: Opened) -> bool:
+        """Whether its hour is over: by the local clock, which may be ahead, and by the server's, which is asked."""
+        clock = self.tools.client.clock
+        if clock.local() < opened.expires_at:
+            return False
+        with suppress(APIError):  # a refusal has a date, too
+            await self.tools.client.send(api.list_files(limit=1), retry=self._retry)
+        return clock.is_past(opened.expires_at)
 
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
@@ -188,6 +199,7 @@ class Run:
             identity=self.source.identity,
             now=self.tools.client.clock.now(),
         )
+        self.tools.client.clock.anchor(opened.created_at)
         self._hold(opened)  # before anything is awaited, for its id may come twice
         await self.log.append(opened)
         session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
@@ -209,7 +221,7 @@ class Run:
 
     def _adopt(self, session: Session) -> None:
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
-        self._retry.deadline = float(session.expires_at)
+        self._retry.deadline = Retry().deadline if session.presumed else float(session.expires_at)
 
     async def _send_all(self, session: Session) -> UploadResult:
         self.meter.enter(State.SENDING, self.meter.note)

@@ -102,8 +102,8 @@ class Sending:
 
     async def _send(self, piece: Range, pending: Pending) -> bool:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
-        if self.client.clock.is_past(self.session.expires_at):
-            raise self.session.expired()
+        if not self.session.presumed and self.client.clock.is_past(self.session.expires_at):
+            raise self.session.expired()  # one that only the journal knows of ends by the server's word
         flight = _Flight(self.feed, self.meter, piece)
         held = 0
         try:
@@ -146,13 +146,20 @@ class Sending:
         self.meter.hashed_to(self.digest.hashed)
         self._own.add(part.id)
         self.session.parts.append(part)
-        self.session.confirmed = True
+        self._confirm(answer)
         self.retry.progressed()
         log.debug("%s: part %s holds %d bytes from %d", part.upload, part.id, part.length, part.offset)
         return part
 
     def _problem(self, part: UploadPart) -> str | None:
         return not_this_part(part, upload_id=self.session.upload_id)
+
+    def _confirm(self, answer: UploadPart) -> None:
+        """The server took a part: it goes on with this upload, and gave its time with the part."""
+        if answer.created_at is not None and not self.client.clock.is_anchored:
+            self.client.clock.anchor(answer.created_at)
+        self.session.confirmed = True
+        self.retry.deadline = float(self.session.expires_at)
 
     def _stands(self, part: Part) -> bool:
         read = self.digest.fingerprint(span_of(part))

@@ -63,6 +63,7 @@ def opened_record(
 ) -> Opened:
     """What the journal is told of a new upload; `now` (the server's unix time) stands in for a missing `created_at`."""
     created = upload.created_at or int(now)
+    life = (upload.expires_at or 0) - created
     return Opened(
         upload=upload.id,
         key=key,
@@ -76,7 +77,7 @@ def opened_record(
         purpose=fields.purpose,
         expires_after=fields.expires_after,
         created_at=created,
-        expires_at=upload.expires_at or created + USUAL_LIFE,
+        expires_at=created + (life if life > 0 else USUAL_LIFE),
         mtime_ns=identity.mtime_ns,
         inode=identity.inode,
     )
@@ -86,7 +87,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     """What the server's no to a part or to complete says about the upload as a whole."""
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
-    over = clock.seconds_until(session.expires_at) <= CLOCK_GRAIN
+    over = clock.may_be_past(session.expires_at - CLOCK_GRAIN)
     if error.status_code == session.refused != 404 and not over:
         return error  # no news: the upload is there, and is refused as it was before
     if session.presumed:

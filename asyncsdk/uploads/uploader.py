@@ -174,7 +174,7 @@ class AsyncUploader:
     async def _upload(
         self, job: UploadJob, listener: Listener | None, *, in_turn: bool, expected_key: str | None = None
     ) -> UploadResult:
-        began, started = time.time(), time.monotonic()
+        began, started, waited_from = time.time(), time.monotonic(), None
         async with self._turns.taken(in_turn=in_turn) as turn, self._opened(job) as source:
             fields = job.fields(source.name)
             place = _place(job, source)
@@ -187,6 +187,8 @@ class AsyncUploader:
             part_size = self._tools.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
 
             def busy(owner: Owner | None) -> None:
+                nonlocal waited_from
+                waited_from = began
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"
                 turn.step_aside()
                 meter.enter(State.WAITING, f"{who} is sending this file")
@@ -204,7 +206,7 @@ class AsyncUploader:
                         source=source,
                         log=log,
                         meter=meter,
-                        began=began,
+                        waited_from=waited_from,
                         started=started,
                         part_size=part_size,
                         others=partial(self._others, key),

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
-from asyncsdk.journal import Cancelled, Entry, Journal, Owner, disk, housekeeping, ownership
+from asyncsdk.journal import Cancelled, Entry, Expired, Journal, Owner, disk, housekeeping, ownership
 from asyncsdk.journal.file import FEW_RECORDS, FileJournal
 from asyncsdk.journal.lines import encode, encode_head
 from asyncsdk.journal.segments import Segments
@@ -61,10 +61,25 @@ async def test_keys_know_nothing_of_each_other(tmp_path: Path) -> None:
     assert await read(journal, key="b") == []
 
 
-async def test_records_come_by_time_and_equal_ones_once_whatever_segment_they_are_in(tmp_path: Path) -> None:
+async def test_records_come_as_they_were_written_and_equal_ones_once_whatever_segment_they_are_in(
+    tmp_path: Path,
+) -> None:
     await write(FileJournal(tmp_path), part(2), opened())
     await write(FileJournal(tmp_path), part(1), opened(), part(2))
-    assert await read(FileJournal(tmp_path)) == [opened(), part(1), part(2)]
+    assert await read(FileJournal(tmp_path)) == [part(2), opened(), part(1)]
+
+
+@pytest.mark.parametrize("steps", [(DAY, -DAY), (-365 * DAY, 365 * DAY), (365 * DAY, -365 * DAY), (1, -1), (0, 0)])
+async def test_no_step_of_the_clock_changes_the_order_of_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[float, ...]
+) -> None:
+    clock, written = NOW, []
+    monkeypatch.setattr("asyncsdk.journal.segments.time.time", lambda: clock)
+    for number, step in enumerate([0.0, *steps, 0.0]):
+        clock += step
+        written.append(Expired(upload=f"upload_{number}", reason="", at=clock))
+        await write(FileJournal(tmp_path), written[-1])
+    assert await read(FileJournal(tmp_path)) == written
 
 
 async def test_a_segment_is_made_at_the_first_append_and_names_time_host_and_process(tmp_path: Path) -> None:
@@ -527,19 +542,34 @@ async def test_a_key_that_came_to_life_while_the_purge_looked_stays(
     assert len(await read(journal)) == 2
 
 
-async def test_a_claim_purges_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settling_purges_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = NOW
     monkeypatch.setattr("asyncsdk.journal.file.time.time", lambda: clock)
     journal = FileJournal(tmp_path)
     await write(journal, opened(), key="old")
-    clock += 20 * 3600
-    await read(journal, key="new")
-    clock += 3 * 3600
-    await read(journal, key="new")
-    assert "old" in [entry.key for entry in await journal.entries()]
-    clock += 2 * 3600 + 60
-    await read(journal, key="new")
-    assert await journal.entries() == []
+
+    async def settle_after(hours: float) -> list[str]:
+        nonlocal clock
+        clock += hours * 3600
+        async with journal.claim("new") as log:
+            await log.settle(Expired(upload="upload_2", reason="", at=clock))
+        return [entry.key for entry in await journal.entries()]
+
+    assert await settle_after(20) == await settle_after(3) == ["new", "old"]
+    assert await settle_after(2 + 1 / 60) == ["new", "old"]  # the last purge was 5 hours ago
+    assert await settle_after(24) == ["new"]
+
+
+async def test_a_clock_a_year_ahead_makes_nobody_forget_what_the_server_says_is_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.journal.file.time.time", lambda: NOW + 365 * DAY)
+    journal = FileJournal(tmp_path)
+    await write(journal, opened(), completed(), key="kept")
+    async with journal.claim("new") as log:
+        await log.append(opened("upload_2"))
+        await log.settle(completed("upload_2", at=NOW + 365 * DAY))
+    assert [entry.key for entry in await journal.entries()] == ["kept", "new"]
 
 
 @pytest.mark.parametrize("stamp", ["rubbish", "directory", "link"])

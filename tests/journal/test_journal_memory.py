@@ -118,7 +118,8 @@ async def test_a_process_that_lives_long_forgets_by_itself(monkeypatch: pytest.M
     async with journal.claim("old") as log:
         await log.append(opened())
     clock += 2 * DAY
-    async with journal.claim("new"):
+    async with journal.claim("new") as log:
+        await log.settle(completed(at=clock))
         assert [entry.key for entry in await journal.entries()] == ["new"]
 
 

@@ -16,6 +16,7 @@ from asyncsdk import (
     CompletionUnknownError,
     api,
 )
+from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
 from tests.raw_server import PART, UPLOAD, answering, client_of, reply
@@ -136,6 +137,7 @@ async def test_long_after_its_hour_an_unlisted_file_was_surely_not_made(
             await uploader.upload(path, purpose="batch")
         server.clear_faults()
         clock["now"] += 3600 + 301
+        client.clock.elapsed = lambda: boot_time() + 3600 + 301
         result = await uploader.upload(path, purpose="batch")
         assert server.stored(result.file.id).read_bytes() == path.read_bytes()
         assert server.calls["create"] == 2

@@ -59,8 +59,8 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 
 async def mind(meter: Meter, *, life: float, watched_for: float, moving: bool = True) -> None:
     """Watch `meter` for a while; the server forgets the upload in `life` seconds."""
-    clock = Clock(local=lambda: time.monotonic() - began)
-    began = time.monotonic()
+    clock, began = Clock(elapsed=lambda: time.monotonic() - began), time.monotonic()
+    clock.anchor(0)
     session = Session("upload_1", 0, life, recalled=False)  # type: ignore[arg-type]  # finer than whole seconds
     mover = asyncio.create_task(keep_moving(meter, moving=moving))
     try:

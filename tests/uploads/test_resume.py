@@ -17,7 +17,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.plan import BLOCK, Pending, covers, gaps
-from asyncsdk.uploads.resume import Recalled, Stage, choose, recall, span_of, upload_key
+from asyncsdk.uploads.resume import Recalled, Stage, choose, last_completed, recall, span_of, upload_key
 
 SIZE = 20 * BLOCK + 17
 blocks = st.integers(0, 22)
@@ -224,16 +224,17 @@ def test_each_upload_has_its_own_parts() -> None:
     assert (found.upload_id, found.parts, found.stage) == ("upload_2", (mine,), Stage.PENDING)
 
 
-@given(st.permutations([0, 1, 2, 3, 4]))
-def test_the_newest_upload_counts_whatever_the_order_of_records(order: list[int]) -> None:
-    records = [
-        completed("upload_lost"),
-        opened("upload_a", created_at=1000, at=9.0),
-        opened("upload_b", created_at=2000, at=1.0),
-        opened("upload_c", created_at=2000, at=2.0),
-        opened("upload_d", created_at=2000, at=2.0),
-    ]
-    assert recalled(*(records[number] for number in order)).upload_id == "upload_d"
+@given(st.permutations([0, 1, 2, 3]), st.lists(st.floats(-1e9, 1e9), min_size=4, max_size=4))
+def test_the_upload_that_began_last_counts_whatever_any_clock_said(order: list[int], times: list[float]) -> None:
+    records = [opened(f"upload_{n}", created_at=1000 * (3 - n), at=at) for n, at in enumerate(times)]
+    last = order[-1]
+    assert recalled(*(records[number] for number in order), part(0, BLOCK, upload="x")).upload_id == f"upload_{last}"
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3))
+def test_the_file_made_last_is_that_of_the_last_record_whatever_the_clock_said(times: list[float]) -> None:
+    records = [evolve(completed(f"upload_{n}"), at=at) for n, at in enumerate(times)]
+    assert last_completed([opened(), *records, EXPIRED]) is records[-1]
 
 
 # the key

@@ -27,7 +27,9 @@ REFUSES = {400, 404, 405, 409, 410, 422}
 
 
 def clock_at(moment: float) -> Clock:
-    return Clock(local=lambda: moment)
+    clock = Clock(elapsed=lambda: 0.0)
+    clock.anchor(moment)
+    return clock
 
 
 MADE = Session("upload_1", NOW, EXPIRES, recalled=False)
@@ -133,3 +135,4 @@ def test_a_server_that_does_not_say_when_keeps_an_upload_for_an_hour() -> None:
     record = opened()
     assert (record.created_at, record.expires_at) == (NOW, NOW + 3600)
     assert opened(created_at=5).expires_at == 3605
+    assert opened(created_at=NOW, expires_at=5).expires_at == NOW + 3600
