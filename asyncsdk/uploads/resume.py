@@ -106,9 +106,9 @@ def recall(records: Iterable[Record]) -> Recalled | None:
     return next(filter(None, known), None)
 
 
-def last_completed(records: Sequence[Record]) -> Completed | None:
-    """The File made last, whatever uploads of the same source began since and ended without one."""
-    return next((record for record in reversed(records) if isinstance(record, Completed)), None)
+def completed(records: Sequence[Record]) -> list[Completed]:
+    """The Files that were made, the last one first, whatever uploads began since and ended without one."""
+    return [record for record in reversed(records) if isinstance(record, Completed)]
 
 
 def choose(parts: Iterable[Part]) -> list[Part]:

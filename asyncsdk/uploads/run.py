@@ -26,7 +26,7 @@ from asyncsdk.uploads.expiry import mind_the_time
 from asyncsdk.uploads.failing import waiting
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.progress import Meter, State
-from asyncsdk.uploads.resume import Recalled, Stage, last_completed, recall
+from asyncsdk.uploads.resume import Recalled, Stage, completed, recall
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
@@ -35,6 +35,7 @@ from asyncsdk.uploads.unchanged import check_unchanged
 
 log = logging.getLogger(__name__)
 
+MOST_ASKED_FOR = 8  # Files that one source has become, such as those of several accounts
 COMPLETE_AGAIN_SECONDS = 60.0  # a complete that is asked again may be retried so long, though the hour is over
 
 
@@ -115,31 +116,35 @@ class Run:
         return await self._send_all(session)
 
     async def _still_there(self) -> UploadResult | None:
-        """The File made last, if it may be the result and is still of this content and on the server."""
-        done = last_completed(self.log.records)
-        if done is None:
-            return None
-        made_while_we_waited = self.waited_from is not None and done.at >= self.waited_from
-        if self.job.if_uploaded == "again" and not made_while_we_waited:
-            return None
-        file = from_json(File, done.file)
+        """The newest File made of this source that may be the result: of this content, and seen with this key.
+
+        Another account's File, which two programs with one journal leave side by side, answers as one that is gone.
+        """
+        made = completed(self.log.records)[:MOST_ASKED_FOR]
+        if self.job.if_uploaded == "again":
+            made = [done for done in made[:1] if self.waited_from is not None and done.at >= self.waited_from]
+        for done in made:
+            if self._digest.done and not self._digest.is_of(done):
+                continue
+            file = await self._seen(from_json(File, done.file))
+            if file is None:
+                continue
+            await self._hash()
+            if self._digest.is_of(done):
+                self.meter.upload_id = done.upload
+                self._count_as_there()
+                return self._result(completed_upload(done.upload, file), file, reused=True)
+            log.info("%s has changed since it became %s", self.source.name, file.id)
+        return None
+
+    async def _seen(self, file: File) -> File | None:
         self.meter.enter(State.CHECKING, f"is it there already, as {file.id}?")
+        check = partial(not_this_file, file_id=file.id, content=self._content)
         try:
-            file = await self.tools.client.send(
-                api.retrieve_file(file.id),
-                retry=self._retry,
-                check=partial(not_this_file, file_id=file.id, content=self._content),
-            )
+            return await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
         except (NotFoundError, PermissionDeniedError) as error:
-            log.warning("%s: %s is not to be seen any more; uploading again (%s)", self.source.name, file.id, error)
+            log.warning("%s: %s is not to be seen: gone, or another account's (%s)", self.source.name, file.id, error)
             return None
-        await self._hash()
-        if not self._digest.is_of(done):
-            log.info("%s has changed since it became %s; uploading it anew", self.source.name, file.id)
-            return None
-        self.meter.upload_id = done.upload
-        self._count_as_there()
-        return self._result(completed_upload(done.upload, file), file, reused=True)
 
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size
