@@ -64,9 +64,35 @@ def _fields_of(kind: type[Record]) -> tuple[tuple[str, str], ...]:
     return tuple((name, _WIRE_NAMES.get(name, name)) for name in names if name != "at")
 
 
-def encode_head(*, at: float, host: str, pid: int) -> bytes:
-    """Return a segment's first line: the format's version, and who writes it since when."""
-    return seal({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid})
+@frozen
+class Home:
+    """Where a segment was written: the machine, the folder, the file's inode. A copy has other ones."""
+
+    host: str
+    folder: str
+    inode: int
+
+    def is_left(self, now: Home) -> bool:
+        """Whether what is found at `now` is a copy: another file, and not one put back in its old place."""
+        return self.inode != now.inode and (self.host, self.folder) != (now.host, now.folder)
+
+
+def encode_head(*, at: float, host: str, pid: int, home: Home | None = None) -> bytes:
+    """Return a segment's first line: the format's version, and who writes it since when, and where."""
+    place = {} if home is None else {"folder": home.folder, "inode": home.inode}
+    return seal({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place})
+
+
+def home_of(data: bytes) -> Home | None:
+    """Return where a segment was written, by its first line; None where that does not say so."""
+    try:
+        head = unseal(data.partition(b"\n")[0])
+    except Damaged:
+        return None
+    host, folder, inode = head.get("host"), head.get("folder"), head.get("inode")
+    if head.get("t") != "segment" or type(host) is not str or type(folder) is not str or type(inode) is not int:
+        return None
+    return Home(host, folder, inode)
 
 
 def iso(at: float) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.journal import Record, disk
+from asyncsdk.journal import Cancelled, Completed, Expired, Opened, Record, disk, unanswered
 from asyncsdk.journal.failures import not_read, worded
 from asyncsdk.journal.layout import SEGMENT, TEMPORARY
-from asyncsdk.journal.lines import parse
+from asyncsdk.journal.lines import Home, home_of, parse
+from asyncsdk.journal.ownership import this_host
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +48,15 @@ def _load(folder: Path) -> Loaded:
     found = find(folder)
     touched = max((path.lstat().st_mtime for path in found), default=None)
     lines: dict[bytes, Record] = {}
+    copied, own = set[str](), set[str]()
     for path in found:
         if path.suffix == SEGMENT:
-            lines |= _parse(path)
-    return Loaded(tuple(lines.values()), tuple(found), touched)
+            parsed, is_copy = _parse(path)
+            lines |= parsed
+            (copied if is_copy else own).update(each.upload for each in parsed.values() if isinstance(each, Opened))
+    records = tuple(lines.values())
+    left = [each for upload in copied - own for each in _left_to_the_original(upload, records)]
+    return Loaded((*records, *left), tuple(found), touched)
 
 
 def find(folder: Path) -> list[Path]:
@@ -61,12 +68,32 @@ def find(folder: Path) -> list[Path]:
         return []
 
 
-def _parse(path: Path) -> dict[bytes, Record]:
+def _parse(path: Path) -> tuple[dict[bytes, Record], bool]:
+    """A segment's records by their lines, and whether it is a copy of one that was written elsewhere."""
     try:
-        parsed = parse(disk.read(path))
+        data = disk.read(path)
+        parsed = parse(data)
     except JournalVersionError as error:
         raise JournalVersionError(f"{path}: {error}") from error
     if parsed.damaged:
         first = ", ".join(map(str, parsed.damaged[:10]))
         logger.warning("%s: %d damaged, not believed: line %s", path, len(parsed.damaged), first)
-    return parsed.records
+    home = home_of(data)
+    return parsed.records, home is not None and home.is_left(home_at(path, path.lstat().st_ino))
+
+
+def home_at(path: Path, inode: int) -> Home:
+    """Where the segment `path` is now."""
+    return Home(this_host(), str(path.parent).encode(errors="replace").decode(), inode)
+
+
+def _left_to_the_original(upload: str, records: Iterable[Record]) -> list[Record]:
+    """What ends an open `upload` that only a copy of a journal knows of: its original may go on with it elsewhere.
+
+    Two runs that shared it could each take the other's bytes for its own. One whose complete was asked is asked for.
+    """
+    own = [record for record in records if record.upload == upload]
+    if unanswered(own) or any(isinstance(record, Completed | Cancelled | Expired) for record in own):
+        return []
+    logger.warning("%s was begun by another journal, of which this is a copy; it is left to that", upload)
+    return [Expired(upload=upload, reason="it is left to the journal of which this is a copy", at=own[-1].at)]

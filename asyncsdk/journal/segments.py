@@ -21,7 +21,7 @@ from asyncsdk.journal.failures import DisplacedError, journal_error, not_made, n
 from asyncsdk.journal.layout import SEGMENT, TEMPORARY, stamp_after
 from asyncsdk.journal.lines import encode_head
 from asyncsdk.journal.ownership import this_host
-from asyncsdk.journal.reading import load
+from asyncsdk.journal.reading import home_at, load
 from asyncsdk.scarcity import is_scarce, pause_after
 
 _DISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
@@ -47,8 +47,9 @@ def _displacing(path: Path, how: str) -> Iterator[None]:
         raise DisplacedError(error.errno, f"it was {how}", str(path)) from error
 
 
-def _head() -> bytes:
-    return encode_head(at=time.time(), host=this_host(), pid=os.getpid())
+def _head(path: Path, fd: int) -> bytes:
+    home = home_at(path, os.fstat(fd).st_ino)
+    return encode_head(at=time.time(), host=home.host, pid=os.getpid(), home=home)
 
 
 @frozen
@@ -95,7 +96,7 @@ class Segment:
         be told again; DisplacedError, and nothing is written, where the file is not at its path any more.
         """
         self._look()
-        disk.write(self._fd, lines if self._begun else _head() + lines)
+        disk.write(self._fd, lines if self._begun else _head(self.path, self._fd) + lines)
         if not self._begun:
             disk.sync_folder(self.path.parent)
             try:
@@ -178,7 +179,7 @@ class Segments:
         with self._mutex:
             self._close()
             path = self.folder / _name(self._paths)
-            _write_whole(path, chain([_head()], lines))
+            _write_whole(path, lines)
             for old in self._paths:
                 old.unlink(missing_ok=True)
             self._paths = [path]
@@ -232,7 +233,7 @@ def _write_whole(path: Path, lines: Iterable[bytes]) -> None:
     try:
         fd = disk.create(temporary)
         try:
-            disk.write_lines(fd, lines)
+            disk.write_lines(fd, chain([_head(path, fd)], lines))
         finally:
             os.close(fd)
         temporary.rename(path)
