@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import BinaryIO, Protocol
 
 from attrs import define, field, frozen
 
 from asyncsdk.errors import SourceChangedError, SourceError, UploadError
-from asyncsdk.uploads.plan import checked_size
+from asyncsdk.uploads.plan import MIB, checked_size
 
+MOST_INFLATED = 32 * MIB
+_INFLATING = frozenset({"gzip", "bz2", "lzma", "zipfile"})
+_COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".lzma"})
 _WANTED = "Give a path, bytes, or a seekable binary file. Nothing was sent."
 
 
@@ -117,16 +123,11 @@ class FileSource:
 
     @classmethod
     def over(cls, file: BinaryIO) -> FileSource:
-        """Measure `file`. Raises SourceError where it is no seekable binary file, empty or too large."""
-        kind, named = type(file).__name__, getattr(file, "name", None)
-        name = PurePath(named).name if isinstance(named, str) else "upload"
-        try:
-            file.seek(0, os.SEEK_END)
-            size, nothing = file.tell(), file.read(0)
-        except (AttributeError, OSError, ValueError) as error:
-            raise SourceError(f"the given {kind} can't be read at an offset ({error}). {_WANTED}") from error
-        if not isinstance(nothing, bytes):
-            raise SourceError(f"the given {kind} reads text, not bytes. {_WANTED}")
+        """Measure `file`. Raises SourceError where it is not a seekable binary file, or empty or too large."""
+        name = _name_of(file)
+        with _refusing(file):
+            size = _size_of(file)
+            _check_bytes(file, file.read(0))
         return cls(file, name, Identity(checked_size(size, name)))
 
     def read(self, offset: int, view: memoryview) -> None:
@@ -141,7 +142,7 @@ class FileSource:
     def look_again(self) -> Identity | None:
         try:
             with self._turn:
-                return Identity(self._file.seek(0, os.SEEK_END))
+                return Identity(_size_of(self._file))
         except (OSError, ValueError):
             return None
 
@@ -154,6 +155,69 @@ class FileSource:
         piece = self._file.read(len(view)) or b""
         view[: len(piece)] = piece
         return len(piece)
+
+
+def source_over(file: BinaryIO) -> BytesSource | FileSource:
+    """Measure a caller's file object. Raises SourceError where it can't be uploaded.
+
+    Where each step back would inflate it from its start, it is read once, into memory, if it is small.
+    """
+    if any(inspect.iscoroutinefunction(getattr(file, name, None)) for name in ("read", "seek")):
+        kind = type(file).__name__
+        way = "Pass its `.file`" if hasattr(file, "file") else "Pass the path that it was opened from"
+        raise SourceError(f"the given {kind} is read with await. {way}, or what it reads, as bytes. Nothing was sent.")
+    return _inflated(file) if _inflates(file) else FileSource.over(file)
+
+
+def _inflated(file: BinaryIO) -> BytesSource:
+    name = _name_of(file)
+    with _refusing(file):
+        file.seek(0)
+        content = file.read(MOST_INFLATED + 1)
+    _check_bytes(file, content)
+    if len(content) > MOST_INFLATED:
+        raise SourceError(
+            f"{name} is compressed and has more than {MOST_INFLATED // MIB} MiB: it would be inflated again for each "
+            "part. Write its content to a file and pass that path, or the compressed file's own path. Nothing was sent."
+        )
+    source = BytesSource.over(content)
+    source.name = name
+    return source
+
+
+def _inflates(file: object) -> bool:
+    """Whether `file` is, or reads from, a stream that is inflated as it is read."""
+    below = (getattr(file, name, None) for name in ("raw", "fileobj"))
+    module = type(file).__module__
+    return module in _INFLATING or any(_inflates(each) for each in below if each is not None and each is not file)
+
+
+def _name_of(file: object) -> str:
+    """The name of its content, where it gives one: a gzip file's and an archive's is that of what holds it."""
+    given = getattr(file, "name", None)
+    if not isinstance(given, str) or type(file).__module__ == "tarfile":
+        return "upload"
+    path = PurePath(given)
+    return path.stem if _inflates(file) and path.suffix in _COMPRESSED and path.stem else path.name
+
+
+def _size_of(file: BinaryIO) -> int:
+    """How many bytes it has: by `tell`, for not every `seek` returns where it got to."""
+    file.seek(0, os.SEEK_END)
+    return file.tell()
+
+
+def _check_bytes(file: object, content: object) -> None:
+    if not isinstance(content, bytes):
+        raise SourceError(f"the given {type(file).__name__} reads text, not bytes. {_WANTED}")
+
+
+@contextmanager
+def _refusing(file: object) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, TypeError, OSError, ValueError, EOFError, zlib.error) as error:
+        raise SourceError(f"the given {type(file).__name__} can't be read at an offset ({error}). {_WANTED}") from error
 
 
 def fill_whole(read_at: Callable[[int, memoryview], int], offset: int, view: memoryview, name: str) -> None:

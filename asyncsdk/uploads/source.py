@@ -18,7 +18,7 @@ from attrs import define, field
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.plan import checked_size
-from asyncsdk.uploads.readable import BytesSource, FileSource, Identity, Source, fill_whole
+from asyncsdk.uploads.readable import BytesSource, Identity, Source, fill_whole, source_over
 
 __all__ = ["Given", "Identity", "PathSource", "Source", "fill", "open_source"]
 
@@ -50,7 +50,7 @@ async def fill(source: Source, threads: Threads, offset: int, view: memoryview) 
 def _open(given: str | os.PathLike[str] | BinaryIO) -> Source:
     if isinstance(given, str | os.PathLike):
         return PathSource.open(Path(os.fsdecode(given)))
-    return FileSource.over(given)
+    return source_over(given)
 
 
 def _close_unwanted(opening: asyncio.Future[Source]) -> None:
