@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,9 @@ from tests.stories.support import MIB, MakeFile, interrupted, md5_of
 async def test_both_get_what_they_sent(
     tmp_path: Path, journal: Path, make_file: MakeFile, repeated: int, *, lost: bool
 ) -> None:
+    seconds = itertools.count(int(time.time()))  # no two uploads of one second: those would not be told apart
     async with (
-        LocalServer(tmp_path / "server", repeated_complete=repeated) as server,
+        LocalServer(tmp_path / "server", repeated_complete=repeated, clock=lambda: next(seconds)) as server,
         Client("k", base_url=server.url) as client,
     ):
         path = make_file(seed=1)
