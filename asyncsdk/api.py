@@ -36,7 +36,8 @@ class Request(Generic[T_co]):
     """A call as a value. `answer` is the model of what comes back; `body` makes a new body for each attempt.
 
     `answer_limit` is how many seconds the server may take once it has the whole request. `deployment` is the
-    model below which classic Azure keeps this call.
+    model below which classic Azure keeps this call. `answer_id` is the id that the answer has to have, where it is
+    the object that the call is about: a gateway may cross two answers.
     """
 
     method: str
@@ -47,6 +48,7 @@ class Request(Generic[T_co]):
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     body: BodyFactory | None = field(default=None, repr=False)
     deployment: str | None = None
+    answer_id: str | None = None
     accept: str = "application/json"
     answer_limit: float = 120.0
 
@@ -225,12 +227,14 @@ def list_files(
 
 def retrieve_file(file_id: str) -> Request[File]:
     """GET /files/{file_id}."""
-    return Request(method="GET", route="/files/{file_id}", answer=File, ids={"file_id": file_id})
+    ids = {"file_id": file_id}
+    return Request(method="GET", route="/files/{file_id}", answer=File, ids=ids, answer_id=file_id)
 
 
 def delete_file(file_id: str) -> Request[FileDeleted]:
     """DELETE /files/{file_id}."""
-    return Request(method="DELETE", route="/files/{file_id}", answer=FileDeleted, ids={"file_id": file_id})
+    ids = {"file_id": file_id}
+    return Request(method="DELETE", route="/files/{file_id}", answer=FileDeleted, ids=ids, answer_id=file_id)
 
 
 def file_content(file_id: str) -> Request[bytes]:

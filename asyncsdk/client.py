@@ -164,7 +164,7 @@ class Client:
         async def receive() -> T:
             async with self._exchange.sending(call) as answer:
                 result = await answer.read(request.answer)
-            problem = None if check is None else check(result)
+            problem = _of_another(request, result) or (None if check is None else check(result))
             if problem is not None:
                 raise ResponseMismatchError(
                     f"{request.name}: the answer belongs to another request: {problem}. It is not believed.",
@@ -286,6 +286,12 @@ class Client:
         except Exception:
             log.exception("on_event raised and is not called again")
             self.on_event = None
+
+
+def _of_another(request: Request[Any], answer: object) -> str | None:
+    found = getattr(answer, "id", None)
+    is_right = request.answer_id is None or found == request.answer_id
+    return None if is_right else f"it is of {found}, not of {request.answer_id}"
 
 
 def _check_limits(timeout: float | None, max_retries: int | None) -> None:

@@ -46,10 +46,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
+
+from asyncsdk.pickling import is_picklable, with_args
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.damage import LedgerDamage
@@ -82,7 +83,7 @@ class AsyncSDKError(Exception):
     advice: str = ""
 
     def __copy__(self) -> Self:
-        copy = _with_args(type(self), self.args)
+        copy = with_args(type(self), self.args)
         vars(copy).update(vars(self))
         copy.__cause__, copy.__context__, copy.__traceback__ = self.__cause__, self.__context__, self.__traceback__
         copy.__suppress_context__ = self.__suppress_context__
@@ -94,22 +95,7 @@ class AsyncSDKError(Exception):
         Else the pool would fail with an error about pickling, and this one would be gone.
         """
         state = {**vars(self), "__cause__": self.__cause__, "__suppress_context__": self.__suppress_context__}
-        return _with_args, (type(self), self.args), {name: it for name, it in state.items() if _is_picklable(it)}
-
-
-Error = TypeVar("Error", bound=AsyncSDKError)
-
-
-def _with_args(kind: type[Error], args: tuple[Any, ...]) -> Error:
-    return kind.__new__(kind, *args)
-
-
-def _is_picklable(value: object) -> bool:
-    try:
-        pickle.loads(pickle.dumps(value))  # noqa: S301 - our own; some can be written and not be read
-    except Exception:  # noqa: BLE001 - whatever a value's own way of pickling raises
-        return False
-    return True
+        return with_args, (type(self), self.args), {name: it for name, it in state.items() if is_picklable(it)}
 
 
 class ConfigurationError(AsyncSDKError, ValueError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,6 +18,7 @@ from asyncsdk import (
     ConfigurationError,
     NotFoundError,
     NotTheAPIError,
+    ResponseMismatchError,
     api,
     retry,
 )
@@ -106,11 +109,21 @@ async def test_azure_classic_and_v1_speak_to_their_own_paths() -> None:
 
 
 async def test_an_id_can_not_lead_elsewhere() -> None:
-    async with answering(reply(200, FILE)) as server, client_of(server) as client:
-        await client.send(api.retrieve_file("../a/b?c#d"))
+    odd = "../a/b?c#d"
+    async with answering(reply(200, {"id": odd})) as server, client_of(server) as client:
+        await client.send(api.retrieve_file(odd))
         with pytest.raises(ConfigurationError, match="names nothing"):
             await client.send(api.retrieve_file(".."))
     assert [request.target for request in server.requests] == ["/v1/files/..%2Fa%2Fb%3Fc%23d"]
+
+
+@pytest.mark.parametrize("request_of", [api.retrieve_file, api.delete_file])
+async def test_an_answer_about_another_file_is_not_believed(request_of: Callable[[str], api.Request[Any]]) -> None:
+    async with answering(reply(200, {"id": "file-2"}), reply(200, {"id": "file-1"})) as server:
+        async with client_of(server, max_retries=0) as client:
+            with pytest.raises(ResponseMismatchError, match="of file-2, not of file-1"):
+                await client.send(request_of("file-1"))
+            assert (await client.send(request_of("file-1"))).id == "file-1"
 
 
 PAGE = reply(200, "<html>Log in to the Wi-Fi</html>", {"Content-Type": "text/html", "X-Request-ID": "r"})

@@ -185,7 +185,7 @@ async def test_a_session_has_no_total_limit_no_cookies_and_no_environment_of_its
     assert not session.trust_env
     assert session.connector is not None
     assert session.connector.limit == 7
-    cookie = reply(200, {"id": "x"}, {"Set-Cookie": "a=b"})
+    cookie = reply(200, {"id": "file-1"}, {"Set-Cookie": "a=b"})
     async with answering(cookie) as server, Client(KEY, base_url=server.url) as client:
         await client.send(GET_FILE)
         await client.send(GET_FILE)

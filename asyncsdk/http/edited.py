@@ -25,7 +25,7 @@ Standing = Literal["final", "partial", "other"]
 LARGEST_RESPONSE = 1 << 30  # bytes; ten pictures of the largest size are less than half of it
 _WEB = re.compile(r"\s*https?://.", re.IGNORECASE)
 _OF_IMAGES = frozenset({"data", "b64_json", "url", "content", "unreadable", "request_id"})
-_OF_EVENTS = frozenset({"type", "created_at", "partial_image_index"})
+_NO_SETTINGS = _OF_IMAGES | {"type", "created_at", "partial_image_index"}
 _BARE_BASE64 = re.compile(r"(?:(?:data:)?image/[^,\s]{0,100},)?([A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{999,}={0,2})\s*")
 
 
@@ -77,9 +77,8 @@ class Messages:
         """Whether all has come: what a server sends after it, or whether it hangs up at all, does not matter."""
         if self._is_done or self.failure is not None:
             return True
-        return (
-            bool(self._finals) and 0 < self.wanted <= self._came
-        )  # it is asked at each chunk, most of which end nothing
+        # it is asked at each chunk, most of which end nothing
+        return bool(self._finals) and 0 < self.wanted <= self._came
 
     @property
     def response(self) -> ImagesResponse:
@@ -192,7 +191,7 @@ class Messages:
             return Message(ImagesResponse(data=()), "other")
         if value.broken and not (body and images):
             images.append(self._unreadable(value.broken.encode("utf-8", "replace"), "it is cut off or not JSON"))
-        settings = {name: part for name, part in body.items() if name not in _OF_IMAGES | _OF_EVENTS}
+        settings = {name: part for name, part in body.items() if name not in _NO_SETTINGS}
         settings["created"] = body.get("created", body.get("created_at"))
         response = from_odd_json(ImagesResponse, {**settings, "data": [], "request_id": self._request_id})
         is_unsure = value.broken and isinstance(self._form, Events) and not kind  # the cut may be in its type
@@ -221,7 +220,8 @@ class Messages:
         url = next((text for text in addresses if _WEB.match(text)), None)
         if content is not None or url is not None:
             others = {name: part for name, part in members.items() if name not in _OF_IMAGES}
-            return evolve(from_odd_json(EditedImage, others), content=content, url=url)
+            found_with = from_odd_json(EditedImage, others) if others else EditedImage()
+            return evolve(found_with, content=content, url=url)
         if found:
             first = broken[0] if broken else UnreadableImage(raw=b"", reason="it is empty")
             return self._unreadable(first.raw, first.reason)

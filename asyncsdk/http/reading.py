@@ -40,7 +40,9 @@ class Response:
     _inflater: Inflater | None = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        shown = ((name, self.shown(value)) for name, value in self._response.headers.items())
+        headers = self._response.headers
+        text = "\n".join(headers.values())  # nearly always without any: one look tells
+        shown = headers.items() if self.shown(text) == text else [(name, self.shown(v)) for name, v in headers.items()]
         self.headers = CIMultiDict(shown)
         self._inflater = inflater_for(self.headers.get("Content-Encoding"))
 
@@ -65,16 +67,9 @@ class Response:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come, inflated; each wait for more is bounded by the call's limit."""
-        content, inflated = self._response.content, 0
+        inflated = 0
         while True:
-            lost: APIError | None = None
-            try:
-                with as_ours(self.call):
-                    async with asyncio.timeout(self.call.answer_limit):
-                        chunk = await content.readany()
-            except APIError as error:
-                lost = error
-                chunk = content._read_nowait(-1)  # noqa: SLF001 - no public way to what came before it broke off
+            chunk, lost = await self._next_chunk()
             if self._inflater is None:
                 if chunk:
                     yield chunk
@@ -89,6 +84,19 @@ class Response:
                 raise lost
             if not chunk:
                 return
+
+    async def _next_chunk(self) -> tuple[bytes, APIError | None]:
+        """What comes next, empty at the end; where the response breaks off, what came before that, and the error."""
+        content = self._response.content
+        try:
+            with as_ours(self.call):
+                chunk = content.read_nowait(-1)  # what is there already needs no timer
+                if not chunk:
+                    async with asyncio.timeout(self.call.answer_limit):
+                        chunk = await content.readany()
+        except APIError as error:
+            return content._read_nowait(-1), error  # noqa: SLF001 - no public way to it
+        return chunk, None
 
     async def read(self, model: type[T], *, limit: int | None = None) -> T:
         """The whole of it as `model`, of at most `limit` bytes."""

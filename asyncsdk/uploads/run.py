@@ -18,7 +18,7 @@ from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part, 
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.answers import Content, Ids, Others, not_created, not_this_file
+from asyncsdk.uploads.answers import Content, Ids, Others, not_a_file_of, not_created
 from asyncsdk.uploads.body import Buffers, Feed
 from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.digest import Digest
@@ -139,7 +139,7 @@ class Run:
 
     async def _seen(self, file: File) -> File | None:
         self.meter.enter(State.CHECKING, f"is it there already, as {file.id}?")
-        check = partial(not_this_file, file_id=file.id, content=self._content)
+        check = partial(not_a_file_of, content=self._content)
         try:
             return await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
         except (NotFoundError, PermissionDeniedError) as error:
