@@ -34,8 +34,10 @@ class Place:
         """On another disk: what can't be saved is rescued here."""
         return self.out.parent.with_name("temporary")
 
-    def resize(self, size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.out.parent], check=True)
+    def resize(self, size: int) -> bool:
+        """Whether the disk has this size now; a smaller one than is in use can't be had."""
+        command = ["mount", "-o", f"remount,size={size}", self.out.parent]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 @contextmanager
@@ -72,12 +74,15 @@ def _nothing(_: Place) -> None:
 
 
 def _fill(place: Place) -> None:
-    status = os.statvfs(place.out.parent)
-    place.resize(max(4096, (status.f_blocks - status.f_bfree) * status.f_frsize))
+    for _ in range(100):  # the run goes on writing meanwhile
+        status = os.statvfs(place.out.parent)
+        if place.resize(max(4096, (status.f_blocks - status.f_bfree) * status.f_frsize)):
+            return
+    raise AssertionError("the disk could not be made full")
 
 
 def _make_room(place: Place) -> None:
-    place.resize(SIZE)
+    assert place.resize(SIZE)
 
 
 def _rename(place: Place) -> None:
