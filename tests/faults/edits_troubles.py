@@ -36,7 +36,7 @@ class Place:
 
     def resize(self, size: int) -> bool:
         """Whether the disk has this size now; a smaller one than is in use can't be had."""
-        command = ["mount", "-o", f"remount,size={size}", self.out.parent]
+        command = ["mount", "-o", f"remount,size={size}", str(self.out.parent)]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
