@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from attrs import define, evolve, field, frozen
@@ -106,11 +107,11 @@ class Messages:
 
     def feed(self, chunk: bytes) -> list[Message]:
         """The messages that `chunk` completes."""
-        return [] if self.is_over else self._read(self._frames(chunk))
+        return [] if self.is_over else self._read(partial(self._frames, chunk))
 
     def close(self, lost: APIError | None = None) -> list[Message]:
         """The messages that are not ended, once nothing more comes: because of `lost`, or as it should be."""
-        found = [] if self.is_over else self._read(self._last_frames())
+        found = [] if self.is_over else self._read(self._last_frames)
         if self.failure is None and (lost is not None or not self._finals):
             nothing = self._without_images()
             self.failure = nothing if lost is None or isinstance(nothing, NotTheAPIError) else lost
@@ -124,16 +125,14 @@ class Messages:
     def _request_id(self) -> str | None:
         return self.headers.get("x-request-id")
 
-    def _frames(self, chunk: bytes) -> Iterator[Frame]:
+    def _frames(self, chunk: bytes) -> Iterable[Frame]:
         self._size += len(chunk)
         if self._size > LARGEST_RESPONSE:
             raise TooLarge(f"it is larger than {LARGEST_RESPONSE} bytes")
         if self._form is not None:
-            yield from self._form.feed(chunk)
-            return
+            return self._form.feed(chunk)
         self._beginning += chunk
-        if tells_form(self._beginning):
-            yield from self._begin()
+        return self._begin() if tells_form(self._beginning) else ()
 
     def _last_frames(self) -> Iterator[Frame]:
         if self._form is None:
@@ -146,10 +145,10 @@ class Messages:
         self._form = form_of(chunk, self.headers.get("content-type", ""))
         return self._form.feed(chunk)
 
-    def _read(self, frames: Iterator[Frame]) -> list[Message]:
+    def _read(self, frames: Callable[[], Iterable[Frame]]) -> list[Message]:
         found: list[Message] = []
         try:
-            for frame in frames:
+            for frame in frames():
                 for message in self._messages(frame):
                     self._keep(message)
                     found.append(message)

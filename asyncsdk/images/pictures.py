@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from attrs import frozen
@@ -189,7 +188,7 @@ def _digest(picture: Loaded | None) -> str | None:
 
 
 def _as_unicode(name: str) -> str:
-    return PurePath(name).name.encode(errors="replace").decode()
+    return name if name.isascii() else name.encode(errors="replace").decode()
 
 
 def _as_object(value: object) -> dict[Any, Any]:

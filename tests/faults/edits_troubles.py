@@ -152,9 +152,15 @@ def unnamed(records: Mapping[str, Mapping[str, Any]], complaints: str) -> list[s
             places = record["files"]
         elif is_unsaved:
             found = re.search(rf"^{re.escape(name)}: its pictures are saved elsewhere: (.+)$", complaints, re.MULTILINE)
-            places = found[1].split(", ") if found else []
+            kept = [*record["files"], *record["error"]["raw_files"]]  # where a part of it came, and was cut off
+            places = found[1].split(", ") if found else kept
         else:
             continue
-        if not places or not all(is_whole(Path(path)) for path in places):
+        if not places or not all(_is_kept(Path(path)) for path in places):
             lost.append(name)
     return lost
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether a picture is whole; of what was cut off before it came, the part that came is there."""
+    return path.is_file() and path.stat().st_size > 0 if path.suffix == ".raw" else is_whole(path)
