@@ -84,7 +84,8 @@ class Way:
 
     async def move(self, path: Path, target: Path) -> None:
         """Move what is in the way. Raises OSError: FileExistsError where something is at `target`."""
-        await files.patiently(partial(files.move, path, target, below=self.below), self.again)
+        below = self.below if self.drafts is None else self.drafts.parent  # a ledger's directory, if it is in there
+        await files.patiently(partial(files.move, path, target, below=below), self.again)
 
 
 @define(eq=False, kw_only=True)
@@ -295,8 +296,10 @@ def _percent_encoded(match: re.Match[str]) -> str:
 
 
 def _make_private(folder: Path, below: Path | None) -> None:
-    files.make_directory(folder.parent.parent, below)
-    for path in (folder.parent, folder):
+    """Make a directory; the one that it is in too, unless a run has that, which is not made again where it is gone."""
+    if below is None:
+        files.make_directory(folder.parent.parent)
+    for path in (folder.parent, folder) if below is None else (folder,):
         if disk.make_folder(path):
             disk.sync_folder(path.parent)
 

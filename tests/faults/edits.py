@@ -140,7 +140,8 @@ class Bulk:
         self.must(not untold, f"{name}: {untold[:5]} are paid, and not told")
         lost = unnamed(records, running.complaints)
         self.must(not lost, f"{name}: {lost[:5]} are paid, and not where they are said to be")
-        await self.note(running)
+        if self.options.on_uncertain != "retry":  # else what is done and could not be written down goes again, as asked
+            await self.note(running)
 
     async def calls(self) -> int:
         return int((await self.server.stats())["requests"].get("edit", 0))

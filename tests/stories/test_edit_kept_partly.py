@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -18,6 +19,7 @@ from asyncsdk import (
     EditResult,
     ImageEdit,
     ImageEditor,
+    LedgerError,
     SaveError,
 )
 from tests.raw_server import client_of
@@ -262,6 +264,25 @@ class TestADiskThatFails:
             [found] = await run(running, out, redo=["1"])
         assert (found.status, found.files) == ("done", (out / "1-2.png",))
         assert (out / "1.png").read_bytes() == b"the older one"
+
+
+@pytest.mark.parametrize("names", [("page", "whole"), ("whole",)], ids=["what is raw", "an older picture"])
+async def test_a_ledger_s_directory_that_is_gone_is_not_made_again(out: Path, names: tuple[str, ...]) -> None:
+    """It could not be put back then."""
+    async with gateway("picture") as running:
+        await run(running, out)
+    async with gateway(*names) as running, client_for(running) as client:
+        make = running.items
+
+        def take_it_away(number: int, gateway: Gateway) -> list[dict[str, Any]]:
+            (out / ".asyncsdk").rename(out / "taken")
+            return make(number, gateway)
+
+        running.items = take_it_away
+        async with ImageEditor(client).edit_many(jobs(1, n=2), out=out, redo=["1"]) as outcomes:
+            with pytest.raises(LedgerError):
+                await all_of(outcomes)
+    assert not (out / ".asyncsdk").exists()
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
