@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
@@ -93,13 +94,17 @@ class ImageEdit:
     @property
     def options(self) -> dict[str, Any]:
         """The API's fields that are set, but for the pictures."""
-        named = {a.name: getattr(self, a.name) for a in fields(type(self)) if a.name not in NOT_SENT}
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value for name in _sent() if (value := getattr(self, name)) is not None}
 
     @property
     def input_images(self) -> int:
         """What it counts against the limit of input images a minute: its pictures, times `n`."""
         return len(self.image) * (self.n or 1)
+
+
+@cache
+def _sent() -> tuple[str, ...]:
+    return tuple(a.name for a in fields(ImageEdit) if a.name not in NOT_SENT)
 
 
 def described(picture: Picture) -> str:
