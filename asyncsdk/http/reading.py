@@ -90,7 +90,7 @@ class Response:
         content = self._response.content
         try:
             with as_ours(self.call):
-                chunk = content.read_nowait(-1)  # what is there already needs no timer
+                chunk = content.read_nowait()  # what is there already needs no timer
                 if not chunk:
                     async with asyncio.timeout(self.call.answer_limit):
                         chunk = await content.readany()
