@@ -122,7 +122,7 @@ async def save(
 
 
 def make_directory(path: Path, below: Path | None = None) -> None:
-    """Make a directory and its missing parents. Blocking.
+    """Make a directory and its missing parents, of these only those below `below`, if that is given. Blocking.
 
     Raises OSError: NotADirectoryError where a file is in the way, FileNotFoundError where `below` is gone, which was
     there: made again, it would keep what was moved away from coming back.
@@ -130,7 +130,11 @@ def make_directory(path: Path, below: Path | None = None) -> None:
     if below is not None and not below.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(below))
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if below is None:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        for folder in reversed([folder for folder in (path, *path.parents) if below in folder.parents]):
+            folder.mkdir(exist_ok=True)  # one at a time: `below` may go at any moment
     except FileExistsError as error:  # which would read as if a file to be saved were there already
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from error
 

@@ -334,3 +334,22 @@ async def test_reads_that_hang_keep_nothing_from_being_saved(tmp_path: Path, mon
     finally:
         go_on.set()
         await asyncio.gather(*stuck)
+
+
+@pytest.mark.parametrize("folder", ["out", "out/sub/deeper"])
+async def test_nor_where_it_goes_at_that_very_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    out, look = tmp_path / "out", Path.is_dir
+
+    def gone_after_the_look(path: Path) -> bool:
+        is_there = look(path)
+        if path == out and is_there:
+            out.rename(tmp_path / "moved")
+        return is_there
+
+    out.mkdir()
+    monkeypatch.setattr(Path, "is_dir", gone_after_the_look)
+    with pytest.raises(FileNotFoundError):
+        await files.save(tmp_path / folder / "it", b"picture", below=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
