@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncsdk.errors import (
     APIError,
+    APIResponseValidationError,
     APIStatusError,
     AsyncSDKError,
     CompletionUnknownError,
@@ -11,6 +12,7 @@ from asyncsdk.errors import (
     UploadNotFoundError,
 )
 from asyncsdk.http.lost import has_no_address
+from asyncsdk.journal.failures import DisplacedError
 from asyncsdk.uploads.progress import Progress
 from asyncsdk.uploads.session import TRANSIENT
 
@@ -20,6 +22,7 @@ IN_DOUBT_AND_FORGOTTEN = (
     "Look for that file in GET /files first: repeated, it starts anew and may make a second one, for nothing tells "
     "that it is the same content; a key= would."
 )
+DISPLACED = "With the journal back in its place, it goes on from what that holds; without it, it starts anew."
 
 
 def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
@@ -40,6 +43,8 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadExpiresError):
         return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
+    if isinstance(error.__cause__, DisplacedError):
+        return DISPLACED
     begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
     if error.upload_id is None:
         return f"{begins} starts anew: nothing was sent yet."
@@ -72,6 +77,8 @@ def waiting(error: APIError, delay: float) -> str:
     """Why an upload waits, and how long: `no connection; again in 2 s`. `delay` is in seconds."""
     if isinstance(error, APIStatusError):
         reason = f"the server answers {error.status_code}"
+    elif isinstance(error, APIResponseValidationError):
+        reason = "the server's answer can't be used"
     else:
         reason = "the server's name can't be looked up" if has_no_address(error) else "no connection"
     return f"{reason}; again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"

@@ -11,6 +11,7 @@ import pytest
 from asyncsdk import AsyncUploader, Client, JournalError, RequestEvent
 from asyncsdk.journal.file import FileJournal
 from asyncsdk.server import LocalServer
+from asyncsdk.uploads.failing import DISPLACED
 from tests.faults.support import MIB, make_file
 from tests.journal.support import KEY, opened, part, segments
 
@@ -111,8 +112,9 @@ async def test_an_upload_stops_and_says_so_and_the_same_call_makes_the_one_file(
 
     async with LocalServer(tmp_path / "server") as server, Client("sk-test", base_url=server.url, on_event=note) as it:
         uploader = AsyncUploader(it, journal=root, part_size=MIB // 2, concurrency=1)
-        with pytest.raises(JournalError, match="Put the journal back"):
+        with pytest.raises(JournalError, match="Put the journal back") as caught:
             await uploader.upload(path, purpose="batch")
+        assert caught.value.advice == DISPLACED
         assert server.calls["part"] <= 5
         if deed in {replace_by_a_link, replace_the_folder_by_a_link}:
             shutil.rmtree(tmp_path / "elsewhere")

@@ -11,6 +11,7 @@ from asyncsdk.errors import (
     AuthenticationError,
     CompletionUnknownError,
     InternalServerError,
+    NotTheAPIError,
     UploadExpiresError,
 )
 from asyncsdk.uploads.failing import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell, waiting
@@ -104,6 +105,7 @@ def test_an_error_before_any_upload_says_nothing_of_one() -> None:
     [
         (InternalServerError("x", status_code=503), 2.0, "the server answers 503; again in 2 s"),
         (APIConnectionError("x"), 0.2, "no connection; again at once"),
+        (NotTheAPIError("x"), 2.0, "the server's answer can't be used; again in 2 s"),
         (APIConnectionError("x"), 0.7, "no connection; again in 1 s"),
     ],
 )

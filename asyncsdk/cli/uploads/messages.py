@@ -10,6 +10,7 @@ from asyncsdk.cli import units
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
     APIStatusError,
     APITimeoutError,
     AsyncSDKError,
@@ -25,6 +26,7 @@ ENOUGH_FOR_A_RATE = 10**6  # bytes: of fewer it is the calls that take the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no answer"),
     (APIConnectionError, lambda _: "no connection"),
+    (APIResponseValidationError, lambda _: "the server's answers can't be used"),
     (RateLimitError, lambda _: "too many requests for now (429)"),
     (APIStatusError, lambda error: f"the server is in trouble ({getattr(error, 'status_code', '')})"),
 )
