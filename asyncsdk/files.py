@@ -26,6 +26,7 @@ T = TypeVar("T")
 Again = Callable[[Exception], Awaitable[bool]]
 
 PRIVATE, BY_UMASK = 0o600, 0o666
+FOLDER_MODE = 0o755  # less the umask; a ledger is kept only where nobody else may write
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # Pools apart: a read that hangs, such as of a dead network disk, keeps no paid picture from being saved.
 _READING, _SAVING = Threads("asyncsdk-reading", 16), Threads("asyncsdk-saving", 8)
@@ -124,6 +125,8 @@ async def save(
 def make_directory(path: Path, below: Path | None = None) -> None:
     """Make a directory and its missing parents, of these only those below `below`, if that is given. Blocking.
 
+    Nobody else may write in them, as a ledger in one needs.
+
     Raises OSError: NotADirectoryError where a file is in the way, FileNotFoundError where `below` is gone, which was
     there: made again, it would keep what was moved away from coming back.
     """
@@ -131,10 +134,10 @@ def make_directory(path: Path, below: Path | None = None) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(below))
     try:
         if below is None:
-            path.mkdir(parents=True, exist_ok=True)
+            _make_with_parents(path)
             return
         for folder in reversed([folder for folder in (path, *path.parents) if below in folder.parents]):
-            folder.mkdir(exist_ok=True)  # one at a time: `below` may go at any moment
+            folder.mkdir(FOLDER_MODE, exist_ok=True)  # one at a time: `below` may go at any moment
     except FileExistsError as error:  # which would read as if a file to be saved were there already
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from error
 
@@ -195,6 +198,16 @@ def _read(path: str | os.PathLike[str], limit: int) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def _make_with_parents(path: Path) -> None:
+    try:
+        path.mkdir(FOLDER_MODE, exist_ok=True)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        _make_with_parents(path.parent)
+        path.mkdir(FOLDER_MODE, exist_ok=True)
 
 
 def _make_writable(folder: Path) -> None:

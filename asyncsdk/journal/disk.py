@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from itertools import islice, takewhile
 from pathlib import Path
 
+from asyncsdk.journal.private import is_ours, refuse_foreign, refuse_shared
+
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 LINES_AT_ONCE = 1000
@@ -43,17 +45,17 @@ def check_root(root: Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
     if root.is_symlink():
-        if not _is_ours(status):
+        if not is_ours(root, status):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
         check_place(root.resolve())
-    _refuse_anothers(root, status)
-    _refuse_shared(root, status)
+    refuse_foreign(root, status)
+    refuse_shared(root, status, root.name)
 
 
 def check_place(path: Path) -> None:
     """Raise OSError where others may write in the directory that `path` is in: they could put another in its place."""
     folder = path.absolute().parent
-    _refuse_shared(folder, folder.stat())
+    refuse_shared(folder, folder.stat(), path.name.lstrip("."))
 
 
 def make_folder(path: Path) -> bool:
@@ -77,7 +79,7 @@ def check_folder(path: Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         code = errno.ELOOP if stat.S_ISLNK(status.st_mode) else errno.ENOTDIR
         raise OSError(code, os.strerror(code), str(path))
-    _refuse_anothers(path, status)
+    refuse_foreign(path, status)
 
 
 def create(path: Path) -> int:
@@ -176,37 +178,3 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _refuse_anothers(path: Path, status: os.stat_result) -> None:
-    if not _is_ours(status):
-        words = f"{path} belongs to another user (uid {status.st_uid}): work as that user, or name another directory"
-        raise OSError(errno.EPERM, words, str(path))
-
-
-def _refuse_shared(folder: Path, status: os.stat_result) -> None:
-    if _is_shared(status):
-        words = (
-            f"others may write in {folder}, and so make up what is remembered there: chmod go-w {folder}, or name a "
-            "directory one level deeper, which is made for you alone"
-        )
-        raise OSError(errno.EPERM, words, str(folder))
-
-
-def _is_shared(status: os.stat_result) -> bool:
-    """Whether others may rename and remove what is in this directory; in a sticky one (/tmp) only their own.
-
-    A group of the owner's own, which has the number of its user by custom, is nobody else.
-    """
-    if not _has_owners() or status.st_mode & stat.S_ISVTX:
-        return False
-    group_is_private = status.st_gid == status.st_uid and _is_ours(status)
-    return bool(status.st_mode & (stat.S_IWOTH if group_is_private else stat.S_IWOTH | stat.S_IWGRP))
-
-
-def _is_ours(status: os.stat_result) -> bool:
-    return not _has_owners() or status.st_uid in (0, os.geteuid())
-
-
-def _has_owners() -> bool:
-    return hasattr(os, "geteuid")

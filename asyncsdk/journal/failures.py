@@ -18,7 +18,7 @@ class DisplacedError(OSError):
 
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
-_ELSEWHERE = "Set ASYNCSDK_JOURNAL=/data/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
+_ELSEWHERE = "Set ASYNCSDK_JOURNAL=/data/private/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
 
 
 def not_made(path: Path, reason: str) -> str:
@@ -55,7 +55,7 @@ def not_locked(path: Path, reason: str) -> str:
         f"the file system of {path} has no locks ({reason}), so two processes could send one file at once. "
         "Nothing was sent.\n"
         "  If only one will: --no-lock, or FileJournal(..., lock=False). "
-        "Or keep the journal on a local disk: ASYNCSDK_JOURNAL=/data/asyncsdk"
+        "Or keep the journal on a local disk: ASYNCSDK_JOURNAL=/data/private/asyncsdk"
     )
 
 

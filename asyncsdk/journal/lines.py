@@ -178,7 +178,7 @@ def check_version(version: object) -> None:
     if version > VERSION:
         raise JournalVersionError(
             f"version {version} of the journal was written by a newer asyncsdk; this one reads up to {VERSION}. "
-            "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=/data/asyncsdk"
+            "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=/data/private/asyncsdk"
         )
 
 

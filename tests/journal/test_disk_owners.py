@@ -10,7 +10,6 @@ import pytest
 
 from asyncsdk.errors import JournalError
 from asyncsdk.images.bulk.ledger import load_ledger, open_ledger
-from asyncsdk.journal import disk
 from asyncsdk.journal.file import FileJournal
 from tests.journal.support import KEY, opened
 
@@ -115,13 +114,6 @@ async def test_a_link_to_a_directory_of_another_user_is_refused(place: Path, use
         await use(link)
 
 
-def test_a_directory_is_ours_if_it_is_ours_or_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status = tmp_path.stat()
-    assert disk._is_ours(status)
-    monkeypatch.setattr(os, "geteuid", lambda: status.st_uid + 1)
-    assert disk._is_ours(status) is (status.st_uid == 0)
-
-
 # Directories in which others can write
 
 
@@ -129,7 +121,7 @@ def test_a_directory_is_ours_if_it_is_ours_or_the_systems(tmp_path: Path, monkey
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o2777])
 async def test_where_everybody_may_write_beside_it_nothing_is_kept(place: Path, use: Use, mode: int) -> None:
     place.parent.chmod(mode)
-    with pytest.raises(JournalError, match=f"others may write in {place.parent}, .* chmod go-w {place.parent}, or"):
+    with pytest.raises(JournalError, match=f"others may write in {place.parent}, .* chmod go-w {place.parent}, or "):
         await use(place)
     assert not place.exists()
 

@@ -185,7 +185,7 @@ async def test_a_journal_that_can_not_be_made_names_both_ways_out_before_anythin
     assert str(caught.value) == (
         f"can't create the journal in {tmp_path}/file/asyncsdk (Not a directory); a restart could not resume. "
         "Nothing was sent.\n"
-        "  Set ASYNCSDK_JOURNAL=/data/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
+        "  Set ASYNCSDK_JOURNAL=/data/private/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
     )
     assert isinstance(caught.value.__cause__, NotADirectoryError)
     assert caught.value.resumable
@@ -262,7 +262,7 @@ async def test_the_root_may_not_be_a_link_to_somebody_elses_directory(
 ) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    monkeypatch.setattr(disk, "_is_ours", lambda _: False)
+    monkeypatch.setattr(disk, "is_ours", lambda *_: False)
     with pytest.raises(JournalError, match="link is a symbolic link"):
         await write(FileJournal(tmp_path / "link"), opened())
 

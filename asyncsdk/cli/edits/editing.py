@@ -20,6 +20,7 @@ from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ChargeUnknownError, ConfigurationError, InvalidEditError, SaveError
+from asyncsdk.files import make_directory
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import Problem, Status
@@ -110,7 +111,7 @@ def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
             f"{taken} is there already. Give --out another directory or file, or --overwrite. Nothing was sent."
         )
     try:
-        place.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(place.directory)
         probe = place.directory / ".asyncsdk-probe"
         probe.touch()
         probe.unlink()

@@ -30,6 +30,7 @@ from asyncsdk.journal.failures import DisplacedError
 from asyncsdk.journal.lines import iso, seal
 from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner
+from asyncsdk.journal.private import NotPrivateError
 from asyncsdk.journal.reading import find
 from asyncsdk.journal.segments import Anchor, Segments
 from asyncsdk.models import Usage
@@ -44,6 +45,10 @@ _NAME_ANOTHER = "It lies beside the pictures: name a directory for them that can
 _GO_ON = (
     "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts anew, "
     "and pays anew."
+)
+_MADE_PRIVATE = (
+    "It remembers what was paid. Change that where it is, and the same call goes on; another directory starts over, "
+    "and pays again."
 )
 _PUT_BACK = (
     "It remembers what was paid. Put the directory back where it was: the same call goes on and pays nothing twice. "
@@ -287,6 +292,8 @@ def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
         if isinstance(cause, DisplacedError):
             raise _displaced(cause) from cause
         advice = _GO_ON if sent or os.path.lexists(directory) else _NAME_ANOTHER
+        if isinstance(cause, NotPrivateError) and advice == _GO_ON:
+            advice = _MADE_PRIVATE
         raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from cause
 
 
