@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -252,3 +253,21 @@ def test_its_help_promises_no_ledger(run: Run) -> None:
     told = " ".join(run("edit", "--help").out.split())
     assert "130, 143 interrupted: it may have been paid." in told
     assert "this command, run again, sends and pays again" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a directory to any group")
+def test_a_directory_that_it_makes_serves_many_edits_too_where_a_group_writes_by_default(
+    run: Run, tmp_path: Path
+) -> None:
+    photo(tmp_path / "otter.png")
+    photo(tmp_path / "seal.png")
+    os.chown(tmp_path, -1, 100)
+    tmp_path.chmod(0o2755)  # what is made in it has its group
+    before = os.umask(0o002)
+    try:
+        fields = ["--prompt", "x", "--model", "gpt-image-2", "--out", "out"]
+        assert run("edit", "otter.png", *fields).code == 0
+        ran = run("edit-many", "seal.png", *fields)
+    finally:
+        os.umask(before)
+    assert ran.code == 0, ran.err
