@@ -28,6 +28,11 @@ class Content:
     purpose: str
     size: int
 
+    @classmethod
+    def of(cls, opened: Opened) -> Content:
+        """The content that `opened` was opened for."""
+        return cls(opened.filename, opened.purpose, opened.bytes)
+
     def problem(self, found: Upload | File) -> str | None:
         """What speaks against `found` being of this content."""
         if found.filename is not None and not _same_text(found.filename, self.filename):
@@ -40,7 +45,7 @@ class Content:
 
     def is_of(self, opened: Opened) -> bool:
         """Whether `opened` is an upload of a file that looks like this."""
-        return (opened.filename, opened.purpose, opened.bytes) == (self.filename, self.purpose, self.size)
+        return Content.of(opened) == self
 
 
 @define(eq=False)
@@ -96,11 +101,9 @@ def others_than(asked: Completing, key: str, entries: Iterable[Entry], ids: Ids)
 
 def not_created(upload: Upload, *, content: Content, known: Iterable[str]) -> str | None:
     """What speaks against `upload` being the one that was to be made; `known` are ids of others."""
-    if upload.status not in {None, "pending"}:
-        return f"{upload.id} is {upload.status}, not pending"
     if upload.id in known:
         return f"{upload.id} is another upload"
-    return _not_of_kind(upload, "upload") or content.problem(upload)
+    return _not_of_status(upload, "pending") or _not_of_kind(upload, "upload") or content.problem(upload)
 
 
 def not_this_part(part: UploadPart, *, upload_id: str) -> str | None:
@@ -117,9 +120,18 @@ def not_this_upload(upload: Upload, *, upload_id: str) -> str | None:
     return _not_of_kind(upload, "upload")
 
 
+def not_cancelled(upload: Upload, *, upload_id: str, content: Content, files: Mapping[str, str]) -> str | None:
+    """What speaks against `upload` being `upload_id`, cancelled, or completed before that: a late answer says so."""
+    if upload.file is not None or upload.status == "completed":
+        return not_completed(upload, upload_id=upload_id, content=content, files=files)
+    return not_this_upload(upload, upload_id=upload_id) or _not_of_status(upload, "cancelled")
+
+
 def not_completed(upload: Upload, *, upload_id: str, content: Content, files: Mapping[str, str]) -> str | None:
     """What speaks against `upload` being `upload_id`, completed; `files` tells which uploads became which Files."""
-    problem = not_this_upload(upload, upload_id=upload_id) or content.problem(upload)
+    problem = (
+        not_this_upload(upload, upload_id=upload_id) or _not_of_status(upload, "completed") or content.problem(upload)
+    )
     if problem or upload.file is None:
         return problem
     if files.get(upload.file.id, upload_id) != upload_id:
@@ -136,6 +148,10 @@ def _not_of_kind(found: Upload | UploadPart | File, kind: str) -> str | None:
     if not found.id:
         return "its id is empty"
     return f"it is of the kind {found.object!r}, not {kind!r}" if found.object in _KINDS - {kind} else None
+
+
+def _not_of_status(upload: Upload, status: str) -> str | None:
+    return None if upload.status in {None, status} else f"{upload.id} is {upload.status}, not {status}"
 
 
 def _same_text(one: str, other: str) -> bool:

@@ -162,14 +162,23 @@ class AsyncUploader:
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
 
-        Raises ConfigurationError where the journal does not hold it for this server and project or it is completed,
-        UploadBusyError while it is being sent, UploadNotFoundError where the server does not know it (it is
-        settled here all the same), CompletionUnknownError where it may have been completed.
+        Args:
+            upload_id: The upload.
+
+        Returns:
+            The Upload. Its `status` is "cancelled"; or "completed", with its `file`, where it was completed before and
+            only the answer was late: then the file is kept, and the upload call returns it.
+
+        Raises:
+            ConfigurationError: The journal does not hold it for this server and project, or knows it as completed.
+            UploadBusyError: It is being sent.
+            UploadNotFoundError: The server does not know it. It is settled here all the same.
+            CompletionUnknownError: It may have been completed.
         """
         recalled = await self._remembered(lambda found: found.upload == upload_id, upload_id)
         opened = recalled.for_client_of(self.client.settings)
         async with self._journal.claim(opened.key, wait=False) as log:
-            return await cancelled(self.client, log, upload_id)
+            return await cancelled(self.client, log, upload_id, self._tools.ids)
 
     async def _upload(
         self, job: UploadJob, listener: Listener | None, *, in_turn: bool, expected_key: str | None = None
