@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from functools import partial
 
 import anyio
@@ -25,6 +26,8 @@ from asyncsdk.uploads.resume import choose, span_of
 from asyncsdk.uploads.session import Session, raise_refusal
 
 log = logging.getLogger(__name__)
+
+FRUITLESS_ROUNDS = 2  # one may be lost to a source that changed before, or to answers that were crossed once
 
 
 @define(eq=False, kw_only=True)
@@ -52,27 +55,32 @@ class Sending:
 
         What earlier runs sent is believed until the hashing pass has read it; where that disagrees, or two parts
         have one id, those bytes go in another round. Raises SourceChangedError where bytes changed under this very run,
-        ResponseMismatchError where all parts of a round have ids that others have, RuntimeError
+        ResponseMismatchError where `FRUITLESS_ROUNDS` in a row brought nothing that counts, RuntimeError
         where a round ends without an error and without a part, which only a cancellation by nobody here can do.
         """
         held = choose(self.session.parts)
-        while True:
+        fruitless = 0
+        while fruitless < FRUITLESS_ROUNDS:
             self._count(held)
             pending = Pending(self.part_size, gaps(self.digest.size, map(span_of, held)))
-            wanted, sent, known = pending.pieces(), len(self.session.parts), len(self._own)
+            wanted, sent, known = pending.pieces(), len(self.session.parts), _size_of(held)
             await self._round(pending, held)
             if not self.digest.done or (wanted and len(self.session.parts) == sent):
                 raise RuntimeError("parts were to be sent, and none was: something in it ended as if cancelled")
-            if wanted and len(self._own) == known:
-                raise ResponseMismatchError(f"the server gives the parts of {self.session.upload_id} the same id")
             self.part_size = pending.part_size
             held = choose(part for part in self.session.parts if self._stands(part))
             if covers(self.digest.size, [span_of(part) for part in held]):
                 self._count(held)
                 return held
+            fruitless = 0 if _size_of(held) > known else fruitless + 1
             log.info(
                 "%s has changed, or ids of its parts came twice; what is in doubt goes again", self.feed.source.name
             )
+        raise ResponseMismatchError(
+            f"the server answers several parts of {self.session.upload_id} with the same id, time after time, so that "
+            "nobody can know which bytes a part holds. Nothing was completed. Something between here and the server "
+            "may join concurrent requests: try one part at a time, with concurrency=1 (--concurrency 1)."
+        )
 
     async def _round(self, pending: Pending, held: list[Part]) -> None:
         spans = [span_of(part) for part in held]
@@ -168,8 +176,12 @@ class Sending:
         return read == part.xxh3
 
     def _count(self, held: list[Part]) -> None:
-        resumed = sum(part.length for part in held if part.id not in self._own)
-        self.meter.holds(sum(part.length for part in held), resumed)
+        self.meter.holds(_size_of(held), _size_of(part for part in held if part.id not in self._own))
+
+
+def _size_of(parts: Iterable[Part]) -> int:
+    """How many bytes `parts` hold."""
+    return sum(part.length for part in parts)
 
 
 @define(eq=False)

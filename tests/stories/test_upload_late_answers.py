@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from asyncsdk import AsyncUploader, Client, CompletionUnknownError, FileJournal, ResponseMismatchError, UploadResult
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
+from tests.raw_server import UPLOAD, Talk, client_of, reply, serving
 from tests.stories.support import MIB, MakeFile, refused_at_complete
 
 LOST = Fault("complete", "reset", "done", every=1)
@@ -81,3 +84,27 @@ async def test_a_complete_believes_no_answer_of_another_status_though_it_has_a_f
     server.inject(Fault("complete", "answer", "before", status=200, body=wrong))
     result = await uploader.upload(path, purpose="batch")
     assert [file.id for file in server.files] == [result.file.id]
+
+
+@pytest.mark.parametrize("size", [2, 5])
+async def test_parts_whose_ids_come_twice_for_ever_are_sent_twice_and_then_it_is_said(
+    journal: Path, make_file: MakeFile, size: int
+) -> None:
+    numbers, first = itertools.count(), make_file(size * MIB)
+
+    async def handle(talk: Talk) -> None:
+        while True:
+            received = await talk.hear()
+            pair = next(numbers) // 2
+            part = {"id": f"part_{pair}", "object": "upload.part", "upload_id": "upload_1"}
+            await talk.say(reply(200, part if received.target.endswith("/parts") else UPLOAD))
+            if not received.target.endswith("/parts"):
+                next(numbers)
+
+    async with serving(handle) as server, client_of(server) as client:
+        uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2)
+        async with asyncio.timeout(10):
+            with pytest.raises(ResponseMismatchError, match=r"the same id.*Nothing was completed.*concurrency=1"):
+                await uploader.upload(first, purpose="batch")
+    sent = [request for request in server.requests if request.target.endswith("/parts")]
+    assert len(sent) <= 3 * size
