@@ -25,7 +25,7 @@ from asyncsdk.models import File, Upload
 from asyncsdk.retry import Retry, may_have_acted
 from asyncsdk.uploads.answers import Content, Ids, Others, not_completed
 from asyncsdk.uploads.digest import encoded_md5
-from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, raise_refusal
+from asyncsdk.uploads.session import SETTLED_AFTER, ForgottenError, Session, may_mean_completed, raise_refusal
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,12 @@ class Completion:
         raise error
 
     async def _refused(self, error: APIStatusError, asked: Completing) -> Upload:
-        """The File, where something on the way asked twice by itself and passed on the second answer; else raises."""
+        """The File, where something on the way asked twice by itself and passed on the second answer; else raises.
+
+        A listed file that looks the same is not enough: a colleague may have sent one in the same second.
+        """
+        if not may_mean_completed(error):
+            await self._raise_refusal(error, asked)
         try:
             own = self._own(await self._listed(asked))
         except APIError as unseen:

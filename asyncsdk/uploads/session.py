@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import NoReturn
 
 from attrs import define, field
@@ -18,6 +20,10 @@ TRANSIENT = frozenset({401, 403, 408, 413, 429})
 USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say
 CLOCK_GRAIN = 2.0  # seconds by which the server's clock, told in whole seconds and on its way a while, runs late here
 SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
+_OF_CONTENT = re.compile(r"\b(md5|checksum|digest|hash(?:es)?|bytes?|size)\b", re.IGNORECASE)
+_OF_STATE = re.compile(
+    r"\b(status|already|completed|not pending|not found|no such upload|does not exist|unknown upload)\b", re.IGNORECASE
+)
 
 
 class ForgottenError(Exception):
@@ -104,6 +110,30 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
             upload_id=session.upload_id,
         )
     return error
+
+
+def may_mean_completed(error: APIStatusError) -> bool:
+    """Whether the refusal of a first complete may mean that the upload was completed before: a gateway asked twice.
+
+    | Status | Its text | May mean completed |
+    |---|---|---|
+    | any | speaks of the content: md5, checksum, digest, hash, bytes, size | no |
+    | 404, 409, 410 | anything else, or none | yes |
+    | 400, 422 | speaks of the state: status, already, completed, not pending, not found, no such upload | yes |
+    | 400, 422 | anything else, or none | no |
+    | other | anything | no |
+    """
+    text = _text_of(error)
+    if _OF_CONTENT.search(text):
+        return False
+    return error.status_code in {404, 409, 410} or (error.status_code in {400, 422} and bool(_OF_STATE.search(text)))
+
+
+def _text_of(error: APIStatusError) -> str:
+    """What the server said, without our own words."""
+    body = error.body
+    words = (body.get("message"), body.get("code"), body.get("param")) if isinstance(body, Mapping) else (body,)
+    return " ".join(word.replace("_", " ") for word in words if isinstance(word, str))
 
 
 def raise_refusal(error: APIStatusError, session: Session, clock: Clock) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,8 +194,9 @@ async def test_a_gateway_that_asks_twice_by_itself_hides_no_file(  # noqa: PLR09
 ) -> None:
     """All that is seen of a complete that was done is the refusal of a second one, which the gateway made."""
     uploader, path = AsyncUploader(client, journal=journal, max_retries=1), make_file(2 * MIB)
-    first = Fault("complete", "answer", "done", status=before or status)
-    server.inject(first, Fault("complete", "answer", "before", nth=2, every=1, status=status))
+    done_before: dict[str, Any] = {"status": status, "body": {"error": {"message": "It is completed already."}}}
+    first = Fault("complete", "answer", "done", **({"status": before} if before else done_before))
+    server.inject(first, Fault("complete", "answer", "before", nth=2, every=1, **done_before))
     if before == 401:
         with pytest.raises(AuthenticationError):
             await uploader.upload(path, purpose="batch")
@@ -203,18 +205,42 @@ async def test_a_gateway_that_asks_twice_by_itself_hides_no_file(  # noqa: PLR09
     assert server.calls["create"] == 1
 
 
-async def test_a_plain_refusal_of_complete_costs_one_look_at_the_files(
-    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+@pytest.mark.parametrize(("message", "looks"), [("It is completed already.", 1), ("Refused.", 0)])
+async def test_a_plain_refusal_of_complete_costs_one_look_where_it_may_mean_completed(
+    server: LocalServer, client: Client, make_file: MakeFile, message: str, looks: int
 ) -> None:
-    await refused_at_complete(server, AsyncUploader(client, journal=journal), make_file(MIB))
-    assert (server.calls["files.list"], server.files) == (1, [])
+    server.inject(Fault("complete", "answer", "before", status=400, body={"error": {"message": message}}))
+    with pytest.raises(BadRequestError):
+        await AsyncUploader(client, journal="memory").upload(make_file(MIB), purpose="batch")
+    assert (server.calls.get("files.list", 0), server.files) == (looks, [])
 
 
 async def test_a_plain_refusal_stays_what_it_is_where_files_cannot_be_listed(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    server.inject(Fault("files.list", "answer", "before", every=1, status=403))
-    await refused_at_complete(server, AsyncUploader(client, journal=journal), make_file(MIB))
+    done_before = {"error": {"message": "It is completed already."}}
+    server.inject(
+        Fault("files.list", "answer", "before", every=1, status=403),
+        Fault("complete", "answer", "before", status=400, body=done_before),
+    )
+    with pytest.raises(BadRequestError):
+        await AsyncUploader(client, journal=journal).upload(make_file(MIB), purpose="batch")
+
+
+async def test_a_file_of_a_colleague_is_not_believed_where_the_bytes_were_refused(
+    tmp_path: Path, journal: Path, make_file: MakeFile
+) -> None:
+    path, now = make_file(MIB), int(time.time())
+    async with (
+        LocalServer(tmp_path / "server", clock=lambda: now) as server,
+        Client("k", base_url=server.url) as client,
+    ):
+        colleague = AsyncUploader(client, journal="memory")
+        await colleague.upload(bytes(MIB), purpose="batch", filename=path.name)
+        wrong = {"error": {"message": "The md5 does not match what was already received."}}
+        server.inject(Fault("complete", "answer", "before", status=400, body=wrong))
+        with pytest.raises(BadRequestError, match="md5 does not match"):
+            await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
 
 
 @pytest.mark.parametrize("number", ["Infinity", "-1e999", "NaN"])

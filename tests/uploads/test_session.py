@@ -19,7 +19,7 @@ from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.readable import Identity
-from asyncsdk.uploads.session import ForgottenError, Session, opened_record, raise_refusal, refusal
+from asyncsdk.uploads.session import ForgottenError, Session, may_mean_completed, opened_record, raise_refusal, refusal
 
 NOW, EXPIRES = 10_000, 13_600
 SAYS_NOTHING = {401, 403, 408, 413, 429, 500, 502, 503, 520}  # about the upload
@@ -136,3 +136,32 @@ def test_a_server_that_does_not_say_when_keeps_an_upload_for_an_hour() -> None:
     assert (record.created_at, record.expires_at) == (NOW, NOW + 3600)
     assert opened(created_at=5).expires_at == 3605
     assert opened(created_at=NOW, expires_at=5).expires_at == NOW + 3600
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "may_be"),
+    [
+        (400, {"message": "Upload upload_1 is already completed."}, True),
+        (400, {"message": "Invalid status: pending expected"}, True),
+        (400, {"message": "no", "code": "upload_already_completed"}, True),
+        (422, {"message": "No such Upload object"}, True),
+        (422, {"message": "No such upload: upload_1"}, True),
+        (400, {"message": "The md5 does not match"}, False),
+        (400, {"message": "The upload was already refused: 3 bytes are missing"}, False),
+        (409, {"message": "Checksum mismatch"}, False),
+        (409, {"message": "Conflict"}, True),
+        (404, None, True),
+        (404, "<html>", True),
+        (410, "", True),
+        (400, {"message": "Invalid part ids"}, False),
+        (400, "Bad Request", False),
+        (400, None, False),
+        (405, {"message": "It is completed already"}, False),
+    ],
+)
+def test_a_refusal_may_mean_completed_where_it_speaks_of_the_state_and_not_of_the_content(
+    status: int, said: object, *, may_be: bool
+) -> None:
+    error = answer(status)
+    error.body = said
+    assert may_mean_completed(error) is may_be
