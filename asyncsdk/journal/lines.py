@@ -66,14 +66,16 @@ def _fields_of(kind: type[Record]) -> tuple[tuple[str, str], ...]:
 
 @frozen
 class Home:
-    """Where a segment was written: the machine, the folder, the file's inode. A copy has other ones."""
+    """Where a segment was written: the machine, the folder, the file's inode. A copy has another inode, and another
+    machine or folder.
+    """
 
     host: str
     folder: str
     inode: int
 
     def is_left(self, now: Home) -> bool:
-        """Whether what is found at `now` is a copy: another file, and not one put back in its old place."""
+        """Whether what is found at `now` is a copy: another file, and not one put back in its place on its machine."""
         return self.inode != now.inode and (self.host, self.folder) != (now.host, now.folder)
 
 
