@@ -25,7 +25,7 @@ from asyncsdk.journal.names import SharedSync
 from asyncsdk.journal.ownership import KeyLock, owner, pauses
 from asyncsdk.journal.retention import last_words, purge_is_due, sure_time
 from asyncsdk.journal.segments import Segments
-from asyncsdk.threads import Threads, wait_through_cancellation
+from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
 
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
@@ -136,6 +136,8 @@ class FileJournal:
                 await commits.leave(seconds=WRITE_SECONDS)
         finally:
             leaving = self._threads.submit(partial(_leave, lock, segments))
+            if leaving.done() and isinstance(leaving.exception(), NoThreadError):
+                _leave(lock, segments)  # it may hold the loop up; else the key were held until this process ends
             await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
 
     async def entries(self) -> Sequence[Entry]:

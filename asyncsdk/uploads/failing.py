@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from asyncsdk.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
     AsyncSDKError,
     CompletionUnknownError,
+    UploadError,
     UploadExpiresError,
     UploadNotFoundError,
 )
 from asyncsdk.http.lost import has_no_address
 from asyncsdk.journal.failures import DisplacedError
+from asyncsdk.threads import NoThreadError
 from asyncsdk.uploads.progress import Progress
 from asyncsdk.uploads.session import TRANSIENT
 
@@ -23,6 +28,20 @@ IN_DOUBT_AND_FORGOTTEN = (
     "that it is the same content; a key= would."
 )
 DISPLACED = "With the journal back in its place, it goes on from what that holds; without it, it starts anew."
+
+
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """Raise a NoThreadError of the block as a resumable UploadError."""
+    try:
+        yield
+    except NoThreadError as error:
+        failure = UploadError(
+            f"the system gives this program no thread ({error.strerror}). What was sent is safe. Free memory, or raise "
+            "the limit on threads (ulimit -u; pids_limit of a container), and make the same call again."
+        )
+        failure.resumable = True
+        raise failure from error
 
 
 def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:

@@ -19,7 +19,7 @@ from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.http.watch import STALL_SECONDS
-from asyncsdk.journal import Completing, Journal, Opened, Owner
+from asyncsdk.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.journal.setting import open_journal
 from asyncsdk.models import Upload
@@ -27,7 +27,7 @@ from asyncsdk.threads import Threads
 from asyncsdk.uploads.answers import Ids, Others, others_than
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.cancelling import cancelled
-from asyncsdk.uploads.failing import tell
+from asyncsdk.uploads.failing import tell, without_threads
 from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
 from asyncsdk.uploads.plan import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.progress import Line, Meter, Progress, State
@@ -177,7 +177,7 @@ class AsyncUploader:
         """
         recalled = await self._remembered(lambda found: found.upload == upload_id, upload_id)
         opened = recalled.for_client_of(self.client.settings)
-        async with self._journal.claim(opened.key, wait=False) as log:
+        async with _claimed(self._journal, opened.key, wait=False) as log:
             return await cancelled(self.client, log, upload_id, self._tools.ids)
 
     async def _upload(
@@ -204,7 +204,7 @@ class AsyncUploader:
 
             try:
                 turn.begin(meter, part_size)
-                async with journal.claim(key, wait=job.on_busy == "wait", on_busy=busy) as log:
+                async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
                     turn.begin(meter, part_size)  # again, for it may have stepped aside
                     run = Run(
                         tools=self._tools,
@@ -227,7 +227,8 @@ class AsyncUploader:
 
     @asynccontextmanager
     async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:
-        source = await open_source(job.source, self._tools.readers)
+        with without_threads():
+            source = await open_source(job.source, self._tools.readers)
         try:
             yield source
         finally:
@@ -248,7 +249,9 @@ class AsyncUploader:
         )
 
     async def _remembered(self, wanted: Callable[[Opened], bool], name: str) -> Recalled:
-        for entry in await self._journal.entries():
+        with without_threads():
+            entries = await self._journal.entries()
+        for entry in entries:
             found = recall(entry.records)
             if found is not None and found.opened is not None and wanted(found.opened):
                 return found
@@ -272,6 +275,16 @@ class AsyncUploader:
             )
         if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
             raise ConfigurationError(f"stall_timeout must be seconds above 0, max_retries 0 or more. {_NOTHING}")
+
+
+@asynccontextmanager
+async def _claimed(
+    journal: Journal, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None = None
+) -> AsyncIterator[Log]:
+    """Own `key` for the length of the block, where a system without threads is an UploadError."""
+    with without_threads():
+        async with journal.claim(key, wait=wait, on_busy=on_busy) as log:
+            yield log
 
 
 def _place(job: UploadJob, source: Source) -> str | None:
