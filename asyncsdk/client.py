@@ -16,7 +16,7 @@ import anyio
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError, ConfigurationError, ResponseMismatchError
+from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.call import Call, foreign, prepare
 from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, check_trust, default_trust
@@ -175,8 +175,18 @@ class Client:
         return await self._repeat(call, receive)
 
     async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncGenerator[T, None]:
-        """Walk through a list, page after page, by its `after` cursor. `options` are those of `send`."""
+        """Walk through a list, page after page, by its `after` cursor.
+
+        Args:
+            request: The first page.
+            options: Those of `send`.
+
+        Raises:
+            APIError: A page did not come.
+            APIResponseValidationError: The list leads back to a page that was given before: it has no end.
+        """
         query = dict(options.pop("query", None) or {})
+        cursors: set[str] = set()
         while True:
             page = await self.send(request, query=query, **options)
             for item in page.data:
@@ -184,6 +194,13 @@ class Client:
             last = page.last_id or getattr(page.data[-1] if page.data else None, "id", None)
             if page.has_more is False or not page.data or last in (None, query.get("after")):
                 return
+            if last in cursors:
+                raise APIResponseValidationError(
+                    f"{request.name}: the list has no end: after {last} comes a page that was given before. Nothing "
+                    "was changed by reading it. Ask whoever runs the server or gateway.",
+                    request=request.name,
+                )
+            cursors.add(last)
             query["after"] = last
 
     @asynccontextmanager

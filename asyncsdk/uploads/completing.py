@@ -17,6 +17,7 @@ from asyncsdk.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
+    APITimeoutError,
     CompletionUnknownError,
     ResponseMismatchError,
 )
@@ -145,11 +146,24 @@ class Completion:
             await anyio.sleep(LOOK_INTERVAL)
 
     async def _listed(self, asked: Completing) -> _Listed:
-        """The files that this upload may have become. The whole list is read: some servers don't keep its order."""
+        """The files that this upload may have become. The whole list is read: some servers don't keep its order.
+
+        Raises:
+            APIError: It could not be read, or its pages took longer than `LOOK_SECONDS`.
+        """
         others = await self.others(asked)
         request = api.list_files(purpose=self.content.purpose, order="desc")
+        alike: list[File] = []
+        until: float | None = None  # from the first page on, which has limits of its own
         async with aclosing(self.client.pages(request)) as files:
-            alike = [file async for file in files if self._may_be(file) and file.id not in others.files]
+            async for file in files:
+                until = until or time.monotonic() + LOOK_SECONDS
+                if time.monotonic() > until:
+                    raise APITimeoutError(
+                        f"the list of files did not end within {LOOK_SECONDS:g} s", request=request.name, sent=False
+                    )
+                if self._may_be(file) and file.id not in others.files:
+                    alike.append(file)
         own = [file for file in alike if self._is_own(file)]
         sure = not others.shared and not any(others.may_have_made(file, self.content) for file in own)
         return _Listed(alike, own, others.shared, sure)
