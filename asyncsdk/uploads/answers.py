@@ -7,7 +7,7 @@ compared.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from attrs import define, field, frozen
 
@@ -33,27 +33,50 @@ class Content:
         """The content that `opened` was opened for."""
         return cls(opened.filename, opened.purpose, opened.bytes)
 
-    def problem(self, found: Upload | File) -> str | None:
-        """What speaks against `found` being of this content."""
-        if found.filename is not None and not _same_text(found.filename, self.filename):
-            return f"its filename is {found.filename!r}, not {self.filename!r}"
-        if found.purpose not in {None, self.purpose}:
+    def problem(self, found: Upload | File, names: Container[str]) -> str | None:
+        """What speaks against `found`, an answer, being of this content.
+
+        A server may keep a file under another name, such as one without spaces: another filename speaks against it
+        only where it is one of `names`, those of other uploads.
+        """
+        name = found.filename
+        if name is not None and not _same_text(name, self.filename) and name in names:
+            return f"its filename is {name!r}, not {self.filename!r}"
+        return self._other_problem(found)
+
+    def may_be(self, file: File) -> bool:
+        """Whether nothing speaks against `file`, one of a list, being of this content, its filename included."""
+        return (file.filename is None or _similar(file.filename, self.filename)) and self._other_problem(file) is None
+
+    def is_of(self, opened: Opened) -> bool:
+        """Whether `opened` is an upload of a file that looks like this."""
+        same = (opened.purpose, opened.bytes) == (self.purpose, self.size)
+        return same and _similar(opened.filename, self.filename)
+
+    def _other_problem(self, found: Upload | File) -> str | None:
+        if found.purpose is not None and not _same_text(found.purpose, self.purpose):
             return f"its purpose is {found.purpose!r}, not {self.purpose!r}"
         if found.bytes not in {None, self.size}:
             return f"{found.id} has {found.bytes} bytes, not the {self.size} that were sent"
         return None
 
-    def is_of(self, opened: Opened) -> bool:
-        """Whether `opened` is an upload of a file that looks like this."""
-        return Content.of(opened) == self
-
 
 @define(eq=False)
 class Ids:
-    """The ids that the calls of one uploader hold: an answer with one of them belongs to another call."""
+    """The ids that the calls of one uploader hold, and the filenames that they sent.
+
+    An answer with one that belongs to another call is that call's.
+    """
 
     uploads: dict[str, Opened] = field(factory=dict)
     files: dict[str, str] = field(factory=dict)
+    names: dict[str, None] = field(factory=dict)
+
+    def learn_name(self, filename: str) -> None:
+        """Note a filename before it is sent; the oldest of many is forgotten."""
+        self.names[filename] = None
+        if len(self.names) > MOST_FILES:
+            del self.names[next(iter(self.names))]
 
     def learn(self, upload: Upload) -> None:
         """Note which File `upload` has become, whoever asked for it; the oldest of many is forgotten."""
@@ -99,11 +122,11 @@ def others_than(asked: Completing, key: str, entries: Iterable[Entry], ids: Ids)
     return Others(frozenset(files), tuple(each for each in pending.values() if each.upload not in ended), shared)
 
 
-def not_created(upload: Upload, *, content: Content, known: Iterable[str]) -> str | None:
+def not_created(upload: Upload, *, content: Content, known: Iterable[str], ids: Ids) -> str | None:
     """What speaks against `upload` being the one that was to be made; `known` are ids of others."""
     if upload.id in known:
         return f"{upload.id} is another upload"
-    return _not_of_status(upload, "pending") or _not_of_kind(upload, "upload") or content.problem(upload)
+    return _not_of_status(upload, "pending") or _not_of_kind(upload, "upload") or content.problem(upload, ids.names)
 
 
 def not_this_part(part: UploadPart, *, upload_id: str) -> str | None:
@@ -120,28 +143,32 @@ def not_this_upload(upload: Upload, *, upload_id: str) -> str | None:
     return _not_of_kind(upload, "upload")
 
 
-def not_cancelled(upload: Upload, *, upload_id: str, content: Content, files: Mapping[str, str]) -> str | None:
+def not_cancelled(upload: Upload, *, upload_id: str, content: Content, ids: Ids) -> str | None:
     """What speaks against `upload` being `upload_id`, cancelled, or completed before that: a late answer says so."""
     if upload.file is not None or upload.status == "completed":
-        return not_completed(upload, upload_id=upload_id, content=content, files=files)
+        return not_completed(upload, upload_id=upload_id, content=content, files=ids.files, names=ids.names)
     return not_this_upload(upload, upload_id=upload_id) or _not_of_status(upload, "cancelled")
 
 
-def not_completed(upload: Upload, *, upload_id: str, content: Content, files: Mapping[str, str]) -> str | None:
+def not_completed(
+    upload: Upload, *, upload_id: str, content: Content, files: Mapping[str, str], names: Container[str]
+) -> str | None:
     """What speaks against `upload` being `upload_id`, completed; `files` tells which uploads became which Files."""
     problem = (
-        not_this_upload(upload, upload_id=upload_id) or _not_of_status(upload, "completed") or content.problem(upload)
+        not_this_upload(upload, upload_id=upload_id)
+        or _not_of_status(upload, "completed")
+        or content.problem(upload, names)
     )
     if problem or upload.file is None:
         return problem
     if files.get(upload.file.id, upload_id) != upload_id:
         return f"{upload.file.id} is the file of another upload"
-    return _not_of_kind(upload.file, "file") or content.problem(upload.file)
+    return _not_of_kind(upload.file, "file") or content.problem(upload.file, names)
 
 
 def not_a_file_of(file: File, *, content: Content) -> str | None:
-    """What speaks against `file` being one of `content`."""
-    return _not_of_kind(file, "file") or content.problem(file)
+    """What speaks against `file`, which has the id that was asked for, being one of `content`."""
+    return _not_of_kind(file, "file") or content.problem(file, ())
 
 
 def _not_of_kind(found: Upload | UploadPart | File, kind: str) -> str | None:
@@ -159,6 +186,15 @@ def _same_text(one: str, other: str) -> bool:
     if any(mark in one for mark in (KEY, SECRET)):
         return True
     return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def _similar(one: str, other: str) -> bool:
+    """Whether one may be what a server made of the other: the same letters and digits, whatever is between them."""
+    return _same_text(one, other) or _letters(one) == _letters(other)
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
 def _is_outcome(record: Completed, asked: Completing) -> bool:

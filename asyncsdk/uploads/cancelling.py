@@ -55,7 +55,7 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
         upload = await client.send(
             api.cancel_upload(upload_id),
             retry=Retry(client.max_retries, on_wait=doubt.note),
-            check=partial(not_cancelled, upload_id=upload_id, content=Content.of(opened), files=ids.files),
+            check=partial(not_cancelled, upload_id=upload_id, content=Content.of(opened), ids=ids),
         )
     except APIStatusError as error:
         may_be_a_file = recalled.stage is Stage.COMPLETING

@@ -71,7 +71,9 @@ class Completion:
         files = self.ids.files | remembered
         if upload.file is not None and upload.file.id not in files:
             self.ids.learn(upload)
-        return not_completed(upload, upload_id=self.session.upload_id, content=self.content, files=files)
+        return not_completed(
+            upload, upload_id=self.session.upload_id, content=self.content, files=files, names=self.ids.names
+        )
 
     def _note(self, error: APIError, delay: float) -> None:
         self.doubtful = self.doubtful or may_have_acted(error)
@@ -175,7 +177,7 @@ class Completion:
         """Whether nothing that is known of `file` speaks against it."""
         born = file.created_at
         in_time = born is None or self.session.created_at <= born <= self.session.expires_at
-        return in_time and self.content.problem(file) is None
+        return in_time and self.content.may_be(file)
 
     def _is_own(self, file: File) -> bool:
         """Whether `file` is believed: OpenAI gives the File its upload's `created_at`, which a stranger's lacks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -180,10 +181,11 @@ class Run:
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
         self.meter.begin_afresh()
-        self._retry.deadline = Retry().deadline
+        self._retry.deadline = math.inf
         if why:
             log.info("%s: %s", self.source.name, why)
         self.meter.enter(State.SENDING, why)
+        self.tools.ids.learn_name(fields.filename)
         upload = await self.tools.client.send(
             api.create_upload(
                 bytes=size,
@@ -218,7 +220,7 @@ class Run:
     def _not_created(self, upload: Upload) -> str | None:
         known = {*self.tools.ids.uploads, *(record.upload for record in self.log.records)}
         self.tools.ids.learn(upload)
-        return not_created(upload, content=self._content, known=known)
+        return not_created(upload, content=self._content, known=known, ids=self.tools.ids)
 
     def _hold(self, opened: Opened) -> None:
         self._held.append(opened.upload)
@@ -226,7 +228,7 @@ class Run:
 
     def _adopt(self, session: Session) -> None:
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
-        self._retry.deadline = Retry().deadline if session.presumed else float(session.expires_at)
+        self._retry.deadline = math.inf if session.presumed else float(session.expires_at)
 
     async def _send_all(self, session: Session) -> UploadResult:
         self.meter.enter(State.SENDING, self.meter.note)
