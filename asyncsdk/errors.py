@@ -342,10 +342,12 @@ class SaveError(EditError):
     """The edit is done and paid, and not all of its pictures are kept. `result` still has what came.
 
     `files` are the pictures on disk, `urls` are where the server keeps others (for 60 minutes), `raw` is what came in
-    the place of a picture, and `raw_files` are the files that hold it.
+    the place of a picture, and `raw_files` are the files that hold it. `in_memory` tells whether a picture came that is
+    nowhere but in `result`.
     """
 
     result: EditResult | None = None
+    in_memory: bool = False
     files: tuple[PurePath, ...] = ()
     urls: tuple[str, ...] = ()
     raw: tuple[bytes, ...] = ()

@@ -131,6 +131,7 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
     errors = (cause for cause in causes if isinstance(cause, Exception))
     failure.__cause__ = saving.disk_failure or why or next(errors, None)
     failure.result, failure.files, failure.urls = result, saving.files, saving.urls
+    failure.in_memory = _is_in_memory(saving, why)
     failure.raw, failure.raw_files = tuple(unusable.raw for unusable in saving.unusable), tuple(saving.raw_files)
     return failure
 
@@ -171,13 +172,18 @@ def _where(saving: Saving, why: Exception | None) -> str:
         words.append(
             f"What came in the place of a picture is kept as it came: {', '.join(map(str, saving.raw_files))}."
         )
-    if saving.is_in_memory or (saving.place is None and why is not None):
+    if _is_in_memory(saving, why):
         rest = "The others" if saving.files else "They"
         words.append(f"{rest} are in memory as long as the program runs: error.result.save(…) saves them elsewhere.")
     words.append("Sending the edit again would be paid again.")
     if saving.urls:
         words.append("The server keeps a picture for 60 minutes: fetch it, or call error.result.save(…) again:")
     return "\n  ".join([" ".join(words), *saving.urls])
+
+
+def _is_in_memory(saving: Saving, why: Exception | None) -> bool:
+    """Whether a picture is nowhere but in memory; where the caller keeps them all, that is so once its `save` fails."""
+    return saving.is_in_memory or (saving.place is None and why is not None)
 
 
 def _reason(cause: Exception | UnreadableImage) -> str:

@@ -71,7 +71,7 @@ async def test_the_whole_picture_is_kept_under_its_number_and_the_other_is_writt
     kept = out / ("1.png" if is_first else "1.1.png")
     assert (found.status, found.files, kept.read_bytes()) == ("uncertain", (kept,), PICTURE)
     assert isinstance(found.error, SaveError)
-    assert (found.error.files, found.error.urls) == ((kept,), (url,))
+    assert (found.error.files, found.error.urls, found.error.in_memory) == ((kept,), (url,), False)
     assert found.problem is not None
     assert (found.problem.type, found.problem.urls) == ("SaveError", (url,))
     for told in (str(found.error), found.problem.message):
