@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Literal
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
-from asyncsdk.images.names import raw_stem, safe_name, stem_of, stems, suffix_of
+from asyncsdk.images.names import raw_stem, safe_name, stem_of, suffix_of
 from asyncsdk.journal import disk
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 
@@ -41,11 +41,19 @@ class Place:
 
     def paths(self, pictures: int) -> list[Path]:
         """Every path that as many pictures may take, whatever their type."""
-        return [self.directory / f"{stem}{suffix}" for stem in stems(self.name, pictures) for suffix in SUFFIXES]
+        return [path for number in range(max(pictures, 1)) for path in self.paths_of(number)]
+
+    def stem(self, number: int) -> str:
+        """The name of one of several pictures, without suffix."""
+        return stem_of(self.name, number)
+
+    def paths_of(self, number: int) -> list[Path]:
+        """Every path that one of several pictures may take, whatever its type."""
+        return [self.directory / f"{self.stem(number)}{suffix}" for suffix in SUFFIXES]
 
     def path(self, number: int, content: bytes) -> Path:
         """Where one of several pictures goes, with the suffix of what its bytes are."""
-        return self.directory / f"{stem_of(self.name, number)}{suffix_of(content)}"
+        return self.directory / f"{self.stem(number)}{suffix_of(content)}"
 
     @property
     def folders(self) -> list[Path]:
@@ -95,8 +103,9 @@ class Saving:
     What came in the response is saved first, then each image behind a URL as `receive` gives it (None: it is not
     fetched), under the name of its own number. Where there is no `place` only what can't be used is kept, in
     `raw_folder`. `if_taken` says what becomes of a name that is in use: the image is refused, saved over it or beside
-    it, or what has one of `names` makes way, of which `moved` hears. With `shielded` no write is left half-way by a
-    cancellation; a wait for what is short, for which `again` is asked, is. `drafts` and `below` are those of `Way`.
+    it, or what has one of the `names` that were asked for makes way, of which `moved` hears; an image beyond those gets
+    a name that is free, and that `is_anothers` does not know as another's. With `shielded` no write is left half-way by
+    a cancellation; a wait for what is short, for which `way.again` is asked, is.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
     `raw_files` hold what came in the place of others, `displaced` are older images where they are now, and `failures`
@@ -110,10 +119,9 @@ class Saving:
     raw_name: str
     if_taken: IfTaken = "refuse"
     names: int = 0
-    drafts: Path | None = None
-    below: Path | None = None
-    again: files.Again = field(factory=lambda: files.Waiting().again)
+    way: Way = field(factory=Way)
     moved: Callable[[Mapping[str, str]], Awaitable[object]] | None = None
+    is_anothers: Callable[[str], bool] = lambda _: False
     shielded: bool = False
     saved: dict[int, Path] = field(factory=dict, init=False)
     fetched: dict[int, bytes] = field(factory=dict, init=False)
@@ -123,10 +131,10 @@ class Saving:
     disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
     _way: Way = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
-    _candidates: Iterator[Place] | None = field(default=None, init=False)
+    _at: Place | None = field(default=None, init=False)  # where its pictures go: `place`, or one beside it
 
     def __attrs_post_init__(self) -> None:
-        self._way = Way(self.drafts, self.below, self._again)
+        self._way = evolve(self.way, again=self._again)
 
     @property
     def doubts(self) -> list[OSError]:
@@ -187,7 +195,7 @@ class Saving:
 
     async def _fetch(self, number: int, receive: Callable[[], Awaitable[bytes | UnreadableImage]]) -> None:
         try:
-            content = await files.patiently(receive, self.again)
+            content = await files.patiently(receive, self.way.again)
         except Exception as error:  # noqa: BLE001 - whatever one URL does, the others are fetched
             self.failures.append(error)
             return
@@ -204,10 +212,10 @@ class Saving:
             yield
 
     async def _again(self, error: Exception) -> bool:
-        """Ask `again`; a cancellation ends the wait, during which nothing is written."""
+        """Ask `way.again`; a cancellation ends the wait, during which nothing is written."""
         self._scope.shield = False
         try:
-            return await self.again(error)
+            return await self.way.again(error)
         finally:
             self._scope.shield = self.shielded
 
@@ -215,10 +223,8 @@ class Saving:
         if self.place is None:
             return
         try:
-            if self._candidates is None:
-                self._candidates = _names_beside(self.place)
-                await self._clear(self.place)
-            self.saved[number] = await self._written(self.place, number, content)
+            self._at = self._at or await self._cleared(self.place)
+            self.saved[number] = await self._written(self._at, number, content)
             self.fetched.pop(number, None)
         except Exception as error:  # noqa: BLE001 - such as a thread that can't be had
             self._fail(error)
@@ -227,33 +233,40 @@ class Saving:
         self.failures.append(error)
         self.disk_failure = self.disk_failure or error
 
-    async def _clear(self, place: Place) -> None:
-        """Before the first is saved: find a name that is free, or let what is there make way."""
+    async def _cleared(self, place: Place) -> Place:
+        """Before the first is saved: a place whose names are free, or from which what was there has made way."""
         if self.if_taken == "beside":
-            await self._move_on(place)
-        elif self.if_taken == "make way":
-            moved = await make_way(place, max(self.names, len(self.response.data)), self._way)
+            return await self._free(place, range(len(self.response.data)))
+        if self.if_taken == "make way":
+            moved = await make_way(place, self.names, self._way)
             self.displaced += [place.directory / now for now in moved.values()]
             if self.moved is not None:
                 await self.moved(moved)
+        return place
 
     async def _written(self, place: Place, number: int, content: bytes) -> Path:
-        path = place.path(number, content)
+        is_asked_for = number < self.names or self.if_taken != "make way"
         try:
+            if not is_asked_for:  # its name may be another edit's
+                place = await self._free(place, [number])
+            path = place.path(number, content)
             await self._way.save(path, content, overwrite=self.if_taken == "overwrite")
         except FileExistsError:
             if self.if_taken == "refuse":
                 raise
-            place = await self._move_on(place)
+            if is_asked_for:  # what is there could not be moved, or came meanwhile: all that follow go elsewhere too
+                place = self._at = await self._free(place, range(len(self.response.data)))
             return await self._written(place, number, content)
         return path
 
-    async def _move_on(self, place: Place) -> Place:
-        """Take the next name under which nothing is."""
-        while await files.existing(place.paths(len(self.response.data))):
-            place = next(self._candidates or _names_beside(place))
-        self.place = place
-        return place
+    async def _free(self, place: Place, numbers: Iterable[int]) -> Place:
+        """`place`, or the first beside it, where nothing has the names of these images."""
+        for candidate in chain([place], _names_beside(self.place or place)):
+            if any(self.is_anothers(candidate.stem(number)) for number in numbers):
+                continue
+            if not await files.existing(path for number in numbers for path in candidate.paths_of(number)):
+                return candidate
+        raise AssertionError("numbers do not end")
 
     async def _keep_raw(self, unreadable: UnreadableImage) -> None:
         self.failures.append(unreadable)

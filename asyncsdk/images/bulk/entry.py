@@ -51,13 +51,20 @@ class Entry:
         if self._ledger is not None and self._ready.item is not None:
             self._ledger.release(self._ready.item)
 
+    def is_anothers(self, stem: str) -> bool:
+        """Whether a picture of this name, relative to the directory and without suffix, is or may be another edit's."""
+        return self._owner_of(stem) not in {None, self._ready.item}
+
     async def moved(self, files: Mapping[str, str]) -> None:
-        """Write down which pictures of earlier edits made way for its own, from where to where."""
-        if self._ledger is None or not files:
-            return
-        for item in self._ready.displaced:
-            with suppress(LedgerError):  # the last word meets it too; the pictures are saved first
-                await self._ledger.moved(item, files)
+        """Write down which pictures of other edits made way for its own, from where to where."""
+        owners = {was: self._owner_of(was.rpartition(".")[0]) for was in files}
+        for item in dict.fromkeys(owners.values()):
+            if self._ledger is not None and item is not None and item != self._ready.item:
+                with suppress(LedgerError):  # the last word meets it too; the pictures are saved first
+                    await self._ledger.moved(item, {was: now for was, now in files.items() if owners[was] == item})
+
+    def _owner_of(self, stem: str) -> str | None:
+        return None if self._ledger is None else self._ledger.owner_of(stem)
 
     async def end(self, outcome: EditOutcome) -> None:
         """Write down how it ended. Raises LedgerError."""

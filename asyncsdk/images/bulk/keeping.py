@@ -14,7 +14,7 @@ from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.result import EditResult, not_saved
-from asyncsdk.images.saving import Place, Saving
+from asyncsdk.images.saving import Place, Saving, Way
 from asyncsdk.scarcity import FULL, SCARCE, is_scarce
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
@@ -51,10 +51,9 @@ class Keeping:
             raw_name=self.entry.name,
             if_taken="make way",
             names=self.result.edit.n or 1,
-            drafts=self.entry.drafts,
-            below=None if self.place is None else self.place.directory,
-            again=self._again,
+            way=Way(self.entry.drafts, None if self.place is None else self.place.directory, self._again),
             moved=self.entry.moved,
+            is_anothers=self.entry.is_anothers,
             shielded=True,
         )
 

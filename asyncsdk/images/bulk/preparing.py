@@ -31,7 +31,7 @@ class Ready:
     """An edit that is to be sent. `item` is what the ledger knows it by, `place` where its pictures go, if anywhere.
 
     `id` is what the caller calls it, and `name` what its pictures are called. `source` is a digest of where its first
-    picture comes from. `displaced` are the items of earlier edits whose pictures are at that place and must make way.
+    picture comes from.
     """
 
     loaded: LoadedEdit
@@ -40,7 +40,6 @@ class Ready:
     source: str | None = None
     item: str | None = None
     place: Place | None = None
-    displaced: frozenset[str] = frozenset()
 
     @property
     def edit(self) -> ImageEdit:
@@ -146,8 +145,7 @@ class Preparing:
         strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
         if strange:
             return unsent(edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
-        displaced = frozenset(filter(None, owners.values())) - {ready.item}
-        return evolve(ready, name=name, place=place, displaced=displaced)
+        return evolve(ready, name=name, place=place)
 
     async def _owners_at(self, place: Place, pictures: int) -> dict[Path, str | None]:
         """What is at a place, each file with the item that it is of, None where it is not of any."""
