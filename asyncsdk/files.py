@@ -20,7 +20,7 @@ from attrs import define, field
 
 from asyncsdk.journal import disk
 from asyncsdk.scarcity import pause_after
-from asyncsdk.threads import Threads
+from asyncsdk.threads import NoThreadError, Threads
 
 T = TypeVar("T")
 Again = Callable[[Exception], Awaitable[bool]]
@@ -32,17 +32,6 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _READING, _SAVING = Threads("asyncsdk-reading", 16), Threads("asyncsdk-saving", 8)
 
 logger = logging.getLogger(__name__)
-
-
-async def in_thread(job: Callable[..., T], *arguments: Any) -> T:
-    """What `job` returns or raises, run in a thread that nobody has to wait for: one that reads, or computes."""
-    result: T = await wrap(job)(*arguments, executor=_READING)
-    return result
-
-
-async def _saving(job: Callable[..., T], *arguments: Any) -> T:
-    result: T = await wrap(job)(*arguments, executor=_SAVING)
-    return result
 
 
 @define
@@ -68,6 +57,30 @@ async def patiently(job: Callable[[], Awaitable[T]], again: Again) -> T:
         except Exception as error:
             if not await again(error):
                 raise
+
+
+async def in_thread(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:
+    """What `job` returns or raises, run in a thread that nobody has to wait for: one that reads, or computes.
+
+    Where the system gives no thread, that is waited for as `again` says; NoThreadError is raised in the end.
+    """
+    return await _submitted(_READING, partial(job, *arguments), again)
+
+
+async def _saving(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:
+    return await _submitted(_SAVING, partial(job, *arguments), again)
+
+
+async def _submitted(threads: Threads, job: Callable[[], T], again: Again | None) -> T:
+    again = again or Waiting().again
+    while True:
+        try:
+            result: T = await wrap(job)(executor=threads)
+        except NoThreadError as error:  # nothing was done
+            if not await again(error):
+                raise
+        else:
+            return result
 
 
 async def stream_to(
@@ -100,12 +113,14 @@ async def save(
     mode: int = BY_UMASK,
     below: Path | None = None,
     again: Again | None = None,
+    on_saved: Callable[[], object] = lambda: None,
 ) -> OSError | None:
     """Save `content` at `path`, a file of `mode` then, durably, whole or not at all; missing directories are made.
 
     `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`; what a killed
     process leaves there is cleared away by `clear_drafts`. `below` is a directory that is not made again where it is
-    gone. What passes, such as a lack of descriptors, is waited for, as `again` says.
+    gone. What passes, such as a lack of descriptors, is waited for, as `again` says. `on_saved` is called once the file
+    is there, before a sync of its name is waited for.
 
     Raises OSError where nothing was saved: FileExistsError where something is there and `overwrite` is False. Returns
     what the disk said where the file is there, and its name may not survive a power cut.
@@ -114,11 +129,12 @@ async def save(
 
     async def job() -> OSError | None:  # a draft that failed is dropped: each try has its own
         draft = _Draft(target, drafts, mode=mode, below=below)
-        return await _saving(partial(draft.save, content, overwrite=overwrite))
+        return await _saving(partial(draft.save, content, overwrite=overwrite), again=again)
 
     doubt = await patiently(job, again)
+    on_saved()
     while doubt is not None and await again(doubt):
-        doubt = await _saving(_doubt, target)
+        doubt = await _saving(_doubt, target, again=again)
     return doubt
 
 
@@ -161,9 +177,9 @@ async def read(path: str | os.PathLike[str], *, limit: int) -> bytes:
     return await in_thread(_read, path, limit)
 
 
-async def existing(paths: Iterable[Path]) -> list[Path]:
+async def existing(paths: Iterable[Path], *, again: Again | None = None) -> list[Path]:
     """Those of `paths` where something is."""
-    return await in_thread(_existing, list(paths))
+    return await in_thread(_existing, list(paths), again=again)
 
 
 async def gone(paths: Iterable[Path]) -> list[Path]:
@@ -176,12 +192,13 @@ async def no_directories(paths: Iterable[Path]) -> list[Path]:
     return await in_thread(_no_directories, list(paths))
 
 
-async def move(path: Path, target: Path, *, below: Path | None = None) -> None:
-    """Move a file within its file system; missing directories are made, `below` as with `save`.
+async def move(path: Path, target: Path, *, below: Path | None = None, again: Again | None = None) -> None:
+    """Move a file within its file system; missing directories are made, `below` and `again` as with `save`.
 
     Raises OSError: FileExistsError where something is at `target`.
     """
-    await _saving(_move, path, target, below)
+    again = again or Waiting().again
+    await patiently(partial(_saving, _move, path, target, below, again=again), again)
 
 
 def _read(path: str | os.PathLike[str], limit: int) -> bytes:

@@ -82,10 +82,25 @@ class Way:
     again: files.Again = field(factory=lambda: files.Waiting().again)
     doubts: list[OSError] = field(factory=list)
 
-    async def save(self, path: Path, content: bytes, *, overwrite: bool = False, mode: int = files.BY_UMASK) -> None:
-        """Save one file. Raises OSError where it is not saved."""
+    async def save(
+        self,
+        path: Path,
+        content: bytes,
+        *,
+        overwrite: bool = False,
+        mode: int = files.BY_UMASK,
+        on_saved: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Save one file, as `files.save` does. Raises OSError where it is not saved."""
         doubt = await files.save(
-            path, content, overwrite=overwrite, drafts=self.drafts, mode=mode, below=self.below, again=self.again
+            path,
+            content,
+            overwrite=overwrite,
+            drafts=self.drafts,
+            mode=mode,
+            below=self.below,
+            again=self.again,
+            on_saved=on_saved,
         )
         if doubt is not None:
             self.doubts.append(doubt)
@@ -93,7 +108,7 @@ class Way:
     async def move(self, path: Path, target: Path) -> None:
         """Move what is in the way. Raises OSError: FileExistsError where something is at `target`."""
         below = self.below if self.drafts is None else self.drafts.parent  # a ledger's directory, if it is in there
-        await files.patiently(partial(files.move, path, target, below=below), self.again)
+        await files.move(path, target, below=below, again=self.again)
 
 
 @define(eq=False, kw_only=True)
@@ -224,8 +239,7 @@ class Saving:
             return
         try:
             self._at = self._at or await self._cleared(self.place)
-            self.saved[number] = await self._written(self._at, number, content)
-            self.fetched.pop(number, None)
+            await self._write(self._at, number, content)
         except Exception as error:  # noqa: BLE001 - such as a thread that can't be had
             self._fail(error)
 
@@ -244,27 +258,32 @@ class Saving:
                 await self.moved(moved)
         return place
 
-    async def _written(self, place: Place, number: int, content: bytes) -> Path:
+    async def _write(self, place: Place, number: int, content: bytes) -> None:
         is_asked_for = number < self.names or self.if_taken != "make way"
         try:
             if not is_asked_for:  # its name may be another edit's
                 place = await self._free(place, [number])
             path = place.path(number, content)
-            await self._way.save(path, content, overwrite=self.if_taken == "overwrite")
+            on_saved = partial(self._note, number, path)
+            await self._way.save(path, content, overwrite=self.if_taken == "overwrite", on_saved=on_saved)
         except FileExistsError:
             if self.if_taken == "refuse":
                 raise
             if is_asked_for:  # what is there could not be moved, or came meanwhile: all that follow go elsewhere too
                 place = self._at = await self._free(place, range(len(self.response.data)))
-            return await self._written(place, number, content)
-        return path
+            await self._write(place, number, content)
+
+    def _note(self, number: int, path: Path) -> None:
+        self.saved[number] = path
+        self.fetched.pop(number, None)
 
     async def _free(self, place: Place, numbers: Iterable[int]) -> Place:
         """`place`, or the first beside it, where nothing has the names of these images."""
         for candidate in chain([place], _names_beside(self.place or place)):
             if any(self.is_anothers(candidate.stem(number)) for number in numbers):
                 continue
-            if not await files.existing(path for number in numbers for path in candidate.paths_of(number)):
+            paths = [path for number in numbers for path in candidate.paths_of(number)]
+            if not await files.existing(paths, again=self._way.again):
                 return candidate
         raise AssertionError("numbers do not end")
 
@@ -284,10 +303,11 @@ async def save_raw(folder: Path, name: str, content: bytes, way: Way) -> Path:
 
     The file is named after the edit and gets the next number that is free.
     """
-    await files.patiently(partial(files.in_thread, _make_private, folder, way.below), way.again)
+    make = partial(files.in_thread, _make_private, folder, way.below, again=way.again)
+    await files.patiently(make, way.again)
     for number in count(1):
         path = folder / f"{raw_stem(name)}-{number}.raw"
-        if not await files.existing([path]):
+        if not await files.existing([path], again=way.again):
             with suppress(FileExistsError):  # another process was quicker: the next number
                 await way.save(path, content, mode=files.PRIVATE)
                 return path
@@ -327,7 +347,7 @@ async def make_way(place: Place, pictures: int, way: Way) -> dict[str, str]:
     Returns where each was and where it is now, below the directory. What can't be moved stays where it is.
     """
     moved = {}
-    for path in await files.existing(place.paths(pictures)):
+    for path in await files.existing(place.paths(pictures), again=way.again):
         was = PurePath(path.relative_to(place.directory))
         with suppress(OSError):
             moved[was.as_posix()] = (await _aside(place.directory, was, way)).as_posix()

@@ -13,7 +13,8 @@ from attrs import define, field, frozen
 from asyncsdk.errors import JournalError
 from asyncsdk.journal.failures import DisplacedError, displaced, journal_error, not_written
 from asyncsdk.journal.lines import encode
-from asyncsdk.threads import Threads, wait_through_cancellation
+from asyncsdk.scarcity import pause_after
+from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
 
 
 @frozen(eq=False)
@@ -63,11 +64,18 @@ class GroupCommit:
 
     def _start(self) -> None:
         batch, self._waiting = self._waiting, []
-        lines = b"".join(waiting.line for waiting in batch)
-        self.threads.submit(partial(self.write, lines)).add_done_callback(partial(self._finish, batch))
+        self._submit(batch)
 
-    def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[None]) -> None:
+    def _submit(self, batch: Sequence[_Waiting], waited: float = 0.0) -> None:
+        lines = b"".join(waiting.line for waiting in batch)
+        self.threads.submit(partial(self.write, lines)).add_done_callback(partial(self._finish, batch, waited))
+
+    def _finish(self, batch: Sequence[_Waiting], waited: float, done: asyncio.Future[None]) -> None:
         error = done.exception()
+        pause = pause_after(error, waited) if isinstance(error, NoThreadError) else None
+        if pause is not None:  # nothing was written: a moment later there may be a thread
+            asyncio.get_running_loop().call_later(pause, self._submit, batch, waited + pause)
+            return
         if error is None:
             self.keep([waiting.record for waiting in batch])
             _acknowledge(batch)

@@ -318,3 +318,23 @@ async def test_waiting_for_a_disk_keeps_no_run_from_being_left(
         async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out") as outcomes:
             assert Counter([outcome.status async for outcome in outcomes]) == {"done": 7, "uncertain": 2}
     assert max(server.edits.by_prompt.values()) == 1
+
+
+async def test_a_picture_whose_name_is_being_synced_when_a_run_is_left_is_named(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(errno.ENOSPC, 999.0, armed=True)
+    monkeypatch.setattr("tests.faults.test_edit_disks.THREADS", {"asyncsdk-saving"})
+    async with Client("sk-test", base_url=server.url) as client:
+        async with ImageEditor(client).edit_many(jobs(1), out=tmp_path / "out") as outcomes:
+            monkeypatch.setattr(os, "fsync", failing.wrap(os.fsync))
+            taking = asyncio.ensure_future(anext(outcomes))
+            while failing.failures < 3:
+                await asyncio.sleep(0.01)
+            taking.cancel()
+        [left] = outcomes.abandoned
+    assert left.files == (tmp_path / "out" / "1.png",)
+    assert left.files[0].exists()
+    assert isinstance(left.error, SaveError)
+    assert (left.error.files, left.error.in_memory) == (left.files, False)
+    assert "on disk" in str(left.error)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from asyncsdk.journal.private import NotPrivateError
 from asyncsdk.journal.reading import find
 from asyncsdk.journal.segments import Anchor, Segments
 from asyncsdk.models import Usage
-from asyncsdk.threads import Threads, wait_through_cancellation
+from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
@@ -199,9 +199,9 @@ async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncI
             yield Ledger(directory, book, recalled.damage, commits, anchors)
         finally:
             await commits.leave(seconds=WRITE_SECONDS)
-            await wait_through_cancellation([threads.submit(segments.close)], seconds=RELEASE_SECONDS)
+            await _let_go(threads, segments.close)
     finally:
-        await wait_through_cancellation([threads.submit(lock.leave)], seconds=RELEASE_SECONDS)
+        await _let_go(threads, lock.leave)
 
 
 async def load_ledger(directory: Path) -> Ledger:
@@ -212,6 +212,15 @@ async def load_ledger(directory: Path) -> Ledger:
     with _worded(directory):
         recalled = await Threads("asyncsdk-ledger", 1).run(partial(_look, directory))
     return Ledger(directory, recalled.book, recalled.damage)
+
+
+async def _let_go(threads: Threads, job: Callable[[], object]) -> None:
+    """Do what ends in a moment, however the call ends; where there is no thread for it, right here."""
+    done = threads.submit(job)
+    done.add_done_callback(_look_away)
+    await wait_through_cancellation([done], seconds=RELEASE_SECONDS)
+    if done.done() and isinstance(done.exception(), NoThreadError):
+        job()
 
 
 def _append(segments: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
