@@ -150,7 +150,9 @@ class ImageEditor:
                 )
                 edits_prepared = await stack.enter_async_context(aclosing(run.prepared(edits)))
                 finished = tasks.each(edits_prepared, run.finish, at_once=run.concurrency)
-                yield Outcomes(run, await stack.enter_async_context(finished))
+                outcomes = Outcomes(run, await stack.enter_async_context(finished))
+                stack.callback(run.leave)
+                yield outcomes
 
         return running()
 

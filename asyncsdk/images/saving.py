@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import re
 import time
@@ -120,7 +122,8 @@ class Saving:
     `raw_folder`. `if_taken` says what becomes of a name that is in use: the image is refused, saved over it or beside
     it, or what has one of the `names` that were asked for makes way, of which `moved` hears; an image beyond those gets
     a name that is free, and that `is_anothers` does not know as another's. With `shielded` no write is left half-way by
-    a cancellation; a wait for what is short, for which `way.again` is asked, is.
+    a cancellation, unless it takes longer than `end_within` allows; a wait for what is short, for which `way.again` is
+    asked, is.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
     `raw_files` hold what came in the place of others, `displaced` are older images where they are now, and `failures`
@@ -146,6 +149,7 @@ class Saving:
     disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
     _way: Way = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _deadline: float = field(default=math.inf, init=False)
     _at: Place | None = field(default=None, init=False)  # where its pictures go: `place`, or one beside it
 
     def __attrs_post_init__(self) -> None:
@@ -208,6 +212,10 @@ class Saving:
             if image.content is None and self.place is not None and self.receive is not None:
                 await self._fetch(number, partial(self.receive, image.url or ""))
 
+    def end_within(self, seconds: float) -> None:
+        """Give up after so long what the disk has not taken by then: it may hang for ever."""
+        self._scope.deadline = self._deadline = anyio.current_time() + seconds
+
     async def _fetch(self, number: int, receive: Callable[[], Awaitable[bytes | UnreadableImage]]) -> None:
         try:
             content = await files.patiently(receive, self.way.again)
@@ -223,8 +231,10 @@ class Saving:
 
     @contextmanager
     def _whole_writes(self) -> Iterator[None]:
-        with anyio.CancelScope(shield=self.shielded) as self._scope:
+        with anyio.CancelScope(shield=self.shielded, deadline=self._deadline) as self._scope:
             yield
+        if self._scope.cancelled_caught:
+            self._fail(TimeoutError(errno.ETIMEDOUT, "the disk hangs"))
 
     async def _again(self, error: Exception) -> bool:
         """Ask `way.again`; a cancellation ends the wait, during which nothing is written."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from asyncsdk import Client, ImageEditor, SaveError
+from asyncsdk.images.bulk import flight
+from tests.stories.edits import jobs
 from tests.stories.pictures import photo
 
 READS = {
@@ -77,3 +84,36 @@ def test_ctrl_c_ends_a_command_whose_picture_can_not_be_read(tmp_path: Path) -> 
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "link"])
+async def test_a_disk_that_hangs_while_a_picture_is_saved_delays_the_end_of_a_call_by_little(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real, go_on = getattr(os, call), threading.Event()
+
+    def hanging(*arguments: Any, **options: Any) -> Any:
+        if threading.current_thread().name == "asyncsdk-saving":
+            go_on.wait(30)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(flight, "LAST_WORD_SECONDS", 0.3)
+    editor, edits = ImageEditor(client), jobs(3)
+    began = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), editor.edit_many(edits, out=tmp_path, concurrency=2) as outcomes:
+                monkeypatch.setattr(os, call, hanging)
+                async for _ in outcomes:
+                    pass
+        assert time.monotonic() - began < 5
+    finally:
+        go_on.set()
+    assert [outcome.status for outcome in outcomes.abandoned] == ["uncertain"] * 2
+    for outcome in outcomes.abandoned:
+        assert isinstance(outcome.error, SaveError)
+        assert (outcome.error.in_memory, outcome.files) == (True, ())
+        assert "the disk hangs" in str(outcome.error)
+    monkeypatch.undo()
+    async with editor.edit_many(edits, out=tmp_path) as outcomes:
+        assert sorted([outcome.status async for outcome in outcomes]) == ["done", "uncertain", "uncertain"]

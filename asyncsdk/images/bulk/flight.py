@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 LOOK_SECONDS = 0.1
-LAST_WORD_SECONDS = 10.0  # for the ledger; a disk that hangs is not awaited for ever, and may still take it
+LAST_WORD_SECONDS = (
+    10.0  # for what is saved once a run is left, and for the ledger: a disk that hangs may still take it
+)
 
 
 @define(eq=False)
@@ -73,6 +75,11 @@ class Flight:
         """End it, unless it is under way."""
         if self.course.stage == "waiting":
             self._scope.cancel()
+
+    def leave(self) -> None:
+        """The run is about to be left: a disk that hangs is not awaited for ever."""
+        if self._keeping is not None:
+            self._keeping.end_within(LAST_WORD_SECONDS)
 
     async def _see_through(self) -> EditOutcome | None:
         try:

@@ -103,6 +103,10 @@ class Keeping:
                 return self.failure(error)
         return None if self._saving.is_whole else self.failure()
 
+    def end_within(self, seconds: float) -> None:
+        """Wait no longer than that for a disk that hangs."""
+        self._saving.end_within(seconds)
+
     async def _again(self, error: Exception) -> bool:
         """Whether to try once more: what passes is waited for, at the last until no other edit is at the server."""
         if await self._waiting.again(error):

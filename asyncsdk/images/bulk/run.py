@@ -110,6 +110,11 @@ class Run:
         for flight in self.flights:
             flight.stop()
 
+    def leave(self) -> None:
+        """The caller leaves the run: what is in flight is about to be cancelled."""
+        for flight in self.flights:
+            flight.leave()
+
     def halt(self, reason: Exception) -> None:
         """Stop for a reason, which the caller is told at the end."""
         # where the ledger is gone, that is why pictures can't be saved
