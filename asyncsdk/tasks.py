@@ -30,6 +30,17 @@ async def group() -> AsyncIterator[TaskGroup]:
         raise failure
 
 
+async def to_the_end(work: Callable[[], Awaitable[object]]) -> None:
+    """Run `work` to its end. A cancellation meanwhile does not reach it, and is raised afterwards."""
+
+    async def shielded() -> None:
+        with anyio.CancelScope(shield=True):
+            await work()
+
+    async with group() as tasks:
+        tasks.start_soon(shielded)
+
+
 def telling(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first failure that is neither a cancellation nor a lost connection, else the first; the rest noted on it."""
     leaves = _leaves(failures)

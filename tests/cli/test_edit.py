@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from asyncsdk import files
 from asyncsdk.cli import app
 from asyncsdk.cli.edits.editing import named
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import SaveError
-from asyncsdk.images.result import EditResult
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run
 from tests.stories.pictures import changed, mask, photo
@@ -191,14 +190,14 @@ def test_pictures_that_are_paid_and_can_not_be_saved_are_saved_elsewhere(
     photo(tmp_path / "otter.png")
     (tmp_path / "elsewhere").mkdir()
     environment.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
-    save = EditResult.save
+    save = files.save
 
-    async def fails_in_out(self: EditResult, target: str, **options: Any) -> list[Path]:
-        if target == "out":
-            raise SaveError("no room") from OSError("no room")
-        return await save(self, target, **options)
+    async def fails_in_out(path: Path, *arguments: Any, **named: Any) -> OSError | None:
+        if path.parent.name == "out":
+            raise OSError("no room")
+        return await save(path, *arguments, **named)
 
-    environment.setattr(EditResult, "save", fails_in_out)
+    environment.setattr(files, "save", fails_in_out)
     ran = run("edit", "otter.png", "--prompt", "x", "--out", "out", "--json", "--model", "gpt-image-2")
     assert ran.code == 3
     [file] = ran.records[0]["files"]

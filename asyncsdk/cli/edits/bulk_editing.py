@@ -6,12 +6,14 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 from attrs import define, evolve, field
 
+from asyncsdk import tasks
 from asyncsdk.cli import units
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.display import choose
@@ -20,7 +22,7 @@ from asyncsdk.cli.edits.edit_many import RunOptions
 from asyncsdk.cli.edits.leftovers import ids_left, save_left
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.report import Report
-from asyncsdk.cli.edits.rescue import Rescue, is_due
+from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, RESCUE_SECONDS, Rescue, Rescued, Unsaved, is_due
 from asyncsdk.cli.edits.sources import Rows, rows_in
 from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
 from asyncsdk.cli.edits.wording import as_typed
@@ -30,16 +32,14 @@ from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.descriptors import lowered
-from asyncsdk.errors import APIError, AsyncSDKError, ChargeUnknownError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.files import in_thread
 from asyncsdk.images.bulk.outcomes import Outcomes
-from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.gallery import write_gallery
 from asyncsdk.images.outcome import EditOutcome
 
 ASK_ABOVE = 100
-LEAVE_SECONDS = 10.0  # for pictures that are paid and being saved when the second signal comes
 # what stopped a run, by its exit code, the same command would meet again unless …
 WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once what is told below is mended, "}
 
@@ -86,6 +86,12 @@ def agreed(rows: int, run: RunOptions) -> bool:
     return False
 
 
+def error_of(outcome: EditOutcome) -> Unsaved:
+    """The error of an edit of which something is in memory only."""
+    assert isinstance(outcome.error, Unsaved)  # noqa: S101 - for the type checker: `is_due` was asked
+    return outcome.error
+
+
 @define(eq=False)
 class BulkEditing:
     """One run. Whatever ends it, it is told what became of each edit, and what is left of them is on disk."""
@@ -101,8 +107,9 @@ class BulkEditing:
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _rescue: Rescue = field(factory=Rescue, init=False)
-    _unsaved: list[EditOutcome] = field(factory=list, init=False)
+    _unsaved: dict[int, EditOutcome] = field(factory=dict, init=False)  # in memory only, and not reported yet
     _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _rescuing: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
@@ -125,7 +132,7 @@ class BulkEditing:
                     await self._follow(self._outcomes)
         finally:
             if self._outcomes is not None:
-                await self._leave(self._outcomes)
+                await tasks.to_the_end(partial(self._leave, self._outcomes))
         return self._code()
 
     async def _follow(self, outcomes: Outcomes) -> None:
@@ -137,46 +144,49 @@ class BulkEditing:
         except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
             self._reason = error
 
-    async def _tell(self, outcome: EditOutcome, *, last: bool = False) -> None:
-        """Report an edit that ended; what is paid and could not be saved, such as on a full disk, is saved elsewhere.
+    async def _tell(self, outcome: EditOutcome) -> None:
+        """Report an edit that ended. What is in memory only, such as on a full disk, is saved elsewhere first.
 
-        What can't be is tried and reported at the end, when nothing else holds memory or descriptors: that is `last`.
+        What can't be is tried again at the end, when nothing else holds memory or descriptors.
         """
         if not is_due(outcome.error):
             self.report.tell(outcome)
-        elif isinstance(outcome.error, ChargeUnknownError):
-            error = await self._rescue.keep_raw(outcome.error, outcome.id)
-            self.report.tell(evolve(outcome, problem=problem_of(error), error=error))
-        elif isinstance(outcome.error, SaveError):
-            await self._save_elsewhere(outcome, outcome.error, last=last)
-
-    async def _save_elsewhere(self, outcome: EditOutcome, error: SaveError, *, last: bool) -> None:
-        assert outcome.result is not None  # noqa: S101 - for the type checker: what is paid has both
-        assert outcome.problem is not None  # noqa: S101
-        rescued = await self._rescue.save(error, outcome.result, outcome.id)
-        if rescued.failure is not None and not last:
-            self._unsaved.append(outcome)
             return
-        if rescued.failure is not None:
-            complain(f"error: {outcome.id} could not be wholly saved elsewhere either: {rescued.failure}")
+        self._unsaved[id(outcome)] = outcome
+        await self._save_elsewhere(outcome, waits=False)
+
+    async def _save_elsewhere(self, outcome: EditOutcome, *, waits: bool) -> None:
+        """Save and report an edit; where it can't be saved, or this is cancelled, it stays in `_unsaved`."""
+        rescued = await self._rescue.save(error_of(outcome), outcome.id, waits=waits)
+        if rescued.failure is None:
+            del self._unsaved[id(outcome)]
+            self._tell_rescued(outcome, rescued)
+
+    def _tell_rescued(self, outcome: EditOutcome, rescued: Rescued) -> None:
+        assert outcome.problem is not None  # noqa: S101 - for the type checker: it has an error
         if rescued.places:
+            self.report.aside()
             complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
-            outcome = evolve(outcome, files=rescued.files or outcome.files, problem=rescued.added_to(outcome.problem))
-        self.report.tell(outcome)
+        files = rescued.files or outcome.files
+        self.report.tell(evolve(outcome, files=files, problem=rescued.added_to(outcome.problem)))
 
     def _wind_down(self) -> None:
         """The first signal: nothing new goes out."""
+        now = asyncio.get_running_loop().time()
+        self._grace.deadline, self._rescuing.deadline = now + self.run.grace, now + RESCUE_SECONDS
         if self._outcomes is not None and not self._is_over:
             self._outcomes.stop()
-            self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace
             self.report.aside()
             complain(stopping(self._outcomes.in_flight, self.run.grace))
 
     async def _leave(self, outcomes: Outcomes) -> None:
-        """Write what is to be done again, and the page; say what it came to."""
-        unsaved, self._unsaved = self._unsaved, []
-        for outcome in (*unsaved, *outcomes.abandoned):
-            await self._tell(outcome, last=True)
+        """Report what was not yet, write what is to be done again, and the page, and say what it came to."""
+        for outcome in outcomes.abandoned:
+            if is_due(outcome.error):
+                self._unsaved[id(outcome)] = outcome
+            else:
+                self.report.tell(outcome)
+        await self._save_unsaved()
         details = await self._save_left()
         await self._write_page()
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
@@ -192,10 +202,27 @@ class BulkEditing:
         if self._reason is not None:
             complain(f"error: {self._reason if isinstance(self._reason, APIError) else as_typed(str(self._reason))}")
 
+    async def _save_unsaved(self) -> None:
+        """Try all once more, together, for they wait for the same; then report them, wherever they are."""
+        if self.stop.signum is not None:
+            self._rescuing.deadline = asyncio.get_running_loop().time() + RESCUE_SECONDS
+        with self._rescuing:
+            async with tasks.group() as together:
+                for outcome in self._unsaved.values():
+                    together.start_soon(partial(self._save_elsewhere, outcome, waits=True))
+        for outcome in self._unsaved.values():
+            self._tell_rescued(outcome, self._rescue.so_far(error_of(outcome)))
+
+    async def _again(self, error: Exception) -> bool:
+        """Whether to try once more to write what is left: somebody who wants to leave does not wait for that."""
+        return self.stop.signum is None and await self._rescue.again(error)
+
     async def _save_left(self) -> str | None:
         is_whole = self._is_over and self.run.only is None
         try:
-            path = await save_left(self.out, self.report.left, told=self.report.told, is_whole=is_whole)
+            path = await save_left(
+                self.out, self.report.left, told=self.report.told, is_whole=is_whole, again=self._again
+            )
         except (OSError, ValueError) as error:
             complain(f"error: what failed could not be written down: {error}")
             return await self._save_left_elsewhere()
@@ -206,8 +233,10 @@ class BulkEditing:
         if not self._rescue.is_used:
             return None
         try:
-            folder = await self._rescue.directory()
-            return str(await save_left(folder, self.report.left, told=self.report.told, is_whole=True))
+            folder = await self._rescue.directory(self._again)
+            return str(
+                await save_left(folder, self.report.left, told=self.report.told, is_whole=True, again=self._again)
+            )
         except OSError:
             return None
 

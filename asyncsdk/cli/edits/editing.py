@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Sequence
-from functools import partial
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from attrs import frozen
+import anyio
+from attrs import define, frozen
 
+from asyncsdk import files, tasks
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.records import record, record_of_error
-from asyncsdk.cli.edits.rescue import Rescue, Rescued, is_due
+from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, RESCUE_SECONDS, Rescue, Rescued, Unsaved, is_due
+from asyncsdk.cli.edits.wording import as_typed
 from asyncsdk.cli.edits.words import about_scripts, tokens_of
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import ChargeUnknownError, ConfigurationError, InvalidEditError, SaveError
-from asyncsdk.files import make_directory
+from asyncsdk.errors import ChargeUnknownError, ConfigurationError, EditError, InvalidEditError, SaveError
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import Problem, Status
-from asyncsdk.images.result import EditResult, keep_raw
-from asyncsdk.images.saving import Place, place_of, raw_folder_in, shown_url
+from asyncsdk.images.result import EditResult, keep_raw, not_saved
+from asyncsdk.images.saving import Place, Saving, place_of, raw_folder_in, shown_url
 
 SHOWN = 3
 LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
+PAID = (
+    "Stopped. The edit is done and paid, but its pictures could not be saved in time. Sending the edit again would be "
+    "paid again."
+)
+KEPT = "The server keeps its pictures for 60 minutes: fetch what is not saved:"
+
+
+@define(eq=False)
+class LastWords:
+    """What is said where a signal ends the command: what is known of the edit by then."""
+
+    result: EditResult | None = None
+    failure: Exception | None = None
+
+    def say(self) -> None:
+        """Say it."""
+        if self.result is None and self.failure is None:
+            complain(LEFT)
+        elif self.failure is not None:
+            complain(f"error: {as_typed(str(self.failure))}")
+        elif self.result is not None:
+            urls = [shown_url(image.url) for image in self.result.images if image.url]
+            complain("\n  ".join([PAID, *([KEPT, *urls] if urls else [])]))
 
 
 @frozen
@@ -54,25 +80,28 @@ async def edit_one(
     stop: Stop,
 ) -> int:
     """Send one edit. What goes wrong is a record with --json, and is raised to be told."""
-    written, name = Out(output, goes_on=True), Path(images[0]).stem
+    written, name, last_words = Out(output, goes_on=True), Path(images[0]).stem, LastWords()
     fields: Any = options.given
     try:
         check_images(images, out)
-        check_place(out, name, options.n or 1, overwrite=overwrite)
+        await check_place(out, name, options.n or 1, overwrite=overwrite)
         async with open_client(connection) as client:
-            stop.at_the_end(partial(complain, LEFT))
+            stop.at_the_end(last_words.say)
             result = await ImageEditor(client).edit([images[0], *references], prompt, **fields)
-            stop.at_the_end(partial(tell_urls, result))
-            saved = await save(result, out, name, overwrite=overwrite)
+            last_words.result, stop.patience = result, LEAVE_SECONDS
+            saved = await save(result, out, name, stop, overwrite=overwrite)
     except ChargeUnknownError as error:
-        told = await keep_what_came(error, place_of(out, None, default=name))
-        written.record(record_of_error(name, told))
-        raise told from error.__cause__
+        stop.patience = LEAVE_SECONDS
+        problem = await keep_what_came(error, place_of(out, None, default=name), stop)
+        written.record(record(name, "uncertain", problem=problem))
+        last_words.failure = ChargeUnknownError(problem.message)
+        raise last_words.failure from error.__cause__
     except Exception as error:
         written.record(record_of_error(name, error))
         raise
     tell(written, name, result, saved)
     if saved.failure is not None:
+        last_words.failure = saved.failure
         raise saved.failure
     return written.code(saved.code)
 
@@ -102,55 +131,73 @@ def named(images: Sequence[str]) -> str:
     return " ".join(map(shlex.quote, images[:SHOWN])) + (" …" if len(images) > SHOWN else "")
 
 
-def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
+async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
     """Raise ConfigurationError where pictures could not be saved: better before they are paid."""
     place = place_of(out, None, default=name)
-    taken = next((path for path in place.paths(pictures) if path.exists()), None)
-    if taken is not None and not overwrite:
+    taken = await files.existing(place.paths(pictures))
+    if taken and not overwrite:
         raise ConfigurationError(
-            f"{taken} is there already. Give --out another directory or file, or --overwrite. Nothing was sent."
+            f"{taken[0]} is there already. Give --out another directory or file, or --overwrite. Nothing was sent."
         )
     try:
-        make_directory(place.directory)
-        probe = place.directory / ".asyncsdk-probe"
-        probe.touch()
-        probe.unlink()
+        await files.make_writable(place.directory)
     except OSError as error:
         raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
 
 
-async def save(result: EditResult, out: str, name: str, *, overwrite: bool) -> Saved:
-    """Save what is paid: where it is wanted, else in a temporary directory."""
+async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite: bool) -> Saved:
+    """Save what is paid: where it is wanted, else in a temporary directory. A signal ends waits and fetches."""
+    place, why = place_of(out, None, default=name), None
+    saving = Saving(
+        response=result.response,
+        receive=result.receive,
+        place=place,
+        raw_folder=raw_folder_in(place.directory),
+        raw_name=place.name,
+        if_taken="overwrite" if overwrite else "beside" if place.directory == Path(out) else "refuse",
+        shielded=True,
+    )
     try:
-        return Saved(await result.save(out, overwrite=overwrite))
-    except SaveError as error:
-        failure = error
-    problem = problem_of(failure)
-    rescued = await Rescue().save(failure, result, name) if is_due(failure) else Rescued()
-    if not rescued.places:
-        return Saved(failure.files, failure, problem)
-    complain(f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere:")
-    if rescued.is_whole:
-        return Saved(rescued.files, code=Exit.SOME_FAILED)
-    complain(f"  {rescued.places}")
-    return Saved(rescued.files or failure.files, failure, rescued.added_to(problem))
-
-
-async def keep_what_came(error: ChargeUnknownError, place: Place) -> ChargeUnknownError:
-    """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
-    if not any(error.raw):
-        return error
-    kept = await keep_raw(error, raw_folder_in(place.directory), place.name)
-    return await Rescue().keep_raw(kept, place.name) if is_due(kept) else kept
-
-
-def tell_urls(result: EditResult) -> None:
-    """The last words where pictures that are paid were not fetched yet: nothing else has their addresses."""
-    urls = [shown_url(image.url) for image in result.images if image.url]
-    if urls:
+        async with tasks.group() as group:  # whose end leaves no write half-way
+            group.start_soon(result.save_by, saving)
+    except asyncio.CancelledError:
+        why = EditError("the command was stopped meanwhile")
+    if saving.is_whole:
+        return Saved(saving.files)
+    failure = not_saved(result, saving, why)
+    if not is_due(failure):
+        return Saved(failure.files, failure, problem_of(failure))
+    rescued = await save_elsewhere(failure, name, stop)
+    problem = rescued.added_to(problem_of(failure))
+    if rescued.places:
         complain(
-            "\n  ".join(["It is paid. The server keeps its pictures for 60 minutes: fetch what is not saved:", *urls])
+            f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere: "
+            f"{rescued.places}"
         )
+    if rescued.is_whole and stop.signum is None:
+        return Saved(rescued.files, code=Exit.SOME_FAILED)
+    return Saved(rescued.files or failure.files, SaveError(problem.message), problem)
+
+
+async def keep_what_came(error: ChargeUnknownError, place: Place, stop: Stop) -> Problem:
+    """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
+    if any(error.raw):
+        with suppress(asyncio.CancelledError):  # a signal: elsewhere it may take no wait
+            error = await keep_raw(error, raw_folder_in(place.directory), place.name)
+    if not is_due(error):
+        return problem_of(error)
+    return (await save_elsewhere(error, place.name, stop)).added_to(problem_of(error))
+
+
+async def save_elsewhere(error: Unsaved, name: str, stop: Stop) -> Rescued:
+    """Save what is in memory only in a temporary directory; once a signal came there is less time for it."""
+    rescue = Rescue()
+    if stop.signum is None:
+        with suppress(asyncio.CancelledError):
+            return await rescue.save(error, name)
+    with anyio.move_on_after(RESCUE_SECONDS):
+        await rescue.save(error, name)
+    return rescue.so_far(error)
 
 
 def tell(written: Out, name: str, result: EditResult, saved: Saved) -> None:

@@ -36,10 +36,18 @@ def ids_left(out: Path) -> frozenset[str]:
     return frozenset(name for line in lines if isinstance(name := _id_of(line), str))
 
 
-async def save_left(out: Path, left: Sequence[dict[str, Any]], *, told: Collection[str], is_whole: bool) -> Path | None:
+async def save_left(
+    out: Path,
+    left: Sequence[dict[str, Any]],
+    *,
+    told: Collection[str],
+    is_whole: bool,
+    again: files.Again | None = None,
+) -> Path | None:
     """Write what is left in `out`, and return where; None if nothing is. Raises OSError, also where `out` is gone.
 
-    A run that is not whole did not come to every edit: what an earlier one left of the others stays.
+    A run that is not whole did not come to every edit: what an earlier one left of the others stays. `again` says
+    whether to try once more after a failure.
     """
     path = out / NAME
     earlier = [] if is_whole or not path.exists() else still_left(path.read_text(encoding="utf-8"), told)
@@ -47,7 +55,7 @@ async def save_left(out: Path, left: Sequence[dict[str, Any]], *, told: Collecti
     if not lines:
         path.unlink(missing_ok=True)
         return None
-    await files.save(path, "".join(f"{line}\n" for line in lines).encode(), below=out)
+    await files.save(path, "".join(f"{line}\n" for line in lines).encode(), below=out, again=again)
     return path
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.edits.leftovers import left_of
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.edits.tally import Tally
+from asyncsdk.cli.edits.wording import without_calls
 from asyncsdk.cli.edits.words import about_scripts, ignored, line_of, made_way, skipped
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.walk import LeftOut
@@ -52,6 +53,8 @@ class Report:
 
     def tell(self, outcome: EditOutcome) -> None:
         """An edit ended."""
+        if outcome.problem is not None:  # also of an earlier run, whose memory is gone
+            outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
         if outcome.id in self.watched:
             self.told.add(outcome.id)
         if outcome.id in self.watched and outcome.status == "skipped":
