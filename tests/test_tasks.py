@@ -215,3 +215,19 @@ async def test_a_cancellation_of_our_own_passes() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_cancellation_is_raised_once_the_work_has_come_to_its_end() -> None:
+    began, done = asyncio.Event(), []
+
+    async def work() -> None:
+        began.set()
+        await anyio.sleep(0.05)
+        done.append(True)
+
+    task = asyncio.create_task(tasks.to_the_end(work))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [True]
