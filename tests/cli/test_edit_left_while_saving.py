@@ -187,6 +187,33 @@ def test_every_edit_is_reported_once_though_the_last_signal_comes_while_they_are
     assert seconds < 4
 
 
+def test_where_the_disk_hangs_the_last_words_say_how_many_edits_are_not_reported(
+    stop: Stop, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_draft, hangs, goes_on = files._Draft.save, threading.Event(), threading.Event()
+
+    def hanging(draft: Any, content: bytes, *, overwrite: bool) -> OSError | None:
+        if draft.target.suffix == ".png":
+            hangs.set()
+            goes_on.wait(20)
+        return save_draft(draft, content, overwrite=overwrite)
+
+    def interrupt() -> None:
+        hangs.wait(20)
+        for _ in range(2):
+            stop.arrive(signal.SIGINT)
+            time.sleep(0.1)
+        stop.say()  # as when patience ends
+        goes_on.set()
+
+    monkeypatch.setattr(files._Draft, "save", hanging)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert app.run(MANY, stop) == 130
+    thread.join()
+    assert "1 edit that may be paid could not be reported. The same command reports" in capfd.readouterr().err
+
+
 @pytest.mark.usefixtures("no_elsewhere", "refused")
 def test_edits_wait_for_room_elsewhere_together(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.5)

@@ -26,7 +26,7 @@ from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, RESCUE_SECONDS, Rescue, Res
 from asyncsdk.cli.edits.sources import Rows, rows_in
 from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
 from asyncsdk.cli.edits.wording import as_typed
-from asyncsdk.cli.edits.words import Moment, stopping, summary
+from asyncsdk.cli.edits.words import Moment, cut_off, stopping, summary
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
@@ -110,6 +110,7 @@ class BulkEditing:
     _unsaved: dict[int, EditOutcome] = field(factory=dict, init=False)  # in memory only, and not reported yet
     _grace: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _rescuing: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _has_left: bool = field(default=False, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
@@ -127,6 +128,7 @@ class BulkEditing:
                     complain(f"warning: {damage}: not believed; what it recorded may be paid again")
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
+                self.stop.at_the_end(self._tell_cut_off)
                 with choose(mode, self._look, quiet=output.quiet, verbose=output.verbose) as display:
                     self.report.aside = display.aside
                     await self._follow(self._outcomes)
@@ -179,6 +181,12 @@ class BulkEditing:
             self.report.aside()
             complain(stopping(self._outcomes.in_flight, self.run.grace))
 
+    def _tell_cut_off(self) -> None:
+        """The last words, where a disk that hangs kept the rest from being reported in time."""
+        if self._outcomes is not None and not self._has_left:
+            ended = {*self._unsaved, *map(id, self._outcomes.abandoned)}
+            complain(cut_off(len(ended) + self._outcomes.in_flight))
+
     async def _leave(self, outcomes: Outcomes) -> None:
         """Report what was not yet, write what is to be done again, and the page, and say what it came to."""
         for outcome in outcomes.abandoned:
@@ -199,6 +207,7 @@ class BulkEditing:
             complain(
                 f"--redo: {stood:,} done since {self.run.redo} was written stand. Written anew it pays them again."
             )
+        self._has_left = True
         if self._reason is not None:
             complain(f"error: {self._reason if isinstance(self._reason, APIError) else as_typed(str(self._reason))}")
 

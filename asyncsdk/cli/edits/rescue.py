@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from attrs import define, evolve, field
 
 from asyncsdk.cli.edits.wording import without_calls
 from asyncsdk.errors import ChargeUnknownError, SaveError
-from asyncsdk.files import Again, Waiting, in_thread, patiently
+from asyncsdk.files import Again, in_thread, patiently
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Place, Saving, Way, raw_folder_in, save_raw
+from asyncsdk.scarcity import pause_after
 
 LEAVE_SECONDS = 10.0  # to leave in, for pictures that are paid
 RESCUE_SECONDS = 3.0  # of them, for what can't be saved at once elsewhere either
@@ -64,7 +66,7 @@ class Rescue:
     edits together.
     """
 
-    _waiting: Waiting = field(factory=Waiting, init=False)
+    _waits_since: float | None = field(default=None, init=False)
     _directory: Path | None = field(default=None, init=False)
     _making: anyio.Lock = field(factory=anyio.Lock, init=False)
     _rescued: dict[Unsaved, Rescued] = field(factory=dict, init=False)
@@ -91,8 +93,13 @@ class Rescue:
         return self._rescued.setdefault(error, Rescued(failure=TimeoutError("there was no time for it")))
 
     async def again(self, error: Exception) -> bool:
-        """Whether to try once more after `error`: it waits, all in all as long as is worth it for one edit."""
-        return await self._waiting.again(error)
+        """Whether to try once more after `error`: a moment later, for which it waits."""
+        now = time.monotonic()
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        pause = pause_after(error, now - self._waits_since)
+        if pause is not None:
+            await anyio.sleep(pause)
+        return pause is not None
 
     @property
     def is_used(self) -> bool:

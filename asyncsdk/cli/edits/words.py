@@ -154,6 +154,14 @@ def stopping(in_flight: int, grace: float) -> str:
     )
 
 
+def cut_off(edits: int) -> str:
+    """What is said where the program ends before it could report these."""
+    return (
+        f"Stopped: the disk did not answer in time. {units.counted(edits, 'edit')} that may be paid could not be "
+        "reported. The same command reports them, and does not send them again by itself."
+    )
+
+
 def plan_lines(plan: EditPlan, *, bad_rows: int, images_per_minute: float | None) -> str:
     """What a run would do: a table of two columns."""
     rows = {
