@@ -12,19 +12,20 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 def is_scarce(error: BaseException) -> bool:
     """Whether `error`, or what caused it, is a lack of descriptors or memory, of which others give some back."""
-    return _code(error) in SCARCE
+    return code_of(error) in SCARCE
 
 
 def pause_after(error: BaseException, waited: float) -> float | None:
     """How many seconds to wait before the next try, after `waited` seconds; None where waiting does not help, or not
     any more.
     """
-    code = _code(error)
+    code = code_of(error)
     limit = SCARCE_SECONDS if code in SCARCE else FULL_SECONDS if code in FULL else 0.0
     return min(max(waited, FIRST_PAUSE), LONGEST_PAUSE) if waited < limit else None
 
 
-def _code(error: BaseException | None) -> int | None:
+def code_of(error: BaseException | None) -> int | None:
+    """The system's code for what went wrong: that of `error`, or of what caused it."""
     while error is not None and getattr(error, "errno", None) is None:
         error = error.__cause__
     return None if error is None else error.errno  # type: ignore[attr-defined]  # seen above

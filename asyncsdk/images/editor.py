@@ -148,11 +148,7 @@ class ImageEditor:
                     save=save,
                     concurrency=await _carried(concurrency),
                 )
-                edits_prepared = await stack.enter_async_context(aclosing(run.prepared(edits)))
-                finished = tasks.each(edits_prepared, run.finish, at_once=run.concurrency)
-                outcomes = Outcomes(run, await stack.enter_async_context(finished))
-                stack.callback(run.leave)
-                yield outcomes
+                yield Outcomes(run, await stack.enter_async_context(run.finished(edits)))
 
         return running()
 

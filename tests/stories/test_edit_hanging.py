@@ -16,7 +16,7 @@ import pytest
 
 from asyncsdk import Client, ImageEditor, SaveError
 from asyncsdk.images.bulk import flight
-from tests.stories.edits import jobs
+from tests.stories.edits import all_of, jobs
 from tests.stories.pictures import photo
 
 READS = {
@@ -101,11 +101,10 @@ async def test_a_disk_that_hangs_while_a_picture_is_saved_delays_the_end_of_a_ca
     editor, edits = ImageEditor(client), jobs(3)
     began = time.monotonic()
     try:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1), editor.edit_many(edits, out=tmp_path, concurrency=2) as outcomes:
-                monkeypatch.setattr(os, call, hanging)
-                async for _ in outcomes:
-                    pass
+        async with editor.edit_many(edits, out=tmp_path, concurrency=2) as outcomes:
+            monkeypatch.setattr(os, call, hanging)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(all_of(outcomes), 1)
         assert time.monotonic() - began < 5
     finally:
         go_on.set()

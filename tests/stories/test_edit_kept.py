@@ -15,6 +15,7 @@ from asyncsdk import (
     ChargeUnknownError,
     Client,
     ConfigurationError,
+    EditError,
     EditResult,
     ImageEdit,
     ImageEditor,
@@ -116,7 +117,7 @@ async def test_a_picture_with_a_name_that_the_disk_does_not_take_stops_no_other(
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("the database says no"), ConnectionResetError(104, "reset"), OSError(errno.ENOSPC, "full")]
+    "error", [ValueError("the database says no"), ConnectionResetError(104, "reset"), TimeoutError("too slow")]
 )
 async def test_what_the_caller_can_not_keep_is_told_and_stops_no_other(
     editor: ImageEditor, tmp_path: Path, error: Exception
@@ -133,6 +134,40 @@ async def test_what_the_caller_can_not_keep_is_told_and_stops_no_other(
     assert found["2"].error.__cause__ is error
     assert found["2"].result is not None
     assert found["2"].files == ()
+
+
+def full() -> SaveError:
+    error = SaveError("paid, and not kept")
+    error.__cause__ = OSError(errno.ENOSPC, "full")
+    return error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EROFS, "read-only"), full()])
+async def test_a_disk_on_which_the_caller_can_keep_nothing_stops_the_run(
+    editor: ImageEditor, server: LocalServer, tmp_path: Path, error: Exception
+) -> None:
+    async def save(edit: ImageEdit, result: EditResult) -> None:
+        raise error
+
+    async with editor.edit_many(jobs(40), save=save, ledger=tmp_path / "ledger", concurrency=2) as outcomes:
+        found = await until(outcomes, SaveError)
+    assert len(found) == server.edits.edits <= 3
+    assert all(isinstance(each.error, SaveError) and each.error.in_memory for each in found)
+
+
+async def test_a_caller_who_can_keep_nothing_three_times_in_a_row_pays_no_more(
+    editor: ImageEditor, server: LocalServer, tmp_path: Path
+) -> None:
+    calls: list[EditResult] = []
+
+    async def save(edit: ImageEdit, result: EditResult) -> None:
+        calls.append(result)
+        if len(calls) != 3:
+            raise ValueError("the database says no")
+
+    async with editor.edit_many(jobs(40), save=save, ledger=tmp_path / "ledger", concurrency=1) as outcomes:
+        found = await until(outcomes, EditError, match=r"`save` failed for 3 paid edits in a row.*database says no")
+    assert len(found) == server.edits.edits == 6
 
 
 async def test_a_cancellation_out_of_the_callers_own_part_is_a_failure_of_that_edit_alone(

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 LOOK_SECONDS = 0.1
-LAST_WORD_SECONDS = (
-    10.0  # for what is saved once a run is left, and for the ledger: a disk that hangs may still take it
-)
+LAST_WORD_SECONDS = 10.0  # once a run is left, for pictures and for the ledger; a disk that hangs may still take it
 
 
 @define(eq=False)
@@ -162,6 +160,7 @@ class Flight:
         failure = await self._keeping.keep()
         if failure is not None and self._keeping.is_the_disks:
             self.run.halt(failure)
+        self.run.count_handed_on(failure, is_handed_on=self._keeping.is_handed_on)
         outcome = await self._end(failure)
         self.run.count_response(is_usable=self._keeping.is_usable)
         if self._keeping.doubt is not None:

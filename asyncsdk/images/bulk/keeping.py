@@ -15,7 +15,7 @@ from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.result import EditResult, not_saved
 from asyncsdk.images.saving import Place, Saving, Way
-from asyncsdk.scarcity import FULL, SCARCE, is_scarce
+from asyncsdk.scarcity import FULL, SCARCE, code_of, is_scarce
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
 
@@ -41,6 +41,8 @@ class Keeping:
     _saving: Saving = field(init=False)
     _waiting: Waiting = field(factory=Waiting, init=False)
     _is_last_try: bool = field(default=False, init=False)
+    _caller_failure: Exception | None = field(default=None, init=False)
+    is_handed_on: bool | None = field(default=None, init=False)  # None: the caller's `save` was not called, or not yet
 
     def __attrs_post_init__(self) -> None:
         self._saving = Saving(
@@ -74,9 +76,9 @@ class Keeping:
 
     @property
     def is_the_disks(self) -> bool:
-        """Whether the next picture can't be saved either."""
-        failure = self._saving.disk_failure
-        return isinstance(failure, OSError) and failure.errno in _DISK_FAILURES
+        """Whether the next picture can't be saved either, as far as the disk tells, or that of the caller's `save`."""
+        failures = (self._saving.disk_failure, self._caller_failure)
+        return any(code_of(failure) in _DISK_FAILURES for failure in failures)
 
     @property
     def doubt(self) -> SaveError | None:
@@ -100,7 +102,9 @@ class Keeping:
             try:
                 await tasks.others(self.save(self.result.edit, self.result))
             except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
+                self._caller_failure, self.is_handed_on = error, False
                 return self.failure(error)
+            self.is_handed_on = True
         return None if self._saving.is_whole else self.failure()
 
     def end_within(self, seconds: float) -> None:

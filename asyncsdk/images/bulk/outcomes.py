@@ -18,8 +18,8 @@ class Outcomes:
     """Iterate over it: each `EditOutcome` comes as its edit ends, in no order.
 
     What stops a whole run (401, 403, quota, no connection, a disk or directory that takes no pictures, a ledger that
-    is not at its place, a limit you set, three paid responses in a row without a picture, an error of the iterable) is
-    raised once everything in flight has ended and was given.
+    is not at its place, a limit you set, three paid responses in a row without a picture or that your `save` could not
+    keep, an error of the iterable) is raised once everything in flight has ended and was given.
     """
 
     _run: Run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 from attrs import define, field
@@ -36,7 +36,9 @@ from asyncsdk.models import Usage, add
 logger = logging.getLogger(__name__)
 
 Prepared = Ready | EditOutcome
-MOST_UNUSABLE = 3  # paid responses in a row without an image that can be used: the next would be paid for nothing too
+# paid responses in a row without an image that can be used, or that the caller's `save` could not keep: the next would
+# be paid for nothing too
+MOST_IN_VAIN = 3
 
 
 @define(eq=False, kw_only=True)
@@ -58,13 +60,29 @@ class Run:
     images: int = field(default=0, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     flights: set[Flight] = field(factory=set, init=False)
-    unusable: int = field(default=0, init=False)  # in a row
+    unusable: int = field(default=0, init=False)  # in a row, as is the next
+    not_handed_on: int = field(default=0, init=False)
     _reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
 
     @property
     def on_uncertain(self) -> OnUncertain:
         """What becomes of an edit whose answer was lost."""
         return self.preparing.policy.on_uncertain
+
+    @asynccontextmanager
+    async def finished(
+        self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
+    ) -> AsyncIterator[AsyncIterator[EditOutcome | None]]:
+        """Bring all edits to their ends, as many at a time as may be; gives the outcomes as they come."""
+        async with (
+            aclosing(self.prepared(edits)) as prepared,
+            tasks.each(prepared, self.finish, at_once=self.concurrency) as outcomes,
+        ):
+            try:
+                yield outcomes
+            finally:  # what is in flight is cancelled next
+                for flight in self.flights:
+                    flight.leave()
 
     async def prepared(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> AsyncGenerator[Prepared, None]:
         """The edits as they are taken, one at a time. What their source raises stops the run in good order."""
@@ -110,11 +128,6 @@ class Run:
         for flight in self.flights:
             flight.stop()
 
-    def leave(self) -> None:
-        """The caller leaves the run: what is in flight is about to be cancelled."""
-        for flight in self.flights:
-            flight.leave()
-
     def halt(self, reason: Exception) -> None:
         """Stop for a reason, which the caller is told at the end."""
         # where the ledger is gone, that is why pictures can't be saved
@@ -132,8 +145,21 @@ class Run:
     def count_response(self, *, is_usable: bool) -> None:
         """Count a response that is paid: several in a row without an image that can be used stop the run."""
         self.unusable = 0 if is_usable else self.unusable + 1
-        if self.unusable >= MOST_UNUSABLE:
+        if self.unusable >= MOST_IN_VAIN:
             self.halt(EditError(_unusable(self.unusable, self.ledger)))
+
+    def count_handed_on(self, failure: Exception | None, *, is_handed_on: bool | None) -> None:
+        """Count an edit whose pictures the caller's `save` was given: several failures in a row stop the run."""
+        if is_handed_on is None:
+            return
+        self.not_handed_on = 0 if is_handed_on else self.not_handed_on + 1
+        if self.not_handed_on >= MOST_IN_VAIN:
+            reason = EditError(
+                f"`save` failed for {self.not_handed_on} paid edits in a row, the last time with: {failure}\n"
+                "  Nothing more was sent. Each outcome's error has what came. Once `save` works, the same call goes on."
+            )
+            reason.__cause__ = failure
+            self.halt(reason)
 
     def count_unusable(self, error: Exception) -> None:
         """Count a try that ended with `error` if a response came: one that was lost is neither good nor bad."""
