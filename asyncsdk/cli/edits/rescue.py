@@ -136,7 +136,7 @@ async def _save_pictures(error: Unsaved, rescued: Rescued, place: Place, again: 
         raw_folder=None,
         raw_name=place.name,
         if_taken="beside",  # another edit's picture may have this very name
-        again=again,
+        way=Way(again=again),
     )
     try:
         await saving.run()
