@@ -50,7 +50,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Self
 
-from asyncsdk.pickling import is_picklable, with_args
+from asyncsdk.pickling import picklable_fields, with_args
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.damage import LedgerDamage
@@ -95,7 +95,7 @@ class AsyncSDKError(Exception):
         Else the pool would fail with an error about pickling, and this one would be gone.
         """
         state = {**vars(self), "__cause__": self.__cause__, "__suppress_context__": self.__suppress_context__}
-        return with_args, (type(self), self.args), {name: it for name, it in state.items() if is_picklable(it)}
+        return with_args, (type(self), self.args), picklable_fields(state, of=type(self), root=AsyncSDKError)
 
 
 class ConfigurationError(AsyncSDKError, ValueError):

@@ -13,6 +13,27 @@ def with_args(kind: type[Error], args: tuple[Any, ...]) -> Error:
     return kind.__new__(kind, *args)
 
 
+def picklable_fields(fields: dict[str, Any], *, of: type[Exception], root: type[Exception]) -> dict[str, Any]:
+    """Those `fields` that can be pickled; one that can't is left to the default of the class, or None without one.
+
+    An error that is a `root` sees to its own fields: of it only the kind and the args are tried, or else a chain of
+    causes would be pickled as often as two to the power of its length.
+
+    Args:
+        fields: By name.
+        of: The class that they are set on.
+        root: The kind of errors that are pickled by way of this function.
+
+    Returns:
+        All fields where they can be pickled together, as nearly always.
+    """
+    cores = {name: (type(it), it.args) if isinstance(it, root) else it for name, it in fields.items()}
+    if is_picklable(cores):
+        return fields
+    kept = {name: it for name, it in fields.items() if is_picklable(cores[name])}
+    return kept | dict.fromkeys(name for name in fields if name not in kept and not hasattr(of, name))
+
+
 def is_picklable(value: object) -> bool:
     """Whether `value` can be pickled and read again."""
     try:

@@ -124,6 +124,52 @@ def test_a_chain_of_our_errors_travels_whole() -> None:
     assert vars(twin.__cause__.__cause__) == vars(inner)
 
 
+@attrs.define
+class Counted:
+    """Counts how often it is pickled."""
+
+    times: int = 0
+
+    def __reduce__(self) -> tuple[type[Counted], tuple[()]]:
+        self.times += 1
+        return Counted, ()
+
+
+def test_a_long_chain_of_our_errors_is_pickled_link_by_link() -> None:
+    counted = Counted()
+    error: AsyncSDKError = SaveError("the innermost")
+    error.result = counted  # type: ignore[attr-defined]  # any field
+    for number in range(14):
+        outer = errors.UploadError(f"{number}")
+        outer.__cause__ = error
+        error = outer
+    twin = pickle.loads(pickle.dumps(error))
+    assert counted.times == 2  # tried, and pickled
+    for _ in range(14):
+        twin = twin.__cause__
+    assert (str(twin), twin.result) == ("the innermost", Counted())
+
+
+def test_a_field_that_is_left_behind_can_still_be_read() -> None:
+    error = NotFoundError("no", status_code=404, body={"lock": threading.Lock()}, request_id="req_1")
+    error.__cause__ = Unfindable("made in a function")
+    twin = pickle.loads(pickle.dumps(error))
+    assert (twin.body, twin.request_id, twin.__cause__) == (None, "req_1", None)
+    saved = SaveError("paid and not saved")
+    saved.raw = (threading.Lock(),)  # type: ignore[assignment]  # wrong on purpose
+    assert pickle.loads(pickle.dumps(saved)).raw == ()
+
+
+def local_error() -> type[AsyncSDKError]:
+    class LocalError(AsyncSDKError):
+        """Of a class that no other process finds."""
+
+    return LocalError
+
+
+Unfindable = local_error()
+
+
 def ask_for_what_is_not_there(url: str) -> None:
     async def ask() -> None:
         async with Client("sk-key", base_url=url, max_retries=0) as client:
