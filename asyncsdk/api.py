@@ -29,6 +29,8 @@ Moderation = Literal["auto", "low"] | str  # noqa: PYI051 - as above
 ResponseFormat = Literal["url", "b64_json"] | str  # noqa: PYI051 - as above
 
 EDIT_SECONDS = 600.0  # high quality takes minutes
+URL_ROUTE = "the picture's URL"  # of a request that is not one of the API: where an answer says that a picture is
+AT_URL = f"GET {URL_ROUTE}"
 
 
 @frozen(kw_only=True)

@@ -11,9 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
 from functools import partial
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from attrs import define, field
@@ -41,8 +39,7 @@ _FROM_URLS, _WHITE = bytes.maketrans(b"-_", b"+/"), b" \t\r\n\f\v"
 LARGEST_PICTURE = 256 << 20  # bytes; the API's are a tenth of it
 _LONGEST_PICTURE = LARGEST_PICTURE // 3 * 4
 _LONGEST_TEXT = 64 << 20  # of JSON, less its pictures
-_MOST = 1000  # pictures in one JSON value, or values in one text
-_MOST_MEMBERS = 20_000  # of JSON: ten pictures with all that is said of them have hundreds; more cost memory and time
+_MOST = 1000  # pictures in one JSON value
 
 Pictures = MutableMapping[str, bytes | UnreadableImage]
 
@@ -63,62 +60,6 @@ def picture_of(text: str, pictures: Pictures) -> bytes | UnreadableImage:
 def is_data_url(text: str) -> bool:
     """Whether `text` is a picture that is written in its URL, or the mark of one."""
     return text[:_LONGEST_OPENING].lstrip()[: len(_DATA)].lower() == _DATA.decode()
-
-
-# Infinity, NaN and integers of thousands of digits are left out, with the text around them whole
-_JSON = json.JSONDecoder(
-    strict=False,
-    parse_constant=lambda _: None,
-    parse_int=lambda digits: int(digits) if len(digits) < 100 else None,
-)
-_NOT_BLANK = re.compile(r"[^ \t\r\n]")
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(?P<open>\\?\Z))|[{}\[\],]', re.DOTALL)
-_DEEPEST = 100
-
-
-def json_values(text: str) -> tuple[list[Any], str]:
-    """The JSON values at the beginning of `text`, one after the other, and the rest, which is not JSON.
-
-    A text with more members than any response has is all rest.
-    """
-    values: list[Any] = []
-    if _is_swollen(text):
-        return values, text
-    start = _NOT_BLANK.search(text)
-    with suppress(ValueError, RecursionError):
-        while start is not None and len(values) < _MOST:
-            value, end = _JSON.raw_decode(text, start.start())
-            values.append(value)
-            start = _NOT_BLANK.search(text, end)
-    return values, "" if start is None else text[start.start() :]
-
-
-def cut_json(text: str) -> Any | None:
-    """What came of a JSON value that was cut off, less the member that is not whole; None where it is not JSON."""
-    if _is_swollen(text):
-        return None
-    closing, whole = "", (0, "")
-    token = _TOKEN.search(text)
-    while token is not None:
-        mark = token[0]
-        if mark in "{[":
-            closing = ("}" if mark == "{" else "]") + closing
-        elif mark in "}]":
-            closing = closing[1:]
-        if mark in "{}[],":
-            whole = (token.start() if mark == "," else token.end(), closing)
-        if token["open"] is not None or len(closing) > _DEEPEST:
-            break
-        token = _TOKEN.search(text, token.end())
-    ends = [(len(text), closing), whole] if text.rstrip()[-1:] in {'"', "}", "]"} else [whole]
-    for end, brackets in ends:
-        with suppress(ValueError, RecursionError):
-            return _JSON.decode(text[:end] + brackets)
-    return None
-
-
-def _is_swollen(text: str) -> bool:
-    return sum(map(text.count, ",[{")) > _MOST_MEMBERS
 
 
 @define(eq=False)
@@ -192,8 +133,9 @@ class PictureCutter:
         """How many there are right before `end`."""
         if data[end - 1 : end] not in {b"\\", b""}:
             return 0
-        before = data[:end].rstrip(b"\\")
-        return end - len(before) + (0 if before else self._escapes)
+        start = data.rfind(b'"', 0, end) + 1  # not before: all that was copied would be copied at each quote
+        before = data[start:end].rstrip(b"\\")
+        return end - start - len(before) + (0 if before or start else self._escapes)
 
 
 @define(eq=False)

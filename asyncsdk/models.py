@@ -6,7 +6,6 @@ out, so nothing but an object's id is insisted on.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -19,6 +18,7 @@ from cattrs.gen import make_dict_structure_fn
 T = TypeVar("T")
 
 _LARGEST_COUNT = 253_402_214_400  # seconds until the last day of the year 9999; no file has as many bytes
+_LONGEST_COUNT = 20  # digits
 
 
 @frozen(kw_only=True)
@@ -165,10 +165,10 @@ class InvalidModelError(ValueError):
 def from_json(model: type[T], data: object) -> T:
     """Read `model` from decoded JSON. Raises InvalidModelError with what is missing or of the wrong kind.
 
-    A number that can't be meant (NaN, an infinity, a count below 0 or beyond the year 9999) counts as missing.
+    A count that can't be meant (a text, a fraction, below 0 or beyond the year 9999) is missing.
     """
     try:
-        return _converter().structure(_finite(data), model)
+        return _converter().structure(data, model)
     except Exception as error:  # cattrs raises whatever a field's type does
         name = getattr(model, "__name__", str(model))
         raise InvalidModelError(f"no {name}: {_reason(error)}") from error
@@ -191,19 +191,6 @@ def to_json(model: Model) -> dict[str, Any]:
     """The JSON that `model` came from, less its nulls; `from_json` makes the same model of it."""
     known = {a.name: getattr(model, a.name) for a in fields(type(model)) if a.name != "extra"}
     return {name: _plain(value) for name, value in known.items() if value is not None} | dict(model.extra)
-
-
-def _finite(value: Any) -> Any:
-    """`value` without the numbers that Python reads and JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items() if not _is_infinite(item)}
-    if isinstance(value, list):
-        return [None if _is_infinite(item) else _finite(item) for item in value]
-    return value
-
-
-def _is_infinite(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:
@@ -242,16 +229,19 @@ def _text(value: Any, _: Any) -> str:
     return value
 
 
-def _count_if_any(value: Any, _: Any) -> int | None:
-    number = None if value is None else int(value)
-    return None if number is None or not 0 <= number <= _LARGEST_COUNT else number
+def _count(value: Any, _: Any) -> int | None:
+    """A whole number from 0 to the largest count, which may be written as a text; None for anything else."""
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_COUNT:
+        value = int(value)
+    is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
+    return int(value) if is_count and value == int(value) else None
 
 
 @cache  # made at the first answer: `import asyncsdk` stays light
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(lambda kind: kind == int | None, _count_if_any)
+    converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
     converter.register_structure_hook_factory(_is_model, _keeping_extra)
     return converter
 
@@ -260,7 +250,7 @@ def _converter() -> cattrs.Converter:
 def _odd_converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(int, _count)
+    converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
     converter.register_structure_hook_func(_is_model, lambda data, model: from_odd_json(model, data))
     return converter
 
@@ -268,10 +258,3 @@ def _odd_converter() -> cattrs.Converter:
 @cache
 def _kinds(model: type[Any]) -> dict[str, Any]:
     return {name: kind for name, kind in get_type_hints(model).items() if name != "extra"}
-
-
-def _count(value: Any, _: Any) -> int:
-    number = int(value)
-    if isinstance(value, bool) or not 0 <= number <= _LARGEST_COUNT or (isinstance(value, float) and number != value):
-        raise ValueError("a count was expected")
-    return number

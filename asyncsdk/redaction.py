@@ -4,6 +4,9 @@ A secret is the API key, what opens the proxy, and each value of a header or of 
 to be open, or it consists of plain words and nothing calls it a key, a token or the like. Each is searched for as it
 is, in base64 at any alignment, and in hexadecimal; and all of these within escapes of JSON (`\u002B`, `\/`), URLs
 (`%2B`) and HTML (`&#43;`), mixed and nested.
+
+There are two strengths. Texts of errors lose all secrets. Good answers lose credentials: the API key, what opens the
+proxy, and what a name calls a key, a token or the like. Ids and URLs in them lose the API key alone: they are used.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from typing import Any
 
 from attrs import field, frozen
 
+from asyncsdk.jsontext import json_value
+
 KEY, SECRET = "[key]", "[secret]"
 SHORTEST = 6  # characters of what is searched for
 _GUESSABLE = re.compile(r".{1,5}|[a-z]{1,8}")  # would blank words and ids; it is only searched for beside its name
-_LONGEST_TANGLE = 1 << 18  # characters of one text that are searched for escapes
+SMALL = 256 << 10  # bytes of an error or of one object, and how much of one text is searched for escapes
+_SHORTEST_BEGINNING = 12  # characters of the API key, which an error may quote cut off
 _MOST_LAYERS = 4  # of escapes within escapes
 _KEYS = frozenset({"authorization", "api-key"})
 _SCHEMES = frozenset({"bearer", "basic", "token", "apikey", "digest", "negotiate"})
@@ -33,6 +39,15 @@ _OPEN = re.compile(
     re.IGNORECASE,
 )
 _SECRETIVE = re.compile(r"auth|key|token|secret|pass|pwd|cookie|cred|session|sig|jwt|^code$", re.IGNORECASE)
+_WORD_OF_NAME = re.compile(r"[A-Z]++(?![a-z])|[A-Z]?[a-z]++|[A-Z]")
+# fmt: off
+_CREDENTIALS = frozenset({
+    "accesstoken", "apikey", "auth", "authentication", "authorization", "authtoken", "cookie", "cookies", "cred",
+    "credential", "credentials", "creds", "jwt", "key", "keys", "pass", "passphrase", "passwd", "password", "pwd",
+    "secret", "secrets", "session", "sessionid", "sig", "signature", "token", "tokens",
+})
+# fmt: on
+_OF_USE = re.compile(r"(?:.*_)?(?:id|url)", re.DOTALL)  # members whose values are sent or fetched again
 _WORD = r"(?:[A-Za-z][a-z]{0,11}+\d{0,4}+|\d{1,8}+)"
 _PLAIN = re.compile(rf"{_WORD}(?:[-_.:/+;=, ]++{_WORD})*+|[A-Z_]*+")  # `us-east-1`, `2026-01-31`, `text/plain`
 _ESCAPE = re.compile(
@@ -43,65 +58,98 @@ _HEXADECIMAL = frozenset({1, 2, 4, 5})  # those of its groups
 
 
 @frozen
+class _Marks:
+    """What some texts may show of secrets, the longest first, each with the mark for it.
+
+    Of `keys` a beginning is enough, as it is.
+    """
+
+    by_form: Mapping[str, str] = field(factory=dict)
+    keys: tuple[str, ...] = ()
+
+    def are_needed_in(self, text: str) -> bool:
+        return any(form in text for form in self.by_form) or any(key[:_SHORTEST_BEGINNING] in text for key in self.keys)
+
+    def put_into(self, text: str) -> str:
+        """`text` with a mark in the place of each secret; without its escapes where one of these hides a secret."""
+        text = self._replaced(text)
+        if not _is_tangled(text):
+            return text
+        plain = _disentangled(text[:SMALL])
+        return self._replaced(plain) + text[SMALL:] if self.are_needed_in(plain) else text
+
+    def _replaced(self, text: str) -> str:
+        for form, mark in self.by_form.items():
+            text = text.replace(form, mark)
+        for key in self.keys:
+            before, *pieces = text.split(key[:_SHORTEST_BEGINNING])
+            rest = key[_SHORTEST_BEGINNING:]
+            text = before + "".join(f"{KEY}{piece[_common(piece, rest) :]}" for piece in pieces)
+        return text
+
+
+@frozen
 class Redactor:
     """Takes the secrets of one request out of texts. It shows none of them itself."""
 
-    _marks: Mapping[str, str] = field(repr=False)  # by what a text may show of a secret, the longest first
+    _all: _Marks = field(factory=_Marks, repr=False)
+    _credentials: _Marks = field(factory=_Marks, repr=False)  # what good answers lose
+    _api_key: _Marks = field(factory=_Marks, repr=False)  # what ids and URLs in them lose
 
     def clean(self, text: str) -> str:
-        """`text`, which may be JSON, with a mark in the place of each secret."""
-        if not _is_tangled(text) and not self._is_shown_in(text):
+        """`text` of an error, which may be JSON, with a mark in the place of each secret."""
+        if not self.may_be_in(text):
             return text
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return self._cleaned(text)
-        cleaned = self.clean_json(value)
+            value = json_value(text)
+        except ValueError:
+            return self._all.put_into(text)
+        cleaned = _marked(value, self._all, self._all)
         return text if cleaned == value else json.dumps(cleaned)
 
-    def clean_json(self, value: Any) -> Any:
-        """Decoded JSON with a mark in the place of each secret, in names too."""
-        if isinstance(value, str):
-            return self._cleaned(value)
-        if isinstance(value, list):
-            return [self.clean_json(item) for item in value]
-        if isinstance(value, dict):
-            return {self._cleaned(name): self.clean_json(item) for name, item in value.items()}
-        return value
+    def clean_answer(self, value: Any) -> Any:
+        """Decoded JSON of a good answer with a mark in the place of each credential, in names too."""
+        return _marked(value, self._credentials, self._api_key)
+
+    def clean_url(self, url: str) -> str:
+        """A URL of a good answer with a mark in the place of the API key."""
+        return self._api_key.put_into(url) if self._api_key.by_form else url
 
     def clean_end(self, text: str) -> str:
         """`text`, which may have been cut, without the beginning of a secret at its end."""
-        for shown, mark in self._marks.items():
-            for size in range(len(shown) - 1, SHORTEST - 1, -1):
-                if text.endswith(shown[:size]):
+        for form, mark in self._all.by_form.items():
+            for size in range(len(form) - 1, SHORTEST - 1, -1):
+                if text.endswith(form[:size]):
                     return text[:-size] + mark
         return text
 
-    def _cleaned(self, text: str) -> str:
-        for shown, mark in self._marks.items():
-            text = text.replace(shown, mark)
-        if not _is_tangled(text):
-            return text
-        plain = _disentangled(text[:_LONGEST_TANGLE])
-        if not self._is_shown_in(plain):
-            return text
-        for shown, mark in self._marks.items():
-            plain = plain.replace(shown, mark)
-        return plain + text[_LONGEST_TANGLE:]
+    def may_be_in(self, text: str) -> bool:
+        """Whether `text` may show a secret, at a quick look."""
+        return _is_tangled(text) or self._all.are_needed_in(text)
 
-    def _is_shown_in(self, text: str) -> bool:
-        return any(shown in text for shown in self._marks)
+
+NO_SECRETS = Redactor()
 
 
 def redactor(headers: Mapping[str, str], query: Mapping[str, str], proxy: Mapping[str, str]) -> Redactor:
     """The redactor of a request with these `headers` and `query`, and `proxy`, which only a proxy is sent."""
     marks: dict[str, str] = {}
+    credentials: set[str] = set()
+    keys: list[str] = []
     for given in (headers, query, proxy):
         for name, value in given.items():
+            mark = KEY if name.lower() in _KEYS else SECRET
             for secret in dict.fromkeys(_secrets_of(name, value)):
-                forms = (form for form in _forms_of(secret) if len(form) >= SHORTEST)
-                marks = dict.fromkeys(forms, KEY if name.lower() in _KEYS else SECRET) | marks
-    return Redactor(dict(sorted(marks.items(), key=lambda item: -len(item[0]))))
+                forms = [form for form in _forms_of(secret) if len(form) >= SHORTEST]
+                marks = dict.fromkeys(forms, mark) | marks
+                credentials.update(forms if given is proxy or _is_credential(name) else ())
+                keys += [secret] if mark == KEY and len(secret) > _SHORTEST_BEGINNING and secret in value else []
+    ordered = dict(sorted(marks.items(), key=lambda item: -len(item[0])))
+    return Redactor(
+        _Marks(ordered, tuple(keys)),
+        _Marks({form: mark for form, mark in ordered.items() if form in credentials}),
+        _Marks({form: mark for form, mark in ordered.items() if mark == KEY}),
+    )
 
 
 def text_of(body: bytes) -> str:
@@ -109,9 +157,23 @@ def text_of(body: bytes) -> str:
     return body.decode(json.detect_encoding(body) if b"\0" in body else "utf-8", "replace")
 
 
+def _marked(value: Any, marks: _Marks, in_use: _Marks) -> Any:
+    """Decoded JSON with `marks` for its secrets; those of `in_use` in its ids and URLs."""
+    if isinstance(value, str):
+        return marks.put_into(value)
+    if isinstance(value, list):
+        return [_marked(item, marks, in_use) for item in value]
+    if isinstance(value, dict):
+        return {
+            marks.put_into(name): _marked(item, in_use if _OF_USE.fullmatch(name) else marks, in_use)
+            for name, item in value.items()
+        }
+    return value
+
+
 def _secrets_of(name: str, value: str) -> Iterator[str]:
     """What of a header or parameter is secret: all of it, and each piece that may be shown by itself."""
-    if _OPEN.fullmatch(name):
+    if _OPEN.fullmatch(name) and not _is_credential(name):
         return
     scheme, _, rest = value.partition(" ")
     credentials = rest.strip() if scheme.lower() in _SCHEMES else value
@@ -127,6 +189,16 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
         for part in (piece, piece.partition("=")[2]):
             if not _is_plain(part):
                 yield part
+
+
+def _is_credential(name: str) -> bool:
+    """Whether a word of `name`, such as the last one of `X-Gateway-Key` and `accessToken`, calls its value secret."""
+    return name.lower() == "code" or any(word.lower() in _CREDENTIALS for word in _WORD_OF_NAME.findall(name))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _is_plain(value: str) -> bool:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncsdk.decoding import PictureCutter, cut_json, is_data_url, json_values, picture_of
+from asyncsdk.decoding import PictureCutter, is_data_url, picture_of
+from asyncsdk.jsontext import cut_json, json_values
 from asyncsdk.models import UnreadableImage
 
 OTHER_KEYS = st.text().filter(lambda key: key != "b64_json")  # which is a picture's, wherever it stands

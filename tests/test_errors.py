@@ -227,7 +227,7 @@ def test_a_text_of_the_longest_length_is_whole() -> None:
 
 
 def test_what_could_not_be_read_is_cut_too() -> None:
-    for body in (json.dumps({"id": "file-1", "bytes": LONG}).encode(), json.dumps({"id": [LONG]}).encode()):
+    for body in (json.dumps({"id": 1, "filename": LONG}).encode(), json.dumps({"id": [LONG]}).encode()):
         with pytest.raises(APIResponseValidationError) as caught:
             read_answer(File, 200, {"content-type": "text/html"}, body, request="GET /files/{file_id}")
         assert max(map(len, texts_of(caught.value))) <= LONGEST_TEXT

@@ -66,7 +66,7 @@ def test_no_piece_is_large_however_much_is_in_it() -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_what_ends_early_is_damaged_or_goes_on_is_refused(coding: str) -> None:
     whole = CODED[coding](b"content" * 100)
-    for body in (whole[:-1], whole + b"x", whole + whole, whole[:20] + b"\xff" * 40):
+    for body in (whole[:-1], whole + b"x", whole + b"\0x", whole + whole[:-1], whole[:20] + b"\xff" * 40):
         inflater = Inflater(coding)
         with pytest.raises(InflateError):  # noqa: PT012 - either of them
             list(inflater.pieces(body))
@@ -121,6 +121,33 @@ async def test_compressed_files_images_and_errors_are_read(tmp_path: Path) -> No
 async def test_what_a_gateway_inflated_and_left_the_header_on_is_read() -> None:
     async with answering(reply(200, FILE, {"Content-Encoding": "gzip"})) as server, client_of(server) as client:
         assert (await client.send(GET_FILE)).id == "file-1"
+
+
+@given(
+    contents=st.lists(st.binary(max_size=99), min_size=1, max_size=4),
+    padding=st.integers(0, 40),
+    step=st.integers(1, 70),
+)
+def test_gzip_of_several_members_and_with_zeros_behind_them_is_read(
+    contents: list[bytes], padding: int, step: int
+) -> None:
+    body, inflater = b"".join(map(gzip.compress, contents)) + bytes(padding), Inflater("gzip")
+    pieces = [piece for at in range(0, len(body), step) for piece in inflater.pieces(body[at : at + step])]
+    inflater.end()
+    assert b"".join(pieces) == b"".join(contents)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "none", "aws-chunked", "UTF-8, identity", "binary"])
+async def test_a_word_that_is_not_a_coding_changes_nothing(coding: str) -> None:
+    picture = png()
+    async with answering(reply(200, picture, {"Content-Encoding": coding})) as server, client_of(server) as client:
+        assert await client.fetch(server.url) == picture
+
+
+async def test_a_coding_is_known_beside_a_word_that_is_none() -> None:
+    headers = {"Content-Encoding": "aws-chunked, gzip"}
+    async with answering(reply(200, gzip.compress(b"x"), headers)) as server, client_of(server) as client:
+        assert await client.fetch(server.url) == b"x"
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress"])

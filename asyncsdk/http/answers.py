@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
+from asyncsdk.api import AT_URL
 from asyncsdk.errors import (
     LONGEST_TEXT,
     APIResponseValidationError,
@@ -25,9 +25,13 @@ from asyncsdk.errors import (
     UnprocessableEntityError,
     shortened,
 )
-from asyncsdk.models import from_json
+from asyncsdk.jsontext import MOST_MEMBERS, MOST_OF_A_PAGE, json_value
+from asyncsdk.models import File, FileDeleted, Upload, UploadPart, from_json
+from asyncsdk.redaction import NO_SECRETS, Redactor, text_of
 
 T = TypeVar("T")
+
+OBJECTS = frozenset[Any]({File, FileDeleted, Upload, UploadPart})  # a few hundred bytes each
 
 STATUS_ERRORS: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -78,21 +82,33 @@ _NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "de
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
-def read_answer(model: type[T], status: int, headers: Mapping[str, str], body: bytes, *, request: str) -> T:
+def read_answer(
+    model: type[T],
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    request: str,
+    redactor: Redactor = NO_SECRETS,
+) -> T:
     """Read a successful answer, as it is for `bytes`. The response to an edit is read by `edited.Messages`.
+
+    `redactor` takes the request's secrets out of what is made of it.
 
     Raises APIStatusError where it is an error object in a success, NotTheAPIError where it is a page, and
     APIResponseValidationError where it is not what the API promises in another way.
     """
     if model is bytes:
         return cast("T", body)
+    text = text_of(body)
     try:
-        data = json.loads(body)
-        if is_error(data):
-            raise error_in_success(data, status, headers, body, request=request)
-        return from_json(model, data)
-    except (ValueError, RecursionError) as error:
-        raise not_readable(status, headers, body, f"could not be read: {error}", request=request) from error
+        data = json_value(text, most=MOST_MEMBERS if model in OBJECTS else MOST_OF_A_PAGE)
+        if not is_error(data):
+            return from_json(model, redactor.clean_answer(data) if redactor.may_be_in(text) else data)
+    except ValueError as error:
+        shown = _shown(redactor, text)
+        raise not_readable(status, headers, shown, f"could not be read: {error}", request=request) from error
+    raise error_in_success(data, status, headers, _shown(redactor, text), request=request)
 
 
 def not_readable(
@@ -172,7 +188,8 @@ def status_error(
     kind, code, param = (_name(told.get(field)) for field in ("type", "code", "param"))
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = _name(headers.get("x-request-id"))
-    advice = _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
+    is_no_route = status == 404 and _is_no_route(inner) and request != AT_URL
+    advice = _NO_API if is_no_route else _ADVICE.get(status, "")
     error = _error_class(status, code, kind)(
         _worded(
             f"{request}: {_status_in_words(status, came_with)}",
@@ -194,6 +211,10 @@ def status_error(
     if isinstance(error, ModerationBlockedError):
         _tell_why(error, told.get("moderation_details"))
     return error
+
+
+def _shown(redactor: Redactor, text: str) -> bytes:
+    return redactor.clean(text).encode("utf-8", "replace")
 
 
 def _status_in_words(status: int, came_with: int | None) -> str:
@@ -238,16 +259,16 @@ def _error_class(status: int, code: str | None, kind: str | None) -> type[APISta
 
 def _told(text: str) -> Any:
     try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError):
+        whole = json_value(text)
+    except ValueError:
         return text
     return whole.get("error") or whole if isinstance(whole, dict) else whole
 
 
 def _is_json(body: bytes) -> bool:
     try:
-        json.loads(body)
-    except (ValueError, RecursionError):
+        json_value(text_of(body))
+    except ValueError:
         return False
     return True
 

@@ -13,7 +13,7 @@ from attrs import define, field
 from multidict import CIMultiDict
 from yarl import URL
 
-from asyncsdk.api import Request
+from asyncsdk.api import URL_ROUTE, Request
 from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.body import Body, BytesBody
@@ -197,7 +197,7 @@ def foreign(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = Fal
             "the answer gives an address of a picture that is no http(s) URL; nothing was fetched."
         )
     return Call(
-        request=Request(method="GET", route="the picture's URL", answer=bytes, accept="*/*"),
+        request=Request(method="GET", route=URL_ROUTE, answer=bytes, accept="*/*"),
         target=target,
         headers=_common_headers("*/*"),
         retry=retry,

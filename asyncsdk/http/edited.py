@@ -14,20 +14,23 @@ from typing import Any, Literal
 
 from attrs import define, evolve, field, frozen
 
-from asyncsdk.decoding import Pictures, TooLarge, cut_json, is_data_url, json_values, picture_of
+from asyncsdk.decoding import Pictures, TooLarge, is_data_url, picture_of
 from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError, NotTheAPIError
 from asyncsdk.http.answers import error_in_success, not_readable
 from asyncsdk.http.frames import Events, Form, Frame, form_of, tells_form
+from asyncsdk.jsontext import cut_json, json_values
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage, add, from_odd_json
+from asyncsdk.redaction import NO_SECRETS, Redactor
 
 Image = EditedImage | UnreadableImage
 Standing = Literal["final", "partial", "other"]
 
 LARGEST_RESPONSE = 1 << 30  # bytes; ten pictures of the largest size are less than half of it
+_MOST_FRAMES = 10_000  # a response takes ten minutes at most, and few servers send a sign of life each 0.1 s
 _WEB = re.compile(r"\s*https?://.", re.IGNORECASE)
 _OF_IMAGES = frozenset({"data", "b64_json", "url", "content", "unreadable", "request_id"})
 _NO_SETTINGS = _OF_IMAGES | {"type", "created_at", "partial_image_index"}
-_BARE_BASE64 = re.compile(r"(?:(?:data:)?image/[^,\s]{0,100},)?([A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{999,}={0,2})\s*")
+_BARE_BASE64 = re.compile(r"(?:(?:data:)?image/[^,\s]{0,100},)?([A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{999,}+={0,2}+)\s*+")
 
 
 @frozen
@@ -55,13 +58,13 @@ class Messages:
     """Fed with a response, gives its messages. `wanted` is how many images were asked for, 0 where that is not known.
 
     `failure` is what is wrong: an error in the response, or that it can't be read. What came before it stays.
-    `has_begun` once any image came. `shown` makes a text of the server fit to be shown.
+    `has_begun` once any image came. `redactor` takes the secrets of the request out of what is made of it.
     """
 
     request: str
     status: int = 200
     headers: Mapping[str, str] = field(factory=dict, repr=False)
-    shown: Callable[[str], str] = field(default=str, repr=False)
+    redactor: Redactor = field(default=NO_SECRETS, repr=False)
     wanted: int = 0
     failure: APIError | None = field(default=None, init=False)
     has_begun: bool = field(default=False, init=False)
@@ -69,7 +72,10 @@ class Messages:
     _form: Form | None = field(default=None, init=False)
     _size: int = field(default=0, init=False)
     _is_done: bool = field(default=False, init=False)
+    _frames_read: int = field(default=0, init=False)
+    _came: int = field(default=0, init=False)
     _last_text: str = field(default="", init=False, repr=False)
+    _may_hold_secrets: bool = field(default=False, init=False)  # the last text
     _finals: list[ImagesResponse] = field(factory=list, init=False)
     _others: list[UnreadableImage] = field(factory=list, init=False)
 
@@ -80,6 +86,11 @@ class Messages:
             return True
         # it is asked at each chunk, most of which end nothing
         return bool(self._finals) and 0 < self.wanted <= self._came
+
+    @property
+    def shown(self) -> Callable[[str], str]:
+        """Makes a text of the server fit to be shown."""
+        return self.redactor.clean
 
     @property
     def response(self) -> ImagesResponse:
@@ -103,7 +114,7 @@ class Messages:
     def last_text(self) -> bytes:
         """What the server sent last, less its pictures, where it holds neither an image nor an error."""
         is_error = isinstance(self.failure, APIStatusError)
-        return b"" if is_error else self._last_text.encode("utf-8", "replace")
+        return b"" if is_error else self.shown(self._last_text).encode("utf-8", "replace")
 
     def feed(self, chunk: bytes) -> list[Message]:
         """The messages that `chunk` completes."""
@@ -116,10 +127,6 @@ class Messages:
             nothing = self._without_images()
             self.failure = nothing if lost is None or isinstance(nothing, NotTheAPIError) else lost
         return found
-
-    @property
-    def _came(self) -> int:
-        return sum(len(part.data) + len(part.unreadable) for part in self._finals)
 
     @property
     def _request_id(self) -> str | None:
@@ -165,6 +172,7 @@ class Messages:
         self.has_begun = self.has_begun or bool(message.response.data)
         if message.standing == "final":
             self._finals.append(message.response)
+            self._came += len(message.response.data) + len(message.response.unreadable)
         elif message.standing == "other":
             strange = [_not_asked_for(image) for image in message.response.data if image.content is not None]
             self._others += [*strange, *message.response.unreadable]
@@ -174,8 +182,11 @@ class Messages:
             self._is_done = True
         if self._is_done or not frame.text:
             return []
-        frame = evolve(frame, text=self.shown(frame.text))
+        self._frames_read += 1
+        if self._frames_read > _MOST_FRAMES:
+            raise TooLarge(f"it has more than {_MOST_FRAMES} events")
         self._last_text = frame.text
+        self._may_hold_secrets = self.redactor.may_be_in(frame.text)
         *values, last = _values(frame.text)
         return [*(self._message(value, frame) for value in values), self._message(last, frame, is_last=True)]
 
@@ -189,9 +200,11 @@ class Messages:
             self.failure = self.failure or self._error(body)
             return Message(ImagesResponse(data=()), "other")
         if value.broken and not (body and images):
-            images.append(self._unreadable(value.broken.encode("utf-8", "replace"), "it is cut off or not JSON"))
+            raw = self.shown(value.broken).encode("utf-8", "replace")
+            images.append(UnreadableImage(raw=raw, reason="it is cut off or not JSON"))
         settings = {name: part for name, part in body.items() if name not in _NO_SETTINGS}
         settings["created"] = body.get("created", body.get("created_at"))
+        settings = self._cleaned(settings)
         response = from_odd_json(ImagesResponse, {**settings, "data": [], "request_id": self._request_id})
         is_unsure = value.broken and isinstance(self._form, Events) and not kind  # the cut may be in its type
         standing = "other" if is_unsure else self._standing(body, kind, images)
@@ -218,13 +231,18 @@ class Messages:
         addresses = [*texts.values(), *(one.raw.decode("utf-8", "replace") for one in broken)]
         url = next((text for text in addresses if _WEB.match(text)), None)
         if content is not None or url is not None:
-            others = {name: part for name, part in members.items() if name not in _OF_IMAGES}
+            others = self._cleaned({name: part for name, part in members.items() if name not in _OF_IMAGES})
             found_with = from_odd_json(EditedImage, others) if others else EditedImage()
-            return evolve(found_with, content=content, url=url)
+            return evolve(found_with, content=content, url=url and self.redactor.clean_url(url))
         if found:
             first = broken[0] if broken else UnreadableImage(raw=b"", reason="it is empty")
             return self._unreadable(first.raw, first.reason)
         return self._unreadable(json.dumps(item).encode(), "there is no picture in it")
+
+    def _cleaned(self, members: dict[str, Any]) -> dict[str, Any]:
+        """`members` of the last text without credentials; those that are pictures are not among them."""
+        cleaned: dict[str, Any] = self.redactor.clean_answer(members) if self._may_hold_secrets else members
+        return cleaned
 
     def _unreadable(self, raw: bytes, reason: str) -> UnreadableImage:
         return UnreadableImage(raw=shown_bytes(self.shown, raw), reason=reason)
@@ -239,14 +257,16 @@ class Messages:
             return APIResponseValidationError(
                 text, request=self.request, status_code=self.status, request_id=self._request_id
             )
-        said = self._last_text.encode("utf-8", "replace")
+        said = self.shown(self._last_text).encode("utf-8", "replace")
         why = "has no image in it" if said else "is empty"
         return not_readable(self.status, self.headers, said, why, request=self.request)
 
 
 def shown_bytes(shown: Callable[[str], str], raw: bytes) -> bytes:
     """`raw` as an error may hold it, whatever bytes it is."""
-    return shown(raw.decode("latin-1")).encode("latin-1")
+    text = raw.decode("latin-1")
+    fit = shown(text)
+    return raw if fit == text else fit.encode("latin-1", "replace")
 
 
 def _values(text: str) -> list[_Value]:

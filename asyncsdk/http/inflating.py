@@ -15,6 +15,9 @@ from attrs import define, field
 PIECE = 256 << 10  # bytes
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_BEGINS, _ZLIB_METHOD = 0x1F, 8
+_SLICE = 16 << 10  # bytes that are taken at a time: what is behind the end of a member is copied
+_GZIPS = frozenset({"gzip", "x-gzip"})
+_CODINGS = _GZIPS | {"deflate", "br", "zstd", "compress", "x-compress"}
 
 
 class InflateError(ValueError):
@@ -25,7 +28,7 @@ class InflateError(ValueError):
 class Inflater:
     """Takes a body of `coding` (RFC 9110, 8.4.1) as it comes; `taken` counts what came.
 
-    `is_known` is False for a coding other than gzip and deflate: such a body is passed on as it is.
+    `is_known` is False for a coding that can't be inflated here: such a body is passed on as it is.
     """
 
     coding: str
@@ -34,7 +37,7 @@ class Inflater:
 
     @property
     def is_known(self) -> bool:
-        return self.coding in {"gzip", "x-gzip", "deflate"}
+        return self.coding in _GZIPS or self.coding == "deflate"
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """What `chunk` adds, at most `PIECE` bytes at a time. Raises InflateError."""
@@ -44,12 +47,28 @@ class Inflater:
         if self._stream is None:
             yield chunk
             return
+        for start in range(0, len(chunk), _SLICE):
+            yield from self._pieces(chunk[start : start + _SLICE])
+
+    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
         piece = b""
         while chunk or len(piece) == PIECE:  # after a full piece there may be more of what it has taken
+            if self._stream.eof:
+                chunk = self._next_member(chunk)
+                if not chunk:
+                    return
             piece = self._inflated(chunk)
-            chunk = self._stream.unconsumed_tail
+            chunk = self._stream.unused_data or self._stream.unconsumed_tail
             if piece:
                 yield piece
+
+    def _next_member(self, chunk: bytes) -> bytes:
+        """What of `chunk` is behind the padding after a member of gzip, which may have several (RFC 1952, 2.2)."""
+        chunk = chunk.lstrip(b"\0") if self.coding in _GZIPS else chunk
+        if chunk and not (self.coding in _GZIPS and chunk[0] == _GZIP_BEGINS):
+            raise InflateError(f"its {self.coding} data goes on after its end")
+        self._stream = zlib.decompressobj(_GZIP) if chunk else self._stream
+        return chunk
 
     def end(self) -> None:
         """The body is over. Raises InflateError where its compressed data is not."""
@@ -67,12 +86,11 @@ class Inflater:
             piece: bytes = self._stream.decompress(chunk, PIECE)
         except zlib.error as error:
             raise InflateError(f"its {self.coding} data is damaged ({error})") from error
-        if self._stream.unused_data:
-            raise InflateError(f"its {self.coding} data goes on after its end")
         return piece
 
 
 def inflater_for(content_encoding: str | None) -> Inflater | None:
-    """What takes a body with this header; None where it is not compressed."""
-    coding = (content_encoding or "").strip().lower()
-    return Inflater(coding) if coding not in {"", "identity"} else None
+    """What takes a body with this header; None where it is not compressed, whatever else it is called."""
+    names = [name.strip() for name in (content_encoding or "").lower().split(",")]
+    coding = ", ".join(name for name in names if name in _CODINGS)
+    return Inflater(coding) if coding else None

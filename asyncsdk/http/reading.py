@@ -13,20 +13,19 @@ from attrs import define, field
 from multidict import CIMultiDict
 
 from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError
-from asyncsdk.http.answers import read_answer, status_error
+from asyncsdk.http.answers import OBJECTS, read_answer, status_error
 from asyncsdk.http.call import Call
 from asyncsdk.http.edited import LARGEST_RESPONSE, Message, Messages
 from asyncsdk.http.inflating import InflateError, Inflater, inflater_for
 from asyncsdk.http.lost import as_ours
-from asyncsdk.models import File, FileDeleted, ImagesResponse, Upload, UploadPart
-from asyncsdk.redaction import Redactor, text_of
+from asyncsdk.models import ImagesResponse
+from asyncsdk.redaction import SMALL, Redactor, text_of
 
 T = TypeVar("T")
 
 _LARGEST_ANSWER = 8 << 20  # a page of 10,000 files is a third of it; read, JSON may take twenty times its size
-_LARGEST_OBJECT = 256 << 10  # an upload, a part, a file: a few hundred bytes each
 _LARGEST_RATIO = 8  # how far an answer may be compressed that is larger than _LARGEST_ANSWER
-_LONGEST_ERROR_BODY, _ERROR_BODY_SECONDS = 256 << 10, 10.0
+_ERROR_BODY_SECONDS = 10.0
 
 
 @define(eq=False)
@@ -108,16 +107,16 @@ class Response:
         with as_ours(self.call):
             async with asyncio.timeout(None if self._is_there else seconds):
                 body = await self._whole(most=most)
-        if model is not bytes:
-            text = text_of(body)
-            shown = self.shown(text)
-            body = body if shown is text else shown.encode()
-        return self._as(model, body)
+        return read_answer(model, self.status, self.headers, body, request=self.call.name, redactor=self._redactor)
 
     def messages(self, wanted: int = 0) -> Messages:
         """What it means as the response to an edit for `wanted` images."""
         return Messages(
-            request=self.call.name, status=self.status, headers=self.headers, shown=self.shown, wanted=wanted
+            request=self.call.name,
+            status=self.status,
+            headers=self.headers,
+            redactor=self._redactor,
+            wanted=wanted,
         )
 
     async def error(self) -> APIStatusError:
@@ -127,10 +126,10 @@ class Response:
             async with asyncio.timeout(_ERROR_BODY_SECONDS), aclosing(self.chunks()) as chunks:
                 async for chunk in chunks:
                     said += chunk
-                    if len(said) >= _LONGEST_ERROR_BODY:
+                    if len(said) >= SMALL:
                         break
-        text = text_of(bytes(said[:_LONGEST_ERROR_BODY]))
-        shown = self._redactor.clean_end(self.shown(text)).encode()
+        text = text_of(bytes(said[:SMALL]))
+        shown = self._redactor.clean_end(self.shown(text)).encode("utf-8", "replace")
         return status_error(self.status, self.headers, shown, request=self.call.name)
 
     async def leave(self) -> None:
@@ -194,14 +193,11 @@ class Response:
             request_id=self.headers.get("x-request-id"),
         )
 
-    def _as(self, model: type[T], body: bytes) -> T:
-        return read_answer(model, self.status, self.headers, body, request=self.call.name)
-
 
 def _largest(model: type[Any]) -> int:
     if model is bytes:
         return sys.maxsize  # a file's content, as large as it is
-    return _LARGEST_OBJECT if model in {File, FileDeleted, Upload, UploadPart} else _LARGEST_ANSWER
+    return SMALL if model in OBJECTS else _LARGEST_ANSWER
 
 
 @define(eq=False)

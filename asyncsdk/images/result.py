@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 from attrs import define, evolve, field
 
+from asyncsdk.api import AT_URL
 from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.fetching import Fetching
@@ -14,8 +15,6 @@ from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Saving, Way, place_of, raw_folder_in, save_raw
 from asyncsdk.images.usable import picture_problem
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
-
-_AT_URL = "GET the picture's URL"
 
 
 @define(eq=False)
@@ -111,13 +110,13 @@ class EditResult:
         """What the server keeps at `url`, judged. Raises APIError."""
         content = await self._fetch(url)
         problem = picture_problem(content)
-        return content if problem is None else UnreadableImage(raw=content, reason=f"{_AT_URL}: {problem}")
+        return content if problem is None else UnreadableImage(raw=content, reason=f"{AT_URL}: {problem}")
 
     async def _fetched(self, image: EditedImage) -> bytes:
         content = await self.receive(image.url or "")
         if isinstance(content, bytes):
             return content
-        raise APIResponseValidationError(content.reason, request=_AT_URL)
+        raise APIResponseValidationError(content.reason, request=AT_URL)
 
 
 def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) -> SaveError:

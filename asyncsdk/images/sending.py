@@ -189,7 +189,7 @@ async def _images(
         response = usable(message.response, messages.shown) if message.standing == "final" else message.response
         for image in response.data:
             if message.standing == "final":
-                found = await _content(client, image, messages)
+                found = await _content(client, image)
                 yield found if isinstance(found, UnreadableImage) else completed_image(response, image, found)
             elif message.standing == "partial" and image.content is not None:
                 yield partial_image(message, image.content)
@@ -197,7 +197,7 @@ async def _images(
             yield broken
 
 
-async def _content(client: Client, image: EditedImage, messages: Messages) -> bytes | UnreadableImage:
+async def _content(client: Client, image: EditedImage) -> bytes | UnreadableImage:
     if image.content is not None:
         return image.content
     url = image.url or ""
@@ -206,6 +206,4 @@ async def _content(client: Client, image: EditedImage, messages: Messages) -> by
         problem = picture_problem(content)
     except (APIError, ConfigurationError) as error:
         problem = str(error)
-    return (
-        content if problem is None else UnreadableImage(raw=shown_bytes(messages.shown, url.encode()), reason=problem)
-    )
+    return content if problem is None else UnreadableImage(raw=url.encode("utf-8", "replace"), reason=problem)

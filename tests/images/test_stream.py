@@ -22,6 +22,7 @@ from asyncsdk.errors import (
 )
 from asyncsdk.http.edited import Message, Messages
 from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
+from asyncsdk.redaction import redactor
 
 
 def frame(kind: str, end: str = "\n", **fields: Any) -> bytes:
@@ -189,7 +190,7 @@ def test_each_picture_knows_its_request() -> None:
 
 def test_nothing_is_shown_that_must_not_be() -> None:
     for data in (frame("error", error={"message": "your key is SECRET", "code": "SECRET"}), b"data: SECRET\n\n"):
-        found, response = fed(data, shown=lambda text: text.replace("SECRET", "[key]"))
+        found, response = fed(data, redactor=redactor({"api-key": "SECRET"}, {}, {}))
         assert found == []
         raw = [image.raw for image in response.response.unreadable]
         assert "[key]" in f"{response.failure} {raw}"

@@ -27,7 +27,7 @@ from tests.stories.support import MIB, MakeFile
 KEY, PASSWORD = "sk-canary/7f+3e=a~b9c0d1e2", "pr0xy-canary/5d+4c=b3"
 HEADER, COOKIE, CODE = "hdr-canary/1a+2b=c3", "c00k-canary/9z+8y", "q-canary/4f+5g=h6"
 SECRETS = (KEY, PASSWORD, HEADER, COOKIE, CODE)
-CUSTOM = f"X-Gateway: {HEADER}\nCookie: theme=dark; session={COOKIE}"
+CUSTOM = f"X-Gateway-Token: {HEADER}\nCookie: theme=dark; session={COOKIE}"
 STATUSES = (400, 401, 403, 404, 409, 413, 429, 500, 503)
 
 
