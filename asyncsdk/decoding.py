@@ -116,8 +116,11 @@ class PictureCutter:
             base64.feed(data)
             return b""
         base64.feed(data[:end], last=True)
-        self.pictures[self._mark] = base64.content()
-        self._base64 = None
+        content, self._base64 = base64.content(), None
+        if content == b"":  # no picture, and no mark
+            self._rest[-len(self._mark) :] = json.dumps(base64.prefix)[1:-1].encode()
+        else:
+            self.pictures[self._mark] = content
         return data[end:]
 
     def _end(self, data: bytes) -> int:
@@ -152,6 +155,11 @@ class _Base64:
     _size: int = field(default=0, init=False)
     _reason: str = field(default="", init=False)
     _refused: list[bytes] = field(factory=list, init=False)
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of a data URL, up to its comma; empty where it is none."""
+        return (self._prefix or b"").decode("utf-8", "replace")
 
     def content(self, *, cut: bool = False) -> bytes | UnreadableImage:
         """The bytes; else what came in their place, and why it can't be used."""

@@ -17,6 +17,8 @@ from tests.test_layers import MODULES, calls, tree
 
 SIZES = (16 << 10, 64 << 10, 256 << 10, 1 << 20)  # four times as much each time
 GROWTH = 9.0  # a linear pattern takes four times as long for that, a quadratic one sixteen times
+HEADS = ("A" * 1000, "https://x", '{"a":')  # of what ends otherwise than it should, behind many blanks
+BLANKS = (" ", "\n", "\x0b")
 UNMEASURABLE = 0.01  # seconds: shorter times are noise
 WAYS = {"search", "match", "fullmatch", "sub", "finditer", "findall", "split"}
 
@@ -48,15 +50,17 @@ class Use:
 
     def slow_text(self) -> str | None:
         """What it takes more than linear time for. Sizes grow step by step: 1 MiB of it might take an hour."""
-        for unit in sorted(nasty(self.source)):
+        shapes = [("", unit, "") for unit in sorted(nasty(self.source))]
+        shapes += [(head, blank, "!") for head in HEADS for blank in BLANKS]
+        for head, unit, end in shapes:
             before = UNMEASURABLE
             for size in SIZES:
-                text = unit * (size // len(unit))
+                text = head + unit * (size // len(unit)) + end
                 needed = self.seconds(text)
                 if needed > GROWTH * before:
                     needed = min(needed, self.seconds(text))
                 if needed > GROWTH * before:
-                    return unit
+                    return head + unit + end
                 before = max(needed, UNMEASURABLE)
         return None
 
@@ -101,3 +105,5 @@ def test_a_pattern_of_square_time_is_found() -> None:
     together = re.compile(r"Limit:? (\d[\d,]{0,20}).*?Requested:? (\d[\d,]{0,20})", re.DOTALL)
     assert Use("", together, frozenset({"search"})).slow_text() == "Limit: 1 "
     assert Use("", re.compile(r"\s+end"), frozenset({"search"})).slow_text() is not None
+    overlapping = re.compile(r"([A-Z][A-Z\s]{999,}=?)\s*")
+    assert Use("", overlapping, frozenset({"fullmatch"})).slow_text() == f"{HEADS[0]} !"

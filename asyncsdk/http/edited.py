@@ -235,7 +235,8 @@ class Messages:
             found_with = from_odd_json(EditedImage, others) if others else EditedImage()
             return evolve(found_with, content=content, url=url and self.redactor.clean_url(url))
         if found:
-            first = broken[0] if broken else UnreadableImage(raw=b"", reason="it is empty")
+            empty = UnreadableImage(raw=json.dumps(item).encode(), reason="it is empty")
+            first = broken[0] if broken else empty
             return self._unreadable(first.raw, first.reason)
         return self._unreadable(json.dumps(item).encode(), "there is no picture in it")
 

@@ -99,6 +99,7 @@ class Events:
     """Each event is a frame."""
 
     _line: bytes = field(default=b"", init=False)
+    _has_begun: bool = field(default=False, init=False)
     _is_data: bool | None = field(default=None, init=False)
     _after_return: bool = field(default=False, init=False)
     _name: str = field(default="", init=False)
@@ -107,6 +108,8 @@ class Events:
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         *lines, rest = self._with_newlines(chunk).split(b"\n")
         for line in lines:
+            if not line and not self._has_begun:  # blank lines between two frames
+                continue
             self._go_on(line)
             if self._end_line():
                 yield self._end_frame()
@@ -126,6 +129,7 @@ class Events:
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _go_on(self, piece: bytes) -> None:
+        self._has_begun = self._has_begun or bool(piece)
         if self._is_data:
             self._data.feed(piece)
         elif self._is_data is None:
@@ -153,7 +157,7 @@ class Events:
 
     def _end_frame(self) -> Frame:
         frame = _frame(self._name, self._data)
-        self._name, self._data = "", PictureCutter()
+        self._has_begun, self._name, self._data = False, "", PictureCutter()
         return frame
 
 

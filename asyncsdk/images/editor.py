@@ -61,8 +61,8 @@ class ImageEditor:
         """Edit one picture, or make one of several (an `ImageEdit` may stand for all arguments).
 
         What was surely not paid is sent again as usual (429, 503, no connection); an edit whose answer was lost
-        is not. `timeout` is in seconds (600) for the whole answer. With `stream=True` the answer comes in
-        pieces, which keeps a proxy from cutting a long wait; the result is the same.
+        is not. `timeout` is how many seconds (600) each wait for more of the answer may take. With `stream=True`
+        the answer comes in pieces, which keeps a proxy from cutting a long wait; the result is the same.
 
         Raises InvalidEditError before anything is sent, EditError where a picture can't be read for now,
         ChargeUnknownError where it may have been paid,
