@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from asyncsdk import errors
+from asyncsdk.api import AT_URL
 from asyncsdk.errors import LONGEST_TEXT, APIResponseValidationError, APIStatusError, shortened
 from asyncsdk.http.answers import read_answer, status_error
 from asyncsdk.models import File
@@ -165,6 +166,15 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 )
 def test_a_404_from_elsewhere_asks_about_the_base_url(body: bytes) -> None:
     assert "Does the base URL lack a path" in str(status_error(404, {}, body, request="POST /uploads"))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_picture_that_is_not_at_its_url_says_nothing_of_keys_and_base_urls(status: int) -> None:
+    for body in (b"<html>nginx</html>", b"", b"<Error><Code>AuthenticationFailed</Code></Error>"):
+        said = str(status_error(status, {}, body, request=AT_URL))
+        assert "lives 60 minutes" in said
+        assert "base URL" not in said
+        assert "key" not in said
 
 
 def test_a_base_url_without_its_path_is_asked_about_where_the_server_says_that_there_is_no_such_url() -> None:

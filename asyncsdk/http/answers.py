@@ -53,6 +53,7 @@ _ADVICE = {
     403: "This key may not do that; repeating won't help.",
     404: "Gone or expired, or made with a key of another project.",
 }
+_AT_URL_ADVICE = "It is gone or expired: such a URL lives 60 minutes."
 
 # What an error in a success would have come with: by its code, else by its type. A number from 400 to 599 is the status
 # itself. Any other word is a 500: it may have been done, and paid.
@@ -188,8 +189,7 @@ def status_error(
     kind, code, param = (_name(told.get(field)) for field in ("type", "code", "param"))
     said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = _name(headers.get("x-request-id"))
-    is_no_route = status == 404 and _is_no_route(inner) and request != AT_URL
-    advice = _NO_API if is_no_route else _ADVICE.get(status, "")
+    advice = _advice(status, inner, request)
     error = _error_class(status, code, kind)(
         _worded(
             f"{request}: {_status_in_words(status, came_with)}",
@@ -215,6 +215,12 @@ def status_error(
 
 def _shown(redactor: Redactor, text: str) -> bytes:
     return redactor.clean(text).encode("utf-8", "replace")
+
+
+def _advice(status: int, inner: object, request: str) -> str:
+    if request == AT_URL:  # where neither a key nor the base URL counts
+        return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
+    return _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
 
 
 def _status_in_words(status: int, came_with: int | None) -> str:
