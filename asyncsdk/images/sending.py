@@ -33,18 +33,27 @@ _WITHOUT_PICTURE = (
 _LONGEST_REASON = 300
 
 
-async def send(client: Client, loaded: LoadedEdit, *, retry: Retry, timeout: float | None = None) -> ImagesResponse:  # noqa: ASYNC109 - a limit per attempt
+async def send(
+    client: Client,
+    loaded: LoadedEdit,
+    *,
+    retry: Retry,
+    timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt
+    heard: list[Messages] | None = None,
+) -> ImagesResponse:
     """Send an edit and return the response, each of its images a picture, at a URL, or among the unreadable ones.
+
+    `heard` gets what the server said last, also where another try follows.
 
     Raises ChargeUnknownError where it may have been paid and no image can be used, else APIError.
     """
-    attempts: list[Messages] = []
+    last = [] if heard is None else heard
 
     async def read(chunks: Stream) -> ImagesResponse:
-        attempts[:] = [chunks.messages(_wanted(loaded))]
-        return await _response(chunks, attempts[0])
+        last[:] = [chunks.messages(_wanted(loaded))]
+        return await _response(chunks, last[0])
 
-    with _told_in_terms_of_money(attempts):
+    with _told_in_terms_of_money(last):
         return await client.read(loaded.request(), read, retry=retry, timeout=timeout)
 
 
@@ -71,9 +80,11 @@ def _wanted(loaded: LoadedEdit) -> int:
     return loaded.edit.n or 1
 
 
-def in_terms_of_money(error: APIError) -> APIError | ChargeUnknownError:
-    """`error` itself where surely nothing was paid, else the ChargeUnknownError that it means."""
-    return _lost(error) if may_be_charged(error) else error
+def in_terms_of_money(error: APIError, heard: list[Messages]) -> APIError | ChargeUnknownError:
+    """`error` itself where surely nothing was paid, else the ChargeUnknownError that it means, with what came."""
+    if not may_be_charged(error):
+        return error
+    return _lost(error, tuple(raw for messages in heard for raw in _raw(messages, messages.response)))
 
 
 def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
@@ -86,15 +97,13 @@ def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
 
 
 @contextmanager
-def _told_in_terms_of_money(attempts: list[Messages]) -> Iterator[None]:
+def _told_in_terms_of_money(heard: list[Messages]) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        told = in_terms_of_money(error)
+        told = in_terms_of_money(error, heard)
         if told is error:
             raise
-        if isinstance(told, ChargeUnknownError) and attempts:
-            told.raw = _raw(attempts[0], attempts[0].response)
         raise told from error
 
 

@@ -27,6 +27,7 @@ Reply = ImagesResponse | ChargeUnknownError
 Replying = Callable[..., None]
 
 BROKEN = UnreadableImage(raw=b"aGFsZiBhIHBpY3R1cmU", reason="its base64 can't be decoded")
+PAGE, SECOND_PAGE = "<html>sign in</html>", "<html>sign in again</html>"
 HALF = ImagesResponse(data=(EditedImage(content=PICTURE),), unreadable=(BROKEN,), request_id="req_1")
 
 
@@ -47,7 +48,7 @@ def replying(monkeypatch: pytest.MonkeyPatch) -> Replying:
     def reply_with(*replies: Reply) -> None:
         left = list(replies)
 
-        async def send(client: Client, loaded: object, *, retry: object, timeout: float | None = None) -> Reply:
+        async def send(client: Client, loaded: object, *, retry: object, **_: object) -> Reply:
             if (turn := getattr(retry, "turn", None)) is not None:
                 await turn()
                 retry.on_sent()  # type: ignore[attr-defined]  # it has it with the turn
@@ -164,6 +165,22 @@ async def test_the_caller_keeps_what_is_whole_and_the_ledger_the_rest(
     assert BROKEN.reason in found.problem.message
     assert ("the database says no" in found.problem.message) == fails
     assert ("1 of its 2 pictures can't be used" in found.problem.message) == (not fails)
+
+
+@pytest.mark.parametrize("second", [done(), reply(200, SECOND_PAGE)], ids=["a picture", "nothing"])
+async def test_what_came_of_a_try_that_is_repeated_is_kept_too(out: Path, second: bytes) -> None:
+    async with (
+        answering(done(), reply(200, PAGE), second) as server,
+        client_of(server) as client,
+        ImageEditor(client).edit_many(jobs(2), out=out, concurrency=1, on_uncertain="retry") as outcomes,
+    ):
+        [_, found] = await all_of(outcomes)
+    assert len(server.requests) == 3
+    raw = sorted((out / ".asyncsdk" / "raw").iterdir())
+    assert [path.read_text() for path in raw] == ([PAGE, SECOND_PAGE] if found.error else [PAGE])
+    if found.error is not None:
+        assert isinstance(found.error, ChargeUnknownError)
+        assert found.error.raw_files == tuple(raw)
 
 
 class TestUnusableResponsesInARow:

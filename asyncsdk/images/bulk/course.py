@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -50,8 +51,14 @@ class Course:
         return evolve(self, stage=stage)
 
     def failed(self, error: APIError | ChargeUnknownError) -> Course:
-        """The course after a try that failed: what was lost is remembered."""
-        return evolve(self.to("waiting"), lost=error if isinstance(error, ChargeUnknownError) else self.lost)
+        """The course after a try that failed: what was lost is remembered, and all that came of it."""
+        lost = self.lost
+        if isinstance(error, ChargeUnknownError):
+            earlier, lost = () if lost is None else lost.raw, error
+            if earlier:
+                lost = copy(error)
+                lost.raw = (*earlier, *error.raw)
+        return evolve(self.to("waiting"), lost=lost)
 
     @property
     def is_under_way(self) -> bool:

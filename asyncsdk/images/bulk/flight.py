@@ -10,6 +10,7 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
+from asyncsdk.http.edited import Messages
 from asyncsdk.images.bulk.course import Course, is_out_of_reach
 from asyncsdk.images.bulk.entry import Entry
 from asyncsdk.images.bulk.keeping import Keeping
@@ -43,6 +44,7 @@ class Flight:
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _retry: Retry = field(init=False)
     _ticket: Ticket | None = field(default=None, init=False)
+    _heard: list[Messages] = field(factory=list, init=False)
     _outage: bool = field(default=False, init=False)
     _keeping: Keeping | None = field(default=None, init=False)
 
@@ -81,7 +83,7 @@ class Flight:
 
     async def _see_through(self) -> EditOutcome | None:
         try:
-            answer = await tasks.others(send(self.run.client, self.ready.loaded, retry=self._retry))
+            answer = await tasks.others(send(self.run.client, self.ready.loaded, retry=self._retry, heard=self._heard))
             return await self._keep(answer)
         except (APIError, ChargeUnknownError) as error:
             return await self._fail(error)
@@ -115,7 +117,8 @@ class Flight:
 
     def _wait(self, error: APIError, _: float) -> None:
         """It failed and will be tried again."""
-        failure = in_terms_of_money(error)
+        failure = in_terms_of_money(error, self._heard)
+        self._heard.clear()
         self._settle(failure)
         self.run.count_unusable(failure)
         self._outage = is_out_of_reach(error)
@@ -192,6 +195,8 @@ class Flight:
         outcome = self._outcome(error)
         with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
             outcome = self._outcome(await self._with_raw(error))
+            if self.course.lost is not None and self.course.lost is not error:
+                await self._with_raw(self.course.lost)  # an earlier try's, which may have been paid too
             try:
                 await self._entry.end(outcome)
             except LedgerError as failure:
