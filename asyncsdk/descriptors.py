@@ -39,4 +39,4 @@ def _open_files(limit: int) -> int:
     try:
         return len(os.listdir("/dev/fd"))  # noqa: PTH208 - names, not paths
     except OSError as error:  # which takes a descriptor itself, or the system shows none
-        return limit if error.errno == errno.EMFILE else 0
+        return limit if error.errno in {errno.EMFILE, errno.ENFILE} else 0

@@ -188,7 +188,7 @@ async def gone(paths: Iterable[Path]) -> list[Path]:
 
 
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
-    """Those of `paths` where something is that is no directory."""
+    """Those of `paths` where something is that is not a directory, or can't be looked at."""
     return await in_thread(_no_directories, list(paths))
 
 
@@ -252,7 +252,7 @@ def _has_content(path: Path) -> bool:
 
 
 def _no_directories(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if os.path.lexists(path) and not path.is_dir()]
+    return [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]  # noqa: PTH112 - which raises nothing
 
 
 def _move(path: Path, target: Path, below: Path | None) -> None:

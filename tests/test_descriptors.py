@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -46,9 +47,10 @@ def test_what_is_open_is_counted() -> None:
             os.close(fd)
 
 
-def test_a_process_that_can_open_nothing_more_carries_no_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_a_process_that_can_open_nothing_more_carries_no_edit(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def full(_: str) -> list[str]:
-        raise OSError(24, "Too many open files")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "listdir", full)
     assert descriptors.most_edits() == 0

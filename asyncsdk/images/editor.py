@@ -20,7 +20,7 @@ from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
 from asyncsdk.images.bulk.limits import Limits
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.bulk.plan import EditPlan, Tally
-from asyncsdk.images.bulk.preparing import Preparing, read_and_check
+from asyncsdk.images.bulk.preparing import Preparing, read_and_check, typed
 from asyncsdk.images.bulk.run import Run
 from asyncsdk.images.bulk.standing import OnUncertain, Policy
 from asyncsdk.images.charge import is_safe_to_repeat
@@ -221,7 +221,8 @@ def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
 
 async def _carried(concurrency: int) -> int:
     """As many as were asked for, or as many as this process has descriptors for. Raises ConfigurationError for none."""
-    most = await files.in_thread(descriptors.most_edits)
+    with typed():
+        most = await files.in_thread(descriptors.most_edits)
     if most is None or most >= concurrency:
         return concurrency
     if most == 0:

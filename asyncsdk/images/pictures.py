@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -100,7 +101,7 @@ async def _content(picture: Any, field: str) -> bytes:
         if error.errno in _PASSING:
             raise _unavailable(picture, field, error) from error
         raise InvalidEditError(_unreadable(picture, field, error)) from error
-    except ValueError as error:
+    except Exception as error:  # what a caller's file raises: EOFError for a gzip file that is cut, and so on
         raise InvalidEditError(_unreadable(picture, field, error)) from error
     if len(content) > LARGEST:
         raise InvalidEditError(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.")
@@ -143,7 +144,7 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
     name = described(picture) if not isinstance(picture, str | os.PathLike) else os.fspath(picture)
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
         return f"{field}: {name} is not there. Nothing was sent."
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 
 
@@ -160,12 +161,12 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
     for name, kind in _SHAPES.items():
         value = getattr(edit, name)
         if not isinstance(value, kind) and (value is not None or name == "prompt"):
-            raise InvalidEditError(f"{name}={value!r} is not {_NAMED[kind]}. Nothing was sent.")
+            raise InvalidEditError(f"{name}={reprlib.repr(value)} is not {_NAMED[kind]}. Nothing was sent.")
     if not all(isinstance(name, str) for name in edit.extra or ()):
-        raise InvalidEditError(f"extra={edit.extra!r} has a name that is no text. Nothing was sent.")
+        raise InvalidEditError(f"extra={reprlib.repr(edit.extra)} has a name that is no text. Nothing was sent.")
     try:
         _canonical([edit.options, edit.extra])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEditError(f"a field holds what is no JSON: {error}. Nothing was sent.") from error
     kinds = {type(picture) for picture in pictures}
     if len(kinds) > 1:

@@ -66,7 +66,7 @@ class Place:
 def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Place:
     """What a caller means by `target`: a directory, or a file if it ends like a picture's name."""
     path = Path(target)
-    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):  # noqa: PTH112 - which raises nothing
         return Place(path.parent, name or path.stem)
     return Place(path, name or safe_name(default))
 

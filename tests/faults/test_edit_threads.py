@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from asyncsdk import Client, ImageEditor, RequestEvent, files, threads
+from asyncsdk import Client, EditError, ImageEditor, RequestEvent, files, threads
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.edits import jobs
 
@@ -99,3 +99,20 @@ async def test_a_ledger_is_let_go_of_where_there_is_no_thread_for_it(
         async with editor.edit_many(jobs(1), out=tmp_path / "out") as outcomes:
             assert [outcome.status async for outcome in outcomes] == ["skipped"]
     assert complaints == []
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_where_there_is_no_thread_to_look_at_edits_the_error_is_one_of_ours(
+    tmp_path: Path, no_threads: NoThreads, *, is_kept: bool
+) -> None:
+    where = {"out": tmp_path / "out"} if is_kept else {}
+    no_threads.names, no_threads.until = {"asyncsdk-reading"}, time.monotonic() + 60
+    async with Client("sk-test", base_url="http://127.0.0.1:9") as client:
+        editor = ImageEditor(client)
+        with pytest.raises(EditError, match="Nothing was sent") as caught:
+            await editor.plan(jobs(1), out=tmp_path / "out")
+        assert caught.value.resumable
+        with pytest.raises(EditError, match="Nothing was sent"):
+            async with editor.edit_many(jobs(1), **where):  # type: ignore[arg-type]  # passed on
+                pass

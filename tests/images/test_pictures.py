@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import gc
+import gzip
 import io
+import lzma
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +95,33 @@ async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
         await load(bytes(LARGEST + 1))
     with pytest.raises(InvalidEditError, match="at least one"):
         await load()
+
+
+@pytest.mark.parametrize("error", [EOFError("cut"), zlib.error("bad"), lzma.LZMAError(), zipfile.BadZipFile("CRC")])
+async def test_whatever_the_read_of_an_open_file_raises_is_told_of_the_picture(error: Exception) -> None:
+    class Broken(io.BytesIO):
+        def read(self, _: int | None = -1, /) -> bytes:
+            raise error
+
+    with pytest.raises(InvalidEditError, match=r"can't be read: .+\. Nothing was sent") as caught:
+        await load(Broken())
+    assert caught.value.__cause__ is error
+
+
+async def test_a_compressed_file_that_is_cut_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(png())[:-9])
+    with gzip.open(tmp_path / "cut.gz") as file, pytest.raises(InvalidEditError, match="can't be read"):
+        await load(file)
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: {"a": inner}, lambda inner: [inner]], ids=["mapping", "list"])
+async def test_what_is_nested_too_deeply_is_refused_in_words(wrap: Callable[[Any], Any]) -> None:
+    deep: Any = "x"
+    for _ in range(100_000):
+        deep = wrap(deep)
+    for extra in ({"a": deep}, {1: deep}, deep):
+        with pytest.raises(InvalidEditError, match=r"Nothing was sent"):
+            await load(png(), extra=extra)
 
 
 async def test_an_open_file_at_its_end_is_empty() -> None:

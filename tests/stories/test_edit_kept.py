@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -262,6 +263,25 @@ async def test_a_place_that_takes_no_picture_is_refused_before_anything_is_paid(
         async with editor.edit_many(jobs(4), out=tmp_path / "file" / "out", ledger=tmp_path / "ledger"):
             pass
     assert server.requests == []
+
+
+async def test_an_id_through_a_link_into_what_can_not_be_looked_at_is_refused_before_anything_is_paid(
+    editor: ImageEditor, server: LocalServer, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out.mkdir()
+    (out / "link").symlink_to(out.parent)
+    stat = os.stat
+
+    def refusing(path: Any, *more: Any, **named: Any) -> os.stat_result:  # root, who may run this, sees all
+        if str(path).endswith("/link"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    edits = [ImageEdit(image=PICTURE, prompt="a beret", id=name, model=MODEL) for name in ("link/x", "y")]
+    async with editor.edit_many(edits, out=out) as outcomes:
+        assert {each.id: each.status for each in await all_of(outcomes)} == {"link/x": "refused", "y": "done"}
+    assert server.edits.edits == 1
 
 
 async def test_looking_whether_a_place_can_be_written_leaves_nothing_there(editor: ImageEditor, out: Path) -> None:

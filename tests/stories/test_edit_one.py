@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -244,6 +247,23 @@ class TestSaving:
         with pytest.raises(SaveError):
             await result.save(tmp_path / "file" / "out")
         assert await result.save(tmp_path / "out") == [tmp_path / "out" / "edit.png"]
+
+    async def test_a_directory_that_can_not_be_looked_into_loses_nothing(
+        self, editor: ImageEditor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        result = await editor.edit(png(), "a beret", model=MODEL)
+        (tmp_path / "closed").mkdir()
+        stat = os.stat
+
+        def refusing(path: Any, *more: Any, **named: Any) -> os.stat_result:  # root, who may run this, sees all
+            if "closed/" in str(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return stat(path, *more, **named)
+
+        monkeypatch.setattr(os, "stat", refusing)
+        with pytest.raises(SaveError, match="Permission denied") as caught:
+            await result.save(tmp_path / "closed" / "x.png")
+        assert caught.value.in_memory
 
 
 async def test_one_editor_serves_many_tasks(editor: ImageEditor) -> None:

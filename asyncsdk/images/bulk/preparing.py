@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
@@ -24,6 +25,7 @@ from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, loaded
 from asyncsdk.images.saving import Place
+from asyncsdk.threads import NoThreadError
 
 
 @frozen(kw_only=True)
@@ -76,10 +78,15 @@ class Preparing:
     async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
         """What is to be sent for the `edit` whose turn it is, or how it ended already.
 
-        None for one that this run is not about, or that comes again at the end. Raises TypeError for what is no edit.
+        None for one that this run is not about, or that comes again at the end. Raises TypeError for what is no edit,
+        EditError where the system gives no thread to look at it.
         """
         if not isinstance(edit, ImageEdit):
             raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
+        with typed():
+            return await self._prepared(edit)
+
+    async def _prepared(self, edit: ImageEdit) -> Ready | EditOutcome | None:
         named = Named(edit, str(self._number_of(edit)), source_of(edit))
         try:
             found = await read_and_check(edit, checked=self.checked)
@@ -168,6 +175,17 @@ class Preparing:
             usage=state.usage,
             problem=_pictures_gone(gone) if gone and done else _left() if state.status == "sent" else state.problem,
         )
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Raise EditError where the system gave no thread, for which it was waited: nothing is wrong with the edit."""
+    try:
+        yield
+    except NoThreadError as error:
+        failure = EditError(f"no thread can be had ({error.strerror}). Nothing was sent. The same call tries again.")
+        failure.resumable = True
+        raise failure from error
 
 
 def source_of(edit: ImageEdit) -> str | None:
