@@ -103,8 +103,10 @@ async def test_what_does_not_say_that_it_was_turned_away_may_be_paid(tmp_path: P
 async def test_nothing_at_all_may_be_paid_and_ends_a_run_in_which_nothing_else_comes(tmp_path: Path) -> None:
     async with answering(reply(200, "")) as server, client_of(server) as client:
         async with ImageEditor(client).edit_many(jobs(6), out=tmp_path, concurrency=1) as outcomes:
-            with pytest.raises(EditError, match="3 responses in a row"):
+            with pytest.raises(EditError, match="3 responses in a row") as caught:
                 await all_of(outcomes)
+        assert "raw" not in str(caught.value)  # for nothing came
+        assert "Is the base URL the API's" in str(caught.value)
         assert outcomes.counts == {"uncertain": 3}
         assert len(server.requests) == 3
     assert await again(tmp_path) == {"uncertain": 3, "done": 3}

@@ -15,6 +15,7 @@ import pytest
 from asyncsdk import (
     APIResponseValidationError,
     Client,
+    EditError,
     EditOutcome,
     EditResult,
     ImageEdit,
@@ -314,6 +315,19 @@ class TestUnusableResponsesInARow:
             assert (len(found), running.edits) == (3, 3)
         assert {each.status for each in found} == {"uncertain"}
         assert len(raw_files(out)) == 3 * len(RAW[bad])
+
+    @pytest.mark.parametrize("bad", BAD)
+    async def test_are_named_where_they_are(self, out: Path, bad: str) -> None:
+        async with gateway(bad) as running, client_for(running) as client:
+            async with ImageEditor(client).edit_many(jobs(9), out=out, concurrency=1) as outcomes:
+                with pytest.raises(EditError, match="These edits stay uncertain") as caught:
+                    await all_of(outcomes)
+            url = running.url(bad)["url"]
+        said = str(caught.value)
+        assert said.count(url) == 3
+        assert "60 minutes" in said
+        assert "base URL" not in said
+        assert (str(out / ".asyncsdk" / "raw") in said) == bool(raw_files(out))
 
     async def test_are_counted_from_the_last_good_one(self, out: Path) -> None:
         async with gateway() as running, client_for(running) as client:

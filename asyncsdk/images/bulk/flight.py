@@ -120,7 +120,7 @@ class Flight:
         failure = in_terms_of_money(error, self._heard)
         self._heard.clear()
         self._settle(failure)
-        self.run.count_unusable(failure)
+        self.run.count_unusable(failure, failure)
         self._outage = is_out_of_reach(error)
 
     def _settle(self, error: APIError | ChargeUnknownError) -> None:
@@ -146,7 +146,7 @@ class Flight:
         if was_stopping and isinstance(told, APIError) and is_safe_to_repeat(told):
             return None
         outcome = await self._end(told)
-        self.run.count_unusable(error)
+        self.run.count_unusable(error, outcome.error)
         reason = self.course.reason_to_stop(error, self.run.on_uncertain, answered=self.run.answered)
         if reason is not None:
             self.run.halt(outcome.error or reason if reason is told else reason)
@@ -165,7 +165,7 @@ class Flight:
             self.run.halt(failure)
         self.run.count_handed_on(failure, is_handed_on=self._keeping.is_handed_on)
         outcome = await self._end(failure)
-        self.run.count_response(is_usable=self._keeping.is_usable)
+        self.run.count_response(outcome.error, is_usable=self._keeping.is_usable)
         if self._keeping.doubt is not None:
             self.run.halt(self._keeping.doubt)
         return outcome

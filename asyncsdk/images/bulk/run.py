@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import anyio
@@ -30,7 +30,6 @@ from asyncsdk.images.bulk.standing import OnUncertain
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.pace.pacing import Pacer
-from asyncsdk.images.saving import RAW
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ class Run:
     images: int = field(default=0, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     flights: set[Flight] = field(factory=set, init=False)
-    unusable: int = field(default=0, init=False)  # in a row, as is the next
+    unusable: list[Exception | None] = field(factory=list, init=False)  # in a row, as is the next
     not_handed_on: int = field(default=0, init=False)
     _reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
 
@@ -142,11 +141,11 @@ class Run:
         if self.limits.is_passed:
             self.halt(self.limits.reached())
 
-    def count_response(self, *, is_usable: bool) -> None:
+    def count_response(self, error: Exception | None, *, is_usable: bool) -> None:
         """Count a response that is paid: several in a row without an image that can be used stop the run."""
-        self.unusable = 0 if is_usable else self.unusable + 1
-        if self.unusable >= MOST_IN_VAIN:
-            self.halt(EditError(_unusable(self.unusable, self.ledger)))
+        self.unusable = [] if is_usable else [*self.unusable, error]
+        if len(self.unusable) >= MOST_IN_VAIN:
+            self.halt(EditError(_unusable(self.unusable)))
 
     def count_handed_on(self, failure: Exception | None, *, is_handed_on: bool | None) -> None:
         """Count an edit whose pictures the caller's `save` was given: several failures in a row stop the run."""
@@ -161,15 +160,18 @@ class Run:
             reason.__cause__ = failure
             self.halt(reason)
 
-    def count_unusable(self, error: Exception) -> None:
-        """Count a try that ended with `error` if a response came: one that was lost is neither good nor bad."""
+    def count_unusable(self, error: Exception, told: Exception | None) -> None:
+        """Count a try that ended with `error` if a response came: one that was lost is neither good nor bad.
+
+        `told` is the same with where what came is kept.
+        """
         cause = error.__cause__
         was_lost = isinstance(cause, APIConnectionError)  # also where a part of a response came
         is_unusable = isinstance(error, ChargeUnknownError) and (
             error.raw or isinstance(cause, APIResponseValidationError)
         )
         if is_unusable and not was_lost:
-            self.count_response(is_usable=False)
+            self.count_response(told, is_usable=False)
 
     def take_reason(self) -> Exception | None:
         """Why it ended before its time; limits are told as they stand now that all has ended."""
@@ -190,10 +192,17 @@ class Run:
             self.flights.discard(flight)
 
 
-def _unusable(responses: int, ledger: Ledger | None) -> str:
-    kept = "error.raw of each outcome" if ledger is None else ledger.directory / RAW
-    return (
-        f"{responses} responses in a row may have been paid and held no picture that can be used. Nothing more was "
-        f"sent. What came is in {kept}: look at it. Is the base URL the API's, and does something on the way change "
-        "the responses? Once that is mended the same call goes on."
-    )
+def _unusable(errors: Sequence[Exception | None]) -> str:
+    """Why a run ends after responses that held nothing; addresses come last, each on a line of its own."""
+    urls = [url for error in errors for url in getattr(error, "urls", ())]
+    folders = dict.fromkeys(str(path.parent) for error in errors for path in getattr(error, "raw_files", ()))
+    words = [f"{len(errors)} responses in a row may have been paid and held no picture that could be had."]
+    words.append("Nothing more was sent.")
+    if folders or any(getattr(error, "raw", ()) for error in errors):
+        words.append(f"What came is in {', '.join(folders) or 'error.raw of each outcome'}: look at it.")
+    if not urls:
+        words.append("Is the base URL the API's, and does something on the way change the responses?")
+    words.append("These edits stay uncertain. Once the cause is mended the same call goes on with the others.")
+    if urls:
+        words.append("The server keeps a picture for 60 minutes: fetch these, or find out why they can't be fetched:")
+    return "\n  ".join([" ".join(words), *urls])
