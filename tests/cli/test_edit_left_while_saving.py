@@ -147,7 +147,8 @@ def test_what_no_disk_takes_is_said_to_be_lost(leave: Any, refused: list[Path], 
     ran, seconds = leave(command, lambda: refused)
     [record] = ran.records
     assert (ran.code, record["status"], record["files"]) == (130, "uncertain", [])
-    assert "It could not be saved elsewhere either ([Errno 28] No space left on device): it is lost." in ran.err
+    assert "What came could not be saved elsewhere either ([Errno 28] No space left on device): it is lost." in ran.err
+    assert "make room there, or name a directory on another disk in TMPDIR" in ran.err
     assert "in memory" not in ran.err
     assert seconds < 8
 
@@ -221,6 +222,7 @@ def test_edits_wait_for_room_elsewhere_together(run: Run, monkeypatch: pytest.Mo
     began = time.monotonic()
     ran = run(*MANY)
     assert (ran.code, len(ran.records)) == (3, 8)
+    assert "error: the disk did not take what is paid ([Errno 28] No space left on device). Nothing more" in ran.err
     assert time.monotonic() - began < 4
 
 

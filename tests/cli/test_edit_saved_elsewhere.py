@@ -178,7 +178,7 @@ class TestOne:
         assert (ran.code, record["status"], record["files"]) == (3, "uncertain", [str(file)])
         assert file.read_bytes() == PICTURE
         assert record["error"]["urls"] == [url_of(server)]
-        assert "it is saved elsewhere" in ran.err
+        assert f"Saved elsewhere: {file}" in ran.err
 
     @pytest.mark.usefixtures("full")
     def test_where_no_disk_takes_it_it_is_exit_3(

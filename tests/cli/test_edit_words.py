@@ -149,8 +149,8 @@ def test_a_summary_tells_only_what_there_is() -> None:
         "  1 image, in 0.5 s.",
         "  7 not sent: the same command goes on.",
         (
-            "  What came of the 1 paid but not saved is named above; a URL holds its picture for 60 minutes. "
-            "Send them again (paid again): add --only uncertain --on-uncertain retry"
+            "  What came of the 1 paid but not saved is named above: use that first; a URL "
+            "holds its picture for 60 minutes. Send them again (paid again): add --only uncertain --on-uncertain retry"
         ),
     ]
 

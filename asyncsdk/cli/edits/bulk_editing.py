@@ -32,7 +32,7 @@ from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.descriptors import lowered
-from asyncsdk.errors import APIError, AsyncSDKError
+from asyncsdk.errors import APIError, AsyncSDKError, SaveError
 from asyncsdk.files import in_thread
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.editor import ImageEditor
@@ -84,6 +84,16 @@ def agreed(rows: int, run: RunOptions) -> bool:
         return True
     complain("Nothing was sent.")
     return False
+
+
+def why_it_stopped(reason: Exception) -> str:
+    """What is said last, and what to do about it."""
+    if isinstance(reason, SaveError) and reason.in_memory:  # of the edit itself all is said above
+        return (
+            f"the disk did not take what is paid ({reason.__cause__}). Nothing more was sent. Make room or mend the "
+            "disk: the same command then goes on with the others."
+        )
+    return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
 
 
 def error_of(outcome: EditOutcome) -> Unsaved:
@@ -209,7 +219,7 @@ class BulkEditing:
             )
         self._has_left = True
         if self._reason is not None:
-            complain(f"error: {self._reason if isinstance(self._reason, APIError) else as_typed(str(self._reason))}")
+            complain(f"error: {why_it_stopped(self._reason)}")
 
     async def _save_unsaved(self) -> None:
         """Try all once more, together, for they wait for the same; then report them, wherever they are."""

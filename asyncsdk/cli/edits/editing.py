@@ -169,12 +169,11 @@ async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite
         return Saved(failure.files, failure, problem_of(failure))
     rescued = await save_elsewhere(failure, name, stop)
     problem = rescued.added_to(problem_of(failure))
-    if rescued.places:
+    if rescued.is_whole and stop.signum is None:
         complain(
             f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere: "
             f"{rescued.places}"
         )
-    if rescued.is_whole and stop.signum is None:
         return Saved(rescued.files, code=Exit.SOME_FAILED)
     return Saved(rescued.files or failure.files, SaveError(problem.message), problem)
 

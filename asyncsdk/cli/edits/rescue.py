@@ -53,8 +53,9 @@ class Rescued:
         if self.places:
             lines.append(f"Saved elsewhere: {self.places}")
         if self.failure is not None:
-            what = "Something of it" if self.places else "It"
+            what = "The rest" if self.places else "What came"
             lines.append(f"{what} could not be saved elsewhere either ({self.failure}): it is lost.")
+            lines.append("Before you send more, make room there, or name a directory on another disk in TMPDIR.")
         return evolve(problem, message="\n  ".join(lines), raw_files=(*problem.raw_files, *self.raw.values()))
 
 

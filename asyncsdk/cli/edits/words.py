@@ -207,8 +207,8 @@ def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
         lines.append(f"Send the {uncertain:,} again (may pay twice): add --only uncertain --on-uncertain retry")
     if unsaved := tally.counts["unsaved"]:
         lines.append(
-            f"What came of the {unsaved:,} paid but not saved is named above; a URL holds its picture for 60 minutes. "
-            "Send them again (paid again): add --only uncertain --on-uncertain retry"
+            f"What came of the {unsaved:,} paid but not saved is named above: use that first; a URL "
+            "holds its picture for 60 minutes. Send them again (paid again): add --only uncertain --on-uncertain retry"
         )
     if gone := tally.counts["gone"]:
         lines.append(f"Send the {gone:,} whose pictures are gone again (paid again): --redo FILE, with their ids in it")
