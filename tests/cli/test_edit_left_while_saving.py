@@ -26,6 +26,7 @@ from tests.stories.pictures import photo
 
 ONE = ("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out", "--json")
 MANY = ("edit-many", "jobs.jsonl", "--out", "out", "--json")
+GRACE = (*MANY, "--grace", "0.3")  # one signal, and no second that ends it
 WHOLE = {"b64_json": base64.b64encode(PICTURE).decode()}
 DAMAGED = {"b64_json": base64.b64encode(b"<html>").decode()}
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -100,7 +101,7 @@ def leave(stop: Stop, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[
             deadline = time.monotonic() + 20
             while not is_time() and time.monotonic() < deadline:
                 time.sleep(0.02)
-            for _ in range(1 if command == ONE else 2):
+            for _ in range(2 if command == MANY else 1):
                 time.sleep(0.1)
                 moments.append(time.monotonic())
                 stop.arrive(signal.SIGINT)
@@ -116,7 +117,7 @@ def leave(stop: Stop, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[
     return leave
 
 
-@pytest.mark.parametrize("command", [ONE, MANY])
+@pytest.mark.parametrize("command", [ONE, MANY, GRACE])
 def test_a_picture_that_waits_for_the_disk_is_saved_elsewhere(
     leave: Any, server: LocalServer, elsewhere: Path, refused: list[Path], command: Sequence[str]
 ) -> None:
@@ -130,7 +131,7 @@ def test_a_picture_that_waits_for_the_disk_is_saved_elsewhere(
     assert "may have been paid" not in ran.err  # it is paid
 
 
-@pytest.mark.parametrize("command", [ONE, MANY])
+@pytest.mark.parametrize("command", [ONE, MANY, GRACE])
 def test_so_is_what_came_in_the_place_of_another_picture(
     leave: Any, server: LocalServer, elsewhere: Path, refused: list[Path], command: Sequence[str]
 ) -> None:
@@ -142,7 +143,7 @@ def test_so_is_what_came_in_the_place_of_another_picture(
 
 
 @pytest.mark.usefixtures("no_elsewhere")
-@pytest.mark.parametrize("command", [ONE, MANY])
+@pytest.mark.parametrize("command", [ONE, MANY, GRACE])
 def test_what_no_disk_takes_is_said_to_be_lost(leave: Any, refused: list[Path], command: Sequence[str]) -> None:
     ran, seconds = leave(command, lambda: refused)
     [record] = ran.records
