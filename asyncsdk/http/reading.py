@@ -29,6 +29,46 @@ _ERROR_BODY_SECONDS = 10.0
 
 
 @define(eq=False)
+class _Waits:
+    """The waits for more of an answer, none of them longer than `limit` seconds, by one timer for all.
+
+    A timer for each chunk costs as much as all else that is done with one.
+    """
+
+    limit: float
+    _content: aiohttp.StreamReader
+    _since: float | None = field(default=None, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    async def more(self) -> bytes:
+        """What comes next, empty at the end. Raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self.limit, self._look, loop)
+        try:
+            return await self._content.readany()
+        finally:
+            self._since = None
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._since is None:  # the next wait begins with a timer of its own
+            return
+        left = self._since + self.limit - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._look, loop)
+        else:
+            self._content.set_exception(TimeoutError())
+
+
+@define(eq=False)
 class Response:
     """What the server says to `call`: where it echoes a secret, a mark, but in the bytes of files and pictures."""
 
@@ -37,6 +77,7 @@ class Response:
     _redactor: Redactor
     headers: Mapping[str, str] = field(init=False, repr=False)
     _inflater: Inflater | None = field(init=False, repr=False)
+    _waits: _Waits = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         headers = self._response.headers
@@ -44,6 +85,7 @@ class Response:
         shown = headers.items() if self.shown(text) == text else [(name, self.shown(v)) for name, v in headers.items()]
         self.headers = CIMultiDict(shown)
         self._inflater = inflater_for(self.headers.get("Content-Encoding"))
+        self._waits = _Waits(self.call.answer_limit, self._response.content)
 
     @property
     def status(self) -> int:
@@ -89,10 +131,7 @@ class Response:
         content = self._response.content
         try:
             with as_ours(self.call):
-                chunk = content.read_nowait()  # what is there already needs no timer
-                if not chunk:
-                    async with asyncio.timeout(self.call.answer_limit):
-                        chunk = await content.readany()
+                chunk = content.read_nowait() or await self._waits.more()
         except APIError as error:
             return content._read_nowait(-1), error  # noqa: SLF001 - no public way to it
         return chunk, None
@@ -137,6 +176,7 @@ class Response:
 
         A closing transport would keep its socket until the peer has taken what is left, perhaps for ever.
         """
+        self._waits.end()
         connection = self._response.connection
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
