@@ -141,7 +141,7 @@ async def keep_raw(error: ChargeUnknownError, folder: Path, name: str, way: Way 
     way = way or Way()
     try:
         for content in filter(None, error.raw):
-            paths.append(await save_raw(folder, name, content, way))  # noqa: PERF401 - those before a failure
+            await save_raw(folder, name, content, way, on_saved=paths.append)
         words = f"What came is kept as it came: {', '.join(map(str, paths))}."
     except Exception as failure:  # noqa: BLE001 - whatever the disk does, the edit's own error is the news
         words = f"What came could not be kept in {folder} ({_reason(failure)}); it is in error.raw."

@@ -302,16 +302,16 @@ class Saving:
         if self.raw_folder is None or not unreadable.raw:
             return
         try:
-            path = await save_raw(self.raw_folder, self.raw_name, unreadable.raw, self._way)
-            self.raw_files.append(path)
+            await save_raw(self.raw_folder, self.raw_name, unreadable.raw, self._way, on_saved=self.raw_files.append)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 
 
-async def save_raw(folder: Path, name: str, content: bytes, way: Way) -> Path:
-    """Save in `folder` what came in the place of an image, for this user alone, and return where. Raises OSError.
+async def save_raw(folder: Path, name: str, content: bytes, way: Way, *, on_saved: Callable[[Path], object]) -> None:
+    """Save in `folder` what came in the place of an image, for this user alone. Raises OSError.
 
-    The file is named after the edit and gets the next number that is free.
+    The file is named after the edit and gets the next number that is free; `on_saved` hears where it is, before a sync
+    of its name is waited for.
     """
     make = partial(files.in_thread, _make_private, folder, way.below, again=way.again)
     await files.patiently(make, way.again)
@@ -319,8 +319,8 @@ async def save_raw(folder: Path, name: str, content: bytes, way: Way) -> Path:
         path = folder / f"{raw_stem(name)}-{number}.raw"
         if not await files.existing([path], again=way.again):
             with suppress(FileExistsError):  # another process was quicker: the next number
-                await way.save(path, content, mode=files.PRIVATE)
-                return path
+                await way.save(path, content, mode=files.PRIVATE, on_saved=partial(on_saved, path))
+                return
     raise AssertionError("numbers do not end")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from asyncsdk import (
@@ -20,6 +22,7 @@ from asyncsdk import (
     SaveError,
     UnreadableImage,
 )
+from asyncsdk.images.saving import Saving, Way
 from tests.raw_server import answering, client_of, reply
 from tests.stories.edits import MODEL, PICTURE, all_of, done, jobs, until
 
@@ -231,3 +234,31 @@ async def test_one_edit_saves_what_is_whole_and_what_is_raw_before_it_raises(
         assert (caught.value.files, raw) == ((out / f"{name}.png",), out / ".asyncsdk" / "raw" / f"{name}-1.raw")
         assert Path(raw).read_bytes() == BROKEN.raw
     assert await result.contents() == [PICTURE]
+
+
+async def test_what_is_kept_is_known_before_the_sync_of_its_name_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def again(_: Exception) -> bool:
+        await anyio.sleep_forever()
+        return True
+
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    folder = tmp_path / ".asyncsdk" / "raw"
+    folder.mkdir(parents=True)
+    response = ImagesResponse(data=(), unreadable=(BROKEN,))
+    saving = Saving(
+        response=response,
+        receive=None,
+        place=None,
+        raw_folder=folder,
+        raw_name="1",
+        way=Way(again=again),
+        shielded=True,
+    )
+    monkeypatch.setattr("asyncsdk.journal.disk.sync_folder", full)
+    with anyio.move_on_after(0.5):
+        await saving.run()
+    assert [path.read_bytes() for path in saving.raw_files] == [BROKEN.raw]
