@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import json
@@ -19,7 +20,9 @@ from asyncsdk import files, scarcity
 from asyncsdk.cli import app
 from asyncsdk.cli.edits import rescue
 from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import SaveError
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.threads import NoThreadError, Threads
 from tests.cli.support import Ran, Run
 from tests.stories.edits import PICTURE
 from tests.stories.pictures import photo
@@ -255,3 +258,17 @@ def test_a_picture_that_is_elsewhere_is_not_saved_there_twice(
     [record] = run(*MANY).records
     assert len(record["files"]) == 2
     assert sorted(record["files"]) == sorted(map(str, elsewhere.rglob("*.png")))
+
+
+async def test_a_thread_that_the_system_does_not_give_is_not_waited_for_while_edits_are_in_flight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(threads: Threads, future: asyncio.Future[Any]) -> None:
+        future.set_exception(NoThreadError(errno.EAGAIN, "can't start new thread"))
+
+    monkeypatch.setattr(Threads, "_start_thread", refuse)
+    monkeypatch.setattr(files, "_READING", Threads("none", 1))
+    error, began = SaveError("full"), time.monotonic()
+    rescued = await rescue.Rescue().save(error, "otter", waits=False)
+    assert isinstance(rescued.failure, NoThreadError)
+    assert time.monotonic() - began < 1

@@ -111,7 +111,7 @@ class Rescue:
         """Where it all goes, made if it was not yet. Raises OSError where that fails and `again` waits no more."""
         async with self._making:
             if self._directory is None:
-                self._directory = await patiently(partial(in_thread, _make_directory), again)
+                self._directory = await patiently(partial(in_thread, _make_directory, again=again), again)
             return self._directory
 
 
