@@ -151,7 +151,8 @@ async def _save_raw(error: Unsaved, rescued: Rescued, folder: Path, name: str, a
     """Raises OSError."""
     for number, content in enumerate(_lost_raw(error)):
         if number not in rescued.raw:
-            rescued.raw[number] = await save_raw(folder, name, content, Way(again=again))
+            found = partial(rescued.raw.__setitem__, number)
+            await save_raw(folder, name, content, Way(again=again), on_saved=found)
 
 
 def _lost_raw(error: Unsaved) -> tuple[bytes, ...]:
