@@ -24,11 +24,12 @@ from tests.stories.edits import jobs, until
 PAID = 300
 THREADS = {"asyncsdk-saving", "asyncsdk-ledger"}
 CONCURRENCY = 4
+LEAST = 21  # failures, however slow the machine is
 
 
 @define(eq=False)
 class Failing:
-    """Lets calls to the disk fail once it is `armed`: all for some seconds, and every so many after that."""
+    """Lets calls to the disk fail once it is `armed`: all for some seconds, `LEAST` of them, then every so many."""
 
     code: int
     seconds: float = 0.0
@@ -52,7 +53,8 @@ class Failing:
             return False
         self.calls += 1
         self._until = self._until or time.monotonic() + self.seconds
-        return time.monotonic() < self._until or bool(self.every and self.calls % self.every == 0)
+        is_begun = time.monotonic() < self._until or self.failures < LEAST
+        return is_begun or bool(self.every and self.calls % self.every == 0)
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ async def test_what_passes_is_waited_for_and_all_that_is_paid_is_kept(
     assert Counter(outcome.status for outcome in found) == {"done": PAID}
     assert all(path.stat().st_size for outcome in found for path in outcome.files)
     assert server.edits.edits == PAID
-    assert failing.failures > 20  # or nothing was tried
+    assert failing.failures >= LEAST  # or nothing was tried
 
 
 Deed = Callable[[Path], object]
