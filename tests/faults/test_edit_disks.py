@@ -24,7 +24,7 @@ from tests.stories.edits import jobs, until
 PAID = 300
 THREADS = {"asyncsdk-saving", "asyncsdk-ledger"}
 CONCURRENCY = 4
-LEAST = 21  # failures, however slow the machine is
+LEAST = 5  # failures, however slow the machine is: so often one edit tries while a disk is full for two seconds
 
 
 @define(eq=False)
