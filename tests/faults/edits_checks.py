@@ -28,7 +28,8 @@ def check_outcomes(
         row.must(
             _agrees(str(status), paid, may_pay_twice=may_pay_twice), f"{job['id']} is {status}, edited {paid} times"
         )
-        fits = status in ({"refused", "uncertain"} if is_forbidden(job) else ENDS - {"refused"})
+        # a refusal that breaks off may be anybody's: it is failed, and sent again
+        fits = status in ({"refused", "failed", "uncertain"} if is_forbidden(job) else ENDS - {"refused"})
         row.must(fits, f"{job['id']} is {status}: {job['prompt']}")
 
 
