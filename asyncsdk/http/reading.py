@@ -26,6 +26,7 @@ T = TypeVar("T")
 _LARGEST_ANSWER = 8 << 20  # a page of 10,000 files is a third of it; read, JSON may take twenty times its size
 _LARGEST_RATIO = 8  # how far an answer may be compressed that is larger than _LARGEST_ANSWER
 _ERROR_BODY_SECONDS = 10.0
+_LONGEST_TURN = 0.005  # seconds of reading, before others have theirs
 
 
 @define(eq=False)
@@ -268,10 +269,18 @@ async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Str
     `messages.failure` is what is wrong in the end.
     """
     lost: APIError | None = None
+    clock = asyncio.get_running_loop().time
     try:
         async for chunk in chunks:
-            for message in messages.feed(chunk):
-                yield message
+            left, began = chunk, clock()
+            while left:
+                size = messages.at_once
+                for message in messages.feed(left[:size]):
+                    yield message
+                left = left[size:]
+                if left and clock() - began > _LONGEST_TURN:
+                    await asyncio.sleep(0)
+                    began = clock()
             if messages.is_over:
                 break
     except APIError as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
 import pytest
 
 from asyncsdk.errors import APIResponseValidationError
 from asyncsdk.http.answers import read_answer
 from asyncsdk.http.edited import Messages
+from asyncsdk.http.reading import received
 from asyncsdk.models import File, Page
 from asyncsdk.redaction import redactor
 from tests.raw_server import KEY
@@ -100,3 +103,26 @@ def test_an_empty_text_in_the_place_of_a_picture_is_kept_as_the_server_wrote_it(
     kept = [image.raw for image in response.response.unreadable] + [response.last_text]
     assert not any(b"#0" in raw for raw in kept)
     assert any(b'"b64_json": ""' in raw for raw in kept)
+
+
+async def test_others_have_their_turn_while_one_chunk_of_many_events_is_read() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield BODIES["empty events"]
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(others())
+        await asyncio.sleep(0)
+        before = turns
+        async with aclosing(received(messages(wanted=1), chunks())) as found:
+            async for _ in found:
+                pass
+        assert turns > before
+        task.cancel()
