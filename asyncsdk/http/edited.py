@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -28,7 +27,7 @@ Standing = Literal["final", "partial", "other"]
 
 LARGEST_RESPONSE = 1 << 30  # bytes; ten pictures of the largest size are less than half of it
 _MOST_FRAMES = 10_000  # a response takes ten minutes at most, and few servers send a sign of life each 0.1 s
-_EVENTS_AT_ONCE = 64 << 10  # bytes; of the shortest events they take 40 ms
+_MANY_LINES, _FEW = 500, 8 << 10  # bytes; of the shortest events they take 10 ms
 _WEB = re.compile(r"\s*https?://.", re.IGNORECASE)
 _OF_IMAGES = frozenset({"data", "b64_json", "url", "content", "unreadable", "request_id"})
 _NO_SETTINGS = _OF_IMAGES | {"type", "created_at", "partial_image_index"}
@@ -89,10 +88,10 @@ class Messages:
         # it is asked at each chunk, most of which end nothing
         return bool(self._finals) and 0 < self.wanted <= self._came
 
-    @property
-    def at_once(self) -> int:
-        """How many bytes may be fed before others have their turn: an event takes time, and may have few."""
-        return _EVENTS_AT_ONCE if self._form is None or isinstance(self._form, Events) else sys.maxsize
+    def at_once(self, chunk: bytes) -> int:
+        """How many bytes of `chunk` may be fed before others have their turn: many short events take time."""
+        is_lines = self._form is None or isinstance(self._form, Events)
+        return _FEW if is_lines and chunk.count(b"\n") + chunk.count(b"\r") > _MANY_LINES else len(chunk)
 
     @property
     def shown(self) -> Callable[[str], str]:

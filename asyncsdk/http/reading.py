@@ -272,15 +272,13 @@ async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Str
     clock = asyncio.get_running_loop().time
     try:
         async for chunk in chunks:
-            left, began = chunk, clock()
-            while left:
-                size = messages.at_once
-                for message in messages.feed(left[:size]):
-                    yield message
-                left = left[size:]
-                if left and clock() - began > _LONGEST_TURN:
+            size, began = messages.at_once(chunk), clock()
+            for at in range(0, len(chunk), size):
+                if clock() - began > _LONGEST_TURN:
                     await asyncio.sleep(0)
                     began = clock()
+                for message in messages.feed(chunk[at : at + size]):
+                    yield message
             if messages.is_over:
                 break
     except APIError as error:
