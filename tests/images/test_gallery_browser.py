@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -181,9 +183,11 @@ async def test_without_scripts_everything_is_there(page: Page, tmp_path: Path) -
 
 
 async def test_every_control_has_a_name_and_can_be_reached(page: Page) -> None:
-    tree = (await page.call("Accessibility.getFullAXTree"))["nodes"]
-    controls = [node for node in tree if node.get("role", {}).get("value") in {"button", "link", "searchbox"}]
-    assert len(controls) > 10
+    controls: list[dict[str, Any]] = []
+    async with asyncio.timeout(10):  # the browser makes its tree some time after the page
+        while len(controls) <= 10:
+            tree = (await page.call("Accessibility.getFullAXTree"))["nodes"]
+            controls = [node for node in tree if node.get("role", {}).get("value") in {"button", "link", "searchbox"}]
     assert [node for node in controls if not node.get("name", {}).get("value")] == []
     await page.press("Tab")
     assert await page.evaluate("document.activeElement.dataset.show") == "all"
