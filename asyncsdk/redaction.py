@@ -15,6 +15,7 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from html.entities import html5
 from typing import Any
 
@@ -173,7 +174,7 @@ def _marked(value: Any, marks: _Marks, in_use: _Marks) -> Any:
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
     """What of a header or parameter is secret: all of it, and each piece that may be shown by itself."""
-    if _OPEN.fullmatch(name) and not _is_credential(name):
+    if is_open(name):
         return
     scheme, _, rest = value.partition(" ")
     credentials = rest.strip() if scheme.lower() in _SCHEMES else value
@@ -189,6 +190,12 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
         for part in (piece, piece.partition("=")[2]):
             if not _is_plain(part):
                 yield part
+
+
+@lru_cache(256)
+def is_open(name: str) -> bool:
+    """Whether the value of a header or parameter with this name is no secret, whatever it is."""
+    return _OPEN.fullmatch(name) is not None and not _is_credential(name)
 
 
 def _is_credential(name: str) -> bool:

@@ -26,7 +26,7 @@ from asyncsdk.http.call import Call
 from asyncsdk.http.connection import CONNECT_SECONDS, Way
 from asyncsdk.http.lost import as_ours
 from asyncsdk.http.reading import Response
-from asyncsdk.redaction import Redactor, redactor
+from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
 from asyncsdk.settings import Key, Secret, Settings, checked_key
 
 _MOST_REDIRECTS = 5
@@ -43,6 +43,8 @@ class Exchange:
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
+    _guarded: tuple[Mapping[str, str], ...] = field(default=(), init=False, repr=False)  # that `_guard` is made for
+    _guard: Redactor = field(default=NO_SECRETS, init=False)
     _is_known: bool = field(default=False, init=False)  # it has answered as the API
 
     async def aclose(self) -> None:
@@ -125,7 +127,14 @@ class Exchange:
     def _redactor(self, call: Call, sent: Mapping[str, str]) -> Redactor:
         """For the secrets of `call`; those of a given session are in the headers that were `sent`."""
         query = {name: value for name, value in call.target.query.items() if name not in call.request.query}
-        return redactor(sent, query, {} if self._way.proxy is None else self._way.proxy.headers)
+        guarded = (
+            CIMultiDict((name, value) for name, value in sent.items() if not is_open(name)),
+            query,
+            {} if self._way.proxy is None else dict(self._way.proxy.headers),
+        )
+        if guarded != self._guarded:  # they are nearly always those of the request before
+            self._guarded, self._guard = guarded, redactor(*guarded)
+        return self._guard
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
