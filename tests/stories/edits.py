@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from asyncsdk import EditOutcome, ImageEdit
+from asyncsdk import EditOutcome, ImageEdit, ImageEditor
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.sending import Event
-from tests.raw_server import reply
+from tests.raw_server import answering, client_of, reply
 from tests.stories.pictures import png
 
 MODEL = "gpt-image-2"
@@ -54,3 +55,14 @@ async def until(outcomes: Outcomes, error: type[Exception], match: str | None = 
     with pytest.raises(error, match=match):
         await collect()
     return found
+
+
+async def again(out: Path) -> dict[str, int]:
+    """What the same call of six edits comes to at a server that answers."""
+    async with (
+        answering(done()) as server,
+        client_of(server) as client,
+        ImageEditor(client).edit_many(jobs(6), out=out) as outcomes,
+    ):
+        await all_of(outcomes)
+        return outcomes.counts

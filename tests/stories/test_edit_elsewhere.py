@@ -8,22 +8,11 @@ import pytest
 
 from asyncsdk import APIStatusError, ChargeUnknownError, EditError, ImageEditor, NotTheAPIError, QuotaExceededError
 from tests.raw_server import answering, client_of, reply
-from tests.stories.edits import MODEL, PICTURE, all_of, done, jobs, until
+from tests.stories.edits import MODEL, PICTURE, again, all_of, done, jobs, until
 
 PAGE = "<!doctype html><title>Welcome</title>"
 TOO_LARGE = "<html>413 Request Entity Too Large</html>"
 OWN_REFUSAL = {"error": {"message": "no", "type": "invalid_request_error"}}
-
-
-async def again(out: Path) -> dict[str, int]:
-    """What the same call comes to at the right address."""
-    async with (
-        answering(done()) as server,
-        client_of(server) as client,
-        ImageEditor(client).edit_many(jobs(6), out=out) as outcomes,
-    ):
-        await all_of(outcomes)
-        return outcomes.counts
 
 
 @pytest.mark.parametrize(

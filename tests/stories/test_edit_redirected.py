@@ -10,23 +10,12 @@ from asyncsdk import AsyncUploader, ChargeUnknownError, Client, CompletionUnknow
 from asyncsdk.images.bulk.standing import OnUncertain
 from asyncsdk.server import Fault, LocalServer
 from tests.raw_server import answering, client_of, reply
-from tests.stories.edits import MODEL, PICTURE, all_of, done, jobs, until
+from tests.stories.edits import MODEL, PICTURE, again, jobs, until
 from tests.stories.support import MIB, MakeFile
 
 SEE_OTHER = reply(303, "", {"Location": "/v1/images/1"})
 FOUND = reply(302, "", {"Location": "/v1/images/1"})
 USE_TLS = reply(301, "", {"Location": "https://127.0.0.1/v1/images/edits"})
-
-
-async def again(out: Path) -> dict[str, int]:
-    """What the same call comes to at a server that answers."""
-    async with (
-        answering(done()) as server,
-        client_of(server) as client,
-        ImageEditor(client).edit_many(jobs(6), out=out) as outcomes,
-    ):
-        await all_of(outcomes)
-        return outcomes.counts
 
 
 @pytest.mark.parametrize("answer", [SEE_OTHER, FOUND], ids=["303", "302"])
