@@ -12,7 +12,7 @@ from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, Save
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.fetching import Fetching
 from asyncsdk.images.outcome import Problem
-from asyncsdk.images.saving import Saving, Way, place_of, raw_folder_in, save_raw
+from asyncsdk.images.saving import Place, Saving, Way, place_of, raw_folder_in, save_raw
 from asyncsdk.images.usable import picture_problem
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 
@@ -84,14 +84,8 @@ class EditResult:
         another is kept in `.asyncsdk/raw` beside them.
         """
         place = place_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
-        is_free = name is None and place.directory == Path(target)
-        saving = Saving(
-            response=self.response,
-            receive=self.receive,
-            place=place,
-            raw_folder=raw_folder_in(place.directory),
-            raw_name=place.name,
-            if_taken="overwrite" if overwrite else "beside" if is_free else "refuse",
+        saving = saving_at(
+            self, place, is_named=name is not None or place.directory != Path(target), overwrite=overwrite
         )
         await self.save_by(saving)
         if not saving.is_whole:
@@ -117,6 +111,19 @@ class EditResult:
         if isinstance(content, bytes):
             return content
         raise APIResponseValidationError(content.reason, request=AT_URL)
+
+
+def saving_at(result: EditResult, place: Place, *, is_named: bool, overwrite: bool, shielded: bool = False) -> Saving:
+    """How the pictures of `result` get to `place`: beside what is there, unless a caller gave them that very name."""
+    return Saving(
+        response=result.response,
+        receive=result.receive,
+        place=place,
+        raw_folder=raw_folder_in(place.directory),
+        raw_name=place.name,
+        if_taken="overwrite" if overwrite else "refuse" if is_named else "beside",
+        shielded=shielded,
+    )
 
 
 def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) -> SaveError:

@@ -27,8 +27,8 @@ from asyncsdk.errors import ChargeUnknownError, ConfigurationError, EditError, I
 from asyncsdk.images.charge import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import Problem, Status
-from asyncsdk.images.result import EditResult, keep_raw, not_saved
-from asyncsdk.images.saving import Place, Saving, place_of, raw_folder_in, shown_url
+from asyncsdk.images.result import EditResult, keep_raw, not_saved, saving_at
+from asyncsdk.images.saving import Place, place_of, raw_folder_in, shown_url
 
 SHOWN = 3
 LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
@@ -148,15 +148,8 @@ async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) ->
 async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite: bool) -> Saved:
     """Save what is paid: where it is wanted, else in a temporary directory. A signal ends waits and fetches."""
     place, why = place_of(out, None, default=name), None
-    saving = Saving(
-        response=result.response,
-        receive=result.receive,
-        place=place,
-        raw_folder=raw_folder_in(place.directory),
-        raw_name=place.name,
-        if_taken="overwrite" if overwrite else "beside" if place.directory == Path(out) else "refuse",
-        shielded=True,
-    )
+    is_named = place.directory != Path(out)
+    saving = saving_at(result, place, is_named=is_named, overwrite=overwrite, shielded=True)
     try:
         async with tasks.group() as group:  # whose end leaves no write half-way
             group.start_soon(result.save_by, saving)

@@ -119,7 +119,7 @@ def is_due(error: Exception | None) -> bool:
     """Whether something that came is in memory only."""
     if isinstance(error, SaveError) and error.in_memory:
         return True
-    return isinstance(error, ChargeUnknownError | SaveError) and bool(_lost_raw(error))
+    return isinstance(error, Unsaved) and bool(_lost_raw(error))
 
 
 async def _save_pictures(error: Unsaved, rescued: Rescued, place: Place, again: Again) -> Exception | None:
