@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 
@@ -60,7 +61,8 @@ class Stop:
         assert task is not None  # noqa: S101 - for the type checker: a coroutine that runs is in a task
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
-            return await work
+            with _woken_by_signals(loop):
+                return await work
         except (asyncio.CancelledError, Exception) as error:
             if self.signum is None:
                 raise
@@ -105,6 +107,29 @@ class Stop:
 
 def _call_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(stop)
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let each signal wake `loop` up: Python calls its handler only once the main thread runs again.
+
+    A signal that the system hands to another thread, or that comes just before the loop begins to wait, ends no wait.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.settimeout(0)
+        writer.settimeout(0)
+        try:
+            loop.add_reader(reader, reader.recv, 4096)
+        except NotImplementedError:  # Windows' loop, which sees to it itself
+            yield
+            return
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(reader)
 
 
 def _nothing() -> None:

@@ -56,34 +56,48 @@ def test_a_call_that_is_given_up_ends_with_its_program(tmp_path: Path, what: str
     assert ran.returncode == 0
 
 
-def test_ctrl_c_ends_a_command_whose_picture_can_not_be_read(tmp_path: Path) -> None:
-    photo(tmp_path / "x.png", (16, 16))
-    program = (
-        "import sys, time\n"
-        "from asyncsdk import files\n"
-        "def stuck(*_):\n"
-        "    print('stuck', flush=True)\n"
-        "    time.sleep(60)\n"
-        "files._read = stuck\n"
-        "from asyncsdk.__main__ import main\n"
-        "sys.argv = ['asyncsdk', 'edit', 'x.png', '--prompt', 'x', '--model', 'gpt-image-2', '--out', 'out']\n"
-        "sys.exit(main())\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
+STUCK_READING = """
+import signal, sys, threading, time
+from asyncsdk import files
+def stuck(*_):
+    print("stuck", flush=True)
+    {what}
+    time.sleep(60)
+files._read = stuck
+from asyncsdk.__main__ import main
+sys.argv = ["asyncsdk", "edit", "x.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out"]
+sys.exit(main())
+"""
+
+
+def command_stuck_reading(folder: Path, what: str = "pass") -> subprocess.Popen[str]:
+    photo(folder / "x.png", (16, 16))
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK_READING.format(what=what)],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "PATH": "/bin"}
         | {"PYTHONPATH": ":".join(sys.path)},
         text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "stuck\n"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stuck\n"
+    return process
+
+
+def test_ctrl_c_ends_a_command_whose_picture_can_not_be_read(tmp_path: Path) -> None:
+    with command_stuck_reading(tmp_path) as process:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         assert time.monotonic() - began < 2
+
+
+def test_a_signal_that_the_system_hands_to_another_thread_ends_a_command_that_only_waits(tmp_path: Path) -> None:
+    to_this_thread = "time.sleep(0.5); signal.pthread_kill(threading.get_ident(), signal.SIGINT)"
+    with command_stuck_reading(tmp_path, to_this_thread) as process:
+        assert process.wait(10) == 130
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "link"])
