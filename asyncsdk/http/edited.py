@@ -88,10 +88,17 @@ class Messages:
         # it is asked at each chunk, most of which end nothing
         return bool(self._finals) and 0 < self.wanted <= self._came
 
-    def at_once(self, chunk: bytes) -> int:
-        """How many bytes of `chunk` may be fed before others have their turn: many short events take time."""
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """`chunk` in pieces, between which others may have their turn: many short events take time."""
+        start = 0
+        if self._form is None:  # a small piece tells: to count the lines of what has none costs more than to read it
+            yield chunk[:_FEW]
+            start = _FEW
         is_lines = self._form is None or isinstance(self._form, Events)
-        return _FEW if is_lines and chunk.count(b"\n") + chunk.count(b"\r") > _MANY_LINES else len(chunk)
+        is_slow = is_lines and chunk.count(b"\n") + chunk.count(b"\r") > _MANY_LINES
+        step = _FEW if is_slow else max(1, len(chunk))
+        for at in range(start, len(chunk), step):
+            yield chunk[at : at + step]
 
     @property
     def shown(self) -> Callable[[str], str]:

@@ -272,12 +272,12 @@ async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Str
     clock = asyncio.get_running_loop().time
     try:
         async for chunk in chunks:
-            size, began = messages.at_once(chunk), clock()
-            for at in range(0, len(chunk), size):
+            began = clock()
+            for piece in messages.pieces(chunk):
                 if clock() - began > _LONGEST_TURN:
                     await asyncio.sleep(0)
                     began = clock()
-                for message in messages.feed(chunk[at : at + size]):
+                for message in messages.feed(piece):
                     yield message
             if messages.is_over:
                 break
