@@ -30,6 +30,7 @@ else:
 _OPENING = re.compile(
     rb'(?<!\\)"(?:b64_json"[ \t\r\n]*:[ \t\r\n]*"|(url)"[ \t\r\n]*:[ \t\r\n]*"(?=[ \t\r\n]*(?i:data:)))'
 )
+_ESCAPED_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)  # up to its quote, or to a backslash that ends the chunk
 _LONGEST_OPENING = 64  # one with more blanks is found too, unless a chunk ends in it: then it stays text until the end
 _LONGEST_ESCAPE = 6  # \u002B, as .NET writes a plus
 _LONGEST_PREFIX = 1000  # of a data URL, up to its comma
@@ -74,7 +75,7 @@ class PictureCutter:
     _held: bytes = field(default=b"", init=False)
     _base64: _Base64 | None = field(default=None, init=False)
     _mark: str = field(default="", init=False)
-    _escapes: int = field(default=0, init=False)
+    _is_escaped: bool = field(default=False, init=False)  # the first byte that comes next
 
     @property
     def rest(self) -> bytes:
@@ -107,7 +108,7 @@ class PictureCutter:
         self._mark = f"{'data:' if opening[1] else ''}#{len(self.pictures)}"
         self._rest += data[: opening.end()]
         self._rest += self._mark.encode()
-        self._base64, self._escapes = _Base64(), 0
+        self._base64, self._is_escaped = _Base64(), False
         return data[opening.end() :]
 
     def _picture(self, data: bytes, base64: _Base64) -> bytes:
@@ -125,20 +126,14 @@ class PictureCutter:
 
     def _end(self, data: bytes) -> int:
         """Where the text ends; below 0 where it goes on. A page in a picture's place may have quotes, escaped."""
-        end = data.find(b'"')
-        while end >= 0 and self._backslashes(data, end) % 2:
-            end = data.find(b'"', end + 1)
-        if end < 0:
-            self._escapes = self._backslashes(data, len(data))
-        return end
-
-    def _backslashes(self, data: bytes, end: int) -> int:
-        """How many there are right before `end`."""
-        if data[end - 1 : end] not in {b"\\", b""}:
-            return 0
-        start = data.rfind(b'"', 0, end) + 1  # not before: all that was copied would be copied at each quote
-        before = data[start:end].rstrip(b"\\")
-        return end - start - len(before) + (0 if before or start else self._escapes)
+        start = int(self._is_escaped)
+        end = data.find(b'"', start)
+        last = data[end - 1 : end] if end >= 0 else data[-1:]
+        if last == b"\\" and end != start:  # as base64 never has it
+            match = _ESCAPED_TEXT.match(data, start)
+            end = match.end() if match is not None else start
+        self._is_escaped = data[end : end + 1] == b"\\" if end >= 0 else False
+        return -1 if self._is_escaped or end >= len(data) else end
 
 
 @define(eq=False)
@@ -251,7 +246,8 @@ class _Base64:
             return text
         text, self._escape = self._escape + text, b""
         end = -1 if last else text.rfind(b"\\", max(0, len(text) - _LONGEST_ESCAPE))
-        end = len(text) if end < 0 else end
+        before = text[: end + 1]
+        end = end if (len(before) - len(before.rstrip(b"\\"))) % 2 else len(text)  # else it is the second of two
         meant: str = json.loads(b'"%b"' % text[:end], strict=False)
         self._escape = text[end:]
         return meant.encode("utf-8", "replace")

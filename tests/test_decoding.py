@@ -86,6 +86,13 @@ def test_whatever_json_escapes_of_a_base64_text_is_understood(content: bytes, cu
     assert read(*cut(f'{{"b64_json" : \n "{text}"}}'.encode(), cuts)) == {"content": content}
 
 
+@given(st.text(st.sampled_from('ab"\\/n<')), CUTS)
+def test_a_text_in_a_pictures_place_ends_at_its_quote_whatever_is_escaped_in_it(text: str, cuts: list[int]) -> None:
+    found = read(*cut(json.dumps({"b64_json": f"<{text}", "next": 1}).encode(), cuts))
+    assert found["next"] == 1
+    assert found["content"].raw.decode() == f"<{text}"
+
+
 @pytest.mark.parametrize("blanks", [0, 63, 64, 65, 1000])
 def test_an_opening_with_many_blanks_is_one_too(blanks: int) -> None:
     body = b'{"b64_json":' + b" " * blanks + b'"eHl6"}'

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -59,10 +58,10 @@ class Stop:
         """Await `work`, which a signal cancels. Raises Interrupted if it did, and the work was not done by then."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine that runs is in a task
+        _wake_at_signals(loop)
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
-            with _woken_by_signals(loop):
-                return await work
+            return await work
         except (asyncio.CancelledError, Exception) as error:
             if self.signum is None:
                 raise
@@ -109,28 +108,15 @@ def _call_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(stop)
 
 
-@contextmanager
-def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+def _wake_at_signals(loop: asyncio.AbstractEventLoop) -> None:
     """Let each signal wake `loop` up: Python calls its handler only once the main thread runs again.
 
     A signal that the system hands to another thread, or that comes just before the loop begins to wait, ends no wait.
+    A loop that handles one signal, and be it SIGURG, which is ignored otherwise, is woken by all of them.
     """
-    reader, writer = socket.socketpair()
-    with reader, writer:
-        reader.settimeout(0)
-        writer.settimeout(0)
-        try:
-            loop.add_reader(reader, reader.recv, 4096)
-        except NotImplementedError:  # Windows' loop, which sees to it itself
-            yield
-            return
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            loop.remove_reader(reader)
+    with suppress(NotImplementedError):  # Windows' loop sees to it by itself
+        loop.add_signal_handler(signal.SIGURG, _nothing)
 
 
 def _nothing() -> None:
-    """The work is over: there is nothing left to cancel."""
+    """Nothing is left to cancel, or to be done."""
