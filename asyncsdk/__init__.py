@@ -53,17 +53,14 @@ if TYPE_CHECKING:
     )
     from asyncsdk.events import RequestEvent
     from asyncsdk.http.connection import trusting
-    from asyncsdk.images.bulk.damage import LedgerDamage
     from asyncsdk.images.bulk.outcomes import Outcomes
-    from asyncsdk.images.bulk.plan import EditPlan
+    from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.images.ledger.damage import LedgerDamage
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
-    from asyncsdk.journal import Journal
-    from asyncsdk.journal.file import FileJournal
-    from asyncsdk.journal.memory import MemoryJournal
     from asyncsdk.models import (
         EditedImage,
         File,
@@ -76,6 +73,9 @@ if TYPE_CHECKING:
         Usage,
     )
     from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
+    from asyncsdk.uploads.journal import Journal
+    from asyncsdk.uploads.journal.file import FileJournal
+    from asyncsdk.uploads.journal.memory import MemoryJournal
     from asyncsdk.uploads.progress import Progress, State
     from asyncsdk.uploads.uploader import AsyncUploader
 
@@ -207,14 +207,14 @@ _HOMES = {
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
     "images.outcome": ("EditOutcome", "Problem"),
-    "images.bulk.damage": ("LedgerDamage",),
+    "images.ledger.damage": ("LedgerDamage",),
     "images.bulk.outcomes": ("Outcomes",),
-    "images.bulk.plan": ("EditPlan",),
+    "images.bulk.preview": ("EditPlan",),
     "images.result": ("EditResult",),
     "images.stream": ("PartialImage", "CompletedImage"),
-    "journal": ("Journal",),
-    "journal.file": ("FileJournal",),
-    "journal.memory": ("MemoryJournal",),
+    "uploads.journal": ("Journal",),
+    "uploads.journal.file": ("FileJournal",),
+    "uploads.journal.memory": ("MemoryJournal",),
     "models": (
         "EditedImage",
         "File",

@@ -18,11 +18,10 @@ from asyncsdk.api import Request
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
 from asyncsdk.events import RequestEvent
-from asyncsdk.http.call import Call, foreign, prepare
-from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, check_trust, default_trust
-from asyncsdk.http.exchange import Exchange
-from asyncsdk.http.proxy import proxy_for
-from asyncsdk.http.reading import Stream
+from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, check_trust, default_trust, proxy_for
+from asyncsdk.http.request import Call, foreign, prepare
+from asyncsdk.http.response import Stream
+from asyncsdk.http.transport import Exchange
 from asyncsdk.models import Page
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key

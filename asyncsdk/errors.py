@@ -53,7 +53,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asyncsdk.pickling import picklable_fields, with_args
 
 if TYPE_CHECKING:
-    from asyncsdk.images.bulk.damage import LedgerDamage
+    from asyncsdk.images.ledger.damage import LedgerDamage
     from asyncsdk.images.result import EditResult
     from asyncsdk.uploads.progress import Progress
 

@@ -18,9 +18,9 @@ import anyio
 from aiofiles.os import wrap
 from attrs import define, field
 
-from asyncsdk.journal import disk
-from asyncsdk.scarcity import pause_after
+from asyncsdk.retry import pause_after
 from asyncsdk.threads import NoThreadError, Threads
+from asyncsdk.wal import disk
 
 T = TypeVar("T")
 Again = Callable[[Exception], Awaitable[bool]]

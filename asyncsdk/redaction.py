@@ -21,7 +21,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from asyncsdk.jsontext import json_value
+from asyncsdk.safe_json import json_value
 
 KEY, SECRET = "[key]", "[secret]"
 SHORTEST = 6  # characters of what is searched for

@@ -1,12 +1,14 @@
-"""Again? And when? And may it have been done already? (pure)
+"""Retry policy: whether to retry, after how long, and whether the server may have acted already (pure).
 
-Rules as in openai-python (`x-should-retry`, `retry-after-ms`, `retry-after`; 408, 409, 429, 500 and above,
-lost connections), with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015) and a budget that
-all requests of one upload share, so that an outage does not multiply them.
+For requests the rules are those of openai-python (`x-should-retry`, `retry-after-ms`, `retry-after`; 408, 409, 429, 500
+and above, lost connections), with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015) and a budget that
+all requests of one upload share, so that an outage does not multiply them. For failures of the system that pass, such
+as too few descriptors or a disk that is full for a moment, each kind has its own limit of waiting.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import random
 import re
@@ -169,3 +171,30 @@ class Attempts:
 
     def _may_wait(self, ordered: float | None) -> bool:
         return ordered is None or ordered <= LONGEST_ORDERED_DELAY or math.isfinite(self.retry.deadline)
+
+
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS, errno.EINTR})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+SCARCE_SECONDS, FULL_SECONDS = 30.0, 5.0  # how long they are waited for: others give descriptors back, seldom room
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+
+
+def is_scarce(error: BaseException) -> bool:
+    """Whether `error`, or what caused it, is a lack of descriptors or memory, of which others give some back."""
+    return code_of(error) in SCARCE
+
+
+def pause_after(error: BaseException, waited: float) -> float | None:
+    """How many seconds to wait before the next try, after `waited` seconds; None where waiting does not help, or not
+    any more.
+    """
+    code = code_of(error)
+    limit = SCARCE_SECONDS if code in SCARCE else FULL_SECONDS if code in FULL else 0.0
+    return min(max(waited, FIRST_PAUSE), LONGEST_PAUSE) if waited < limit else None
+
+
+def code_of(error: BaseException | None) -> int | None:
+    """The system's code for what went wrong: that of `error`, or of what caused it."""
+    while error is not None and getattr(error, "errno", None) is None:
+        error = error.__cause__
+    return None if error is None else error.errno  # type: ignore[attr-defined]  # seen above

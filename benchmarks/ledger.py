@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from asyncsdk.images.bulk.ledger import open_ledger
-from asyncsdk.journal.lines import encode_head, iso, seal
+from asyncsdk.images.ledger.file import open_ledger
+from asyncsdk.uploads.journal.codec import encode_head, iso, seal
 
 
 def lines(items: int) -> Iterator[bytes]:

@@ -26,8 +26,8 @@ from attrs import asdict, frozen
 
 from asyncsdk import Client, ImageEdit, ImageEditor
 from asyncsdk.errors import RateLimitError
-from asyncsdk.images.pace.pace import Ticket
-from asyncsdk.images.pace.pacing import Pacer
+from asyncsdk.images.limiter import Pacer
+from asyncsdk.images.ratelimit import Ticket
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC")
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from hypothesis import HealthCheck, settings
 
-from asyncsdk import scarcity
+from asyncsdk import retry
 from asyncsdk.server import files as server_files
 from asyncsdk.server import local, uploads
 from asyncsdk.server.app import make_app
@@ -49,8 +49,8 @@ def judged() -> Iterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What passes is waited for no longer than a test has time."""
-    monkeypatch.setattr(scarcity, "SCARCE_SECONDS", 0.2)
-    monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.2)
+    monkeypatch.setattr(retry, "SCARCE_SECONDS", 0.2)
+    monkeypatch.setattr(retry, "FULL_SECONDS", 0.2)
 
 
 @pytest.fixture(autouse=True)

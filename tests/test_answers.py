@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from asyncsdk.errors import APIStatusError
-from asyncsdk.http.answers import is_foreign, is_no_endpoint, read_answer, status_error
+from asyncsdk.http.decode import is_foreign, is_no_endpoint, read_answer, status_error
 from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
 
 

@@ -19,7 +19,7 @@ from asyncsdk import (
     api,
     retry,
 )
-from asyncsdk.images.charge import is_safe_to_repeat
+from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.retry import Retry
 from tests.raw_server import PART, answering, client_of, reply
 

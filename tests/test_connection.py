@@ -17,7 +17,7 @@ import trustme
 from asyncsdk import APIConnectionError, APITimeoutError, CertificateError, Client, ConfigurationError, api, trusting
 from asyncsdk.http import connection
 from asyncsdk.http.connection import Way, default_trust
-from asyncsdk.uploads.failing import waiting
+from asyncsdk.uploads.advice import waiting
 from tests.raw_server import KEY, RawServer, Talk, answering, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
@@ -122,7 +122,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_given_up(
     async def silent(talk: Talk) -> None:
         await talk.gone()
 
-    monkeypatch.setattr("asyncsdk.http.exchange.CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("asyncsdk.http.transport.CONNECT_SECONDS", 0.1)
     async with serving(silent) as server:
         server.scheme = "https"
         began = time.monotonic()

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncsdk.decoding import PictureCutter, is_data_url, picture_of
-from asyncsdk.jsontext import cut_json, json_values
+from asyncsdk.http.base64_json import PictureCutter, is_data_url, picture_of
 from asyncsdk.models import UnreadableImage
+from asyncsdk.safe_json import cut_json, json_values
 
 OTHER_KEYS = st.text().filter(lambda key: key != "b64_json")  # which is a picture's, wherever it stands
 JSON = st.recursive(

@@ -170,7 +170,7 @@ async def test_a_picture_without_end_is_not_fetched(monkeypatch: pytest.MonkeyPa
 
 
 async def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.http.reading.SMALL", 1000)
+    monkeypatch.setattr("asyncsdk.http.response.SMALL", 1000)
     async with answering(reply(200, b" " * 1001)) as server, client_of(server) as client:
         with pytest.raises(APIResponseValidationError, match="larger than 1000 bytes"):
             await client.send(api.retrieve_file("file-1"))

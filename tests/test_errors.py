@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from asyncsdk import errors
 from asyncsdk.api import AT_URL
 from asyncsdk.errors import LONGEST_TEXT, APIResponseValidationError, APIStatusError, shortened
-from asyncsdk.http.answers import read_answer, status_error
+from asyncsdk.http.decode import read_answer, status_error
 from asyncsdk.models import File
 
 

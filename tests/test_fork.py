@@ -19,8 +19,8 @@ BEGIN = """
 import asyncio, os, sys, threading, time
 from pathlib import Path
 from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.names import SharedSync
+from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.wal.dirsync import SharedSync
 from asyncsdk.threads import Threads
 
 def fork(child):

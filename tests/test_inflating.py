@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import APIResponseValidationError, BadRequestError, ChargeUnknownError, ImageEdit, ImageEditor, api, retry
-from asyncsdk.http.inflating import PIECE, InflateError, Inflater, inflater_for
+from asyncsdk.http.inflate import PIECE, InflateError, Inflater, inflater_for
 from tests.raw_server import answering, client_of, reply
 from tests.stories.pictures import png
 

@@ -10,7 +10,6 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.jsontext import json_value
 from asyncsdk.models import (
     File,
     FileDeleted,
@@ -24,6 +23,7 @@ from asyncsdk.models import (
     from_odd_json,
     to_json,
 )
+from asyncsdk.safe_json import json_value
 
 # as api.openai.com writes it, nulls that its own document forbids included
 FILE = {

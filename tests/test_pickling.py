@@ -34,7 +34,7 @@ from asyncsdk import (
     models,
 )
 from asyncsdk.errors import APIStatusError, AsyncSDKError, NotFoundError, SaveError
-from asyncsdk.http.answers import STATUS_ERRORS, status_error
+from asyncsdk.http.decode import STATUS_ERRORS, status_error
 from asyncsdk.server import LocalServer
 from tests.raw_server import answering, client_of, reply
 from tests.stories.pictures import png

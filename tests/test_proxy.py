@@ -12,7 +12,7 @@ import trustme
 
 from asyncsdk import APIConnectionError, APITimeoutError, Client, ConfigurationError, api
 from asyncsdk.http import connection
-from asyncsdk.http.proxy import Proxy, environment_proxy, parse_proxy, proxy_for
+from asyncsdk.http.connection import Proxy, environment_proxy, parse_proxy, proxy_for
 from tests.raw_server import KEY, RawServer, Talk, answering, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")

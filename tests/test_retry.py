@@ -20,7 +20,7 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RedirectError,
 )
-from asyncsdk.http.answers import status_error
+from asyncsdk.http.decode import status_error
 from asyncsdk.retry import (
     FIRST_DELAY,
     LONGEST_DELAY,

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from asyncsdk.errors import APIConnectionError
-from asyncsdk.scarcity import FULL_SECONDS, LONGEST_PAUSE, SCARCE_SECONDS, is_scarce, pause_after
+from asyncsdk.retry import FULL_SECONDS, LONGEST_PAUSE, SCARCE_SECONDS, is_scarce, pause_after
 
 
 @pytest.mark.parametrize(

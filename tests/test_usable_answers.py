@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncsdk import APIError, BadRequestError, ChargeUnknownError, Client, ImageEdit, ImageEditor, api, retry
-from asyncsdk.http.edited import Messages
+from asyncsdk.http.edit_response import Messages
 from asyncsdk.redaction import redactor
 from tests.raw_server import KEY, Talk, answering, client_of, reply, serving
 from tests.stories.pictures import png

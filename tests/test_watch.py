@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from asyncsdk import APITimeoutError, RequestEvent, UploadPart, api, retry
 from asyncsdk.api import Request
 from asyncsdk.http.body import Body, BytesBody
-from asyncsdk.http.watch import Quiet, Sight, Watch, look
+from asyncsdk.http.stall import Quiet, Sight, Watch, look
 from tests.raw_server import PART, Talk, client_of, reply, serving
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is Linux's")
@@ -27,7 +27,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is Lin
 @pytest.fixture(params=["acknowledged bytes", "drained slices"])
 def _both_ways_to_see(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "drained slices":
-        monkeypatch.setattr("asyncsdk.http.watch._tcp_info", lambda _: None)
+        monkeypatch.setattr("asyncsdk.http.stall._tcp_info", lambda _: None)
 
 
 def part(size: int, stall: float) -> Request[UploadPart]:

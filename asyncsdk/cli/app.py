@@ -16,13 +16,12 @@ from asyncsdk.cli import files
 from asyncsdk.cli.demo.demo import demo
 from asyncsdk.cli.edits.edit import edit
 from asyncsdk.cli.edits.edit_many import edit_many
-from asyncsdk.cli.edits.wording import as_typed
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode
 from asyncsdk.cli.serve import serve
 from asyncsdk.cli.signals import Interrupted, Stop
-from asyncsdk.cli.uploads import journal
+from asyncsdk.cli.uploads import uploads
 from asyncsdk.cli.uploads.messages import printable, told
 from asyncsdk.cli.uploads.upload import upload
 from asyncsdk.errors import APIError, AsyncSDKError
@@ -58,7 +57,7 @@ def make_app() -> App:
         default_parameter=Parameter(negative=(), show_default=_worth_showing),
     )
     app.command(upload, sort_key=1, usage="Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...")
-    app.command(journal.app)
+    app.command(uploads.app)
     app.command(files.app)
     app.command(edit, sort_key=4, help_epilogue=EDIT_EPILOGUE)
     app.command(edit_many, sort_key=5)
@@ -108,6 +107,8 @@ def usage_message(error: Exception) -> str:
 def failure_message(error: Exception, *, verbose: bool) -> str:
     """What happened, for a person."""
     if isinstance(error, AsyncSDKError):
+        from asyncsdk.cli.edits.messages import as_typed  # loads the library, which `--help` does without
+
         return told(error) if isinstance(error, APIError) else as_typed(told(error))
     if isinstance(error, OSError):
         place = error.filename2 or error.filename

@@ -48,7 +48,7 @@ async def serve(
     """
     from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
-    from asyncsdk.server.access import is_loopback
+    from asyncsdk.server.browsers import is_loopback
 
     stop.patience = CLEANUP_SECONDS
     wrong = () if faults is None else read_faults(Path(faults))

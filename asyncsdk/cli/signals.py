@@ -114,7 +114,7 @@ def _wake_at_signals(loop: asyncio.AbstractEventLoop) -> None:
     A signal that the system hands to another thread, or that comes just before the loop begins to wait, ends no wait.
     A loop that handles one signal, and be it SIGURG, which is ignored otherwise, is woken by all of them.
     """
-    with suppress(NotImplementedError):  # Windows' loop sees to it by itself
+    with suppress(NotImplementedError, RuntimeError):  # Windows wakes by itself; only the main thread gets signals
         loop.add_signal_handler(signal.SIGURG, _nothing)
 
 

@@ -15,7 +15,7 @@ from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk.errors import APITimeoutError
-from asyncsdk.http.watch import STALL_SECONDS, Watch
+from asyncsdk.http.stall import STALL_SECONDS, Watch
 
 SLICE = 1 << 19
 SMALL = 1 << 17  # to copy it costs less than another write

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from asyncsdk.decoding import LARGEST_PICTURE, PictureCutter, Pictures, TooLarge
+from asyncsdk.http.base64_json import LARGEST_PICTURE, PictureCutter, Pictures, TooLarge
 
 _DATA, _EVENT = b"data:", b"event:"
 _LONGEST_NAME = 200

@@ -15,17 +15,16 @@ from attrs import define, evolve, field
 from asyncsdk import descriptors, files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.bulk.keeping import Save
-from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
-from asyncsdk.images.bulk.limits import Limits
+from asyncsdk.images.billing import is_safe_to_repeat
+from asyncsdk.images.bulk.delivery import Save
+from asyncsdk.images.bulk.intake import Preparing, read_and_check, typed
 from asyncsdk.images.bulk.outcomes import Outcomes
-from asyncsdk.images.bulk.plan import EditPlan, Tally
-from asyncsdk.images.bulk.preparing import Preparing, read_and_check, typed
+from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
+from asyncsdk.images.bulk.preview import EditPlan, Tally
 from asyncsdk.images.bulk.run import Run
-from asyncsdk.images.bulk.standing import OnUncertain, Policy
-from asyncsdk.images.charge import is_safe_to_repeat
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
-from asyncsdk.images.pace.pacing import Pacer
+from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.limiter import Pacer
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.saving import OWN_DIRECTORY
 from asyncsdk.images.sending import Event, send, streaming

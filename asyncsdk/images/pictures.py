@@ -20,7 +20,7 @@ from asyncsdk.images.check import LARGEST
 from asyncsdk.images.edit import ImageEdit, Loaded, Picture, described, file_name
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
-from asyncsdk.scarcity import SCARCE
+from asyncsdk.retry import SCARCE
 
 _PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
 _TRANSPORT = frozenset({"stream", "partial_images"})

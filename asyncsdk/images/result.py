@@ -11,9 +11,9 @@ from asyncsdk.api import AT_URL
 from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.fetching import Fetching
+from asyncsdk.images.header import picture_problem
 from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Place, Saving, Way, place_of, raw_folder_in, save_raw
-from asyncsdk.images.usable import picture_problem
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 
 

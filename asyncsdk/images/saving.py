@@ -20,8 +20,8 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
 from asyncsdk.images.names import raw_stem, safe_name, stem_of, suffix_of
-from asyncsdk.journal import disk
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
+from asyncsdk.wal import disk
 
 OWN_DIRECTORY, RAW = ".asyncsdk", "raw"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".bin")

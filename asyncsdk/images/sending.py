@@ -10,12 +10,12 @@ from attrs import evolve
 
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError
-from asyncsdk.http.edited import Message, Messages, shown_bytes
-from asyncsdk.http.reading import Stream, received
-from asyncsdk.images.charge import may_be_charged
+from asyncsdk.http.edit_response import Message, Messages, shown_bytes
+from asyncsdk.http.response import Stream, received
+from asyncsdk.images.billing import may_be_charged
+from asyncsdk.images.header import picture_problem
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
-from asyncsdk.images.usable import picture_problem
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 from asyncsdk.retry import Retry
 

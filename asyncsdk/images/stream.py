@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from asyncsdk.http.edited import Message
+from asyncsdk.http.edit_response import Message
 from asyncsdk.models import EditedImage, ImagesResponse, Usage
 
 

@@ -12,21 +12,20 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import define
 
-from asyncsdk.server.access import is_this_machine
-from asyncsdk.server.browsers import require_no_trick
+from asyncsdk.server.bodies import ConnectionGone, port_of
+from asyncsdk.server.browsers import is_this_machine, require_no_trick
+from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
+from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.files import Files
-from asyncsdk.server.health import ROUTES as HEALTH
 from asyncsdk.server.ids import new_request_id
 from asyncsdk.server.inject import FaultAnswer, Injector
 from asyncsdk.server.log import EXCHANGE, Exchange, RequestLog
 from asyncsdk.server.page import Page
-from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
-from asyncsdk.server.wire import ConnectionGone, port_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,20 @@
-"""What a browser was tricked into (pure): a page of another site may not use the server of whoever looks at it.
+"""Who may see the server's own page and control it: programs on this machine, and browsers that are not tricked (pure).
 
-A name that an attacker lets point to 127.0.0.1 (DNS rebinding) shows in `Host`; a page of another origin says so in
-`Origin`. Neither concerns programs: those name the server as they were told, and send no `Origin`.
+A name that an attacker lets point to 127.0.0.1 (DNS rebinding) shows in `Host`; a page of another site sends its
+`Origin`. Neither concerns programs: they name the server by its address and send no `Origin`. A request that a proxy on
+this machine passes on comes from elsewhere. Most proxies name themselves in a header; of the others most leave the
+`Host` that they were asked for. One that puts the server's own address there and adds nothing can't be told from a
+program on this machine.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
 import ipaddress
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from asyncsdk.server.errors import ApiError
@@ -51,3 +58,73 @@ def _authority(origin: str) -> str | None:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:
         return None
+
+
+_BY_PROXY = re.compile(
+    r"forwarded|via|(cf|cdn|fastly|fly|true-client|tailscale|ssl|proxy|ngrok|akamai)-.*|"
+    r"x-(forwarded|original|real|proxy|proxied|proxyuser|remote|rewrite|envoy|amzn|azure|arr|appengine|cloud|vercel|nf|"
+    r"cluster|cdn|ssl|nginx|varnish|haproxy|host|scheme|ip)(-.*)?|.*-(client|connecting|real|remote|source)-?(ip|addr.*)",
+    re.IGNORECASE,
+)
+_ASK = {"WWW-Authenticate": 'Basic realm="asyncsdk: any name, the key as password"'}
+
+
+def require_looker(
+    remote: str | None, headers: Mapping[str, str], key: str | None, *, name: str, port: int | None
+) -> None:
+    """Raise ApiError for a caller elsewhere: 401 without the server's key, 403 where the server has none.
+
+    A browser asks for it as a password (RFC 7617), and sends it with the events too.
+    """
+    if is_this_machine(remote, headers, name=name, port=port):
+        return
+    if key is None:
+        raise ApiError(403, "This page is for the server's own machine; from elsewhere it needs a server with a key.")
+    if not hmac.compare_digest(password_of(headers.get("Authorization", "")), key.encode(errors="surrogateescape")):
+        raise ApiError(401, "The key of this server is needed.", code="invalid_api_key", headers=_ASK)
+
+
+def is_this_machine(remote: str | None, headers: Mapping[str, str], *, name: str, port: int | None) -> bool:
+    """Whether a request comes straight from a program on this machine.
+
+    `name` is what the server listens on, `port` the one that the request came to.
+    """
+    if remote is None or not is_loopback(remote) or was_handed_on(headers):
+        return False
+    return is_own(headers.get("Host", ""), name, port)
+
+
+def was_handed_on(names: Iterable[str]) -> bool:
+    """Whether headers of these `names` show that a proxy was on the way."""
+    return any(_BY_PROXY.fullmatch(name) for name in names)
+
+
+def is_own(host: str, name: str, port: int | None) -> bool:
+    """Whether `host`, as it is in a request, is an address of this server as programs on this machine know it."""
+    try:
+        parts = urlsplit(f"//{host}")
+        asked, asked_port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return False
+    if asked_port != port and not (asked_port is None and port in {80, 443}):
+        return False
+    return asked == name.lower() or asked.endswith(".localhost") or is_loopback(asked)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or localhost, leads to this machine alone."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def password_of(authorization: str) -> bytes:
+    """The key in a header of any scheme that carries one: Basic with any name, or Bearer."""
+    scheme, _, word = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return word.strip().encode(errors="surrogateescape")
+    try:
+        return base64.b64decode(word, validate=True).partition(b":")[2] if scheme.lower() == "basic" else b""
+    except (binascii.Error, ValueError):
+        return b""

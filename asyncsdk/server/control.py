@@ -1,6 +1,7 @@
-"""The control routes, outside /v1: what was asked of the server, and what shall go wrong.
+"""The routes outside `/v1`: what was asked of the server, which faults to inject, and `GET /health`.
 
-They are for who has the server's key; where it has none, for programs on this machine.
+Control is for the owner of the server's key; without a key, for programs on this machine. Health needs no key and shows
+no content.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from aiohttp import web
 from attrs import define
 
+from asyncsdk.server.bodies import read_json
 from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.errors import bad_request
+from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.faults import fault_to_json, faults_from_json
 from asyncsdk.server.fields import integer
 from asyncsdk.server.log import RequestLog
-from asyncsdk.server.plan import Faults
-from asyncsdk.server.wire import read_json
 
 
 @define(eq=False)
@@ -82,3 +83,11 @@ class Control:
     def _stats(self) -> web.Response:
         unmet = [fault_to_json(fault) for fault in self.faults.unmet()]
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
+
+
+async def health(_: web.Request) -> web.Response:
+    """200 as soon as it serves."""
+    return web.json_response({"status": "ok"})
+
+
+ROUTES = (web.get("/health", health),)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from attrs import Attribute, asdict, field, fields, frozen
 from attrs.validators import optional
 
-from asyncsdk.server.checks import BODY, COUNT, HEADERS, NUMBER, WHOLE, must, one_of
+from asyncsdk.server.validators import BODY, COUNT, HEADERS, NUMBER, WHOLE, must, one_of
 
 Route = Literal[
     "create",

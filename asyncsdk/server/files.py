@@ -8,13 +8,13 @@ from urllib.parse import quote
 from aiohttp import web
 from attrs import define
 
+from asyncsdk.server.bodies import Form, read_form, stream
 from asyncsdk.server.errors import invalid, missing, mistyped, not_found, too_large
 from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
 from asyncsdk.server.ids import new_file_id, new_part_id
 from asyncsdk.server.objects import File
 from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
 from asyncsdk.server.state import State
-from asyncsdk.server.wire import Form, read_form, stream
 
 FILE_LIMIT = 512 * 2**20
 FORM_OVERHEAD = 2**20

@@ -16,13 +16,13 @@ from aiohttp.typedefs import Handler
 from attrs import define, field
 from multidict import CIMultiDict
 
-from asyncsdk.server.course import Course
+from asyncsdk.server.bodies import ConnectionGone, stream
 from asyncsdk.server.errors import ApiError
+from asyncsdk.server.fault_plan import Faults, Planned
 from asyncsdk.server.faults import MOMENTS, Fault, Moment
+from asyncsdk.server.hooks import Course
 from asyncsdk.server.log import EXCHANGE
-from asyncsdk.server.plan import Faults, Planned
 from asyncsdk.server.state import State
-from asyncsdk.server.wire import ConnectionGone, stream
 
 _LOOK_SECONDS = 0.02
 _SLOW_RECEIVE_BUFFER = 32 * 1024

@@ -17,18 +17,18 @@ from attrs import Factory, define, field
 from attrs.validators import optional
 from yarl import URL
 
-from asyncsdk.server import runner
+from asyncsdk.server import listener
 from asyncsdk.server.app import make_app
-from asyncsdk.server.checks import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, PORT, SECONDS
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.faults import Fault
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import File, Upload
-from asyncsdk.server.plan import Faults
 from asyncsdk.server.rate import Rate
 from asyncsdk.server.state import State
 from asyncsdk.server.uploads import Uploads
+from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, PORT, SECONDS
 
 
 @define(eq=False, repr=False)
@@ -213,7 +213,7 @@ class LocalServer:
         )
         try:
             await self._state.load()
-            self._runner = await runner.start(
+            self._runner = await listener.start(
                 app, self._host, self._port, ssl_context=self._ssl_context, connections=self._connections
             )
         except BaseException:
@@ -222,7 +222,7 @@ class LocalServer:
 
     async def _stop(self) -> None:
         running, self._runner = self._running(), None
-        await runner.stop(running, self._log.tasks)
+        await listener.stop(running, self._log.tasks)
         await self._state.close()
 
     async def _live(self, started: Future[Callable[[], object]]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 from attrs import asdict, define, field, frozen
 
-from asyncsdk.server.course import Course
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
+from asyncsdk.server.hooks import Course
 from asyncsdk.server.ids import new_request_id
 
 RECORDS_LIMIT = 10_000

@@ -13,13 +13,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from attrs import define, field
 
-from asyncsdk.server.checks import NAMES
 from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.fault_plan import require_all_met
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.log import RequestRecord
-from asyncsdk.server.plan import require_all_met
+from asyncsdk.server.validators import NAMES
 
-PROGRAM = (sys.executable, "-m", "asyncsdk.server.child")
+PROGRAM = (sys.executable, "-m", "asyncsdk.server.__main__")
 STOP_SECONDS = 60.0  # gigabytes of temporary files may have to go
 
 

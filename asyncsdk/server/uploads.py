@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from attrs import define
 
+from asyncsdk.server.bodies import drain, read_form, read_json
 from asyncsdk.server.errors import invalid, missing, not_found, too_large
 from asyncsdk.server.fields import Fields, read_completion, read_upload, refuse_unknown
 from asyncsdk.server.ids import new_file_id, new_part_id, new_upload_id
@@ -12,7 +13,6 @@ from asyncsdk.server.log import EXCHANGE
 from asyncsdk.server.objects import part_to_json
 from asyncsdk.server.rules import repeated, require_md5, require_parts, require_pending
 from asyncsdk.server.state import Held, State
-from asyncsdk.server.wire import drain, read_form, read_json
 
 PART_LIMIT = 64 * 2**20
 FORM_OVERHEAD = 2**20

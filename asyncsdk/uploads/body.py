@@ -12,8 +12,8 @@ from attrs import define, field
 from asyncsdk.http import multipart
 from asyncsdk.http.body import Body, flush_every_write
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.digest import block_fingerprint, part_fingerprint
-from asyncsdk.uploads.plan import BLOCK, Range
+from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
+from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.source import Source, fill
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 

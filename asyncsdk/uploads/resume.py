@@ -11,9 +11,19 @@ from typing import Any
 from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused, unanswered
 from asyncsdk.settings import Settings
-from asyncsdk.uploads.plan import BLOCK, Range
+from asyncsdk.uploads.chunking import BLOCK, Range
+from asyncsdk.uploads.journal import (
+    Cancelled,
+    Completed,
+    Completing,
+    Expired,
+    Opened,
+    Part,
+    Record,
+    Refused,
+    unanswered,
+)
 
 
 class Stage(StrEnum):

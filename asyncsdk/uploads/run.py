@@ -15,24 +15,23 @@ from attrs import define, field
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
-from asyncsdk.journal import Completed, Completing, Expired, Log, Opened, Part, Record
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.answers import Content, Ids, Others, not_a_file_of, not_created
+from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, Feed
+from asyncsdk.uploads.checksum import Digest, check_unchanged
 from asyncsdk.uploads.completing import Completion, completed_upload
-from asyncsdk.uploads.digest import Digest
-from asyncsdk.uploads.expiry import mind_the_time
-from asyncsdk.uploads.failing import waiting
+from asyncsdk.uploads.deadline import mind_the_time
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
+from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
 from asyncsdk.uploads.progress import Meter, State
+from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
 from asyncsdk.uploads.resume import Recalled, Stage, completed, recall
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
 from asyncsdk.uploads.throttle import Throttle
-from asyncsdk.uploads.unchanged import check_unchanged
 
 log = logging.getLogger(__name__)
 

@@ -13,15 +13,15 @@ from attrs import define, field
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import APIStatusError, PayloadTooLargeError, ResponseMismatchError
-from asyncsdk.journal import Log, Part
 from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.answers import not_this_part
 from asyncsdk.uploads.body import Feed, PartBody
-from asyncsdk.uploads.digest import Digest, check_same
-from asyncsdk.uploads.plan import BLOCK, Pending, Range, covers, fitting_part_size, gaps
+from asyncsdk.uploads.checksum import Digest, check_same
+from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
+from asyncsdk.uploads.journal import Log, Part
 from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.response_checks import not_this_part
 from asyncsdk.uploads.resume import choose, span_of
 from asyncsdk.uploads.session import Session, raise_refusal
 

@@ -10,10 +10,10 @@ from attrs import define, field
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIStatusError, UploadExpiredError, UploadNotFoundError
-from asyncsdk.journal import Opened, Part
 from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
+from asyncsdk.uploads.journal import Opened, Part
 from asyncsdk.uploads.source import Identity
 
 TRANSIENT = frozenset({401, 403, 408, 413, 429})

@@ -17,8 +17,8 @@ from attrs import define, field
 
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.plan import checked_size
-from asyncsdk.uploads.readable import BytesSource, Identity, Source, fill_whole, source_over
+from asyncsdk.uploads.chunking import checked_size
+from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, source_over
 
 __all__ = ["Given", "Identity", "PathSource", "Source", "fill", "open_source"]
 

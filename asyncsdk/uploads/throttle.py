@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.chunking import BLOCK
 
 SMALLEST_SLICE = 4096
 SLICES_PER_SECOND = 20

@@ -18,24 +18,24 @@ from asyncsdk import tasks
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.http.watch import STALL_SECONDS
-from asyncsdk.journal import Completing, Journal, Log, Opened, Owner
-from asyncsdk.journal.memory import MemoryJournal
-from asyncsdk.journal.setting import open_journal
+from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.answers import Ids, Others, others_than
+from asyncsdk.uploads.admission import Turns
+from asyncsdk.uploads.advice import tell, without_threads
 from asyncsdk.uploads.body import Buffers
-from asyncsdk.uploads.cancelling import cancelled
-from asyncsdk.uploads.failing import tell, without_threads
+from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
+from asyncsdk.uploads.completing import cancelled
 from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
-from asyncsdk.uploads.plan import checked_part_size, is_whole, usual_part_size
+from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
+from asyncsdk.uploads.journal.file import open_journal
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.progress import Line, Meter, Progress, State
+from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import Recalled, recall, upload_key
 from asyncsdk.uploads.run import Run, Tools
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
-from asyncsdk.uploads.turns import Turns
 
 MOST_CONNECTIONS = 256
 Listener = Callable[[Progress], None]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from asyncsdk.journal import Part
-from asyncsdk.journal.lines import encode
+from asyncsdk.uploads.journal import Part
+from asyncsdk.uploads.journal.codec import encode
 from benchmarks.measuring import Run, measure
 from benchmarks.reporting import keep, lines, machine, table
 from benchmarks.uploads.contenders.programs import Contender, command

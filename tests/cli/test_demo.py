@@ -21,7 +21,7 @@ from asyncsdk.cli.demo.evidence import Evidence, Parts
 from asyncsdk.cli.demo.upload_story import Plan, Story, Watch
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.progress import Progress, State
 from tests.cli.support import MakeFile, Run
 

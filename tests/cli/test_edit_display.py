@@ -13,7 +13,7 @@ from rich.console import Console
 from asyncsdk.cli.edits import display as edit_display
 from asyncsdk.cli.edits.bar import Bar, Screen
 from asyncsdk.cli.edits.display import JsonLines, Lines, Silence, choose
-from asyncsdk.cli.edits.words import Moment
+from asyncsdk.cli.edits.messages import Moment
 
 MOMENT = Moment(counts=Counter(done=3, refused=1), total=8, in_flight=2, images=3, seconds=60)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import files, scarcity
+from asyncsdk import files, retry
 from asyncsdk.cli import app
 from asyncsdk.cli.edits import rescue
 from asyncsdk.cli.signals import Stop
@@ -182,7 +182,7 @@ def test_an_edit_whose_rescue_is_interrupted_is_reported(
 def test_every_edit_is_reported_once_though_the_last_signal_comes_while_they_are_saved_elsewhere(
     leave: Any, no_elsewhere: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scarcity, "FULL_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "FULL_SECONDS", 1.0)
     names = [f"i{number}" for number in range(8)]
     write_jobs(names)
     ran, seconds = leave(MANY, lambda: no_elsewhere)
@@ -221,7 +221,7 @@ def test_where_the_disk_hangs_the_last_words_say_how_many_edits_are_not_reported
 
 @pytest.mark.usefixtures("no_elsewhere", "refused")
 def test_edits_wait_for_room_elsewhere_together(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.5)
+    monkeypatch.setattr(retry, "FULL_SECONDS", 0.5)
     write_jobs([f"i{number}" for number in range(8)])
     began = time.monotonic()
     ran = run(*MANY)
@@ -233,7 +233,7 @@ def test_edits_wait_for_room_elsewhere_together(run: Run, monkeypatch: pytest.Mo
 def test_a_picture_elsewhere_is_not_saved_over_another_edits(
     run: Run, server: LocalServer, elsewhere: Path, refused: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.1)
+    monkeypatch.setattr(retry, "FULL_SECONDS", 0.1)
     write_jobs(["a", "a.1"])
     answer(server, WHOLE, WHOLE)  # one more than was asked for: the name of the second is a.1, too
     ran = run(*MANY, "--concurrency", "2")
@@ -245,7 +245,7 @@ def test_a_picture_elsewhere_is_not_saved_over_another_edits(
 def test_a_picture_that_is_elsewhere_is_not_saved_there_twice(
     run: Run, server: LocalServer, elsewhere: Path, refused: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "FULL_SECONDS", 0.0)
     save_draft, failures = files._Draft.save, [FULL]
 
     def fails_once(draft: Any, content: bytes, *, overwrite: bool) -> OSError | None:

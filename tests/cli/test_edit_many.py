@@ -22,7 +22,7 @@ from asyncsdk import files
 from asyncsdk.cli import app
 from asyncsdk.cli.edits import bulk_editing
 from asyncsdk.cli.signals import Stop
-from asyncsdk.images.bulk.ledger import open_ledger
+from asyncsdk.images.ledger.file import open_ledger
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Ran, Run
 from tests.stories.pictures import mask, photo

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from asyncsdk import ChargeUnknownError, files, scarcity
+from asyncsdk import ChargeUnknownError, files, retry
 from asyncsdk.cli import app
 from asyncsdk.cli.edits import rescue
 from asyncsdk.cli.signals import Stop
@@ -85,7 +85,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
         raise error
 
     monkeypatch.setattr("asyncsdk.images.editor.send", send)
-    monkeypatch.setattr("asyncsdk.images.bulk.flight.send", send)
+    monkeypatch.setattr("asyncsdk.images.bulk.worker.send", send)
 
 
 def interrupted(server: LocalServer, stop: Stop, command: Sequence[str], *, signals: int) -> tuple[int, str]:
@@ -338,7 +338,7 @@ class TestADirectoryThatIsGoneOrFull:
     def test_what_could_not_be_rescued_is_tried_once_more_when_all_else_has_ended(
         self, run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(scarcity, "FULL_SECONDS", 0.0)
+        monkeypatch.setattr(retry, "FULL_SECONDS", 0.0)
         save, refused = files.save, [0]
 
         async def full(path: Path, *arguments: Any, **named: Any) -> OSError | None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.cli.edits import report as edit_report
+from asyncsdk.cli.edits.messages import Moment, Tally, line_of, moving, plan_lines, reason_of, stopping, summary
 from asyncsdk.cli.edits.records import record_of, record_of_error
 from asyncsdk.cli.edits.report import Report
-from asyncsdk.cli.edits.tally import Tally, reason_of
-from asyncsdk.cli.edits.words import Moment, line_of, moving, plan_lines, stopping, summary
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.errors import (
@@ -23,7 +22,7 @@ from asyncsdk.errors import (
     NotFoundError,
     SaveError,
 )
-from asyncsdk.images.bulk.plan import EditPlan
+from asyncsdk.images.bulk.preview import EditPlan
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.models import Usage

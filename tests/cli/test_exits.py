@@ -6,7 +6,7 @@ import pytest
 
 from asyncsdk import errors
 from asyncsdk.cli.exits import Exit, exit_code, exit_code_of_all
-from asyncsdk.http.answers import STATUS_ERRORS
+from asyncsdk.http.decode import STATUS_ERRORS
 from asyncsdk.uploads.progress import Progress, State
 
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
-from asyncsdk.cli.edits.job_text import BadRow
-from asyncsdk.cli.edits.jobs import Row, read_jobs, row_of, rows_of_pictures
+from asyncsdk.cli.edits.job_file import BadRow, Row, read_jobs, row_of, rows_of_pictures
 from asyncsdk.images.edit import ImageEdit
 
 FOLDER = Path("/jobs")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.cli.edits.jobs import read_jobs
-from asyncsdk.cli.edits.leftovers import ids_left, left_of, save_left, still_left
+from asyncsdk.cli.edits.job_file import read_jobs
+from asyncsdk.cli.edits.report import ids_left, left_of, save_left, still_left
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome, Problem
 

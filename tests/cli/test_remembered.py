@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from asyncsdk.cli.uploads import remembered as looks
-from asyncsdk.cli.uploads.remembered import Remembered
+from asyncsdk.cli.uploads import listing as looks
+from asyncsdk.cli.uploads.listing import Remembered
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.journal import Cancelled, Completed, Entry, Opened, Owner, Part, Record
+from asyncsdk.uploads.journal import Cancelled, Completed, Entry, Opened, Owner, Part, Record
 
 NOW = 1_795_360_260
 KEY = "ab" * 16

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.cli.edits import bulk_editing
+from asyncsdk.cli.edits.arguments import check_page, defaults_of, read_redo, wanted_of
 from asyncsdk.cli.edits.bulk_editing import agreed
 from asyncsdk.cli.edits.edit_many import RunOptions
 from asyncsdk.cli.edits.options import EditOptions
-from asyncsdk.cli.edits.wanted import check_page, defaults_of, read_redo, wanted_of
 from asyncsdk.errors import ConfigurationError
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult, retry
-from asyncsdk.journal import Opened, Part
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.journal import Opened, Part
 from asyncsdk.uploads.resume import choose
 from tests.faults.support import remembered, sha256_of
 from tests.faults.table import Row

@@ -12,9 +12,9 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk import AsyncUploader, Client, FileJournal, UploadResult
-from asyncsdk.journal import Part
 from asyncsdk.server import LocalServer
 from asyncsdk.threads import Threads
+from asyncsdk.uploads.journal import Part
 from tests.faults.leaving import left_behind, still_left, stopwatch, threads_of
 from tests.faults.stepping import Steps, counting
 from tests.faults.table import Row

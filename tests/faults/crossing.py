@@ -20,7 +20,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import AsyncSDKError, AsyncUploader, Client, retry
 from asyncsdk.uploads import completing
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.chunking import BLOCK
 from tests.faults.table import Row
 from tests.raw_server import Received, Talk, reply, serving
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from itertools import product
 from unittest.mock import patch
 
-from asyncsdk.journal import Completing, Opened, Record, Refused, lines
-from asyncsdk.journal.lines import encode, encode_head, parse
+from asyncsdk.uploads.journal import Completing, Opened, Record, Refused, codec
+from asyncsdk.uploads.journal.codec import encode, encode_head, parse
 from asyncsdk.uploads.resume import Recalled, Stage, recall
 from tests.journal.support import NOW, completed, opened, part
 
@@ -63,7 +63,7 @@ def flipped(life: str, masks: Iterable[int]) -> list[str]:
     """What goes wrong with a byte flipped by one of the masks, at any position."""
     written, found = LIVES[life], []
     data = bytearray(journal_of(written))
-    with patch.object(lines, "decode", lru_cache(64)(lines.decode)):  # the sound lines are read once
+    with patch.object(codec, "decode", lru_cache(64)(codec.decode)):  # the sound lines are read once
         for position, mask in product(range(len(data)), masks):
             data[position] ^= mask
             if said := wrong(believed(bytes(data)), written):

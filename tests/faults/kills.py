@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from asyncsdk.journal import Completed, Opened, Part, Record
+from asyncsdk.uploads.journal import Completed, Opened, Part, Record
 from asyncsdk.uploads.resume import choose
 from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, sha256_of, start, upload
 from tests.faults.table import Row

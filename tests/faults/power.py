@@ -16,9 +16,9 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from asyncsdk.journal import Record
-from asyncsdk.journal.layout import SEGMENT
-from asyncsdk.journal.lines import parse
+from asyncsdk.uploads.journal import Record
+from asyncsdk.uploads.journal.codec import parse
+from asyncsdk.wal.layout import SEGMENT
 
 FOLDER = -1
 CALLS = ("mkdir", "open", "write", "fdatasync", "fsync", "rename", "unlink")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from attrs import define, field
 
-from asyncsdk.journal import Completed, Completing, Opened, Record
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.lines import encode
+from asyncsdk.uploads.journal import Completed, Completing, Opened, Record
+from asyncsdk.uploads.journal.codec import encode
+from asyncsdk.uploads.journal.file import FileJournal
 from tests.faults.power import Moment, Recorder, records_in
 from tests.journal.support import KEY, NOW, completed, opened, part
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define
 
-from asyncsdk.journal import Opened, Part
+from asyncsdk.uploads.journal import Opened, Part
 from asyncsdk.uploads.resume import choose
 from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, start, upload
 from tests.faults.table import Row

@@ -24,11 +24,11 @@ from attrs import asdict, define, field, frozen
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.errors import AsyncSDKError
-from asyncsdk.journal import Part, Record
-from asyncsdk.journal.file import FileLog
-from asyncsdk.journal.reading import load
 from asyncsdk.server import Fault
+from asyncsdk.uploads.journal import Part, Record
+from asyncsdk.uploads.journal.file import FileLog
 from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.wal.reading import load
 
 MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure

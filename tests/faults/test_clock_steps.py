@@ -16,7 +16,7 @@ from attrs import define, field
 from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult
 from asyncsdk.server import Fault, LocalServer, app
 from asyncsdk.uploads import completing
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.chunking import BLOCK
 
 PARTS = 3
 DAY = 86_400.0

@@ -9,8 +9,8 @@ import pytest
 from attrs import evolve
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.lines import encode
+from asyncsdk.uploads.journal.codec import encode
+from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.uploads.resume import Stage, recall
 from tests.faults.damage import (
     AGAIN,

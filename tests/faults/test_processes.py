@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.journal.ownership import owner
 from asyncsdk.server import Fault
+from asyncsdk.wal.lock import owner
 from tests.faults.support import (
     LIMIT,
     MIB,

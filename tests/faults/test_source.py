@@ -12,7 +12,7 @@ from attrs import define, field
 
 from asyncsdk import Progress, SourceChangedError
 from asyncsdk.uploads import progress
-from asyncsdk.uploads.digest import Digest
+from asyncsdk.uploads.checksum import Digest
 from asyncsdk.uploads.source import Source
 from tests.faults.scene import PART, SIZE, Scene
 

@@ -10,7 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import turns
+from asyncsdk.uploads import admission
 from tests.faults.leaving import open_files
 
 WAITING = 20
@@ -47,7 +47,7 @@ async def test_who_waits_holds_nothing_and_all_begin_in_order(server: LocalServe
 async def test_small_files_begin_as_soon_as_there_is_room(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(admission, "LOOK_SECONDS", 3600)
     contents, before = [b"%d" % number for number in range(WAITING)], len(server.files)
     async with Client("sk-test", base_url=server.url) as client:
         uploader = AsyncUploader(client, journal=tmp_path / "journal", concurrency=2)

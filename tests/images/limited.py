@@ -12,8 +12,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from asyncsdk.images.pace.pace import Pace, Ticket
-from asyncsdk.images.pace.refusal import Refusal
+from asyncsdk.images.ratelimit import Pace, Refusal, Ticket
 
 
 class Server(Protocol):

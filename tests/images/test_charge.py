@@ -16,8 +16,8 @@ from asyncsdk.errors import (
     RedirectError,
     SaveError,
 )
-from asyncsdk.http.answers import status_error
-from asyncsdk.images.charge import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, status_of, stops_all
+from asyncsdk.http.decode import status_error
+from asyncsdk.images.billing import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, status_of, stops_all
 from asyncsdk.images.outcome import Problem
 
 OWN = b'{"error": {"message": "busy", "type": "server_error"}}'

@@ -17,8 +17,8 @@ from asyncsdk.errors import (
     NotFoundError,
     RateLimitError,
 )
-from asyncsdk.images.bulk.course import NEXT, Course, Stage
-from asyncsdk.images.bulk.standing import OnUncertain
+from asyncsdk.images.bulk.lifecycle import NEXT, Course, Stage
+from asyncsdk.images.bulk.policy import OnUncertain
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 BUSY = RateLimitError("busy", status_code=429)

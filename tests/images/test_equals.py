@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.bulk.equals import Equals
-from asyncsdk.images.bulk.states import ItemState
+from asyncsdk.images.bulk.duplicates import Equals
+from asyncsdk.images.ledger.states import ItemState
 
 
 def equals(*names: str) -> Equals:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
+from asyncsdk.cli.gallery import GalleryItem, gallery_item, gallery_page, write_gallery
+from asyncsdk.cli.gallery.page import Dress
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.gallery import GalleryItem, gallery_item, gallery_page, write_gallery
-from asyncsdk.images.gallery.page import Dress
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.models import Usage
 from tests.stories.pictures import photo

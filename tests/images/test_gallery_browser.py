@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from PIL import Image
 
-from asyncsdk.images.gallery import GalleryItem, write_gallery
+from asyncsdk.cli.gallery import GalleryItem, write_gallery
 from asyncsdk.images.outcome import Problem
 from tests.browser import CHROMIUM, Page, chromium, tab
 

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
+from asyncsdk.cli.gallery import GalleryItem, gallery_item, gallery_page, write_gallery
+from asyncsdk.cli.gallery.card import folded
+from asyncsdk.cli.gallery.html import link, tag, visible
+from asyncsdk.cli.gallery.page import Dress
+from asyncsdk.cli.gallery.writing import CHUNK_CHARACTERS
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.gallery import GalleryItem, gallery_item, gallery_page, write_gallery
-from asyncsdk.images.gallery.card import folded
-from asyncsdk.images.gallery.html import link, tag, visible
-from asyncsdk.images.gallery.page import Dress
-from asyncsdk.images.gallery.writing import CHUNK_CHARACTERS
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.models import Usage
 

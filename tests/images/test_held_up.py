@@ -12,9 +12,9 @@ from contextlib import aclosing
 import pytest
 
 from asyncsdk.errors import APIResponseValidationError
-from asyncsdk.http.answers import read_answer
-from asyncsdk.http.edited import Messages
-from asyncsdk.http.reading import received
+from asyncsdk.http.decode import read_answer
+from asyncsdk.http.edit_response import Messages
+from asyncsdk.http.response import received
 from asyncsdk.models import File, Page
 from asyncsdk.redaction import redactor
 from tests.raw_server import KEY

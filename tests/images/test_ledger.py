@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
-from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
-from asyncsdk.journal import disk
-from asyncsdk.journal.lines import encode_head, seal
 from asyncsdk.models import Usage
+from asyncsdk.uploads.journal.codec import encode_head, seal
+from asyncsdk.wal import disk
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
 USAGE = Usage(total_tokens=5)
@@ -162,7 +162,7 @@ async def test_a_full_disk_is_told(place: Path, monkeypatch: pytest.MonkeyPatch)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with open_ledger(place) as ledger:
-        monkeypatch.setattr("asyncsdk.journal.disk.write", full)
+        monkeypatch.setattr("asyncsdk.wal.disk.write", full)
         with pytest.raises(LedgerError, match="No space left on device") as caught:
             await ledger.intend("a#0", id="a", n=1)
         ledger.release("a#0")
@@ -179,7 +179,7 @@ async def test_a_place_that_is_no_directory_is_told(tmp_path: Path) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from asyncsdk.images.bulk.ledger import open_ledger
+from asyncsdk.images.ledger.file import open_ledger
 async def main():
     async with open_ledger(Path(sys.argv[1])) as ledger:
         for number in range(10**6):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 
 
 @define

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.images.bulk import ledger as module
-from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger import file as module
+from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
-from asyncsdk.journal import disk
 from asyncsdk.models import Usage
+from asyncsdk.wal import disk
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
 USAGE = Usage(input_tokens=2, total_tokens=5)
@@ -105,7 +105,7 @@ async def test_a_crash_at_any_step_of_compacting_loses_nothing(
     with monkeypatch.context() as patched:
         write = os.write
         for name in ("fdatasync", "fsync", "rename", "unlink"):
-            patched.setattr(f"asyncsdk.journal.disk.os.{name}", crash_after(getattr(os, name)))
+            patched.setattr(f"asyncsdk.wal.disk.os.{name}", crash_after(getattr(os, name)))
         patched.setattr(os, "write", crash_after(lambda fd, data: write(fd, data[: len(data) // 2 + 1])))
         await compact(place)
     assert len(crashes) > 10

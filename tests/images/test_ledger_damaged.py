@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import LedgerDamagedError
-from asyncsdk.images.bulk.ledger import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 
 ITEMS = ("a#0", "b#0", "c#0")
 

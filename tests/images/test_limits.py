@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, LimitReachedError
-from asyncsdk.images.bulk.limits import Limits
+from asyncsdk.images.bulk.policy import Limits
 from asyncsdk.models import Usage
 
 

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.pace.pace import DECREASE, LATE_SECONDS, LONGEST_PAUSE, MARGIN, RECOVERY_SECONDS, Pace, Ticket
-from asyncsdk.images.pace.refusal import Refusal
+from asyncsdk.images.ratelimit import (
+    DECREASE,
+    LATE_SECONDS,
+    LONGEST_PAUSE,
+    MARGIN,
+    RECOVERY_SECONDS,
+    Pace,
+    Refusal,
+    Ticket,
+)
 
 LIMIT_60 = Refusal(limit=60.0, delay=1.0)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from asyncsdk.images.pace.refusal import LONGEST_DELAY, Refusal, duration, read_refusal
+from asyncsdk.images.ratelimit import LONGEST_DELAY, Refusal, duration, read_refusal
 
 NOW = 1_780_000_000.0
 REACHED = "Rate limit reached for gpt-image-2 in organization org-1 on "

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asyncsdk.images.pace.pace import LATE_SECONDS, Pace
-from asyncsdk.images.pace.refusal import Refusal
+from asyncsdk.images.ratelimit import LATE_SECONDS, Pace, Refusal
 from tests.images.limited import Bucket, Callers, FixedMinute, Server, SlidingMinute, says_all
 
 TEN_MINUTES = 600.0

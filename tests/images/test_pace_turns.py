@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, RateLimitError
-from asyncsdk.images.pace.pace import MARGIN
-from asyncsdk.images.pace.pacing import Pacer
+from asyncsdk.images.limiter import Pacer
+from asyncsdk.images.ratelimit import MARGIN
 
 
 class Hurried(selectors.DefaultSelector):

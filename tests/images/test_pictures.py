@@ -19,7 +19,7 @@ import pytest
 
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
-from asyncsdk.images.charge import problem_of, status_of
+from asyncsdk.images.billing import problem_of, status_of
 from asyncsdk.images.check import LARGEST
 from asyncsdk.images.edit import ImageEdit, described
 from asyncsdk.images.pictures import loaded

@@ -8,7 +8,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.bulk.states import ItemState, States, item_of, key_of, problem_fields, problem_from
+from asyncsdk.images.ledger.states import ItemState, States, item_of, key_of, problem_fields, problem_from
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 

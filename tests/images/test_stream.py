@@ -20,7 +20,7 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from asyncsdk.http.edited import Message, Messages
+from asyncsdk.http.edit_response import Message, Messages
 from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
 from asyncsdk.redaction import redactor
 

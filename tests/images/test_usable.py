@@ -7,8 +7,8 @@ import io
 import pytest
 from PIL import Image
 
+from asyncsdk.images.header import picture_problem
 from asyncsdk.images.names import suffix_of
-from asyncsdk.images.usable import picture_problem
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><rect/></svg>'
 

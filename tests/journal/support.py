@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asyncsdk.journal import Completed, Log, Opened, Part
-from asyncsdk.journal.file import FEW_RECORDS
+from asyncsdk.uploads.journal import Completed, Log, Opened, Part
+from asyncsdk.uploads.journal.file import FEW_RECORDS
 
 KEY = "0123456789abcdef0123456789abcdef"
 NOW = 1_795_000_000.123

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.errors import JournalError
-from asyncsdk.images.bulk.ledger import load_ledger, open_ledger
-from asyncsdk.journal.file import FileJournal
+from asyncsdk.images.ledger.file import load_ledger, open_ledger
+from asyncsdk.uploads.journal.file import FileJournal
 from tests.journal.support import KEY, opened
 
 STRANGER = 12345

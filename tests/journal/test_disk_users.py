@@ -21,7 +21,7 @@ import pytest
 
 from asyncsdk import files
 from asyncsdk.errors import JournalError
-from asyncsdk.journal import private
+from asyncsdk.wal import permissions
 from tests.journal.test_disk_owners import JOURNAL, MADE, USES, Use, as_root, claimed, kept
 
 USER, PRIVATE_GROUP, USERS_GROUP = 1000, 1000, 100
@@ -252,7 +252,7 @@ def mount(monkeypatch: pytest.MonkeyPatch, root: Path, seen_as: Seen) -> None:
     monkeypatch.setattr(os, "stat", stat_there)
     monkeypatch.setattr(os, "lstat", partial(stat_there, follow_symlinks=False))
     monkeypatch.setattr(os, "fstat", fstat_there)
-    monkeypatch.setattr(private, "_warned_of", set())
+    monkeypatch.setattr(permissions, "_warned_of", set())
 
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="a descriptor's path is asked for")
@@ -286,6 +286,6 @@ async def test_a_directory_in_which_nothing_can_be_made_is_judged_by_its_mode(
     place: Path, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.parent.chmod(0o777)
-    monkeypatch.setattr(private, "_made_in", lambda _: None)
+    monkeypatch.setattr(permissions, "_made_in", lambda _: None)
     with pytest.raises(JournalError, match="others may write in"):
         await use(place)

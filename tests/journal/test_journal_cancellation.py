@@ -13,11 +13,11 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsdk.journal import Log
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.ownership import KeyLock
-from asyncsdk.journal.segments import Segments
 from asyncsdk.threads import Threads
+from asyncsdk.uploads.journal import Log
+from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.wal.lock import KeyLock
+from asyncsdk.wal.segments import Segments
 from tests.journal.support import KEY, append_parts, completed, open_below, opened, part
 
 JOBS_OF_A_CLAIM = 9  # make and purge (3), lock and load, append (3), compact, unlock and close
@@ -209,11 +209,11 @@ async def eventually_free(root: Path) -> None:
 async def test_a_lock_that_is_got_after_its_task_was_cancelled_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asyncsdk.journal import ownership
+    from asyncsdk.wal import lock
 
     got = threading.Event()
     hangs, go_on = threading.Event(), threading.Event()
-    real = ownership._try
+    real = lock._try
 
     def late(path: Path) -> Any:
         hangs.set()
@@ -222,7 +222,7 @@ async def test_a_lock_that_is_got_after_its_task_was_cancelled_is_given_back(
         got.set()
         return lock
 
-    monkeypatch.setattr(ownership, "_try", late)
+    monkeypatch.setattr(lock, "_try", late)
     task = asyncio.ensure_future(whole_claim(tmp_path))
     await cancel_once(task, hangs)
     monkeypatch.undo()

@@ -15,9 +15,10 @@ import pytest
 from attrs import define, field
 
 from asyncsdk.errors import JournalError
-from asyncsdk.journal import Record, disk
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.lines import parse
+from asyncsdk.uploads.journal import Record
+from asyncsdk.uploads.journal.codec import parse
+from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.wal import disk
 from tests.journal.support import KEY, open_below, opened, part, path_of, segments
 
 SYNC = "fdatasync" if hasattr(os, "fdatasync") else "fsync"

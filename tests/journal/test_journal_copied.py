@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.journal import Completing, Expired, Record
-from asyncsdk.journal import reading as journal_reading
-from asyncsdk.journal.file import FileJournal
+from asyncsdk.uploads.journal import Completing, Expired, Record
+from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.wal import reading as journal_reading
 from tests.journal.support import KEY, NOW, completed, opened, part
 
 ASKED = Completing(upload="upload_1", part_ids=("part_0",), md5="0" * 32, at=NOW)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.journal import Completing, Record
-from asyncsdk.journal.lines import encode, encode_head, parse
+from asyncsdk.uploads.journal import Completing, Record
+from asyncsdk.uploads.journal.codec import encode, encode_head, parse
 from tests.journal.support import NOW, completed, opened, part
 
 RECORDS = (opened(), part(0), part(1), part(2), Completing(upload="upload_1", part_ids=("part_0",), md5=None, at=NOW))

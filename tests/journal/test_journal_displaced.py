@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import AsyncUploader, Client, JournalError, RequestEvent
-from asyncsdk.journal.file import FileJournal
 from asyncsdk.server import LocalServer
-from asyncsdk.uploads.failing import DISPLACED
+from asyncsdk.uploads.advice import DISPLACED
+from asyncsdk.uploads.journal.file import FileJournal
 from tests.faults.support import MIB, make_file
 from tests.journal.support import KEY, opened, part, segments
 

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
-from asyncsdk.journal import Cancelled, Entry, Expired, Journal, Owner, disk, housekeeping, ownership
-from asyncsdk.journal.file import FEW_RECORDS, FileJournal
-from asyncsdk.journal.lines import encode, encode_head
-from asyncsdk.journal.segments import Segments
+from asyncsdk.uploads.journal import Cancelled, Entry, Expired, Journal, Owner, purge
+from asyncsdk.uploads.journal.codec import encode, encode_head
+from asyncsdk.uploads.journal.file import FEW_RECORDS, FileJournal
+from asyncsdk.wal import disk, lock
+from asyncsdk.wal.segments import Segments
 from tests.journal.support import KEY, NOW, append_parts, completed, open_below, opened, part, segments
 
 DAY = 24 * 3600
@@ -74,7 +75,7 @@ async def test_no_step_of_the_clock_changes_the_order_of_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[float, ...]
 ) -> None:
     clock, written = NOW, []
-    monkeypatch.setattr("asyncsdk.journal.segments.time.time", lambda: clock)
+    monkeypatch.setattr("asyncsdk.wal.segments.time.time", lambda: clock)
     for number, step in enumerate([0.0, *steps, 0.0]):
         clock += step
         written.append(Expired(upload=f"upload_{number}", reason="", at=clock))
@@ -126,7 +127,7 @@ async def test_a_damaged_line_is_logged_with_its_file_and_number(
     await write(FileJournal(tmp_path), opened(), part(0), part(1))
     [segment] = segments(tmp_path)
     segment.write_bytes(segment.read_bytes().replace(b'"part_0"', b'"part_9"') + b'{"t":"par')
-    with caplog.at_level(logging.WARNING, logger="asyncsdk.journal"):
+    with caplog.at_level(logging.WARNING, logger="asyncsdk.uploads.journal"):
         assert await read(FileJournal(tmp_path)) == [opened(), part(1)]
     assert f"{segment}: 2 damaged, not believed: line 3, 5" in caplog.text
 
@@ -475,7 +476,7 @@ async def test_entries_pass_over_what_is_no_key_and_what_went_meanwhile(
     (tmp_path / "uploads" / "empty").mkdir()
     (tmp_path / "uploads" / "-odd-").mkdir()
     (tmp_path / "uploads" / "link").symlink_to(tmp_path / "uploads" / KEY)
-    monkeypatch.setattr("asyncsdk.journal.housekeeping.keys", lambda _: [KEY, "gone", "empty"])
+    monkeypatch.setattr("asyncsdk.uploads.journal.purge.keys", lambda _: [KEY, "gone", "empty"])
     assert await FileJournal(tmp_path).entries() == [Entry(KEY, (opened(),), None)]
     monkeypatch.undo()
     assert [entry.key for entry in await FileJournal(tmp_path).entries()] == [KEY]
@@ -535,16 +536,16 @@ async def test_a_key_that_came_to_life_while_the_purge_looked_stays(
         (tmp_path / "uploads" / KEY / "2030.jsonl").write_bytes(
             encode(opened("upload_2", expires_at=int(NOW) + 9 * DAY))
         )
-        return ownership.passing(path)
+        return lock.passing(path)
 
-    monkeypatch.setattr("asyncsdk.journal.housekeeping.passing", write_first)
+    monkeypatch.setattr("asyncsdk.uploads.journal.purge.passing", write_first)
     assert await journal.purge(now=NOW + 2 * DAY) == 0
     assert len(await read(journal)) == 2
 
 
 async def test_settling_purges_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = NOW
-    monkeypatch.setattr("asyncsdk.journal.file.time.time", lambda: clock)
+    monkeypatch.setattr("asyncsdk.uploads.journal.file.time.time", lambda: clock)
     journal = FileJournal(tmp_path)
     await write(journal, opened(), key="old")
 
@@ -563,7 +564,7 @@ async def test_settling_purges_once_a_day(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_a_clock_a_year_ahead_makes_nobody_forget_what_the_server_says_is_of_today(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncsdk.journal.file.time.time", lambda: NOW + 365 * DAY)
+    monkeypatch.setattr("asyncsdk.uploads.journal.file.time.time", lambda: NOW + 365 * DAY)
     journal = FileJournal(tmp_path)
     await write(journal, opened(), completed(), key="kept")
     async with journal.claim("new") as log:
@@ -597,7 +598,7 @@ async def test_a_purge_that_is_cut_short_gives_each_key_its_turn_some_day(
         asked.append(key)
         return False
 
-    monkeypatch.setattr(housekeeping, "forget", forget)
+    monkeypatch.setattr(purge, "forget", forget)
     for _ in range(40):
         await journal.purge()
     assert len(set(asked[::8])) > 1  # which one comes first; all 40 alike by chance: once in 8**39

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
-from asyncsdk.journal.layout import stamp_after
-from asyncsdk.journal.lines import Damaged, decode, encode, encode_head, iso, parse
+from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.uploads.journal.codec import Damaged, decode, encode, encode_head, iso, parse
+from asyncsdk.wal.layout import stamp_after
 from tests.journal.support import completed, opened, part
 
 # What os.fsdecode makes of any bytes: no surrogates but the escapes.

@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from asyncsdk.errors import JournalError, UploadBusyError
-from asyncsdk.journal import Entry, Owner
-from asyncsdk.journal.memory import MemoryJournal
+from asyncsdk.uploads.journal import Entry, Owner
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from tests.journal.support import KEY, NOW, completed, opened, part
 
 DAY = 24 * 3600
@@ -113,7 +113,7 @@ async def test_purging_forgets_what_nobody_can_use_and_nobody_holds() -> None:
 
 async def test_a_process_that_lives_long_forgets_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = NOW
-    monkeypatch.setattr("asyncsdk.journal.memory.time.time", lambda: clock)
+    monkeypatch.setattr("asyncsdk.uploads.journal.memory.time.time", lambda: clock)
     journal = MemoryJournal()
     async with journal.claim("old") as log:
         await log.append(opened())

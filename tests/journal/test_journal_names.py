@@ -14,9 +14,9 @@ from attrs import define, field
 from attrs.exceptions import FrozenAttributeError
 
 from asyncsdk.errors import JournalError
-from asyncsdk.journal import disk
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.names import SharedSync
+from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.wal import disk
+from asyncsdk.wal.dirsync import SharedSync
 from tests.journal.support import KEY, opened, segments
 
 

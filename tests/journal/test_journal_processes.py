@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.errors import UploadBusyError
-from asyncsdk.journal import Owner, Record
-from asyncsdk.journal.file import FileJournal
+from asyncsdk.uploads.journal import Owner, Record
+from asyncsdk.uploads.journal.file import FileJournal
 from tests.journal.support import KEY, opened, part
 
 PREAMBLE = """
 import asyncio, sys
 sys.path.insert(0, {helpers!r})
 from tests.journal.support import KEY, append_parts, opened, part
-from asyncsdk.journal.file import FileJournal
+from asyncsdk.uploads.journal.file import FileJournal
 journal = FileJournal({root!r})
 """
 
@@ -53,7 +53,7 @@ asyncio.run(main())
 COMPACT_AND_DIE = """
 import os, signal
 from pathlib import Path
-from asyncsdk.journal import Cancelled
+from asyncsdk.uploads.journal import Cancelled
 die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 async def main():
     async with journal.claim(KEY) as log:
@@ -189,15 +189,15 @@ async def test_many_who_wait_own_the_key_one_after_the_other(tmp_path: Path) -> 
 
 
 async def test_a_lock_that_somebody_only_looks_at_is_not_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asyncsdk.journal import ownership
+    from asyncsdk.wal import lock
 
     attempts: list[Path] = []
-    real = ownership._try
+    real = lock._try
 
     def busy_once(path: Path) -> object:
         attempts.append(path)
         return None if len(attempts) == 1 else real(path)
 
-    monkeypatch.setattr(ownership, "_try", busy_once)
+    monkeypatch.setattr(lock, "_try", busy_once)
     async with FileJournal(tmp_path).claim(KEY, wait=False):
         assert len(attempts) == 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asyncsdk.journal import Cancelled, Completing, Expired, Record, Refused
-from asyncsdk.journal.retention import keep_until, last_words, purge_is_due
+from asyncsdk.uploads.journal import Cancelled, Completing, Expired, Record, Refused
+from asyncsdk.uploads.journal.retention import keep_until, last_words, purge_is_due
 from tests.journal.support import NOW, completed, opened, part
 
 HOUR = 3600

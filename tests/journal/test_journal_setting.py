@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.errors import JournalError
-from asyncsdk.journal import Journal
-from asyncsdk.journal.file import FileJournal
-from asyncsdk.journal.memory import MemoryJournal
-from asyncsdk.journal.setting import open_journal
+from asyncsdk.uploads.journal import Journal
+from asyncsdk.uploads.journal.file import FileJournal, open_journal
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from tests.journal.support import KEY
 
 

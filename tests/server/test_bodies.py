@@ -69,7 +69,7 @@ async def test_json_is_taken_in_chunks() -> None:
 
 
 async def test_json_above_its_limit_is_refused_with_and_without_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.wire.JSON_LIMIT", 100)
+    monkeypatch.setattr("asyncsdk.server.bodies.JSON_LIMIT", 100)
     async with running() as (_, call):
         body = json.dumps(upload_fields(filename="x" * 100)).encode()
         for data in (body, pieces(body)):
@@ -146,7 +146,7 @@ async def test_a_part_must_be_a_form() -> None:
 
 
 async def test_a_text_field_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.wire.TEXT_LIMIT", 100)
+    monkeypatch.setattr("asyncsdk.server.bodies.TEXT_LIMIT", 100)
     async with running() as (_, call):
         upload_id = await call.created(10)
         form = form_of(b"Content-Disposition: form-data; name=a\r\n\r\n" + b"x" * 101)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from asyncsdk.server import LocalServer, door
+from asyncsdk.server import LocalServer, listener
 from tests.server.support import connected, data_field, form_of, part_request, running, until
 
 KEY = b"sk-canary-4711"
@@ -81,18 +81,18 @@ async def test_nothing_is_kept_of_a_connection_that_ended() -> None:
         await answer_to(server, HEAD + b"Connection: close\r\n\r\n")
         await until(lambda: not server._running().server.connections)  # type: ignore[union-attr]
         gc.collect()
-        assert [found for found in gc.get_objects() if isinstance(found, door._Connection)] == []
+        assert [found for found in gc.get_objects() if isinstance(found, listener._Connection)] == []
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n", HEAD + b"\r\n" + HEAD])
 async def test_who_never_comes_to_the_end_of_a_request_is_cut_off(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.2)
     async with LocalServer() as server:
         await answer_to(server, sent)
 
 
 async def test_a_body_of_which_nothing_more_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.wire.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("asyncsdk.server.bodies.SILENCE_SECONDS", 0.2)
     async with running() as (server, call):
         upload_id = await call.created(10)
         await answer_to(server, part_request(upload_id, form_of(data_field(b"0123456789")))[:-5])
@@ -101,7 +101,7 @@ async def test_a_body_of_which_nothing_more_comes_is_given_up(monkeypatch: pytes
 
 
 async def test_a_slow_and_honest_body_takes_all_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.wire.SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("asyncsdk.server.bodies.SILENCE_SECONDS", 1.0)
     async with running() as (server, call):
         upload_id = await call.created(10)
         request = part_request(upload_id, form_of(data_field(b"0123456789")))
@@ -113,7 +113,7 @@ async def test_a_slow_and_honest_body_takes_all_the_time_it_needs(monkeypatch: p
 
 
 async def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(listener, "UNREAD_SECONDS", 0.5)
     async with running() as (server, call):
         done = await call.uploaded(bytes(32 << 20))
         path = f"/v1/files/{done.json['file']['id']}/content"
@@ -126,7 +126,7 @@ async def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.Monke
 
 
 async def test_a_body_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.wire.BODY_LIMIT", 1000)
+    monkeypatch.setattr("asyncsdk.server.bodies.BODY_LIMIT", 1000)
     async with running() as (_, call):
         upload_id = await call.created(10)
         answer = await call("POST", f"uploads/{upload_id}/cancel", data=bytes(2000))

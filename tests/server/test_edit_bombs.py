@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from asyncsdk.server.edits import room, sizes
+from asyncsdk.server.edits import memory, sizes
 from asyncsdk.server.errors import ApiError
 from tests.server.edits import content, data_url, edit, edit_json, noise, opened, picture, saved
 from tests.server.support import running
@@ -53,7 +53,7 @@ async def test_pictures_beyond_the_servers_memory_are_refused_until_there_is_roo
 ) -> None:
     async with running() as (_, call):
         for limit, status in ((1000, 503), (10**6, 200)):
-            monkeypatch.setattr(room, "ROOM_LIMIT", limit)
+            monkeypatch.setattr(memory, "ROOM_LIMIT", limit)
             if as_json:
                 answer = await edit_json(
                     call, images=[{"image_url": data_url(picture())}], prompt="x", model="gpt-image-1"
@@ -67,7 +67,7 @@ async def test_pictures_beyond_the_servers_memory_are_refused_until_there_is_roo
 
 async def test_pictures_that_are_referred_to_take_room_each_time_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = picture()
-    monkeypatch.setattr(room, "ROOM_LIMIT", 10 * len(stored))
+    monkeypatch.setattr(memory, "ROOM_LIMIT", 10 * len(stored))
     async with running() as (server, call):
         file_id = (await call.uploaded(stored, purpose="vision")).json["file"]["id"]
         statuses = [
@@ -79,10 +79,10 @@ async def test_pictures_that_are_referred_to_take_room_each_time_that_they_are(m
 
 
 async def test_the_room_of_an_edit_is_free_again_whatever_became_of_it() -> None:
-    large = room.Room()
+    large = memory.Room()
     for _ in range(3):
         with large.lent() as take:
-            take(room.ROOM_LIMIT)
+            take(memory.ROOM_LIMIT)
             with pytest.raises(ApiError):
                 take(1)
         assert large.taken == 0

@@ -10,9 +10,8 @@ from attrs import evolve, fields_dict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.server.edits.fields import Wanted, read_edit
+from asyncsdk.server.edits.fields import Wanted, read_edit, require_compatible
 from asyncsdk.server.edits.log import EditLog
-from asyncsdk.server.edits.rules import require_compatible
 from asyncsdk.server.edits.sizes import read_size
 from asyncsdk.server.errors import ApiError
 

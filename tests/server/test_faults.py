@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.faults import Fault, Kind, Moment, RetryForm, Route, fault_to_json, faults_from_json
-from asyncsdk.server.plan import Faults
 
 counts = st.none() | st.integers(1, 6)
 

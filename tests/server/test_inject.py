@@ -12,9 +12,9 @@ import pytest
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.app import make_app
 from asyncsdk.server.edits.endpoint import Edits
+from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.faults import Moment, Route
 from asyncsdk.server.log import RequestLog
-from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
 from asyncsdk.server.store import Store
 from asyncsdk.server.uploads import Uploads

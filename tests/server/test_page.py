@@ -17,8 +17,8 @@ from aiohttp import web
 from PIL import Image
 
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.server.access import password_of
-from asyncsdk.server.edits.album import KEPT, SIDE, Album, Thumbnails
+from asyncsdk.server.browsers import password_of
+from asyncsdk.server.edits.history import KEPT, SIDE, Album, Thumbnails
 from asyncsdk.server.page.endpoint import LISTENERS
 from tests.server.edits import picture
 from tests.server.support import Caller, running, until

@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 
 from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent, api, retry
+from asyncsdk.cli.gallery import gallery_item, write_gallery
 from asyncsdk.errors import AsyncSDKError
-from asyncsdk.images.gallery import gallery_item, write_gallery
 from asyncsdk.server import LocalServer
 from tests.encodings import ENCODINGS, forms_of
 from tests.stories.echoing_gateway import Gateway, echoing

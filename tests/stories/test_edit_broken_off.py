@@ -211,9 +211,9 @@ async def test_a_picture_that_is_nothing_but_base64_is_kept(content: str) -> Non
 @pytest.mark.parametrize(
     ("limit", "content"),
     [
-        ("asyncsdk.http.edited.LARGEST_RESPONSE", b": keep-alive\n" * 100),
-        ("asyncsdk.decoding._LONGEST_PICTURE", b'data: {"b64_json": "' + b"A" * 2000),
-        ("asyncsdk.decoding._LONGEST_TEXT", b"data: " + b" " * 2000),
+        ("asyncsdk.http.edit_response.LARGEST_RESPONSE", b": keep-alive\n" * 100),
+        ("asyncsdk.http.base64_json._LONGEST_PICTURE", b'data: {"b64_json": "' + b"A" * 2000),
+        ("asyncsdk.http.base64_json._LONGEST_TEXT", b"data: " + b" " * 2000),
         ("asyncsdk.http.frames.LARGEST_PICTURE", FIRST * 2),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import Client, ImageEditor
-from asyncsdk.images.bulk.ledger import open_ledger
+from asyncsdk.images.ledger.file import open_ledger
 from asyncsdk.server import LocalServer
 from tests.raw_server import answering, client_of
 from tests.stories.edits import all_of, done, jobs

@@ -60,7 +60,7 @@ def replying(monkeypatch: pytest.MonkeyPatch) -> Replying:
                 raise found
             return found
 
-        monkeypatch.setattr("asyncsdk.images.bulk.flight.send", send)
+        monkeypatch.setattr("asyncsdk.images.bulk.worker.send", send)
         monkeypatch.setattr("asyncsdk.images.editor.send", send)
 
     return reply_with
@@ -258,7 +258,7 @@ async def test_what_is_kept_is_known_before_the_sync_of_its_name_is_waited_for(
         way=Way(again=again),
         shielded=True,
     )
-    monkeypatch.setattr("asyncsdk.journal.disk.sync_folder", full)
+    monkeypatch.setattr("asyncsdk.wal.disk.sync_folder", full)
     with anyio.move_on_after(0.5):
         await saving.run()
     assert [path.read_bytes() for path in saving.raw_files] == [BROKEN.raw]

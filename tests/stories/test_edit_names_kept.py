@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncsdk import Client, EditOutcome, ImageEditor
-from asyncsdk.cli.edits.leftovers import left_of, save_left
+from asyncsdk.cli.edits.report import left_of, save_left
 from asyncsdk.cli.edits.sources import rows_in
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.pictures import png

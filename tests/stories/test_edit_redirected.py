@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import AsyncUploader, ChargeUnknownError, Client, CompletionUnknownError, ImageEditor, RedirectError
-from asyncsdk.images.bulk.standing import OnUncertain
+from asyncsdk.images.bulk.policy import OnUncertain
 from asyncsdk.server import Fault, LocalServer
 from tests.raw_server import answering, client_of, reply
 from tests.stories.edits import MODEL, PICTURE, again, jobs, until

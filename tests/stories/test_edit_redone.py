@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncsdk import Client, ConfigurationError, ImageEditor
-from asyncsdk.images.bulk.ledger import load_ledger, open_ledger
+from asyncsdk.images.ledger.file import load_ledger, open_ledger
 from asyncsdk.server import LocalServer
 from tests.stories.edits import all_of, jobs
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from asyncsdk import FileJournal
-from asyncsdk.journal import Part
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal import Part
 from tests.stories.support import MIB, MakeFile, md5_of
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from asyncsdk import AsyncUploader, Client, UploadJob
-from asyncsdk.journal import Part, Record
-from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.server import LocalServer
+from asyncsdk.uploads.journal import Part, Record
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from tests.stories.support import MIB, MakeFile
 
 LEAKED = "ended as if cancelled"

@@ -17,8 +17,8 @@ from asyncsdk import (
     ConfigurationError,
     UploadNotFoundError,
 )
-from asyncsdk.journal.memory import MemoryJournal
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from tests.stories.support import MIB, MakeFile
 
 REFUSED = Fault("complete", "answer", "before", status=400)

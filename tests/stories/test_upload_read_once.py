@@ -9,8 +9,8 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, Progress
 from asyncsdk.server import LocalServer
-from asyncsdk.uploads.digest import Digest
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.checksum import Digest
+from asyncsdk.uploads.chunking import BLOCK
 from tests.stories.support import MIB, MakeFile, interrupted
 
 SIZE = 8 * MIB + 12345

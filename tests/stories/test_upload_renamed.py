@@ -13,7 +13,7 @@ from asyncsdk import AsyncUploader, Client, ResponseMismatchError
 from asyncsdk.models import File, Upload
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
-from asyncsdk.uploads.answers import Content, Ids, not_a_file_of, not_created
+from asyncsdk.uploads.response_checks import Content, Ids, not_a_file_of, not_created
 from tests.journal.support import opened
 from tests.raw_server import PART, UPLOAD, Talk, client_of, reply, serving
 from tests.stories.support import MIB, MakeFile

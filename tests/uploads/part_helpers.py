@@ -17,8 +17,8 @@ from asyncsdk.client import Client
 from asyncsdk.models import UploadPart
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.body import Buffers, Feed, PartBody
-from asyncsdk.uploads.plan import BLOCK, Range
-from asyncsdk.uploads.readable import BytesSource, Source
+from asyncsdk.uploads.chunking import BLOCK, Range
+from asyncsdk.uploads.readers import BytesSource, Source
 from asyncsdk.uploads.throttle import Throttle
 from tests.raw_server import PART, RawServer, client_of, reply
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128
 
 from asyncsdk.errors import SourceChangedError
-from asyncsdk.journal import Completed, Completing
 from asyncsdk.threads import Threads
-from asyncsdk.uploads import digest as module
-from asyncsdk.uploads.digest import Digest, check_same, encoded_md5
-from asyncsdk.uploads.plan import BLOCK, Range
-from asyncsdk.uploads.readable import BytesSource, Source
+from asyncsdk.uploads import checksum as module
+from asyncsdk.uploads.checksum import Digest, check_same, encoded_md5
+from asyncsdk.uploads.chunking import BLOCK, Range
+from asyncsdk.uploads.journal import Completed, Completing
+from asyncsdk.uploads.readers import BytesSource, Source
 from asyncsdk.uploads.source import open_source
 from tests.uploads.upload_helpers import Gate, Slow, closing, until
 

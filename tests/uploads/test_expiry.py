@@ -9,8 +9,8 @@ import pytest
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadExpiredError, UploadExpiresError
-from asyncsdk.uploads import expiry
-from asyncsdk.uploads.expiry import mind_the_time, shortfall
+from asyncsdk.uploads import deadline
+from asyncsdk.uploads.deadline import mind_the_time, shortfall
 from asyncsdk.uploads.progress import Meter, Progress
 from asyncsdk.uploads.session import Session
 
@@ -51,7 +51,7 @@ def test_the_time_that_is_short(
 @pytest.fixture
 def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     """100 MB to send on a line that has never done more than 1 MB/s."""
-    monkeypatch.setattr(expiry, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(deadline, "TICK_SECONDS", 0.01)
     meter = Meter("data.bin", 100 * MB)
     meter.line.rate.best = 1.0 * MB
     return meter
@@ -123,6 +123,6 @@ async def test_uploads_that_share_a_line_are_judged_by_all_of_it(meter: Meter) -
 
 
 async def test_what_still_hangs_long_after_its_hour_is_ended(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "OVER_SECONDS", 0.05)
+    monkeypatch.setattr(deadline, "OVER_SECONDS", 0.05)
     with pytest.raises(UploadExpiredError):
         await mind(meter, life=0.05, watched_for=5, moving=False)

@@ -14,7 +14,7 @@ from asyncsdk.errors import (
     NotTheAPIError,
     UploadExpiresError,
 )
-from asyncsdk.uploads.failing import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell, waiting
+from asyncsdk.uploads.advice import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell, waiting
 from asyncsdk.uploads.progress import Progress, State
 
 NOW = 1_795_000_000.0

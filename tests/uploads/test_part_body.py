@@ -14,9 +14,9 @@ from asyncsdk.errors import APIConnectionError, InternalServerError, SourceChang
 from asyncsdk.threads import Threads
 from asyncsdk.uploads import body as module
 from asyncsdk.uploads.body import PartBody, next_slice
-from asyncsdk.uploads.digest import Digest
-from asyncsdk.uploads.plan import BLOCK, Range
-from asyncsdk.uploads.readable import BytesSource
+from asyncsdk.uploads.checksum import Digest
+from asyncsdk.uploads.chunking import BLOCK, Range
+from asyncsdk.uploads.readers import BytesSource
 from asyncsdk.uploads.throttle import Throttle
 from tests.raw_server import Talk, answering, reply, serving
 from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, WHOLE, line_to

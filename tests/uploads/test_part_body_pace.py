@@ -15,8 +15,8 @@ from attrs import define, field
 
 from asyncsdk.errors import APITimeoutError
 from asyncsdk.uploads.body import PartBody
-from asyncsdk.uploads.plan import Range
-from asyncsdk.uploads.readable import BytesSource, Identity
+from asyncsdk.uploads.chunking import Range
+from asyncsdk.uploads.readers import BytesSource, Identity
 from asyncsdk.uploads.throttle import Throttle
 from tests.raw_server import Talk, answering, serving
 from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, line_to

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import ConfigurationError, SourceError
-from asyncsdk.uploads.plan import (
+from asyncsdk.uploads.chunking import (
     BLOCK,
     LARGEST_FILE,
     LARGEST_PART,

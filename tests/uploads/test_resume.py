@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
 from asyncsdk.settings import Settings
 from asyncsdk.uploads import resume
-from asyncsdk.uploads.plan import BLOCK, Pending, covers, gaps
+from asyncsdk.uploads.chunking import BLOCK, Pending, covers, gaps
+from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
 from asyncsdk.uploads.resume import Recalled, Stage, choose, recall, span_of, upload_key
 
 SIZE = 20 * BLOCK + 17

@@ -14,11 +14,11 @@ from asyncsdk.errors import (
     UploadExpiredError,
     UploadNotFoundError,
 )
-from asyncsdk.http.answers import STATUS_ERRORS
+from asyncsdk.http.decode import STATUS_ERRORS
 from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
-from asyncsdk.uploads.readable import Identity
+from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.session import ForgottenError, Session, may_mean_completed, opened_record, raise_refusal, refusal
 
 NOW, EXPIRES = 10_000, 13_600

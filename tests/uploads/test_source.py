@@ -19,8 +19,8 @@ import pytest
 
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.plan import LARGEST_FILE
-from asyncsdk.uploads.readable import Identity
+from asyncsdk.uploads.chunking import LARGEST_FILE
+from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.source import Given, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, closing, content_of, descriptors_of
 

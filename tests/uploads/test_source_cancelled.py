@@ -17,8 +17,8 @@ import pytest
 
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.plan import BLOCK
-from asyncsdk.uploads.readable import BytesSource, FileSource
+from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.readers import BytesSource, FileSource
 from asyncsdk.uploads.source import PathSource, Source, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, Gate, closing, descriptors_of, patch_preadv, until
 

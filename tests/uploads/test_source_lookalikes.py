@@ -20,7 +20,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, SourceError
 from asyncsdk.server import LocalServer
-from asyncsdk.uploads import readable
+from asyncsdk.uploads import readers
 from tests.uploads.upload_helpers import CONTENT
 
 
@@ -116,7 +116,7 @@ async def test_where_seek_tells_nothing_tell_does(
 async def test_what_is_inflated_is_read_once_in_order(
     server: LocalServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readable.FileSource, "over", lambda _: pytest.fail("would be read at offsets"))
+    monkeypatch.setattr(readers.FileSource, "over", lambda _: pytest.fail("would be read at offsets"))
     assert await upload(server, INFLATED[kind](tmp_path)) in {"train.jsonl", "upload"}  # not each gives a name
 
 
@@ -130,7 +130,7 @@ async def test_the_content_of_a_packed_file_is_not_named_as_that(
 async def test_what_is_large_and_inflated_is_refused_with_what_to_do(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readable, "MOST_INFLATED", len(CONTENT) - 1)
+    monkeypatch.setattr(readers, "MOST_INFLATED", len(CONTENT) - 1)
     with pytest.raises(SourceError, match="Write its content to a file and pass that path"):
         await upload(server, INFLATED["gzip"](tmp_path))
     assert server.requests == []

@@ -13,8 +13,8 @@ import pytest
 
 from asyncsdk.errors import SourceChangedError, UploadError
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.plan import BLOCK
-from asyncsdk.uploads.readable import Identity
+from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.source import PathSource, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, closing, content_of, patch_preadv
 

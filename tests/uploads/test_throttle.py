@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.uploads.plan import BLOCK, MIB
+from asyncsdk.uploads.chunking import BLOCK, MIB
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 
 

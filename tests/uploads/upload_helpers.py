@@ -13,8 +13,8 @@ import pytest
 from attrs import define, field
 
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.plan import BLOCK
-from asyncsdk.uploads.readable import Identity
+from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.source import Source, fill
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB

@@ -16,7 +16,7 @@ from asyncsdk.cli.demo.children import ChildError, UploadChild, child
 from asyncsdk.cli.demo.evidence import Evidence, Parts, sha256_of
 from asyncsdk.cli.uploads.display import choose
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.plan import BLOCK
+from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.progress import Progress
 
 PARTS = 48

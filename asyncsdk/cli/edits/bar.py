@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncsdk.cli.edits.display import Silence
-from asyncsdk.cli.edits.words import Moment, counted, pace
+from asyncsdk.cli.edits.messages import Moment, counted, pace
 from asyncsdk.cli.uploads.bars import MARGIN
 
 

@@ -16,18 +16,17 @@ from attrs import define, evolve, field
 from asyncsdk import tasks
 from asyncsdk.cli import units
 from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.edits.arguments import check_page, defaults_of, wanted_of
 from asyncsdk.cli.edits.display import choose
 from asyncsdk.cli.edits.dry_run import tell_plan
 from asyncsdk.cli.edits.edit_many import RunOptions
-from asyncsdk.cli.edits.leftovers import ids_left, save_left
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions
-from asyncsdk.cli.edits.report import Report
+from asyncsdk.cli.edits.report import Report, ids_left, save_left
 from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, RESCUE_SECONDS, Rescue, Rescued, Unsaved, is_due
 from asyncsdk.cli.edits.sources import Rows, rows_in
-from asyncsdk.cli.edits.wanted import check_page, defaults_of, wanted_of
-from asyncsdk.cli.edits.wording import as_typed
-from asyncsdk.cli.edits.words import Moment, cut_off, stopping, summary
 from asyncsdk.cli.exits import Exit, exit_code
+from asyncsdk.cli.gallery import write_gallery
 from asyncsdk.cli.options import Connection, Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
@@ -36,7 +35,6 @@ from asyncsdk.errors import APIError, AsyncSDKError, SaveError
 from asyncsdk.files import in_thread
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.editor import ImageEditor
-from asyncsdk.images.gallery import write_gallery
 from asyncsdk.images.outcome import EditOutcome
 
 ASK_ABOVE = 100

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from attrs import asdict, define, field
 
-from asyncsdk.cli.edits.words import Moment, moving
+from asyncsdk.cli.edits.messages import Moment, moving
 from asyncsdk.cli.options import Mode
 from asyncsdk.cli.output import complain
 from asyncsdk.cli.uploads.display import SECONDS_BETWEEN_LINES, is_terminal

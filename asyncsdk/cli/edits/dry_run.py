@@ -8,13 +8,13 @@ from typing import Any
 
 from attrs import asdict
 
+from asyncsdk.cli.edits.messages import plan_lines
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows
-from asyncsdk.cli.edits.words import plan_lines
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
-from asyncsdk.images.bulk.plan import EditPlan
+from asyncsdk.images.bulk.preview import EditPlan
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
 

@@ -14,17 +14,16 @@ from attrs import define, frozen
 
 from asyncsdk import files, tasks
 from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.edits.messages import about_scripts, as_typed, tokens_of
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.records import record, record_of_error
 from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, RESCUE_SECONDS, Rescue, Rescued, Unsaved, is_due
-from asyncsdk.cli.edits.wording import as_typed
-from asyncsdk.cli.edits.words import about_scripts, tokens_of
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ChargeUnknownError, ConfigurationError, EditError, InvalidEditError, SaveError
-from asyncsdk.images.charge import problem_of
+from asyncsdk.images.billing import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.images.result import EditResult, keep_raw, not_saved, saving_at

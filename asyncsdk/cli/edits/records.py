@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import asdict
 
-from asyncsdk.images.charge import problem_of, status_of
+from asyncsdk.images.billing import problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome, Problem, Status
 from asyncsdk.models import Usage, to_json
 

@@ -1,23 +1,22 @@
-"""What is told of each edit of a run as it ends, and what is kept of it for the end of the run."""
+"""Where each outcome of a run goes: the screen, `--json`, the gallery, and `failed.jsonl`, which sends again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import json
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import asdict, define, evolve, field
 
-from asyncsdk.cli.edits.job_text import BadRow
-from asyncsdk.cli.edits.leftovers import left_of
+from asyncsdk import files
+from asyncsdk.cli.edits.job_file import BadRow, row_of
+from asyncsdk.cli.edits.messages import Tally, about_scripts, ignored, line_of, made_way, skipped, without_calls
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
-from asyncsdk.cli.edits.tally import Tally
-from asyncsdk.cli.edits.wording import without_calls
-from asyncsdk.cli.edits.words import about_scripts, ignored, line_of, made_way, skipped
+from asyncsdk.cli.gallery import GalleryItem, gallery_item
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.walk import LeftOut
-from asyncsdk.images.gallery import GalleryItem, gallery_item
 from asyncsdk.images.outcome import EditOutcome, Problem
 
 
@@ -106,3 +105,57 @@ def _saved_at(outcome: EditOutcome) -> float | None:
         return Path(outcome.files[0]).stat().st_mtime if outcome.files else None
     except OSError:
         return None
+
+
+NAME = "failed.jsonl"
+
+
+def left_of(outcome: EditOutcome) -> dict[str, Any]:
+    """The job line of an edit that did not go well."""
+    problem = None if outcome.problem is None else asdict(outcome.problem)
+    return {**row_of(outcome.edit, outcome.id), "status": outcome.status, "error": problem}
+
+
+def still_left(text: str, told: Collection[str]) -> list[str]:
+    """The lines of an earlier file that the run did not come to: it told of other ids."""
+    return [line for line in text.splitlines() if line.strip() and _id_of(line) not in told]
+
+
+def ids_left(out: Path) -> frozenset[str]:
+    """Whom an earlier file tells of. Blocking; a file that can't be read is told of when it is to be replaced."""
+    try:
+        lines = (out / NAME).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(name for line in lines if isinstance(name := _id_of(line), str))
+
+
+async def save_left(
+    out: Path,
+    left: Sequence[dict[str, Any]],
+    *,
+    told: Collection[str],
+    is_whole: bool,
+    again: files.Again | None = None,
+) -> Path | None:
+    """Write what is left in `out`, and return where; None if nothing is. Raises OSError, also where `out` is gone.
+
+    A run that is not whole did not come to every edit: what an earlier one left of the others stays. `again` says
+    whether to try once more after a failure.
+    """
+    path = out / NAME
+    earlier = [] if is_whole or not path.exists() else still_left(path.read_text(encoding="utf-8"), told)
+    lines = [*earlier, *(json.dumps(row) for row in left)]
+    if not lines:
+        path.unlink(missing_ok=True)
+        return None
+    await files.save(path, "".join(f"{line}\n" for line in lines).encode(), below=out, again=again)
+    return path
+
+
+def _id_of(line: str) -> object:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row.get("id") if isinstance(row, dict) else None

@@ -11,13 +11,13 @@ from tempfile import mkdtemp
 import anyio
 from attrs import define, evolve, field
 
-from asyncsdk.cli.edits.wording import without_calls
+from asyncsdk.cli.edits.messages import without_calls
 from asyncsdk.errors import ChargeUnknownError, SaveError
 from asyncsdk.files import Again, in_thread, patiently
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Place, Saving, Way, raw_folder_in, save_raw
-from asyncsdk.scarcity import pause_after
+from asyncsdk.retry import pause_after
 
 LEAVE_SECONDS = 10.0  # to leave in, for pictures that are paid
 RESCUE_SECONDS = 3.0  # of them, for what can't be saved at once elsewhere either

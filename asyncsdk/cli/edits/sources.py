@@ -11,9 +11,8 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from asyncsdk.cli.edits.job_text import JOB_FILES, BadRow, foreign_file
-from asyncsdk.cli.edits.jobs import Row, read_jobs, rows_of_pictures
-from asyncsdk.cli.edits.words import MOST_NAMED
+from asyncsdk.cli.edits.job_file import JOB_FILES, BadRow, Row, foreign_file, read_jobs, rows_of_pictures
+from asyncsdk.cli.edits.messages import MOST_NAMED
 from asyncsdk.cli.walk import LeftOut, walk
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit

@@ -17,10 +17,10 @@ from asyncsdk.cli.uploads import records
 from asyncsdk.cli.uploads.display import choose
 from asyncsdk.cli.uploads.transfer import Listener, Transfer
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.journal import Journal
-from asyncsdk.journal.memory import MemoryJournal
-from asyncsdk.journal.setting import open_journal
 from asyncsdk.uploads.job import UploadJob, UploadResult
+from asyncsdk.uploads.journal import Journal
+from asyncsdk.uploads.journal.file import open_journal
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.uploader import AsyncUploader
 
 IN_MEMORY = "The journal is kept in memory only: the same command starts anew."

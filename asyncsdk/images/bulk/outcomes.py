@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 from attrs import define
 
-from asyncsdk.images.bulk.damage import LedgerDamage
 from asyncsdk.images.bulk.run import Run
+from asyncsdk.images.ledger.damage import LedgerDamage
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
 

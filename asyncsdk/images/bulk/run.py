@@ -21,15 +21,14 @@ from asyncsdk.errors import (
     LimitReachedError,
     SaveError,
 )
-from asyncsdk.images.bulk.flight import Flight
-from asyncsdk.images.bulk.keeping import Save
-from asyncsdk.images.bulk.ledger import Ledger
-from asyncsdk.images.bulk.limits import Limits
-from asyncsdk.images.bulk.preparing import Preparing, Ready
-from asyncsdk.images.bulk.standing import OnUncertain
+from asyncsdk.images.bulk.delivery import Save
+from asyncsdk.images.bulk.intake import Preparing, Ready
+from asyncsdk.images.bulk.policy import Limits, OnUncertain
+from asyncsdk.images.bulk.worker import Flight
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.limiter import Pacer
 from asyncsdk.images.outcome import EditOutcome
-from asyncsdk.images.pace.pacing import Pacer
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)

@@ -11,21 +11,20 @@ from importlib.util import find_spec
 from aiohttp import web
 from attrs import define, field
 
+from asyncsdk.server.bodies import read_form, read_json, send
 from asyncsdk.server.edits import answers
-from asyncsdk.server.edits.album import Album
-from asyncsdk.server.edits.fields import OLD_MODEL, Wanted, read_edit
+from asyncsdk.server.edits.fields import OLD_MODEL, Wanted, read_edit, require_compatible
+from asyncsdk.server.edits.history import Album
 from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.memory import Room
 from asyncsdk.server.edits.painting import Painted, paint
 from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
-from asyncsdk.server.edits.room import Room
-from asyncsdk.server.edits.rules import require_compatible
 from asyncsdk.server.errors import ApiError, invalid, not_found
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.ids import new_picture_name
 from asyncsdk.server.log import EXCHANGE
 from asyncsdk.server.rate import Rate
 from asyncsdk.server.state import State
-from asyncsdk.server.wire import read_form, read_json, send
 
 
 @define(eq=False)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asyncsdk.server.edits.album import Thumbnails, thumbnail
 from asyncsdk.server.edits.decoding import decoded, hole_of, require_old_kind
 from asyncsdk.server.edits.encoding import encoded, keeps_alpha
 from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.history import Thumbnails, thumbnail
 from asyncsdk.server.edits.pictures import Pictures
 from asyncsdk.server.edits.sizes import Size, fitting
 

@@ -13,14 +13,14 @@ from typing import Any
 from aiohttp import web
 from attrs import define, field
 
-from asyncsdk.server.access import require_looker
+from asyncsdk.server.bodies import port_of
+from asyncsdk.server.browsers import require_looker
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError, not_found
+from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.page import view
-from asyncsdk.server.plan import Faults
 from asyncsdk.server.state import State
-from asyncsdk.server.wire import port_of
 
 LISTENERS = 8
 STEP_SECONDS = 0.2

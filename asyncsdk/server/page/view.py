@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from asyncsdk.server.edits.album import Shown
+from asyncsdk.server.edits.history import Shown
+from asyncsdk.server.fault_plan import Planned
 from asyncsdk.server.log import Exchange, RequestLog, RequestRecord
 from asyncsdk.server.objects import File
-from asyncsdk.server.plan import Planned
 from asyncsdk.server.rules import as_of
 from asyncsdk.server.state import Held
 

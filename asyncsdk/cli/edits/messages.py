@@ -1,0 +1,288 @@
+"""What the edit commands print: outcomes, summaries and the library's messages in the command line's terms (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from attrs import define, field, fields, frozen
+
+from asyncsdk.cli import units
+from asyncsdk.cli.edits.edit_many import RunOptions
+from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.exits import Exit
+from asyncsdk.images.outcome import Problem
+
+if TYPE_CHECKING:
+    from asyncsdk.images.bulk.preview import EditPlan
+    from asyncsdk.images.outcome import EditOutcome
+    from asyncsdk.models import Usage
+
+_WORDS = {
+    "done": "done",
+    "skipped": "done before",
+    "refused": "refused",
+    "failed": "failed",
+    "uncertain": "maybe charged",
+    "unsaved": "paid but not saved",
+    "gone": "paid, but pictures are gone",
+    "malformed": "malformed",
+    "left out": "left out",
+}
+MOST_NAMED = 5
+LONGEST_WAIT_NOT_TOLD = 2.0  # seconds: a steady pace is no wait
+
+
+@frozen(kw_only=True)
+class Moment:
+    """A run as it is now. `total` is None where not every row is to be sent; `holding` is the rate limit's wait."""
+
+    counts: Mapping[str, int] = field(factory=Counter)
+    total: int | None = None
+    in_flight: int = 0
+    images: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    holding: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """How many edits have ended, whichever way."""
+        return sum(self.counts.values())
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the end at the pace so far; what was done before cost no time."""
+        made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
+        if self.total is None or not made or self.seconds <= 0:
+            return None
+        return (self.total - self.ended) * self.seconds / made
+
+
+def line_of(outcome: EditOutcome) -> str:
+    """How an edit ended: `beach: out/beach.png, 1,205 tokens`."""
+    why = outcome.problem.message if outcome.problem else ""
+    if outcome.is_gone:
+        return f"{outcome.id}: {why}"
+    if outcome.status in {"done", "skipped"}:
+        told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
+        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told, why) if part)}"
+    return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
+
+
+def made_way(outcome: EditOutcome) -> str:
+    """`beach: its older picture made way and is now out/.asyncsdk/replaced/20260102T030405Z-beach.png`."""
+    where = ", ".join(map(str, outcome.displaced))
+    older = "its older picture made way and is now" if len(outcome.displaced) == 1 else "older pictures made way:"
+    return f"{outcome.id}: {older} {where}"
+
+
+def skipped(paths: Sequence[Path]) -> str:
+    """`2 files skipped, PNG, JPEG and WebP are taken: photos/x.heic, photos/notes.txt`."""
+    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
+    named = ", ".join(map(str, paths[:MOST_NAMED]))
+    return f"{units.counted(len(paths), 'file')} skipped, PNG, JPEG and WebP are taken: {named}{more}"
+
+
+def ignored(counts: Mapping[str, int]) -> str:
+    """`Not looked at: 3 hidden, 2 @eaDir, 1 #recycle, which systems keep for themselves`."""
+    hidden = [f"{counts['hidden']:,} hidden"] if counts.get("hidden") else []
+    kept = [f"{count:,} {name}" for name, count in sorted(counts.items()) if name != "hidden"]
+    whose = ", which systems keep for themselves" if kept else ""
+    return f"Not looked at: {', '.join([*hidden, *kept])}{whose}"
+
+
+def about_scripts(files: Iterable[str | PurePath]) -> str:
+    """What to do with an SVG among `files`; nothing where there is none."""
+    found = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)
+    if found is None:
+        return ""
+    return (
+        f"note: {found} is an SVG, which may contain a program that runs where a browser opens the file by itself. "
+        "Look at it in a gallery or in a viewer that runs no scripts, or convert it to PNG."
+    )
+
+
+def moving(moment: Moment) -> str:
+    """How a run goes: `1,204 of 50,000: 1,190 done, 14 refused; 8 in flight, 240 images a minute, 3 h left`."""
+    of_all = "" if moment.total is None else f" of {moment.total:,}"
+    told = ", ".join(counted(moment.counts))
+    return f"{moment.ended:,}{of_all}{f': {told}' if told else ''}; {', '.join(pace(moment))}"
+
+
+def counted(counts: Mapping[str, int], reasons: Mapping[str, int] | None = None) -> list[str]:
+    """`1,190 done`, `14 refused (12 moderation, 2 by the server)`: what there is of each, in order."""
+    told = ", ".join(f"{count:,} {reason}" for reason, count in (reasons or {}).items())
+    beside = {"refused": f" ({told})"} if told else {}
+    return [
+        f"{counts[status]:,} {word}{beside.get(status, '')}" for status, word in _WORDS.items() if counts.get(status)
+    ]
+
+
+def pace(moment: Moment) -> list[str]:
+    """What is under way, how fast, and what it waits for."""
+    facts = [f"{moment.in_flight} in flight"]
+    if moment.images and moment.seconds >= 1:
+        facts.append(f"{moment.images * 60 / moment.seconds:.0f} images a minute")
+    if moment.tokens:
+        facts.append(f"{moment.tokens:,} tokens")
+    if moment.holding > LONGEST_WAIT_NOT_TOLD:
+        facts.append(f"waiting {units.duration(moment.holding)} for the rate limit")
+    if moment.left:
+        facts.append(f"{units.duration(moment.left)} left")
+    return facts
+
+
+def summary(tally: Tally, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "") -> str:
+    """What a run came to, and how to go on. `details` is the file of those that did not go well.
+
+    `when` is what has to be before the same command can go on.
+    """
+    told = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
+    lost = ": sent, answer lost" if tally.counts["uncertain"] else ""
+    lines = [f"{told}{lost}.{f' Details: {details}' if details else ''}", *_made(moment), *_next(tally, not_sent, when)]
+    return "\n  ".join(lines)
+
+
+def stopping(in_flight: int, grace: float) -> str:
+    """What the first signal is answered."""
+    if not in_flight:
+        return "Stopping: nothing new is sent, and nothing is in flight."
+    edits = units.counted(in_flight, "edit")
+    return (
+        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for them, "
+        f"up to {grace:g} s. Ctrl-C again leaves at once."
+    )
+
+
+def cut_off(edits: int) -> str:
+    """What is said where the program ends before it could report these."""
+    return (
+        f"Stopped: the disk did not answer in time. {units.counted(edits, 'edit')} that may be paid could not be "
+        "reported. The same command reports them, and does not send them again by itself."
+    )
+
+
+def plan_lines(plan: EditPlan, *, bad_rows: int, images_per_minute: float | None) -> str:
+    """What a run would do: a table of two columns."""
+    rows = {
+        "to send": f"{plan.to_send:,}",
+        "input images x n": f"{plan.input_images:,}",
+        "done before": f"{plan.done:,}",
+        "refused before": f"{plan.refused:,}",
+        "maybe charged": f"{plan.uncertain:,}",
+        "problems": f"{len(plan.problems) + bad_rows:,}",
+    }
+    if plan.minutes is not None and images_per_minute is not None:
+        rows["time, at least"] = f"{units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
+    return "\n".join(f"{name:<17} {value}" for name, value in rows.items())
+
+
+def tokens_of(usage: Usage | None) -> str:
+    """`1,205 tokens`; nothing where the server does not say."""
+    return f"{usage.total_tokens:,} tokens" if usage is not None and usage.total_tokens else ""
+
+
+def _made(moment: Moment) -> list[str]:
+    if not moment.images:
+        return []
+    rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if moment.seconds >= 1 else ""
+    tokens = f", {moment.tokens:,} tokens" if moment.tokens else ""
+    return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
+
+
+def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
+    lines = []
+    if malformed := tally.counts["malformed"]:
+        lines.append(f"The {units.counted(malformed, 'malformed row')} told above can make no job, and are in no file.")
+    if left_out := tally.counts["left out"]:
+        lines.append(
+            f"The {left_out:,} left out and named above were not looked at: mend them, or name a linked folder "
+            "as a SOURCE of its own; the same command then sends what is in them."
+        )
+    if not_sent:
+        lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
+    if failed := tally.counts["failed"]:
+        lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
+    if uncertain := tally.counts["uncertain"]:
+        lines.append(f"Send the {uncertain:,} again (may pay twice): add --only uncertain --on-uncertain retry")
+    if unsaved := tally.counts["unsaved"]:
+        lines.append(
+            f"What came of the {unsaved:,} paid but not saved is named above: use that first; a URL "
+            "holds its picture for 60 minutes. Send them again (paid again): add --only uncertain --on-uncertain retry"
+        )
+    if gone := tally.counts["gone"]:
+        lines.append(f"Send the {gone:,} whose pictures are gone again (paid again): --redo FILE, with their ids in it")
+    return lines
+
+
+_OPTIONS = frozenset(attribute.name for kind in (RunOptions, EditOptions) for attribute in fields(kind))
+_CALLS = re.compile(
+    r"(They|The others) are in memory as long as the program runs: error\.result\.save\(…\) saves them elsewhere\. "
+    r"|, or call error\.result\.save\(…\) again|; it is in error\.raw"
+)
+_ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")
+
+
+def as_typed(message: str) -> str:
+    """`message` with the names of options, as they were or would be typed."""
+    return without_calls(_ARGUMENT.sub(_option, message)).replace("the same call", "the same command")
+
+
+def without_calls(message: str) -> str:
+    """`message` without what only a program can do about an edit that is paid: a command has done it by then."""
+    return _CALLS.sub("", message)
+
+
+def _option(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    if name not in _OPTIONS:
+        return found[0]
+    option = f"--{name.replace('_', '-')}"
+    return option if value == "True" else f"{option} {value.strip(chr(39))}"
+
+
+_BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed", "left out")
+
+
+@define
+class Tally:
+    """`counts` by status; what is paid and not saved counts as *unsaved*, and as *gone* what was saved once.
+
+    Rows that are no edits are *malformed*; what could not be looked at in a folder is *left out*. `reasons` tell why
+    edits were refused.
+    """
+
+    counts: Counter[str] = field(factory=Counter)
+    reasons: Counter[str] = field(factory=Counter)
+
+    def add(self, status: str, problem: Problem | None) -> None:
+        """Count an edit that ended."""
+        self.counts[kind_of(status, problem)] += 1
+        if status == "refused":
+            self.reasons[reason_of(problem)] += 1
+
+    @property
+    def code(self) -> Exit:
+        """The exit code of a run that saw all its edits."""
+        if not any(self.counts[status] for status in _BAD):
+            return Exit.DONE
+        unsent = self.reasons["before sending"] + self.counts["malformed"]
+        return Exit.USAGE if unsent == self.counts.total() else Exit.SOME_FAILED
+
+
+def kind_of(status: str, problem: Problem | None) -> str:
+    """What an edit counts as: its status, or *unsaved* or *gone* where it is paid and pictures are not on disk."""
+    if problem is None or problem.type != "SaveError":
+        return status
+    return "gone" if status == "skipped" else "unsaved"
+
+
+def reason_of(problem: Problem | None) -> str:
+    """Who refused an edit."""
+    if problem is not None and (problem.moderation is not None or problem.code == "moderation_blocked"):
+        return "moderation"
+    return "before sending" if problem is None or problem.status_code is None else "by the server"

@@ -1,0 +1,149 @@
+"""`asyncsdk uploads list | show | resume | cancel | prune`: what the journal holds."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from attrs import asdict
+from cyclopts import App, Parameter
+
+from asyncsdk.cli.options import Connection, JournalPlace, Output, ShownAs, Size
+from asyncsdk.cli.signals import Stop
+
+if TYPE_CHECKING:
+    from asyncsdk.cli.uploads.listing import Remembered
+    from asyncsdk.cli.uploads.transfer import Listener
+    from asyncsdk.uploads.job import UploadResult
+    from asyncsdk.uploads.journal import Journal
+    from asyncsdk.uploads.uploader import AsyncUploader
+
+app = App(
+    name="uploads", help="What the journal holds: uploads that stopped half-way, and those that are done.", sort_key=2
+)
+
+Id = Annotated[str, Parameter(name="ID", help="An upload's id, or the beginning of it or of its key.")]
+Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a file system without locks.")]
+
+
+@app.command(name="list")
+async def list_uploads(*, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+    """List what is remembered, oldest first."""
+    from asyncsdk.cli.output import Out
+    from asyncsdk.cli.uploads.listing import rows
+
+    found = await _remembered(_journal(journal))
+    heading, *lines = rows(found, now=time.time())
+    out = Out(output)
+    if found:
+        out.heading(heading)
+    for upload, line in zip(found, lines, strict=True):
+        out.result(line, record=asdict(upload), name=upload.id)
+    return 0
+
+
+@app.command
+async def show(upload_id: Id, /, *, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+    """Show all that is known of one."""
+    from asyncsdk.cli.output import Out
+    from asyncsdk.cli.uploads.listing import facts, find
+
+    upload = find(await _remembered(_journal(journal)), upload_id)
+    Out(output).result(facts(upload, now=time.time()), record=asdict(upload), name=upload.id)
+    return 0
+
+
+@app.command(usage="Usage: asyncsdk uploads resume [OPTIONS] [ID | --all]")
+async def resume(
+    upload_id: Annotated[
+        str | None, Parameter(name="ID", help="Which; where only one stopped, it need not be said.")
+    ] = None,
+    /,
+    *,
+    every: Annotated[bool, Parameter(name="--all", help="All that stopped half-way.")] = False,
+    concurrency: Annotated[int, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8,
+    limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None,
+    journal: JournalPlace = None,
+    no_lock: Unlocked = False,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+    progress: ShownAs = "auto",
+    stop: Annotated[Stop, Parameter(parse=False)],
+) -> int:
+    """Go on with uploads that stopped half-way."""
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.output import Out, complain
+    from asyncsdk.cli.uploads.display import choose
+    from asyncsdk.cli.uploads.listing import chosen, names
+    from asyncsdk.cli.uploads.transfer import Transfer
+    from asyncsdk.uploads.uploader import AsyncUploader
+
+    kept = _journal(journal, no_lock=no_lock)
+    picked = names(chosen(await _remembered(kept), upload_id, every=every))
+    if not picked:
+        complain("no upload stopped half-way: there is nothing to go on with.")
+    async with open_client(connection, connections=concurrency) as client:
+        uploader = AsyncUploader(client, journal=kept, concurrency=concurrency, limit_rate=limit_rate)
+        sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
+        display = choose(progress, sizes, quiet=output.quiet, verbose=output.verbose)
+        uploads = {name: partial(_go_on, uploader, upload.key) for name, upload in picked.items()}
+        return await Transfer(Out(output), display, stop, client.clock.now).run(uploads, at_once=concurrency)
+
+
+@app.command
+async def cancel(
+    upload_id: Id,
+    /,
+    *,
+    journal: JournalPlace = None,
+    no_lock: Unlocked = False,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """End one on the server; what was sent of it is dropped there."""
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.output import Out
+    from asyncsdk.cli.uploads.listing import find
+    from asyncsdk.models import to_json
+    from asyncsdk.uploads.uploader import AsyncUploader
+
+    kept = _journal(journal, no_lock=no_lock)
+    async with open_client(connection) as client:
+        found = find(await _remembered(kept), upload_id)
+        ended = await AsyncUploader(client, journal=kept).cancel(found.id)
+    Out(output).result(f"{ended.id}: {ended.status or 'cancelled'}", record=to_json(ended), name=ended.id)
+    return 0
+
+
+@app.command
+async def prune(*, journal: JournalPlace = None, no_lock: Unlocked = False, output: Output = Output()) -> int:  # noqa: B008 - frozen
+    """Forget what nobody can use any more: uploads a day after they expired, and those completed 30 days ago."""
+    from asyncsdk.cli.output import Out
+    from asyncsdk.cli.units import counted
+
+    kept = _journal(journal, no_lock=no_lock)
+    before = await _remembered(kept)
+    await kept.purge()  # its count has keys, too, under which nothing was ever sent
+    left = {upload.key for upload in await _remembered(kept)}
+    gone = [upload for upload in before if upload.key not in left]
+    told = "".join(f"\n  {upload.id}  {upload.state}  {upload.source or ''}".rstrip() for upload in gone)
+    record = {"forgotten": len(gone), "ids": [upload.id for upload in gone]}
+    Out(output).result(f"{counted(len(gone), 'upload')} forgotten{':' if gone else ''}{told}", record=record, name=None)
+    return 0
+
+
+def _journal(place: str | None, *, no_lock: bool = False) -> Journal:
+    from asyncsdk.uploads.journal.file import open_journal
+
+    return open_journal(place, lock=not no_lock)
+
+
+async def _remembered(journal: Journal) -> list[Remembered]:
+    from asyncsdk.cli.uploads.listing import remembered
+
+    return remembered(await journal.entries(), now=time.time())
+
+
+async def _go_on(uploader: AsyncUploader, key: str, listener: Listener) -> UploadResult:
+    return await uploader.resume(key, in_turn=True, on_progress=listener)

@@ -1,0 +1,297 @@
+"""What an answer means: the model that was asked for, or the error that it tells of (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from asyncsdk.api import AT_URL
+from asyncsdk.errors import (
+    LONGEST_TEXT,
+    APIResponseValidationError,
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    ModerationBlockedError,
+    NotFoundError,
+    NotTheAPIError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    UnprocessableEntityError,
+    shortened,
+)
+from asyncsdk.models import File, FileDeleted, Upload, UploadPart, from_json
+from asyncsdk.redaction import NO_SECRETS, Redactor, text_of
+from asyncsdk.safe_json import MOST_MEMBERS, MOST_OF_A_PAGE, json_value
+
+T = TypeVar("T")
+
+OBJECTS = frozenset[Any]({File, FileDeleted, Upload, UploadPart})  # a few hundred bytes each
+
+STATUS_ERRORS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: PayloadTooLargeError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+_LONGEST_QUOTE = 500
+_LONGEST_NAME, _MOST_CATEGORIES = 256, 64
+_LONGEST_MESSAGE = LONGEST_TEXT - 4 * _LONGEST_NAME  # leaves room for what is around it in an error's text
+_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_ADVICE = {
+    401: "Check the key, and that it belongs to this server.",
+    403: "This key may not do that; repeating won't help.",
+    404: "Gone or expired, or made with a key of another project.",
+}
+_AT_URL_ADVICE = "It is gone or expired: such a URL lives 60 minutes."
+
+# What an error in a success would have come with: by its code, else by its type. A number from 400 to 599 is the status
+# itself. Any other word is a 500: it may have been done, and paid.
+_STATUS_BY_WORD = {
+    "image_generation_user_error": 400,
+    "invalid_request_error": 400,
+    "moderation_blocked": 400,
+    "content_policy_violation": 400,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "insufficient_permissions": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "billing_hard_limit_reached": 429,
+    "billing_not_active": 429,
+}
+_STATUS = re.compile(r"[45][0-9]{2}")
+_STREAM_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+_LONGEST_PLAIN_TEXT = 1000  # bytes; a picture as bare base64 is longer
+
+_NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "detail" FastAPI, no JSON a page
+_NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
+
+
+def read_answer(
+    model: type[T],
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    request: str,
+    redactor: Redactor = NO_SECRETS,
+) -> T:
+    """Read a successful answer, as it is for `bytes`. The response to an edit is read by `edited.Messages`.
+
+    `redactor` takes the request's secrets out of what is made of it.
+
+    Raises APIStatusError where it is an error object in a success, NotTheAPIError where it is a page, and
+    APIResponseValidationError where it is not what the API promises in another way.
+    """
+    if model is bytes:
+        return cast("T", body)
+    text = text_of(body)
+    try:
+        data = json_value(text, most=MOST_MEMBERS if model in OBJECTS else MOST_OF_A_PAGE)
+        if not is_error(data):
+            return from_json(model, redactor.clean_answer(data) if redactor.may_be_in(text) else data)
+    except ValueError as error:
+        shown = _shown(redactor, text)
+        raise not_readable(status, headers, shown, f"could not be read: {error}", request=request) from error
+    raise error_in_success(data, status, headers, _shown(redactor, text), request=request)
+
+
+def not_readable(
+    status: int, headers: Mapping[str, str], body: bytes, why: str, *, request: str
+) -> APIResponseValidationError:
+    """The error for a success that is not what the API promises: NotTheAPIError where it is a page or plain text."""
+    begins = _quote(body.decode("utf-8", "replace"))
+    answer = f"the answer ({status}, {_kind(headers)})"
+    is_page = is_foreign(body)
+    return (NotTheAPIError if is_page else APIResponseValidationError)(
+        f"{request}: {answer} {'is not from the API' if is_page else why}. It begins: {begins!r}.",
+        request=request,
+        status_code=status,
+        body=begins,
+        request_id=headers.get("x-request-id"),
+    )
+
+
+def is_foreign(body: bytes) -> bool:
+    """Whether a success is a page or a plain text, which no endpoint of the API gives.
+
+    Nothing at all, cut JSON, a stream's events, an SVG and other pictures are not: they may be what was paid.
+    """
+    begin = body[:_LONGEST_PLAIN_TEXT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if begin.startswith(b"<"):
+        return not begin.startswith((b"<svg", b"<?xml"))
+    is_short_text = len(body) <= _LONGEST_PLAIN_TEXT and begin[:1].isalpha()
+    return is_short_text and not begin.startswith(_STREAM_FIELDS) and not _is_json(body)
+
+
+def is_error(data: object) -> bool:
+    """Whether decoded JSON is an error in the place of what was asked for, with nothing of that beside it."""
+    if not isinstance(data, Mapping) or data.get("id") or data.get("data"):
+        return False
+    return bool(data.get("error")) or data.get("type") == "error"
+
+
+def error_in_success(
+    data: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes, *, request: str
+) -> APIStatusError:
+    """The error that `data`, decoded from the `body` of a success, names: some gateways send their status too early."""
+    error = data.get("error")
+    meant = status_meant(error if isinstance(error, Mapping) else data)
+    return status_error(meant, headers, body, request=request, came_with=status)
+
+
+def status_meant(error: Mapping[str, Any]) -> int:
+    """The status that an error object would have come with: by its code, else by its type, else 500."""
+    code = str(error.get("code"))
+    if _STATUS.fullmatch(code):
+        return int(code)
+    return next((_STATUS_BY_WORD[word] for word in (code, str(error.get("type"))) if word in _STATUS_BY_WORD), 500)
+
+
+def is_own(body: object) -> bool:
+    """Whether the `body` of an APIStatusError is in the API's own words, not those of something before it."""
+    return isinstance(body, Mapping) and isinstance(body.get("message"), str) and "type" in body
+
+
+def is_no_endpoint(error: Exception) -> bool:
+    """Whether nothing at this address takes such a request; an object that is not there is another 404."""
+    if not isinstance(error, APIStatusError) or error.status_code not in {404, 405}:
+        return False
+    return error.status_code == 405 or _is_no_route(error.body)
+
+
+def status_error(
+    status: int, headers: Mapping[str, str], body: bytes, *, request: str, came_with: int | None = None
+) -> APIStatusError:
+    """The error that an answer with `status` stands for, whatever its body is: JSON, HTML, text or nothing.
+
+    `came_with` is the status that it really had, where that was a success.
+    """
+    text = body.decode("utf-8", "replace")
+    inner = _told(text)
+    told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
+    kind, code, param = (_name(told.get(field)) for field in ("type", "code", "param"))
+    said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
+    request_id = _name(headers.get("x-request-id"))
+    advice = _advice(status, inner, request)
+    error = _error_class(status, code, kind)(
+        _worded(
+            f"{request}: {_status_in_words(status, came_with)}",
+            None if code == str(status) else code,
+            said,
+            advice,
+            request_id,
+        ),
+        status_code=status,
+        request=request,
+        type=kind,
+        code=code,
+        param=param,
+        request_id=request_id,
+        body=inner if len(text) <= LONGEST_TEXT else _abridged(told, text),
+        headers=headers,
+    )
+    error.resumable = error.resumable or status == 408
+    if isinstance(error, ModerationBlockedError):
+        _tell_why(error, told.get("moderation_details"))
+    return error
+
+
+def _shown(redactor: Redactor, text: str) -> bytes:
+    return redactor.clean(text).encode("utf-8", "replace")
+
+
+def _advice(status: int, inner: object, request: str) -> str:
+    if request == AT_URL:  # where neither a key nor the base URL counts
+        return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
+    return _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
+
+
+def _status_in_words(status: int, came_with: int | None) -> str:
+    return f"{status}" if came_with is None else f"{status} (in an answer with status {came_with})"
+
+
+def _is_no_route(inner: object) -> bool:
+    if not isinstance(inner, Mapping):
+        return True
+    is_named = str(inner.get("code")) == "404" or inner.get("detail") == "Not Found"
+    return is_named or str(inner.get("message")).startswith(_NO_SUCH_ROUTE)
+
+
+def _worded(what: str, code: str | None, said: str, advice: str, request_id: str | None) -> str:
+    text = f"{what}{f' {code}' if code else ''}{f': {said}' if said else ''}"
+    if advice:
+        text += f"{'' if text.endswith(('.', '!', '?')) else '.'} {advice}"
+    is_named = request_id is None or request_id in said  # the safety system's words name it
+    return text if is_named else f"{text} (request {request_id})"
+
+
+def _kind(headers: Mapping[str, str]) -> str:
+    kind, coding = headers.get("content-type", "no type"), headers.get("content-encoding")
+    return f"{kind}, {coding}" if coding else kind
+
+
+def _tell_why(error: ModerationBlockedError, details: object) -> None:
+    if isinstance(details, Mapping):
+        error.stage = _name(details.get("moderation_stage"))
+        categories = details.get("categories")
+        found = categories[:_MOST_CATEGORIES] if isinstance(categories, list) else []
+        error.categories = tuple(shortened(str(category), _LONGEST_NAME) for category in found)
+
+
+def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:
+    if status < 500 and _QUOTA_CODES & {code, kind}:  # seen with 400, 403 and 429
+        return QuotaExceededError
+    if code == "moderation_blocked" and status < 500:
+        return ModerationBlockedError
+    return STATUS_ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
+
+
+def _told(text: str) -> Any:
+    try:
+        whole = json_value(text)
+    except ValueError:
+        return text
+    return whole.get("error") or whole if isinstance(whole, dict) else whole
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json_value(text_of(body))
+    except ValueError:
+        return False
+    return True
+
+
+def _quote(text: str) -> str:
+    return " ".join(text[:_LONGEST_QUOTE].split())
+
+
+def _abridged(told: Mapping[str, Any], text: str) -> object:
+    """What an error keeps of a body that is longer than an error's texts."""
+    texts = {name: _text(told[name]) for name in ("message", "type", "code", "param") if name in told}
+    return texts or shortened(text)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else shortened(str(value), _LONGEST_MESSAGE)
+
+
+def _name(value: object) -> str | None:
+    return None if value is None else shortened(str(value), _LONGEST_NAME)

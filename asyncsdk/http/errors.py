@@ -1,0 +1,102 @@
+"""The border where aiohttp's errors become ours: what happened on the way, and what to do about it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from asyncsdk.errors import APIConnectionError, APITimeoutError, CertificateError
+from asyncsdk.http.request import Call
+
+_UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}  # by OpenSSL's age
+_NO_TLS = "{where} answers without TLS. Is it http:// that the base URL should begin with? Nothing was sent."
+_NO_NAME = "the name {host} is not known. Is the base URL misspelt, or this machine offline? Nothing was sent."
+
+
+@contextmanager
+def as_ours(call: Call) -> Iterator[None]:
+    """Raise what went wrong within as an error of this package, its cause chained."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        _forget_secrets(error)
+        failure = call.failure
+        if isinstance(failure, APITimeoutError):
+            raise APITimeoutError(f"{call.name}: {failure}", request=call.name) from error
+        if failure is not None:
+            raise failure from failure.__cause__
+        raise translate(error, call) from error
+
+
+def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIConnectionError:
+    """The error of ours that `error` stands for (pure)."""
+    where, name = f"{call.url.host}:{call.url.port}", call.name
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return CertificateError(_distrust(error.certificate_error, where), request=name, sent=False)
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and _speaks_no_tls(error.os_error):
+        return _in_vain(APIConnectionError(f"{name}: {_NO_TLS.format(where=where)}", request=name, sent=False))
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
+        return APIConnectionError(f"{name}: {_NO_NAME.format(host=error.host)}", request=name, sent=False)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        text = f"{name}: the proxy does not let us through to {where} ({error.status})"
+        return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        via = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        text = f"{name}: can't connect to {via}{error.host}:{error.port} ({error.strerror or error.os_error})"
+        return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        text = f"{name}: can't connect to {where}: no answer there. Nothing was sent."
+        return APITimeoutError(text, request=name, sent=False)
+    if isinstance(error, TimeoutError):
+        return APITimeoutError(f"{name}: no answer within {call.answer_limit:g} s", request=name)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return APIConnectionError(f"{name}: the answer was cut off", request=name)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return APIConnectionError(f"{name}: what came back is no HTTP", request=name)
+    why = getattr(error, "strerror", None) or "it was closed before an answer came"
+    return APIConnectionError(f"{name}: the connection was lost ({why})", request=name, sent=call.was_sent)
+
+
+def has_no_address(error: BaseException) -> bool:
+    """Whether it ended in a look-up of the server's name (pure)."""
+    return isinstance(error.__cause__, aiohttp.ClientConnectorDNSError)
+
+
+def _in_vain(error: APIConnectionError) -> APIConnectionError:
+    error.resumable = False
+    return error
+
+
+def _is_unknown(error: BaseException | None) -> bool:
+    """Whether a look-up was answered: no such name. A resolver says so without a network, too: it may pass."""
+    return isinstance(error, socket.gaierror) and error.errno in _UNKNOWN
+
+
+def _speaks_no_tls(error: OSError) -> bool:
+    return isinstance(error, ssl.SSLError) and error.reason in _PLAIN
+
+
+def _distrust(error: Exception, where: str) -> str:
+    reason = getattr(error, "verify_message", "") or str(error)
+    return (
+        f"can't trust {where}: {reason}. If your network re-signs TLS, get its root certificate as PEM and name it in "
+        "SSL_CERT_FILE (or --ca-file, or ssl=asyncsdk.trusting(path)). Nothing was sent."
+    )
+
+
+def _forget_secrets(error: BaseException) -> None:
+    """Aiohttp keeps the request's headers and query, and what the server echoed of them, where a repr shows them."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        info = error.request_info
+        bare, real = (url.with_query(None).with_fragment(None) for url in (info.url, info.real_url))
+        error.request_info = info._replace(url=bare, real_url=real, headers=CIMultiDictProxy(CIMultiDict[str]()))
+        error.headers, error.message, error.args = None, "", (error.request_info, error.history)
+        error.__cause__ = error.__context__ = None
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        error.message, error.args = "Server disconnected", ("Server disconnected",)

@@ -1,0 +1,133 @@
+"""Was it paid? What an error means for money, and for the edits that come after it (pure).
+
+::
+
+    what came of an edit                         in terms of money       and the run
+    ───────────────────────────────────────────  ──────────────────────  ─────────────────────────────
+    no connection                                unpaid, tried again     ends if that stays so
+    connection lost, time out, cut answer        maybe paid              goes on
+    images that can't be used, or none           maybe paid              goes on
+    a page with 200, no good answer before       unpaid, failed          ends: the address is wrong
+    a page with 200, the API has answered        maybe paid              goes on
+    {"error": …} in a 200                        as with the status that it names: `answers.status_meant`
+    303; 301, 302 on the same origin             maybe paid              ends
+    any other redirect that is not followed      unpaid, failed          ends: the address is wrong
+    400, 413, 415, 422 in the API's words        unpaid, refused         goes on
+    400, 413, 415, 422 of something before it    unpaid, failed          goes on
+    401, 402, 403, quota, a model not there      unpaid, failed          ends
+    404, 405: no such route, no paid one before  unpaid, failed          ends: the address is wrong
+    404, 405 otherwise, and any other 4xx        unpaid, failed          goes on
+    408, 409, 5xx                                maybe paid              goes on
+    429, 503 that turn it away                   unpaid, tried again     goes on
+
+"The API's words" is a JSON error object with `message` and `type`. Whatever is before the API, such as a proxy with a
+limit of its own, can be mended: what it did not let through is sent by the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    AuthenticationError,
+    CertificateError,
+    ChargeUnknownError,
+    InvalidEditError,
+    ModerationBlockedError,
+    NotTheAPIError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    RedirectError,
+    SaveError,
+)
+from asyncsdk.http.decode import is_own
+from asyncsdk.images.outcome import Problem, Status
+from asyncsdk.retry import asks_too_much, may_have_acted
+
+LEFT = "the run was left while this was on its way"
+_STANDING_REFUSALS = frozenset({400, 413, 415, 422})
+
+
+def is_safe_to_repeat(error: APIError) -> bool:
+    """Whether surely nothing was done and a later try may pass: never connected, or turned away as too much."""
+    if isinstance(error, CertificateError | QuotaExceededError):
+        return False
+    if isinstance(error, APIConnectionError):
+        return not error.sent
+    if isinstance(error, RateLimitError):
+        return not asks_too_much(error.message)
+    return isinstance(error, APIStatusError) and _is_turned_away(error)
+
+
+def may_be_charged(error: APIError) -> bool:
+    """Whether the server may have done the edit: the answer is lost, late, garbled, a 408, 409 or 5xx, or a 303.
+
+    No endpoint tells afterwards, and there is no idempotency key.
+    """
+    return may_have_acted(error) and not (isinstance(error, APIStatusError) and _is_turned_away(error))
+
+
+def stops_all(error: Exception) -> bool:
+    """Whether every other edit would meet the same: a run that went on would send each picture for nothing."""
+    if isinstance(error, ChargeUnknownError):
+        return isinstance(error.__cause__, RedirectError)
+    if isinstance(error, NotTheAPIError):
+        return not error.may_have_acted
+    kinds = AuthenticationError | PermissionDeniedError | QuotaExceededError | CertificateError | RedirectError
+    is_out_of_credit = getattr(error, "status_code", None) == 402
+    return isinstance(error, kinds) or is_out_of_credit or getattr(error, "code", None) == "model_not_found"
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the same edit would not be accepted later either."""
+    if isinstance(error, InvalidEditError | ModerationBlockedError):
+        return True
+    if stops_all(error):  # no fault of the edit
+        return False
+    return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS and is_own(error.body)
+
+
+def status_of(error: Exception) -> Status:
+    """How an edit stands that ended with `error`."""
+    if isinstance(error, ChargeUnknownError | SaveError):
+        return "uncertain"
+    return "refused" if is_refusal(error) else "failed"
+
+
+def problem_of(error: Exception) -> Problem:
+    """`error` as it is written down and shown."""
+    unpaid_and_passing = not isinstance(error, ChargeUnknownError | SaveError) and not is_refusal(error)
+    return Problem(
+        type=type(error).__name__,
+        message=str(error),
+        code=getattr(error, "code", None),
+        status_code=getattr(error, "status_code", None),
+        request_id=getattr(error, "request_id", None),
+        retryable=unpaid_and_passing,
+        moderation=_moderation(error),
+        urls=getattr(error, "urls", ()),
+        raw_files=getattr(error, "raw_files", ()),
+    )
+
+
+def maybe_paid(why: Exception) -> ChargeUnknownError:
+    """What an edit ends with that was sent, and of which no more is known because of `why`."""
+    failure = ChargeUnknownError(f"{str(why) or repr(why)}: it may have been paid.")
+    failure.__cause__ = why
+    return failure
+
+
+def _is_turned_away(error: APIStatusError) -> bool:
+    """A 503 with a time to come back, or in the API's own words, is the front door; any other may be a proxy's."""
+    return error.status_code == 503 and ("retry-after" in error.headers or is_own(error.body))
+
+
+def _moderation(error: Exception) -> Mapping[str, Any] | None:
+    if not isinstance(error, ModerationBlockedError):
+        return None
+    return {"stage": error.stage, "categories": list(error.categories)}

@@ -1,0 +1,237 @@
+"""Looks at edits one after the other, before any is sent: pictures, rules, names, and what became of them earlier."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import define, evolve, field, frozen
+
+from asyncsdk import files
+from asyncsdk.api import ImageRef
+from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.images.billing import LEFT, maybe_paid, problem_of, status_of
+from asyncsdk.images.bulk.duplicates import Equals
+from asyncsdk.images.bulk.policy import Policy
+from asyncsdk.images.check import check
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.names import Named, Naming, safe_name
+from asyncsdk.images.outcome import EditOutcome, Problem
+from asyncsdk.images.pictures import LoadedEdit, loaded
+from asyncsdk.images.saving import Place
+from asyncsdk.threads import NoThreadError
+
+
+@frozen(kw_only=True)
+class Ready:
+    """An edit that is to be sent. `item` is what the ledger knows it by, `place` where its pictures go, if anywhere.
+
+    `id` is what the caller calls it, and `name` what its pictures are called. `source` is a digest of where its first
+    picture comes from.
+    """
+
+    loaded: LoadedEdit
+    id: str
+    name: str
+    source: str | None = None
+    item: str | None = None
+    place: Place | None = None
+
+    @property
+    def edit(self) -> ImageEdit:
+        return self.loaded.edit
+
+
+@define(eq=False, kw_only=True)
+class Preparing:
+    """The state of one pass over edits, in their order."""
+
+    policy: Policy
+    checked: bool
+    out: Path | None = None
+    ledger: Ledger | None = None
+    _naming: Naming = field(init=False)
+    _equals: Equals = field(init=False)
+    _number: int = field(default=0, init=False)
+    _postponed: list[tuple[int, ImageEdit]] = field(factory=list, init=False)
+    _all_came: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._naming, self._equals = Naming(self._owner_of, self._state_of), Equals(self._state_of)
+
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+        """`edits` as they come, and once more at the end those that `prepare` could not tell from their equals."""
+        async for edit in edits:
+            self._number += 1
+            yield edit
+        self._all_came = True
+        for number, edit in self._postponed:
+            self._number = number
+            yield edit
+
+    async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
+        """What is to be sent for the `edit` whose turn it is, or how it ended already.
+
+        None for one that this run is not about, or that comes again at the end. Raises TypeError for what is no edit,
+        EditError where the system gives no thread to look at it.
+        """
+        if not isinstance(edit, ImageEdit):
+            raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
+        with typed():
+            return await self._prepared(edit)
+
+    async def _prepared(self, edit: ImageEdit) -> Ready | EditOutcome | None:
+        named = Named(edit, str(self._number_of(edit)), source_of(edit))
+        try:
+            found = await read_and_check(edit, checked=self.checked)
+        except (InvalidEditError, EditError) as error:
+            return unsent(edit, self._id_of_unread(named), error)
+        if self.ledger is None:
+            return Ready(loaded=found, id=named.wanted, name=named.wanted)
+        digest = await files.in_thread(found.digest)
+        item = self._equals.item_of(digest, edit.id or edit.name, last=self._all_came)
+        if item is None:
+            self._postponed.append((self._number, edit))
+            return None
+        state = self._state_of(item)
+        named = evolve(named, pictures=edit.n or 1, item=item, state=state)
+        edit_id = named.called or self._naming.free(named)
+        verdict = self.policy.verdict(edit_id, state)
+        if verdict == "leave":
+            return None
+        if verdict != "send" and state is not None:
+            return await self._told(edit, edit_id, state)
+        return await self._named(found, named)
+
+    def _state_of(self, item: str) -> ItemState | None:
+        return None if self.ledger is None else self.ledger.state(item)
+
+    def _number_of(self, edit: ImageEdit) -> int:
+        """Where the edit that is looked at stands, in its source or else in the run."""
+        return edit.line or self._number
+
+    def _place_of(self, edit: ImageEdit) -> int:
+        """The same as names are told of: a line, or below 0 the number in the run."""
+        return edit.line or -self._number
+
+    def _id_of_unread(self, named: Named) -> str:
+        """What an edit is called that can't be read: as it was written, unless another one has that id in this run."""
+        written = named.edit.id
+        return self._taken(named) if not written or written in self._naming else written
+
+    def _taken(self, named: Named) -> str:
+        """A name that no other edit has, nor gets in this run."""
+        if self.ledger is None:
+            return named.wanted
+        name = self._naming.free(named)
+        self._naming.names.reserve(name, named.pictures, self._place_of(named.edit))
+        return name
+
+    async def _named(self, found: LoadedEdit, named: Named) -> Ready | EditOutcome:
+        """The edit with its place, unless its id or something on the disk forbids it."""
+        edit = named.edit
+        name = edit.id or self._naming.free(named)
+        ready = Ready(loaded=found, id=name, name=name, item=named.item, source=named.source)
+        if self.out is None:
+            return ready
+        problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
+        if problem is not None:
+            return unsent(edit, self._taken(named), InvalidEditError(problem))
+        place = Place(self.out, safe_name(name))
+        owners = await self._owners_at(place, named.pictures)
+        if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):
+            name = self._taken(named)
+            place = Place(self.out, safe_name(name))
+            owners = await self._owners_at(place, named.pictures)
+        strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
+        if strange:
+            return unsent(edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
+        return evolve(ready, name=name, place=place)
+
+    async def _owners_at(self, place: Place, pictures: int) -> dict[Path, str | None]:
+        """What is at a place, each file with the item that it is of, None where it is not of any."""
+        there = await files.existing(place.paths(pictures))
+        return {path: self._owner_of(path.relative_to(place.directory).with_suffix("").as_posix()) for path in there}
+
+    def _owner_of(self, stem: str) -> str | None:
+        return None if self.ledger is None else self.ledger.owner_of(stem)
+
+    async def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
+        done = state.status == "done"
+        self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
+        saved = [self.out / file for file in state.files] if self.out else []
+        gone = await files.gone(saved)
+        return EditOutcome(
+            edit=edit,
+            id=name,
+            status="skipped" if done else "refused" if state.status == "refused" else "uncertain",
+            files=tuple(path for path in saved if path not in gone),
+            usage=state.usage,
+            problem=_pictures_gone(gone) if gone and done else _left() if state.status == "sent" else state.problem,
+        )
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Raise EditError where the system gave no thread, for which it was waited: nothing is wrong with the edit."""
+    try:
+        yield
+    except NoThreadError as error:
+        failure = EditError(f"no thread can be had ({error.strerror}). Nothing was sent. The same call tries again.")
+        failure.resumable = True
+        raise failure from error
+
+
+def source_of(edit: ImageEdit) -> str | None:
+    """A digest of where the first picture comes from: a path, or a reference. None for bytes."""
+    picture = edit.image[0] if edit.image else None
+    where = (picture.file_id or picture.image_url) if isinstance(picture, ImageRef) else _path_of(picture)
+    return where and hashlib.blake2b(where.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+
+
+def _path_of(picture: object) -> str | None:
+    name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
+    try:
+        if isinstance(name, str | os.PathLike):
+            return os.path.abspath(os.fsdecode(name))  # noqa: PTH100 - resolved, two links would be one picture
+    except OSError:  # the working directory is gone, and with it the picture
+        pass
+    return None
+
+
+def _in_the_way(path: Path, name: str) -> str:
+    return (
+        f"{path} is there already and was not made by these edits: it is not overwritten. "
+        f"Give {name!r} another id, or another directory. Nothing was sent."
+    )
+
+
+def _pictures_gone(paths: Sequence[Path]) -> Problem:
+    which = ", ".join(map(str, paths))
+    message = (
+        f"paid, but gone or empty: {which}. Put it back, or name the id for redo: it is sent again, and paid again."
+    )
+    return Problem(type="SaveError", message=message)
+
+
+def _left() -> Problem:
+    """What is said of an edit whose process ended before its answer came."""
+    return problem_of(maybe_paid(EditError(LEFT)))
+
+
+async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
+    """Read an edit's pictures, and hold them and its fields against the rules. Raises InvalidEditError, EditError."""
+    found = await loaded(edit)
+    if checked:
+        check(edit, found.images, found.mask, found.markup)
+    return found
+
+
+def unsent(edit: ImageEdit, name: str, error: InvalidEditError | EditError) -> EditOutcome:
+    """The outcome of an edit that is not sent: refused, or failed where a later run may read its pictures."""
+    return EditOutcome(edit=edit, id=name, status=status_of(error), problem=problem_of(error), error=error)

@@ -1,0 +1,1 @@
+"""The memory of edits: what was sent, what was paid, what is uncertain."""

@@ -1,0 +1,177 @@
+"""What a ledger's lines say of each edit (pure): a fold over facts, in the order in which they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from asyncsdk.images.ledger.states import (
+    TOKENS,
+    ItemState,
+    State,
+    States,
+    item_of,
+    key_of,
+    problem_fields,
+    problem_from,
+)
+from asyncsdk.images.names import mark, safe_name, stems
+from asyncsdk.models import Usage
+
+Fields = Mapping[str, Any]
+
+_ENDS: dict[str, State] = {"done": "done", "failed": "failed", "refused": "refused", "uncertain": "uncertain"}
+
+
+@frozen
+class Spent:
+    """What was paid, or may have been, over all runs: an edit that was sent twice counts twice."""
+
+    edits: int = 0
+    tokens: int = 0
+
+
+@define
+class Book:
+    """The state of all edits. `lines` counts all it was read from, to tell when compacting pays."""
+
+    states: States = field(factory=States)
+    lines: int = 0
+    _edits: int = 0
+    _tokens: int = 0
+    _owners: dict[bytes, bytes] = field(factory=dict)  # marks of names, and the items they belong to
+    _redos: dict[float, float] = field(factory=dict)  # times that were ahead of the clock, and when each was first met
+
+    @property
+    def spent(self) -> Spent:
+        return Spent(self._edits, self._tokens)
+
+    def state_of(self, item: str) -> ItemState | None:
+        """How an edit stands; None for one that was never sent."""
+        return self.states.get(key_of(item))
+
+    def owner_of(self, stem: str) -> str | None:
+        """The edit that has, or may have, written a picture of this name (without suffix)."""
+        owner = self._owners.get(mark(stem))
+        return None if owner is None else item_of(owner)
+
+    def redo_before(self, time: float, now: float) -> float:
+        """Up to when a redo as of `time` reaches: where that was ahead of the clock, up to when it was first met.
+
+        Else what the redo itself has done would be done, and paid, again by the next run.
+        """
+        return min(time, self._redos.get(time, now))
+
+    def apply(self, fields: Fields, at: float) -> None:
+        """Take one fact in. Raises KeyError, TypeError or ValueError where it has not the shape of one."""
+        self.lines += 1
+        kind = fields["t"]
+        if kind == "intent":
+            self._intend(key_of(fields["item"]), fields, at)
+        elif kind in _ENDS:
+            self._end(key_of(fields["item"]), _ENDS[kind], fields, at)
+        elif kind == "released":
+            self._release(key_of(fields["item"]))
+        elif kind == "moved":
+            self._move(key_of(fields["item"]), dict(fields["files"]))
+        elif kind == "redo":
+            self._redos.setdefault(float(fields["before"]), at)
+        elif kind == "spent":
+            self._edits, self._tokens = int(fields["edits"]), int(fields["tokens"])
+        elif kind == "afresh":
+            self.states, self._owners, self._redos, self._edits, self._tokens = States(), {}, {}, 0, 0
+
+    def facts(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """The same book in as few facts as will do, each with its time; they stand for all that was said before."""
+        yield {"t": "afresh"}, 0.0
+        for item, state in self.states.items():
+            yield from _facts_of(item, state)
+        for before, at in self._redos.items():
+            yield {"t": "redo", "before": before}, at
+        yield {"t": "spent", "edits": self._edits, "tokens": self._tokens}, 0.0
+
+    def _intend(self, key: bytes, fields: Fields, at: float) -> None:
+        name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
+        before = self.states.get(key)
+        before = None if before is None else before.alone()
+        self.states.put(key, ItemState("sent", name, at, n=n, source=source, before=before))
+        self._edits += 1
+        self._own(key, name, n)
+
+    def _release(self, key: bytes) -> None:
+        state = self.states.get(key)
+        if state is None or state.status != "sent":
+            return
+        self._edits -= 1
+        # one that was never done stays known: of equal edits, none may take the place of another
+        self.states.put(key, state.before or evolve(state, status="failed"))
+
+    def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
+        name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
+        usage, problem = _usage(fields.get("usage")), problem_from(fields.get("problem"))
+        sent = self.states.get(key)
+        was_sent, is_paid = sent is not None and sent.status == "sent", status in {"done", "uncertain"}
+        if sent is not None and was_sent:
+            n, source = sent.n, sent.source
+        else:
+            n, source = int(fields.get("n", 1)), fields.get("source")
+        self._edits += is_paid - was_sent
+        self._tokens += (usage.total_tokens or 0) if usage else 0
+        self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source))
+        self._own(key, name, n, files)
+
+    def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
+        state = self.states.get(key)
+        if state is not None:
+            self.states.put(key, evolve(state, files=tuple(moved.get(file, file) for file in state.files)))
+
+    def _own(self, key: bytes, name: str, n: int, files: Iterable[str] = ()) -> None:
+        """Give an edit the names of its `files`, and those that its pictures would have and no other's picture has."""
+        made = {_stem(file) for file in files}
+        for stem in made.union(stems(safe_name(name), n)):
+            marked = mark(stem)
+            if stem in made or not self._is_of_another(marked, key):
+                self._owners[marked] = key
+
+    def _is_of_another(self, marked: bytes, key: bytes) -> bool:
+        """Whether a picture of this name was made by another edit, and has not made way."""
+        owner = self._owners.get(marked, key)
+        state = None if owner == key else self.states.get(owner)
+        return state is not None and any(mark(_stem(file)) == marked for file in state.files)
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0]
+
+
+def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], float]]:
+    if state.before is not None:
+        yield from _facts_of(item, state.before)
+    known: dict[str, Any] = {"t": state.status, "item": item, "id": state.id, "n": state.n}
+    if state.source is not None:
+        known["source"] = state.source
+    if state.status == "sent":
+        yield known | {"t": "intent"}, state.at
+        return
+    if state.files:
+        known["files"] = list(state.files)
+    if state.usage is not None:
+        known["usage"] = usage_fields(state.usage)
+    if state.problem is not None:
+        known["problem"] = problem_fields(state.problem)
+    yield known, state.at
+
+
+def usage_fields(usage: Usage) -> dict[str, int]:
+    """The tokens of an edit as they are written down: the sums, which limits and summaries count."""
+    known = {name: getattr(usage, name) for name in TOKENS}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _usage(told: Any) -> Usage | None:
+    if not isinstance(told, Mapping):
+        return None
+    known: Any = {name: int(told[name]) for name in TOKENS if told.get(name) is not None}
+    return Usage(**known)

@@ -1,0 +1,266 @@
+"""Images a minute, given or learned from the server's refusals: how many may go now (pure).
+
+Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, annex A): a server may count by a sliding
+minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the limit of
+them all. At once goes what a late permit makes up for, a quarter of a second's worth; what else differs between our
+clock and the server's is in `MARGIN`. Items of several images do not fall evenly into a minute, so the limit is also
+compared with a log of the last one, kept in slices. It looks back a second longer, for requests that overtake each other.
+
+Without a known limit requests go freely until the first 429, and from then on by multiplicative decrease (Chiu and Jain,
+1989) of what the server let pass, and by the cubic increase of RFC 9438: quickly back to near where it was refused,
+slowly about there, quickly beyond. Below a known limit, which others may share, the same holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from attrs import define, field, frozen
+
+from asyncsdk.clock import http_date
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.retry import ordered_delay
+
+LONGEST_TEXT = 2_000  # characters that are read
+LONGEST_DELAY = 86_400.0  # what asks for more than a day is no rate limit that could be waited for
+
+_HEADERS = ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images")
+# Other limits (requests, tokens, images a day) have texts of the same shape: only this one is counted in our unit.
+_LIMIT = re.compile(r"images per min.{0,120}?\blimit:? {0,3}(\d[\d,]{0,12})", re.IGNORECASE | re.DOTALL)
+_AGAIN = re.compile(r"\b(?:try again in|retry after)\b", re.IGNORECASE)
+_PIECE = re.compile(
+    r"\s?(\d{1,9}(?:\.\d{1,9})?)\s?(?:(ms|milliseconds?)|(s|secs?|seconds?)|(m|mins?|minutes?)|(h|hours?)|(d|days?))(?![a-z])",
+    re.IGNORECASE,
+)
+_SECONDS = (0.001, 1.0, 60.0, 3600.0, 86_400.0)
+
+
+@frozen
+class Refusal:
+    """`limit` in images a minute, `delay` in seconds until it is worth another try; None where nothing was said."""
+
+    limit: float | None = None
+    delay: float | None = None
+
+
+def read_refusal(message: str, headers: Mapping[str, str], *, now: float) -> Refusal:
+    """Read a 429: "… on input-images per min: Limit 250, Used 250, Requested 1. Please try again in 240ms.".
+
+    `now` is unix time, for a `retry-after` that is a date in an answer that has none. Where headers and text ask
+    for different delays the longer one is right for both.
+    """
+    message = message[:LONGEST_TEXT]
+    ordered = ordered_delay(headers, http_date(headers.get("date")) or now)
+    delays = [delay for delay in (ordered, _delay(message)) if delay is not None]
+    return Refusal(_limit(message, headers), min(max(delays), LONGEST_DELAY) if delays else None)
+
+
+def duration(text: str, start: int = 0) -> float | None:
+    """Seconds of `240ms`, `12s`, `1m30s` or `5 seconds` at `start`, whatever follows; None where there is none."""
+    total = None
+    while piece := _PIECE.match(text, start):
+        number, *units = piece.groups()
+        total = (total or 0.0) + float(number) * next(s for s, unit in zip(_SECONDS, units, strict=True) if unit)
+        start = piece.end()
+    return total
+
+
+def _limit(message: str, headers: Mapping[str, str]) -> float | None:
+    named = next((headers[name] for name in _HEADERS if re.fullmatch(r"\d{1,12}", headers.get(name, ""))), None)
+    found = _LIMIT.search(message)
+    words = named or (found[1].replace(",", "") if found else "0")
+    return float(words) or None
+
+
+def _delay(message: str) -> float | None:
+    again = _AGAIN.search(message)
+    return duration(message, again.end()) if again else None
+
+
+COUNTED_SECONDS = 61.0
+SLICE_SECONDS = 0.2  # what was let go within one is counted until its end: some 300 numbers, whatever the rate
+
+
+@define
+class Window:
+    """Times are monotonic seconds and never go back."""
+
+    _slices: dict[int, int] = field(factory=dict, init=False)  # number of slice → images, oldest first
+
+    def add(self, images: int, at: float) -> None:
+        """Count `images` that are let go `at` this time, and forget what is old."""
+        number = _slice(at)
+        self._slices[number] = self._slices.get(number, 0) + images
+        while _end(oldest := next(iter(self._slices))) + COUNTED_SECONDS <= at:
+            del self._slices[oldest]
+
+    def take_back(self, images: int, at: float) -> None:
+        """Count no longer what was let go `at` this time: the server did not let it pass."""
+        number = _slice(at)
+        if number in self._slices:
+            self._slices[number] -= images
+
+    def count(self, since: float) -> int:
+        """How many images were let go after `since`, or within its slice."""
+        return sum(images for number, images in self._slices.items() if _end(number) > since)
+
+    def fits_at(self, images: float, limit: float, since: float) -> float:
+        """When `images` more may go, such that no minute holds more than `limit` of those let go after `since`.
+
+        What alone is above the limit fits once nothing else is in its minute.
+        """
+        room = limit - min(images, limit)
+        if sum(self._slices.values()) <= room:
+            return -math.inf
+        for number in reversed(self._slices):
+            room -= self._slices[number] if _end(number) > since else 0
+            if room < 0:
+                return _end(number) + COUNTED_SECONDS
+        return -math.inf
+
+
+def _slice(at: float) -> int:
+    return math.floor(at / SLICE_SECONDS)
+
+
+def _end(number: int) -> float:
+    return (number + 1) * SLICE_SECONDS
+
+
+MARGIN = 0.98  # of the limit: over a minute, 1.2 s for what differs on the way
+LATE_SECONDS = 0.25  # a turn that was taken late by less does not put off the next
+DECREASE = 0.8  # RFC 9438 has 0.7 for queues that it shares; here a refusal costs an upload and the limit is steady
+RECOVERY_SECONDS = 60.0  # back to where it was refused: limits are counted by the minute
+LEAST_MEASURED = 2.0  # seconds: in less, what passed says nothing of a rate
+LEAST = 6.0  # images a minute: below that the growing pauses hold back more than a rate would
+TOLERATED = 0.15  # of what is sent: refusals cost an upload, no money, and a server may refuse now and then at any rate
+LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the server does not ask for more
+
+
+@frozen
+class Ticket:
+    """A turn that was given: so many images, when, in which episode, and the seconds that others wait for it."""
+
+    images: int
+    at: float
+    episode: int
+    seconds: float
+
+
+def _checked(rate: float | None) -> float | None:
+    if rate is not None and (type(rate) not in {int, float} or not 0 < rate < math.inf):
+        raise ConfigurationError(f"images_per_minute={rate!r} is no number above 0. Nothing was sent.")
+    return rate
+
+
+@define
+class Pace:
+    """`given` is the caller's images a minute, None learns. Raises ConfigurationError for what is no rate.
+
+    `now` is monotonic seconds. An episode is all that is refused of what was on its way when the first of them
+    was: it slows down once.
+    """
+
+    given: float | None = field(default=None, converter=_checked)
+    _told: float = field(default=math.inf, init=False)  # the limit, by the server's own words
+    _peak: float = field(default=math.inf, init=False)  # the rate at which it refused
+    _next: float = field(default=-math.inf, init=False)  # when the next may go by the even spread
+    _resume: float = field(default=-math.inf, init=False)  # when the hold of the last episode ends
+    _counted_from: float = field(default=-math.inf, init=False)  # what went before is not held against the limit
+    _slowed: float = field(default=-math.inf, init=False)  # since when it recovers
+    _measured_from: float = field(default=math.inf, init=False)
+    _passed: Window = field(factory=Window, init=False)
+    _refused: Window = field(factory=Window, init=False)
+    _episode: int = field(default=0, init=False)
+    _proved: bool = field(default=True, init=False)  # the server took something since this episode began
+    _fruitless: int = field(default=0, init=False)  # episodes in a row in which it took nothing
+
+    @property
+    def limit(self) -> float:
+        """The images a minute that are known to be the most, infinite where nothing is."""
+        return min(self.given or math.inf, self._told)
+
+    def rate(self, now: float) -> float | None:
+        """Images a minute right now; None while nothing bounds them."""
+        since = max(0.0, now - self._slowed)
+        recovered = self._peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
+        rate = min(recovered, self.limit * MARGIN)
+        return rate if math.isfinite(rate) else None
+
+    def wait(self, images: int, now: float) -> float:
+        """Seconds until `images` may go."""
+        fits = self._passed.fits_at(images, self.limit, self._counted_from)
+        return max(0.0, max(self._next, self._resume, fits) - now)
+
+    def admit(self, images: int, now: float) -> Ticket:
+        """Let `images` go now. What comes after them waits for their share of a minute."""
+        rate = self.rate(now)
+        seconds = 0.0 if rate is None else 60.0 * images / rate
+        self._next = max(self._next, now - LATE_SECONDS) + seconds
+        self._passed.add(images, now)
+        self._measured_from = min(self._measured_from, now)
+        return Ticket(images, now, self._episode, seconds)
+
+    def accepted(self, ticket: Ticket) -> None:
+        """The server did what had this turn."""
+        # what was taken is answered later than what was refused: it may be of the episode before
+        self._proved = self._proved or ticket.episode >= self._episode - 1
+
+    def refused(self, ticket: Ticket, refusal: Refusal, now: float) -> None:
+        """A 429 came for what had this turn, and tells this much."""
+        beyond = self._passed.count(now - 60.0) > self.limit
+        self._passed.take_back(ticket.images, ticket.at)
+        if refusal.limit is not None and ticket.images > refusal.limit:
+            self._told = refusal.limit
+            self._next -= ticket.seconds  # it can never pass, and nobody waits for it
+            return
+        self._refused.add(ticket.images, now)
+        self._resume = max(self._resume, now + (refusal.delay or 0.0))
+        if ticket.episode == self._episode:
+            self._begin_episode(ticket, refusal, now, beyond=beyond)
+
+    def _begin_episode(self, ticket: Ticket, refusal: Refusal, now: float, *, beyond: bool) -> None:
+        self._fruitless = 0 if self._proved else self._fruitless + 1
+        self._episode, self._proved = self._episode + 1, False
+        self._resume = max(self._resume, now + self._pause(refusal.delay))
+        if self._learns(refusal.limit):
+            if refusal.delay is not None:  # which says when it takes more, whatever went before
+                self._counted_from = now
+        elif beyond:  # an echo of what went before the limit was known, from a server that counts by the minute
+            self._counted_from = -math.inf
+        elif self._is_too_fast(ticket, now):
+            self._slow_down(now)
+
+    def _pause(self, told: float | None) -> float:
+        """What the server asks for, and twice as long each time that this was not enough for anything to pass."""
+        pause = FIRST_PAUSE if told is None else max(told, LEAST_PAUSE)
+        return max(pause, min(pause * 2.0 ** min(self._fruitless, 20), LONGEST_PAUSE))
+
+    def _learns(self, limit: float | None) -> bool:
+        """Take the server's word for the limit. Whether that is news."""
+        known = self.limit
+        self._told = limit or self._told
+        if self.limit == known:
+            return False
+        self._peak = math.inf
+        return True
+
+    def _is_too_fast(self, ticket: Ticket, now: float) -> bool:
+        since = self._measured_since(now)
+        passed, refused = self._passed.count(since), self._refused.count(since)
+        if self._fruitless:  # nothing new is known of the rate; without any it would all be sent and refused at once
+            return passed > 0 and self.rate(now) is None
+        if self.rate(now) is not None and now - since < LEAST_MEASURED:
+            return False
+        return refused > TOLERATED * (passed + refused) + 2 * ticket.images
+
+    def _slow_down(self, now: float) -> None:
+        since = self._measured_since(now)
+        passed = self._passed.count(since) * 60.0 / max(1.0, now - since)
+        self._peak = min(self.rate(now) or math.inf, max(LEAST, passed))
+        self._measured_from, self._slowed = now, self._resume
+
+    def _measured_since(self, now: float) -> float:
+        return max(self._measured_from, now - 60.0)

@@ -1,0 +1,103 @@
+"""What an error tells of the upload that it ended: what is safe, and what to do next (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asyncsdk.errors import (
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    AsyncSDKError,
+    CompletionUnknownError,
+    UploadError,
+    UploadExpiresError,
+    UploadNotFoundError,
+)
+from asyncsdk.http.errors import has_no_address
+from asyncsdk.threads import NoThreadError
+from asyncsdk.uploads.journal.messages import DisplacedError
+from asyncsdk.uploads.progress import Progress
+from asyncsdk.uploads.session import TRANSIENT
+
+REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file anew."
+IN_DOUBT = "Nothing is sent twice: repeated in a while, it asks again, and looks for the file before it sends any."
+IN_DOUBT_AND_FORGOTTEN = (
+    "Look for that file in GET /files first: repeated, it starts anew and may make a second one, for nothing tells "
+    "that it is the same content; a key= would."
+)
+DISPLACED = "With the journal back in its place, it goes on from what that holds; without it, it starts anew."
+
+
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """Raise a NoThreadError of the block as a resumable UploadError."""
+    try:
+        yield
+    except NoThreadError as error:
+        failure = UploadError(
+            f"the system gives this program no thread ({error.strerror}). What was sent is safe. Free memory, or raise "
+            "the limit on threads (ulimit -u; pids_limit of a container), and make the same call again."
+        )
+        failure.resumable = True
+        raise failure from error
+
+
+def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
+    """Write on `error` how far its upload was at `now` (the server's unix time).
+
+    `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
+    """
+    error.progress = progress
+    error.resumable = error.resumable and remembered
+    error.upload_id = error.upload_id or progress.upload_id
+    error.bytes_done = progress.bytes_done
+    error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
+    error.advice = _advice(error, progress, remembered=remembered)
+
+
+def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> str:
+    if isinstance(error, CompletionUnknownError):
+        return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
+    if isinstance(error, UploadExpiresError):
+        return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
+    if isinstance(error.__cause__, DisplacedError):
+        return DISPLACED
+    begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
+    if error.upload_id is None:
+        return f"{begins} starts anew: nothing was sent yet."
+    if not remembered:
+        return f"{begins} starts anew: nothing tells that it is the same content; a key= would."
+    if isinstance(error, UploadNotFoundError):
+        return f"{begins} starts anew: the server has dropped what was sent."
+    if error.expires_in == 0:
+        return f"{begins} starts anew: the server has dropped what was sent, its time is over."
+    there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
+    advice = f"{begins} goes on: {there}{_until(error.expires_in)}."
+    return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
+
+
+def _refuses_complete(error: AsyncSDKError) -> bool:
+    """Whether the server said no to complete itself, and not to the key or the moment."""
+    return (
+        isinstance(error, APIStatusError)
+        and error.request.endswith("/complete")
+        and error.status_code < 500
+        and error.status_code not in TRANSIENT
+    )
+
+
+def _until(seconds: float | None) -> str:
+    return "" if seconds is None else f", and kept for {seconds / 60:.0f} min more"
+
+
+def waiting(error: APIError, delay: float) -> str:
+    """Why an upload waits, and how long: `no connection; again in 2 s`. `delay` is in seconds."""
+    if isinstance(error, APIStatusError):
+        reason = f"the server answers {error.status_code}"
+    elif isinstance(error, APIResponseValidationError):
+        reason = "the server's answer can't be used"
+    else:
+        reason = "the server's name can't be looked up" if has_no_address(error) else "no connection"
+    return f"{reason}; again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"

@@ -1,0 +1,204 @@
+"""md5 of the whole and fingerprints of its blocks, and whether the source is still what was read of it.
+
+A block's fingerprint is its xxh3-128, a part's the xxh3-128 of its blocks' fingerprints: whatever was sent, however it
+was cut, can be checked against what the file holds now.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from attrs import define, field
+from xxhash import xxh3_128_digest, xxh3_128_hexdigest
+
+from asyncsdk.errors import SourceChangedError
+from asyncsdk.threads import Threads
+from asyncsdk.uploads.chunking import BLOCK, MIB, Range
+from asyncsdk.uploads.journal import Completed, Completing
+from asyncsdk.uploads.source import Source
+
+WIDTH = 16
+JOB = 8 * MIB  # what a thread hashes before it reports; it minds a stop after every block
+
+
+def block_fingerprint(block: bytes | bytearray | memoryview) -> bytes:
+    """16 bytes that tell this block from any other."""
+    return xxh3_128_digest(block)
+
+
+def part_fingerprint(blocks: bytes | bytearray) -> str:
+    """32 hex digits over the fingerprints of a part's blocks."""
+    return xxh3_128_hexdigest(blocks)
+
+
+@define(eq=False)
+class Digest:
+    """What is known of a source, block by block: read for it, or learned from what was sent.
+
+    With md5 all is read, in order. Without, and unless it must be read `whole`, nothing is read that is sent anyway.
+    """
+
+    size: int
+    with_md5: bool = True
+    whole: bool = True
+    _blocks: bytearray = field(init=False)
+    _known: bytearray = field(init=False)  # a byte a block: 0 as long as nothing is known of it
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+    _md5: hashlib._Hash = field(factory=partial(hashlib.md5, usedforsecurity=False), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        _, count = _blocks_of(Range(0, self.size))
+        self._blocks, self._known = bytearray(count * WIDTH), bytearray(count)
+
+    @property
+    def md5(self) -> str | None:
+        """Hex, of what has been read; None without md5."""
+        return self._md5.hexdigest() if self.with_md5 else None
+
+    @property
+    def xxh3(self) -> str:
+        """The fingerprint of all."""
+        return part_fingerprint(self._blocks)
+
+    def is_of(self, record: Completing | Completed) -> bool:
+        """Whether `record` speaks of this very content: by the fingerprint, and by md5 where both have it."""
+        if record.xxh3 is None:
+            return record.md5 is not None and record.md5 == self.md5
+        return record.xxh3 == self.xxh3 and (record.md5 is None or self.md5 in {None, record.md5})
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether each block is read for this digest, sent or not."""
+        return self.with_md5 or self.whole
+
+    @property
+    def hashed(self) -> int:
+        """How many bytes are known."""
+        return min(self.size, self._known.count(1) * BLOCK)
+
+    @property
+    def done(self) -> bool:
+        """Whether all of the source is known."""
+        return 0 not in self._known
+
+    def fingerprint(self, span: Range) -> str | None:
+        """The fingerprint of `span`, which starts on the grid, or None as long as it is not known whole."""
+        first, end = _blocks_of(span)
+        if 0 in self._known[first:end]:
+            return None
+        return part_fingerprint(self._blocks[first * WIDTH : end * WIDTH])
+
+    def learn(self, span: Range, blocks: bytes | bytearray) -> None:
+        """Take the fingerprints of what was sent for those of the source, where it is not read for them."""
+        if self.reads_all:
+            return
+        for place, index in enumerate(range(*_blocks_of(span))):
+            if not self._known[index]:
+                self._know(index, blocks[place * WIDTH : (place + 1) * WIDTH])
+
+    async def read(
+        self,
+        source: Source,
+        threads: Threads,
+        advanced: Callable[[int], None],
+        spans: Sequence[Range] | None = None,
+    ) -> None:
+        """Read in a thread what is not known of `spans`, or of all; `advanced` hears now and then how far it is.
+
+        One that `reads_all` does so whatever the spans. Raises SourceChangedError where the source became shorter.
+        """
+        if spans is None or self.reads_all:
+            spans = [Range(0, self.size)]
+        wanted = [index for span in spans for index in range(*_blocks_of(span)) if not self._known[index]]
+        if len(wanted) == 1 and self._read_at_once(source, wanted[0]):
+            advanced(self.hashed)
+            return
+        stop = threading.Event()
+        try:
+            for start in range(0, len(wanted), JOB // BLOCK):
+                batch = wanted[start : start + JOB // BLOCK]
+                await threads.run(partial(self._read_on, source, stop, batch))
+                advanced(self.hashed)
+        finally:
+            stop.set()
+
+    def _read_at_once(self, source: Source, index: int) -> bool:
+        """Read a block if that takes no waiting: to hash one costs hardly more than to have a thread do it."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._known[index]:  # by a cancelled reading, which was at its last block
+                return True
+            block = memoryview(bytearray(min(BLOCK, self.size - index * BLOCK)))
+            there = source.read_now(index * BLOCK, block)
+            if there:
+                self._take(index, block)
+            return there
+        finally:
+            self._turn.release()
+
+    def _read_on(self, source: Source, stop: threading.Event, batch: list[int]) -> None:
+        with self._turn:  # a cancelled reading may still be at its last block
+            buffer = memoryview(bytearray(BLOCK))
+            for index in batch:
+                if stop.is_set():
+                    return
+                if not self._known[index]:
+                    self._read_block(source, index, buffer[: min(BLOCK, self.size - index * BLOCK)])
+
+    def _read_block(self, source: Source, index: int, block: memoryview) -> None:
+        source.read(index * BLOCK, block)
+        self._take(index, block)
+
+    def _take(self, index: int, block: memoryview) -> None:
+        if self.with_md5:
+            self._md5.update(block)
+        self._know(index, block_fingerprint(block))
+
+    def _know(self, index: int, fingerprint: bytes | bytearray) -> None:
+        self._blocks[index * WIDTH : (index + 1) * WIDTH] = fingerprint
+        self._known[index] = 1
+
+
+def _blocks_of(span: Range) -> tuple[int, int]:
+    """The indices of its first block and of the one behind its last."""
+    return span.offset // BLOCK, -(-span.end // BLOCK)
+
+
+def encoded_md5(hex_digest: str, form: str) -> str:
+    """The digest as `hex` or `base64`: OpenAI's document does not say which it wants."""
+    return base64.b64encode(bytes.fromhex(hex_digest)).decode() if form == "base64" else hex_digest
+
+
+def check_same(read: str | None, sent: str, name: str) -> None:
+    """Raise SourceChangedError where the hashing pass and the sending pass saw different bytes."""
+    if read is not None and read != sent:
+        raise SourceChangedError(
+            f"{name} changed while it was being sent; nothing was completed. The same call sends what changed."
+        )
+
+
+log = logging.getLogger(__name__)
+
+
+async def check_unchanged(source: Source, digest: Digest, readers: Threads, hashers: Threads) -> None:
+    """Look at the source once more, and into it where it was touched and read only once.
+
+    Raises SourceChangedError where it has another size, or other content than was sent.
+    """
+    was, name = source.identity, source.name
+    now = await readers.run(source.look_again)
+    if now is not None and now.size != was.size:
+        raise SourceChangedError(f"{name} had {was.size:,} bytes and now has {now.size:,}. Nothing was completed.")
+    if now == was:
+        return
+    if not digest.reads_all:
+        again = Digest(digest.size, with_md5=False)
+        await again.read(source, hashers, lambda _: None)
+        check_same(again.xxh3, digest.xxh3, name)
+    log.warning("%s was touched, replaced or removed while it was sent; what was read of it is whole", name)

@@ -1,0 +1,214 @@
+"""`FileJournal`: the journal as files under one directory, for all processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+from attrs import define, field, setters
+
+from asyncsdk.errors import ConfigurationError, JournalError
+from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
+from asyncsdk.uploads.journal import Entry, Journal, Log, Owner, Record, purge
+from asyncsdk.uploads.journal.codec import encode
+from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.journal.messages import not_made, tell_busy
+from asyncsdk.uploads.journal.retention import last_words, purge_is_due, sure_time
+from asyncsdk.wal.commit import GroupCommit
+from asyncsdk.wal.dirsync import SharedSync
+from asyncsdk.wal.layout import Layout, is_key
+from asyncsdk.wal.lock import KeyLock, owner, pauses
+from asyncsdk.wal.segments import Segments
+
+WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
+RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
+PURGE_SECONDS = 2.0
+FEW_RECORDS = 8  # take about a block of the disk; to write them anew costs a small file more than all else
+SILENT_ATTEMPTS = 2  # whoever only looks holds a lock for a moment: nobody is told of that
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class FileLog:
+    """The log of one claim. Once it is settled nothing more is to be said of that upload."""
+
+    _commits: GroupCommit
+    _records: list[Record]
+    _segments: Segments
+    _lock: KeyLock | None
+    _purge: Callable[[float], Awaitable[None]]
+
+    @property
+    def records(self) -> Sequence[Record]:
+        return tuple(self._records)
+
+    async def append(self, record: Record) -> None:
+        await self._commits.add(record)
+
+    async def settle(self, record: Record) -> None:
+        """Append `record`, then compact if that frees room; where it fails the record is safe, and it is logged.
+
+        Once a day what nobody can use any more is purged from the whole journal: now, for the server has just been
+        heard, and the local clock alone is not believed.
+        """
+        await self.append(record)
+        now = sure_time(self._records, record, local=time.time())
+        if self._lock is not None and not (self._segments.single and len(self._records) <= FEW_RECORDS):
+            await self._compact(record, self._lock)
+        await self._purge(now)
+
+    async def _compact(self, record: Record, lock: KeyLock) -> None:
+        self._records[:] = last_words(self._records, record)
+        compact = partial(self._segments.compact, [encode(record) for record in self._records])
+        try:
+            await self._commits.threads.run(partial(lock.while_held, compact))
+        except OSError as error:
+            logger.warning("%s: not compacted: %s", self._segments.folder, error)
+
+
+def _leave(lock: KeyLock | None, segments: Segments) -> None:
+    """Let go of a key. The lock first: a write that hangs must not keep it from others."""
+    try:
+        if lock is not None:
+            lock.leave()
+    finally:
+        segments.close()
+
+
+def _to_path(given: str | os.PathLike[str] | None) -> Path:
+    return _users_path() if given is None else Path(given).absolute()
+
+
+def _users_path() -> Path:
+    from platformdirs import user_state_path
+
+    homeless = not_made(Path("~"), "no home directory")
+    try:
+        path = user_state_path("asyncsdk", appauthor=False)
+    except RuntimeError as error:
+        raise JournalError(homeless) from error
+    if not path.is_absolute():  # so older platformdirs say it; it would be a `~` in the working directory
+        raise JournalError(homeless)
+    return path
+
+
+@define(eq=False)
+class FileJournal:
+    """A directory of append-only segments, one a writing process, with a lock for each key.
+
+    `path` is the root, by default `asyncsdk` in the user's state directory. `lock=False` is for file systems
+    without locks: nothing keeps two processes from sending one file, and nothing is ever compacted or purged.
+    """
+
+    path: Path = field(default=None, converter=_to_path, on_setattr=setters.frozen)
+    lock: bool = field(default=True, kw_only=True)
+    _threads: Threads = field(factory=lambda: Threads("asyncsdk-journal", 8), init=False, repr=False)
+    _sync_way: SharedSync = field(init=False, repr=False)
+    _purged_at: float | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        root = self._layout.root
+        self._sync_way = SharedSync((self._layout.uploads, root, root.parent))
+
+    @asynccontextmanager
+    async def claim(
+        self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
+    ) -> AsyncIterator[Log]:
+        """Own `key` for the length of the block, as `Journal.claim` says."""
+        if not is_key(key):
+            raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
+        lock = KeyLock(self._layout.lock(key)) if self.lock else None
+        segments = Segments(self._layout.folder(key), self._sync_way)
+        try:
+            records = await self._begun(lock, segments, wait=wait, on_busy=on_busy)
+            commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
+            try:
+                yield FileLog(commits, records, segments, lock, self._purge_daily)
+            finally:
+                await commits.leave(seconds=WRITE_SECONDS)
+        finally:
+            leaving = self._threads.submit(partial(_leave, lock, segments))
+            if leaving.done() and isinstance(leaving.exception(), NoThreadError):
+                _leave(lock, segments)  # it may hold the loop up; else the key were held until this process ends
+            await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
+
+    async def entries(self) -> Sequence[Entry]:
+        """Return all keys with their records, for people to look at. Nobody is kept out meanwhile."""
+        keys = await self._threads.run(partial(purge.keys, self._layout))
+        found = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
+        return [entry for entry in found if entry is not None]
+
+    async def purge(self, *, now: float | None = None) -> int:
+        """Remove the keys that nobody can use any more and nobody holds; return how many. None without locks."""
+        now = time.time() if now is None else now
+        keys = await self._threads.run(partial(purge.keys, self._layout)) if self.lock else []
+        random.shuffle(keys)  # the daily one may be cut short: each key gets its turn some day
+        return sum([await self._forget(key, now) for key in keys])
+
+    async def _forget(self, key: str, now: float) -> bool:
+        try:
+            return await self._threads.run(partial(purge.forget, self._layout, key, now))
+        except JournalError as error:  # such as one from a newer version: it stays, and the others go
+            logger.warning("not purged: %s", error)
+            return False
+
+    async def _purge_daily(self, now: float) -> None:
+        if not self.lock or not purge_is_due(self._purged_at, now):
+            return
+        try:
+            if await self._threads.run(partial(purge.begin_daily_purge, self._layout, now)):
+                with anyio.move_on_after(PURGE_SECONDS):
+                    await self.purge(now=now)
+        except (OSError, JournalError) as error:
+            logger.warning("%s: not purged: %s", self.path, error)
+        self._purged_at = now
+
+    async def _begun(
+        self, lock: KeyLock | None, segments: Segments, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
+    ) -> list[Record]:
+        """The records of a key, once it is ours."""
+        attempts = enumerate(pauses())
+        while (records := await self._threads.run(partial(self._begin, lock, segments))) is None:
+            attempt, pause = next(attempts)
+            if lock is not None and attempt == SILENT_ATTEMPTS:
+                tell_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
+            await asyncio.sleep(pause)
+        return list(records)
+
+    def _begin(self, lock: KeyLock | None, segments: Segments) -> tuple[Record, ...] | None:
+        """One job in a thread, not one for each step: what a small file costs is for the most part such hops."""
+        purge.make(self._layout)
+        return segments.load() if lock is None or lock.take() else None
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.path)
+
+
+VARIABLE = "ASYNCSDK_JOURNAL"
+
+
+def open_journal(setting: str | os.PathLike[str] | Journal | None = None, *, lock: bool = True) -> Journal:
+    """Return the journal that `setting` names: a directory, `"memory"`, or a Journal of your own, returned as it is.
+
+    None means the environment's ASYNCSDK_JOURNAL, else a directory in the user's state directory.
+    A directory that is called memory is `./memory`.
+    `lock=False` is for a directory on a file system without locks. Nothing is touched before the first claim.
+    """
+    chosen = os.environ.get(VARIABLE) or None if setting is None else setting
+    if chosen == "memory":
+        return MemoryJournal()
+    if chosen is None:
+        return FileJournal(lock=lock)
+    if isinstance(chosen, str | os.PathLike):
+        return FileJournal(Path(chosen).expanduser(), lock=lock)
+    return chosen

@@ -1,0 +1,253 @@
+"""What can be read at any offset: the contract of a source; bytes in memory and a caller's own file as such."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import BinaryIO, Protocol
+
+from attrs import define, field, frozen
+
+from asyncsdk.errors import SourceChangedError, SourceError, UploadError
+from asyncsdk.uploads.chunking import MIB, checked_size
+
+MOST_INFLATED = 32 * MIB
+_INFLATING = frozenset({"gzip", "bz2", "lzma", "zipfile"})
+_COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".lzma"})
+_WANTED = "Give a path, bytes, or a seekable binary file. Nothing was sent."
+
+
+@frozen
+class Identity:
+    """What tells a file from another without reading it: times of change and the inode where there are such."""
+
+    size: int
+    mtime_ns: int | None = None
+    inode: int | None = None
+    ctime_ns: int | None = None
+
+
+class Source(Protocol):
+    """Bytes that can be read at any offset, from several threads, until it is closed."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def place(self) -> str | None:
+        """Where it will be found again, or None: such a source can't be resumed without a `key`."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """As it was when it was opened."""
+        ...
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether a change after it was opened shows when one looks again, unless it is made through a mapping."""
+        ...
+
+    def read(self, offset: int, view: memoryview) -> None:
+        """Fill `view`; may block.
+
+        Raises SourceChangedError when the source ends before that, UploadError when it can't be read.
+        """
+        ...
+
+    def read_now(self, offset: int, view: memoryview) -> bool:
+        """Fill `view` if that takes no waiting; False if it would."""
+        ...
+
+    def look_again(self) -> Identity | None:
+        """As it is now; None where it can't be found any more. May block."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; a read under way in a thread is not disturbed, a later one is refused."""
+        ...
+
+
+@define(eq=False)
+class BytesSource:
+    """Bytes in memory."""
+
+    _content: memoryview
+    identity: Identity
+    tells_changes: bool = False
+    name: str = "upload"
+    place: str | None = None
+
+    @classmethod
+    def over(cls, content: bytes | bytearray | memoryview) -> BytesSource:
+        """Measure `content`. Raises SourceError where it is empty, too large, or no plain run of bytes."""
+        try:
+            view = memoryview(content).cast("B")
+        except (TypeError, ValueError) as error:
+            raise SourceError(f"the given memoryview is no plain run of bytes ({error}). {_WANTED}") from error
+        identity = Identity(checked_size(len(view), "the given content"))
+        return cls(view, identity, tells_changes=isinstance(content, bytes))
+
+    def read(self, offset: int, view: memoryview) -> None:
+        view[:] = self._content[offset : offset + len(view)]
+
+    def read_now(self, offset: int, view: memoryview) -> bool:
+        self.read(offset, view)
+        return True
+
+    def look_again(self) -> Identity:
+        return self.identity
+
+    def close(self) -> None:
+        self._content = memoryview(b"")
+
+
+@define(eq=False)
+class FileSource:
+    """A seekable binary file of the caller's, uploaded from its first byte to its last, and never closed."""
+
+    _file: BinaryIO
+    name: str
+    identity: Identity
+    place: str | None = None
+    tells_changes: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+
+    @classmethod
+    def over(cls, file: BinaryIO) -> FileSource:
+        """Measure `file`. Raises SourceError where it is not a seekable binary file, or empty or too large."""
+        name = _name_of(file)
+        with _refusing(file):
+            size = _size_of(file)
+            _check_bytes(file, file.read(0))
+        return cls(file, name, Identity(checked_size(size, name)))
+
+    def read(self, offset: int, view: memoryview) -> None:
+        with self._turn:
+            if self._closed:  # a read that was still queued when its upload ended: the file is the caller's again
+                raise SourceError(f"{self.name} is closed")
+            fill_whole(self._read_at, offset, view, self.name)
+
+    def read_now(self, offset: int, view: memoryview) -> bool:  # noqa: ARG002 - it may be a file on a slow disk
+        return False
+
+    def look_again(self) -> Identity | None:
+        try:
+            with self._turn:
+                return Identity(_size_of(self._file))
+        except (OSError, ValueError):
+            return None
+
+    def close(self) -> None:
+        """The caller's file stays open."""
+        self._closed = True
+
+    def _read_at(self, offset: int, view: memoryview) -> int:
+        self._file.seek(offset)
+        piece = self._file.read(len(view)) or b""
+        view[: len(piece)] = piece
+        return len(piece)
+
+
+def source_over(file: BinaryIO) -> BytesSource | FileSource:
+    """Measure a caller's file object. Raises SourceError where it can't be uploaded.
+
+    Where each step back would inflate it from its start, it is read once, into memory, if it is small.
+    """
+    if any(inspect.iscoroutinefunction(getattr(file, name, None)) for name in ("read", "seek")):
+        kind = type(file).__name__
+        way = "Pass its `.file`" if hasattr(file, "file") else "Pass the path that it was opened from"
+        raise SourceError(f"the given {kind} is read with await. {way}, or what it reads, as bytes. Nothing was sent.")
+    return _inflated(file) if _inflates(file) else FileSource.over(file)
+
+
+def _inflated(file: BinaryIO) -> BytesSource:
+    name = _name_of(file)
+    with _refusing(file):
+        file.seek(0)
+        content = file.read(MOST_INFLATED + 1)
+    _check_bytes(file, content)
+    if len(content) > MOST_INFLATED:
+        raise SourceError(
+            f"{name} is compressed and has more than {MOST_INFLATED // MIB} MiB: it would be inflated again for each "
+            "part. Write its content to a file and pass that path, or the compressed file's own path. Nothing was sent."
+        )
+    source = BytesSource.over(content)
+    source.name = name
+    return source
+
+
+def _inflates(file: object) -> bool:
+    """Whether `file` is, or reads from, a stream that is inflated as it is read."""
+    below = (getattr(file, name, None) for name in ("raw", "fileobj"))
+    module = type(file).__module__
+    return module in _INFLATING or any(_inflates(each) for each in below if each is not None and each is not file)
+
+
+def _name_of(file: object) -> str:
+    """The name of its content, where it gives one: a gzip file's and an archive's is that of what holds it."""
+    given = getattr(file, "name", None)
+    if not isinstance(given, str) or type(file).__module__ == "tarfile":
+        return "upload"
+    path = PurePath(given)
+    return path.stem if _inflates(file) and path.suffix in _COMPRESSED and path.stem else path.name
+
+
+def _size_of(file: BinaryIO) -> int:
+    """How many bytes it has: by `tell`, for not every `seek` returns where it got to."""
+    file.seek(0, os.SEEK_END)
+    return file.tell()
+
+
+def _check_bytes(file: object, content: object) -> None:
+    if not isinstance(content, bytes):
+        raise SourceError(f"the given {type(file).__name__} reads text, not bytes. {_WANTED}")
+
+
+@contextmanager
+def _refusing(file: object) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, TypeError, OSError, ValueError, EOFError, zlib.error) as error:
+        raise SourceError(f"the given {type(file).__name__} can't be read at an offset ({error}). {_WANTED}") from error
+
+
+def fill_whole(read_at: Callable[[int, memoryview], int], offset: int, view: memoryview, name: str) -> None:
+    """Fill `view` by as many calls of `read_at(offset, view)` as it takes; each returns how much it filled.
+
+    Raises SourceChangedError when one fills nothing, UploadError when the system says no.
+    """
+    filled = 0
+    try:
+        while filled < len(view):
+            count = read_at(offset + filled, view[filled:])
+            if not count:
+                raise _shorter(name, offset + filled)
+            filled += count
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _shorter(name: str, end: int) -> SourceChangedError:
+    return SourceChangedError(
+        f"{name} became shorter while it was being sent: nothing is at byte {end:,} any more. Nothing was completed; "
+        "the same call sends the file as it is then."
+    )
+
+
+def _unreadable(name: str, error: Exception) -> UploadError:
+    reason = getattr(error, "strerror", None) or error
+    unreadable = UploadError(
+        f"{name} can't be read any more: {reason}. Nothing was completed; once it can be read again, the same call "
+        "goes on with what was sent."
+    )
+    unreadable.resumable = True
+    return unreadable

@@ -1,0 +1,201 @@
+"""Does an answer belong to what was asked? A gateway may cross two answers, or give one twice (pure).
+
+Each check names the first thing that does not fit, or returns None. Servers leave fields out: what is missing is not
+compared.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Container, Iterable, Mapping
+
+from attrs import define, field, frozen
+
+from asyncsdk.models import File, Upload, UploadPart
+from asyncsdk.redaction import KEY, SECRET
+from asyncsdk.uploads.journal import Completed, Completing, Entry, Opened
+from asyncsdk.uploads.resume import recall
+
+MOST_FILES = 10_000  # ids that an uploader keeps, so that its memory has a bound; answers cross within seconds
+_KINDS = frozenset({"upload", "upload.part", "file", "list"})
+
+
+@frozen
+class Content:
+    """What the File of an upload is called, is for, and how large it is."""
+
+    filename: str
+    purpose: str
+    size: int
+
+    @classmethod
+    def of(cls, opened: Opened) -> Content:
+        """The content that `opened` was opened for."""
+        return cls(opened.filename, opened.purpose, opened.bytes)
+
+    def problem(self, found: Upload | File, names: Container[str]) -> str | None:
+        """What speaks against `found`, an answer, being of this content.
+
+        A server may keep a file under another name, such as one without spaces: another filename speaks against it
+        only where it is one of `names`, those of other uploads.
+        """
+        name = found.filename
+        if name is not None and not _same_text(name, self.filename) and name in names:
+            return f"its filename is {name!r}, not {self.filename!r}"
+        return self._other_problem(found)
+
+    def may_be(self, file: File) -> bool:
+        """Whether nothing speaks against `file`, one of a list, being of this content, its filename included."""
+        return (file.filename is None or _similar(file.filename, self.filename)) and self._other_problem(file) is None
+
+    def is_of(self, opened: Opened) -> bool:
+        """Whether `opened` is an upload of a file that looks like this."""
+        same = (opened.purpose, opened.bytes) == (self.purpose, self.size)
+        return same and _similar(opened.filename, self.filename)
+
+    def _other_problem(self, found: Upload | File) -> str | None:
+        if found.purpose is not None and not _same_text(found.purpose, self.purpose):
+            return f"its purpose is {found.purpose!r}, not {self.purpose!r}"
+        if found.bytes not in {None, self.size}:
+            return f"{found.id} has {found.bytes} bytes, not the {self.size} that were sent"
+        return None
+
+
+@define(eq=False)
+class Ids:
+    """The ids that the calls of one uploader hold, and the filenames that they sent.
+
+    An answer with one that belongs to another call is that call's.
+    """
+
+    uploads: dict[str, Opened] = field(factory=dict)
+    files: dict[str, str] = field(factory=dict)
+    names: dict[str, None] = field(factory=dict)
+
+    def learn_name(self, filename: str) -> None:
+        """Note a filename before it is sent; the oldest of many is forgotten."""
+        self.names[filename] = None
+        if len(self.names) > MOST_FILES:
+            del self.names[next(iter(self.names))]
+
+    def learn(self, upload: Upload) -> None:
+        """Note which File `upload` has become, whoever asked for it; the oldest of many is forgotten."""
+        if upload.file is not None:
+            self.files[upload.file.id] = upload.id
+        if len(self.files) > MOST_FILES:
+            del self.files[next(iter(self.files))]
+
+
+@frozen
+class Others:
+    """What the journal and this uploader know of uploads other than one: their Files, and those still open."""
+
+    files: frozenset[str]
+    pending: tuple[Opened, ...]
+    shared: bool
+
+    def may_have_made(self, file: File, content: Content) -> bool:
+        """Whether an upload whose end is not known may have become `file`."""
+        return any(content.is_of(opened) and opened.created_at == file.created_at for opened in self.pending)
+
+
+def others_than(asked: Completing, key: str, entries: Iterable[Entry], ids: Ids) -> Others:
+    """Everything known of other uploads than the one that `asked` completes, which the journal has under `key`.
+
+    `shared` is whether that upload is used elsewhere too: under another key, or completed there with other content.
+    """
+    files = {file_id for file_id, upload_id in ids.files.items() if upload_id != asked.upload}
+    pending = {upload_id: opened for upload_id, opened in ids.uploads.items() if upload_id != asked.upload}
+    shared = False
+    for entry in entries:
+        ours = entry.key == key
+        for record in entry.records:
+            outcome = ours and isinstance(record, Completed) and _is_outcome(record, asked)
+            if isinstance(record, Completed) and not outcome:
+                files.add(str(record.file.get("id")))
+            if record.upload == asked.upload:
+                shared = shared or not ours or (isinstance(record, Completed) and not outcome)
+        recalled = recall(entry.records)
+        if recalled and recalled.opened and recalled.is_open and recalled.upload_id != asked.upload:
+            pending[recalled.upload_id] = recalled.opened
+    ended = set(ids.files.values())
+    return Others(frozenset(files), tuple(each for each in pending.values() if each.upload not in ended), shared)
+
+
+def not_created(upload: Upload, *, content: Content, known: Iterable[str], ids: Ids) -> str | None:
+    """What speaks against `upload` being the one that was to be made; `known` are ids of others."""
+    if upload.id in known:
+        return f"{upload.id} is another upload"
+    return _not_of_status(upload, "pending") or _not_of_kind(upload, "upload") or content.problem(upload, ids.names)
+
+
+def not_this_part(part: UploadPart, *, upload_id: str) -> str | None:
+    """What speaks against `part` being one of `upload_id`."""
+    if part.upload_id not in {None, upload_id}:
+        return f"it is a part of {part.upload_id}, not of {upload_id}"
+    return _not_of_kind(part, "upload.part")
+
+
+def not_this_upload(upload: Upload, *, upload_id: str) -> str | None:
+    """What speaks against `upload` being `upload_id`."""
+    if upload.id != upload_id:
+        return f"it is of {upload.id}, not of {upload_id}"
+    return _not_of_kind(upload, "upload")
+
+
+def not_cancelled(upload: Upload, *, upload_id: str, content: Content, ids: Ids) -> str | None:
+    """What speaks against `upload` being `upload_id`, cancelled, or completed before that: a late answer says so."""
+    if upload.file is not None or upload.status == "completed":
+        return not_completed(upload, upload_id=upload_id, content=content, files=ids.files, names=ids.names)
+    return not_this_upload(upload, upload_id=upload_id) or _not_of_status(upload, "cancelled")
+
+
+def not_completed(
+    upload: Upload, *, upload_id: str, content: Content, files: Mapping[str, str], names: Container[str]
+) -> str | None:
+    """What speaks against `upload` being `upload_id`, completed; `files` tells which uploads became which Files."""
+    problem = (
+        not_this_upload(upload, upload_id=upload_id)
+        or _not_of_status(upload, "completed")
+        or content.problem(upload, names)
+    )
+    if problem or upload.file is None:
+        return problem
+    if files.get(upload.file.id, upload_id) != upload_id:
+        return f"{upload.file.id} is the file of another upload"
+    return _not_of_kind(upload.file, "file") or content.problem(upload.file, names)
+
+
+def not_a_file_of(file: File, *, content: Content) -> str | None:
+    """What speaks against `file`, which has the id that was asked for, being one of `content`."""
+    return _not_of_kind(file, "file") or content.problem(file, ())
+
+
+def _not_of_kind(found: Upload | UploadPart | File, kind: str) -> str | None:
+    if not found.id:
+        return "its id is empty"
+    return f"it is of the kind {found.object!r}, not {kind!r}" if found.object in _KINDS - {kind} else None
+
+
+def _not_of_status(upload: Upload, status: str) -> str | None:
+    return None if upload.status in {None, status} else f"{upload.id} is {upload.status}, not {status}"
+
+
+def _same_text(one: str, other: str) -> bool:
+    """Whether two texts are the same, whichever form of Unicode a server keeps, as far as no secret was taken out."""
+    if any(mark in one for mark in (KEY, SECRET)):
+        return True
+    return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def _similar(one: str, other: str) -> bool:
+    """Whether one may be what a server made of the other: the same letters and digits, whatever is between them."""
+    return _same_text(one, other) or _letters(one) == _letters(other)
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
+
+
+def _is_outcome(record: Completed, asked: Completing) -> bool:
+    return (record.upload, record.md5, record.xxh3) == (asked.upload, asked.md5, asked.xxh3)

@@ -1,0 +1,180 @@
+"""The file system as the journal needs it: private, synced, and never reached through somebody's symbolic link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice, takewhile
+from pathlib import Path
+
+from asyncsdk.wal.permissions import is_ours, refuse_foreign, refuse_shared
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+LINES_AT_ONCE = 1000
+
+# Somebody who may write in a shared directory could place a link there, or a pipe that blocks whoever opens it.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# File systems that can't sync a directory say so in one of these ways; a failing disk does not.
+_CANT_SYNC_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
+
+
+def make_root(root: Path) -> None:
+    """Make `root` and its missing parents, each durably. Raises OSError, also for what `check_root` refuses."""
+    with suppress(FileNotFoundError):
+        check_root(root)
+        return
+    missing = takewhile(lambda folder: not folder.exists(), (root, *root.parents))
+    for folder in reversed(list(missing)):
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
+        sync_folder(folder.parent)
+    check_root(root)
+
+
+def check_root(root: Path) -> None:
+    """Raise OSError unless `root` is a directory of ours, and nobody else can put anything in its place or into it.
+
+    It may be reached through a link to such a directory.
+    """
+    check_place(root)
+    status = root.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
+    if root.is_symlink():
+        if not is_ours(root, status):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(root))
+        check_place(root.resolve())
+    refuse_foreign(root, status)
+    refuse_shared(root, status, root.name)
+
+
+def check_place(path: Path) -> None:
+    """Raise OSError where others may write in the directory that `path` is in: they could put another in its place."""
+    folder = path.absolute().parent
+    refuse_shared(folder, folder.stat(), path.name.lstrip("."))
+
+
+def make_folder(path: Path) -> bool:
+    """Make the directory `path` and tell whether that was needed.
+
+    Raises OSError (ELOOP) where a symbolic link stands instead.
+    """
+    with suppress(FileNotFoundError):
+        check_folder(path)
+        return False
+    with suppress(FileExistsError):  # another was quicker
+        path.mkdir(FOLDER_MODE)
+        return True
+    check_folder(path)
+    return False
+
+
+def check_folder(path: Path) -> None:
+    """Raise OSError unless `path` is a directory, not a link to one, and not put there by another user."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        code = errno.ELOOP if stat.S_ISLNK(status.st_mode) else errno.ENOTDIR
+        raise OSError(code, os.strerror(code), str(path))
+    refuse_foreign(path, status)
+
+
+def create(path: Path) -> int:
+    """Make the file `path`, which must not be there yet, and return a descriptor to write it."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, FILE_MODE)
+
+
+def write_small(path: Path, data: bytes) -> None:
+    """Write a small file in place. It may be torn by a crash."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, FILE_MODE)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def read(path: Path) -> bytes:
+    """Return the whole of a regular file."""
+    with _regular(path) as fd, open(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a regular file, newlines included, without holding all of it."""
+    with _regular(path) as fd, open(fd, "rb", closefd=False) as file:
+        yield from file
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of `data`, however short the writes, and return once it would survive a power cut."""
+    write_all(fd, data)
+    sync(fd)
+
+
+def write_lines(fd: int, lines: Iterable[bytes]) -> None:
+    """The same for lines without end, of which few are held at a time."""
+    lines = iter(lines)
+    while some := b"".join(islice(lines, LINES_AT_ONCE)):
+        write_all(fd, some)
+    sync(fd)
+
+
+def sync(fd: int) -> None:
+    """Return once the file's content would survive a power cut."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's own cache there
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the names in the directory would survive a power cut, where the file system can promise that."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a directory that may be entered but not listed; or Windows, which opens none
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANT_SYNC_FOLDERS:
+            raise
+    finally:
+        os.close(fd)
+
+
+def keep_beside(path: Path, suffix: str) -> None:
+    """Give the file a second name, with `suffix` behind it, under which it outlives the first one."""
+    beside = path.with_name(path.name + suffix)
+    with suppress(FileExistsError):
+        try:
+            os.link(path, beside, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            write_small(beside, read(path))
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[int]:
+    """A descriptor to read a regular file."""
+    fd = os.open(path, os.O_RDONLY | _NO_LINK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, however short the writes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
