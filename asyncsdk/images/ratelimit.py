@@ -4,11 +4,11 @@ Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, an
 minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the limit of
 them all. At once goes what a late permit makes up for, a quarter of a second's worth; what else differs between our
 clock and the server's is in `MARGIN`. Items of several images do not fall evenly into a minute, so the limit is also
-compared with a log of the last one, kept in slices. It looks back a second longer, for requests that overtake each other.
+compared with a log of the last one, kept in slices. It looks back a second longer: requests overtake each other.
 
-Without a known limit requests go freely until the first 429, and from then on by multiplicative decrease (Chiu and Jain,
-1989) of what the server let pass, and by the cubic increase of RFC 9438: quickly back to near where it was refused,
-slowly about there, quickly beyond. Below a known limit, which others may share, the same holds.
+Without a known limit requests go freely until the first 429, and from then on by multiplicative decrease (Chiu and
+Jain, 1989) of what the server let pass, and by the cubic increase of RFC 9438: quickly back to near where it was
+refused, slowly about there, quickly beyond. Below a known limit, which others may share, the same holds.
 """
 
 from __future__ import annotations
