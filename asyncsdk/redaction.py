@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from html.entities import html5
 from typing import Any
@@ -132,12 +132,17 @@ class Redactor:
 NO_SECRETS = Redactor()
 
 
-def redactor(headers: Mapping[str, str], query: Mapping[str, str], proxy: Mapping[str, str]) -> Redactor:
-    """The redactor of a request with these `headers` and `query`, and `proxy`, which only a proxy is sent."""
+def redactor(
+    headers: Mapping[str, str], query: Mapping[str, str], proxy: Mapping[str, str], former_keys: Iterable[str] = ()
+) -> Redactor:
+    """The redactor of a request with these `headers` and `query`, and `proxy`, which only a proxy is sent.
+
+    It also knows the `former_keys` of the client, which a server may still show.
+    """
     marks: dict[str, str] = {}
     credentials: set[str] = set()
     keys: list[str] = []
-    for given in (headers, query, proxy):
+    for given in (headers, query, proxy, *({"Authorization": f"Bearer {key}"} for key in former_keys)):
         for name, value in given.items():
             mark = KEY if name.lower() in _KEYS else SECRET
             for secret in dict.fromkeys(_secrets_of(name, value)):
@@ -162,6 +167,9 @@ def _marked(value: Any, marks: _Marks, in_use: _Marks) -> Any:
     """Decoded JSON with `marks` for its secrets; those of `in_use` in its ids and URLs."""
     if isinstance(value, str):
         return marks.put_into(value)
+    if type(value) in {int, float}:  # a secret of digits alone may be shown as a number
+        shown = marks.put_into(text := repr(value))
+        return value if shown == text else shown
     if isinstance(value, list):
         return [_marked(item, marks, in_use) for item in value]
     if isinstance(value, dict):

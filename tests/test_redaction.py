@@ -48,6 +48,13 @@ def test_whatever_a_key_is_made_of_it_is_in_no_decoded_answer(key: str, before: 
     assert "[secret]" in cleaned
 
 
+@pytest.mark.parametrize("text", ["1000000007", " 1000000007 ", '{"n": [1000000007]}', '{"1000000007": true}'])
+def test_a_secret_of_digits_is_not_shown_as_a_number_either(text: str) -> None:
+    known = redactor({}, {"secret": "1000000007"}, {})
+    assert "1000000007" not in known.clean(text)
+    assert known.clean_answer({"created": 1000000007, "n": 1}) == {"created": "[secret]", "n": 1}
+
+
 def test_what_the_answer_says_besides_stays_as_it_is() -> None:
     body = {"a": f"100 % of {KEY} ≠ ä \\ &", "n": [1, 2.5, None, True], KEY: {"b": "c%20d"}}
     assert json.loads(of_key().clean(json.dumps(body))) == {

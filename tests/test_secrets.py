@@ -78,6 +78,16 @@ async def test_a_key_with_slashes_is_known_in_json_and_in_a_url_too(echo: str) -
             await client.send(GET_FILE)
 
 
+async def test_a_key_that_was_replaced_since_is_not_shown_either() -> None:
+    keys = iter(["sk-former-0a1b2c3d", "sk-newer-4e5f6a7b"])
+    both = reply(400, {"error": {"message": "old sk-former-0a1b2c3d, new sk-newer-4e5f6a7b"}})
+    async with answering(both) as server, Client(lambda: next(keys), base_url=server.url) as client:
+        with pytest.raises(BadRequestError, match=r"old \[key\], new sk-newer"):
+            await client.send(GET_FILE)
+        with pytest.raises(BadRequestError, match=r"old \[key\], new \[key\]"):
+            await client.send(GET_FILE)
+
+
 async def test_a_good_answer_that_echoes_the_key_counts_without_it() -> None:
     async with answering(reply(200, {"id": "file-1", "filename": f"{KEY}.txt"})) as server, client_of(server) as client:
         file: File = await client.send(GET_FILE)

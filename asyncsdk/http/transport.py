@@ -30,6 +30,7 @@ from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
 from asyncsdk.settings import Key, Secret, Settings, checked_key
 
 _MOST_REDIRECTS = 5
+_MOST_KEYS = 8  # that a client remembers, so as to show none of them
 
 
 @define(eq=False)
@@ -43,7 +44,8 @@ class Exchange:
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
-    _guarded: tuple[Mapping[str, str], ...] = field(default=(), init=False, repr=False)  # that `_guard` is made for
+    _keys: tuple[str, ...] = field(default=(), init=False, repr=False)  # those in use lately, the newest first
+    _guarded: tuple[Any, ...] = field(default=(), init=False, repr=False)  # that `_guard` is made for
     _guard: Redactor = field(default=NO_SECRETS, init=False)
     _is_known: bool = field(default=False, init=False)  # it has answered as the API
 
@@ -62,6 +64,8 @@ class Exchange:
         An error raised by the body itself comes out as it is.
         """
         key = await _current_key(self.settings.key)
+        if key not in self._keys:
+            self._keys = (key, *self._keys)[:_MOST_KEYS]
         try:
             answer = await self._answered(call, key)
             try:
@@ -131,6 +135,7 @@ class Exchange:
             CIMultiDict((name, value) for name, value in sent.items() if not is_open(name)),
             query,
             {} if self._way.proxy is None else dict(self._way.proxy.headers),
+            self._keys if self.settings.auth is not None else (),
         )
         if guarded != self._guarded:  # they are nearly always those of the request before
             self._guarded, self._guard = guarded, redactor(*guarded)
