@@ -48,11 +48,11 @@ if TYPE_CHECKING:
         UploadBusyError,
         UploadError,
         UploadExpiredError,
-        UploadExpiresError,
         UploadNotFoundError,
+        UploadTooSlowError,
     )
     from asyncsdk.events import RequestEvent
-    from asyncsdk.http.connection import trusting
+    from asyncsdk.http.connection import create_ssl_context
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.edit import ImageEdit
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
-    from asyncsdk.uploads.progress import Progress, State
+    from asyncsdk.uploads.progress import Progress, UploadPhase
     from asyncsdk.uploads.uploader import AsyncUploader
 
 __all__ = [
@@ -138,28 +138,28 @@ __all__ = [
     "SaveError",
     "SourceChangedError",
     "SourceError",
-    "State",
     "UnprocessableEntityError",
     "UnreadableImage",
     "Upload",
     "UploadBusyError",
     "UploadError",
     "UploadExpiredError",
-    "UploadExpiresError",
     "UploadJob",
     "UploadNotFoundError",
     "UploadOutcome",
     "UploadPart",
+    "UploadPhase",
     "UploadResult",
+    "UploadTooSlowError",
     "Usage",
     "__version__",
     "api",
-    "trusting",
+    "create_ssl_context",
 ]
 
 _HOMES = {
     "client": ("Client",),
-    "http.connection": ("trusting",),
+    "http.connection": ("create_ssl_context",),
     "errors": (
         "APIConnectionError",
         "APIError",
@@ -199,7 +199,7 @@ _HOMES = {
         "UploadBusyError",
         "UploadError",
         "UploadExpiredError",
-        "UploadExpiresError",
+        "UploadTooSlowError",
         "UploadNotFoundError",
     ),
     "events": ("RequestEvent",),
@@ -233,7 +233,7 @@ _HOMES = {
     ),
     "uploads.progress": (
         "Progress",
-        "State",
+        "UploadPhase",
     ),
     "uploads.uploader": ("AsyncUploader",),
 }

@@ -90,7 +90,7 @@ class ImageRef:
             raise ConfigurationError("an ImageRef has a file_id or an image_url, exactly one. Nothing was sent.")
 
 
-class EditOptions(TypedDict, total=False):
+class EditParams(TypedDict, total=False):
     """The fields of POST /images/edits but for prompt and pictures; what is None or left out is not sent.
 
     `n` 1..10; `size` "auto" or "1024x1024"; `output_compression` 0..100 (webp, jpeg); `partial_images` 0..3 with
@@ -182,7 +182,7 @@ def edit_image(
     mask: ImageFile | None = None,
     markup: ImageFile | None = None,
     extra: Mapping[str, Any] | None = None,
-    **options: Unpack[EditOptions],
+    **options: Unpack[EditParams],
 ) -> Request[ImagesResponse]:
     """POST /images/edits with the pictures in a form: one goes as `image`, several as `image[]`.
 
@@ -204,7 +204,7 @@ def edit_image_by_reference(
     prompt: str,
     mask: ImageRef | None = None,
     extra: Mapping[str, Any] | None = None,
-    **options: Unpack[EditOptions],
+    **options: Unpack[EditParams],
 ) -> Request[ImagesResponse]:
     """POST /images/edits as JSON: the pictures are files that the server has, or URLs."""
     places = [_reference(image) for image in images]

@@ -18,10 +18,10 @@ from asyncsdk.api import Request
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
 from asyncsdk.events import RequestEvent
-from asyncsdk.http.connection import DEFAULT_CONNECTIONS, Way, check_trust, default_trust, proxy_for
-from asyncsdk.http.request import Call, foreign, prepare
+from asyncsdk.http.connection import DEFAULT_CONNECTIONS, ConnectionConfig, check_trust, default_trust, proxy_for
+from asyncsdk.http.request import PreparedRequest, prepare, prepare_external
 from asyncsdk.http.response import Stream
-from asyncsdk.http.transport import Exchange
+from asyncsdk.http.transport import Transport
 from asyncsdk.models import Page
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
@@ -87,16 +87,16 @@ class Client:
         )
         self.timeout, self.max_retries, self.on_event = timeout, max_retries, on_event
         self.clock = Clock()
-        way = Way()
+        way = ConnectionConfig()
         if session is None:
-            way = Way(
+            way = ConnectionConfig(
                 trust=(ssl or default_trust()) if self.base_url.startswith("https:") else None,
                 proxy=proxy_for(self.base_url, proxy),
                 connections=connections or DEFAULT_CONNECTIONS,
                 trace_configs=trace_configs,
             )
-        self._exchange = Exchange(self.settings, self.clock, way, session)
-        self._strangers = Exchange(settings.nobody(), Clock(), Way(proxy=way.proxy, trust=way.trust))
+        self._exchange = Transport(self.settings, self.clock, way, session)
+        self._strangers = Transport(settings.nobody(), Clock(), ConnectionConfig(proxy=way.proxy, trust=way.trust))
 
     @classmethod
     def azure(
@@ -233,7 +233,7 @@ class Client:
         Raises APIError; ConfigurationError for no http(s) URL, or one without TLS where the server has it.
         """
         limit, tls_only = self.timeout or FETCH_SECONDS, self.base_url.startswith("https:")
-        call = foreign(url, retry=Retry(self.max_retries), answer_limit=limit, tls_only=tls_only)
+        call = prepare_external(url, retry=Retry(self.max_retries), answer_limit=limit, tls_only=tls_only)
 
         async def receive() -> bytes:
             async with self._strangers.sending(call) as answer:
@@ -257,7 +257,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         retry: Retry | None = None,
-    ) -> Call:
+    ) -> PreparedRequest:
         _check_limits(timeout, max_retries)
         return prepare(
             request,
@@ -268,7 +268,7 @@ class Client:
             answer_limit=timeout or self.timeout or request.answer_limit,
         )
 
-    async def _repeat(self, call: Call, receive: Callable[[], Awaitable[T]]) -> T:
+    async def _repeat(self, call: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
         attempts = call.retry.attempts()
         while True:
             if call.retry.turn is not None:
@@ -289,7 +289,9 @@ class Client:
                 self._tell(call, attempts.made + 1)
                 return result
 
-    def _tell(self, call: Call, attempt: int, error: APIError | None = None, wait: float | None = None) -> None:
+    def _tell(
+        self, call: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
+    ) -> None:
         if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
             return
         event = call.event(attempt, error, wait)

@@ -311,7 +311,7 @@ class UploadExpiredError(UploadError):
     resumable = True
 
 
-class UploadExpiresError(UploadError):
+class UploadTooSlowError(UploadError):
     """At the measured rate the upload can't be done before the server forgets it."""
 
 

@@ -73,13 +73,13 @@ class _Marks:
 
     def put_into(self, text: str) -> str:
         """`text` with a mark in the place of each secret; without its escapes where one of these hides a secret."""
-        text = self._replaced(text)
+        text = self.replaced(text)
         if not _is_tangled(text):
             return text
         plain = _disentangled(text[:SMALL])
-        return self._replaced(plain) + text[SMALL:] if self.are_needed_in(plain) else text
+        return self.replaced(plain) + text[SMALL:] if self.are_needed_in(plain) else text
 
-    def _replaced(self, text: str) -> str:
+    def replaced(self, text: str) -> str:
         for form, mark in self.by_form.items():
             text = text.replace(form, mark)
         for key in self.keys:
@@ -106,7 +106,7 @@ class Redactor:
         except ValueError:
             return self._all.put_into(text)
         cleaned = _marked(value, self._all, self._all)
-        return text if cleaned == value else json.dumps(cleaned)
+        return self._all.replaced(text if cleaned == value else json.dumps(cleaned))  # quotes may be a secret's own
 
     def clean_answer(self, value: Any) -> Any:
         """Decoded JSON of a good answer with a mark in the place of each credential, in names too."""

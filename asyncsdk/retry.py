@@ -38,7 +38,7 @@ def is_worth_retrying(error: APIError) -> bool:
     """Whether the same request, made later, may pass."""
     if isinstance(error, QuotaExceededError):
         return False
-    if isinstance(error, RateLimitError) and asks_too_much(error.message):
+    if isinstance(error, RateLimitError) and exceeds_limit(error.message):
         return False
     if isinstance(error, APIConnectionError):
         return error.resumable
@@ -63,7 +63,7 @@ def may_have_acted(error: APIError) -> bool:
     return True
 
 
-def asks_too_much(message: str) -> bool:
+def exceeds_limit(message: str) -> bool:
     """Whether a 429's text says that the request alone is above the whole limit: no waiting helps."""
     limit = _LIMIT.search(message)
     requested = limit and _REQUESTED.search(message, limit.end())  # in one pattern it would take the square of the time
@@ -76,7 +76,7 @@ def _number(match: re.Match[str]) -> int:
     return int(match[1].replace(",", ""))
 
 
-def ordered_delay(headers: Mapping[str, str], now: float) -> float | None:
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that the server asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
@@ -145,7 +145,7 @@ class Attempts:
         self.made += 1
         if not self.retry.worth(error):
             return None
-        ordered = ordered_delay(error.headers, now) if isinstance(error, APIStatusError) else None
+        ordered = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
         if self._outlasts(error):
             self._outages += 1
             delay = backoff(self._outages - 1, jitter)

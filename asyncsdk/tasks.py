@@ -25,7 +25,7 @@ async def group() -> AsyncIterator[TaskGroup]:
         async with anyio.create_task_group() as tasks:
             yield tasks
     except BaseExceptionGroup as failures:
-        failure = telling(failures)
+        failure = most_significant(failures)
     if failure is not None:
         raise failure
 
@@ -41,16 +41,16 @@ async def to_the_end(work: Callable[[], Awaitable[object]]) -> None:
         tasks.start_soon(shielded)
 
 
-def telling(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def most_significant(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first failure that is neither a cancellation nor a lost connection, else the first; the rest noted on it."""
     leaves = _leaves(failures)
-    chosen = min(leaves, key=_loudness)
+    chosen = min(leaves, key=_severity)
     for other in dict.fromkeys(f"also: {type(leaf).__name__}: {leaf}" for leaf in leaves if leaf is not chosen):
         chosen.add_note(other)
     return chosen
 
 
-def _loudness(failure: BaseException) -> int:
+def _severity(failure: BaseException) -> int:
     if isinstance(failure, asyncio.CancelledError):
         return 3
     if isinstance(failure, APIConnectionError):
@@ -65,7 +65,7 @@ def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-def each(
+def map_unordered(
     items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], *, at_once: int
 ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
     """Run `run` over `items`, `at_once` at a time; yields the outcomes as they finish.
@@ -90,10 +90,10 @@ async def _each(
         nonlocal running
         while True:
             async with turn:
-                item = await others(anext(source, _END))
+                item = await await_foreign(anext(source, _END))
             if item is _END:
                 break
-            await sending.send(await others(run(item)))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
+            await sending.send(await await_foreign(run(item)))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
         running -= 1
         if not running:
             sending.close()
@@ -105,7 +105,7 @@ async def _each(
         tasks.cancel_scope.cancel()
 
 
-async def others(work: Awaitable[Outcome]) -> Outcome:
+async def await_foreign(work: Awaitable[Outcome]) -> Outcome:
     """Await what somebody else wrote. A cancellation that leaks out of it, asked for by nobody here, is an error.
 
     Else it would end the task that awaits it, and nobody would hear of it. Raises RuntimeError for that.

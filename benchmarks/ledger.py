@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asyncsdk.images.ledger.file import open_ledger
-from asyncsdk.uploads.journal.codec import encode_head, iso, seal
+from asyncsdk.uploads.journal.codec import encode_head, encode_line, iso
 
 
 def lines(items: int) -> Iterator[bytes]:
@@ -29,14 +29,14 @@ def lines(items: int) -> Iterator[bytes]:
     yield encode_head(at=at, host="host", pid=1)
     for number in range(items):
         item, name, at = f"{hashlib.sha256(b'%d' % number).hexdigest()}#0", f"photos/{number:07}", at + 0.05
-        yield seal({"t": "intent", "item": item, "id": name, "n": 1, "at": iso(at)})
+        yield encode_line({"t": "intent", "item": item, "id": name, "n": 1, "at": iso(at)})
         if number % 100 == 0:
             problem = {"type": "ModerationBlockedError", "message": "Your request was rejected by the safety system."}
-            yield seal({"t": "refused", "item": item, "id": name, "problem": problem, "at": iso(at)})
+            yield encode_line({"t": "refused", "item": item, "id": name, "problem": problem, "at": iso(at)})
             continue
         usage = {"input_tokens": 600, "output_tokens": 1000 + number % 100, "total_tokens": 1600 + number % 100}
         done = {"t": "done", "item": item, "id": name, "files": [f"{name}.png"], "images": 1, "usage": usage}
-        yield seal({**done, "request_id": f"req_{number:032x}", "at": iso(at + 20)})
+        yield encode_line({**done, "request_id": f"req_{number:032x}", "at": iso(at + 20)})
 
 
 async def measure(directory: Path) -> None:

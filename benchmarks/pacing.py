@@ -26,8 +26,8 @@ from attrs import asdict, frozen
 
 from asyncsdk import Client, ImageEdit, ImageEditor
 from asyncsdk.errors import RateLimitError
-from asyncsdk.images.limiter import Pacer
-from asyncsdk.images.ratelimit import Ticket
+from asyncsdk.images.limiter import RateLimiter
+from asyncsdk.images.ratelimit import Permit
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC")
 
@@ -59,12 +59,12 @@ def serving(limit: int) -> Iterator[str]:
                 server.terminate()
 
 
-def refusals_of(pacer: type[Pacer]) -> Counter[int]:
+def refusals_of(pacer: type[RateLimiter]) -> Counter[int]:
     """Count from now on what each episode refuses."""
     found: Counter[int] = Counter()
     refused = pacer.refused
 
-    def counted(self: Pacer, error: RateLimitError, ticket: Ticket) -> None:
+    def counted(self: RateLimiter, error: RateLimitError, ticket: Permit) -> None:
         found[ticket.episode] += 1
         refused(self, error, ticket)
 
@@ -74,7 +74,7 @@ def refusals_of(pacer: type[Pacer]) -> Counter[int]:
 
 async def edit(url: str, rate: float | None, seconds: float, concurrency: int) -> Run:
     """Edit for so long. It is timed from the first answer, so that starting does not count."""
-    refused, done, began = refusals_of(Pacer), 0, 0.0
+    refused, done, began = refusals_of(RateLimiter), 0, 0.0
     edits = (ImageEdit(image=PIXEL, prompt=f"a beret {n}", model="tiny") for n in itertools.count())
     async with Client("sk-none", base_url=url) as client:
         editor = ImageEditor(client, check=False)

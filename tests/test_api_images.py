@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import fields_dict, frozen
 
 from asyncsdk import Client, ConfigurationError, ImageEdit, api
-from asyncsdk.api import EditOptions, ImageFile, ImageRef, Request
+from asyncsdk.api import EditParams, ImageFile, ImageRef, Request
 from asyncsdk.models import EditedImage, Usage
 from tests.raw_server import KEY, answering, client_of, reply
 
@@ -146,7 +146,7 @@ def test_a_reference_is_a_file_or_a_url() -> None:
 
 
 def test_the_fields_of_an_edit_are_the_same_wherever_they_are_named() -> None:
-    options = get_type_hints(EditOptions)
+    options = get_type_hints(EditParams)
     assert set(options) == set(OPTIONS)
     edit = get_type_hints(ImageEdit)
     assert {name: edit[name] for name in options} == options

@@ -14,9 +14,17 @@ from types import SimpleNamespace
 import pytest
 import trustme
 
-from asyncsdk import APIConnectionError, APITimeoutError, CertificateError, Client, ConfigurationError, api, trusting
+from asyncsdk import (
+    APIConnectionError,
+    APITimeoutError,
+    CertificateError,
+    Client,
+    ConfigurationError,
+    api,
+    create_ssl_context,
+)
 from asyncsdk.http import connection
-from asyncsdk.http.connection import Way, default_trust
+from asyncsdk.http.connection import ConnectionConfig, default_trust
 from asyncsdk.uploads.advice import waiting
 from tests.raw_server import KEY, RawServer, Talk, answering, reply, serving
 
@@ -61,7 +69,7 @@ async def ask(server: RawServer, trust: ssl.SSLContext | None = None) -> str:
 
 async def test_a_context_of_ones_own_is_used(server: RawServer, ca_file: str) -> None:
     assert await ask(server, ssl.create_default_context(cafile=ca_file)) == "file-1"
-    assert await ask(server, trusting(ca_file)) == "file-1"
+    assert await ask(server, create_ssl_context(ca_file)) == "file-1"
 
 
 async def test_ssl_cert_file_is_trusted(server: RawServer, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +91,7 @@ async def test_an_untrusted_server_gets_nothing_and_is_not_asked_twice(server: R
 async def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, ca_file: str) -> None:
     async with answering(GOOD, ssl=identity(authority, "elsewhere.example")) as server:
         with pytest.raises(CertificateError, match="Hostname mismatch"):
-            await ask(server, trusting(ca_file))
+            await ask(server, create_ssl_context(ca_file))
     assert server.requests == []
 
 
@@ -127,7 +135,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_given_up(
         server.scheme = "https"
         began = time.monotonic()
         with pytest.raises(APITimeoutError, match=r"no answer there\. Nothing was sent") as caught:
-            await ask(server, trusting(ca_file))
+            await ask(server, create_ssl_context(ca_file))
         assert time.monotonic() - began < 5
     assert not caught.value.sent
 
@@ -140,7 +148,7 @@ def test_a_file_without_certificates_is_said_at_once(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"no certificates in .*typo\.pem"):
-        trusting(path)
+        create_ssl_context(path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE=.*typo\.pem.*Nothing was sent"):
         Client(KEY)
@@ -180,7 +188,7 @@ async def test_names_resolve_to_every_address() -> None:
 
 
 async def test_a_session_has_no_total_limit_no_cookies_and_no_environment_of_its_own() -> None:
-    session = Way(connections=7).open_session()
+    session = ConnectionConfig(connections=7).open_session()
     assert session.timeout.total is None
     assert not session.trust_env
     assert session.connector is not None

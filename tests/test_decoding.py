@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncsdk.http.base64_json import PictureCutter, is_data_url, picture_of
+from asyncsdk.http.base64_json import Base64Extractor, is_data_url, picture_of
 from asyncsdk.models import UnreadableImage
 from asyncsdk.safe_json import cut_json, json_values
 
@@ -36,7 +36,7 @@ ESCAPES = st.dictionaries(st.sampled_from("/+=A:,"), st.just("")).map(
 
 def read(*chunks: bytes) -> Any:
     """What is in the JSON, with the content of each picture in the place of its base64."""
-    cutter = PictureCutter()
+    cutter = Base64Extractor()
     for chunk in chunks:
         cutter.feed(chunk)
     return put_back(json.loads(cutter.rest), cutter.pictures)
@@ -204,7 +204,7 @@ def test_an_address_is_not_a_picture() -> None:
 
 
 def test_a_picture_that_is_cut_off_is_kept_as_far_as_it_came() -> None:
-    cutter = PictureCutter()
+    cutter = Base64Extractor()
     cutter.feed(b'{"created": 5, "data": [{"b64_json": "eHl6"}, {"n": 1, "b64_json": "eHl6eHl6e')
     cutter.close()
     value = cut_json(cutter.rest.decode())
@@ -247,7 +247,7 @@ def test_values_one_after_the_other_are_read_one_after_the_other() -> None:
 
 def test_the_text_is_never_held_whole() -> None:
     body = b'{"b64_json": "' + base64.b64encode(bytes(6 << 20)) + b'"}'
-    cutter = PictureCutter()
+    cutter = Base64Extractor()
     tracemalloc.start()
     for start in range(0, len(body) - 2, 1 << 16):
         cutter.feed(body[start : min(start + (1 << 16), len(body) - 2)])

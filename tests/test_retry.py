@@ -27,11 +27,11 @@ from asyncsdk.retry import (
     MAX_ATTEMPTS,
     Attempts,
     Retry,
-    asks_too_much,
     backoff,
+    exceeds_limit,
     is_worth_retrying,
     may_have_acted,
-    ordered_delay,
+    retry_after,
 )
 
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -111,15 +111,15 @@ def test_only_a_plain_no_means_that_nothing_was_done(error: APIError, may: bool)
     ],
 )
 def test_more_than_the_whole_limit_never_passes(text: str, *, hopeless: bool) -> None:
-    assert asks_too_much(text) is hopeless
+    assert exceeds_limit(text) is hopeless
     body = b'{"error": {"message": "%s"}}' % text.replace("\n", " ").encode()
     assert is_worth_retrying(status(429, {}, body)) is not hopeless
 
 
 @given(st.text())
 def test_no_text_of_a_server_breaks_the_reading(text: str) -> None:
-    asks_too_much(f"Limit {text} Requested {text}")
-    delay = ordered_delay({"retry-after": text, "retry-after-ms": text}, NOW)
+    exceeds_limit(f"Limit {text} Requested {text}")
+    delay = retry_after({"retry-after": text, "retry-after-ms": text}, NOW)
     assert delay is None or 0 <= delay < math.inf
 
 
@@ -142,7 +142,7 @@ def test_no_text_of_a_server_breaks_the_reading(text: str) -> None:
     ],
 )
 def test_the_server_says_how_long(headers: dict[str, str], seconds: float | None) -> None:
-    assert ordered_delay(CIMultiDict(headers), NOW) == seconds
+    assert retry_after(CIMultiDict(headers), NOW) == seconds
 
 
 @given(st.integers(0, 100_000), st.floats(0, 1))

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from asyncsdk import APITimeoutError, RequestEvent, UploadPart, api, retry
 from asyncsdk.api import Request
 from asyncsdk.http.body import Body, BytesBody
-from asyncsdk.http.stall import Quiet, Sight, Watch, look
+from asyncsdk.http.stall import IdleTime, SocketProgress, StallTimer, observe
 from tests.raw_server import PART, Talk, client_of, reply, serving
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is Linux's")
@@ -124,7 +124,7 @@ async def test_waiting_for_a_free_connection_is_no_stall() -> None:
 
 
 def test_quiet_is_measured_since_something_moved() -> None:
-    quiet = Quiet(since=100.0)
+    quiet = IdleTime(since=100.0)
     assert quiet.seconds(100, moved=5, idle=False) == 0
     assert quiet.seconds(107, moved=5, idle=False) == 7
     assert quiet.seconds(110, moved=6, idle=False) == 0
@@ -162,23 +162,23 @@ def tcp_info(acked: int, unacked: int = 0, not_sent: int = 0) -> bytes:
 @pytest.mark.parametrize(
     ("line", "sight"),
     [
-        (Line(tcp_info(acked=50, unacked=2)), Sight(50, arrived=False)),
-        (Line(tcp_info(acked=50, not_sent=9)), Sight(50, arrived=False)),
-        (Line(tcp_info(acked=50), waiting=1), Sight(50, arrived=False)),
-        (Line(tcp_info(acked=100)), Sight(100, arrived=True)),
-        (Line(tcp_info(acked=0), waiting=30), Sight(70, arrived=False)),
-        (Line(b"old kernel", waiting=0), Sight(100, arrived=True)),
-        (Line(OSError(), waiting=100), Sight(0, arrived=False)),
+        (Line(tcp_info(acked=50, unacked=2)), SocketProgress(50, arrived=False)),
+        (Line(tcp_info(acked=50, not_sent=9)), SocketProgress(50, arrived=False)),
+        (Line(tcp_info(acked=50), waiting=1), SocketProgress(50, arrived=False)),
+        (Line(tcp_info(acked=100)), SocketProgress(100, arrived=True)),
+        (Line(tcp_info(acked=0), waiting=30), SocketProgress(70, arrived=False)),
+        (Line(b"old kernel", waiting=0), SocketProgress(100, arrived=True)),
+        (Line(OSError(), waiting=100), SocketProgress(0, arrived=False)),
     ],
 )
-def test_what_the_kernel_tells_is_what_counts_where_it_tells(line: Any, sight: Sight) -> None:
-    assert look(line, 100) == sight
+def test_what_the_kernel_tells_is_what_counts_where_it_tells(line: Any, sight: SocketProgress) -> None:
+    assert observe(line, 100) == sight
 
 
 def test_elsewhere_what_the_transport_took_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     line: Any = Line(tcp_info(acked=100), waiting=40)
-    assert look(line, 100) == Sight(60, arrived=False)
+    assert observe(line, 100) == SocketProgress(60, arrived=False)
 
 
 @linux_only
@@ -187,7 +187,7 @@ def test_this_kernel_counts_what_was_acknowledged() -> None:
         mine.sendall(bytes(1000))
         line: Any = SimpleNamespace(get_write_buffer_size=lambda: 0, get_extra_info=lambda _: mine)
         for _ in range(100):
-            seen = look(line, 1000)
+            seen = observe(line, 1000)
             if seen.arrived:
                 break
             time.sleep(0.01)
@@ -201,7 +201,7 @@ async def test_a_watch_that_was_stopped_does_nothing_more() -> None:
     line: Any = Line(tcp_info(acked=1))
     line.is_closing = lambda: bool(aborted)
     line.abort = lambda: aborted.append(True)
-    watch = Watch(0.02, 0.02, reasons.append)
+    watch = StallTimer(0.02, 0.02, reasons.append)
     watch.stop()
     watch.start(line)
     watch.stop()

@@ -10,7 +10,7 @@ from typing import Any
 from asyncsdk.cli.options import Connection
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.http.connection import trusting
+from asyncsdk.http.connection import create_ssl_context
 from asyncsdk.settings import checked_base_url, parse_headers
 
 _SECRET = re.compile(
@@ -29,7 +29,7 @@ def open_client(asked: Connection, *, connections: int = 100, **options: Any) ->
         "connections": max(100, connections),
         "default_headers": _headers(asked.header),
         "default_query": dict(_split(pair) for pair in asked.query),
-        "ssl": None if asked.ca_file is None else trusting(asked.ca_file),
+        "ssl": None if asked.ca_file is None else create_ssl_context(asked.ca_file),
     }
     if means_azure(os.environ, asked):
         if asked.auth:

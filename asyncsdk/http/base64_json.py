@@ -64,7 +64,7 @@ def is_data_url(text: str) -> bool:
 
 
 @define(eq=False)
-class PictureCutter:
+class Base64Extractor:
     """Fed with JSON in chunks, cuts the pictures out and leaves a mark, which is not base64, in the place of each.
 
     `pictures` are by their marks: the bytes, or what can't be read.

@@ -15,7 +15,7 @@ from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk.errors import APITimeoutError
-from asyncsdk.http.stall import STALL_SECONDS, Watch
+from asyncsdk.http.stall import STALL_SECONDS, StallTimer
 
 SLICE = 1 << 19
 SMALL = 1 << 17  # to copy it costs less than another write
@@ -33,7 +33,7 @@ class Body(Payload):
         self.on_sent: Callable[[], object] | None = None
         self._lost = False
         self._transport: asyncio.WriteTransport | None = None
-        self.watch = Watch(stall, answer=600.0, give_up=self._give_up)
+        self.watch = StallTimer(stall, answer=600.0, give_up=self._give_up)
 
     @property
     def whole(self) -> bool:

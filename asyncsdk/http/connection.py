@@ -33,7 +33,7 @@ DEFAULT_CONNECTIONS = 100
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30}
 
 
-def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
+def create_ssl_context(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
     """A context that trusts the certificates in `ca_file` (PEM) besides the usual ones.
 
     Raises ConfigurationError where the file holds none or can't be read.
@@ -77,7 +77,7 @@ def _no_certificates(name: str, error: OSError) -> str:
 
 
 @frozen
-class Way:
+class ConnectionConfig:
     """How to get to one server: made without an event loop, used on one. `trust` is None where TLS plays no part."""
 
     trust: ssl.SSLContext | None = None

@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError, NotTheAPIError
 from asyncsdk.http.base64_json import Pictures, TooLarge, is_data_url, picture_of
 from asyncsdk.http.decode import error_in_success, not_readable
-from asyncsdk.http.frames import Events, Form, Frame, form_of, tells_form
+from asyncsdk.http.frames import Events, Frame, ResponseFormat, format_of, is_format_known
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage, add, from_odd_json
 from asyncsdk.redaction import NO_SECRETS, Redactor
 from asyncsdk.safe_json import cut_json, json_values
@@ -70,7 +70,7 @@ class Messages:
     failure: APIError | None = field(default=None, init=False)
     has_begun: bool = field(default=False, init=False)
     _beginning: bytes = field(default=b"", init=False, repr=False)
-    _form: Form | None = field(default=None, init=False)
+    _form: ResponseFormat | None = field(default=None, init=False)
     _size: int = field(default=0, init=False)
     _is_done: bool = field(default=False, init=False)
     _frames_read: int = field(default=0, init=False)
@@ -152,7 +152,7 @@ class Messages:
         if self._form is not None:
             return self._form.feed(chunk)
         self._beginning += chunk
-        return self._begin() if tells_form(self._beginning) else ()
+        return self._begin() if is_format_known(self._beginning) else ()
 
     def _last_frames(self) -> Iterator[Frame]:
         if self._form is None:
@@ -162,7 +162,7 @@ class Messages:
 
     def _begin(self) -> Iterator[Frame]:
         chunk, self._beginning = self._beginning, b""
-        self._form = form_of(chunk, self.headers.get("content-type", ""))
+        self._form = format_of(chunk, self.headers.get("content-type", ""))
         return self._form.feed(chunk)
 
     def _read(self, frames: Callable[[], Iterable[Frame]]) -> list[Message]:

@@ -11,7 +11,7 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from asyncsdk.errors import APIConnectionError, APITimeoutError, CertificateError
-from asyncsdk.http.request import Call
+from asyncsdk.http.request import PreparedRequest
 
 _UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}  # by OpenSSL's age
@@ -20,7 +20,7 @@ _NO_NAME = "the name {host} is not known. Is the base URL misspelt, or this mach
 
 
 @contextmanager
-def as_ours(call: Call) -> Iterator[None]:
+def translating_errors(call: PreparedRequest) -> Iterator[None]:
     """Raise what went wrong within as an error of this package, its cause chained."""
     try:
         yield
@@ -34,7 +34,7 @@ def as_ours(call: Call) -> Iterator[None]:
         raise translate(error, call) from error
 
 
-def translate(error: aiohttp.ClientError | OSError, call: Call) -> APIConnectionError:
+def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> APIConnectionError:
     """The error of ours that `error` stands for (pure)."""
     where, name = f"{call.url.host}:{call.url.port}", call.name
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

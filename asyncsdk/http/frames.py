@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from asyncsdk.http.base64_json import LARGEST_PICTURE, PictureCutter, Pictures, TooLarge
+from asyncsdk.http.base64_json import LARGEST_PICTURE, Base64Extractor, Pictures, TooLarge
 
 _DATA, _EVENT = b"data:", b"event:"
 _LONGEST_NAME = 200
@@ -32,7 +32,7 @@ class Frame:
     pictures: Pictures = field(factory=dict)
 
 
-class Form(Protocol):
+class ResponseFormat(Protocol):
     """Fed with a response, gives its frames. Raises TooLarge."""
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
@@ -44,12 +44,12 @@ class Form(Protocol):
         ...
 
 
-def tells_form(beginning: bytes) -> bool:
+def is_format_known(beginning: bytes) -> bool:
     """Whether so much came of a response that its form is known."""
     return len(beginning.lstrip(_BEFORE)) >= _ENOUGH
 
 
-def form_of(beginning: bytes, content_type: str) -> Form:
+def format_of(beginning: bytes, content_type: str) -> ResponseFormat:
     """The form of a response that begins so. What is in none of them, such as a web page, is one text, as JSON is."""
     text = beginning.lstrip(_BEFORE)
     if text[:1] in {b"{", b"["}:
@@ -67,7 +67,7 @@ def form_of(beginning: bytes, content_type: str) -> Form:
 class Json:
     """All of it is one text."""
 
-    _data: PictureCutter = field(factory=PictureCutter, init=False)
+    _data: Base64Extractor = field(factory=Base64Extractor, init=False)
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         self._data.feed(chunk)
@@ -103,7 +103,7 @@ class Events:
     _is_data: bool | None = field(default=None, init=False)
     _after_return: bool = field(default=False, init=False)
     _name: str = field(default="", init=False)
-    _data: PictureCutter = field(factory=PictureCutter, init=False)
+    _data: Base64Extractor = field(factory=Base64Extractor, init=False)
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         *lines, rest = self._with_newlines(chunk).split(b"\n")
@@ -157,9 +157,9 @@ class Events:
 
     def _end_frame(self) -> Frame:
         frame = _frame(self._name, self._data)
-        self._has_begun, self._name, self._data = False, "", PictureCutter()
+        self._has_begun, self._name, self._data = False, "", Base64Extractor()
         return frame
 
 
-def _frame(name: str, data: PictureCutter) -> Frame:
+def _frame(name: str, data: Base64Extractor) -> Frame:
     return Frame(name, data.rest.decode("utf-8", "replace").strip("\ufeff \t\r\n"), data.pictures)

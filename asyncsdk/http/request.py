@@ -27,7 +27,7 @@ _NOWHERE = "nowhere"
 
 
 @define(eq=False, kw_only=True)
-class Call:
+class PreparedRequest:
     """One `Request` under one `Settings`; no key is in it."""
 
     request: Request[Any]
@@ -157,7 +157,7 @@ def prepare(
     query: Mapping[str, str],
     retry: Retry,
     answer_limit: float,
-) -> Call:
+) -> PreparedRequest:
     """Settle where `request` goes and what stands above it, but for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
     sent = _common_headers(request.accept)
@@ -169,7 +169,7 @@ def prepare(
         sent["OpenAI-Project"] = settings.project
     sent.update(settings.headers)
     sent.update(checked_headers(headers))
-    return Call(
+    return PreparedRequest(
         request=request,
         target=target.update_query(asked) if (asked := {**settings.query, **request.query, **query}) else target,
         headers=sent,
@@ -185,7 +185,7 @@ def _path(request: Request[Any], settings: Settings) -> str:
     return f"/deployments/{quote(request.deployment, safe='')}{request.path}"
 
 
-def foreign(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = False) -> Call:
+def prepare_external(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = False) -> PreparedRequest:
     """A GET of an address that an answer gave. Raises ConfigurationError for what is none of http(s)."""
     target = _as_it_is(url)
     if tls_only and target.scheme == "http":
@@ -196,7 +196,7 @@ def foreign(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = Fal
         raise ConfigurationError(
             "the answer gives an address of a picture that is no http(s) URL; nothing was fetched."
         )
-    return Call(
+    return PreparedRequest(
         request=Request(method="GET", route=URL_ROUTE, answer=bytes, accept="*/*"),
         target=target,
         headers=_common_headers("*/*"),

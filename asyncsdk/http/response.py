@@ -15,9 +15,9 @@ from multidict import CIMultiDict
 from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError
 from asyncsdk.http.decode import OBJECTS, read_answer, status_error
 from asyncsdk.http.edit_response import LARGEST_RESPONSE, Message, Messages
-from asyncsdk.http.errors import as_ours
+from asyncsdk.http.errors import translating_errors
 from asyncsdk.http.inflate import InflateError, Inflater, inflater_for
-from asyncsdk.http.request import Call
+from asyncsdk.http.request import PreparedRequest
 from asyncsdk.models import ImagesResponse
 from asyncsdk.redaction import SMALL, Redactor, text_of
 
@@ -73,7 +73,7 @@ class _Waits:
 class Response:
     """What the server says to `call`: where it echoes a secret, a mark, but in the bytes of files and pictures."""
 
-    call: Call
+    call: PreparedRequest
     _response: aiohttp.ClientResponse = field(repr=False)
     _redactor: Redactor
     headers: Mapping[str, str] = field(init=False, repr=False)
@@ -131,7 +131,7 @@ class Response:
         """What comes next, empty at the end; where the response breaks off, what came before that, and the error."""
         content = self._response.content
         try:
-            with as_ours(self.call):
+            with translating_errors(self.call):
                 chunk = content.read_nowait() or await self._waits.more()
         except APIError as error:
             return content._read_nowait(-1), error  # noqa: SLF001 - no public way to it
@@ -144,7 +144,7 @@ class Response:
         most = limit or _largest(model)
         # files may take their time as long as they move; an object that does is no answer
         seconds = None if model is bytes else self.call.answer_limit
-        with as_ours(self.call):
+        with translating_errors(self.call):
             async with asyncio.timeout(None if self._is_there else seconds):
                 body = await self._whole(most=most)
         return read_answer(model, self.status, self.headers, body, request=self.call.name, redactor=self._redactor)

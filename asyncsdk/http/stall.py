@@ -19,21 +19,21 @@ _UNACKED, _ACKED, _NOTSENT = struct.Struct("=24xI"), struct.Struct("=120xQ"), st
 
 
 @frozen
-class Sight:
+class SocketProgress:
     """A connection at one moment: `moved` only grows; `arrived` once the peer has all that was written."""
 
     moved: int
     arrived: bool
 
 
-def look(transport: asyncio.WriteTransport, written: int) -> Sight:
+def observe(transport: asyncio.WriteTransport, written: int) -> SocketProgress:
     """What can be seen of `transport`, to which `written` bytes of the body were handed."""
     told = _tcp_info(transport)
     waiting = transport.get_write_buffer_size()
     if told is None:
-        return Sight(written - waiting, waiting == 0)
+        return SocketProgress(written - waiting, waiting == 0)
     unsettled = _UNACKED.unpack_from(told)[0] + _NOTSENT.unpack_from(told)[0]
-    return Sight(_ACKED.unpack_from(told)[0], waiting == 0 and unsettled == 0)
+    return SocketProgress(_ACKED.unpack_from(told)[0], waiting == 0 and unsettled == 0)
 
 
 def _tcp_info(transport: asyncio.WriteTransport) -> bytes | None:
@@ -49,7 +49,7 @@ def _tcp_info(transport: asyncio.WriteTransport) -> bytes | None:
 
 
 @define
-class Quiet:
+class IdleTime:
     """How long nothing has moved (pure)."""
 
     since: float
@@ -63,7 +63,7 @@ class Quiet:
 
 
 @define(eq=False)
-class Watch:
+class StallTimer:
     """Looks at one attempt about once a second, by a timer: no task, nothing to await.
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
@@ -78,13 +78,13 @@ class Watch:
     whole: bool = False
     idle: bool = False
     _transport: asyncio.WriteTransport | None = field(default=None, init=False)
-    _quiet: Quiet | None = field(default=None, init=False)
+    _quiet: IdleTime | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
     def start(self, transport: asyncio.WriteTransport) -> None:
         """Begin to watch; the running loop's clock is used."""
         loop = asyncio.get_running_loop()
-        self._transport, self._quiet = transport, Quiet(loop.time())
+        self._transport, self._quiet = transport, IdleTime(loop.time())
         self._timer = loop.call_later(self._interval(), self._check, loop)
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ class Watch:
         transport, quiet = self._transport, self._quiet
         if transport is None or quiet is None or transport.is_closing():
             return
-        seen = look(transport, self.written)
+        seen = observe(transport, self.written)
         answering = self.whole and seen.arrived
         seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
         if seconds < (self.answer if answering else self.stall):

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 from attrs import define, field
@@ -21,10 +22,10 @@ from asyncsdk.errors import (
     NotTheAPIError,
     RedirectError,
 )
-from asyncsdk.http.connection import CONNECT_SECONDS, Way
+from asyncsdk.http.connection import CONNECT_SECONDS, ConnectionConfig
 from asyncsdk.http.decode import is_own
-from asyncsdk.http.errors import as_ours
-from asyncsdk.http.request import Call
+from asyncsdk.http.errors import translating_errors
+from asyncsdk.http.request import PreparedRequest
 from asyncsdk.http.response import Response
 from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
 from asyncsdk.settings import Key, Secret, Settings, checked_key
@@ -34,12 +35,12 @@ _MOST_KEYS = 8  # that a client remembers, so as to show none of them
 
 
 @define(eq=False)
-class Exchange:
+class Transport:
     """The session, opened at first use on the running loop and bound to it. A given one is never closed."""
 
     settings: Settings
     clock: Clock
-    _way: Way
+    _way: ConnectionConfig
     _given: aiohttp.ClientSession | None = None
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -58,7 +59,7 @@ class Exchange:
             await session.close()
 
     @asynccontextmanager
-    async def sending(self, call: Call) -> AsyncIterator[Response]:
+    async def sending(self, call: PreparedRequest) -> AsyncIterator[Response]:
         """Send `call` and yield its good answer, to be read within the block. Raises APIError.
 
         An error raised by the body itself comes out as it is.
@@ -91,7 +92,7 @@ class Exchange:
         elif isinstance(error, APIStatusError) and is_own(error.body):
             self._is_known = True
 
-    async def _answered(self, call: Call, key: str) -> Response:
+    async def _answered(self, call: PreparedRequest, key: str) -> Response:
         for _ in range(_MOST_REDIRECTS):
             answer = await self._sent(call, key)
             location = answer.location
@@ -101,7 +102,7 @@ class Exchange:
             call.redirect(location, shown=answer.shown(location))
         raise RedirectError(f"{call.name}: redirected {_MOST_REDIRECTS} times and still not there", request=call.name)
 
-    async def _sent(self, call: Call, key: str) -> Response:
+    async def _sent(self, call: PreparedRequest, key: str) -> Response:
         session = self._open_session()
         secrets = _credentials(self.settings, key)
         for_proxy = {} if self._way.proxy is None else self._way.proxy.headers
@@ -111,7 +112,7 @@ class Exchange:
         body = call.new_body()
         # with a body it is the watch that minds the time: aiohttp's clock runs while the kernel still sends
         silence = call.answer_limit if body is None else None
-        with call.cut_off_if_it_fails(), as_ours(call):
+        with call.cut_off_if_it_fails(), translating_errors(call):
             response = await session.request(
                 call.request.method,
                 call.url,
@@ -128,7 +129,7 @@ class Exchange:
         self.clock.observe(answer.headers.get("Date"))
         return answer
 
-    def _redactor(self, call: Call, sent: Mapping[str, str]) -> Redactor:
+    def _redactor(self, call: PreparedRequest, sent: Mapping[str, str]) -> Redactor:
         """For the secrets of `call`; those of a given session are in the headers that were `sent`."""
         query = {name: value for name, value in call.target.query.items() if name not in call.request.query}
         guarded = (
@@ -169,7 +170,7 @@ async def _current_key(key: Key) -> str:
     if isinstance(key, str):
         return key
     current = key()
-    return checked_key(await tasks.others(current) if inspect.isawaitable(current) else current)
+    return checked_key(await tasks.await_foreign(current) if inspect.isawaitable(current) else current)
 
 
 async def _accept(answer: Response) -> None:

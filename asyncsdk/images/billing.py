@@ -47,9 +47,9 @@ from asyncsdk.errors import (
 )
 from asyncsdk.http.decode import is_own
 from asyncsdk.images.outcome import Problem, Status
-from asyncsdk.retry import asks_too_much, may_have_acted
+from asyncsdk.retry import exceeds_limit, may_have_acted
 
-LEFT = "the run was left while this was on its way"
+ABANDONED = "the run was left while this was on its way"
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 
@@ -60,7 +60,7 @@ def is_safe_to_repeat(error: APIError) -> bool:
     if isinstance(error, APIConnectionError):
         return not error.sent
     if isinstance(error, RateLimitError):
-        return not asks_too_much(error.message)
+        return not exceeds_limit(error.message)
     return isinstance(error, APIStatusError) and _is_turned_away(error)
 
 
@@ -72,7 +72,7 @@ def may_be_charged(error: APIError) -> bool:
     return may_have_acted(error) and not (isinstance(error, APIStatusError) and _is_turned_away(error))
 
 
-def stops_all(error: Exception) -> bool:
+def is_fatal_for_run(error: Exception) -> bool:
     """Whether every other edit would meet the same: a run that went on would send each picture for nothing."""
     if isinstance(error, ChargeUnknownError):
         return isinstance(error.__cause__, RedirectError)
@@ -83,11 +83,11 @@ def stops_all(error: Exception) -> bool:
     return isinstance(error, kinds) or is_out_of_credit or getattr(error, "code", None) == "model_not_found"
 
 
-def is_refusal(error: Exception) -> bool:
+def is_permanent_refusal(error: Exception) -> bool:
     """Whether the same edit would not be accepted later either."""
     if isinstance(error, InvalidEditError | ModerationBlockedError):
         return True
-    if stops_all(error):  # no fault of the edit
+    if is_fatal_for_run(error):  # no fault of the edit
         return False
     return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS and is_own(error.body)
 
@@ -96,12 +96,12 @@ def status_of(error: Exception) -> Status:
     """How an edit stands that ended with `error`."""
     if isinstance(error, ChargeUnknownError | SaveError):
         return "uncertain"
-    return "refused" if is_refusal(error) else "failed"
+    return "refused" if is_permanent_refusal(error) else "failed"
 
 
 def problem_of(error: Exception) -> Problem:
     """`error` as it is written down and shown."""
-    unpaid_and_passing = not isinstance(error, ChargeUnknownError | SaveError) and not is_refusal(error)
+    unpaid_and_passing = not isinstance(error, ChargeUnknownError | SaveError) and not is_permanent_refusal(error)
     return Problem(
         type=type(error).__name__,
         message=str(error),
@@ -115,7 +115,7 @@ def problem_of(error: Exception) -> Problem:
     )
 
 
-def maybe_paid(why: Exception) -> ChargeUnknownError:
+def charge_unknown(why: Exception) -> ChargeUnknownError:
     """What an edit ends with that was sent, and of which no more is known because of `why`."""
     failure = ChargeUnknownError(f"{str(why) or repr(why)}: it may have been paid.")
     failure.__cause__ = why

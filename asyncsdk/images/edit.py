@@ -13,7 +13,7 @@ from attrs import field, fields, frozen
 from asyncsdk.api import (
     Background,
     Complexity,
-    EditOptions,
+    EditParams,
     ImageFile,
     ImageRef,
     InputFidelity,
@@ -27,7 +27,7 @@ Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | I
 Loaded = ImageFile | ImageRef
 
 
-class EditFields(EditOptions, total=False):
+class EditFields(EditParams, total=False):
     """All of an edit but its pictures and its prompt, as keyword arguments; `ImageEdit` tells of them."""
 
     mask: Picture | None

@@ -17,14 +17,14 @@ from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Preparing, read_and_check, typed
+from asyncsdk.images.bulk.intake import Intake, read_and_check, typed
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
-from asyncsdk.images.bulk.preview import EditPlan, Tally
-from asyncsdk.images.bulk.run import Run
+from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
+from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
-from asyncsdk.images.limiter import Pacer
+from asyncsdk.images.limiter import RateLimiter
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.saving import OWN_DIRECTORY
 from asyncsdk.images.sending import Event, send, streaming
@@ -138,10 +138,10 @@ class ImageEditor:
             async with AsyncExitStack() as stack:
                 book = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
                 await _prove(out, book)
-                run = Run(
+                run = BulkRun(
                     client=self.client,
                     preparing=await self._preparing(policy, out, book, check=check),
-                    pacer=Pacer(images_per_minute),
+                    pacer=RateLimiter(images_per_minute),
                     limits=limits if book is None else limits.after(book.spent.edits, book.spent.tokens),
                     ledger=book,
                     save=save,
@@ -168,19 +168,17 @@ class ImageEditor:
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
         book = None if where is None else await load_ledger(where)
         preparing = await self._preparing(_policy(on_uncertain, redo, redo_before, only), out, book, check=check)
-        tally = Tally()
+        tally = PlanBuilder()
         async with aclosing(tasks.walk(edits)) as all_, aclosing(preparing.in_turn(all_)) as source:
             async for edit in source:
                 tally.count(await preparing.prepare(edit))
         return tally.plan(images_per_minute, damage=() if book is None else book.damage)
 
-    async def _preparing(
-        self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None
-    ) -> Preparing:
+    async def _preparing(self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None) -> Intake:
         checked = self.check if check is None else check
         if book is not None and policy.redo:
             policy = evolve(policy, redo_before=await book.redo_before(policy.redo_before))
-        return Preparing(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=book)
+        return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=book)
 
     def _retry(self) -> Retry:
         return Retry(self.client.max_retries, worth=is_safe_to_repeat)

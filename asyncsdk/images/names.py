@@ -55,16 +55,16 @@ def raw_stem(name: str) -> str:
     return _UNSAFE.sub("_", name)[:_LONGEST_RAW].lstrip(".") or "edit"
 
 
-def folded(stem: str) -> str:
+def casefolded(stem: str) -> str:
     """What two names have in common if some file system takes them for one."""
     if stem.isascii():  # most are, and a run has many
         return stem.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
 
 
-def mark(stem: str) -> bytes:
+def name_digest(stem: str) -> bytes:
     """A name in few bytes: equal for two names that some file system takes for one, and in practice for no others."""
-    return blake2b(folded(stem).encode(errors="surrogatepass"), digest_size=15).digest()
+    return blake2b(casefolded(stem).encode(errors="surrogatepass"), digest_size=15).digest()
 
 
 def safe_name(name: str) -> str:
@@ -110,7 +110,7 @@ def stem_problem(name: str) -> str | None:
     for part in name.split("/"):
         if part in {"", ".", ".."}:
             return f"the id {name!r} leads out of the directory, or nowhere"
-        if folded(_seen(part)).startswith(".asyncsdk"):
+        if casefolded(_seen(part)).startswith(".asyncsdk"):
             return f"the id {name!r} is kept for the ledger"
     return None
 
@@ -130,7 +130,7 @@ class Names:
     _taken: dict[bytes, int] = field(factory=dict)
 
     def __contains__(self, stem: str) -> bool:
-        return mark(stem) in self._taken
+        return name_digest(stem) in self._taken
 
     def reserve(self, name: str, pictures: int, place: int) -> str | None:
         """Take the names of so many pictures for the edit at `place`; else say why not, and take none."""
@@ -138,7 +138,7 @@ class Names:
         problem = stem_problem(safe)
         if problem is not None:
             return f"{problem}. Nothing was sent."
-        wanted = [mark(stem) for stem in stems(safe, pictures)]
+        wanted = [name_digest(stem) for stem in stems(safe, pictures)]
         taken = next((self._taken[stem] for stem in wanted if stem in self._taken), None)
         if taken is not None:
             return (

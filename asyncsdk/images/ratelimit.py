@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.clock import http_date
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.retry import ordered_delay
+from asyncsdk.retry import retry_after
 
 LONGEST_TEXT = 2_000  # characters that are read
 LONGEST_DELAY = 86_400.0  # what asks for more than a day is no rate limit that could be waited for
@@ -52,7 +52,7 @@ def read_refusal(message: str, headers: Mapping[str, str], *, now: float) -> Ref
     for different delays the longer one is right for both.
     """
     message = message[:LONGEST_TEXT]
-    ordered = ordered_delay(headers, http_date(headers.get("date")) or now)
+    ordered = retry_after(headers, http_date(headers.get("date")) or now)
     delays = [delay for delay in (ordered, _delay(message)) if delay is not None]
     return Refusal(_limit(message, headers), min(max(delays), LONGEST_DELAY) if delays else None)
 
@@ -140,7 +140,7 @@ LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the
 
 
 @frozen
-class Ticket:
+class Permit:
     """A turn that was given: so many images, when, in which episode, and the seconds that others wait for it."""
 
     images: int
@@ -156,7 +156,7 @@ def _checked(rate: float | None) -> float | None:
 
 
 @define
-class Pace:
+class RateLimit:
     """`given` is the caller's images a minute, None learns. Raises ConfigurationError for what is no rate.
 
     `now` is monotonic seconds. An episode is all that is refused of what was on its way when the first of them
@@ -194,21 +194,21 @@ class Pace:
         fits = self._passed.fits_at(images, self.limit, self._counted_from)
         return max(0.0, max(self._next, self._resume, fits) - now)
 
-    def admit(self, images: int, now: float) -> Ticket:
+    def admit(self, images: int, now: float) -> Permit:
         """Let `images` go now. What comes after them waits for their share of a minute."""
         rate = self.rate(now)
         seconds = 0.0 if rate is None else 60.0 * images / rate
         self._next = max(self._next, now - LATE_SECONDS) + seconds
         self._passed.add(images, now)
         self._measured_from = min(self._measured_from, now)
-        return Ticket(images, now, self._episode, seconds)
+        return Permit(images, now, self._episode, seconds)
 
-    def accepted(self, ticket: Ticket) -> None:
+    def accepted(self, ticket: Permit) -> None:
         """The server did what had this turn."""
         # what was taken is answered later than what was refused: it may be of the episode before
         self._proved = self._proved or ticket.episode >= self._episode - 1
 
-    def refused(self, ticket: Ticket, refusal: Refusal, now: float) -> None:
+    def refused(self, ticket: Permit, refusal: Refusal, now: float) -> None:
         """A 429 came for what had this turn, and tells this much."""
         beyond = self._passed.count(now - 60.0) > self.limit
         self._passed.take_back(ticket.images, ticket.at)
@@ -221,7 +221,7 @@ class Pace:
         if ticket.episode == self._episode:
             self._begin_episode(ticket, refusal, now, beyond=beyond)
 
-    def _begin_episode(self, ticket: Ticket, refusal: Refusal, now: float, *, beyond: bool) -> None:
+    def _begin_episode(self, ticket: Permit, refusal: Refusal, now: float, *, beyond: bool) -> None:
         self._fruitless = 0 if self._proved else self._fruitless + 1
         self._episode, self._proved = self._episode + 1, False
         self._resume = max(self._resume, now + self._pause(refusal.delay))
@@ -247,7 +247,7 @@ class Pace:
         self._peak = math.inf
         return True
 
-    def _is_too_fast(self, ticket: Ticket, now: float) -> bool:
+    def _is_too_fast(self, ticket: Permit, now: float) -> bool:
         since = self._measured_since(now)
         passed, refused = self._passed.count(since), self._refused.count(since)
         if self._fruitless:  # nothing new is known of the rate; without any it would all be sent and refused at once

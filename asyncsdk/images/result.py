@@ -13,7 +13,7 @@ from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.fetching import Fetching
 from asyncsdk.images.header import picture_problem
 from asyncsdk.images.outcome import Problem
-from asyncsdk.images.saving import Place, Saving, Way, place_of, raw_folder_in, save_raw
+from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 
 
@@ -83,7 +83,7 @@ class EditResult:
         is there already, unless `overwrite`. By then every picture that can be saved is; what came in the place of
         another is kept in `.asyncsdk/raw` beside them.
         """
-        place = place_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
+        place = destination_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
         saving = saving_at(
             self, place, is_named=name is not None or place.directory != Path(target), overwrite=overwrite
         )
@@ -113,7 +113,9 @@ class EditResult:
         raise APIResponseValidationError(content.reason, request=AT_URL)
 
 
-def saving_at(result: EditResult, place: Place, *, is_named: bool, overwrite: bool, shielded: bool = False) -> Saving:
+def saving_at(
+    result: EditResult, place: Destination, *, is_named: bool, overwrite: bool, shielded: bool = False
+) -> Saving:
     """How the pictures of `result` get to `place`: beside what is there, unless a caller gave them that very name."""
     return Saving(
         response=result.response,
@@ -142,10 +144,12 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
     return failure
 
 
-async def keep_raw(error: ChargeUnknownError, folder: Path, name: str, way: Way | None = None) -> ChargeUnknownError:
+async def keep_raw(
+    error: ChargeUnknownError, folder: Path, name: str, way: FileWriter | None = None
+) -> ChargeUnknownError:
     """Save in `folder` what came in the place of images of the edit `name`; the same error, with where that is."""
     paths: list[Path] = []
-    way = way or Way()
+    way = way or FileWriter()
     try:
         for content in filter(None, error.raw):
             await save_raw(folder, name, content, way, on_saved=paths.append)

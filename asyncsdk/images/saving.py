@@ -35,7 +35,7 @@ IfTaken = Literal["refuse", "overwrite", "beside", "make way"]
 
 
 @frozen
-class Place:
+class Destination:
     """A directory, and the name that pictures get there: `name.png`, `name.1.png` and so on."""
 
     directory: Path
@@ -63,16 +63,16 @@ class Place:
         return [self.directory / folder for folder in PurePath(self.name).parents if folder.name]
 
 
-def place_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Place:
+def destination_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Destination:
     """What a caller means by `target`: a directory, or a file if it ends like a picture's name."""
     path = Path(target)
     if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):  # noqa: PTH112 - which raises nothing
-        return Place(path.parent, name or path.stem)
-    return Place(path, name or safe_name(default))
+        return Destination(path.parent, name or path.stem)
+    return Destination(path, name or safe_name(default))
 
 
 @frozen
-class Way:
+class FileWriter:
     """How files get to the disk. `drafts` are written in a directory of their own, if one is named.
 
     `below` is a directory that is not made again where it is gone. After a failure `again` says whether to try once
@@ -132,12 +132,12 @@ class Saving:
 
     response: ImagesResponse
     receive: Callable[[str], Awaitable[bytes | UnreadableImage]] | None
-    place: Place | None
+    place: Destination | None
     raw_folder: Path | None
     raw_name: str
     if_taken: IfTaken = "refuse"
     names: int = 0
-    way: Way = field(factory=Way)
+    way: FileWriter = field(factory=FileWriter)
     moved: Callable[[Mapping[str, str]], Awaitable[object]] | None = None
     is_anothers: Callable[[str], bool] = lambda _: False
     shielded: bool = False
@@ -147,10 +147,10 @@ class Saving:
     displaced: list[Path] = field(factory=list, init=False)
     failures: list[Exception | UnreadableImage] = field(factory=list, init=False)
     disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
-    _way: Way = field(init=False)
+    _way: FileWriter = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _deadline: float = field(default=math.inf, init=False)
-    _at: Place | None = field(default=None, init=False)  # where its pictures go: `place`, or one beside it
+    _at: Destination | None = field(default=None, init=False)  # where its pictures go: `place`, or one beside it
 
     def __attrs_post_init__(self) -> None:
         self._way = evolve(self.way, again=self._again)
@@ -257,18 +257,18 @@ class Saving:
         self.failures.append(error)
         self.disk_failure = self.disk_failure or error
 
-    async def _cleared(self, place: Place) -> Place:
+    async def _cleared(self, place: Destination) -> Destination:
         """Before the first is saved: a place whose names are free, or from which what was there has made way."""
         if self.if_taken == "beside":
             return await self._free(place, range(len(self.response.data)))
         if self.if_taken == "make way":
-            moved = await make_way(place, self.names, self._way)
+            moved = await move_existing_aside(place, self.names, self._way)
             self.displaced += [place.directory / now for now in moved.values()]
             if self.moved is not None:
                 await self.moved(moved)
         return place
 
-    async def _write(self, place: Place, number: int, content: bytes) -> None:
+    async def _write(self, place: Destination, number: int, content: bytes) -> None:
         is_asked_for = number < self.names or self.if_taken != "make way"
         try:
             if not is_asked_for:  # its name may be another edit's
@@ -287,7 +287,7 @@ class Saving:
         self.saved[number] = path
         self.fetched.pop(number, None)
 
-    async def _free(self, place: Place, numbers: Iterable[int]) -> Place:
+    async def _free(self, place: Destination, numbers: Iterable[int]) -> Destination:
         """`place`, or the first beside it, where nothing has the names of these images."""
         for candidate in chain([place], _names_beside(self.place or place)):
             if any(self.is_anothers(candidate.stem(number)) for number in numbers):
@@ -307,7 +307,9 @@ class Saving:
             self._fail(error)
 
 
-async def save_raw(folder: Path, name: str, content: bytes, way: Way, *, on_saved: Callable[[Path], object]) -> None:
+async def save_raw(
+    folder: Path, name: str, content: bytes, way: FileWriter, *, on_saved: Callable[[Path], object]
+) -> None:
     """Save in `folder` what came in the place of an image, for this user alone. Raises OSError.
 
     The file is named after the edit and gets the next number that is free; `on_saved` hears where it is, before a sync
@@ -347,11 +349,11 @@ def _make_private(folder: Path, below: Path | None) -> None:
             disk.sync_folder(path.parent)
 
 
-def _names_beside(place: Place) -> Iterator[Place]:
-    return (Place(place.directory, f"{place.name}-{number}") for number in count(2))
+def _names_beside(place: Destination) -> Iterator[Destination]:
+    return (Destination(place.directory, f"{place.name}-{number}") for number in count(2))
 
 
-async def make_way(place: Place, pictures: int, way: Way) -> dict[str, str]:
+async def move_existing_aside(place: Destination, pictures: int, way: FileWriter) -> dict[str, str]:
     """Move what is at `place` into `.asyncsdk/replaced`, under names that contain the time.
 
     Returns where each was and where it is now, below the directory. What can't be moved stays where it is.
@@ -364,7 +366,7 @@ async def make_way(place: Place, pictures: int, way: Way) -> dict[str, str]:
     return moved
 
 
-async def _aside(directory: Path, was: PurePath, way: Way) -> PurePath:
+async def _aside(directory: Path, was: PurePath, way: FileWriter) -> PurePath:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = PurePath(OWN_DIRECTORY, "replaced", was.parent)
     for number in count(1):

@@ -53,7 +53,7 @@ async def send(
         last[:] = [chunks.messages(_wanted(loaded))]
         return await _response(chunks, last[0])
 
-    with _told_in_terms_of_money(last):
+    with _translating_to_charge_error(last):
         return await client.read(loaded.request(), read, retry=retry, timeout=timeout)
 
 
@@ -70,7 +70,7 @@ async def streaming(
     Raises as `send` does, at the end also where what came in the place of some can't be used.
     """
     async with AsyncExitStack() as stack:
-        with _told_in_terms_of_money([]):
+        with _translating_to_charge_error([]):
             request = loaded.request(stream=True)
             chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
         yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_wanted(loaded)))))
@@ -80,7 +80,7 @@ def _wanted(loaded: LoadedEdit) -> int:
     return loaded.edit.n or 1
 
 
-def in_terms_of_money(error: APIError, heard: list[Messages]) -> APIError | ChargeUnknownError:
+def as_charge_error(error: APIError, heard: list[Messages]) -> APIError | ChargeUnknownError:
     """`error` itself where surely nothing was paid, else the ChargeUnknownError that it means, with what came."""
     if not may_be_charged(error):
         return error
@@ -97,11 +97,11 @@ def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
 
 
 @contextmanager
-def _told_in_terms_of_money(heard: list[Messages]) -> Iterator[None]:
+def _translating_to_charge_error(heard: list[Messages]) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        told = in_terms_of_money(error, heard)
+        told = as_charge_error(error, heard)
         if told is error:
             raise
         raise told from error

@@ -5,7 +5,16 @@ from __future__ import annotations
 from asyncsdk.server.faults import Fault, faults_from_json
 from asyncsdk.server.local import LocalServer, serve
 from asyncsdk.server.log import RequestRecord
-from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.process import ServerProcess
 
-__all__ = ["Fault", "File", "LocalServer", "RequestRecord", "ServerProcess", "Upload", "faults_from_json", "serve"]
+__all__ = [
+    "Fault",
+    "LocalServer",
+    "RequestRecord",
+    "ServerProcess",
+    "StoredFile",
+    "StoredUpload",
+    "faults_from_json",
+    "serve",
+]

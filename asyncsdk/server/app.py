@@ -22,9 +22,9 @@ from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.files import Files
 from asyncsdk.server.ids import new_request_id
 from asyncsdk.server.inject import FaultAnswer, Injector
-from asyncsdk.server.log import EXCHANGE, Exchange, RequestLog
-from asyncsdk.server.page import Page
-from asyncsdk.server.state import State
+from asyncsdk.server.log import EXCHANGE, ActiveRequest, RequestLog
+from asyncsdk.server.page import PageEndpoint
+from asyncsdk.server.state import Repository
 from asyncsdk.server.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ ORGANIZATION = "org-local"
 
 
 def make_app(
-    state: State,
+    state: Repository,
     faults: Faults,
     log: RequestLog,
     uploads: Uploads,
@@ -50,7 +50,7 @@ def make_app(
     api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log).routes())
-    page = Page(state, log, faults, edits, api_key, host)
+    page = PageEndpoint(state, log, faults, edits, api_key, host)
     app = web.Application(middlewares=[begin, refuse, common.guard])
     app.add_routes([*HEALTH, *edits.public_routes(), *page.routes()])
     app.add_subapp("/v1", api)
@@ -63,7 +63,7 @@ def make_app(
 @web.middleware
 async def begin(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Follow a request from here on; where nobody is to be answered the connection ends, and nobody minds."""
-    request[EXCHANGE] = Exchange.of(request)
+    request[EXCHANGE] = ActiveRequest.of(request)
     try:
         return await handler(request)
     except (ConnectionGone, ConnectionError):
@@ -107,7 +107,7 @@ def _not_routed(request: web.Request, error: web.HTTPException) -> ApiError:
 class Common:
     """What stands before every endpoint of the API."""
 
-    state: State
+    state: Repository
     log: RequestLog
     api_key: str | None
     host: str

@@ -36,7 +36,7 @@ class Sink(Protocol):
 
 
 @define
-class Form:
+class ReceivedForm:
     """What a form held: its text fields, and the headers of the files whose bytes went to their sinks."""
 
     fields: dict[str, str] = field(factory=dict)
@@ -110,7 +110,7 @@ def parse_object(body: bytes | bytearray) -> Fields:
     return value
 
 
-async def read_form(request: web.Request, open_file: Callable[[Field], Sink | None]) -> Form:
+async def read_form(request: web.Request, open_file: Callable[[Field], Sink | None]) -> ReceivedForm:
     """Read a multipart form; `open_file` gives the sink of a field that is a file, None for one that is text.
 
     Raises ApiError, ConnectionGone, and what `open_file` and the sinks raise.
@@ -132,7 +132,7 @@ async def read_form(request: web.Request, open_file: Callable[[Field], Sink | No
 @define
 class _FormReader:
     open_file: Callable[[Field], Sink | None]
-    form: Form = field(factory=Form)
+    form: ReceivedForm = field(factory=ReceivedForm)
     _texts: dict[str, bytearray] = field(factory=dict)
     _sink: Sink | None = None
     _text: bytearray = field(factory=bytearray)
@@ -159,7 +159,7 @@ class _FormReader:
         else:
             self.form.files.append(header)
 
-    def finish(self) -> Form:
+    def finish(self) -> ReceivedForm:
         for name, text in self._texts.items():
             try:
                 self.form.fields[name] = text.decode()

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from asyncsdk.server.faults import Fault, checked_fault, fault_to_json
-from asyncsdk.server.rate import Rate
+from asyncsdk.server.rate import TokenBucket
 
 
 @define(eq=False)
@@ -16,13 +16,13 @@ class Planned:
     """A fault and what became of it. `under_way` counts the calls that met it and have not come to its moment."""
 
     fault: Fault
-    rate: Rate = field(init=False)
+    rate: TokenBucket = field(init=False)
     calls: int = 0
     met: int = 0
     under_way: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.rate = Rate(self.fault.per_minute, self.fault.unit)
+        self.rate = TokenBucket(self.fault.per_minute, self.fault.unit)
 
     @property
     def is_met(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from asyncsdk.server.errors import invalid, missing, mistyped, unknown
-from asyncsdk.server.objects import Upload
+from asyncsdk.server.objects import StoredUpload
 
 UPLOAD_LIMIT = 8 * 2**30
 LIST_LIMIT = 10_000
@@ -25,7 +25,7 @@ Fields = dict[str, Any]
 
 
 @frozen
-class Completion:
+class CompleteFields:
     """What complete was asked with: the parts in the order of their bytes, and the md5 of the whole where given."""
 
     part_ids: tuple[str, ...]
@@ -42,9 +42,9 @@ class Listing:
     after: str | None
 
 
-def read_upload(fields: Fields, *, upload_id: str, file_id: str, created_at: int, ttl: int) -> Upload:
+def read_upload(fields: Fields, *, upload_id: str, file_id: str, created_at: int, ttl: int) -> StoredUpload:
     """Read the body of POST /uploads. Raises ApiError."""
-    upload = Upload(
+    upload = StoredUpload(
         id=upload_id,
         file_id=file_id,
         created_at=created_at,
@@ -59,7 +59,7 @@ def read_upload(fields: Fields, *, upload_id: str, file_id: str, created_at: int
     return upload
 
 
-def read_completion(fields: Fields) -> Completion:
+def read_completion(fields: Fields) -> CompleteFields:
     """Read the body of POST /uploads/{upload_id}/complete. Raises ApiError."""
     part_ids = take(fields, "part_ids")
     if not isinstance(part_ids, list):
@@ -69,7 +69,7 @@ def read_completion(fields: Fields) -> Completion:
             raise mistyped(f"part_ids[{index}]", "a string", part_id)
     md5 = read_md5(take_text(fields, "md5")) if "md5" in fields else None
     refuse_unknown(fields)
-    return Completion(tuple(part_ids), md5)
+    return CompleteFields(tuple(part_ids), md5)
 
 
 def read_md5(text: str) -> bytes:

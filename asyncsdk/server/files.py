@@ -8,13 +8,13 @@ from urllib.parse import quote
 from aiohttp import web
 from attrs import define
 
-from asyncsdk.server.bodies import Form, read_form, stream
+from asyncsdk.server.bodies import ReceivedForm, read_form, stream
 from asyncsdk.server.errors import invalid, missing, mistyped, not_found, too_large
 from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
 from asyncsdk.server.ids import new_file_id, new_part_id
-from asyncsdk.server.objects import File
+from asyncsdk.server.objects import StoredFile
 from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
-from asyncsdk.server.state import State
+from asyncsdk.server.state import Repository
 
 FILE_LIMIT = 512 * 2**20
 FORM_OVERHEAD = 2**20
@@ -25,7 +25,7 @@ NAME_LIMIT = 255  # in the header of a download: clients take no endless one
 class Files:
     """What completed uploads and POST /files have made."""
 
-    state: State
+    state: Repository
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -79,7 +79,7 @@ class Files:
         async with aclosing(self.state.read_file(file)) as blocks:
             return await stream(request, blocks, file.bytes, headers)
 
-    def _new_file(self, form: Form, size: int) -> File:
+    def _new_file(self, form: ReceivedForm, size: int) -> StoredFile:
         filename, fields = form.files[0].filename, unflatten(form.fields)
         if filename is None:
             raise mistyped("file", "a file", "")
@@ -87,7 +87,7 @@ class Files:
             raise invalid("file", "it is empty")
         created_at, purpose, seconds = self.state.now(), take_purpose(fields), take_expires_after(fields)
         refuse_unknown(fields)
-        return File(
+        return StoredFile(
             id=new_file_id(),
             bytes=size,
             created_at=created_at,
@@ -97,7 +97,7 @@ class Files:
             part_ids=(new_part_id(),),
         )
 
-    def _find(self, request: web.Request) -> File:
+    def _find(self, request: web.Request) -> StoredFile:
         file_id = request.match_info["file_id"]
         file = self.state.file(file_id)
         if file is None:

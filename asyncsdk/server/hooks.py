@@ -8,7 +8,7 @@ from asyncsdk.server.faults import Moment
 
 
 @define(eq=False)
-class Course:
+class CallHooks:
     """Handlers tell it where they are. Rates are bytes a second at which bodies are read and answers written."""
 
     read_rate: int | None = None

@@ -20,9 +20,9 @@ from asyncsdk.server.bodies import ConnectionGone, stream
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.fault_plan import Faults, Planned
 from asyncsdk.server.faults import MOMENTS, Fault, Moment
-from asyncsdk.server.hooks import Course
+from asyncsdk.server.hooks import CallHooks
 from asyncsdk.server.log import EXCHANGE
-from asyncsdk.server.state import State
+from asyncsdk.server.state import Repository
 
 _LOOK_SECONDS = 0.02
 _SLOW_RECEIVE_BUFFER = 32 * 1024
@@ -41,14 +41,16 @@ class Injector:
     """The middleware between the wire and the rules."""
 
     faults: Faults
-    state: State
+    state: Repository
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         meeting = self.faults.meet(request[EXCHANGE].route)
         if not meeting:
             return await handler(request)
-        request[EXCHANGE].course = _Meeting(waiting=[_Waiting(planned, request, self.state) for planned in meeting])
+        request[EXCHANGE].course = _Meeting(
+            waiting=[_PendingFault(planned, request, self.state) for planned in meeting]
+        )
         try:
             return await _pass_through(request, handler)
         except FaultAnswer as answer:
@@ -76,12 +78,12 @@ async def _only(chunk: bytes) -> AsyncIterator[bytes]:
 
 
 @define(eq=False)
-class _Waiting:
+class _PendingFault:
     """A fault that waits for its moment in one call, and happens there once."""
 
     planned: Planned
     request: web.Request
-    state: State
+    state: Repository
     _came: bool = False
 
     @property
@@ -138,10 +140,10 @@ class _Waiting:
 
 
 @define(eq=False)
-class _Meeting(Course):
+class _Meeting(CallHooks):
     """The course of a call that meets faults."""
 
-    waiting: Sequence[_Waiting] = field(kw_only=True)
+    waiting: Sequence[_PendingFault] = field(kw_only=True)
 
     async def reach(self, moment: Moment) -> None:
         for each in self.waiting:

@@ -26,7 +26,7 @@ UNREAD_SECONDS = 120.0  # an answer of which the client takes nothing more (Linu
 _BUSY = ApiError(503, "Too many connections at once; close some.", type="server_error")
 
 
-class Door(web.BaseSite):
+class Listener(web.BaseSite):
     """Listens, and lets at most `connections` in at a time; whoever comes on top is told so and cut off."""
 
     def __init__(
@@ -45,13 +45,13 @@ class Door(web.BaseSite):
         await super().start()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Threshold(self._let_in), self._host, self._port, ssl=self._ssl_context
+            lambda: _ConnectionGate(self._let_in), self._host, self._port, ssl=self._ssl_context
         )
 
     def _let_in(self) -> asyncio.Protocol:
         server = self._runner.server
         if server is None or len(server.connections) >= self._connections:
-            return _Crowded()
+            return _Overloaded()
         return _Connection(
             server,
             loop=asyncio.get_running_loop(),
@@ -62,7 +62,7 @@ class Door(web.BaseSite):
         )
 
 
-class _Threshold(asyncio.Protocol):
+class _ConnectionGate(asyncio.Protocol):
     """Decides once a connection is there: of many that come at once each is counted before the next is looked at."""
 
     def __init__(self, let_in: Callable[[], asyncio.Protocol]) -> None:
@@ -115,7 +115,7 @@ def _unreadable(error: BaseException | None) -> ApiError:
     return ApiError(400, "This is no HTTP request that can be read.")
 
 
-class _Crowded(asyncio.Protocol):
+class _Overloaded(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         body = json.dumps(_BUSY.to_json()).encode()
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -134,7 +134,7 @@ async def start(
     runner = web.AppRunner(app, shutdown_timeout=_POLITE_SECONDS)
     try:
         await runner.setup()
-        await Door(runner, host, port, connections=connections, ssl_context=ssl_context).start()
+        await Listener(runner, host, port, connections=connections, ssl_context=ssl_context).start()
     except BaseException:
         await runner.cleanup()
         raise

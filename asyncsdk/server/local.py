@@ -24,9 +24,9 @@ from asyncsdk.server.edits.log import EditLog
 from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.faults import Fault
 from asyncsdk.server.log import RequestLog, RequestRecord
-from asyncsdk.server.objects import File, Upload
-from asyncsdk.server.rate import Rate
-from asyncsdk.server.state import State
+from asyncsdk.server.objects import StoredFile, StoredUpload
+from asyncsdk.server.rate import TokenBucket
+from asyncsdk.server.state import Repository
 from asyncsdk.server.uploads import Uploads
 from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, PORT, SECONDS
 
@@ -77,7 +77,7 @@ class LocalServer:
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _plan: Faults = field(default=Factory(lambda self: Faults.of(self._faults), takes_self=True), init=False)
     _log: RequestLog = field(factory=RequestLog, init=False)
-    _state: State = field(init=False)
+    _state: Repository = field(init=False)
     _edits: Edits = field(init=False)
     _runner: web.AppRunner | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
@@ -126,12 +126,12 @@ class LocalServer:
         return self._state.store.root
 
     @property
-    def files(self) -> list[File]:
+    def files(self) -> list[StoredFile]:
         """The files that it holds, oldest first."""
         return self._state.files()
 
     @property
-    def uploads(self) -> list[Upload]:
+    def uploads(self) -> list[StoredUpload]:
         """The uploads that it remembers, in the state that they are in."""
         return self._state.all_uploads()
 
@@ -198,9 +198,9 @@ class LocalServer:
     async def _start(self) -> None:
         if self._runner is not None:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
-        self._state = State(None if self.directory is None else Path(self.directory), self._clock)
+        self._state = Repository(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
-        self._edits = Edits(self._state, Rate(self._images_per_minute), self._edit_seconds)
+        self._edits = Edits(self._state, TokenBucket(self._images_per_minute), self._edit_seconds)
         app = make_app(
             self._state,
             self._plan,

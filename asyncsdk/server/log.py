@@ -12,7 +12,7 @@ from aiohttp import web
 from attrs import asdict, define, field, frozen
 
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
-from asyncsdk.server.hooks import Course
+from asyncsdk.server.hooks import CallHooks
 from asyncsdk.server.ids import new_request_id
 
 RECORDS_LIMIT = 10_000
@@ -58,7 +58,7 @@ def _there_is_room(_: int) -> None:
 
 
 @define(eq=False)
-class Exchange:
+class ActiveRequest:
     """A call under way: what its handler learns is written here, and what goes wrong acts through its course."""
 
     request: web.Request
@@ -73,12 +73,12 @@ class Exchange:
     status: int | None = None
     fault: Fault | None = None
     stalled: bool = False
-    course: Course = field(factory=Course)
+    course: CallHooks = field(factory=CallHooks)
     take: Callable[[int], None] = _there_is_room
     request_id: str = field(factory=new_request_id)
 
     @classmethod
-    def of(cls, request: web.Request) -> Exchange:
+    def of(cls, request: web.Request) -> ActiveRequest:
         """Begin to follow a request; where no route takes it, its route is "unknown"."""
         route = request.match_info.route
         path = "" if route.resource is None else route.resource.canonical
@@ -110,14 +110,14 @@ class Exchange:
         )
 
 
-EXCHANGE = web.RequestKey("exchange", Exchange)
+EXCHANGE = web.RequestKey("exchange", ActiveRequest)
 
 
 @define(eq=False)
 class RequestLog:
     """The last `RECORDS_LIMIT` calls and counts of all, by route."""
 
-    active: set[Exchange] = field(factory=set)
+    active: set[ActiveRequest] = field(factory=set)
     records: list[RequestRecord] = field(factory=list)
     calls: Counter[str] = field(factory=Counter)
     max_in_flight: Counter[str] = field(factory=Counter)
@@ -125,7 +125,7 @@ class RequestLog:
     ended: int = 0
 
     @contextmanager
-    def follow(self, exchange: Exchange) -> Iterator[None]:
+    def follow(self, exchange: ActiveRequest) -> Iterator[None]:
         """Count a call as under way for the length of the block, then record it."""
         route = exchange.route
         self.active.add(exchange)

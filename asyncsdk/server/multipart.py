@@ -30,7 +30,7 @@ class Field:
     content_type: str | None = None
 
 
-class _State(Enum):
+class _ParserState(Enum):
     PREAMBLE = auto()
     CONTENT = auto()
     DELIMITER = auto()
@@ -49,14 +49,14 @@ class FormParser:
     boundary: bytes
     _delimiter: bytes = field(init=False)
     _rest: bytes = field(default=b"\r\n", init=False)  # so that the first delimiter looks like all others
-    _state: _State = field(default=_State.PREAMBLE, init=False)
+    _state: _ParserState = field(default=_ParserState.PREAMBLE, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._delimiter = b"\r\n--" + self.boundary
 
     @property
     def complete(self) -> bool:
-        return self._state is _State.EPILOGUE
+        return self._state is _ParserState.EPILOGUE
 
     def feed(self, chunk: bytes) -> list[Field | bytes]:
         """Return what `chunk` completes. Raises MultipartError; the parser is of no use after that."""
@@ -71,13 +71,13 @@ class FormParser:
     def _advance(self, events: list[Field | bytes]) -> bool:
         """Take one step; False when it needs more than there is."""
         match self._state:
-            case _State.PREAMBLE:
+            case _ParserState.PREAMBLE:
                 return self._scan([])
-            case _State.CONTENT:
+            case _ParserState.CONTENT:
                 return self._scan(events)
-            case _State.DELIMITER:
+            case _ParserState.DELIMITER:
                 return self._end_delimiter()
-            case _State.HEADERS:
+            case _ParserState.HEADERS:
                 return self._read_headers(events)
             case _:
                 self._rest = b""
@@ -92,17 +92,17 @@ class FormParser:
             self._rest = self._rest[end:]
             return False
         self._rest = self._rest[end + len(self._delimiter) :]
-        self._state = _State.DELIMITER
+        self._state = _ParserState.DELIMITER
         return True
 
     def _end_delimiter(self) -> bool:
         if self._rest.startswith(b"--"):
-            self._state = _State.EPILOGUE
+            self._state = _ParserState.EPILOGUE
             return True
         padding, line_end, _ = self._rest.partition(b"\r\n")
         if line_end and not padding.strip(b" \t"):
             self._rest = self._rest[len(padding) :]  # with its CRLF, so that no headers look like any headers
-            self._state = _State.HEADERS
+            self._state = _ParserState.HEADERS
             return True
         if line_end or len(self._rest) > _PADDING_LIMIT:
             raise MultipartError("a boundary is followed by something other than a line end")
@@ -116,7 +116,7 @@ class FormParser:
             return False
         events.append(parse_headers(self._rest[2:end]))
         self._rest = self._rest[end + 4 :]
-        self._state = _State.CONTENT
+        self._state = _ParserState.CONTENT
         return True
 
 

@@ -10,7 +10,7 @@ UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 
 
 @frozen(kw_only=True)
-class File:
+class StoredFile:
     """A stored file. Times are unix seconds; `expires_at` None means kept until it is deleted.
 
     `part_ids` name the pieces that its bytes are kept in, in their order.
@@ -40,7 +40,7 @@ class File:
 
 
 @frozen(kw_only=True)
-class Upload:
+class StoredUpload:
     """An upload. `expires_after` is in seconds and belongs to the File that it becomes, whose id is set from the start.
 
     So a complete that was interrupted can be done over: it makes the same file again, not a second one.
@@ -57,7 +57,7 @@ class Upload:
     file_id: str
     status: UploadStatus = "pending"
     part_ids: tuple[str, ...] = ()
-    file: File | None = None
+    file: StoredFile | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the real server writes it: `mime_type` is not told, and there is no `file` key before there is a file."""

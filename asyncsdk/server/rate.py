@@ -14,7 +14,7 @@ _NAMES = {"requests": "requests per min (RPM)", "input-images": "input-images pe
 
 
 @define
-class Rate:
+class TokenBucket:
     """`limit` of `unit` a minute; None lets everything pass. `now` is monotonic seconds."""
 
     limit: int | None = None

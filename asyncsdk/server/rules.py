@@ -12,27 +12,27 @@ from attrs import evolve
 
 from asyncsdk.server.errors import ApiError, bad_request, invalid
 from asyncsdk.server.fields import Listing
-from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.objects import StoredFile, StoredUpload
 
 REMEMBERED_SECONDS = 24 * 3600
 BATCH_FILE_SECONDS = 30 * 24 * 3600
 PRIVATE_PURPOSES = ("assistants", "user_data")
 
 
-def as_of(upload: Upload, now: float) -> Upload:
+def as_of(upload: StoredUpload, now: float) -> StoredUpload:
     """Return the upload as it stands at `now`: a pending one past its time has expired."""
     over = upload.status == "pending" and now >= upload.expires_at
     return evolve(upload, status="expired") if over else upload
 
 
-def require_pending(upload: Upload, now: float) -> None:
+def require_pending(upload: StoredUpload, now: float) -> None:
     """Raise ApiError unless parts may be added, and the upload completed or cancelled."""
     status = as_of(upload, now).status
     if status != "pending":
         raise bad_request(f"Upload {upload.id} is {status}, not pending.")
 
 
-def require_parts(upload: Upload, held: Mapping[str, int], part_ids: Sequence[str]) -> None:
+def require_parts(upload: StoredUpload, held: Mapping[str, int], part_ids: Sequence[str]) -> None:
     """Raise ApiError unless these parts, of the sizes in `held`, make up the whole upload."""
     seen: set[str] = set()
     for part_id in part_ids:
@@ -51,7 +51,7 @@ def require_md5(expected: bytes, found: bytes) -> None:
         raise invalid("md5", f"the parts have {found.hex()} ({base64.b64encode(found).decode()})")
 
 
-def repeated(upload: Upload, part_ids: Sequence[str], status: int) -> Upload:
+def repeated(upload: StoredUpload, part_ids: Sequence[str], status: int) -> StoredUpload:
     """Answer a complete of a completed upload: the same again for the same parts, or a refusal with `status`."""
     if status != 200:
         raise ApiError(status, f"Upload {upload.id} is already completed.")
@@ -60,9 +60,9 @@ def repeated(upload: Upload, part_ids: Sequence[str], status: int) -> Upload:
     return upload
 
 
-def file_of(upload: Upload, part_ids: tuple[str, ...]) -> File:
+def file_of(upload: StoredUpload, part_ids: tuple[str, ...]) -> StoredFile:
     """Return the File that an upload becomes with these parts. It is as old as the upload, not as the complete."""
-    return File(
+    return StoredFile(
         id=upload.file_id,
         bytes=upload.bytes,
         created_at=upload.created_at,
@@ -73,7 +73,7 @@ def file_of(upload: Upload, part_ids: tuple[str, ...]) -> File:
     )
 
 
-def completed_as(upload: Upload, file: File) -> Upload:
+def completed_as(upload: StoredUpload, file: StoredFile) -> StoredUpload:
     """Return the upload that has become `file`."""
     return evolve(upload, status="completed", part_ids=file.part_ids, file=file)
 
@@ -85,21 +85,21 @@ def file_expiry(created_at: int, purpose: str, seconds: int | None) -> int | Non
     return None if seconds is None else created_at + seconds
 
 
-def require_downloadable(file: File) -> None:
+def require_downloadable(file: StoredFile) -> None:
     if file.purpose in PRIVATE_PURPOSES:
         raise bad_request(f"Not allowed to download files of purpose: {file.purpose}")
 
 
-def has_expired(file: File, now: float) -> bool:
+def has_expired(file: StoredFile, now: float) -> bool:
     return file.expires_at is not None and now >= file.expires_at
 
 
-def is_forgotten(upload: Upload, now: float) -> bool:
+def is_forgotten(upload: StoredUpload, now: float) -> bool:
     """An upload is answered with its last state for a day past its time, then it is unknown."""
     return now >= upload.expires_at + REMEMBERED_SECONDS
 
 
-def page_of(files: Iterable[File], listing: Listing) -> tuple[list[File], bool]:
+def page_of(files: Iterable[StoredFile], listing: Listing) -> tuple[list[StoredFile], bool]:
     """Return a page of `files`, given oldest first, and whether there are more. Raises ApiError on a bad cursor."""
     found = sorted(files, key=lambda file: file.created_at)
     if listing.order == "desc":
@@ -111,7 +111,7 @@ def page_of(files: Iterable[File], listing: Listing) -> tuple[list[File], bool]:
     return found[: listing.limit], len(found) > listing.limit
 
 
-def _position(files: Sequence[File], file_id: str) -> int:
+def _position(files: Sequence[StoredFile], file_id: str) -> int:
     for position, file in enumerate(files):
         if file.id == file_id:
             return position

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from asyncsdk.server.errors import not_found
 from asyncsdk.server.incoming import Incoming
-from asyncsdk.server.objects import File, Upload, UploadStatus
+from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
 from asyncsdk.server.rules import as_of, completed_as, file_of, has_expired, is_forgotten
 from asyncsdk.server.store import Store
 from asyncsdk.server.workers import Workers
@@ -28,13 +28,13 @@ PAINTERS = 2  # a picture of many pixels takes seconds and hundreds of MiB; part
 class Held:
     """An upload and the sizes of its parts. Whoever changes it holds its lock."""
 
-    upload: Upload
+    upload: StoredUpload
     parts: dict[str, int] = field(factory=dict)
     lock: asyncio.Lock = field(factory=asyncio.Lock)
 
 
 @define(eq=False)
-class State:
+class Repository:
     """All uploads and files by id. `clock` gives unix seconds and rules all times and expiries."""
 
     directory: Path | None
@@ -43,7 +43,7 @@ class State:
     store: Store = field(init=False)
     _workers: Workers = field(factory=Workers, init=False)
     _painters: Workers = field(factory=lambda: Workers(PAINTERS), init=False)
-    _files: dict[str, File] = field(factory=dict, init=False)
+    _files: dict[str, StoredFile] = field(factory=dict, init=False)
     _pictures: dict[str, float] = field(factory=dict, init=False)  # until when
 
     def __attrs_post_init__(self) -> None:
@@ -81,21 +81,21 @@ class State:
         held = self.uploads.get(upload_id)
         return None if held is None or is_forgotten(held.upload, self.clock()) else held
 
-    def file(self, file_id: str) -> File | None:
+    def file(self, file_id: str) -> StoredFile | None:
         file = self._files.get(file_id)
         return None if file is None or has_expired(file, self.clock()) else file
 
-    def files(self) -> list[File]:
+    def files(self) -> list[StoredFile]:
         """All files that have not expired, in the order in which they were made."""
         now = self.clock()
         return [file for file in list(self._files.values()) if not has_expired(file, now)]
 
-    def all_uploads(self) -> list[Upload]:
+    def all_uploads(self) -> list[StoredUpload]:
         """All uploads that are remembered, as they stand now."""
         now = self.clock()
         return [as_of(held.upload, now) for held in list(self.uploads.values())]
 
-    async def add_upload(self, upload: Upload) -> None:
+    async def add_upload(self, upload: StoredUpload) -> None:
         await self._workers.run(self.store.write_upload, upload)
         self.uploads[upload.id] = Held(upload)
 
@@ -128,12 +128,12 @@ class State:
                 held.upload = evolve(held.upload, expires_at=min(held.upload.expires_at, self.now()))
                 await self._workers.run(self.store.write_upload, held.upload)
 
-    async def add_file(self, file: File, incoming: Incoming) -> None:
+    async def add_file(self, file: StoredFile, incoming: Incoming) -> None:
         await incoming.keep(self.store.part(file.id, file.part_ids[0]))
         await self._workers.run(self.store.write_file, file)
         self._files[file.id] = file
 
-    async def read_file(self, file: File) -> AsyncGenerator[bytes, None]:
+    async def read_file(self, file: StoredFile) -> AsyncGenerator[bytes, None]:
         """A file's bytes, block by block. Raises ApiError when it is deleted meanwhile."""
         for part_id in file.part_ids:
             offset = 0
@@ -141,7 +141,7 @@ class State:
                 yield block
                 offset += len(block)
 
-    async def _read(self, file: File, part_id: str, offset: int) -> bytes:
+    async def _read(self, file: StoredFile, part_id: str, offset: int) -> bytes:
         try:
             return await self._workers.run(self.store.read, file.id, part_id, offset)
         except FileNotFoundError:

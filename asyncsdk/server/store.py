@@ -35,7 +35,7 @@ import cattrs
 import filelock
 from attrs import asdict, define, field
 
-from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.rules import completed_as
 from asyncsdk.server.spool import Spool, created
 
@@ -61,7 +61,7 @@ class Store:
     root: Path = field(init=False)
     _guard: filelock.FileLock | None = field(default=None, init=False)
 
-    def open(self) -> tuple[list[tuple[Upload, dict[str, int]]], list[File]]:
+    def open(self) -> tuple[list[tuple[StoredUpload, dict[str, int]]], list[StoredFile]]:
         """Claim the directory; return the uploads with the sizes of their parts, and the files, oldest first.
 
         Raises RuntimeError when another server holds it.
@@ -93,10 +93,10 @@ class Store:
     def part(self, file_id: str, part_id: str) -> Path:
         return self._content(file_id) / part_id
 
-    def write_upload(self, upload: Upload) -> None:
+    def write_upload(self, upload: StoredUpload) -> None:
         self._write_json(self._upload_json(upload.id), upload)
 
-    def complete_upload(self, upload: Upload, file: File) -> None:
+    def complete_upload(self, upload: StoredUpload, file: StoredFile) -> None:
         """Write a completed upload and its file down, and remove the parts that are not in it."""
         self.write_file(file)
         self.write_upload(upload)
@@ -104,19 +104,19 @@ class Store:
             if path.name not in file.part_ids:
                 path.unlink()
 
-    def end_upload(self, upload: Upload) -> None:
+    def end_upload(self, upload: StoredUpload) -> None:
         """Write an upload that becomes no file, and remove its parts."""
         self._file_json(upload.file_id).unlink(missing_ok=True)  # of a complete that the disk refused half-way
         self.write_upload(upload)
         shutil.rmtree(self._content(upload.file_id), ignore_errors=True)
 
-    def remove_upload(self, upload: Upload) -> None:
+    def remove_upload(self, upload: StoredUpload) -> None:
         """Forget an upload; only what it has become stays."""
         if upload.status != "completed":
             shutil.rmtree(self._content(upload.file_id), ignore_errors=True)
         self._upload_json(upload.id).unlink(missing_ok=True)
 
-    def write_file(self, file: File) -> None:
+    def write_file(self, file: StoredFile) -> None:
         self._write_json(self._file_json(file.id), file)
 
     def pictures(self) -> dict[str, float]:
@@ -157,7 +157,7 @@ class Store:
                     digest.update(block[:count])
         return digest.digest()
 
-    def whole(self, file: File) -> Path:
+    def whole(self, file: StoredFile) -> Path:
         """Where the file's bytes are in one piece: its only part, or a copy that is made when it is first asked for."""
         parts = [self.part(file.id, part_id) for part_id in file.part_ids]
         whole = parts[0] if len(parts) == 1 else self._content(file.id) / "whole"
@@ -176,16 +176,16 @@ class Store:
         finally:
             new.unlink(missing_ok=True)
 
-    def _load_uploads(self, files: Mapping[str, File]) -> list[tuple[Upload, dict[str, int]]]:
+    def _load_uploads(self, files: Mapping[str, StoredFile]) -> list[tuple[StoredUpload, dict[str, int]]]:
         found = []
         for path in (self.root / "uploads").glob("upload_*.json"):
-            upload = _read_json(path, Upload)
+            upload = _read_json(path, StoredUpload)
             if upload is not None:
                 upload = self._settled(upload, files.get(upload.file_id))
                 found.append((upload, self._sizes(upload) if upload.status == "pending" else {}))
         return found
 
-    def _settled(self, upload: Upload, file: File | None) -> Upload:
+    def _settled(self, upload: StoredUpload, file: StoredFile | None) -> StoredUpload:
         """An upload that was killed between its file's record and its own is completed: its file is there."""
         if upload.status != "pending" or file is None:
             return upload
@@ -193,7 +193,7 @@ class Store:
         self.complete_upload(completed, file)
         return completed
 
-    def _sizes(self, upload: Upload) -> dict[str, int]:
+    def _sizes(self, upload: StoredUpload) -> dict[str, int]:
         return {path.name: path.stat().st_size for path in self._content(upload.file_id).glob("part_*")}
 
     def _count_records(self) -> int:
@@ -206,11 +206,11 @@ class Store:
             if path.name not in known:
                 shutil.rmtree(path)
 
-    def _load_files(self) -> list[File]:
+    def _load_files(self) -> list[StoredFile]:
         records = sorted((self.root / "files").glob("file-*.json"), key=lambda path: path.stat().st_mtime_ns)
-        return [file for path in records if (file := _read_json(path, File)) is not None]
+        return [file for path in records if (file := _read_json(path, StoredFile)) is not None]
 
-    def _write_json(self, path: Path, value: Upload | File) -> None:
+    def _write_json(self, path: Path, value: StoredUpload | StoredFile) -> None:
         new = self._new_path()
         with created(new) as file:
             file.write(json.dumps(asdict(value)).encode())

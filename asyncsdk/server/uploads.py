@@ -12,7 +12,7 @@ from asyncsdk.server.ids import new_file_id, new_part_id, new_upload_id
 from asyncsdk.server.log import EXCHANGE
 from asyncsdk.server.objects import part_to_json
 from asyncsdk.server.rules import repeated, require_md5, require_parts, require_pending
-from asyncsdk.server.state import Held, State
+from asyncsdk.server.state import Held, Repository
 
 PART_LIMIT = 64 * 2**20
 FORM_OVERHEAD = 2**20
@@ -22,7 +22,7 @@ FORM_OVERHEAD = 2**20
 class Uploads:
     """`ttl` is the life of an upload in seconds; `repeated_complete` the status of a complete that was done before."""
 
-    state: State
+    state: Repository
     ttl: int
     repeated_complete: int
 

@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.02  # a part that ends says nothing here
 
 
 @define(eq=False)
-class Turn:
+class Slot:
     """One upload's. Until it is known how much there is to send, it may want all connections."""
 
     _changed: Callable[[], None]
@@ -47,21 +47,21 @@ class Turn:
 
 
 @define(eq=False)
-class Turns:
+class AdmissionQueue:
     """The uploads under way over `connections`, and those that wait, first come, first served."""
 
     connections: int
-    _under_way: set[Turn] = field(factory=set, init=False)
+    _under_way: set[Slot] = field(factory=set, init=False)
     _next: anyio.Lock = field(factory=anyio.Lock, init=False)
     _room: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     @asynccontextmanager
-    async def taken(self, *, in_turn: bool) -> AsyncIterator[Turn]:
+    async def taken(self, *, in_turn: bool) -> AsyncIterator[Slot]:
         """Count an upload as under way for the length of the block; `in_turn` waits until there is room for it.
 
         To be awaited before anything is opened: however many wait, they hold no file and no lock.
         """
-        turn = Turn(self._room.set)
+        turn = Slot(self._room.set)
         if in_turn:
             async with self._next:
                 while self.wanted() >= self.connections:

@@ -12,8 +12,8 @@ from asyncsdk.errors import (
     AsyncSDKError,
     CompletionUnknownError,
     UploadError,
-    UploadExpiresError,
     UploadNotFoundError,
+    UploadTooSlowError,
 )
 from asyncsdk.http.errors import has_no_address
 from asyncsdk.threads import NoThreadError
@@ -44,7 +44,7 @@ def without_threads() -> Iterator[None]:
         raise failure from error
 
 
-def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
+def annotate(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
     """Write on `error` how far its upload was at `now` (the server's unix time).
 
     `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
@@ -60,7 +60,7 @@ def tell(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bo
 def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> str:
     if isinstance(error, CompletionUnknownError):
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
-    if isinstance(error, UploadExpiresError):
+    if isinstance(error, UploadTooSlowError):
         return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
     if isinstance(error.__cause__, DisplacedError):
         return DISPLACED

@@ -36,7 +36,7 @@ class Buffers:
 
 
 @define(eq=False)
-class Feed:
+class PartSource:
     """What all parts of one upload share: where bytes come from, how fast they may go, who is told."""
 
     source: Source
@@ -50,7 +50,7 @@ class Feed:
 class PartBody(Body):
     """Bytes `span` of a source as the form field `data`; `fingerprint` tells which bytes went out."""
 
-    def __init__(self, feed: Feed, span: Range) -> None:
+    def __init__(self, feed: PartSource, span: Range) -> None:
         boundary = multipart.new_boundary()
         self._head = multipart.file_head(boundary, "data", filename="upload", mime_type="application/octet-stream")
         self._tail = multipart.closing(boundary)

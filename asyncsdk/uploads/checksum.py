@@ -37,7 +37,7 @@ def part_fingerprint(blocks: bytes | bytearray) -> str:
 
 
 @define(eq=False)
-class Digest:
+class ContentHash:
     """What is known of a source, block by block: read for it, or learned from what was sent.
 
     With md5 all is read, in order. Without, and unless it must be read `whole`, nothing is read that is sent anyway.
@@ -186,7 +186,7 @@ def check_same(read: str | None, sent: str, name: str) -> None:
 log = logging.getLogger(__name__)
 
 
-async def check_unchanged(source: Source, digest: Digest, readers: Threads, hashers: Threads) -> None:
+async def check_unchanged(source: Source, digest: ContentHash, readers: Threads, hashers: Threads) -> None:
     """Look at the source once more, and into it where it was touched and read only once.
 
     Raises SourceChangedError where it has another size, or other content than was sent.
@@ -198,7 +198,7 @@ async def check_unchanged(source: Source, digest: Digest, readers: Threads, hash
     if now == was:
         return
     if not digest.reads_all:
-        again = Digest(digest.size, with_md5=False)
+        again = ContentHash(digest.size, with_md5=False)
         await again.read(source, hashers, lambda _: None)
         check_same(again.xxh3, digest.xxh3, name)
     log.warning("%s was touched, replaced or removed while it was sent; what was read of it is whole", name)

@@ -30,7 +30,7 @@ from asyncsdk.retry import Retry, may_have_acted
 from asyncsdk.uploads.checksum import encoded_md5
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Log, Refused
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_cancelled, not_completed
-from asyncsdk.uploads.resume import Stage, recall
+from asyncsdk.uploads.resume import Stage, replay
 from asyncsdk.uploads.session import (
     SETTLED_AFTER,
     TRANSIENT,
@@ -247,7 +247,7 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
     Raises:
         AsyncSDKError: As `AsyncUploader.cancel` says.
     """
-    recalled = recall(claimed.records)
+    recalled = replay(claimed.records)
     opened = None if recalled is None else recalled.opened
     if recalled is None or recalled.upload_id != upload_id or opened is None:
         raise ConfigurationError(f"another upload of that file has begun since {upload_id}. Nothing was sent.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import UploadExpiresError
+from asyncsdk.errors import UploadTooSlowError
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
@@ -13,7 +13,7 @@ TICK_SECONDS = 0.5
 OVER_SECONDS = 60.0  # parts are refused long before; what still hangs then hangs here
 
 
-async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
+async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
     """Take the time twice a second until cancelled. Raises UploadExpiresError once the rest surely won't do.
 
     By the whole line's rate: uploads that share it get more of it as others end. Only time in which bytes move
@@ -33,9 +33,9 @@ async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
             continue
         sending_for, moved = sending_for + TICK_SECONDS, meter.line.moved
         rate = max(meter.line.rate.best, meter.line.rate.current)
-        needed = shortfall(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
+        needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:
-            raise UploadExpiresError(
+            raise UploadTooSlowError(
                 f"at {rate * 8 / 1e6:.1f} Mbit/s {meter.source} needs {needed / 60:.0f} min more, and the server "
                 f"forgets the upload in {seconds_left / 60:.0f} min. Nothing was completed. Use a faster line, or a "
                 "smaller file.",
@@ -43,7 +43,7 @@ async def mind_the_time(session: Session, meter: Meter, clock: Clock) -> None:
             )
 
 
-def shortfall(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
+def seconds_short(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
     """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
 
     Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth; once

@@ -17,7 +17,7 @@ RATE_WINDOW, SAMPLE_INTERVAL = 10.0, 0.2
 REPORT_INTERVAL = 0.1
 
 
-class State(StrEnum):
+class UploadPhase(StrEnum):
     """What an upload is doing."""
 
     WAITING = "waiting"  # another process has it
@@ -37,7 +37,7 @@ class Progress:
     `eta` is in seconds, None while unknown. `note` is for people: why it waits, why it began afresh.
     """
 
-    state: State
+    state: UploadPhase
     source: str
     bytes_total: int
     bytes_done: int = 0
@@ -54,7 +54,7 @@ class Progress:
 
 
 @define
-class Rate:
+class RateMeter:
     """Bytes a second over a sliding window, and the best whole window so far; a longer silence starts anew."""
 
     best: float = 0.0
@@ -83,11 +83,11 @@ class Rate:
 
 
 @define(eq=False)
-class Line:
+class SharedThroughput:
     """What all uploads of one uploader move together: whether one will be done in time is judged by this."""
 
     moved: int = 0
-    rate: Rate = field(factory=Rate, init=False)
+    rate: RateMeter = field(factory=RateMeter, init=False)
 
 
 @define(eq=False)
@@ -98,8 +98,8 @@ class Meter:
     total: int
     listener: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.monotonic
-    line: Line = field(factory=Line)
-    state: State = State.CHECKING
+    line: SharedThroughput = field(factory=SharedThroughput)
+    state: UploadPhase = UploadPhase.CHECKING
     note: str = ""
     upload_id: str | None = None
     expires_at: int | None = None
@@ -107,7 +107,7 @@ class Meter:
     resumed: int = 0
     hashed: int = 0
     moved: int = field(default=0, init=False)
-    rate: Rate = field(factory=Rate, init=False)
+    rate: RateMeter = field(factory=RateMeter, init=False)
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
     _told_at: float = field(default=-math.inf, init=False)
@@ -143,7 +143,7 @@ class Meter:
             note=self.note,
         )
 
-    def enter(self, state: State, note: str = "") -> None:
+    def enter(self, state: UploadPhase, note: str = "") -> None:
         """The upload now does something else."""
         changed = (state, note) != (self.state, self.note)
         self.state, self.note = state, note
@@ -175,8 +175,8 @@ class Meter:
         self.moved += count
         self.line.moved += count
         self._in_flight += count
-        if self.state is State.RETRYING:
-            self.enter(State.SENDING)
+        if self.state is UploadPhase.RETRYING:
+            self.enter(UploadPhase.SENDING)
         self.tick()
 
     def lost(self, count: int) -> None:

@@ -13,8 +13,8 @@ from attrs import define, field, frozen
 
 from asyncsdk.models import File, Upload, UploadPart
 from asyncsdk.redaction import KEY, SECRET
-from asyncsdk.uploads.journal import Completed, Completing, Entry, Opened
-from asyncsdk.uploads.resume import recall
+from asyncsdk.uploads.journal import Completed, Completing, JournalEntry, Opened
+from asyncsdk.uploads.resume import replay
 
 MOST_FILES = 10_000  # ids that an uploader keeps, so that its memory has a bound; answers cross within seconds
 _KINDS = frozenset({"upload", "upload.part", "file", "list"})
@@ -99,7 +99,7 @@ class Others:
         return any(content.is_of(opened) and opened.created_at == file.created_at for opened in self.pending)
 
 
-def others_than(asked: Completing, key: str, entries: Iterable[Entry], ids: Ids) -> Others:
+def others_than(asked: Completing, key: str, entries: Iterable[JournalEntry], ids: Ids) -> Others:
     """Everything known of other uploads than the one that `asked` completes, which the journal has under `key`.
 
     `shared` is whether that upload is used elsewhere too: under another key, or completed there with other content.
@@ -115,7 +115,7 @@ def others_than(asked: Completing, key: str, entries: Iterable[Entry], ids: Ids)
                 files.add(str(record.file.get("id")))
             if record.upload == asked.upload:
                 shared = shared or not ours or (isinstance(record, Completed) and not outcome)
-        recalled = recall(entry.records)
+        recalled = replay(entry.records)
         if recalled and recalled.opened and recalled.is_open and recalled.upload_id != asked.upload:
             pending[recalled.upload_id] = recalled.opened
     ended = set(ids.files.values())

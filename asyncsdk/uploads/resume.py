@@ -37,7 +37,7 @@ class Stage(StrEnum):
 
 
 @frozen(kw_only=True)
-class Recalled:
+class ResumeState:
     """One upload as the journal remembers it. `parts` are as they were sent: check them before you believe them."""
 
     upload_id: str
@@ -73,7 +73,7 @@ class Recalled:
     @property
     def bytes_held(self) -> int:
         """How many bytes of the source the server holds, as far as the journal knows."""
-        return sum(part.length for part in choose(self.parts))
+        return sum(part.length for part in non_overlapping(self.parts))
 
 
 def upload_key(
@@ -107,7 +107,7 @@ def upload_key(
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:32]
 
 
-def recall(records: Iterable[Record]) -> Recalled | None:
+def replay(records: Iterable[Record]) -> ResumeState | None:
     """The upload of `records`, oldest first, that began last, or None where there is none to speak of."""
     by_upload: dict[str, list[Record]] = {}
     for record in records:
@@ -121,7 +121,7 @@ def completed(records: Sequence[Record]) -> list[Completed]:
     return [record for record in reversed(records) if isinstance(record, Completed)]
 
 
-def choose(parts: Iterable[Part]) -> list[Part]:
+def non_overlapping(parts: Iterable[Part]) -> list[Part]:
     """Parts of which none overlaps another, in the order of the file.
 
     By offset, then the longest, then the smallest id: every run chooses the same. Of an id that was the answer to two
@@ -145,12 +145,12 @@ def span_of(part: Part) -> Range:
     return Range(part.offset, part.length)
 
 
-def _recall_one(upload: str, records: Sequence[Record]) -> Recalled | None:
+def _recall_one(upload: str, records: Sequence[Record]) -> ResumeState | None:
     opened = next((record for record in records if isinstance(record, Opened)), None)
     completed = next((record for record in records if isinstance(record, Completed)), None)
     if opened is None and completed is None:
         return None
-    return Recalled(
+    return ResumeState(
         upload_id=upload,
         stage=_stage(records),
         opened=opened,

@@ -19,15 +19,15 @@ from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.advice import waiting
-from asyncsdk.uploads.body import Buffers, Feed
-from asyncsdk.uploads.checksum import Digest, check_unchanged
+from asyncsdk.uploads.body import Buffers, PartSource
+from asyncsdk.uploads.checksum import ContentHash, check_unchanged
 from asyncsdk.uploads.completing import Completion, completed_upload
-from asyncsdk.uploads.deadline import mind_the_time
+from asyncsdk.uploads.deadline import watch_deadline
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
-from asyncsdk.uploads.progress import Meter, State
+from asyncsdk.uploads.progress import Meter, UploadPhase
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
-from asyncsdk.uploads.resume import Recalled, Stage, completed, recall
+from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
@@ -40,7 +40,7 @@ COMPLETE_AGAIN_SECONDS = 60.0  # a complete that is asked again may be retried s
 
 
 @define(eq=False, kw_only=True)
-class Tools:
+class UploadContext:
     """What all uploads of one uploader share."""
 
     client: Client
@@ -57,7 +57,7 @@ class Tools:
 
 
 @define(eq=False, kw_only=True)
-class Run:
+class UploadRun:
     """One call to `upload`, its source open and its key claimed.
 
     `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
@@ -65,7 +65,7 @@ class Run:
     `others` asks what is known of other uploads than the one of a `Completing`.
     """
 
-    tools: Tools
+    tools: UploadContext
     job: UploadJob
     fields: Fields
     key: str
@@ -77,19 +77,19 @@ class Run:
     started: float
     part_size: int
     others: Callable[[Completing], Awaitable[Others]]
-    _digest: Digest = field(init=False)
+    _digest: ContentHash = field(init=False)
     _retry: Retry = field(init=False)
     _held: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         wanted = self.tools.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
-        self._digest = Digest(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
+        self._digest = ContentHash(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
         self._retry = Retry(self.tools.max_retries, outlast_outages=True, on_wait=self._wait)
 
     async def result(self) -> UploadResult:
         """Bring the file up, from wherever the journal says that it stands."""
         try:
-            return await self._go_on(recall(self.log.records))
+            return await self._go_on(replay(self.log.records))
         except ForgottenError as gone:
             log.warning("%s: %s; beginning afresh", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
@@ -99,7 +99,7 @@ class Run:
             for upload_id in self._held:
                 self.tools.ids.uploads.pop(upload_id, None)
 
-    async def _go_on(self, recalled: Recalled | None) -> UploadResult:
+    async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
         if session is None or recalled is None:
             why = _why_afresh(recalled, asked=not self.job.resume)
@@ -112,7 +112,7 @@ class Run:
         held = recalled.bytes_held
         log.info("%s: going on with %s, %d bytes are there", self.source.name, session.upload_id, held)
         self.meter.done = self.meter.resumed = held
-        self.meter.enter(State.SENDING, f"going on with {session.upload_id}" if held else "")
+        self.meter.enter(UploadPhase.SENDING, f"going on with {session.upload_id}" if held else "")
         return await self._send_all(session)
 
     async def _still_there(self) -> UploadResult | None:
@@ -138,7 +138,7 @@ class Run:
         return None
 
     async def _seen(self, file: File) -> File | None:
-        self.meter.enter(State.CHECKING, f"is it there already, as {file.id}?")
+        self.meter.enter(UploadPhase.CHECKING, f"is it there already, as {file.id}?")
         check = partial(not_a_file_of, content=self._content)
         try:
             return await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
@@ -149,7 +149,7 @@ class Run:
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size
 
-    async def _session(self, recalled: Recalled | None) -> Session | None:
+    async def _session(self, recalled: ResumeState | None) -> Session | None:
         """The recalled upload, if this run may go on with it."""
         if recalled is None or recalled.opened is None or recalled.stage not in {Stage.PENDING, Stage.COMPLETING}:
             return None
@@ -183,7 +183,7 @@ class Run:
         self._retry.deadline = math.inf
         if why:
             log.info("%s: %s", self.source.name, why)
-        self.meter.enter(State.SENDING, why)
+        self.meter.enter(UploadPhase.SENDING, why)
         self.tools.ids.learn_name(fields.filename)
         upload = await self.tools.client.send(
             api.create_upload(
@@ -230,9 +230,9 @@ class Run:
         self._retry.deadline = math.inf if session.presumed else float(session.expires_at)
 
     async def _send_all(self, session: Session) -> UploadResult:
-        self.meter.enter(State.SENDING, self.meter.note)
+        self.meter.enter(UploadPhase.SENDING, self.meter.note)
         async with tasks.group() as background:
-            background.start_soon(mind_the_time, session, self.meter, self.tools.client.clock)
+            background.start_soon(watch_deadline, session, self.meter, self.tools.client.clock)
             parts = await self._sending(session).finish()
             await check_unchanged(self.source, self._digest, self.tools.readers, self.tools.hashers)
             asked = self._asking(session, parts)
@@ -243,7 +243,7 @@ class Run:
 
     def _sending(self, session: Session) -> Sending:
         tools = self.tools
-        feed = Feed(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
+        feed = PartSource(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
         return Sending(
             client=tools.client,
             log=self.log,
@@ -277,7 +277,7 @@ class Run:
         return self._result(upload, file) if self._digest.is_of(asked) else None
 
     def _completion(self, session: Session, *, doubtful: bool = False) -> Completion:
-        self.meter.enter(State.COMPLETING)
+        self.meter.enter(UploadPhase.COMPLETING)
         return Completion(
             client=self.tools.client,
             log=self.log,
@@ -299,10 +299,10 @@ class Run:
         await self._digest.read(self.source, self.tools.hashers, self.meter.hashed_to)
 
     def _wait(self, error: APIError, delay: float) -> None:
-        self.meter.enter(State.RETRYING, waiting(error, delay))
+        self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))
 
     def _result(self, upload: Upload, file: File, *, reused: bool = False) -> UploadResult:
-        self.meter.enter(State.COMPLETED)
+        self.meter.enter(UploadPhase.COMPLETED)
         return UploadResult(
             upload=upload,
             file=file,
@@ -318,7 +318,7 @@ def _known_by_md5_alone(record: Record) -> bool:
     return isinstance(record, Completing | Completed) and record.xxh3 is None
 
 
-def _why_afresh(recalled: Recalled | None, *, asked: bool) -> str:
+def _why_afresh(recalled: ResumeState | None, *, asked: bool) -> str:
     if recalled is None or recalled.stage is Stage.COMPLETED:
         return ""
     if asked:

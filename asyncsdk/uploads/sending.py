@@ -16,13 +16,13 @@ from asyncsdk.errors import APIStatusError, PayloadTooLargeError, ResponseMismat
 from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.body import Feed, PartBody
-from asyncsdk.uploads.checksum import Digest, check_same
+from asyncsdk.uploads.body import PartBody, PartSource
+from asyncsdk.uploads.checksum import ContentHash, check_same
 from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
 from asyncsdk.uploads.journal import Log, Part
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import not_this_part
-from asyncsdk.uploads.resume import choose, span_of
+from asyncsdk.uploads.resume import non_overlapping, span_of
 from asyncsdk.uploads.session import Session, raise_refusal
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ class Sending:
     client: Client
     log: Log
     session: Session
-    feed: Feed
+    feed: PartSource
     hashers: Threads
-    digest: Digest
+    digest: ContentHash
     retry: Retry
     limiter: anyio.CapacityLimiter
     meter: Meter
@@ -58,7 +58,7 @@ class Sending:
         ResponseMismatchError where `FRUITLESS_ROUNDS` in a row brought nothing that counts, RuntimeError
         where a round ends without an error and without a part, which only a cancellation by nobody here can do.
         """
-        held = choose(self.session.parts)
+        held = non_overlapping(self.session.parts)
         fruitless = 0
         while fruitless < FRUITLESS_ROUNDS:
             self._count(held)
@@ -68,7 +68,7 @@ class Sending:
             if not self.digest.done or (wanted and len(self.session.parts) == sent):
                 raise RuntimeError("parts were to be sent, and none was: something in it ended as if cancelled")
             self.part_size = pending.part_size
-            held = choose(part for part in self.session.parts if self._stands(part))
+            held = non_overlapping(part for part in self.session.parts if self._stands(part))
             if covers(self.digest.size, [span_of(part) for part in held]):
                 self._count(held)
                 return held
@@ -86,8 +86,8 @@ class Sending:
         spans = [span_of(part) for part in held]
         hashing = partial(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to, spans)
         if self.digest.size <= BLOCK:  # at once or one after the other: tasks for that cost more than to hash it
-            await tasks.others(hashing())
-            await tasks.others(self._work(pending))
+            await tasks.await_foreign(hashing())
+            await tasks.await_foreign(self._work(pending))
             return
         async with tasks.group() as group:
             group.start_soon(hashing)
@@ -112,7 +112,7 @@ class Sending:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
         if not self.session.presumed and self.client.clock.is_past(self.session.expires_at):
             raise self.session.expired()  # one that only the journal knows of ends by the server's word
-        flight = _Flight(self.feed, self.meter, piece)
+        flight = _PartAttempt(self.feed, self.meter, piece)
         held = 0
         try:
             part = await self._deliver(flight)
@@ -133,7 +133,7 @@ class Sending:
         finally:
             flight.land(held)
 
-    async def _deliver(self, flight: _Flight) -> Part:
+    async def _deliver(self, flight: _PartAttempt) -> Part:
         request = api.add_upload_part(self.session.upload_id, data=flight.new_body)
         try:
             answer = await self.client.send(request, retry=self.retry, check=self._problem)
@@ -185,10 +185,10 @@ def _size_of(parts: Iterable[Part]) -> int:
 
 
 @define(eq=False)
-class _Flight:
+class _PartAttempt:
     """One part on its way, through as many attempts as it takes."""
 
-    feed: Feed
+    feed: PartSource
     meter: Meter
     span: Range
     _body: PartBody | None = field(default=None, init=False)

@@ -21,8 +21,8 @@ from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.admission import Turns
-from asyncsdk.uploads.advice import tell, without_threads
+from asyncsdk.uploads.admission import AdmissionQueue
+from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
@@ -30,10 +30,10 @@ from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.progress import Line, Meter, Progress, State
+from asyncsdk.uploads.progress import Meter, Progress, SharedThroughput, UploadPhase
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
-from asyncsdk.uploads.resume import Recalled, recall, upload_key
-from asyncsdk.uploads.run import Run, Tools
+from asyncsdk.uploads.resume import ResumeState, replay, upload_key
+from asyncsdk.uploads.run import UploadContext, UploadRun
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
 
@@ -67,15 +67,15 @@ class AsyncUploader:
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=5, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _tools: Tools = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _line: Line = field(factory=Line, init=False, repr=False)
-    _turns: Turns = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _tools: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _line: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
+    _turns: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
-        self._turns = Turns(self.concurrency)
-        self._tools = Tools(
+        self._turns = AdmissionQueue(self.concurrency)
+        self._tools = UploadContext(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
             readers=Threads("asyncsdk-read", limit=self.concurrency),
@@ -134,12 +134,12 @@ class AsyncUploader:
 
         async def run(job: UploadJob) -> UploadOutcome:
             try:
-                result = await tasks.others(self._upload(job, on_progress, in_turn=True))
+                result = await tasks.await_foreign(self._upload(job, on_progress, in_turn=True))
                 return UploadOutcome(job=job, result=result)
             except Exception as error:  # noqa: BLE001 - it is the outcome
                 return UploadOutcome(job=job, error=error)
 
-        return tasks.each(jobs, run, at_once=self.concurrency)
+        return tasks.map_unordered(jobs, run, at_once=self.concurrency)
 
     async def check(self, job: UploadJob) -> None:
         """Look at a job without sending anything. Raises SourceError or ConfigurationError if it can't be uploaded."""
@@ -200,13 +200,13 @@ class AsyncUploader:
                 waited_from = began
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"
                 turn.step_aside()
-                meter.enter(State.WAITING, f"{who} is sending this file")
+                meter.enter(UploadPhase.WAITING, f"{who} is sending this file")
 
             try:
                 turn.begin(meter, part_size)
                 async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
                     turn.begin(meter, part_size)  # again, for it may have stepped aside
-                    run = Run(
+                    run = UploadRun(
                         tools=self._tools,
                         job=job,
                         fields=fields,
@@ -222,7 +222,7 @@ class AsyncUploader:
                     )
                     return await run.result()
             except AsyncSDKError as error:
-                tell(error, meter.snapshot(), now=self.client.clock.now(), remembered=place is not None)
+                annotate(error, meter.snapshot(), now=self.client.clock.now(), remembered=place is not None)
                 raise
 
     @asynccontextmanager
@@ -248,11 +248,11 @@ class AsyncUploader:
             expires_after=fields.expires_after,
         )
 
-    async def _remembered(self, wanted: Callable[[Opened], bool], name: str) -> Recalled:
+    async def _remembered(self, wanted: Callable[[Opened], bool], name: str) -> ResumeState:
         with without_threads():
             entries = await self._journal.entries()
         for entry in entries:
-            found = recall(entry.records)
+            found = replay(entry.records)
             if found is not None and found.opened is not None and wanted(found.opened):
                 return found
         raise ConfigurationError(f"the journal holds no upload {name}; see `asyncsdk uploads list`. Nothing was sent.")

@@ -18,7 +18,7 @@ from asyncsdk.uploads.journal.messages import DisplacedError, displaced, journal
 
 
 @frozen(eq=False)
-class _Waiting:
+class _PendingRecord:
     record: Any
     line: bytes
     written: asyncio.Future[None]
@@ -36,7 +36,7 @@ class GroupCommit:
     threads: Threads
     keep: Callable[[list[Any]], object]
     encode: Callable[[Any], bytes] = encode
-    _waiting: list[_Waiting] = field(factory=list, init=False)
+    _waiting: list[_PendingRecord] = field(factory=list, init=False)
     _idle: asyncio.Future[None] | None = field(default=None, init=False)
     _left: bool = field(default=False, init=False)
 
@@ -45,7 +45,7 @@ class GroupCommit:
         if self._left:
             raise JournalError(f"{self.folder}: the claim is over; the record was not written")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(record, self.encode(record), loop.create_future())
+        waiting = _PendingRecord(record, self.encode(record), loop.create_future())
         self._waiting.append(waiting)
         if self._idle is None:
             self._idle = loop.create_future()
@@ -66,11 +66,11 @@ class GroupCommit:
         batch, self._waiting = self._waiting, []
         self._submit(batch)
 
-    def _submit(self, batch: Sequence[_Waiting], waited: float = 0.0) -> None:
+    def _submit(self, batch: Sequence[_PendingRecord], waited: float = 0.0) -> None:
         lines = b"".join(waiting.line for waiting in batch)
         self.threads.submit(partial(self.write, lines)).add_done_callback(partial(self._finish, batch, waited))
 
-    def _finish(self, batch: Sequence[_Waiting], waited: float, done: asyncio.Future[None]) -> None:
+    def _finish(self, batch: Sequence[_PendingRecord], waited: float, done: asyncio.Future[None]) -> None:
         error = done.exception()
         pause = pause_after(error, waited) if isinstance(error, NoThreadError) else None
         if pause is not None:  # nothing was written: a moment later there may be a thread
@@ -88,13 +88,13 @@ class GroupCommit:
             self._idle = None
 
 
-def _acknowledge(batch: Sequence[_Waiting]) -> None:
+def _acknowledge(batch: Sequence[_PendingRecord]) -> None:
     for waiting in batch:
         if not waiting.written.done():
             waiting.written.set_result(None)
 
 
-def _fail(batch: Sequence[_Waiting], error: BaseException, folder: Path) -> None:
+def _fail(batch: Sequence[_PendingRecord], error: BaseException, folder: Path) -> None:
     for waiting in batch:
         if not waiting.written.done():
             say = displaced if isinstance(error, DisplacedError) else not_written

@@ -12,7 +12,7 @@ from asyncsdk.wal import disk
 
 
 @define(eq=False)
-class SharedSync:
+class DirectorySync:
     """Syncs of some directories, one after the other. May be called from any thread."""
 
     folders: tuple[Path, ...]

@@ -82,7 +82,7 @@ class KeyLock:
 
 
 @contextmanager
-def passing(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock for a moment if it is free, and tell whether it is. Raises JournalError."""
     lock = _try(path)
     try:
@@ -101,12 +101,12 @@ def owner(path: Path) -> Owner | None:
         return None
 
 
-def holder(path: Path) -> Owner | None:
+def current_owner(path: Path) -> Owner | None:
     """Return who owns the lock right now. What a dead owner left behind does not count. Raises JournalError."""
     said = owner(path)
     if said is None or not path.exists():
         return None
-    with passing(path) as free:
+    with try_lock(path) as free:
         return None if free else said
 
 

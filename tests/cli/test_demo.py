@@ -18,11 +18,11 @@ from rich.console import Console
 from asyncsdk.cli.demo import demo, edit_story
 from asyncsdk.cli.demo.children import ChildError, UploadChild, address_of, child, clean_environment, progress_of
 from asyncsdk.cli.demo.evidence import Evidence, Parts
-from asyncsdk.cli.demo.upload_story import Plan, Story, Watch
+from asyncsdk.cli.demo.upload_story import DemoPlan, RunObserver, Story
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 from tests.cli.support import MakeFile, Run
 
 MIB = 1 << 20
@@ -94,7 +94,7 @@ def processes() -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("size", [4 * MIB, 4 * MIB + 1, 100 * MIB, 256 * MIB, 8 << 30])
 def test_at_half_time_many_parts_are_there(size: int) -> None:
-    plan = Plan(Path("x"), size)
+    plan = DemoPlan(Path("x"), size)
     parts = -(-size // plan.part_size)
     assert plan.part_size % BLOCK == 0
     assert plan.part_size <= 64 * MIB or size > 2 << 30
@@ -105,16 +105,16 @@ def test_at_half_time_many_parts_are_there(size: int) -> None:
 def test_a_run_is_killed_once_at_the_bytes_that_were_set_and_not_followed_any_more() -> None:
     shown: list[int] = []
     killed: list[bool] = []
-    watch = Watch(lambda progress: shown.append(progress.bytes_done), lambda: killed.append(True), 50)
+    watch = RunObserver(lambda progress: shown.append(progress.bytes_done), lambda: killed.append(True), 50)
     for done in (0, 49, 51, 60):
-        watch.see(Progress(state=State.SENDING, source="x", bytes_total=100, bytes_done=done))
+        watch.see(Progress(state=UploadPhase.SENDING, source="x", bytes_total=100, bytes_done=done))
     assert shown == [0, 49, 51]
     assert killed == [True]
     assert watch.last is not None
     assert watch.last.bytes_done == 51
 
 
-STOPPED = Progress(state=State.SENDING, source="x", bytes_total=100, bytes_done=60)
+STOPPED = Progress(state=UploadPhase.SENDING, source="x", bytes_total=100, bytes_done=60)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ STOPPED = Progress(state=State.SENDING, source="x", bytes_total=100, bytes_done=
     [(50, 50, 50), (40, 61, 40), (40, 60, 39), (40, 60, 100_000)],
 )
 def test_a_claim_that_does_not_hold_is_a_failure(sent: int, resumed: int, taken: int) -> None:
-    story = Story(Plan(Path("x"), 100), Path(), None, print)  # type: ignore[arg-type]  # no server is asked
+    story = Story(DemoPlan(Path("x"), 100), Path(), None, print)  # type: ignore[arg-type]  # no server is asked
     with pytest.raises(ChildError):
         story._check_what_went({"bytes_sent": sent, "bytes_resumed": resumed}, STOPPED, Parts(2, taken))
 
@@ -132,7 +132,7 @@ async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> N
         def sha256_of(self, _: str) -> str:
             return "0" * 64
 
-    story = Story(Plan(make_file(10), 10), Path(), Liar(), print)  # type: ignore[arg-type]  # only this is asked
+    story = Story(DemoPlan(make_file(10), 10), Path(), Liar(), print)  # type: ignore[arg-type]  # only this is asked
     with pytest.raises(ChildError, match="the server stores other bytes"):
         await story._check_what_is_stored("file-1")
 
@@ -140,19 +140,19 @@ async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> N
 async def test_an_upload_that_fails_is_a_failure_in_its_own_words(
     server: LocalServer, make_file: MakeFile, tmp_path: Path
 ) -> None:
-    story = Story(Plan(make_file(4 * MIB), 4 * MIB), tmp_path, Evidence(server.url), print)
+    story = Story(DemoPlan(make_file(4 * MIB), 4 * MIB), tmp_path, Evidence(server.url), print)
     server.inject(Fault("create", "answer", status=403))
     with pytest.raises(ChildError, match=r"ended before it could be stopped half-way.*403"):
         await story._stop_half_way()
 
 
 async def test_a_second_run_without_a_file_is_a_failure(environment: pytest.MonkeyPatch) -> None:
-    async def upload(*_: object, **__: object) -> tuple[Watch, UploadChild]:
-        return Watch(print, print, 0), UploadChild(None, print)  # type: ignore[arg-type]  # it has ended
+    async def upload(*_: object, **__: object) -> tuple[RunObserver, UploadChild]:
+        return RunObserver(print, print, 0), UploadChild(None, print)  # type: ignore[arg-type]  # it has ended
 
     environment.setattr(Story, "_upload", upload)
     with pytest.raises(ChildError, match="the second run failed"):
-        await Story(Plan(Path("x"), 1), Path(), None, print)._finish()  # type: ignore[arg-type]  # no server is asked
+        await Story(DemoPlan(Path("x"), 1), Path(), None, print)._finish()  # type: ignore[arg-type]  # no server is asked
 
 
 async def test_without_pillow_the_edit_is_left_out_and_it_says_what_to_install(

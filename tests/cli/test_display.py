@@ -13,13 +13,13 @@ from rich.console import Console
 from asyncsdk.cli.uploads import bars, display
 from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY, Bars
 from asyncsdk.cli.uploads.display import JsonLines, Lines, Silence, choose, is_news
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 MB = 10**6
 
 
 def progress(**fields: Any) -> Progress:
-    usual: dict[str, Any] = {"state": State.SENDING, "source": "t", "bytes_total": 100 * MB}
+    usual: dict[str, Any] = {"state": UploadPhase.SENDING, "source": "t", "bytes_total": 100 * MB}
     return Progress(**(usual | fields))
 
 
@@ -91,9 +91,9 @@ async def test_after_the_end_no_line_comes() -> None:
 
 
 SENDING = progress()
-RETRYING = progress(state=State.RETRYING, note="reset; again in 1 s")
-WAITING = progress(state=State.WAITING, note="process 7 is sending this file")
-COMPLETING = progress(state=State.COMPLETING)
+RETRYING = progress(state=UploadPhase.RETRYING, note="reset; again in 1 s")
+WAITING = progress(state=UploadPhase.WAITING, note="process 7 is sending this file")
+COMPLETING = progress(state=UploadPhase.COMPLETING)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ COMPLETING = progress(state=State.COMPLETING)
         (SENDING, progress(bytes_done=5), ""),
         (SENDING, COMPLETING, "each"),
         (SENDING, RETRYING, "calm each"),
-        (RETRYING, progress(state=State.RETRYING, note="reset; again in 2 s"), ""),
+        (RETRYING, progress(state=UploadPhase.RETRYING, note="reset; again in 2 s"), ""),
         (RETRYING, SENDING, "calm each"),
         (None, WAITING, "calm each"),
         (SENDING, progress(note="beginning afresh"), "calm each"),
@@ -135,7 +135,7 @@ async def test_news_is_a_line_at_once() -> None:
         ({"bytes_done": 90 * MB, "bytes_in_flight": 20 * MB}, {NOW: 45, ON_ITS_WAY: 5}),
         ({"bytes_done": 99_999_999}, {NOW: 49, LEFT: 1}),
         ({"bytes_done": 100 * MB}, {NOW: 50}),
-        ({"state": State.CHECKING, "bytes_hashed": 40 * MB}, {NOW: 20, LEFT: 30}),
+        ({"state": UploadPhase.CHECKING, "bytes_hashed": 40 * MB}, {NOW: 20, LEFT: 30}),
     ],
 )
 def test_a_bar_tells_bytes_of_earlier_runs_of_this_one_and_on_their_way_apart(
@@ -171,9 +171,9 @@ def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
 @pytest.mark.parametrize(
     ("fields", "end"),
     [
-        ({"state": State.COMPLETING}, "completing"),
+        ({"state": UploadPhase.COMPLETING}, "completing"),
         ({"bytes_resumed": 20 * MB}, "resumed 20 MB"),
-        ({"state": State.RETRYING}, "retrying"),
+        ({"state": UploadPhase.RETRYING}, "retrying"),
     ],
 )
 def test_a_row_ends_with_what_it_does_beside_sending(fields: dict[str, Any], end: str) -> None:
@@ -199,8 +199,8 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     [
         ({"note": "beginning afresh: it had expired"}, ["beginning afresh: it had expired"]),
         ({"note": "going on with upload_1", "bytes_resumed": 10 * MB}, []),
-        ({"state": State.CHECKING, "note": "is it file-1?"}, []),
-        ({"state": State.WAITING}, ["waiting"]),
+        ({"state": UploadPhase.CHECKING, "note": "is it file-1?"}, []),
+        ({"state": UploadPhase.WAITING}, ["waiting"]),
     ],
 )
 def test_a_note_has_a_line_where_it_has_to_be_read(fields: dict[str, Any], lines: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.cli.edits import report as edit_report
-from asyncsdk.cli.edits.messages import Moment, Tally, line_of, moving, plan_lines, reason_of, stopping, summary
+from asyncsdk.cli.edits.messages import Moment, Summary, line_of, moving, plan_lines, reason_of, stopping, summary
 from asyncsdk.cli.edits.records import record_of, record_of_error
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.options import Output
@@ -34,8 +34,8 @@ UNKNOWN_FIELD = Problem(type="BadRequestError", message="no", status_code=400)
 UNSAVED = Problem(type="SaveError", message="full")
 
 
-def tally(*ended: tuple[str, Problem | None, int]) -> Tally:
-    found = Tally()
+def tally(*ended: tuple[str, Problem | None, int]) -> Summary:
+    found = Summary()
     for status, problem, count in ended:
         for _ in range(count):
             found.add(status, problem)
@@ -138,7 +138,7 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
 
 
 def test_a_summary_tells_only_what_there_is() -> None:
-    assert summary(Tally(), Moment(), details=None) == "nothing was sent."
+    assert summary(Summary(), Moment(), details=None) == "nothing was sent."
     assert summary(tally(("skipped", None, 2)), Moment(), details=None) == "2 done before."
     short = summary(
         tally(("done", None, 1), ("uncertain", UNSAVED, 1)), Moment(images=1, seconds=0.5), details=None, not_sent=7
@@ -168,7 +168,9 @@ def test_a_summary_tells_only_what_there_is() -> None:
         (tally(("refused", UNREADABLE, 2)), 2),
     ],
 )
-def test_the_exit_code_is_3_where_some_did_not_go_well_and_2_where_none_could_be_sent(ended: Tally, code: int) -> None:
+def test_the_exit_code_is_3_where_some_did_not_go_well_and_2_where_none_could_be_sent(
+    ended: Summary, code: int
+) -> None:
     assert ended.code == code
 
 

@@ -7,7 +7,7 @@ import pytest
 from asyncsdk import errors
 from asyncsdk.cli.exits import Exit, exit_code, exit_code_of_all
 from asyncsdk.http.decode import STATUS_ERRORS
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 
 def status(code: int) -> errors.APIStatusError:
@@ -34,7 +34,7 @@ def status(code: int) -> errors.APIStatusError:
         (errors.RedirectError("elsewhere"), 1),
         (errors.SourceChangedError("changed"), 75),
         (errors.UploadBusyError("busy"), 75),
-        (errors.UploadExpiresError("too slow"), 1),
+        (errors.UploadTooSlowError("too slow"), 1),
         (errors.CompletionUnknownError("who knows"), 75),
         (errors.InvalidEditError("bad"), 2),
         (errors.ModerationBlockedError("no", status_code=400), 1),
@@ -53,7 +53,7 @@ def test_each_failure_has_its_exit_code(error: Exception, code: int) -> None:
 
 def test_a_journal_that_fails_half_way_can_be_tried_again() -> None:
     error = errors.JournalError("no room")
-    error.progress = Progress(state=State.SENDING, source="a", bytes_total=2, upload_id="upload_1")
+    error.progress = Progress(state=UploadPhase.SENDING, source="a", bytes_total=2, upload_id="upload_1")
     assert exit_code(error) == Exit.TRY_AGAIN
 
 

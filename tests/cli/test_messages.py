@@ -11,7 +11,7 @@ from asyncsdk import errors
 from asyncsdk.cli.uploads import messages
 from asyncsdk.models import File, Upload
 from asyncsdk.uploads.job import UploadResult
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 NOW = 1_795_360_260.0  # 2026-11-22 15:11 UTC
 GB = 10**9
@@ -19,7 +19,7 @@ GB = 10**9
 
 def progress(**fields: Any) -> Progress:
     usual: dict[str, Any] = {
-        "state": State.SENDING,
+        "state": UploadPhase.SENDING,
         "source": "train.jsonl",
         "bytes_total": 5 * GB,
         "bytes_done": 3_100_000_000,
@@ -69,10 +69,10 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
         ({"expires_at": int(NOW) - 1}, "its time is over. The same command starts anew."),
         ({"expires_at": None}, "stopped at 3.1 of 5.0 GB.\n  The same command goes on"),
         (
-            {"state": State.WAITING, "note": "process 7 on box is sending this file"},
+            {"state": UploadPhase.WAITING, "note": "process 7 on box is sending this file"},
             "stopped waiting; process 7 on box",
         ),
-        ({"state": State.WAITING}, "stopped waiting; another process is sending it."),
+        ({"state": UploadPhase.WAITING}, "stopped waiting; another process is sending it."),
     ],
 )
 def test_a_stopped_upload_tells_what_is_special_about_it(fields: dict[str, Any], said: str) -> None:
@@ -148,8 +148,8 @@ def test_of_a_few_bytes_no_rate_is_told() -> None:
         ({}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left"),
         ({"eta": None}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s"),
         ({"rate": 0.0}, "t: 3.1 of 5.0 GB, 62%"),
-        ({"state": State.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
-        ({"state": State.RETRYING, "note": "reset; again in 3 s"}, "t: 3.1 of 5.0 GB, 62%, reset; again in 3 s"),
+        ({"state": UploadPhase.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
+        ({"state": UploadPhase.RETRYING, "note": "reset; again in 3 s"}, "t: 3.1 of 5.0 GB, 62%, reset; again in 3 s"),
     ],
 )
 def test_an_upload_under_way_is_told_on_a_line(fields: dict[str, Any], line: str) -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 from asyncsdk.cli.uploads import listing as looks
 from asyncsdk.cli.uploads.listing import Remembered
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.uploads.journal import Cancelled, Completed, Entry, Opened, Owner, Part, Record
+from asyncsdk.uploads.journal import Cancelled, Completed, JournalEntry, Opened, Owner, Part, Record
 
 NOW = 1_795_360_260
 KEY = "ab" * 16
@@ -42,7 +42,7 @@ DONE = Completed(upload="upload_1", file={"id": "file-1", "bytes": 40_000_000}, 
 
 
 def seen(*records: Record, owner: Owner | None = None) -> Remembered:
-    [upload] = looks.remembered([Entry(KEY, records, owner)], now=NOW)
+    [upload] = looks.remembered([JournalEntry(KEY, records, owner)], now=NOW)
     return upload
 
 
@@ -85,12 +85,13 @@ def test_a_row_tells_the_state_of_an_upload(
 
 
 def test_a_key_without_an_upload_is_not_listed() -> None:
-    assert looks.remembered([Entry(KEY, (), Owner(7, "box"))], now=NOW) == []
+    assert looks.remembered([JournalEntry(KEY, (), Owner(7, "box"))], now=NOW) == []
 
 
 def test_uploads_are_listed_oldest_first() -> None:
     entries = [
-        Entry(name * 32, (opened(upload=f"upload_{name}", created_at=at),), None) for name, at in (("a", 20), ("b", 10))
+        JournalEntry(name * 32, (opened(upload=f"upload_{name}", created_at=at),), None)
+        for name, at in (("a", 20), ("b", 10))
     ]
     assert [upload.id for upload in looks.remembered(entries, now=NOW)] == ["upload_b", "upload_a"]
 

@@ -16,7 +16,7 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads.display import Silence
 from asyncsdk.cli.uploads.transfer import Listener, Transfer
 from asyncsdk.uploads.job import UploadResult
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 NOW = 1_795_360_260.0
 
@@ -25,7 +25,7 @@ async def stuck(done: int, arrive: Stop | None, listener: Listener) -> UploadRes
     """Come so far, and no further; the last one to come so far lets the signal arrive."""
     listener(
         Progress(
-            state=State.SENDING,
+            state=UploadPhase.SENDING,
             source="t",
             bytes_total=100_000_000,
             bytes_done=done,

@@ -24,7 +24,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import completing
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.journal import Opened, Part
-from asyncsdk.uploads.resume import choose
+from asyncsdk.uploads.resume import non_overlapping
 from tests.faults.support import remembered, sha256_of
 from tests.faults.table import Row
 
@@ -152,7 +152,7 @@ class AnySequence(RuleBasedStateMachine):
         records = remembered(self.journal)
         for upload in {record.upload for record in records} - self.edited:
             parts = [record for record in records if isinstance(record, Part) and record.upload == upload]
-            assert len(choose(parts)) == len(parts)
+            assert len(non_overlapping(parts)) == len(parts)
 
     def teardown(self) -> None:
         try:

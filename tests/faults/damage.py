@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from asyncsdk.uploads.journal import Completing, Opened, Record, Refused, codec
 from asyncsdk.uploads.journal.codec import encode, encode_head, parse
-from asyncsdk.uploads.resume import Recalled, Stage, recall
+from asyncsdk.uploads.resume import ResumeState, Stage, replay
 from tests.journal.support import NOW, completed, opened, part
 
 SOURCE = 3 * 2**24
@@ -45,10 +45,10 @@ def wrong(found: tuple[Record, ...], written: tuple[Record, ...]) -> str:
         return f"never written: {invented}"
     if len(lost) > 1:
         return f"one line was damaged, and these are lost: {lost}"
-    return _misjudged(recall(found), recall(written), lost)
+    return _misjudged(replay(found), replay(written), lost)
 
 
-def _misjudged(damaged: Recalled | None, sound: Recalled | None, lost: list[Record]) -> str:
+def _misjudged(damaged: ResumeState | None, sound: ResumeState | None, lost: list[Record]) -> str:
     assert sound is not None
     if damaged is None:
         return "" if any(isinstance(record, Opened) for record in lost) else "the upload is forgotten"

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from asyncsdk.uploads.journal import Completed, Opened, Part, Record
-from asyncsdk.uploads.resume import choose
+from asyncsdk.uploads.resume import non_overlapping
 from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, sha256_of, start, upload
 from tests.faults.table import Row
 
@@ -113,7 +113,7 @@ class _Round:
         opened = [record for record in now if isinstance(record, Opened)]
         parts = [record for record in now if isinstance(record, Part)]
         self.must(len(opened) <= 1, f"{len(opened)} uploads were opened")
-        self.must(len(choose(parts)) == len(parts), "a part was sent again that the journal held")
+        self.must(len(non_overlapping(parts)) == len(parts), "a part was sent again that the journal held")
         self.kills_unopened += not opened
         got_on, self.known = len(now) > len(self.known), now
         return got_on

@@ -18,7 +18,7 @@ from asyncsdk import AsyncSDKError, AsyncUploader, Client, RequestEvent, UploadR
 from asyncsdk.api import Request
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.server.objects import File, Upload
+from asyncsdk.server.objects import StoredFile, StoredUpload
 from tests.faults.leaving import left_behind, threads_of, within_a_second
 from tests.faults.line import Line
 from tests.stories.support import MIB, md5_of
@@ -130,11 +130,11 @@ class Scene:
         return stopped.value.progress.upload_id
 
     @property
-    def files(self) -> list[File]:
+    def files(self) -> list[StoredFile]:
         return [file for file in self.server.files if file.filename == self.path.name]
 
     @property
-    def uploads(self) -> list[Upload]:
+    def uploads(self) -> list[StoredUpload]:
         return [upload for upload in self.server.uploads if upload.filename == self.path.name]
 
     def assert_arrived(self, result: UploadResult) -> None:

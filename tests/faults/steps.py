@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define
 
 from asyncsdk.uploads.journal import Opened, Part
-from asyncsdk.uploads.resume import choose
+from asyncsdk.uploads.resume import non_overlapping
 from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, start, upload
 from tests.faults.table import Row
 
@@ -76,7 +76,7 @@ async def _dies_and_goes_on(server: ServerProcess, folder: Path, death: Death, r
     creates = (await server.stats())["requests"]["create"] - creates
     row.must(files == [answer["file_id"]], f"{name}: files on the server: {files}")
     row.must(server.content(answer["file_id"]) == path.read_bytes(), f"{name}: other bytes are stored")
-    row.must(len(choose(parts)) == len(parts), f"{name}: {parts}")
+    row.must(len(non_overlapping(parts)) == len(parts), f"{name}: {parts}")
     row.must(creates <= 2 - bool(opened), f"{name}: {creates} creates, {len(opened)} remembered")
     row.must(answer["bytes_resumed"] >= sum(part.length for part in parts), f"{name}: sent what was held: {answer}")
     return survived is None

@@ -27,7 +27,7 @@ from asyncsdk.errors import AsyncSDKError
 from asyncsdk.server import Fault
 from asyncsdk.uploads.journal import Part, Record
 from asyncsdk.uploads.journal.file import FileLog
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 from asyncsdk.wal.reading import load
 
 MIB = 1 << 20
@@ -243,7 +243,7 @@ def _work(job: Job, answer: Connection, waiting: Event, before: Callable[[], obj
 
 async def _answer_of(job: Job, waiting: Event) -> dict[str, Any]:
     def listen(progress: Progress) -> None:
-        if progress.state is State.WAITING:
+        if progress.state is UploadPhase.WAITING:
             waiting.set()
 
     async with Client("sk-test", base_url=job.url) as client:

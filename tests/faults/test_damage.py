@@ -11,7 +11,7 @@ from attrs import evolve
 from asyncsdk.errors import JournalVersionError
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.uploads.resume import Stage, recall
+from asyncsdk.uploads.resume import Stage, replay
 from tests.faults.damage import (
     AGAIN,
     ASKED,
@@ -57,20 +57,20 @@ def test_without_any_one_line_or_with_it_twice_it_leads_to_no_wrong_belief(life:
 def test_lines_in_any_order_say_the_same(life: str) -> None:
     lines = [HEAD, *map(encode, LIVES[life])]
     for turn in range(len(lines)):
-        assert recall(believed(b"".join(lines[turn:] + lines[:turn]))) == recall(LIVES[life])
-    assert recall(believed(b"".join(reversed(lines)))) == recall(LIVES[life])
+        assert replay(believed(b"".join(lines[turn:] + lines[:turn]))) == replay(LIVES[life])
+    assert replay(believed(b"".join(reversed(lines)))) == replay(LIVES[life])
 
 
 @pytest.mark.parametrize("life", LIVES)
 def test_lines_of_another_upload_change_nothing_that_is_believed_of_this_one(life: str) -> None:
     other = tuple(evolve(record, upload="upload_0", at=record.at - 5000) for record in LIVES["completed"][1:])
     before = evolve(OPENED, upload="upload_0", created_at=OPENED.created_at - 5000, at=OPENED.at - 5000)
-    assert recall([*other, before, *LIVES[life]]) == recall(LIVES[life])
+    assert replay([*other, before, *LIVES[life]]) == replay(LIVES[life])
 
 
 def test_parts_of_another_cut_or_another_file_are_not_taken_for_parts_of_this_one() -> None:
     strange = [evolve(PARTS[0], offset=7, id="part_7"), evolve(PARTS[2], length=2**25, id="part_8")]
-    recalled = recall([*LIVES["sending"], *strange])
+    recalled = replay([*LIVES["sending"], *strange])
     assert recalled is not None
     assert recalled.parts == PARTS
 
@@ -91,12 +91,12 @@ async def test_one_line_of_a_newer_version_stops_everything_before_it_begins(tmp
 
 def test_records_whose_clock_stepped_back_do_not_settle_a_complete_that_nobody_answered() -> None:
     late = evolve(AGAIN, at=ASKED.at - 3600)
-    recalled = recall(sorted([OPENED, *PARTS, ASKED, REFUSED, late], key=lambda record: record.at))
+    recalled = replay(sorted([OPENED, *PARTS, ASKED, REFUSED, late], key=lambda record: record.at))
     assert recalled is not None
     assert recalled.stage is Stage.COMPLETING
 
 
 def test_a_part_is_one_record_however_often_it_is_written() -> None:
-    recalled = recall([OPENED, *PARTS, *PARTS])
+    recalled = replay([OPENED, *PARTS, *PARTS])
     assert recalled is not None
     assert recalled.bytes_held == SOURCE == sum(one.length for one in PARTS)

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from asyncsdk import Progress, SourceChangedError
 from asyncsdk.uploads import progress
-from asyncsdk.uploads.checksum import Digest
+from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.source import Source
 from tests.faults.scene import PART, SIZE, Scene
 
@@ -62,14 +62,14 @@ class Moment:
 
     def hold_hashing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the pass begin when it may, and know when it is through."""
-        read_on = Digest._read_on
+        read_on = ContentHash._read_on
 
-        def wait(digest: Digest, source: Source, stop: threading.Event, batch: list[int]) -> None:
+        def wait(digest: ContentHash, source: Source, stop: threading.Event, batch: list[int]) -> None:
             assert self.hashed_first or self.may_hash.wait(10)
             read_on(digest, source, stop, batch)
             self.hashed.set()
 
-        monkeypatch.setattr(Digest, "_read_on", wait)
+        monkeypatch.setattr(ContentHash, "_read_on", wait)
 
     def seen(self, now: Progress) -> None:
         """The second part's first block is read and partly sent, its second block is not."""

@@ -16,8 +16,8 @@ from asyncsdk import (
     Progress,
     RequestEvent,
     UploadExpiredError,
-    UploadExpiresError,
     UploadResult,
+    UploadTooSlowError,
 )
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
@@ -190,7 +190,7 @@ async def short(tmp_path: Path) -> AsyncIterator[Scene]:
 async def test_too_slow_for_its_hour_it_says_so_early_and_in_figures(short: Scene) -> None:
     short.uploader_options["limit_rate"] = 100_000
     began = time.monotonic()
-    with pytest.raises(UploadExpiresError) as slow:
+    with pytest.raises(UploadTooSlowError) as slow:
         await short.upload()
     assert time.monotonic() - began < 4
     figures = re.search(r"at ([\d.]+) Mbit/s .* needs (\d+) min more.* in (\d+) min", str(slow.value))

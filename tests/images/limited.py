@@ -12,7 +12,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from asyncsdk.images.ratelimit import Pace, Refusal, Ticket
+from asyncsdk.images.ratelimit import Permit, RateLimit, Refusal
 
 
 class Server(Protocol):
@@ -85,7 +85,7 @@ class Callers:
     `on_the_way` is the most seconds a request takes to be counted, `at_work` the most until it is answered.
     """
 
-    pace: Pace
+    pace: RateLimit
     server: Server
     sizes: Iterator[int]
     limit: float
@@ -130,7 +130,7 @@ class Callers:
             ticket = self.pace.admit(images, now)
             self._at(now + self.chance.uniform(0, self.on_the_way), partial(self._arrive, ticket))
 
-    def _arrive(self, ticket: Ticket, now: float) -> None:
+    def _arrive(self, ticket: Permit, now: float) -> None:
         delay = self.server.ask(ticket.images, now)
         if delay is None:
             self.passed.append((now, ticket.images))
@@ -138,12 +138,12 @@ class Callers:
         else:
             self._at(now + self.chance.uniform(0, self.on_the_way / 10), lambda then: self._refuse(ticket, delay, then))
 
-    def _accept(self, ticket: Ticket, now: float) -> None:
+    def _accept(self, ticket: Permit, now: float) -> None:
         self.pace.accepted(ticket)
         self._line.append(next(self.sizes))
         self._give_turns(now)
 
-    def _refuse(self, ticket: Ticket, delay: float, now: float) -> None:
+    def _refuse(self, ticket: Permit, delay: float, now: float) -> None:
         self.refused[ticket.episode] += 1
         self.pace.refused(ticket, self.says(self.limit, delay), now)
         self._line.append(ticket.images)

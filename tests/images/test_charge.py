@@ -17,7 +17,14 @@ from asyncsdk.errors import (
     SaveError,
 )
 from asyncsdk.http.decode import status_error
-from asyncsdk.images.billing import is_refusal, is_safe_to_repeat, may_be_charged, problem_of, status_of, stops_all
+from asyncsdk.images.billing import (
+    is_fatal_for_run,
+    is_permanent_refusal,
+    is_safe_to_repeat,
+    may_be_charged,
+    problem_of,
+    status_of,
+)
 from asyncsdk.images.outcome import Problem
 
 OWN = b'{"error": {"message": "busy", "type": "server_error"}}'
@@ -59,25 +66,25 @@ def test_nothing_is_both_safe_and_maybe_paid(error: APIError, *, safe: bool, cha
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_what_every_other_would_meet_stops_all(status: int) -> None:
-    assert stops_all(answered(status))
-    assert stops_all(answered(429, QUOTA))
-    assert stops_all(answered(400, QUOTA))
-    assert stops_all(CertificateError("x", sent=False))
-    assert stops_all(RedirectError("x"))
-    assert stops_all(answered(402))
-    assert all(stops_all(answered(status_, GONE)) for status_ in (400, 404))
-    assert not stops_all(answered(400))
-    assert not stops_all(answered(429))
+    assert is_fatal_for_run(answered(status))
+    assert is_fatal_for_run(answered(429, QUOTA))
+    assert is_fatal_for_run(answered(400, QUOTA))
+    assert is_fatal_for_run(CertificateError("x", sent=False))
+    assert is_fatal_for_run(RedirectError("x"))
+    assert is_fatal_for_run(answered(402))
+    assert all(is_fatal_for_run(answered(status_, GONE)) for status_ in (400, 404))
+    assert not is_fatal_for_run(answered(400))
+    assert not is_fatal_for_run(answered(429))
 
 
 def test_a_refusal_is_one_that_stays() -> None:
-    assert all(is_refusal(answered(status, OWN)) for status in (400, 413, 415, 422))
-    assert not any(is_refusal(answered(status)) for status in (401, 404, 405, 429, 500))
-    assert not is_refusal(answered(400, QUOTA))
-    assert not is_refusal(answered(400, GONE))
-    assert is_refusal(InvalidEditError("x"))
-    assert is_refusal(answered(403, BLOCKED))
-    assert not is_refusal(APIConnectionError("x"))
+    assert all(is_permanent_refusal(answered(status, OWN)) for status in (400, 413, 415, 422))
+    assert not any(is_permanent_refusal(answered(status)) for status in (401, 404, 405, 429, 500))
+    assert not is_permanent_refusal(answered(400, QUOTA))
+    assert not is_permanent_refusal(answered(400, GONE))
+    assert is_permanent_refusal(InvalidEditError("x"))
+    assert is_permanent_refusal(answered(403, BLOCKED))
+    assert not is_permanent_refusal(APIConnectionError("x"))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"too large", b'{"message": "a gateway\'s"}', b'{"detail": "no"}'])
@@ -90,13 +97,13 @@ def test_what_something_before_the_api_refuses_is_not_refused_for_good(body: byt
 def test_a_page_is_unpaid_and_ends_the_run_unless_the_api_has_answered_there() -> None:
     wrong, hiccup = NotTheAPIError("page"), NotTheAPIError("page")
     wrong.may_have_acted = False
-    assert (may_be_charged(wrong), stops_all(wrong), is_safe_to_repeat(wrong), status_of(wrong)) == (
+    assert (may_be_charged(wrong), is_fatal_for_run(wrong), is_safe_to_repeat(wrong), status_of(wrong)) == (
         False,
         True,
         False,
         "failed",
     )
-    assert (may_be_charged(hiccup), stops_all(hiccup)) == (True, False)
+    assert (may_be_charged(hiccup), is_fatal_for_run(hiccup)) == (True, False)
 
 
 def test_a_problem_holds_what_a_caller_needs() -> None:

@@ -17,7 +17,7 @@ from asyncsdk.errors import (
     NotFoundError,
     RateLimitError,
 )
-from asyncsdk.images.bulk.lifecycle import NEXT, Course, Stage
+from asyncsdk.images.bulk.lifecycle import NEXT, EditLifecycle, Stage
 from asyncsdk.images.bulk.policy import OnUncertain
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -42,7 +42,7 @@ NO_ROUTE = NotFoundError("page", status_code=404, body="<html>")
     ],
 )
 def test_what_a_stage_means(stage: Stage, *, is_under_way: bool, is_written: bool) -> None:
-    course = Course(stage)
+    course = EditLifecycle(stage)
     assert (course.is_under_way, course.is_written) == (is_under_way, is_written)
 
 
@@ -50,15 +50,15 @@ def test_what_a_stage_means(stage: Stage, *, is_under_way: bool, is_written: boo
 @pytest.mark.parametrize("after", STAGES)
 def test_no_stage_follows_that_is_not_in_the_table(before: Stage, after: Stage) -> None:
     if after in NEXT[before]:
-        assert Course(before).to(after).stage == after
+        assert EditLifecycle(before).to(after).stage == after
     else:
         with pytest.raises(ValueError, match=f"{after} does not follow {before}"):
-            Course(before).to(after)
+            EditLifecycle(before).to(after)
 
 
 @given(st.lists(st.sampled_from(STAGES), max_size=12))
 def test_nothing_is_answered_that_was_not_counted_written_down_and_sent(wanted: list[Stage]) -> None:
-    course, passed = Course(), list[Stage]()
+    course, passed = EditLifecycle(), list[Stage]()
     for stage in wanted:
         if stage in NEXT[course.stage]:
             course, passed = course.to(stage), [*passed, stage]
@@ -70,10 +70,10 @@ def test_nothing_is_answered_that_was_not_counted_written_down_and_sent(wanted: 
 
 @pytest.mark.parametrize("stage", ["counted", "intended", "sent"])
 def test_what_was_lost_is_remembered_whatever_comes_later(stage: Stage) -> None:
-    course = Course(stage).failed(LOST)
-    assert course == Course("waiting", LOST)
+    course = EditLifecycle(stage).failed(LOST)
+    assert course == EditLifecycle("waiting", LOST)
     assert course.to("counted").to("intended").to("sent").failed(BUSY) == course
-    assert Course(stage).failed(BUSY) == Course("waiting")
+    assert EditLifecycle(stage).failed(BUSY) == EditLifecycle("waiting")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_was_lost_is_remembered_whatever_comes_later(stage: Stage) -> None:
 def test_what_may_be_paid_is_tried_again_once_and_only_if_wanted(
     error: APIError, lost: ChargeUnknownError | None, on_uncertain: OnUncertain, *, again: bool
 ) -> None:
-    assert Course("sent", lost).may_try_again(error, on_uncertain) is again
+    assert EditLifecycle("sent", lost).may_try_again(error, on_uncertain) is again
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_what_ends_a_run(
     error: Exception, lost: ChargeUnknownError | None, on_uncertain: OnUncertain, reason: Exception | None
 ) -> None:
     assert all(
-        Course("ended", lost).reason_to_stop(error, on_uncertain, answered=answered) is reason
+        EditLifecycle("ended", lost).reason_to_stop(error, on_uncertain, answered=answered) is reason
         for answered in (False, True)
     )
 
 
 def test_an_address_without_such_a_route_ends_a_run_in_which_nothing_was_done() -> None:
-    assert Course("ended").reason_to_stop(NO_ROUTE, "report", answered=False) is NO_ROUTE
-    assert Course("ended").reason_to_stop(NO_ROUTE, "report", answered=True) is None
+    assert EditLifecycle("ended").reason_to_stop(NO_ROUTE, "report", answered=False) is NO_ROUTE
+    assert EditLifecycle("ended").reason_to_stop(NO_ROUTE, "report", answered=True) is None

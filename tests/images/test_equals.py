@@ -7,14 +7,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.bulk.duplicates import Equals
+from asyncsdk.images.bulk.duplicates import DuplicateMatcher
 from asyncsdk.images.ledger.states import ItemState
 
 
-def equals(*names: str) -> Equals:
+def equals(*names: str) -> DuplicateMatcher:
     """Of an edit "d" that the ledger knows under these names, in this order."""
     known = {f"d#{ordinal}": ItemState("done", name, 0.0) for ordinal, name in enumerate(names)}
-    return Equals(known.get)
+    return DuplicateMatcher(known.get)
 
 
 def test_without_names_the_order_decides() -> None:

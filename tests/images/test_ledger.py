@@ -17,7 +17,7 @@ from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
-from asyncsdk.uploads.journal.codec import encode_head, seal
+from asyncsdk.uploads.journal.codec import encode_head, encode_line
 from asyncsdk.wal import disk
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
@@ -138,7 +138,9 @@ async def test_damaged_lines_are_not_believed(place: Path) -> None:
     [segment] = (place / "ledger").iterdir()
     lines = segment.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b"a.png", b"z.png")
-    segment.write_bytes(b"".join([*lines, seal({"t": "done", "item": 5, "at": "never"}), seal({"t": "intent"})]))
+    segment.write_bytes(
+        b"".join([*lines, encode_line({"t": "done", "item": 5, "at": "never"}), encode_line({"t": "intent"})])
+    )
     again = await load_ledger(place)
     a, b = again.state("a#0"), again.state("b#0")
     assert a is not None
@@ -150,7 +152,7 @@ async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
     (place / "ledger").mkdir(parents=True)
     head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":2')
     fields = head.rpartition(b',"c"')[0] + b"}"
-    (place / "ledger" / "2026-x.jsonl").write_bytes(seal(json.loads(fields)))
+    (place / "ledger" / "2026-x.jsonl").write_bytes(encode_line(json.loads(fields)))
     with pytest.raises(JournalVersionError, match="newer"):
         async with open_ledger(place):
             pass

@@ -8,7 +8,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.ledger.states import ItemState, States, item_of, key_of, problem_fields, problem_from
+from asyncsdk.images.ledger.states import ItemState, StateTable, item_of, key_of, problem_fields, problem_from
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 
@@ -33,7 +33,7 @@ ended = st.builds(
 
 @given(ended)
 def test_a_state_comes_out_as_it_went_in(state: ItemState) -> None:
-    states = States()
+    states = StateTable()
     states.put(key_of("a#0"), state)
     assert states.get(key_of("a#0")) == state
     assert list(states.items()) == [("a#0", state)]
@@ -47,7 +47,7 @@ def test_an_item_is_found_again_in_its_key(digest: str, ordinal: str) -> None:
 
 
 def test_an_edit_has_one_state() -> None:
-    states, key = States(), key_of("a#0")
+    states, key = StateTable(), key_of("a#0")
     done = ItemState("done", "a", 1.0)
     for state in (done, ItemState("sent", "a", 2.0, before=done), done, ItemState("failed", "a", 3.0)):
         states.put(key, state)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
-from asyncsdk.uploads.journal import Cancelled, Entry, Expired, Journal, Owner, purge
+from asyncsdk.uploads.journal import Cancelled, Expired, Journal, JournalEntry, Owner, purge
 from asyncsdk.uploads.journal.codec import encode, encode_head
 from asyncsdk.uploads.journal.file import FEW_RECORDS, FileJournal
 from asyncsdk.wal import disk, lock
@@ -442,9 +442,9 @@ async def test_entries_show_each_key_its_records_and_who_holds_it_now(tmp_path: 
         await write(journal, part(0), key="c")
         shown = await FileJournal(tmp_path).entries()
     assert shown == [
-        Entry("a", (opened(),), None),
-        Entry("b", (opened("upload_2"),), Owner(os.getpid(), socket.gethostname())),
-        Entry("c", (part(0),), None),
+        JournalEntry("a", (opened(),), None),
+        JournalEntry("b", (opened("upload_2"),), Owner(os.getpid(), socket.gethostname())),
+        JournalEntry("c", (part(0),), None),
     ]
 
 
@@ -457,7 +457,7 @@ async def test_entries_of_a_journal_that_is_not_there_make_none(tmp_path: Path) 
 async def test_an_owner_who_died_is_not_shown(tmp_path: Path) -> None:
     await write(FileJournal(tmp_path), opened())
     (tmp_path / "locks" / f"{KEY}.owner").write_text('{"pid": 1, "host": "web-1"}')
-    assert await FileJournal(tmp_path).entries() == [Entry(KEY, (opened(),), None)]
+    assert await FileJournal(tmp_path).entries() == [JournalEntry(KEY, (opened(),), None)]
 
 
 @pytest.mark.parametrize("said", ["", "{}", "[]", "5", '{"pid": "x", "host": 1}', '{"pid": 1'])
@@ -465,7 +465,7 @@ async def test_an_owner_that_can_not_be_read_is_nobody(tmp_path: Path, said: str
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(opened())
         (tmp_path / "locks" / f"{KEY}.owner").write_text(said)
-        assert await FileJournal(tmp_path).entries() == [Entry(KEY, (opened(),), None)]
+        assert await FileJournal(tmp_path).entries() == [JournalEntry(KEY, (opened(),), None)]
 
 
 async def test_entries_pass_over_what_is_no_key_and_what_went_meanwhile(
@@ -477,7 +477,7 @@ async def test_entries_pass_over_what_is_no_key_and_what_went_meanwhile(
     (tmp_path / "uploads" / "-odd-").mkdir()
     (tmp_path / "uploads" / "link").symlink_to(tmp_path / "uploads" / KEY)
     monkeypatch.setattr("asyncsdk.uploads.journal.purge.keys", lambda _: [KEY, "gone", "empty"])
-    assert await FileJournal(tmp_path).entries() == [Entry(KEY, (opened(),), None)]
+    assert await FileJournal(tmp_path).entries() == [JournalEntry(KEY, (opened(),), None)]
     monkeypatch.undo()
     assert [entry.key for entry in await FileJournal(tmp_path).entries()] == [KEY]
 
@@ -488,7 +488,7 @@ async def test_entries_show_a_key_that_can_not_be_read_without_records(
     await write(FileJournal(tmp_path), opened(), key="a")
     await write(FileJournal(tmp_path), opened(), key="b")
     (tmp_path / "uploads" / "a" / "2030.jsonl").write_bytes(_head_of_version_2())
-    assert await FileJournal(tmp_path).entries() == [Entry("a", (), None), Entry("b", (opened(),), None)]
+    assert await FileJournal(tmp_path).entries() == [JournalEntry("a", (), None), JournalEntry("b", (opened(),), None)]
     assert "newer asyncsdk" in caplog.text
 
 
@@ -536,7 +536,7 @@ async def test_a_key_that_came_to_life_while_the_purge_looked_stays(
         (tmp_path / "uploads" / KEY / "2030.jsonl").write_bytes(
             encode(opened("upload_2", expires_at=int(NOW) + 9 * DAY))
         )
-        return lock.passing(path)
+        return lock.try_lock(path)
 
     monkeypatch.setattr("asyncsdk.uploads.journal.purge.passing", write_first)
     assert await journal.purge(now=NOW + 2 * DAY) == 0

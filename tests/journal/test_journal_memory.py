@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from asyncsdk.errors import JournalError, UploadBusyError
-from asyncsdk.uploads.journal import Entry, Owner
+from asyncsdk.uploads.journal import JournalEntry, Owner
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from tests.journal.support import KEY, NOW, completed, opened, part
 
@@ -36,7 +36,7 @@ async def test_settling_leaves_the_opening_and_the_last_word() -> None:
         await log.append(part(0))
         await log.settle(completed())
         assert log.records == (opened(), completed())
-    assert await journal.entries() == [Entry(KEY, (opened(), completed()), None)]
+    assert await journal.entries() == [JournalEntry(KEY, (opened(), completed()), None)]
 
 
 async def test_nothing_is_appended_once_the_claim_is_over() -> None:
@@ -70,7 +70,7 @@ async def test_a_second_claim_that_will_not_wait_is_refused() -> None:
         with pytest.raises(UploadBusyError, match=f"process {os.getpid()}"):
             async with journal.claim(KEY, wait=False):
                 pytest.fail("claimed twice")
-        assert await journal.entries() == [Entry(KEY, (), THIS)]
+        assert await journal.entries() == [JournalEntry(KEY, (), THIS)]
     async with journal.claim(KEY, wait=False):
         pass
 

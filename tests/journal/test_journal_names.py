@@ -16,7 +16,7 @@ from attrs.exceptions import FrozenAttributeError
 from asyncsdk.errors import JournalError
 from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.wal import disk
-from asyncsdk.wal.dirsync import SharedSync
+from asyncsdk.wal.dirsync import DirectorySync
 from tests.journal.support import KEY, opened, segments
 
 
@@ -63,7 +63,7 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def in_the_middle_of_one(slow: Disk, sync: SharedSync, *, later: int) -> list[Any]:
+async def in_the_middle_of_one(slow: Disk, sync: DirectorySync, *, later: int) -> list[Any]:
     """What comes of a sync and of `later` ones that are asked for while it runs, in this order."""
     sync._turn = door = Door()  # type: ignore[assignment]
     asked = [asyncio.create_task(asyncio.to_thread(sync))]
@@ -75,17 +75,17 @@ async def in_the_middle_of_one(slow: Disk, sync: SharedSync, *, later: int) -> l
 
 
 async def test_a_sync_that_runs_already_does_not_count_for_a_name_that_came_later(slow: Disk) -> None:
-    assert await in_the_middle_of_one(slow, SharedSync((Path(),)), later=1) == [None, None]
+    assert await in_the_middle_of_one(slow, DirectorySync((Path(),)), later=1) == [None, None]
     assert slow.began == 2
 
 
 async def test_all_who_come_while_one_runs_share_the_next(slow: Disk) -> None:
-    assert await in_the_middle_of_one(slow, SharedSync((Path(),)), later=5) == [None] * 6
+    assert await in_the_middle_of_one(slow, DirectorySync((Path(),)), later=5) == [None] * 6
     assert slow.began == 2
 
 
 async def test_a_sync_that_fails_fails_for_all_who_waited_and_for_nobody_later(slow: Disk) -> None:
-    slow.fails, sync = True, SharedSync((Path(),))
+    slow.fails, sync = True, DirectorySync((Path(),))
     ended = await in_the_middle_of_one(slow, sync, later=2)
     assert [type(each) for each in ended] == [OSError] * 3
     assert slow.began == 1
@@ -95,7 +95,7 @@ async def test_a_sync_that_fails_fails_for_all_who_waited_and_for_nobody_later(s
 
 
 def test_one_after_the_other_each_syncs(slow: Disk) -> None:
-    sync = SharedSync((Path(),))
+    sync = DirectorySync((Path(),))
     slow.goes_on.set()
     sync()
     sync()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncsdk.uploads.journal import Cancelled, Completing, Expired, Record, Refused
-from asyncsdk.uploads.journal.retention import keep_until, last_words, purge_is_due
+from asyncsdk.uploads.journal.retention import compacted, keep_until, purge_is_due
 from tests.journal.support import NOW, completed, opened, part
 
 HOUR = 3600
@@ -50,13 +50,13 @@ def test_a_purge_is_due_once_a_day_and_when_the_clock_went_back(purged_at: float
 
 def test_last_words_are_the_opening_of_that_upload_and_the_last_record() -> None:
     records = [opened(), part(0), opened("upload_2"), part(0, "upload_2")]
-    assert last_words(records, completed()) == (opened(), completed())
-    assert last_words([part(0)], completed()) == (completed(),)
+    assert compacted(records, completed()) == (opened(), completed())
+    assert compacted([part(0)], completed()) == (completed(),)
 
 
 def test_which_files_other_uploads_became_outlives_a_last_word_by_a_month() -> None:
     old, recent = completed("upload_2", at=NOW - 30 * DAY), completed("upload_3", at=NOW - 29 * DAY)
-    assert last_words([old, recent, opened()], completed()) == (recent, opened(), completed())
+    assert compacted([old, recent, opened()], completed()) == (recent, opened(), completed())
 
 
 def test_a_complete_that_nobody_answered_is_kept_as_long_as_a_file() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from asyncsdk.server import spool, store
 from asyncsdk.server.spool import Spool
-from asyncsdk.server.state import State
+from asyncsdk.server.state import Repository
 from asyncsdk.server.workers import THREADS, Workers
 from tests.server.support import (
     FORM_HEADERS,
@@ -230,7 +230,7 @@ async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing
 
 
 async def test_what_arrived_is_discarded_though_the_call_is_cancelled_and_all_threads_are_busy(tmp_path: Path) -> None:
-    state, go = State(tmp_path, Clock()), threading.Event()
+    state, go = Repository(tmp_path, Clock()), threading.Event()
     await state.load()
 
     async def receive() -> None:

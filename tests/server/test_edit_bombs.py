@@ -79,7 +79,7 @@ async def test_pictures_that_are_referred_to_take_room_each_time_that_they_are(m
 
 
 async def test_the_room_of_an_edit_is_free_again_whatever_became_of_it() -> None:
-    large = memory.Room()
+    large = memory.MemoryBudget()
     for _ in range(3):
         with large.lent() as take:
             take(memory.ROOM_LIMIT)

@@ -15,7 +15,7 @@ from asyncsdk.server.errors import ApiError
 from asyncsdk.server.fields import (
     PURPOSES,
     UPLOAD_LIMIT,
-    Completion,
+    CompleteFields,
     Fields,
     Listing,
     read_completion,
@@ -24,7 +24,7 @@ from asyncsdk.server.fields import (
     read_upload,
     unflatten,
 )
-from asyncsdk.server.objects import Upload
+from asyncsdk.server.objects import StoredUpload
 from tests.server.support import NOW, upload_fields
 
 anything = st.recursive(
@@ -34,7 +34,7 @@ anything = st.recursive(
 )
 
 
-def read(fields: Fields) -> Upload:
+def read(fields: Fields) -> StoredUpload:
     return read_upload(fields, upload_id="upload_1", file_id="file-1", created_at=NOW, ttl=3600)
 
 
@@ -46,7 +46,7 @@ def refusal(fields: Fields) -> ApiError:
 
 def test_an_upload_is_what_was_asked_for_and_expires_after_its_time() -> None:
     upload = read(upload_fields(expires_after={"anchor": "created_at", "seconds": 3600}))
-    assert upload == Upload(
+    assert upload == StoredUpload(
         id="upload_1",
         file_id="file-1",
         bytes=10,
@@ -141,8 +141,8 @@ def test_what_is_no_md5_is_refused(text: str) -> None:
 
 
 def test_a_completion_keeps_the_order_of_its_parts() -> None:
-    assert read_completion({"part_ids": ["b", "a"]}) == Completion(("b", "a"), None)
-    assert read_completion({"part_ids": [], "md5": "00" * 16}) == Completion((), bytes(16))
+    assert read_completion({"part_ids": ["b", "a"]}) == CompleteFields(("b", "a"), None)
+    assert read_completion({"part_ids": [], "md5": "00" * 16}) == CompleteFields((), bytes(16))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.faults import Moment, Route
 from asyncsdk.server.log import RequestLog
-from asyncsdk.server.state import State
+from asyncsdk.server.state import Repository
 from asyncsdk.server.store import Store
 from asyncsdk.server.uploads import Uploads
 from tests.server.support import (
@@ -203,7 +203,7 @@ async def test_cleared_faults_do_not_happen() -> None:
 
 
 async def test_every_route_of_the_api_can_have_a_fault() -> None:
-    state = State(None, Clock())
+    state = Repository(None, Clock())
     app = make_app(state, Faults(), RequestLog(), Uploads(state, 3600, 200), Edits(state), api_key=None)
     resources = [(route.name, route.resource) for route in app.router.routes()]
     names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}

@@ -18,7 +18,7 @@ from PIL import Image
 
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.browsers import password_of
-from asyncsdk.server.edits.history import KEPT, SIDE, Album, Thumbnails
+from asyncsdk.server.edits.history import KEPT, SIDE, RecentEdits, Thumbnails
 from asyncsdk.server.page.endpoint import LISTENERS
 from tests.server.edits import picture
 from tests.server.support import Caller, running, until
@@ -130,7 +130,7 @@ async def test_edits_are_kept_as_small_pictures() -> None:
 
 
 def test_only_the_last_edits_are_kept() -> None:
-    album = Album()
+    album = RecentEdits()
     for number in range(KEPT + 3):
         album.add(f"{number} " + "x" * 1000, 1, "m", Thumbnails(b"", b""))
     assert len(album.shown) == KEPT

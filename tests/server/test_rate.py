@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.rate import Rate
+from asyncsdk.server.rate import TokenBucket
 from tests.server.edits import edit, picture
 from tests.server.support import running
 
 
-def refusal(rate: Rate, images: int, now: float) -> str | None:
+def refusal(rate: TokenBucket, images: int, now: float) -> str | None:
     try:
         rate.take(images, "gpt-image-2", now)
     except ApiError as error:
@@ -31,11 +31,11 @@ def told_seconds(message: str) -> float:
 
 
 def test_without_a_limit_everything_passes() -> None:
-    assert [refusal(Rate(), 1000, 0.0) for _ in range(3)] == [None] * 3
+    assert [refusal(TokenBucket(), 1000, 0.0) for _ in range(3)] == [None] * 3
 
 
 def test_a_burst_of_a_seconds_worth_passes_and_the_next_is_told_when_to_come() -> None:
-    rate = Rate(240)
+    rate = TokenBucket(240)
     assert [refusal(rate, 1, 0.0) for _ in range(4)] == [None] * 4
     message = refusal(rate, 1, 0.01)
     assert message is not None
@@ -45,14 +45,14 @@ def test_a_burst_of_a_seconds_worth_passes_and_the_next_is_told_when_to_come() -
 
 
 def test_what_is_above_the_whole_limit_never_passes_and_is_told_no_time() -> None:
-    message = refusal(Rate(5), 10, 0.0)
+    message = refusal(TokenBucket(5), 10, 0.0)
     assert message is not None
     assert "Limit 5, Requested 10." in message
     assert "try again" not in message
 
 
 def test_a_large_request_passes_when_all_before_it_is_through() -> None:
-    rate = Rate(60)
+    rate = TokenBucket(60)
     assert refusal(rate, 1, 0.0) is None
     message = refusal(rate, 10, 0.0)
     assert message is not None
@@ -65,7 +65,7 @@ def test_a_large_request_passes_when_all_before_it_is_through() -> None:
 
 @given(st.integers(1, 5000), st.lists(st.tuples(st.integers(1, 30), st.floats(0, 3)), min_size=1, max_size=60))
 def test_no_more_passes_than_the_limit_and_the_told_time_is_true(limit: int, asked: list[tuple[int, float]]) -> None:
-    rate, now, passed = Rate(limit), 1000.0, 0
+    rate, now, passed = TokenBucket(limit), 1000.0, 0
     for images, pause in asked:
         now += pause
         message = refusal(rate, images, now)
@@ -109,4 +109,4 @@ async def test_a_refused_form_uses_nothing_up() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_lets_nothing_pass(limit: int) -> None:
-    assert refusal(Rate(limit), 1, 0.0) is not None
+    assert refusal(TokenBucket(limit), 1, 0.0) is not None

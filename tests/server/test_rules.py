@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asyncsdk.server.errors import ApiError
 from asyncsdk.server.fields import Listing
-from asyncsdk.server.objects import File, Upload, UploadStatus
+from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
 from asyncsdk.server.rules import (
     as_of,
     file_expiry,
@@ -27,7 +27,7 @@ from asyncsdk.server.rules import (
 )
 from tests.server.support import NOW
 
-UPLOAD = Upload(
+UPLOAD = StoredUpload(
     id="upload_1",
     bytes=30,
     created_at=NOW,
@@ -41,8 +41,8 @@ UPLOAD = Upload(
 HELD = {"a": 10, "b": 20, "c": 20}
 
 
-def file(number: int, created_at: int = NOW, purpose: str = "batch", expires_at: int | None = None) -> File:
-    return File(
+def file(number: int, created_at: int = NOW, purpose: str = "batch", expires_at: int | None = None) -> StoredFile:
+    return StoredFile(
         id=f"file-{number}",
         bytes=1,
         created_at=created_at,
@@ -144,7 +144,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
     seeds: list[tuple[int, str]], order: str, purpose: str | None, limit: int
 ) -> None:
     files = [file(number, NOW + age, kind) for number, (age, kind) in enumerate(seeds)]
-    seen: list[File] = []
+    seen: list[StoredFile] = []
     has_more = True
     while has_more:
         after = seen[-1].id if seen else None

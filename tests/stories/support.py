@@ -10,7 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, BadRequestError, Client, FileJournal, InternalServerError
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.resume import recall
+from asyncsdk.uploads.resume import replay
 
 MIB = 1 << 20
 MakeFile = Callable[..., Path]
@@ -42,6 +42,6 @@ async def interrupted(server: LocalServer, client: Client, journal: Path, path: 
     assert failure.value.progress is not None
     assert failure.value.progress.bytes_done >= 3 * MIB
     (entry,) = await FileJournal(journal).entries()
-    recalled = recall(entry.records)
+    recalled = replay(entry.records)
     assert recalled is not None
     return recalled.bytes_held

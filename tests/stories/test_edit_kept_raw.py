@@ -22,7 +22,7 @@ from asyncsdk import (
     SaveError,
     UnreadableImage,
 )
-from asyncsdk.images.saving import Saving, Way
+from asyncsdk.images.saving import FileWriter, Saving
 from tests.raw_server import answering, client_of, reply
 from tests.stories.edits import MODEL, PICTURE, all_of, done, jobs, until
 
@@ -255,7 +255,7 @@ async def test_what_is_kept_is_known_before_the_sync_of_its_name_is_waited_for(
         place=None,
         raw_folder=folder,
         raw_name="1",
-        way=Way(again=again),
+        way=FileWriter(again=again),
         shielded=True,
     )
     monkeypatch.setattr("asyncsdk.wal.disk.sync_folder", full)

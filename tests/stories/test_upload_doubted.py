@@ -10,7 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, CompletionUnknownError
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.server.objects import File
+from asyncsdk.server.objects import StoredFile
 from asyncsdk.uploads import completing
 from tests.stories.support import MIB, MakeFile
 
@@ -135,7 +135,7 @@ async def test_a_listing_in_another_order_proves_nothing_before_it_was_read_whol
         assert len(server.files) == 3
 
 
-def listing(files: Sequence[File]) -> Fault:
+def listing(files: Sequence[StoredFile]) -> Fault:
     page = {"object": "list", "data": [file.to_json() for file in files], "has_more": False}
     return Fault("files.list", "answer", "before", status=200, body=page, every=1)
 

@@ -9,7 +9,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, Progress
 from asyncsdk.server import LocalServer
-from asyncsdk.uploads.checksum import Digest
+from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK
 from tests.stories.support import MIB, MakeFile, interrupted
 
@@ -20,13 +20,13 @@ SIZE = 8 * MIB + 12345
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The offsets of what is read for hashing alone."""
     offsets: list[int] = []
-    read_block = Digest._read_block
+    read_block = ContentHash._read_block
 
-    def noted(digest: Digest, source: object, index: int, block: memoryview) -> None:
+    def noted(digest: ContentHash, source: object, index: int, block: memoryview) -> None:
         offsets.append(index * BLOCK)
         read_block(digest, source, index, block)  # type: ignore[arg-type]  # passed on as it came
 
-    monkeypatch.setattr(Digest, "_read_block", noted)
+    monkeypatch.setattr(ContentHash, "_read_block", noted)
     return offsets
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, Progress, State, UploadJob
+from asyncsdk import AsyncUploader, Client, Progress, UploadJob, UploadPhase
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.support import MIB, MakeFile, md5_of
 
@@ -89,7 +89,7 @@ async def test_progress_is_told_from_checking_to_completed(uploader: AsyncUpload
     path = make_file()
     await uploader.upload(path, purpose="batch", on_progress=seen.append)
     states = list(dict.fromkeys(progress.state for progress in seen))
-    assert states == [State.SENDING, State.COMPLETING, State.COMPLETED]
+    assert states == [UploadPhase.SENDING, UploadPhase.COMPLETING, UploadPhase.COMPLETED]
     assert seen[-1].bytes_done == seen[-1].bytes_total == path.stat().st_size
     assert seen[-1].bytes_in_flight == seen[-1].parts_in_flight == 0
     assert seen[-1].upload_id is not None

@@ -16,7 +16,7 @@ from asyncsdk import api
 from asyncsdk.client import Client
 from asyncsdk.models import UploadPart
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.body import Buffers, Feed, PartBody
+from asyncsdk.uploads.body import Buffers, PartBody, PartSource
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.readers import BytesSource, Source
 from asyncsdk.uploads.throttle import Throttle
@@ -36,14 +36,14 @@ class Line:
     source: Source
     throttle: Throttle
     stall: float
-    make: Callable[[Feed, Range], PartBody]
+    make: Callable[[PartSource, Range], PartBody]
     moved: list[int] = field(factory=list)
     bodies: list[PartBody] = field(factory=list)
-    feed: Feed = field(init=False)
+    feed: PartSource = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         threads = Threads("test-read", 4)
-        self.feed = Feed(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
+        self.feed = PartSource(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
 
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:
         return await self.client.send(api.add_upload_part("upload_1", data=lambda: self._body(span)), **options)
@@ -72,7 +72,7 @@ async def line_to(
     *,
     throttle: Throttle | None = None,
     stall: float = 30.0,
-    make: Callable[[Feed, Range], PartBody] = PartBody,
+    make: Callable[[PartSource, Range], PartBody] = PartBody,
     sockets: Callable[..., socket.socket] = Narrow,
     trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Line]:

@@ -20,7 +20,7 @@ from xxhash import xxh3_128
 from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import Threads
 from asyncsdk.uploads import checksum as module
-from asyncsdk.uploads.checksum import Digest, check_same, encoded_md5
+from asyncsdk.uploads.checksum import ContentHash, check_same, encoded_md5
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.journal import Completed, Completing
 from asyncsdk.uploads.readers import BytesSource, Source
@@ -44,8 +44,8 @@ def completed(md5: str | None, xxh3: str | None) -> Completed:
     return Completed(upload="upload_1", file={"id": "file-1"}, md5=md5, xxh3=xxh3)
 
 
-async def hashed(source: Source) -> Digest:
-    digest = Digest(source.identity.size)
+async def hashed(source: Source) -> ContentHash:
+    digest = ContentHash(source.identity.size)
     await digest.read(source, THREADS, lambda _: None)
     return digest
 
@@ -77,7 +77,7 @@ async def test_the_md5_and_any_fingerprint_on_the_grid_are_those_of_the_content(
 @pytest.mark.parametrize("kind", [completed, completing])
 async def test_a_record_is_of_this_content_by_fingerprint_and_by_md5_where_both_have_it(kind: MakeRecord) -> None:
     content = RANDOM[: BLOCK + 1]
-    whole, unhashed = await hashed(BytesSource.over(content)), Digest(len(content), with_md5=False)
+    whole, unhashed = await hashed(BytesSource.over(content)), ContentHash(len(content), with_md5=False)
     await unhashed.read(BytesSource.over(content), THREADS, lambda _: None)
     assert (unhashed.md5, unhashed.xxh3) == (None, whole.xxh3)
     for digest in (whole, unhashed):
@@ -123,7 +123,7 @@ async def test_blocks_that_changed_places_have_another_fingerprint() -> None:
 
 async def test_a_range_has_no_fingerprint_until_it_has_been_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "JOB", BLOCK)
-    digest, known = Digest(len(RANDOM)), []
+    digest, known = ContentHash(len(RANDOM)), []
 
     def look(_: int) -> None:
         known.append([digest.fingerprint(Range(0, end * BLOCK)) is not None for end in (1, 2, 3)])
@@ -137,7 +137,7 @@ async def test_a_range_has_no_fingerprint_until_it_has_been_read_whole(monkeypat
 @given(size=sizes, cut=st.integers(0, 4), read_first=st.booleans())
 async def test_what_is_learned_and_what_is_read_make_one_digest(size: int, cut: int, *, read_first: bool) -> None:
     content = RANDOM[:size]
-    whole, digest = await hashed(BytesSource.over(content)), Digest(size, with_md5=False, whole=False)
+    whole, digest = await hashed(BytesSource.over(content)), ContentHash(size, with_md5=False, whole=False)
     at = min(cut * BLOCK, size)
     sent, held = Range(0, at), Range(at, size - at)
 
@@ -155,7 +155,7 @@ async def test_what_is_learned_and_what_is_read_make_one_digest(size: int, cut: 
 
 @pytest.mark.parametrize(("with_md5", "whole"), [(True, False), (False, True)])
 async def test_one_that_reads_all_learns_nothing(*, with_md5: bool, whole: bool) -> None:
-    digest = Digest(len(RANDOM), with_md5=with_md5, whole=whole)
+    digest = ContentHash(len(RANDOM), with_md5=with_md5, whole=whole)
     digest.learn(Range(0, len(RANDOM)), bytes(16 * 5))
     assert digest.hashed == 0
     await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None, [])
@@ -163,7 +163,7 @@ async def test_one_that_reads_all_learns_nothing(*, with_md5: bool, whole: bool)
 
 
 async def test_what_was_read_is_not_learned_anew() -> None:
-    digest = Digest(len(RANDOM), with_md5=False, whole=False)
+    digest = ContentHash(len(RANDOM), with_md5=False, whole=False)
     await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None, [Range(BLOCK, BLOCK)])
     assert digest.hashed == BLOCK
     digest.learn(Range(0, len(RANDOM)), bytes(16 * 5))
@@ -174,12 +174,12 @@ async def test_what_was_read_is_not_learned_anew() -> None:
 async def test_it_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "JOB", 2 * BLOCK)
     told: list[int] = []
-    await Digest(len(RANDOM)).read(BytesSource.over(RANDOM), THREADS, told.append)
+    await ContentHash(len(RANDOM)).read(BytesSource.over(RANDOM), THREADS, told.append)
     assert told == [2 * BLOCK, 4 * BLOCK, len(RANDOM)]
 
 
 async def test_what_the_source_has_grown_by_is_not_read() -> None:
-    digest = Digest(BLOCK)
+    digest = ContentHash(BLOCK)
     await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None)
     assert digest.md5 == hashlib.md5(RANDOM[:BLOCK]).hexdigest()
 
@@ -189,7 +189,7 @@ async def test_a_source_that_became_shorter_has_changed(tmp_path: Path) -> None:
     path.write_bytes(RANDOM)
     with closing(await open_source(path, THREADS)) as source:
         os.truncate(path, BLOCK)
-        digest = Digest(source.identity.size)
+        digest = ContentHash(source.identity.size)
         with pytest.raises(SourceChangedError, match="became shorter"):
             await digest.read(source, THREADS, lambda _: None)
     assert not digest.done
@@ -215,7 +215,7 @@ class Late:
 
 async def test_a_block_that_a_cancelled_reading_took_at_last_is_not_hashed_twice() -> None:
     content = RANDOM[:BLOCK]
-    digest = Digest(BLOCK)
+    digest = ContentHash(BLOCK)
     digest._turn = cast("Any", Late(lambda: digest._take(0, memoryview(content))))
     await digest.read(BytesSource.over(content), THREADS, lambda _: None)
     assert (digest.done, digest.md5) == (True, hashlib.md5(content).hexdigest())
@@ -223,7 +223,7 @@ async def test_a_block_that_a_cancelled_reading_took_at_last_is_not_hashed_twice
 
 async def test_a_block_that_a_cancelled_reading_is_still_at_is_waited_for_without_the_loop() -> None:
     content, told = RANDOM[:BLOCK], list[int]()
-    digest = Digest(BLOCK)
+    digest = ContentHash(BLOCK)
     with digest._turn:
         reading = asyncio.create_task(digest.read(BytesSource.over(content), THREADS, told.append))
         await until(lambda: THREADS.busy)
@@ -235,7 +235,7 @@ async def test_a_block_that_a_cancelled_reading_is_still_at_is_waited_for_withou
 # cancellation
 
 
-async def stopped_in_its_first_block(digest: Digest, source: Source, gate: Gate) -> None:
+async def stopped_in_its_first_block(digest: ContentHash, source: Source, gate: Gate) -> None:
     reading = asyncio.create_task(digest.read(source, THREADS, lambda _: None))
     await until(gate.reached.is_set)
     reading.cancel()
@@ -245,7 +245,7 @@ async def stopped_in_its_first_block(digest: Digest, source: Source, gate: Gate)
 
 async def test_who_cancels_it_is_not_held_up_and_its_thread_stops_after_the_block_it_is_at() -> None:
     gate = Gate()
-    source, digest = Slow(RANDOM, gate), Digest(len(RANDOM))
+    source, digest = Slow(RANDOM, gate), ContentHash(len(RANDOM))
     async with asyncio.timeout(1):
         await stopped_in_its_first_block(digest, source, gate)
     gate.opened.set()
@@ -255,7 +255,7 @@ async def test_who_cancels_it_is_not_held_up_and_its_thread_stops_after_the_bloc
 
 async def test_a_pass_that_was_stopped_goes_on_where_it_was() -> None:
     gate = Gate()
-    source, digest = Slow(RANDOM, gate), Digest(len(RANDOM))
+    source, digest = Slow(RANDOM, gate), ContentHash(len(RANDOM))
     await stopped_in_its_first_block(digest, source, gate)
     gate.opened.set()
     await digest.read(source, THREADS, lambda _: None)
@@ -265,7 +265,7 @@ async def test_a_pass_that_was_stopped_goes_on_where_it_was() -> None:
 
 async def test_a_pass_that_goes_on_waits_for_the_block_that_the_stopped_one_is_still_at() -> None:
     gate = Gate()
-    source, digest = Slow(RANDOM, gate), Digest(len(RANDOM))
+    source, digest = Slow(RANDOM, gate), ContentHash(len(RANDOM))
     await stopped_in_its_first_block(digest, source, gate)
     going_on = asyncio.create_task(digest.read(source, THREADS, lambda _: None))
     await until(lambda: THREADS.busy == 2)

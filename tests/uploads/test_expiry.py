@@ -8,9 +8,9 @@ import time
 import pytest
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import UploadExpiredError, UploadExpiresError
+from asyncsdk.errors import UploadExpiredError, UploadTooSlowError
 from asyncsdk.uploads import deadline
-from asyncsdk.uploads.deadline import mind_the_time, shortfall
+from asyncsdk.uploads.deadline import seconds_short, watch_deadline
 from asyncsdk.uploads.progress import Meter, Progress
 from asyncsdk.uploads.session import Session
 
@@ -44,7 +44,7 @@ MB, GB = 10**6, 10**9
 def test_the_time_that_is_short(
     left: int, rate: float, seconds_left: float, sending_for: float, needed: float | None
 ) -> None:
-    found = shortfall(left=left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
+    found = seconds_short(left=left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
     assert found == (None if needed is None else pytest.approx(needed))
 
 
@@ -65,7 +65,7 @@ async def mind(meter: Meter, *, life: float, watched_for: float, moving: bool = 
     mover = asyncio.create_task(keep_moving(meter, moving=moving))
     try:
         async with asyncio.timeout(watched_for):
-            await mind_the_time(session, meter, clock)
+            await watch_deadline(session, meter, clock)
     finally:
         mover.cancel()
 
@@ -78,7 +78,7 @@ async def keep_moving(meter: Meter, *, moving: bool) -> None:
 
 async def test_who_is_too_slow_is_told_by_how_much_once_half_of_the_time_is_over(meter: Meter) -> None:
     began = time.monotonic()
-    with pytest.raises(UploadExpiresError, match=r"at 8\.0 Mbit/s data\.bin needs 2 min more.*in 0 min") as caught:
+    with pytest.raises(UploadTooSlowError, match=r"at 8\.0 Mbit/s data\.bin needs 2 min more.*in 0 min") as caught:
         await mind(meter, life=0.4, watched_for=5)
     assert time.monotonic() - began >= 0.2
     assert caught.value.upload_id == "upload_1"

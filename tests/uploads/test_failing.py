@@ -12,25 +12,30 @@ from asyncsdk.errors import (
     CompletionUnknownError,
     InternalServerError,
     NotTheAPIError,
-    UploadExpiresError,
+    UploadTooSlowError,
 )
-from asyncsdk.uploads.advice import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, tell, waiting
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.advice import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, annotate, waiting
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 NOW = 1_795_000_000.0
 LOST = APIConnectionError("lost")
 REFUSED = AuthenticationError("no", status_code=401)
 SENDING = Progress(
-    state=State.SENDING,
+    state=UploadPhase.SENDING,
     source="a",
     bytes_total=5_000,
     bytes_done=3_000,
     upload_id="upload_1",
     expires_at=int(NOW) + 31 * 60,
 )
-UNBORN = Progress(state=State.SENDING, source="a", bytes_total=5_000)
+UNBORN = Progress(state=UploadPhase.SENDING, source="a", bytes_total=5_000)
 OVER = Progress(
-    state=State.SENDING, source="a", bytes_total=5_000, bytes_done=3_000, upload_id="upload_1", expires_at=int(NOW) - 1
+    state=UploadPhase.SENDING,
+    source="a",
+    bytes_total=5_000,
+    bytes_done=3_000,
+    upload_id="upload_1",
+    expires_at=int(NOW) - 1,
 )
 
 
@@ -70,7 +75,7 @@ OVER = Progress(
             IN_DOUBT_AND_FORGOTTEN,
         ),
         (
-            UploadExpiresError("slow"),
+            UploadTooSlowError("slow"),
             SENDING,
             True,
             False,
@@ -82,7 +87,7 @@ def test_what_is_safe_and_what_to_do_next(
     error: AsyncSDKError, progress: Progress, *, remembered: bool, resumable: bool, advice: str
 ) -> None:
     failed = type(error)("what happened", **({"status_code": 401} if error is REFUSED else {}))
-    tell(failed, progress, now=NOW, remembered=remembered)
+    annotate(failed, progress, now=NOW, remembered=remembered)
     assert (failed.advice, failed.resumable) == (advice, resumable)
     assert (failed.upload_id, failed.bytes_done) == (progress.upload_id, progress.bytes_done)
     assert failed.expires_in == (None if progress is UNBORN else max(0, (progress.expires_at or 0) - NOW))
@@ -91,7 +96,7 @@ def test_what_is_safe_and_what_to_do_next(
 
 def test_an_error_that_names_its_upload_keeps_that_name() -> None:
     failed = CompletionUnknownError("?", upload_id="upload_0")
-    tell(failed, SENDING, now=NOW, remembered=True)
+    annotate(failed, SENDING, now=NOW, remembered=True)
     assert failed.upload_id == "upload_0"
 
 

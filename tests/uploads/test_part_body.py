@@ -14,7 +14,7 @@ from asyncsdk.errors import APIConnectionError, InternalServerError, SourceChang
 from asyncsdk.threads import Threads
 from asyncsdk.uploads import body as module
 from asyncsdk.uploads.body import PartBody, next_slice
-from asyncsdk.uploads.checksum import Digest
+from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.readers import BytesSource
 from asyncsdk.uploads.throttle import Throttle
@@ -135,7 +135,7 @@ def test_a_slice_that_takes_more_than_five_seconds_is_halved(size: int, seconds:
     ids=lambda span: f"{span.offset}+{span.length}",
 )
 async def test_a_parts_fingerprint_is_what_the_hashing_pass_finds_there(span: Range, threads: Threads) -> None:
-    digest = Digest(len(LARGE))
+    digest = ContentHash(len(LARGE))
     await digest.read(BytesSource.over(LARGE), threads, lambda _: None)
     async with answering(TAKEN) as server, line_to(server) as line:
         await line.send(span)
@@ -155,7 +155,7 @@ async def test_an_attempt_after_a_lost_one_reads_again_and_tells_what_it_read_th
     lost, went = line.bodies
     assert 0 < lost.sent < went.sent == len(LARGE)
     assert LARGE in server.requests[0].body
-    digest = Digest(len(LARGE))
+    digest = ContentHash(len(LARGE))
     await digest.read(source, threads, lambda _: None)
     assert went.fingerprint == digest.fingerprint(WHOLE)
 

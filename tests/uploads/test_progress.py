@@ -11,7 +11,7 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.uploads.progress import Meter, Progress, Rate, State
+from asyncsdk.uploads.progress import Meter, Progress, RateMeter, UploadPhase
 
 MB = 1_000_000
 
@@ -67,7 +67,13 @@ def test_however_often_something_happens_no_second_has_more_than_ten(pauses: lis
 
 
 def test_every_change_of_state_is_told_at_once(heard: Heard) -> None:
-    for state in (State.SENDING, State.RETRYING, State.SENDING, State.COMPLETING, State.COMPLETED):
+    for state in (
+        UploadPhase.SENDING,
+        UploadPhase.RETRYING,
+        UploadPhase.SENDING,
+        UploadPhase.COMPLETING,
+        UploadPhase.COMPLETED,
+    ):
         heard.meter.enter(state)
         heard.now += 0.001
     assert [progress.state for _, progress in heard.told] == [
@@ -81,7 +87,7 @@ def test_every_change_of_state_is_told_at_once(heard: Heard) -> None:
 
 def test_another_note_is_a_change_and_the_same_one_is_not(heard: Heard) -> None:
     for note in ("no connection; again in 1 s", "no connection; again in 1 s", "no connection; again in 2 s"):
-        heard.meter.enter(State.RETRYING, note)
+        heard.meter.enter(UploadPhase.RETRYING, note)
     assert [progress.note for _, progress in heard.told] == [
         "no connection; again in 1 s",
         "no connection; again in 2 s",
@@ -89,9 +95,9 @@ def test_another_note_is_a_change_and_the_same_one_is_not(heard: Heard) -> None:
 
 
 def test_bytes_that_go_out_end_the_waiting(heard: Heard) -> None:
-    heard.meter.enter(State.RETRYING, "no connection")
+    heard.meter.enter(UploadPhase.RETRYING, "no connection")
     heard.meter.sent(1)
-    assert (heard.last.state, heard.last.note) == (State.SENDING, "")
+    assert (heard.last.state, heard.last.note) == (UploadPhase.SENDING, "")
 
 
 def test_without_a_listener_there_are_snapshots_all_the_same() -> None:
@@ -108,7 +114,7 @@ def test_a_listener_that_raises_is_logged_once_and_left_alone(caplog: pytest.Log
         raise ZeroDivisionError
 
     meter = Meter("data.bin", 100, raising)
-    for state in (State.SENDING, State.COMPLETING, State.COMPLETED):
+    for state in (UploadPhase.SENDING, UploadPhase.COMPLETING, UploadPhase.COMPLETED):
         meter.enter(state)
     assert len(calls) == 1
     (record,) = caplog.records
@@ -169,7 +175,7 @@ def test_a_snapshot_says_all_there_is_to_say_and_never_changes(heard: Heard) -> 
     snapshot = meter.snapshot()
     meter.hashed_to(9)
     assert snapshot == Progress(
-        state=State.CHECKING,
+        state=UploadPhase.CHECKING,
         source="data.bin",
         bytes_total=100 * MB,
         bytes_hashed=7,
@@ -222,15 +228,15 @@ def test_the_best_rate_is_known_only_after_a_whole_window(heard: Heard) -> None:
 
 
 def test_a_long_wait_before_the_first_byte_does_not_count_as_slowness(heard: Heard) -> None:
-    heard.meter.enter(State.WAITING, "process 17 is sending this file")
+    heard.meter.enter(UploadPhase.WAITING, "process 17 is sending this file")
     heard.now += 3600
-    heard.meter.enter(State.SENDING)
+    heard.meter.enter(UploadPhase.SENDING)
     heard.send(rate=2 * MB, seconds=2)
     assert heard.last.rate == pytest.approx(2 * MB, rel=0.05)
 
 
 def test_samples_closer_than_a_fifth_of_a_second_say_nothing_new() -> None:
-    rate = Rate()
+    rate = RateMeter()
     for moment, total in ((0.0, 0), (0.1, 50), (0.2, 100), (0.3, 900)):
         rate.add(moment, total)
     assert rate.current == pytest.approx(500)
@@ -238,7 +244,7 @@ def test_samples_closer_than_a_fifth_of_a_second_say_nothing_new() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.01, 30), st.integers(0, 10**9)), max_size=200))
 def test_the_window_stays_small_and_the_rate_within_what_was_seen(steps: list[tuple[float, int]]) -> None:
-    rate, now, total = Rate(), 0.0, 0
+    rate, now, total = RateMeter(), 0.0, 0
     for pause, moved in steps:
         now, total = now + pause, total + moved
         rate.add(now, total)

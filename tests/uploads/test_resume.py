@@ -18,7 +18,7 @@ from asyncsdk.settings import Settings
 from asyncsdk.uploads import resume
 from asyncsdk.uploads.chunking import BLOCK, Pending, covers, gaps
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
-from asyncsdk.uploads.resume import Recalled, Stage, choose, recall, span_of, upload_key
+from asyncsdk.uploads.resume import ResumeState, Stage, non_overlapping, replay, span_of, upload_key
 
 SIZE = 20 * BLOCK + 17
 blocks = st.integers(0, 22)
@@ -62,8 +62,8 @@ CANCELLED = Cancelled(upload="upload_1", at=0.0)
 EXPIRED = Expired(upload="upload_1", reason="gone", at=0.0)
 
 
-def recalled(*records: Record) -> Recalled:
-    found = recall(records)
+def recalled(*records: Record) -> ResumeState:
+    found = replay(records)
     assert found is not None
     return found
 
@@ -82,22 +82,22 @@ def possible_parts(draw: st.DrawFn) -> Part:
 def test_chosen_parts_never_overlap_come_once_each_and_in_the_same_choice_whatever_the_order(
     parts: list[Part], shuffle: random.Random
 ) -> None:
-    chosen = choose(parts)
+    chosen = non_overlapping(parts)
     spans = [span_of(part) for part in chosen]
     assert all(before.end <= after.offset for before, after in pairwise(spans))
     assert len({part.id for part in chosen}) == len(chosen)
     shuffle.shuffle(parts)
-    assert choose(parts) == chosen
+    assert non_overlapping(parts) == chosen
 
 
 @given(st.lists(possible_parts(), max_size=20))
 def test_chosen_parts_and_what_fills_their_gaps_make_the_file_and_are_chosen_again(parts: list[Part]) -> None:
-    chosen = choose(parts)
+    chosen = non_overlapping(parts)
     fillers = [
         part(gap.offset, gap.length, f"part_new_{number}")
         for number, gap in enumerate(gaps(SIZE, map(span_of, chosen)))
     ]
-    whole = choose(parts + fillers)
+    whole = non_overlapping(parts + fillers)
     assert covers(SIZE, [span_of(part) for part in whole])
     assert set(chosen) <= set(whole)
 
@@ -106,7 +106,7 @@ def test_chosen_parts_and_what_fills_their_gaps_make_the_file_and_are_chosen_aga
 def test_a_part_is_left_out_only_for_one_that_holds_its_first_byte_or_for_an_id_that_came_twice(
     parts: list[Part],
 ) -> None:
-    chosen = choose(parts)
+    chosen = non_overlapping(parts)
     for left_out in set(parts) - set(chosen):
         overlapped = any(span_of(part).offset <= left_out.offset < span_of(part).end for part in chosen)
         assert overlapped or any(part.id == left_out.id and part != left_out for part in parts)
@@ -114,13 +114,13 @@ def test_a_part_is_left_out_only_for_one_that_holds_its_first_byte_or_for_an_id_
 
 def test_an_id_that_was_the_answer_to_two_ranges_is_chosen_for_neither() -> None:
     first, second, other = part(0, BLOCK, "a"), part(BLOCK, BLOCK, "a"), part(2 * BLOCK, BLOCK, "b")
-    assert choose([first, second, other]) == [other]
-    assert choose([first, first, other]) == [first, other]
+    assert non_overlapping([first, second, other]) == [other]
+    assert non_overlapping([first, first, other]) == [first, other]
 
 
 def test_of_parts_that_begin_together_the_longest_is_chosen_and_of_those_the_smallest_id() -> None:
     long_b, long_a, short = part(0, 2 * BLOCK, "b"), part(0, 2 * BLOCK, "a"), part(0, BLOCK, "0")
-    assert choose([short, long_b, long_a]) == [long_a]
+    assert non_overlapping([short, long_b, long_a]) == [long_a]
 
 
 wild = st.integers(-(2**65), 2**65) | blocks.map(BLOCK.__mul__)
@@ -204,7 +204,7 @@ def test_a_refusal_answers_one_asking_whatever_the_clock_says() -> None:
 
 @pytest.mark.parametrize("records", [[], [part(0, BLOCK)], [completing()], [EXPIRED], [CANCELLED]])
 def test_an_upload_whose_opening_was_lost_is_not_known(records: Sequence[Record]) -> None:
-    assert recall(records) is None
+    assert replay(records) is None
 
 
 def test_a_completed_upload_is_known_even_if_its_opening_was_lost() -> None:

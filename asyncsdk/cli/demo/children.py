@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 _OURS = ("OPENAI_", "AZURE_", "ASYNCSDK_")
 
@@ -62,7 +62,7 @@ def progress_of(line: bytes) -> Progress | None:
     """The snapshot that a line of --progress json holds; None for words."""
     try:
         fields = json.loads(line)
-        return Progress(**{**fields, "state": State(fields["state"])})
+        return Progress(**{**fields, "state": UploadPhase(fields["state"])})
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -11,7 +11,7 @@ from asyncsdk.cli.exits import Exit
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from asyncsdk.cli.demo.upload_story import Plan
+    from asyncsdk.cli.demo.upload_story import DemoPlan
 
 MIB = 1 << 20
 USUAL_SIZE, SMALLEST_SIZE = 256 * MIB, 4 * MIB
@@ -64,31 +64,31 @@ async def _play(folder: Path, given: Path | None) -> None:
     say(NEXT)
 
 
-def plan_of(given: Path) -> Plan:
+def plan_of(given: Path) -> DemoPlan:
     """The plan for a file of the user's. Raises ConfigurationError where it can't be shown."""
-    from asyncsdk.cli.demo.upload_story import Plan
+    from asyncsdk.cli.demo.upload_story import DemoPlan
 
     if not given.is_file():
         raise ConfigurationError(f"{given} is no file that can be sent.")
     size = given.stat().st_size
     if size < SMALLEST_SIZE:
         raise ConfigurationError(f"{given} has {size:,} bytes: too small to be stopped half-way; 4 MiB will do.")
-    return Plan(given, size)
+    return DemoPlan(given, size)
 
 
-def plan_for(folder: Path) -> Plan:
+def plan_for(folder: Path) -> DemoPlan:
     """The plan for a file to be made, as large as the disk allows without crowding it."""
     from shutil import disk_usage
 
-    from asyncsdk.cli.demo.upload_story import Plan
+    from asyncsdk.cli.demo.upload_story import DemoPlan
 
     size = min(USUAL_SIZE, disk_usage(folder).free // (2 * COPIES))
     if size < SMALLEST_SIZE:
         raise ConfigurationError(f"{folder.parent} has no room left for a demo; TMPDIR names another place.")
-    return Plan(folder / "random.bin", size)
+    return DemoPlan(folder / "random.bin", size)
 
 
-async def _make_noise(plan: Plan) -> None:
+async def _make_noise(plan: DemoPlan) -> None:
     from functools import partial
 
     from asyncsdk.threads import Threads

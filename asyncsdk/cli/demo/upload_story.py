@@ -25,7 +25,7 @@ OVERHEAD = 1024  # bytes of a part's request beside its data, at most
 
 
 @frozen
-class Plan:
+class DemoPlan:
     """How `path`, of `size` bytes, is sent so that there is something to see."""
 
     path: Path
@@ -48,7 +48,7 @@ class Plan:
 
 
 @define(eq=False)
-class Watch:
+class RunObserver:
     """Follows one run; when `kill_at` bytes are there, it is killed."""
 
     show: Callable[[Progress], None]
@@ -76,7 +76,7 @@ class Watch:
 class Story:
     """The upload of `plan`, told by `say`; `evidence` is what the server knows."""
 
-    plan: Plan
+    plan: DemoPlan
     folder: Path
     evidence: Evidence
     say: Callable[[str], None]
@@ -101,17 +101,17 @@ class Story:
         self.say("  [red]killed[/] half-way, by SIGKILL: it had no chance to say goodbye")
         return watch.last
 
-    async def _finish(self) -> tuple[Watch, Mapping[str, Any]]:
+    async def _finish(self) -> tuple[RunObserver, Mapping[str, Any]]:
         watch, upload = await self._upload(kill_at=math.inf, rate=None)
         if not upload.result.get("file"):
             raise ChildError(f"the second run failed. {upload.told}")
         return watch, upload.result
 
-    async def _upload(self, *, kill_at: float, rate: int | None) -> tuple[Watch, UploadChild]:
+    async def _upload(self, *, kill_at: float, rate: int | None) -> tuple[RunObserver, UploadChild]:
         name = self.plan.path.name
         with choose("auto", {name: self.plan.size}, stays=True) as display:
             async with child("upload", str(self.plan.path), *self._options(rate)) as process:
-                watch = Watch(partial(display.show, name), process.kill, kill_at)
+                watch = RunObserver(partial(display.show, name), process.kill, kill_at)
                 upload = UploadChild(process, watch.see)
                 await upload.ended()
         return watch, upload

@@ -27,7 +27,7 @@ from asyncsdk.images.billing import problem_of
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.images.result import EditResult, keep_raw, not_saved, saving_at
-from asyncsdk.images.saving import Place, place_of, raw_folder_in, shown_url
+from asyncsdk.images.saving import Destination, destination_of, raw_folder_in, shown_url
 
 SHOWN = 3
 LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
@@ -91,7 +91,7 @@ async def edit_one(
             saved = await save(result, out, name, stop, overwrite=overwrite)
     except ChargeUnknownError as error:
         stop.patience = LEAVE_SECONDS
-        problem = await keep_what_came(error, place_of(out, None, default=name), stop)
+        problem = await keep_what_came(error, destination_of(out, None, default=name), stop)
         written.record(record(name, "uncertain", problem=problem))
         last_words.failure = ChargeUnknownError(problem.message)
         raise last_words.failure from error.__cause__
@@ -132,7 +132,7 @@ def named(images: Sequence[str]) -> str:
 
 async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
     """Raise ConfigurationError where pictures could not be saved: better before they are paid."""
-    place = place_of(out, None, default=name)
+    place = destination_of(out, None, default=name)
     taken = await files.existing(place.paths(pictures))
     if taken and not overwrite:
         raise ConfigurationError(
@@ -146,7 +146,7 @@ async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) ->
 
 async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite: bool) -> Saved:
     """Save what is paid: where it is wanted, else in a temporary directory. A signal ends waits and fetches."""
-    place, why = place_of(out, None, default=name), None
+    place, why = destination_of(out, None, default=name), None
     is_named = place.directory != Path(out)
     saving = saving_at(result, place, is_named=is_named, overwrite=overwrite, shielded=True)
     try:
@@ -170,7 +170,7 @@ async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite
     return Saved(rescued.files or failure.files, SaveError(problem.message), problem)
 
 
-async def keep_what_came(error: ChargeUnknownError, place: Place, stop: Stop) -> Problem:
+async def keep_what_came(error: ChargeUnknownError, place: Destination, stop: Stop) -> Problem:
     """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
     if any(error.raw):
         with suppress(asyncio.CancelledError):  # a signal: elsewhere it may take no wait

@@ -136,7 +136,7 @@ def pace(moment: Moment) -> list[str]:
     return facts
 
 
-def summary(tally: Tally, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "") -> str:
+def summary(tally: Summary, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "") -> str:
     """What a run came to, and how to go on. `details` is the file of those that did not go well.
 
     `when` is what has to be before the same command can go on.
@@ -194,7 +194,7 @@ def _made(moment: Moment) -> list[str]:
     return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
 
 
-def _next(tally: Tally, not_sent: int, when: str) -> list[str]:
+def _next(tally: Summary, not_sent: int, when: str) -> list[str]:
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(f"The {units.counted(malformed, 'malformed row')} told above can make no job, and are in no file.")
@@ -249,7 +249,7 @@ _BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed", "left 
 
 
 @define
-class Tally:
+class Summary:
     """`counts` by status; what is paid and not saved counts as *unsaved*, and as *gone* what was saved once.
 
     Rows that are no edits are *malformed*; what could not be looked at in a folder is *left out*. `reasons` tell why

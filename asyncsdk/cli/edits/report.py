@@ -11,7 +11,7 @@ from attrs import asdict, define, evolve, field
 
 from asyncsdk import files
 from asyncsdk.cli.edits.job_file import BadRow, row_of
-from asyncsdk.cli.edits.messages import Tally, about_scripts, ignored, line_of, made_way, skipped, without_calls
+from asyncsdk.cli.edits.messages import Summary, about_scripts, ignored, line_of, made_way, skipped, without_calls
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.gallery import GalleryItem, gallery_item
@@ -32,7 +32,7 @@ class Report:
     is_wanted: bool = False
     watched: Collection[str] = frozenset()
     aside: Callable[[], None] = lambda: None
-    tally: Tally = field(factory=Tally, init=False)
+    tally: Summary = field(factory=Summary, init=False)
     told: set[str] = field(factory=set, init=False)
     stood: set[str] = field(factory=set, init=False)
     left: list[dict[str, Any]] = field(factory=list, init=False)

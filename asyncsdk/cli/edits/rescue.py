@@ -16,7 +16,7 @@ from asyncsdk.errors import ChargeUnknownError, SaveError
 from asyncsdk.files import Again, in_thread, patiently
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import Problem
-from asyncsdk.images.saving import Place, Saving, Way, raw_folder_in, save_raw
+from asyncsdk.images.saving import Destination, FileWriter, Saving, raw_folder_in, save_raw
 from asyncsdk.retry import pause_after
 
 LEAVE_SECONDS = 10.0  # to leave in, for pictures that are paid
@@ -82,7 +82,7 @@ class Rescue:
 
         try:
             directory = await self.directory(again)
-            failure = await _save_pictures(error, rescued, Place(directory, safe_name(name)), again)
+            failure = await _save_pictures(error, rescued, Destination(directory, safe_name(name)), again)
             await _save_raw(error, rescued, raw_folder_in(directory), name, again)
         except Exception as reason:  # noqa: BLE001 - whatever the disk does, the edit's own error is reported
             failure = reason
@@ -122,7 +122,7 @@ def is_due(error: Exception | None) -> bool:
     return isinstance(error, Unsaved) and bool(_lost_raw(error))
 
 
-async def _save_pictures(error: Unsaved, rescued: Rescued, place: Place, again: Again) -> Exception | None:
+async def _save_pictures(error: Unsaved, rescued: Rescued, place: Destination, again: Again) -> Exception | None:
     """Returns the first failure of the disk; all were tried then."""
     if not isinstance(error, SaveError) or error.result is None:
         return None
@@ -137,7 +137,7 @@ async def _save_pictures(error: Unsaved, rescued: Rescued, place: Place, again: 
         raw_folder=None,
         raw_name=place.name,
         if_taken="beside",  # another edit's picture may have this very name
-        way=Way(again=again),
+        way=FileWriter(again=again),
     )
     try:
         await saving.run()
@@ -152,7 +152,7 @@ async def _save_raw(error: Unsaved, rescued: Rescued, folder: Path, name: str, a
     for number, content in enumerate(_lost_raw(error)):
         if number not in rescued.raw:
             found = partial(rescued.raw.__setitem__, number)
-            await save_raw(folder, name, content, Way(again=again), on_saved=found)
+            await save_raw(folder, name, content, FileWriter(again=again), on_saved=found)
 
 
 def _lost_raw(error: Unsaved) -> tuple[bytes, ...]:

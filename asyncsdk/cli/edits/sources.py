@@ -33,7 +33,7 @@ class JobFile:
 
 
 @frozen
-class Pictures:
+class FolderPictures:
     """Pictures with the names that theirs will have, and what else was in their folder."""
 
     found: Sequence[tuple[str, Path]]
@@ -54,7 +54,7 @@ class Rows:
     `total`, and `ignored` counts what is hidden or kept by systems for themselves.
     """
 
-    sources: list[JobFile | Pictures]
+    sources: list[JobFile | FolderPictures]
     total: int = 0
     bad: list[tuple[Path, BadRow]] = field(factory=list)
     skipped: list[Path] = field(factory=list)
@@ -86,7 +86,7 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
     return rows
 
 
-def _without(pictures: Pictures, met: set[str]) -> Pictures:
+def _without(pictures: FolderPictures, met: set[str]) -> FolderPictures:
     """The same without those that were `met` in an earlier source: they would be paid twice."""
     paths = [os.path.abspath(path) for _, path in pictures.found]  # noqa: PTH100 - two links are two pictures
     again = [
@@ -97,7 +97,7 @@ def _without(pictures: Pictures, met: set[str]) -> Pictures:
     return evolve(pictures, found=found, left_out=[*pictures.left_out, *again])
 
 
-def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | Pictures:
+def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
     try:
         is_folder = stat.S_ISDIR(source.stat().st_mode)
         suffix = source.suffix.lower()
@@ -105,7 +105,7 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | P
             return JobFile(source, source.read_bytes(), defaults)
         if not is_folder and (foreign := foreign_file(suffix)):
             raise ConfigurationError(f"{source}: {foreign}. Nothing was sent.")
-        pictures = _in_folder(source, out, defaults) if is_folder else Pictures([(source.stem, source)], defaults)
+        pictures = _in_folder(source, out, defaults) if is_folder else FolderPictures([(source.stem, source)], defaults)
     except OSError as error:
         raise _unreadable(source, error) from error
     if not defaults.get("prompt"):
@@ -113,14 +113,14 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | P
     return pictures
 
 
-def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> Pictures:
+def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPictures:
     content = walk(folder, apart_from=_within(folder, out))
     found = [(_name_in(folder, path), path) for path in content.files if _is_named_picture(path)]
     if not found:
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
         raise ConfigurationError(f"{folder} holds no picture: PNG, JPEG and WebP are taken{why}. Nothing was sent.")
     skipped = [path for path in content.files if not _is_named_picture(path)]
-    return Pictures(found, defaults, skipped, content.left_out, content.ignored)
+    return FolderPictures(found, defaults, skipped, content.left_out, content.ignored)
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from asyncsdk.cli import units
 from asyncsdk.cli.uploads.messages import activity, pace, printable
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 MOST_ROWS, LONGEST_NAME = 8, 24
 FRAMES_PER_SECOND = 8
@@ -83,7 +83,7 @@ class Bars:
         under_way = list(self._rows.values())
         ended = sum(self._ended.values())
         whole = Progress(
-            state=State.SENDING,
+            state=UploadPhase.SENDING,
             source="",
             bytes_total=max(1, sum(self.sizes.values())),
             bytes_done=ended + sum(row.bytes_done for row in under_way),
@@ -122,7 +122,7 @@ class Bar:
 def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
     """How many of `width` cells each kind of bytes takes; the last cell is filled only when all is there."""
     before = progress.bytes_resumed
-    done = progress.bytes_hashed if progress.state is State.CHECKING else progress.bytes_done
+    done = progress.bytes_hashed if progress.state is UploadPhase.CHECKING else progress.bytes_done
     edges = [before, max(before, done), max(before, done) + progress.bytes_in_flight, progress.bytes_total]
     cells = [min(width, edge * width // progress.bytes_total) for edge in edges]
     starts = [0, *cells[:-1]]
@@ -165,18 +165,18 @@ def tail(name: str, length: int) -> str:
 def beside(progress: Progress) -> str:
     """A few words at the end of a row."""
     words = pace(progress)
-    if not words and progress.state is not State.SENDING:
+    if not words and progress.state is not UploadPhase.SENDING:
         words = [str(progress.state)]
-    if progress.state is State.SENDING and progress.bytes_resumed and not words:
+    if progress.state is UploadPhase.SENDING and progress.bytes_resumed and not words:
         words = [f"resumed {units.size(progress.bytes_resumed)}"]
     return ", ".join(words)
 
 
 def is_worth_a_line(progress: Progress) -> bool:
     """Whether its note has to be read: why it waits, or why it began afresh. What was resumed is in the bar."""
-    if progress.state in {State.RETRYING, State.WAITING}:
+    if progress.state in {UploadPhase.RETRYING, UploadPhase.WAITING}:
         return True
-    return progress.state is State.SENDING and bool(progress.note) and not progress.bytes_resumed
+    return progress.state is UploadPhase.SENDING and bool(progress.note) and not progress.bytes_resumed
 
 
 def note(progress: Progress) -> Text:

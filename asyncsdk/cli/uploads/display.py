@@ -16,10 +16,10 @@ from attrs import asdict, define, field
 from asyncsdk.cli.options import Mode
 from asyncsdk.cli.output import complain
 from asyncsdk.cli.uploads.messages import moving
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 SECONDS_BETWEEN_LINES = 30.0
-_TROUBLE = {State.RETRYING, State.WAITING}
+_TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
 
 
 class Display(Protocol):
@@ -145,8 +145,8 @@ class Lines(Silence):
 def is_news(before: Progress | None, now: Progress, *, each_change: bool) -> bool:
     """Whether `now` is worth a line of its own: it changed, and to or from trouble unless each change is wanted."""
     was, state = (before.state if before else None), now.state
-    if state is State.RETRYING and was is state:
+    if state is UploadPhase.RETRYING and was is state:
         return False  # the same outage, in other words
     afresh = bool(now.note) and (before is None or before.note != now.note)
     changed = was is not state
-    return (changed and (each_change or bool({was, state} & _TROUBLE))) or (afresh and state is State.SENDING)
+    return (changed and (each_change or bool({was, state} & _TROUBLE))) or (afresh and state is UploadPhase.SENDING)

@@ -8,8 +8,8 @@ from attrs import asdict, frozen
 
 from asyncsdk.cli import units
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.uploads.journal import Entry
-from asyncsdk.uploads.resume import Recalled, Stage, recall
+from asyncsdk.uploads.journal import JournalEntry
+from asyncsdk.uploads.resume import ResumeState, Stage, replay
 
 UNDER_WAY = {"pending", "completing"}
 _HEADINGS = ("ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "FILE ID", "SERVER", "FILE")
@@ -42,9 +42,9 @@ class Remembered:
         return bool(self.source) and not str(self.source).startswith("key:")
 
 
-def remembered(entries: Sequence[Entry], *, now: float) -> list[Remembered]:
+def remembered(entries: Sequence[JournalEntry], *, now: float) -> list[Remembered]:
     """The newest upload of each key, oldest first; one whose time is over counts as expired."""
-    found = [(entry, upload) for entry in entries if (upload := recall(entry.records))]
+    found = [(entry, upload) for entry in entries if (upload := replay(entry.records))]
     uploads = [_of(entry, upload, now) for entry, upload in found]
     return sorted(uploads, key=lambda upload: (upload.created_at or 0, upload.id))
 
@@ -139,7 +139,7 @@ def expiry_of(it: Remembered, *, now: float) -> str:
     return f"in {units.duration(it.expires_at - now)}"
 
 
-def _of(entry: Entry, upload: Recalled, now: float) -> Remembered:
+def _of(entry: JournalEntry, upload: ResumeState, now: float) -> Remembered:
     opened, completed = upload.opened, upload.completed
     stage = upload.stage
     if opened and stage in {Stage.PENDING, Stage.COMPLETING} and now >= opened.expires_at:

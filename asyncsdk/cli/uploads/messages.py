@@ -17,7 +17,7 @@ from asyncsdk.errors import (
     RateLimitError,
     UploadError,
 )
-from asyncsdk.uploads.progress import Progress, State
+from asyncsdk.uploads.progress import Progress, UploadPhase
 
 if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult
@@ -41,7 +41,7 @@ def moving(name: str, progress: Progress) -> str:
 
 def pace(progress: Progress) -> list[str]:
     """How fast, and how long still, where that is known."""
-    if progress.state is not State.SENDING or not progress.rate:
+    if progress.state is not UploadPhase.SENDING or not progress.rate:
         return []
     left = [] if progress.eta is None else [f"{units.duration(progress.eta)} left"]
     return [units.rate(progress.rate), *left]
@@ -51,7 +51,7 @@ def activity(progress: Progress) -> str:
     """What it does beside sending, in its own words where it has some."""
     if progress.note:
         return progress.note
-    return "" if progress.state is State.SENDING else str(progress.state)
+    return "" if progress.state is UploadPhase.SENDING else str(progress.state)
 
 
 def done(name: str, result: UploadResult) -> str:
@@ -103,7 +103,7 @@ def stopped(
     the reader lives, by default the machine's own.
     """
     why = f", {reason}" if reason else ""
-    if progress.state is State.WAITING:
+    if progress.state is UploadPhase.WAITING:
         return f"{name}: stopped waiting{why}; {progress.note or 'another process is sending it'}."
     if progress.upload_id is None:
         return f"{name}: stopped before anything was sent{why}. The same command starts it."

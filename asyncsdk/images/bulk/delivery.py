@@ -12,12 +12,12 @@ from attrs import define, field, frozen
 from asyncsdk import tasks
 from asyncsdk.errors import LedgerError, SaveError
 from asyncsdk.files import Waiting
-from asyncsdk.images.bulk.intake import Ready
+from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.file import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, not_saved
-from asyncsdk.images.saving import RAW, Place, Saving, Way
+from asyncsdk.images.saving import RAW, Destination, FileWriter, Saving
 from asyncsdk.retry import FULL, SCARCE, code_of, is_scarce
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
@@ -29,7 +29,7 @@ _DISK_FAILURES = FULL | SCARCE | {
 
 
 @define(eq=False)
-class Keeping:
+class ResultWriter:
     """Whatever fails, what came is kept as far as that goes, and `failure` says where.
 
     What passes is waited for. `alone` is awaited before a last try: it returns once no other edit holds what this one
@@ -37,8 +37,8 @@ class Keeping:
     """
 
     result: EditResult
-    place: Place | None
-    entry: Entry
+    place: Destination | None
+    entry: LedgerWriter
     save: Save | None
     alone: Callable[[Exception], Awaitable[None]]
     _saving: Saving = field(init=False)
@@ -56,7 +56,7 @@ class Keeping:
             raw_name=self.entry.name,
             if_taken="make way",
             names=self.result.edit.n or 1,
-            way=Way(self.entry.drafts, None if self.place is None else self.place.directory, self._again),
+            way=FileWriter(self.entry.drafts, None if self.place is None else self.place.directory, self._again),
             moved=self.entry.moved,
             is_anothers=self.entry.is_anothers,
             shielded=True,
@@ -103,7 +103,7 @@ class Keeping:
         await self.result.save_by(self._saving)
         if self.save is not None and (self.place is None or self._saving.is_whole):
             try:
-                await tasks.others(self.save(self.result.edit, self.result))
+                await tasks.await_foreign(self.save(self.result.edit, self.result))
             except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
                 self._caller_failure, self.is_handed_on = error, False
                 return self.failure(error)
@@ -132,11 +132,11 @@ class Keeping:
 
 
 @frozen
-class Entry:
+class LedgerWriter:
     """The edit's part of the ledger."""
 
     _ledger: Ledger | None
-    _ready: Ready
+    _ready: PreparedEdit
 
     @property
     def drafts(self) -> Path | None:

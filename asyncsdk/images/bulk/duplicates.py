@@ -14,7 +14,7 @@ _KEY_BYTES = 15  # of a SHA-256: enough to tell all edits apart, and one is kept
 
 
 @define
-class Equals:
+class DuplicateMatcher:
     """One pass over edits: each gets the item of the ledger that is its own, and none gets another's twice."""
 
     state_of: Callable[[str], ItemState | None]

@@ -13,8 +13,8 @@ from attrs import define, evolve, field, frozen
 from asyncsdk import files
 from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
-from asyncsdk.images.billing import LEFT, maybe_paid, problem_of, status_of
-from asyncsdk.images.bulk.duplicates import Equals
+from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
+from asyncsdk.images.bulk.duplicates import DuplicateMatcher
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
@@ -23,12 +23,12 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import Named, Naming, safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, loaded
-from asyncsdk.images.saving import Place
+from asyncsdk.images.saving import Destination
 from asyncsdk.threads import NoThreadError
 
 
 @frozen(kw_only=True)
-class Ready:
+class PreparedEdit:
     """An edit that is to be sent. `item` is what the ledger knows it by, `place` where its pictures go, if anywhere.
 
     `id` is what the caller calls it, and `name` what its pictures are called. `source` is a digest of where its first
@@ -40,7 +40,7 @@ class Ready:
     name: str
     source: str | None = None
     item: str | None = None
-    place: Place | None = None
+    place: Destination | None = None
 
     @property
     def edit(self) -> ImageEdit:
@@ -48,7 +48,7 @@ class Ready:
 
 
 @define(eq=False, kw_only=True)
-class Preparing:
+class Intake:
     """The state of one pass over edits, in their order."""
 
     policy: Policy
@@ -56,13 +56,13 @@ class Preparing:
     out: Path | None = None
     ledger: Ledger | None = None
     _naming: Naming = field(init=False)
-    _equals: Equals = field(init=False)
+    _equals: DuplicateMatcher = field(init=False)
     _number: int = field(default=0, init=False)
     _postponed: list[tuple[int, ImageEdit]] = field(factory=list, init=False)
     _all_came: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._naming, self._equals = Naming(self._owner_of, self._state_of), Equals(self._state_of)
+        self._naming, self._equals = Naming(self._owner_of, self._state_of), DuplicateMatcher(self._state_of)
 
     async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
         """`edits` as they come, and once more at the end those that `prepare` could not tell from their equals."""
@@ -74,7 +74,7 @@ class Preparing:
             self._number = number
             yield edit
 
-    async def prepare(self, edit: ImageEdit) -> Ready | EditOutcome | None:
+    async def prepare(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         """What is to be sent for the `edit` whose turn it is, or how it ended already.
 
         None for one that this run is not about, or that comes again at the end. Raises TypeError for what is no edit,
@@ -85,14 +85,14 @@ class Preparing:
         with typed():
             return await self._prepared(edit)
 
-    async def _prepared(self, edit: ImageEdit) -> Ready | EditOutcome | None:
+    async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         named = Named(edit, str(self._number_of(edit)), source_of(edit))
         try:
             found = await read_and_check(edit, checked=self.checked)
         except (InvalidEditError, EditError) as error:
             return unsent(edit, self._id_of_unread(named), error)
         if self.ledger is None:
-            return Ready(loaded=found, id=named.wanted, name=named.wanted)
+            return PreparedEdit(loaded=found, id=named.wanted, name=named.wanted)
         digest = await files.in_thread(found.digest)
         item = self._equals.item_of(digest, edit.id or edit.name, last=self._all_came)
         if item is None:
@@ -132,28 +132,28 @@ class Preparing:
         self._naming.names.reserve(name, named.pictures, self._place_of(named.edit))
         return name
 
-    async def _named(self, found: LoadedEdit, named: Named) -> Ready | EditOutcome:
+    async def _named(self, found: LoadedEdit, named: Named) -> PreparedEdit | EditOutcome:
         """The edit with its place, unless its id or something on the disk forbids it."""
         edit = named.edit
         name = edit.id or self._naming.free(named)
-        ready = Ready(loaded=found, id=name, name=name, item=named.item, source=named.source)
+        ready = PreparedEdit(loaded=found, id=name, name=name, item=named.item, source=named.source)
         if self.out is None:
             return ready
         problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
         if problem is not None:
             return unsent(edit, self._taken(named), InvalidEditError(problem))
-        place = Place(self.out, safe_name(name))
+        place = Destination(self.out, safe_name(name))
         owners = await self._owners_at(place, named.pictures)
         if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):
             name = self._taken(named)
-            place = Place(self.out, safe_name(name))
+            place = Destination(self.out, safe_name(name))
             owners = await self._owners_at(place, named.pictures)
         strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
         if strange:
             return unsent(edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
         return evolve(ready, name=name, place=place)
 
-    async def _owners_at(self, place: Place, pictures: int) -> dict[Path, str | None]:
+    async def _owners_at(self, place: Destination, pictures: int) -> dict[Path, str | None]:
         """What is at a place, each file with the item that it is of, None where it is not of any."""
         there = await files.existing(place.paths(pictures))
         return {path: self._owner_of(path.relative_to(place.directory).with_suffix("").as_posix()) for path in there}
@@ -221,7 +221,7 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
 
 def _left() -> Problem:
     """What is said of an edit whose process ended before its answer came."""
-    return problem_of(maybe_paid(EditError(LEFT)))
+    return problem_of(charge_unknown(EditError(ABANDONED)))
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from asyncsdk.errors import APIConnectionError, APIError, ChargeUnknownError
 from asyncsdk.http.decode import is_no_endpoint
-from asyncsdk.images.billing import is_safe_to_repeat, may_be_charged, stops_all
+from asyncsdk.images.billing import is_fatal_for_run, is_safe_to_repeat, may_be_charged
 from asyncsdk.images.bulk.policy import OnUncertain
 
 Stage = Literal["waiting", "counted", "intended", "sent", "answered", "ended"]
@@ -25,7 +25,7 @@ NEXT: dict[Stage, frozenset[Stage]] = {
 
 
 @frozen
-class Course:
+class EditLifecycle:
     """Where an edit stands: the `stage` of the try that it is at, and what was `lost` before.
 
     ::
@@ -44,13 +44,13 @@ class Course:
     stage: Stage = "waiting"
     lost: ChargeUnknownError | None = None
 
-    def to(self, stage: Stage) -> Course:
+    def to(self, stage: Stage) -> EditLifecycle:
         """The course one stage on. Raises ValueError for one that does not follow."""
         if stage not in NEXT[self.stage]:
             raise ValueError(f"{stage} does not follow {self.stage}")
         return evolve(self, stage=stage)
 
-    def failed(self, error: APIError | ChargeUnknownError) -> Course:
+    def failed(self, error: APIError | ChargeUnknownError) -> EditLifecycle:
         """The course after a try that failed: what was lost is remembered, and all that came of it."""
         lost = self.lost
         if isinstance(error, ChargeUnknownError):
@@ -72,7 +72,7 @@ class Course:
 
     def may_try_again(self, error: APIError, on_uncertain: OnUncertain) -> bool:
         """Whether another try is allowed: after what surely was not done, and once, if wanted, after what was lost."""
-        if stops_all(error):
+        if is_fatal_for_run(error):
             return False
         if may_be_charged(error):
             return on_uncertain == "retry" and self.lost is None
@@ -83,7 +83,7 @@ class Course:
 
         `answered`: an edit of this run was done before, so that the address is right.
         """
-        if stops_all(error) or is_out_of_reach(error) or (is_no_endpoint(error) and not answered):
+        if is_fatal_for_run(error) or is_out_of_reach(error) or (is_no_endpoint(error) and not answered):
             return error
         return self.lost if on_uncertain == "stop" else None
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from attrs import define
 
-from asyncsdk.images.bulk.run import Run
+from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.ledger.damage import LedgerDamage
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
@@ -22,7 +22,7 @@ class Outcomes:
     keep, an error of the iterable) is raised once everything in flight has ended and was given.
     """
 
-    _run: Run
+    _run: BulkRun
     _receiving: AsyncIterator[EditOutcome | None]
 
     def __aiter__(self) -> AsyncIterator[EditOutcome]:

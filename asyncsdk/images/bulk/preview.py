@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from asyncsdk.images.bulk.intake import Ready
+from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.ledger.damage import LedgerDamage
 from asyncsdk.images.outcome import EditOutcome
 
@@ -29,7 +29,7 @@ class EditPlan:
 
 
 @define
-class Tally:
+class PlanBuilder:
     """Adds up what preparing each edit came to."""
 
     _to_send: int = 0
@@ -37,9 +37,9 @@ class Tally:
     _earlier: dict[str, int] = field(factory=lambda: {"skipped": 0, "uncertain": 0, "refused": 0})
     _problems: list[EditOutcome] = field(factory=list)
 
-    def count(self, prepared: Ready | EditOutcome | None) -> None:
+    def count(self, prepared: PreparedEdit | EditOutcome | None) -> None:
         """Add one edit; None is one that the run is not about."""
-        if isinstance(prepared, Ready):
+        if isinstance(prepared, PreparedEdit):
             self._to_send += 1
             self._input_images += prepared.edit.input_images
         elif prepared is not None and (prepared.error is not None or prepared.is_gone):

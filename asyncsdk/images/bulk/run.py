@@ -22,30 +22,30 @@ from asyncsdk.errors import (
     SaveError,
 )
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Preparing, Ready
+from asyncsdk.images.bulk.intake import Intake, PreparedEdit
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
-from asyncsdk.images.bulk.worker import Flight
+from asyncsdk.images.bulk.worker import EditWorker
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.file import Ledger
-from asyncsdk.images.limiter import Pacer
+from asyncsdk.images.limiter import RateLimiter
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
 
-Prepared = Ready | EditOutcome
+Prepared = PreparedEdit | EditOutcome
 # paid responses in a row without an image that can be used, or that the caller's `save` could not keep: the next would
 # be paid for nothing too
 MOST_IN_VAIN = 3
 
 
 @define(eq=False, kw_only=True)
-class Run:
+class BulkRun:
     """What all edits of one run share. `reason` is why it ended before its time, if it did."""
 
     client: Client
-    preparing: Preparing
-    pacer: Pacer
+    preparing: Intake
+    pacer: RateLimiter
     limits: Limits
     ledger: Ledger | None = None
     save: Save | None = None
@@ -57,7 +57,7 @@ class Run:
     usage: Usage = field(factory=Usage, init=False)
     images: int = field(default=0, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
-    flights: set[Flight] = field(factory=set, init=False)
+    flights: set[EditWorker] = field(factory=set, init=False)
     unusable: list[Exception | None] = field(factory=list, init=False)  # in a row, as is the next
     not_handed_on: int = field(default=0, init=False)
     _reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
@@ -74,7 +74,7 @@ class Run:
         """Bring all edits to their ends, as many at a time as may be; gives the outcomes as they come."""
         async with (
             aclosing(self.prepared(edits)) as prepared,
-            tasks.each(prepared, self.finish, at_once=self.concurrency) as outcomes,
+            tasks.map_unordered(prepared, self.finish, at_once=self.concurrency) as outcomes,
         ):
             try:
                 yield outcomes
@@ -99,7 +99,7 @@ class Run:
 
     async def finish(self, prepared: Prepared) -> EditOutcome | None:
         """Bring an edit to its end. None: the run was stopped before it was sent."""
-        if self.stopping and isinstance(prepared, Ready):
+        if self.stopping and isinstance(prepared, PreparedEdit):
             return None
         outcome = prepared if isinstance(prepared, EditOutcome) else await self._fly(prepared)
         self.ended(outcome)
@@ -179,11 +179,11 @@ class Run:
 
     async def _next(self, source: AsyncGenerator[ImageEdit, None]) -> ImageEdit | None:
         with anyio.CancelScope() as self._reading:
-            return await tasks.others(anext(source, None))
+            return await tasks.await_foreign(anext(source, None))
         return None
 
-    async def _fly(self, ready: Ready) -> EditOutcome | None:
-        flight = Flight(self, ready)
+    async def _fly(self, ready: PreparedEdit) -> EditOutcome | None:
+        flight = EditWorker(self, ready)
         self.flights.add(flight)
         try:
             return await flight.outcome()

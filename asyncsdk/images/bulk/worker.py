@@ -11,20 +11,20 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
 from asyncsdk.http.edit_response import Messages
-from asyncsdk.images.billing import LEFT, is_safe_to_repeat, maybe_paid, problem_of, status_of
-from asyncsdk.images.bulk.delivery import Entry, Keeping
-from asyncsdk.images.bulk.intake import Ready
-from asyncsdk.images.bulk.lifecycle import Course, is_out_of_reach
+from asyncsdk.images.billing import ABANDONED, charge_unknown, is_safe_to_repeat, problem_of, status_of
+from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
+from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.bulk.lifecycle import EditLifecycle, is_out_of_reach
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, keep_raw, shortfall
-from asyncsdk.images.saving import Way
-from asyncsdk.images.sending import in_terms_of_money, send
+from asyncsdk.images.saving import FileWriter
+from asyncsdk.images.sending import as_charge_error, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import Retry
 
 if TYPE_CHECKING:
-    from asyncsdk.images.bulk.run import Run
-    from asyncsdk.images.ratelimit import Ticket
+    from asyncsdk.images.bulk.run import BulkRun
+    from asyncsdk.images.ratelimit import Permit
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the pace keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
@@ -33,22 +33,22 @@ LAST_WORD_SECONDS = 10.0  # once a run is left, for pictures and for the ledger;
 
 
 @define(eq=False)
-class Flight:
+class EditWorker:
     """`course` is how far it is; it alone tells what an end at this very moment means."""
 
-    run: Run
-    ready: Ready
-    course: Course = field(factory=Course, init=False)
-    _entry: Entry = field(init=False)
+    run: BulkRun
+    ready: PreparedEdit
+    course: EditLifecycle = field(factory=EditLifecycle, init=False)
+    _entry: LedgerWriter = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _retry: Retry = field(init=False)
-    _ticket: Ticket | None = field(default=None, init=False)
+    _ticket: Permit | None = field(default=None, init=False)
     _heard: list[Messages] = field(factory=list, init=False)
     _outage: bool = field(default=False, init=False)
-    _keeping: Keeping | None = field(default=None, init=False)
+    _keeping: ResultWriter | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._entry = Entry(self.run.ledger, self.ready)
+        self._entry = LedgerWriter(self.run.ledger, self.ready)
         self._retry = Retry(
             self.run.client.max_retries,
             outlast_outages=True,
@@ -82,7 +82,9 @@ class Flight:
 
     async def _see_through(self) -> EditOutcome | None:
         try:
-            answer = await tasks.others(send(self.run.client, self.ready.loaded, retry=self._retry, heard=self._heard))
+            answer = await tasks.await_foreign(
+                send(self.run.client, self.ready.loaded, retry=self._retry, heard=self._heard)
+            )
             return await self._keep(answer)
         except (APIError, ChargeUnknownError) as error:
             return await self._fail(error)
@@ -116,7 +118,7 @@ class Flight:
 
     def _wait(self, error: APIError, _: float) -> None:
         """It failed and will be tried again."""
-        failure = in_terms_of_money(error, self._heard)
+        failure = as_charge_error(error, self._heard)
         self._heard.clear()
         self._settle(failure)
         self.run.count_unusable(failure, failure)
@@ -155,7 +157,7 @@ class Flight:
         """It is paid."""
         self.course, self.run.answered = self.course.to("answered"), True
         result = EditResult(answer, self.ready.edit, self.run.client.fetch)
-        self._keeping = Keeping(result, self.ready.place, self._entry, self.run.save, self._alone)
+        self._keeping = ResultWriter(result, self.ready.place, self._entry, self.run.save, self._alone)
         self.run.spend(result.usage)
         if self._ticket is not None:
             self.run.pacer.accepted(self._ticket)
@@ -178,13 +180,13 @@ class Flight:
 
     async def _end_here(self, why: Exception | None = None) -> EditOutcome | None:
         """Its end as it stands: paid, perhaps paid, or nothing at all."""
-        why = why or EditError(LEFT)
+        why = why or EditError(ABANDONED)
         if self.course.stage == "ended":
             return None
         if self.course.stage == "answered" and self._keeping is not None:
             return await self._end(self._keeping.failure(why))
         if self.course.stage == "sent":
-            return await self._end(maybe_paid(why))
+            return await self._end(charge_unknown(why))
         self._take_back()
         return None if self.course.lost is None else await self._end(self.course.lost)
 
@@ -207,7 +209,7 @@ class Flight:
         folder = self._entry.raw_folder
         if folder is None or not isinstance(error, ChargeUnknownError) or not any(error.raw):
             return error
-        return await keep_raw(error, folder, self.ready.id, Way(self._entry.drafts, folder.parent))
+        return await keep_raw(error, folder, self.ready.id, FileWriter(self._entry.drafts, folder.parent))
 
     def _outcome(self, error: Exception | None) -> EditOutcome:
         result = None if self._keeping is None else self._keeping.result

@@ -20,17 +20,17 @@ from attrs import define, field
 from asyncsdk import files
 from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.damage import LedgerDamage, damaged
-from asyncsdk.images.ledger.index import Book, Spent, usage_fields
+from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.recall import Recalled, recall
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
-from asyncsdk.uploads.journal.codec import iso, seal
+from asyncsdk.uploads.journal.codec import encode_line, iso
 from asyncsdk.uploads.journal.messages import DisplacedError
 from asyncsdk.wal import disk
 from asyncsdk.wal.commit import GroupCommit
-from asyncsdk.wal.dirsync import SharedSync
+from asyncsdk.wal.dirsync import DirectorySync
 from asyncsdk.wal.lock import KeyLock, owner
 from asyncsdk.wal.permissions import NotPrivateError
 from asyncsdk.wal.reading import find
@@ -67,7 +67,7 @@ class Ledger:
     """
 
     directory: Path
-    book: Book
+    book: LedgerIndex
     damage: tuple[LedgerDamage, ...] = ()
     _commits: GroupCommit | None = field(default=None, repr=False)
     _anchors: list[Anchor] = field(factory=list, repr=False)
@@ -238,8 +238,8 @@ def _make(directory: Path) -> None:
     _way(directory)()
 
 
-def _way(directory: Path) -> SharedSync:
-    return SharedSync((directory, directory.parent))
+def _way(directory: Path) -> DirectorySync:
+    return DirectorySync((directory, directory.parent))
 
 
 def _recall(segments: Segments, *, accept_damage: bool) -> Recalled:
@@ -266,7 +266,7 @@ def _look(directory: Path) -> Recalled:
     return recall(directory / "ledger")
 
 
-def _apply(book: Book, facts: list[Fact]) -> None:
+def _apply(book: LedgerIndex, facts: list[Fact]) -> None:
     for fields, at in facts:
         book.apply(fields, at)
 
@@ -277,7 +277,7 @@ def _now(fields: dict[str, Any]) -> Fact:
 
 def _encode(fact: Fact) -> bytes:
     fields, at = fact
-    return seal({**fields, "at": iso(at)})
+    return encode_line({**fields, "at": iso(at)})
 
 
 def _look_away(future: Any) -> None:

@@ -11,13 +11,13 @@ from asyncsdk.images.ledger.states import (
     TOKENS,
     ItemState,
     State,
-    States,
+    StateTable,
     item_of,
     key_of,
     problem_fields,
     problem_from,
 )
-from asyncsdk.images.names import mark, safe_name, stems
+from asyncsdk.images.names import name_digest, safe_name, stems
 from asyncsdk.models import Usage
 
 Fields = Mapping[str, Any]
@@ -34,10 +34,10 @@ class Spent:
 
 
 @define
-class Book:
+class LedgerIndex:
     """The state of all edits. `lines` counts all it was read from, to tell when compacting pays."""
 
-    states: States = field(factory=States)
+    states: StateTable = field(factory=StateTable)
     lines: int = 0
     _edits: int = 0
     _tokens: int = 0
@@ -54,7 +54,7 @@ class Book:
 
     def owner_of(self, stem: str) -> str | None:
         """The edit that has, or may have, written a picture of this name (without suffix)."""
-        owner = self._owners.get(mark(stem))
+        owner = self._owners.get(name_digest(stem))
         return None if owner is None else item_of(owner)
 
     def redo_before(self, time: float, now: float) -> float:
@@ -81,7 +81,7 @@ class Book:
         elif kind == "spent":
             self._edits, self._tokens = int(fields["edits"]), int(fields["tokens"])
         elif kind == "afresh":
-            self.states, self._owners, self._redos, self._edits, self._tokens = States(), {}, {}, 0, 0
+            self.states, self._owners, self._redos, self._edits, self._tokens = StateTable(), {}, {}, 0, 0
 
     def facts(self) -> Iterator[tuple[dict[str, Any], float]]:
         """The same book in as few facts as will do, each with its time; they stand for all that was said before."""
@@ -131,7 +131,7 @@ class Book:
         """Give an edit the names of its `files`, and those that its pictures would have and no other's picture has."""
         made = {_stem(file) for file in files}
         for stem in made.union(stems(safe_name(name), n)):
-            marked = mark(stem)
+            marked = name_digest(stem)
             if stem in made or not self._is_of_another(marked, key):
                 self._owners[marked] = key
 
@@ -139,7 +139,7 @@ class Book:
         """Whether a picture of this name was made by another edit, and has not made way."""
         owner = self._owners.get(marked, key)
         state = None if owner == key else self.states.get(owner)
-        return state is not None and any(mark(_stem(file)) == marked for file in state.files)
+        return state is not None and any(name_digest(_stem(file)) == marked for file in state.files)
 
 
 def _stem(file: str) -> str:

@@ -12,8 +12,8 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import JournalVersionError
 from asyncsdk.images.ledger.damage import LedgerDamage, is_torn
-from asyncsdk.images.ledger.index import Book
-from asyncsdk.uploads.journal.codec import Damaged, check_version, pieces, unseal
+from asyncsdk.images.ledger.index import LedgerIndex
+from asyncsdk.uploads.journal.codec import Damaged, check_version, decode_line, pieces
 from asyncsdk.wal import disk
 from asyncsdk.wal.layout import SEGMENT
 from asyncsdk.wal.reading import find
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Recalled:
     """What a ledger's segments say, as far as they are intact."""
 
-    book: Book
+    book: LedgerIndex
     damage: tuple[LedgerDamage, ...]
 
 
@@ -51,7 +51,7 @@ def _recall(folder: Path) -> Recalled:
 class _Reader:
     """Segments in, oldest first. Damage before a compaction does not matter: its facts stand for all before them."""
 
-    book: Book = field(factory=Book)
+    book: LedgerIndex = field(factory=LedgerIndex)
     _lost: dict[Path, dict[int, int]] = field(factory=dict)  # bytes by the number of their line
 
     @property
@@ -76,7 +76,7 @@ class _Reader:
 
     def _take(self, line: bytes, path: Path) -> bool:
         try:
-            fields = unseal(line)
+            fields = decode_line(line)
             if fields.get("t") == "segment":
                 check_version(fields.get("v"))
             else:

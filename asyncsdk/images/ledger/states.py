@@ -43,7 +43,7 @@ class ItemState:
 
 
 @define
-class States:
+class StateTable:
     """Each edit's state by the key of its item, in the order of their last facts; what is on its way comes last."""
 
     _ended: dict[bytes, bytes] = field(factory=dict)

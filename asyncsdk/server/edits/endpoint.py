@@ -14,29 +14,29 @@ from attrs import define, field
 from asyncsdk.server.bodies import read_form, read_json, send
 from asyncsdk.server.edits import answers
 from asyncsdk.server.edits.fields import OLD_MODEL, Wanted, read_edit, require_compatible
-from asyncsdk.server.edits.history import Album
+from asyncsdk.server.edits.history import RecentEdits
 from asyncsdk.server.edits.log import EditLog
-from asyncsdk.server.edits.memory import Room
+from asyncsdk.server.edits.memory import MemoryBudget
 from asyncsdk.server.edits.painting import Painted, paint
-from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, Pictures, referred
+from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, GivenPictures, referred
 from asyncsdk.server.errors import ApiError, invalid, not_found
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.ids import new_picture_name
 from asyncsdk.server.log import EXCHANGE
-from asyncsdk.server.rate import Rate
-from asyncsdk.server.state import State
+from asyncsdk.server.rate import TokenBucket
+from asyncsdk.server.state import Repository
 
 
 @define(eq=False)
 class Edits:
     """`rate` limits the input images; each edit takes `seconds` more than it needs."""
 
-    state: State
-    rate: Rate = field(factory=Rate)
+    state: Repository
+    rate: TokenBucket = field(factory=TokenBucket)
     seconds: float = 0.0
     log: EditLog = field(factory=EditLog)
-    room: Room = field(factory=Room)
-    album: Album = field(factory=Album)
+    room: MemoryBudget = field(factory=MemoryBudget)
+    album: RecentEdits = field(factory=RecentEdits)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/images/edits", self.edit, name="edit")]
@@ -76,7 +76,7 @@ class Edits:
             raise not_found("Picture", name)
         return web.Response(body=content, content_type="image/png")
 
-    async def _read(self, request: web.Request) -> tuple[Pictures, Wanted]:
+    async def _read(self, request: web.Request) -> tuple[GivenPictures, Wanted]:
         if request.content_type == "application/json":
             fields = await read_json(request, BODY_LIMIT)
             pictures = await referred(fields, partial(self._content, request[EXCHANGE].take))

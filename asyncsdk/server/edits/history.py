@@ -39,7 +39,7 @@ class Shown:
 
 
 @define(eq=False)
-class Album:
+class RecentEdits:
     """The last `KEPT` edits, oldest first."""
 
     shown: deque[Shown] = field(factory=lambda: deque(maxlen=KEPT))

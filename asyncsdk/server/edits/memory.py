@@ -13,7 +13,7 @@ ROOM_LIMIT = 2**30
 
 
 @define(eq=False)
-class Room:
+class MemoryBudget:
     """What came of the bodies of edits under way."""
 
     taken: int = 0

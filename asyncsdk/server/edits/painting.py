@@ -15,7 +15,7 @@ from asyncsdk.server.edits.decoding import decoded, hole_of, require_old_kind
 from asyncsdk.server.edits.encoding import encoded, keeps_alpha
 from asyncsdk.server.edits.fields import Wanted
 from asyncsdk.server.edits.history import Thumbnails, thumbnail
-from asyncsdk.server.edits.pictures import Pictures
+from asyncsdk.server.edits.pictures import GivenPictures
 from asyncsdk.server.edits.sizes import Size, fitting
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Painted:
     thumbnails: Thumbnails
 
 
-def paint(given: Pictures, wanted: Wanted) -> Painted:
+def paint(given: GivenPictures, wanted: Wanted) -> Painted:
     """Do the whole edit. Raises ApiError for pictures that can't be used."""
     canvas = _prepared(given, wanted)
     first = canvas.painted(wanted.prompt, 0, 0)
@@ -86,7 +86,7 @@ class _Canvas:
         return picture
 
 
-def _prepared(given: Pictures, wanted: Wanted) -> _Canvas:
+def _prepared(given: GivenPictures, wanted: Wanted) -> _Canvas:
     if wanted.is_old:
         require_old_kind(given.images[0])
     base = decoded(given.images[0])

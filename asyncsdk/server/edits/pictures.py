@@ -26,7 +26,7 @@ _TAKEN = ("image/jpeg", "image/png", "image/webp")
 
 
 @frozen
-class Pictures:
+class GivenPictures:
     """What is edited, first the picture that a mask or markup belongs to, then references."""
 
     images: tuple[Given, ...]
@@ -68,14 +68,14 @@ class FormPictures:
         sinks.append(_Sink(header, surplus=len(sinks) >= PICTURES_LIMIT))
         return sinks[-1]
 
-    def take(self) -> Pictures:
+    def take(self) -> GivenPictures:
         """The pictures, once all of them came. Raises ApiError for what is missing, of another kind, or too much."""
         _require_number(len(self._images), "image")
         images = [_given(sink, _name(sink, index)) for index, sink in enumerate(self._images)]
         if len(self._overlays) > 1:
             raise invalid("markup", "it does not go together with a mask")
         overlays = [Given(sink.header.name, bytes(sink.content)) for sink in self._overlays]
-        return Pictures(tuple(images), *overlays)
+        return GivenPictures(tuple(images), *overlays)
 
     def _no_file(self, name: str) -> ApiError:
         if name == "image":
@@ -83,7 +83,7 @@ class FormPictures:
         return mistyped(name.replace("[]", f"[{len(self._images)}]"), "a file", "")
 
 
-async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes]]) -> Pictures:
+async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes]]) -> GivenPictures:
     """Take the references out of JSON; `content` gives a file's bytes by its id and the field's name.
 
     Raises ApiError, also what `content` raises.
@@ -95,7 +95,7 @@ async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes
         raise mistyped("images", "an array of objects", images)
     _require_number(len(images), "images")
     given = [await _fetched(image, f"images[{index}]", content) for index, image in enumerate(images)]
-    return Pictures(tuple(given), None if mask is None else await _fetched(mask, "mask", content))
+    return GivenPictures(tuple(given), None if mask is None else await _fetched(mask, "mask", content))
 
 
 async def _fetched(reference: Any, name: str, content: Callable[[str, str], Awaitable[bytes]]) -> Given:

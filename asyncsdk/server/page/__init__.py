@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from asyncsdk.server.page.endpoint import Page
+from asyncsdk.server.page.endpoint import PageEndpoint
 
-__all__ = ["Page"]
+__all__ = ["PageEndpoint"]

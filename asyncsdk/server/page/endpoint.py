@@ -20,7 +20,7 @@ from asyncsdk.server.errors import ApiError, not_found
 from asyncsdk.server.fault_plan import Faults
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.page import view
-from asyncsdk.server.state import State
+from asyncsdk.server.state import Repository
 
 LISTENERS = 8
 STEP_SECONDS = 0.2
@@ -35,10 +35,10 @@ HEADERS = {
 
 
 @define(eq=False)
-class Page:
+class PageEndpoint:
     """A page to look at; it changes nothing. Elsewhere than on this machine it needs the server's key."""
 
-    state: State
+    state: Repository
     log: RequestLog
     faults: Faults
     edits: Edits

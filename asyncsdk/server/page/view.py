@@ -8,8 +8,8 @@ from typing import Any
 
 from asyncsdk.server.edits.history import Shown
 from asyncsdk.server.fault_plan import Planned
-from asyncsdk.server.log import Exchange, RequestLog, RequestRecord
-from asyncsdk.server.objects import File
+from asyncsdk.server.log import ActiveRequest, RequestLog, RequestRecord
+from asyncsdk.server.objects import StoredFile
 from asyncsdk.server.rules import as_of
 from asyncsdk.server.state import Held
 
@@ -25,14 +25,14 @@ def summary(log: RequestLog, now: float) -> Json:
     return {"now": int(now), "calls": log.calls.total(), "received": received, "under_way": len(log.active)}
 
 
-def uploads(held: Collection[Held], active: Iterable[Exchange], now: float) -> Json:
+def uploads(held: Collection[Held], active: Iterable[ActiveRequest], now: float) -> Json:
     """The newest uploads, each with the sizes of its parts and of those that are arriving."""
     arriving = [exchange for exchange in active if exchange.route == "part"]
     newest = list(islice(reversed(list(held)), NEWEST))
     return {"total": len(held), "items": [_upload(one, arriving, now) for one in newest]}
 
 
-def _upload(held: Held, arriving: Sequence[Exchange], now: float) -> Json:
+def _upload(held: Held, arriving: Sequence[ActiveRequest], now: float) -> Json:
     upload = as_of(held.upload, now)
     sizes = list(held.parts.values())
     coming = [one for one in arriving if one.upload_id == upload.id]
@@ -50,7 +50,7 @@ def _upload(held: Held, arriving: Sequence[Exchange], now: float) -> Json:
     }
 
 
-def files(known: Sequence[File]) -> Json:
+def files(known: Sequence[StoredFile]) -> Json:
     """The newest files."""
     return {"total": len(known), "items": [file.to_json() for file in islice(reversed(known), NEWEST)]}
 

@@ -116,7 +116,7 @@ class Owner:
 
 
 @frozen
-class Entry:
+class JournalEntry:
     """One key's records, and who holds it now."""
 
     key: str
@@ -154,7 +154,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def entries(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[JournalEntry]:
         """All keys, for people to look at; takes no lock."""
         ...
 

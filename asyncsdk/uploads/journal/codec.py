@@ -54,7 +54,7 @@ def encode(record: Record) -> bytes:
     Raises TypeError or ValueError on what JSON can't hold.
     """
     told = {wire: getattr(record, name) for name, wire in _fields_of(type(record))}  # type: ignore[arg-type]
-    return seal({"t": _NAMES[type(record)], **told, "at": iso(record.at)})
+    return encode_line({"t": _NAMES[type(record)], **told, "at": iso(record.at)})
 
 
 @cache
@@ -82,13 +82,13 @@ class Home:
 def encode_head(*, at: float, host: str, pid: int, home: Home | None = None) -> bytes:
     """Return a segment's first line: the format's version, and who writes it since when, and where."""
     place = {} if home is None else {"folder": home.folder, "inode": home.inode}
-    return seal({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place})
+    return encode_line({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place})
 
 
 def home_of(data: bytes) -> Home | None:
     """Return where a segment was written, by its first line; None where that does not say so."""
     try:
-        head = unseal(data.partition(b"\n")[0])
+        head = decode_line(data.partition(b"\n")[0])
     except Damaged:
         return None
     host, folder, inode = head.get("host"), head.get("folder"), head.get("inode")
@@ -108,7 +108,7 @@ def decode(line: bytes) -> Record | None:
 
     Raises Damaged where checksum or shape are wrong, JournalVersionError on a newer segment's head.
     """
-    fields = unseal(line.removesuffix(b"\n"))
+    fields = decode_line(line.removesuffix(b"\n"))
     name = fields.get("t")
     if type(name) is not str:
         raise Damaged("no type")
@@ -152,13 +152,13 @@ def _collect(line: bytes, records: dict[bytes, Record]) -> bool:
     return True
 
 
-def seal(fields: dict[str, Any]) -> bytes:
+def encode_line(fields: dict[str, Any]) -> bytes:
     """Return `fields` as a line, with checksum and newline. Raises TypeError or ValueError on what is no JSON."""
     body = _ENCODER.encode(fields).removesuffix("}").encode("ascii")
     return b'%b,"c":"%08x"}\n' % (body, zlib.crc32(body))
 
 
-def unseal(line: bytes) -> dict[str, Any]:
+def decode_line(line: bytes) -> dict[str, Any]:
     """Return the fields of a line, without its newline. Raises Damaged where they are not as they were written."""
     checksum = _CHECKSUM.fullmatch(line, max(0, len(line) - 16))
     if checksum is None or int(checksum[1], 16) != zlib.crc32(line[: checksum.start()]):

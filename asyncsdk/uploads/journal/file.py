@@ -17,13 +17,13 @@ from attrs import define, field, setters
 
 from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
-from asyncsdk.uploads.journal import Entry, Journal, Log, Owner, Record, purge
+from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.journal.messages import not_made, tell_busy
-from asyncsdk.uploads.journal.retention import last_words, purge_is_due, sure_time
+from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
 from asyncsdk.wal.commit import GroupCommit
-from asyncsdk.wal.dirsync import SharedSync
+from asyncsdk.wal.dirsync import DirectorySync
 from asyncsdk.wal.layout import Layout, is_key
 from asyncsdk.wal.lock import KeyLock, owner, pauses
 from asyncsdk.wal.segments import Segments
@@ -67,7 +67,7 @@ class FileLog:
         await self._purge(now)
 
     async def _compact(self, record: Record, lock: KeyLock) -> None:
-        self._records[:] = last_words(self._records, record)
+        self._records[:] = compacted(self._records, record)
         compact = partial(self._segments.compact, [encode(record) for record in self._records])
         try:
             await self._commits.threads.run(partial(lock.while_held, compact))
@@ -112,12 +112,12 @@ class FileJournal:
     path: Path = field(default=None, converter=_to_path, on_setattr=setters.frozen)
     lock: bool = field(default=True, kw_only=True)
     _threads: Threads = field(factory=lambda: Threads("asyncsdk-journal", 8), init=False, repr=False)
-    _sync_way: SharedSync = field(init=False, repr=False)
+    _sync_way: DirectorySync = field(init=False, repr=False)
     _purged_at: float | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         root = self._layout.root
-        self._sync_way = SharedSync((self._layout.uploads, root, root.parent))
+        self._sync_way = DirectorySync((self._layout.uploads, root, root.parent))
 
     @asynccontextmanager
     async def claim(
@@ -141,7 +141,7 @@ class FileJournal:
                 _leave(lock, segments)  # it may hold the loop up; else the key were held until this process ends
             await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
 
-    async def entries(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for people to look at. Nobody is kept out meanwhile."""
         keys = await self._threads.run(partial(purge.keys, self._layout))
         found = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]

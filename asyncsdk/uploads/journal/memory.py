@@ -11,9 +11,9 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.errors import JournalError
-from asyncsdk.uploads.journal import Entry, Log, Owner, Record
+from asyncsdk.uploads.journal import JournalEntry, Log, Owner, Record
 from asyncsdk.uploads.journal.messages import tell_busy
-from asyncsdk.uploads.journal.retention import keep_until, last_words, purge_is_due, sure_time
+from asyncsdk.uploads.journal.retention import compacted, keep_until, purge_is_due, sure_time
 from asyncsdk.wal.lock import this_host
 
 
@@ -37,7 +37,7 @@ class MemoryLog:
     async def settle(self, record: Record) -> None:
         await self.append(record)
         now = sure_time(self._records, record, local=time.time())
-        self._records[:] = last_words(self._records, record)
+        self._records[:] = compacted(self._records, record)
         await self._purge(now)
 
     def leave(self) -> None:
@@ -76,10 +76,10 @@ class MemoryJournal:
             finally:
                 log.leave()
 
-    async def entries(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records."""
         return [
-            Entry(key, tuple(shelf.records), _this_process() if shelf.is_held else None)
+            JournalEntry(key, tuple(shelf.records), _this_process() if shelf.is_held else None)
             for key, shelf in sorted(self._shelves.items())
             if shelf.records or shelf.is_held
         ]

@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from asyncsdk.errors import JournalError
-from asyncsdk.uploads.journal import Entry
+from asyncsdk.uploads.journal import JournalEntry
 from asyncsdk.uploads.journal.messages import not_made, not_read, not_written, worded
 from asyncsdk.uploads.journal.retention import keep_until, purge_is_due
 from asyncsdk.wal import disk
 from asyncsdk.wal.layout import Layout, is_key
-from asyncsdk.wal.lock import holder, passing
+from asyncsdk.wal.lock import current_owner, try_lock
 from asyncsdk.wal.reading import Loaded, load
 
 logger = logging.getLogger(__name__)
@@ -38,15 +38,15 @@ def keys(layout: Layout) -> list[str]:
     return []
 
 
-def look(layout: Layout, key: str) -> Entry | None:
+def look(layout: Layout, key: str) -> JournalEntry | None:
     """Return one key's entry; None where there is nothing. What can't be read is logged, its entry has no records."""
     try:
-        owner = holder(layout.lock(key))
+        owner = current_owner(layout.lock(key))
         records = load(layout.folder(key)).records
     except JournalError as error:
         logger.warning("%s", error)
-        return Entry(key, (), None)
-    return Entry(key, records, owner) if records or owner else None
+        return JournalEntry(key, (), None)
+    return JournalEntry(key, records, owner) if records or owner else None
 
 
 def forget(layout: Layout, key: str, now: float) -> bool:
@@ -54,7 +54,7 @@ def forget(layout: Layout, key: str, now: float) -> bool:
     folder = layout.folder(key)
     if _is_of_use(load(folder), now):
         return False
-    with passing(layout.lock(key)) as free, worded(not_written, folder):
+    with try_lock(layout.lock(key)) as free, worded(not_written, folder):
         if not free:
             return False
         loaded = load(folder)  # again: until now somebody could write

@@ -27,7 +27,7 @@ def keep_until(records: Sequence[Record], *, touched: float | None) -> float:
     return max(times, default=0.0)
 
 
-def last_words(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
+def compacted(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
     """Return what stays of `records` once an upload is settled by `last`: its `Opened`, and `last`.
 
     So does which files other uploads became: they look like the File of the next one whose answer is lost.
