@@ -57,6 +57,7 @@ class Version:
             "PYTHONPATH": str(self.checkout),
             "PYTHONSAFEPATH": "1",
             "PYTHONPYCACHEPREFIX": str(self.cache),
+            "PYTHONDONTWRITEBYTECODE": "",  # it would compile everything at each start
         }
 
     async def run(self, *arguments: str, **more: str) -> Process:
