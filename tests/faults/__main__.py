@@ -1,4 +1,8 @@
-"""`python -m tests.faults [FORM...] [--rounds N]`: the long forms, with a table; 1 where something did not hold."""
+"""`python -m tests.faults [FORM...] [--rounds N]`: the long forms, with a table; 1 where something did not hold.
+
+`python -m tests.faults versions CHECKOUT` is one by itself: what this version and that of another checkout do with
+journals and ledgers that the other one began.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ from tests.faults.power import Recorder
 from tests.faults.power_cuts import Findings, live
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
+from tests.faults.versions import go_on_with_each_other
 
 
 @frozen
@@ -34,6 +39,7 @@ class Options:
     rounds: int
     seed: int
     sizes: Sizes
+    other: Path | None = None
 
 
 async def kills(folder: Path, options: Options) -> Row:
@@ -85,6 +91,11 @@ async def crossed(_: Path, options: Options) -> Row:
     return await cross_answers(10 * options.rounds, seed=options.seed)
 
 
+async def versions(folder: Path, options: Options) -> Row:
+    assert options.other is not None
+    return await go_on_with_each_other(folder, options.other, max(1, options.rounds // 100), seed=options.seed)
+
+
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
     "steps": steps,
@@ -97,15 +108,17 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "any": any_sequence,
     "crossed": crossed,
 }
+VERSIONS = "versions"
 
 
 def main() -> int:
     names, options = _read(sys.argv[1:])
     rows = []
     for name in names:
+        form = versions if name == VERSIONS else FORMS[name]
         with tempfile.TemporaryDirectory(prefix="asyncsdk-faults-") as folder:
             began = time.monotonic()
-            row = asyncio.run(FORMS[name](Path(folder), options))
+            row = asyncio.run(form(Path(folder), options))
             rows.append(evolve(row, seconds=time.monotonic() - began))
         print(*lines_of(rows[-1:]), sep="\n", flush=True)  # noqa: T201 - it is a program
     print("", f"seed {options.seed}", *lines_of(rows), sep="\n")  # noqa: T201 - it is a program
@@ -113,15 +126,21 @@ def main() -> int:
 
 
 def _read(arguments: list[str]) -> tuple[list[str], Options]:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("forms", nargs="*", metavar="FORM", choices=[[], *FORMS], help=", ".join(FORMS))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("forms", nargs="*", metavar="FORM", help=f"{', '.join(FORMS)}; or {VERSIONS} CHECKOUT")
     parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="kills or examples (1000)")
     parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
     parser.add_argument("--size", default="64MiB..512MiB", metavar="A..B", help="of the files that are uploaded")
     given = parser.parse_args(arguments)
     least, _, most = given.size.partition("..")
-    sizes = Sizes(parse_size(least), parse_size(most or least))
-    return given.forms or list(FORMS), Options(given.rounds, given.seed, sizes)
+    options = Options(given.rounds, given.seed, Sizes(parse_size(least), parse_size(most or least)))
+    if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:
+        return [VERSIONS], evolve(options, other=Path(given.forms[1]))
+    if unknown := set(given.forms) - set(FORMS):
+        parser.error(f"no such form: {', '.join(sorted(unknown))}")
+    return given.forms or list(FORMS), options
 
 
 if __name__ == "__main__":

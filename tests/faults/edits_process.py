@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from tests.faults.support import LIMIT
 
@@ -32,11 +32,12 @@ class EditMany:
     out: Path
     concurrency: int
     temporary: Path
+    environment: dict[str, str] = field(factory=dict)
 
     async def start(self, log: Path, *more: str, files: int | None = None) -> Running:
         """Begin it, where it may open that many `files`."""
         environment = os.environ | {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.url}
-        environment["TMPDIR"] = str(self.temporary)
+        environment |= {"TMPDIR": str(self.temporary)} | self.environment
         command = [sys.executable, "-m", "asyncsdk", "edit-many", str(self.jobs), "--out", str(self.out), "--json"]
         command += ["--concurrency", str(self.concurrency), *more]
         if files is not None:
