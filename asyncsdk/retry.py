@@ -100,21 +100,21 @@ class Retry:
 
     `max_retries` counts per request and starts anew when the whole progresses; `budget` is how many
     retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
-    time). With `outlast_outages`, once the server has answered, times without any connection are
+    time). With `wait_out_outages`, once the server has answered, times without any connection are
     waited out until then, and use nothing up.
-    `on_wait` hears of each failure that is waited out, and for how many seconds. `worth` says which failures
-    are worth another try; `turn` is awaited before each, the first included, and `on_sent` hears when the first
-    byte of its body goes out.
+    `on_wait` is called with each failure that is waited out, and for how many seconds. `should_retry` decides which
+    failures are tried again; `before_attempt` is awaited before each attempt, the first included, and `on_sent` is
+    called when the first byte of its body goes out.
     """
 
     max_retries: int = 2
     budget: int = 64
     deadline: float = math.inf
-    outlast_outages: bool = False
+    wait_out_outages: bool = False
     answered: bool = False
     on_wait: Callable[[APIError, float], None] | None = None
-    worth: Callable[[APIError], bool] = is_worth_retrying
-    turn: Callable[[], Awaitable[None]] | None = None
+    should_retry: Callable[[APIError], bool] = is_worth_retrying
+    before_attempt: Callable[[], Awaitable[None]] | None = None
     on_sent: Callable[[], object] | None = None
     progress: int = field(default=0, init=False)
     spent: int = field(default=0, init=False)
@@ -143,10 +143,10 @@ class Attempts:
     def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
         """Seconds to wait before the next try, or None to give up with `error`. `now` is the server's time."""
         self.made += 1
-        if not self.retry.worth(error):
+        if not self.retry.should_retry(error):
             return None
         ordered = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
-        if self._outlasts(error):
+        if self._waits_out(error):
             self._outages += 1
             delay = backoff(self._outages - 1, jitter)
         elif self._spend():
@@ -155,10 +155,10 @@ class Attempts:
             return None
         return delay if now + delay < self.retry.deadline and self._may_wait(ordered) else None
 
-    def _outlasts(self, error: APIError) -> bool:
+    def _waits_out(self, error: APIError) -> bool:
         unreachable = isinstance(error, APIConnectionError) and not error.sent
         bounded = math.isfinite(self.retry.deadline)
-        return self.retry.outlast_outages and self.retry.answered and unreachable and bounded
+        return self.retry.wait_out_outages and self.retry.answered and unreachable and bounded
 
     def _spend(self) -> bool:
         if self.retry.progress != self._progress:

@@ -193,7 +193,7 @@ def test_an_outage_does_not_multiply_requests() -> None:
 
 
 def test_an_outage_is_waited_out_until_the_deadline_once_the_server_has_answered() -> None:
-    shared = Retry(2, outlast_outages=True, deadline=NOW + 3600)
+    shared = Retry(2, wait_out_outages=True, deadline=NOW + 3600)
     assert len(delays(shared.attempts(), UNREACHABLE)) == 2
     shared.answered = True
     assert delays(shared.attempts(), UNREACHABLE)[:6] == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
@@ -203,16 +203,16 @@ def test_an_outage_is_waited_out_until_the_deadline_once_the_server_has_answered
 
 
 def test_what_was_sent_and_lost_is_no_outage() -> None:
-    shared = Retry(2, outlast_outages=True, answered=True)
+    shared = Retry(2, wait_out_outages=True, answered=True)
     assert len(delays(shared.attempts(), LOST)) == 2
 
 
 def test_outages_are_not_waited_out_where_nothing_bounds_them() -> None:
-    assert delays(Retry(2, outlast_outages=True, answered=True).attempts(), UNREACHABLE) == [0.5, 1.0]
+    assert delays(Retry(2, wait_out_outages=True, answered=True).attempts(), UNREACHABLE) == [0.5, 1.0]
 
 
 def test_outages_do_not_count_among_the_twenty() -> None:
-    shared = Retry(2, outlast_outages=True, answered=True, deadline=1e9)
+    shared = Retry(2, wait_out_outages=True, answered=True, deadline=1e9)
     attempts = shared.attempts()
     assert len(delays(attempts, UNREACHABLE)) == 100
     shared.progressed()
@@ -221,7 +221,7 @@ def test_outages_do_not_count_among_the_twenty() -> None:
 
 
 def test_what_is_worth_another_try_may_be_said_otherwise() -> None:
-    shared = Retry(worth=lambda error: error is UNREACHABLE)
+    shared = Retry(should_retry=lambda error: error is UNREACHABLE)
     assert delays(shared.attempts(), UNREACHABLE) == [0.5, 1.0]
     assert delays(shared.attempts(), LOST) == []
     assert delays(shared.attempts(), status(503, {"x-should-retry": "true"})) == []

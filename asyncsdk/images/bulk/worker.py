@@ -51,10 +51,10 @@ class EditWorker:
         self._entry = LedgerWriter(self.run.ledger, self.ready)
         self._retry = Retry(
             self.run.client.max_retries,
-            outlast_outages=True,
+            wait_out_outages=True,
             answered=self.run.answered,
-            worth=self._is_worth_retrying,
-            turn=self._turn,
+            should_retry=self._is_worth_retrying,
+            before_attempt=self._turn,
             on_sent=self._sent,
             on_wait=self._wait,
         )
