@@ -53,14 +53,36 @@ def is_worth_retrying(error: APIError) -> bool:
 
 
 def may_have_acted(error: APIError) -> bool:
-    """Whether the server may have done what was asked although `error` is all that came of it."""
+    """Whether the server may have done what was asked although the request ended with `error`.
+
+    The one answer to this question; a caller whose requests know better adds its exceptions on top
+    (`images.billing.may_be_charged`: a 503 that turns an edit away; a cancel: its 409).
+    """
     if isinstance(error, APIConnectionError):
-        return error.sent
+        return not is_unreachable(error)
     if isinstance(error, RedirectError | NotTheAPIError):
         return error.may_have_acted
     if isinstance(error, APIStatusError):
         return error.status_code in {408, 409} or error.status_code >= 500
     return True
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether the request ended before any of it was sent, as without a connection."""
+    return isinstance(error, APIConnectionError) and not error.sent
+
+
+def redirect_may_have_acted(method: str, status: int | None, *, elsewhere: bool) -> bool:
+    """Whether a server that redirects a request may have done it; `elsewhere`: to another origin.
+
+    303 is the answer of one that has: the result is there (RFC 9110, 15.4.4). 307 and 308 ask for the same request
+    at another address, so nothing was done (15.4.8, 15.4.9). 301 and 302 to another origin are how a web server
+    answers a base URL with http for https, or without its www; on the same origin, or without an address that can
+    be read, they are what applications send after a POST in the place of 303 (15.4.3).
+    """
+    if method == "GET" or status in {307, 308}:
+        return False
+    return status == 303 or not elsewhere
 
 
 def exceeds_limit(message: str) -> bool:
@@ -156,9 +178,8 @@ class Attempts:
         return delay if now + delay < self.retry.deadline and self._may_wait(ordered) else None
 
     def _waits_out(self, error: APIError) -> bool:
-        unreachable = isinstance(error, APIConnectionError) and not error.sent
         bounded = math.isfinite(self.retry.deadline)
-        return self.retry.wait_out_outages and self.retry.answered and unreachable and bounded
+        return self.retry.wait_out_outages and self.retry.answered and is_unreachable(error) and bounded
 
     def _spend(self) -> bool:
         if self.retry.progress != self._progress:

@@ -17,7 +17,6 @@ from asyncsdk.errors import (
     APIStatusError,
     APITimeoutError,
     CertificateError,
-    QuotaExceededError,
     RedirectError,
 )
 from asyncsdk.http.decode import status_error
@@ -30,7 +29,6 @@ from asyncsdk.retry import (
     backoff,
     exceeds_limit,
     is_worth_retrying,
-    may_have_acted,
     retry_after,
 )
 
@@ -78,25 +76,6 @@ def test_what_was_lost_on_the_way_is_asked_again() -> None:
     assert not is_worth_retrying(CertificateError("who is that?"))
     assert not is_worth_retrying(RedirectError("over there"))
     assert not is_worth_retrying(APIError("something else"))
-
-
-@pytest.mark.parametrize(
-    ("error", "may"),
-    [
-        (APIConnectionError("lost", sent=True), True),
-        (APIConnectionError("not made", sent=False), False),
-        (APITimeoutError("no answer"), True),
-        (APIResponseValidationError("cut JSON"), True),
-        (RedirectError("https instead"), False),
-        (RedirectError("see other", may_have_acted=True), True),
-        (APIError("something else"), True),
-        (QuotaExceededError("no money", status_code=429), False),
-        *((status(code), True) for code in (408, 409, 500, 502, 503, 504, 520)),
-        *((status(code), False) for code in (400, 401, 403, 404, 413, 422, 429)),
-    ],
-)
-def test_only_a_plain_no_means_that_nothing_was_done(error: APIError, may: bool) -> None:  # noqa: FBT001 - a column
-    assert may_have_acted(error) is may
 
 
 @pytest.mark.parametrize(
