@@ -271,8 +271,8 @@ class Client:
     async def _repeat(self, call: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
         attempts = call.retry.attempts()
         while True:
-            if call.retry.turn is not None:
-                await call.retry.turn()
+            if call.retry.before_attempt is not None:
+                await call.retry.before_attempt()
             call.begin()
             try:
                 result = await receive()

@@ -53,14 +53,36 @@ def is_worth_retrying(error: APIError) -> bool:
 
 
 def may_have_acted(error: APIError) -> bool:
-    """Whether the server may have done what was asked although `error` is all that came of it."""
+    """Whether the server may have done what was asked although the request ended with `error`.
+
+    The one answer to this question; a caller whose requests know better adds its exceptions on top
+    (`images.billing.may_be_charged`: a 503 that turns an edit away; a cancel: its 409).
+    """
     if isinstance(error, APIConnectionError):
-        return error.sent
+        return not is_unreachable(error)
     if isinstance(error, RedirectError | NotTheAPIError):
         return error.may_have_acted
     if isinstance(error, APIStatusError):
         return error.status_code in {408, 409} or error.status_code >= 500
     return True
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether the request ended before any of it was sent, as without a connection."""
+    return isinstance(error, APIConnectionError) and not error.sent
+
+
+def redirect_may_have_acted(method: str, status: int | None, *, elsewhere: bool) -> bool:
+    """Whether a server that redirects a request may have done it; `elsewhere`: to another origin.
+
+    303 is the answer of one that has: the result is there (RFC 9110, 15.4.4). 307 and 308 ask for the same request
+    at another address, so nothing was done (15.4.8, 15.4.9). 301 and 302 to another origin are how a web server
+    answers a base URL with http for https, or without its www; on the same origin, or without an address that can
+    be read, they are what applications send after a POST in the place of 303 (15.4.3).
+    """
+    if method == "GET" or status in {307, 308}:
+        return False
+    return status == 303 or not elsewhere
 
 
 def exceeds_limit(message: str) -> bool:
@@ -100,21 +122,21 @@ class Retry:
 
     `max_retries` counts per request and starts anew when the whole progresses; `budget` is how many
     retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
-    time). With `outlast_outages`, once the server has answered, times without any connection are
+    time). With `wait_out_outages`, once the server has answered, times without any connection are
     waited out until then, and use nothing up.
-    `on_wait` hears of each failure that is waited out, and for how many seconds. `worth` says which failures
-    are worth another try; `turn` is awaited before each, the first included, and `on_sent` hears when the first
-    byte of its body goes out.
+    `on_wait` is called with each failure that is waited out, and for how many seconds. `should_retry` decides which
+    failures are tried again; `before_attempt` is awaited before each attempt, the first included, and `on_sent` is
+    called when the first byte of its body goes out.
     """
 
     max_retries: int = 2
     budget: int = 64
     deadline: float = math.inf
-    outlast_outages: bool = False
+    wait_out_outages: bool = False
     answered: bool = False
     on_wait: Callable[[APIError, float], None] | None = None
-    worth: Callable[[APIError], bool] = is_worth_retrying
-    turn: Callable[[], Awaitable[None]] | None = None
+    should_retry: Callable[[APIError], bool] = is_worth_retrying
+    before_attempt: Callable[[], Awaitable[None]] | None = None
     on_sent: Callable[[], object] | None = None
     progress: int = field(default=0, init=False)
     spent: int = field(default=0, init=False)
@@ -143,10 +165,10 @@ class Attempts:
     def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
         """Seconds to wait before the next try, or None to give up with `error`. `now` is the server's time."""
         self.made += 1
-        if not self.retry.worth(error):
+        if not self.retry.should_retry(error):
             return None
         ordered = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
-        if self._outlasts(error):
+        if self._waits_out(error):
             self._outages += 1
             delay = backoff(self._outages - 1, jitter)
         elif self._spend():
@@ -155,10 +177,9 @@ class Attempts:
             return None
         return delay if now + delay < self.retry.deadline and self._may_wait(ordered) else None
 
-    def _outlasts(self, error: APIError) -> bool:
-        unreachable = isinstance(error, APIConnectionError) and not error.sent
+    def _waits_out(self, error: APIError) -> bool:
         bounded = math.isfinite(self.retry.deadline)
-        return self.retry.outlast_outages and self.retry.answered and unreachable and bounded
+        return self.retry.wait_out_outages and self.retry.answered and is_unreachable(error) and bounded
 
     def _spend(self) -> bool:
         if self.retry.progress != self._progress:

@@ -66,25 +66,25 @@ def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def map_unordered(
-    items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], *, at_once: int
+    items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], *, limit: int
 ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
-    """Run `run` over `items`, `at_once` at a time; yields the outcomes as they finish.
+    """Run `run` over `items`, `limit` at a time; yields the outcomes as they finish.
 
     An item is taken only when a runner is free, and a runner is free only once its outcome was taken:
-    nothing is read ahead. Leaving the block cancels what still runs. Raises ValueError for `at_once` below 1.
+    nothing is read ahead. Leaving the block cancels what still runs. Raises ValueError for `limit` below 1.
     """
-    if at_once < 1:
-        raise ValueError(f"at_once is {at_once}; with nobody to run them the items would wait for ever")
-    return _each(items, run, at_once)
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+    return _each(items, run, limit)
 
 
 @asynccontextmanager
 async def _each(
-    items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], at_once: int
+    items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], limit: int
 ) -> AsyncIterator[AsyncIterator[Outcome]]:
     turn = anyio.Lock()
     sending, receiving = anyio.create_memory_object_stream[Outcome](0)
-    running = at_once
+    running = limit
 
     async def runner() -> None:
         nonlocal running
@@ -99,7 +99,7 @@ async def _each(
             sending.close()
 
     async with sending, receiving, aclosing(walk(items)) as source, group() as tasks:
-        for _ in range(at_once):
+        for _ in range(limit):
             tasks.start_soon(runner)
         yield receiving
         tasks.cancel_scope.cancel()

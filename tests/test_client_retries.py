@@ -153,7 +153,7 @@ async def test_each_attempt_waits_for_its_turn_the_first_included() -> None:
         told.append("wait")
 
     async with answering(reply(500), reply(500), reply(200, FILE)) as server, client_of(server) as client:
-        await client.send(GET_FILE, retry=Retry(turn=turn, on_wait=on_wait))
+        await client.send(GET_FILE, retry=Retry(before_attempt=turn, on_wait=on_wait))
     assert told == ["turn after 0", "wait", "turn after 1", "wait", "turn after 2"]
 
 
@@ -165,7 +165,7 @@ async def test_whoever_wants_to_know_hears_that_the_first_byte_of_a_body_went_ou
 
     request = api.add_upload_part("upload_1", data=b"x" * 2_000_000)
     async with answering(reply(500), reply(200, PART)) as server, client_of(server) as client:
-        await client.send(request, retry=Retry(turn=turn, on_sent=lambda: told.append("sent")))
+        await client.send(request, retry=Retry(before_attempt=turn, on_sent=lambda: told.append("sent")))
     assert told == ["turn", "sent", "turn", "sent"]
 
 
@@ -187,9 +187,9 @@ async def test_what_a_turn_raises_comes_out_and_nothing_is_sent() -> None:
 
     async with answering(reply(200, FILE)) as server, client_of(server) as client:
         with pytest.raises(ZeroDivisionError):
-            await client.send(GET_FILE, retry=Retry(turn=turn))
+            await client.send(GET_FILE, retry=Retry(before_attempt=turn))
         with pytest.raises(ZeroDivisionError):
-            async with client.stream(GET_FILE, retry=Retry(turn=turn)):
+            async with client.stream(GET_FILE, retry=Retry(before_attempt=turn)):
                 pass
     assert server.connections == 0
 
@@ -198,9 +198,9 @@ async def test_what_a_turn_raises_comes_out_and_nothing_is_sent() -> None:
 async def test_what_may_be_paid_is_not_asked_again(answer: bytes) -> None:
     async with answering(answer) as server, client_of(server) as client:
         with pytest.raises(APIStatusError):
-            await client.send(EDIT, retry=Retry(worth=is_safe_to_repeat))
+            await client.send(EDIT, retry=Retry(should_retry=is_safe_to_repeat))
         with pytest.raises(APIStatusError):
-            async with client.stream(EDIT, retry=Retry(worth=is_safe_to_repeat)):
+            async with client.stream(EDIT, retry=Retry(should_retry=is_safe_to_repeat)):
                 pass
     assert len(server.requests) == 2
 
@@ -210,7 +210,7 @@ async def test_what_was_surely_not_paid_is_asked_again_with_the_whole_form() -> 
     async with (
         answering(reply(429, "", {"retry-after": "0"}), busy, reply(200, b"data: 1\n\n")) as server,
         client_of(server) as client,
-        client.stream(EDIT, retry=Retry(worth=is_safe_to_repeat)) as chunks,
+        client.stream(EDIT, retry=Retry(should_retry=is_safe_to_repeat)) as chunks,
     ):
         assert b"".join([chunk async for chunk in chunks]) == b"data: 1\n\n"
     assert [request.body.count(PIXELS) for request in server.requests] == [1, 1, 1]

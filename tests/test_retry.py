@@ -17,7 +17,6 @@ from asyncsdk.errors import (
     APIStatusError,
     APITimeoutError,
     CertificateError,
-    QuotaExceededError,
     RedirectError,
 )
 from asyncsdk.http.decode import status_error
@@ -30,7 +29,6 @@ from asyncsdk.retry import (
     backoff,
     exceeds_limit,
     is_worth_retrying,
-    may_have_acted,
     retry_after,
 )
 
@@ -78,25 +76,6 @@ def test_what_was_lost_on_the_way_is_asked_again() -> None:
     assert not is_worth_retrying(CertificateError("who is that?"))
     assert not is_worth_retrying(RedirectError("over there"))
     assert not is_worth_retrying(APIError("something else"))
-
-
-@pytest.mark.parametrize(
-    ("error", "may"),
-    [
-        (APIConnectionError("lost", sent=True), True),
-        (APIConnectionError("not made", sent=False), False),
-        (APITimeoutError("no answer"), True),
-        (APIResponseValidationError("cut JSON"), True),
-        (RedirectError("https instead"), False),
-        (RedirectError("see other", may_have_acted=True), True),
-        (APIError("something else"), True),
-        (QuotaExceededError("no money", status_code=429), False),
-        *((status(code), True) for code in (408, 409, 500, 502, 503, 504, 520)),
-        *((status(code), False) for code in (400, 401, 403, 404, 413, 422, 429)),
-    ],
-)
-def test_only_a_plain_no_means_that_nothing_was_done(error: APIError, may: bool) -> None:  # noqa: FBT001 - a column
-    assert may_have_acted(error) is may
 
 
 @pytest.mark.parametrize(
@@ -193,7 +172,7 @@ def test_an_outage_does_not_multiply_requests() -> None:
 
 
 def test_an_outage_is_waited_out_until_the_deadline_once_the_server_has_answered() -> None:
-    shared = Retry(2, outlast_outages=True, deadline=NOW + 3600)
+    shared = Retry(2, wait_out_outages=True, deadline=NOW + 3600)
     assert len(delays(shared.attempts(), UNREACHABLE)) == 2
     shared.answered = True
     assert delays(shared.attempts(), UNREACHABLE)[:6] == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
@@ -203,16 +182,16 @@ def test_an_outage_is_waited_out_until_the_deadline_once_the_server_has_answered
 
 
 def test_what_was_sent_and_lost_is_no_outage() -> None:
-    shared = Retry(2, outlast_outages=True, answered=True)
+    shared = Retry(2, wait_out_outages=True, answered=True)
     assert len(delays(shared.attempts(), LOST)) == 2
 
 
 def test_outages_are_not_waited_out_where_nothing_bounds_them() -> None:
-    assert delays(Retry(2, outlast_outages=True, answered=True).attempts(), UNREACHABLE) == [0.5, 1.0]
+    assert delays(Retry(2, wait_out_outages=True, answered=True).attempts(), UNREACHABLE) == [0.5, 1.0]
 
 
 def test_outages_do_not_count_among_the_twenty() -> None:
-    shared = Retry(2, outlast_outages=True, answered=True, deadline=1e9)
+    shared = Retry(2, wait_out_outages=True, answered=True, deadline=1e9)
     attempts = shared.attempts()
     assert len(delays(attempts, UNREACHABLE)) == 100
     shared.progressed()
@@ -221,7 +200,7 @@ def test_outages_do_not_count_among_the_twenty() -> None:
 
 
 def test_what_is_worth_another_try_may_be_said_otherwise() -> None:
-    shared = Retry(worth=lambda error: error is UNREACHABLE)
+    shared = Retry(should_retry=lambda error: error is UNREACHABLE)
     assert delays(shared.attempts(), UNREACHABLE) == [0.5, 1.0]
     assert delays(shared.attempts(), LOST) == []
     assert delays(shared.attempts(), status(503, {"x-should-retry": "true"})) == []

@@ -96,9 +96,9 @@ async def double(number: int) -> int:
     return 2 * number
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 50])
-async def test_each_item_has_its_outcome(at_once: int) -> None:
-    async with tasks.map_unordered(range(20), double, at_once=at_once) as outcomes:
+@pytest.mark.parametrize("limit", [1, 3, 50])
+async def test_each_item_has_its_outcome(limit: int) -> None:
+    async with tasks.map_unordered(range(20), double, limit=limit) as outcomes:
         found = [outcome async for outcome in outcomes]
     assert sorted(found) == [2 * number for number in range(20)]
 
@@ -114,9 +114,9 @@ async def test_items_may_come_asynchronously_and_there_may_be_none() -> None:
             return numbers()
 
     for items in (numbers(), Numbers()):
-        async with tasks.map_unordered(items, double, at_once=2) as outcomes:
+        async with tasks.map_unordered(items, double, limit=2) as outcomes:
             assert sorted([outcome async for outcome in outcomes]) == [0, 2, 4]
-    async with tasks.map_unordered([], double, at_once=2) as outcomes:
+    async with tasks.map_unordered([], double, limit=2) as outcomes:
         assert [outcome async for outcome in outcomes] == []
 
 
@@ -140,7 +140,7 @@ async def test_nothing_is_read_ahead_and_no_more_than_asked_run_at_once() -> Non
         running -= 1
         return number
 
-    async with tasks.map_unordered(numbers(), run, at_once=4) as outcomes:
+    async with tasks.map_unordered(numbers(), run, limit=4) as outcomes:
         seen = 0
         async for _ in outcomes:
             seen += 1
@@ -160,7 +160,7 @@ async def test_leaving_early_ends_what_runs() -> None:
         return number
 
     before = len(asyncio.all_tasks())
-    async with tasks.map_unordered(range(100), run, at_once=3) as outcomes:
+    async with tasks.map_unordered(range(100), run, limit=3) as outcomes:
         assert await anext(aiter(outcomes)) == 0
     assert sorted(ended) == [0, 1, 2, 3][: len(ended)]
     assert len(ended) >= 3
@@ -184,7 +184,7 @@ async def test_a_failing_item_ends_the_whole_and_closes_the_source() -> None:
         return number
 
     async def walk() -> list[int]:
-        async with tasks.map_unordered(numbers(), run, at_once=2) as outcomes:
+        async with tasks.map_unordered(numbers(), run, limit=2) as outcomes:
             return [outcome async for outcome in outcomes]
 
     with pytest.raises(ValueError, match="five"):
@@ -193,8 +193,8 @@ async def test_a_failing_item_ends_the_whole_and_closes_the_source() -> None:
 
 
 def test_nobody_to_run_them_is_refused() -> None:
-    with pytest.raises(ValueError, match="at_once is 0"):
-        tasks.map_unordered([1], double, at_once=0)
+    with pytest.raises(ValueError, match="limit must be at least 1, not 0"):
+        tasks.map_unordered([1], double, limit=0)
 
 
 async def test_a_cancellation_that_leaks_out_of_what_others_wrote_is_an_error() -> None:

@@ -17,7 +17,7 @@ from asyncsdk.api import URL_ROUTE, Request
 from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.body import Body, BytesBody
-from asyncsdk.retry import Retry
+from asyncsdk.retry import Retry, redirect_may_have_acted
 from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT
 
@@ -107,7 +107,8 @@ class PreparedRequest:
         if _origin(target) == _origin(self.url) and (self.status in {307, 308} or self.request.method == "GET"):
             self.url = target
             return
-        acted = self._may_have_acted(target)
+        elsewhere = _origin(target) not in {_NOWHERE, _origin(self.url)}
+        acted = redirect_may_have_acted(self.request.method, self.status, elsewhere=elsewhere)
         advice, place = _MAYBE_DONE if acted else _RIGHT_SERVER, _origin(_joined(self.url, shown))
         raise RedirectError(
             f"{self.name}: the server answers {self.status} and points to {place}. The request was "
@@ -115,18 +116,6 @@ class PreparedRequest:
             request=self.name,
             may_have_acted=acted,
         )
-
-    def _may_have_acted(self, target: URL) -> bool:
-        """Whether a server that points to `target` may have done what was asked.
-
-        303 is the answer of one that has: the result is there (RFC 9110, 15.4.4). 307 and 308 ask for the same request
-        at another address, so nothing was done (15.4.8, 15.4.9). 301 and 302 to another origin are how a web server
-        answers a base URL with http for https, or without its www; on the same origin, or without an address that can
-        be read, they are what applications send after a POST in the place of 303 (15.4.3).
-        """
-        if self.request.method == "GET" or self.status in {307, 308}:
-            return False
-        return self.status == 303 or _origin(target) in {_NOWHERE, _origin(self.url)}
 
     def event(self, attempt: int, error: APIError | None, wait: float | None) -> RequestEvent:
         """What `on_event` is told of the attempt that just ended."""

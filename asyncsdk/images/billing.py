@@ -47,7 +47,7 @@ from asyncsdk.errors import (
 )
 from asyncsdk.http.decode import is_own
 from asyncsdk.images.outcome import Problem, Status
-from asyncsdk.retry import exceeds_limit, may_have_acted
+from asyncsdk.retry import exceeds_limit, is_unreachable, may_have_acted
 
 ABANDONED = "the run was left while this was on its way"
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
@@ -58,7 +58,7 @@ def is_safe_to_repeat(error: APIError) -> bool:
     if isinstance(error, CertificateError | QuotaExceededError):
         return False
     if isinstance(error, APIConnectionError):
-        return not error.sent
+        return is_unreachable(error)
     if isinstance(error, RateLimitError):
         return not exceeds_limit(error.message)
     return isinstance(error, APIStatusError) and _is_turned_away(error)

@@ -181,7 +181,7 @@ class ImageEditor:
         return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=book)
 
     def _retry(self) -> Retry:
-        return Retry(self.client.max_retries, worth=is_safe_to_repeat)
+        return Retry(self.client.max_retries, should_retry=is_safe_to_repeat)
 
 
 def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:

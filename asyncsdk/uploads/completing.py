@@ -308,10 +308,10 @@ async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_
 
 @define
 class _Doubt:
-    """Whether an asking may have been heard although no answer came. A plain no, such as 409, is an answer."""
+    """Whether a cancel may have been heard although no answer came. A 409 is an answer: it was not."""
 
     heard: bool = False
 
     def note(self, error: APIError, _: float) -> None:
-        said_no = isinstance(error, APIStatusError) and error.status_code < 500 and error.status_code != 408
-        self.heard = self.heard or (may_have_acted(error) and not said_no)
+        is_conflict = isinstance(error, APIStatusError) and error.status_code == 409
+        self.heard = self.heard or (may_have_acted(error) and not is_conflict)

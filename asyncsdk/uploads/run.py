@@ -84,7 +84,7 @@ class UploadRun:
     def __attrs_post_init__(self) -> None:
         wanted = self.tools.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
         self._digest = ContentHash(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
-        self._retry = Retry(self.tools.max_retries, outlast_outages=True, on_wait=self._wait)
+        self._retry = Retry(self.tools.max_retries, wait_out_outages=True, on_wait=self._wait)
 
     async def result(self) -> UploadResult:
         """Bring the file up, from wherever the journal says that it stands."""

@@ -139,7 +139,7 @@ class AsyncUploader:
             except Exception as error:  # noqa: BLE001 - it is the outcome
                 return UploadOutcome(job=job, error=error)
 
-        return tasks.map_unordered(jobs, run, at_once=self.concurrency)
+        return tasks.map_unordered(jobs, run, limit=self.concurrency)
 
     async def check(self, job: UploadJob) -> None:
         """Look at a job without sending anything. Raises SourceError or ConfigurationError if it can't be uploaded."""

@@ -7,8 +7,6 @@ import pytest
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
-    APIResponseValidationError,
-    APITimeoutError,
     CertificateError,
     ChargeUnknownError,
     InvalidEditError,
@@ -37,31 +35,6 @@ BLOCKED = b'{"error": {"code": "moderation_blocked", "moderation_details": %b}}'
 def answered(status: int, body: bytes = b"<html>", **headers: str) -> APIError:
     found = {name.replace("_", "-"): value for name, value in headers.items()}
     return status_error(status, found, body, request="POST /images/edits")
-
-
-@pytest.mark.parametrize(
-    ("error", "safe", "charged"),
-    [
-        (APIConnectionError("x", sent=False), True, False),
-        (APIConnectionError("x", sent=True), False, True),
-        (APITimeoutError("x"), False, True),
-        (CertificateError("x", sent=False), False, False),
-        (RedirectError("x"), False, False), (RedirectError("x", may_have_acted=True), False, True),
-        (APIResponseValidationError("x"), False, True),
-        (answered(400), False, False), (answered(401), False, False), (answered(404), False, False),
-        (answered(408), False, True), (answered(409), False, True),
-        (answered(429), True, False), (answered(429, QUOTA), False, False),
-        (answered(429, b'{"error": {"message": "Limit 5, Used 0, Requested 10"}}'), False, False),
-        (answered(500), False, True), (answered(500, OWN), False, True), (answered(502), False, True),
-        (answered(503), False, True), (answered(503, b'{"message": "a gateway\'s"}'), False, True),
-        (answered(503, b'["busy"]'), False, True),
-        (answered(503, OWN), True, False), (answered(503, retry_after="1"), True, False),
-        (answered(504), False, True), (answered(524), False, True), (answered(529), False, True),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_nothing_is_both_safe_and_maybe_paid(error: APIError, *, safe: bool, charged: bool) -> None:
-    assert (is_safe_to_repeat(error), may_be_charged(error)) == (safe, charged)
 
 
 @pytest.mark.parametrize("status", [401, 403])

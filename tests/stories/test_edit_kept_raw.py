@@ -52,9 +52,9 @@ def replying(monkeypatch: pytest.MonkeyPatch) -> Replying:
         left = list(replies)
 
         async def send(client: Client, loaded: object, *, retry: object, **_: object) -> Reply:
-            if (turn := getattr(retry, "turn", None)) is not None:
-                await turn()
-                retry.on_sent()  # type: ignore[attr-defined]  # it has it with the turn
+            if (before_attempt := getattr(retry, "before_attempt", None)) is not None:
+                await before_attempt()
+                retry.on_sent()  # type: ignore[attr-defined]  # it has it with the other
             found = left.pop(0) if len(left) > 1 else left[0]
             if isinstance(found, Exception):
                 raise found

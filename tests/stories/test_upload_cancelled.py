@@ -13,6 +13,7 @@ import pytest
 
 from asyncsdk import (
     AsyncUploader,
+    BadRequestError,
     Client,
     ConfigurationError,
     FileJournal,
@@ -143,6 +144,26 @@ async def test_cancel_of_an_upload_that_the_server_forgot_settles_it_all_the_sam
         await uploader.cancel(upload_id)
     (entry,) = await FileJournal(journal).entries()
     assert {type(record).__name__ for record in entry.records} == {"Opened", "Expired"}
+
+
+@pytest.mark.parametrize(("status", "may_have_cancelled"), [(408, True), (500, True), (409, False)])
+async def test_a_refusal_after_a_cancel_that_may_have_acted_means_that_it_did(
+    server: LocalServer,
+    client: Client,
+    journal: Path,
+    make_file: MakeFile,
+    status: int,
+    *,
+    may_have_cancelled: bool,
+) -> None:
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
+    upload_id = await begin_and_stop(uploader, make_file())
+    server.inject(Fault("cancel", "answer", "before", status=status), Fault("cancel", "answer", "before", status=400))
+    if may_have_cancelled:
+        assert (await uploader.cancel(upload_id)).status == "cancelled"
+    else:  # a 409 says what was there before, and nothing of our own asking
+        with pytest.raises(BadRequestError):
+            await uploader.cancel(upload_id)
 
 
 async def test_cancel_refuses_what_the_journal_does_not_hold_for_this_server(

@@ -47,7 +47,7 @@ class Transfer:
         """Run `uploads`, by the names of their files, so many at once."""
         self.stop.at_the_end(partial(self._tell_of_the_rest, list(uploads)))
         with self.display:
-            async with tasks.map_unordered(uploads.items(), self._one, at_once=at_once) as outcomes:
+            async with tasks.map_unordered(uploads.items(), self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
                     self._report(ended)
         return exit_code_of_all(list(self._ended.values()))

@@ -7,10 +7,11 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from asyncsdk.errors import APIConnectionError, APIError, ChargeUnknownError
+from asyncsdk.errors import APIError, ChargeUnknownError
 from asyncsdk.http.decode import is_no_endpoint
 from asyncsdk.images.billing import is_fatal_for_run, is_safe_to_repeat, may_be_charged
 from asyncsdk.images.bulk.policy import OnUncertain
+from asyncsdk.retry import is_unreachable
 
 Stage = Literal["waiting", "counted", "intended", "sent", "answered", "ended"]
 
@@ -83,11 +84,6 @@ class EditLifecycle:
 
         `answered`: an edit of this run was done before, so that the address is right.
         """
-        if is_fatal_for_run(error) or is_out_of_reach(error) or (is_no_endpoint(error) and not answered):
+        if is_fatal_for_run(error) or is_unreachable(error) or (is_no_endpoint(error) and not answered):
             return error
         return self.lost if on_uncertain == "stop" else None
-
-
-def is_out_of_reach(error: Exception) -> bool:
-    """Whether no connection could be made."""
-    return isinstance(error, APIConnectionError) and not error.sent

@@ -74,7 +74,7 @@ class BulkRun:
         """Bring all edits to their ends, as many at a time as may be; gives the outcomes as they come."""
         async with (
             aclosing(self.prepared(edits)) as prepared,
-            tasks.map_unordered(prepared, self.finish, at_once=self.concurrency) as outcomes,
+            tasks.map_unordered(prepared, self.finish, limit=self.concurrency) as outcomes,
         ):
             try:
                 yield outcomes

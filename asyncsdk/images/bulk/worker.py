@@ -14,13 +14,13 @@ from asyncsdk.http.edit_response import Messages
 from asyncsdk.images.billing import ABANDONED, charge_unknown, is_safe_to_repeat, problem_of, status_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
-from asyncsdk.images.bulk.lifecycle import EditLifecycle, is_out_of_reach
+from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, keep_raw, shortfall
 from asyncsdk.images.saving import FileWriter
 from asyncsdk.images.sending import as_charge_error, send
 from asyncsdk.models import ImagesResponse
-from asyncsdk.retry import Retry
+from asyncsdk.retry import Retry, is_unreachable
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.run import BulkRun
@@ -51,10 +51,10 @@ class EditWorker:
         self._entry = LedgerWriter(self.run.ledger, self.ready)
         self._retry = Retry(
             self.run.client.max_retries,
-            outlast_outages=True,
+            wait_out_outages=True,
             answered=self.run.answered,
-            worth=self._is_worth_retrying,
-            turn=self._turn,
+            should_retry=self._is_worth_retrying,
+            before_attempt=self._turn,
             on_sent=self._sent,
             on_wait=self._wait,
         )
@@ -122,7 +122,7 @@ class EditWorker:
         self._heard.clear()
         self._settle(failure)
         self.run.count_unusable(failure, failure)
-        self._outage = is_out_of_reach(error)
+        self._outage = is_unreachable(error)
 
     def _settle(self, error: APIError | ChargeUnknownError) -> None:
         """A try failed: what surely was not done is not counted any more."""
