@@ -213,7 +213,7 @@ class Client:
             answer = await self._repeat(call, lambda: stack.enter_async_context(self._transport.sending(call)))
             yield Stream(answer, await stack.enter_async_context(aclosing(answer.chunks())))
 
-    async def read(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
+    async def receive(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
         """Send `request` and let `reader` read the answer as it comes: both again where that helps. Raises APIError."""
         call = self._call(request, **options)
 
@@ -223,11 +223,11 @@ class Client:
 
         return await self._repeat(call, receive)
 
-    def judge(self, error: APIError) -> None:
+    def annotate(self, error: APIError) -> None:
         """Note in `error`, made from a response of this server, what is known about the server by now."""
-        self._transport.learn(error)
+        self._transport.annotate(error)
 
-    async def fetch(self, url: str) -> bytes:
+    async def download_url(self, url: str) -> bytes:
         """What `url` gives, such as a picture of an older model's answer, of at most 100 MB; without any key.
 
         Raises APIError; ConfigurationError for no http(s) URL, or one without TLS where the server has it.
@@ -246,7 +246,7 @@ class Client:
 
         Raises APIError, and OSError where it can't be saved.
         """
-        return await self.read(request, lambda chunks: files.stream_to(to, chunks, mode=files.PRIVATE), **options)
+        return await self.receive(request, lambda chunks: files.stream_to(to, chunks, mode=files.PRIVATE), **options)
 
     def _call(
         self,

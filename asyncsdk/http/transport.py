@@ -73,7 +73,7 @@ class Transport:
                 await _accept(answer)
                 yield answer
             except APIError as error:
-                self.learn(error)
+                self.annotate(error)
                 raise
             else:
                 self._is_known = self._is_known or call.request.answer is not bytes
@@ -82,7 +82,7 @@ class Transport:
         finally:
             call.stop_watching()
 
-    def learn(self, error: APIError) -> None:
+    def annotate(self, error: APIError) -> None:
         """A server that answered as the API once is the API, whatever something before it says later.
 
         So a page from it may hide what was done; from any other server it does not, and `error` says that.
