@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from asyncsdk import api
     from asyncsdk.api import ImageFile, ImageRef
     from asyncsdk.client import Client
+    from asyncsdk.error_details import LedgerDamage
     from asyncsdk.errors import (
         APIConnectionError,
         APIError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         EditError,
         InternalServerError,
         InvalidEditError,
+        InvalidRequestError,
         JournalError,
         JournalVersionError,
         LedgerBusyError,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         SaveError,
         SourceChangedError,
         SourceError,
+        StorageError,
         UnprocessableEntityError,
         UploadBusyError,
         UploadError,
@@ -51,13 +54,12 @@ if TYPE_CHECKING:
         UploadNotFoundError,
         UploadTooSlowError,
     )
-    from asyncsdk.events import RequestEvent
+    from asyncsdk.events import Progress, RequestEvent, UploadPhase
     from asyncsdk.http.connection import create_ssl_context
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
-    from asyncsdk.images.ledger.damage import LedgerDamage
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
@@ -76,7 +78,6 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
-    from asyncsdk.uploads.progress import Progress, UploadPhase
     from asyncsdk.uploads.uploader import AsyncUploader
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "ImagesResponse",
     "InternalServerError",
     "InvalidEditError",
+    "InvalidRequestError",
     "Journal",
     "JournalError",
     "JournalVersionError",
@@ -138,6 +140,7 @@ __all__ = [
     "SaveError",
     "SourceChangedError",
     "SourceError",
+    "StorageError",
     "UnprocessableEntityError",
     "UnreadableImage",
     "Upload",
@@ -177,6 +180,7 @@ _HOMES = {
         "EditError",
         "InternalServerError",
         "InvalidEditError",
+        "InvalidRequestError",
         "JournalError",
         "JournalVersionError",
         "LedgerBusyError",
@@ -195,19 +199,20 @@ _HOMES = {
         "SaveError",
         "SourceChangedError",
         "SourceError",
+        "StorageError",
         "UnprocessableEntityError",
         "UploadBusyError",
         "UploadError",
         "UploadExpiredError",
-        "UploadTooSlowError",
         "UploadNotFoundError",
+        "UploadTooSlowError",
     ),
-    "events": ("RequestEvent",),
+    "events": ("Progress", "RequestEvent", "UploadPhase"),
     "images.edit": ("ImageEdit",),
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
     "images.outcome": ("EditOutcome", "Problem"),
-    "images.ledger.damage": ("LedgerDamage",),
+    "error_details": ("LedgerDamage",),
     "images.bulk.outcomes": ("Outcomes",),
     "images.bulk.preview": ("EditPlan",),
     "images.result": ("EditResult",),
@@ -230,10 +235,6 @@ _HOMES = {
         "UploadJob",
         "UploadOutcome",
         "UploadResult",
-    ),
-    "uploads.progress": (
-        "Progress",
-        "UploadPhase",
     ),
     "uploads.uploader": ("AsyncUploader",),
 }

@@ -6,20 +6,17 @@ Fields and paths as in OpenAI's document (openapi.yaml, /uploads and /files) and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.http import multipart
-from asyncsdk.http.body import Body, BytesBody, ChunksBody
 from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
 
 T_co = TypeVar("T_co", covariant=True)
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"] | str  # noqa: PYI051 - the known ones are for editors
-BodyFactory = Callable[[], Body]
 Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"] | str  # noqa: PYI051 - for editors
 Background = Literal["transparent", "opaque", "auto"] | str  # noqa: PYI051 - as above
 OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"] | str  # noqa: PYI051 - as above
@@ -33,13 +30,72 @@ URL_ROUTE = "the picture's URL"  # of a request that is not one of the API: wher
 AT_URL = f"GET {URL_ROUTE}"
 
 
+class RequestBody(Protocol):
+    """What is written to the connection in one attempt, such as an `http.body.Body`."""
+
+    failure: BaseException | None
+    on_sent: Callable[[], object] | None
+
+    @property
+    def content_type(self) -> str:
+        """The request's Content-Type."""
+        ...
+
+    @property
+    def bytes_sent(self) -> int:
+        """How many bytes were handed to the connection."""
+        ...
+
+    @property
+    def fully_sent(self) -> bool:
+        """Whether every byte was."""
+        ...
+
+    def limit_answer(self, seconds: float) -> None:
+        """Set how long the server may take once it has everything."""
+        ...
+
+    def stop_watching(self) -> None:
+        """Stop the timer that gives up a stalled attempt."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection and what it still holds of this body."""
+        ...
+
+
+BodyFactory = Callable[[], RequestBody]
+
+
+@frozen(kw_only=True)
+class FormFile:
+    """A file in a multipart form; `name` is the form field's."""
+
+    name: str
+    content: bytes = field(repr=False)
+    filename: str
+    mime_type: str
+
+
 @frozen(kw_only=True)
 class Request(Generic[T_co]):
-    """A call as a value. `answer` is the model of what comes back; `body` makes a new body for each attempt.
+    """A call as a value, which `http` encodes.
 
-    `answer_limit` is how many seconds the server may take once it has the whole request. `deployment` is the
-    model below which classic Azure keeps this call. `answer_id` is the id that the answer has to have, where it is
-    the object that the call is about: a gateway may cross two answers.
+    Args:
+        method: The HTTP method.
+        route: The path below the base URL, with `{names}` for what `ids` holds.
+        answer: The model of the response; `bytes` for its content as it is.
+        ids: What stands for the names in `route`.
+        query: Query parameters.
+        json: The body as JSON.
+        fields: The fields of a multipart form, before its `files`.
+        files: The files of a multipart form.
+        body: Makes a new body for each attempt, in place of `json`, `fields` and `files`.
+        deployment: The model below which classic Azure keeps this call.
+        answer_id: The id that the response must have, where it is the object that the call is about: a gateway may
+            swap two responses.
+        accept: The Accept header.
+        answer_limit: How many seconds the server may take once it has the whole request.
     """
 
     method: str
@@ -48,6 +104,8 @@ class Request(Generic[T_co]):
     ids: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     json: Mapping[str, Any] | None = field(default=None, repr=False)
+    fields: Mapping[str, Any] = field(factory=dict, repr=False)
+    files: Sequence[FormFile] = field(default=(), repr=False)
     body: BodyFactory | None = field(default=None, repr=False)
     deployment: str | None = None
     answer_id: str | None = None
@@ -142,13 +200,13 @@ def create_upload(
 
 def add_upload_part(upload_id: str, *, data: bytes | BodyFactory) -> Request[UploadPart]:
     """POST /uploads/{upload_id}/parts: at most 64 MiB, as bytes or as a factory of whole multipart bodies."""
-    factory = data if callable(data) else _part_of(data)
     return Request(
         method="POST",
         route="/uploads/{upload_id}/parts",
         answer=UploadPart,
         ids={"upload_id": upload_id},
-        body=factory,
+        files=() if callable(data) else [_part(data)],
+        body=data if callable(data) else None,
     )
 
 
@@ -194,8 +252,7 @@ def edit_image(
     name = "image" if len(pictures) == 1 else "image[]"
     files = [(name, picture) for picture in pictures]
     files += [(name, file) for name, file in (("mask", mask), ("markup", markup)) if file is not None]
-    fields = _set({"prompt": prompt, **options}, extra)
-    return _edit(fields, body=_form_of(multipart.flattened(fields), files))
+    return _edit(_set({"prompt": prompt, **options}, extra), files=[_form_file(name, file) for name, file in files])
 
 
 def edit_image_by_reference(
@@ -209,7 +266,7 @@ def edit_image_by_reference(
     """POST /images/edits as JSON: the pictures are files that the server has, or URLs."""
     places = [_reference(image) for image in images]
     fields = {"images": places, "mask": None if mask is None else _reference(mask), "prompt": prompt, **options}
-    return _edit(_set(fields, extra), json=True)
+    return _edit(_set(fields, extra))
 
 
 def list_files(
@@ -254,13 +311,14 @@ def _set(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str
     return {name: value for name, value in fields.items() if value is not None} | dict(extra or {})
 
 
-def _edit(fields: dict[str, Any], *, body: BodyFactory | None = None, json: bool = False) -> Request[ImagesResponse]:
+def _edit(fields: dict[str, Any], *, files: Sequence[FormFile] = ()) -> Request[ImagesResponse]:
     return Request(
         method="POST",
         route="/images/edits",
         answer=ImagesResponse,
-        json=fields if json else None,
-        body=body,
+        json=None if files else fields,
+        fields=fields if files else {},
+        files=files,
         deployment=fields.get("model"),
         accept="text/event-stream" if fields.get("stream") else "application/json",
         answer_limit=EDIT_SECONDS,
@@ -271,24 +329,9 @@ def _reference(image: ImageRef) -> dict[str, str]:
     return {"file_id": image.file_id} if image.file_id is not None else {"image_url": image.image_url or ""}
 
 
-def _form_of(texts: Sequence[tuple[str, str]], files: Sequence[tuple[str, ImageFile]]) -> BodyFactory:
-    def body() -> Body:
-        boundary = multipart.new_boundary()
-        before = b"".join(multipart.text_part(boundary, name, value) for name, value in texts)
-        chunks: list[bytes] = []
-        for name, file in files:
-            head = multipart.file_head(boundary, name, filename=file.filename, mime_type=file.mime_type)
-            chunks += [before + head, file.content]
-            before = multipart.NEXT
-        return ChunksBody([*chunks, multipart.closing(boundary)], multipart.content_type(boundary))
-
-    return body
+def _form_file(name: str, file: ImageFile) -> FormFile:
+    return FormFile(name=name, content=file.content, filename=file.filename, mime_type=file.mime_type)
 
 
-def _part_of(data: bytes) -> BodyFactory:
-    def body() -> Body:
-        boundary = multipart.new_boundary()
-        head = multipart.file_head(boundary, "data", filename="upload", mime_type="application/octet-stream")
-        return BytesBody(data, multipart.content_type(boundary), head=head, tail=multipart.closing(boundary))
-
-    return body
+def _part(data: bytes) -> FormFile:
+    return FormFile(name="data", content=data, filename="upload", mime_type="application/octet-stream")

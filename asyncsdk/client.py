@@ -95,8 +95,8 @@ class Client:
                 connections=connections or DEFAULT_CONNECTIONS,
                 trace_configs=trace_configs,
             )
-        self._exchange = Transport(self.settings, self.clock, way, session)
-        self._strangers = Transport(settings.nobody(), Clock(), ConnectionConfig(proxy=way.proxy, trust=way.trust))
+        self._transport = Transport(self.settings, self.clock, way, session)
+        self._anonymous = Transport(settings.nobody(), Clock(), ConnectionConfig(proxy=way.proxy, trust=way.trust))
 
     @classmethod
     def azure(
@@ -138,8 +138,8 @@ class Client:
 
     async def aclose(self) -> None:
         """Close the connections, but for those of a given session."""
-        await self._exchange.aclose()
-        await self._strangers.aclose()
+        await self._transport.aclose()
+        await self._anonymous.aclose()
 
     async def send(
         self,
@@ -161,7 +161,7 @@ class Client:
         call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
 
         async def receive() -> T:
-            async with self._exchange.sending(call) as answer:
+            async with self._transport.sending(call) as answer:
                 result = await answer.read(request.answer)
             problem = _of_another(request, result) or (None if check is None else check(result))
             if problem is not None:
@@ -210,24 +210,24 @@ class Client:
         """
         call = self._call(request, **options)
         async with AsyncExitStack() as stack:
-            answer = await self._repeat(call, lambda: stack.enter_async_context(self._exchange.sending(call)))
+            answer = await self._repeat(call, lambda: stack.enter_async_context(self._transport.sending(call)))
             yield Stream(answer, await stack.enter_async_context(aclosing(answer.chunks())))
 
-    async def read(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
+    async def receive(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
         """Send `request` and let `reader` read the answer as it comes: both again where that helps. Raises APIError."""
         call = self._call(request, **options)
 
         async def receive() -> T:
-            async with self._exchange.sending(call) as answer, aclosing(answer.chunks()) as chunks:
+            async with self._transport.sending(call) as answer, aclosing(answer.chunks()) as chunks:
                 return await reader(Stream(answer, chunks))
 
         return await self._repeat(call, receive)
 
-    def judge(self, error: APIError) -> None:
+    def annotate(self, error: APIError) -> None:
         """Note in `error`, made from a response of this server, what is known about the server by now."""
-        self._exchange.learn(error)
+        self._transport.annotate(error)
 
-    async def fetch(self, url: str) -> bytes:
+    async def download_url(self, url: str) -> bytes:
         """What `url` gives, such as a picture of an older model's answer, of at most 100 MB; without any key.
 
         Raises APIError; ConfigurationError for no http(s) URL, or one without TLS where the server has it.
@@ -236,7 +236,7 @@ class Client:
         call = prepare_external(url, retry=Retry(self.max_retries), answer_limit=limit, tls_only=tls_only)
 
         async def receive() -> bytes:
-            async with self._strangers.sending(call) as answer:
+            async with self._anonymous.sending(call) as answer:
                 return await answer.read(bytes, limit=LARGEST_FETCH)
 
         return await self._repeat(call, receive)
@@ -246,7 +246,7 @@ class Client:
 
         Raises APIError, and OSError where it can't be saved.
         """
-        return await self.read(request, lambda chunks: files.stream_to(to, chunks, mode=files.PRIVATE), **options)
+        return await self.receive(request, lambda chunks: files.stream_to(to, chunks, mode=files.PRIVATE), **options)
 
     def _call(
         self,

@@ -1,22 +1,23 @@
-"""Everything a caller can catch. Names that openai-python has too mean the same thing there.
+"""Everything a caller can catch (pure). Names that openai-python has too mean the same thing there.
 
 ::
 
     AsyncSDKError
     ├─ ConfigurationError            a setting or argument is wrong; nothing was sent
-    │  ├─ SourceError                the file itself can't be uploaded; nothing was sent
-    │  └─ InvalidEditError           a picture or a field of an edit breaks a rule; nothing was sent
+    ├─ InvalidRequestError           a file, an image or a field breaks a rule; nothing was sent
+    │  ├─ SourceError                the file itself can't be uploaded
+    │  └─ InvalidEditError           an image or a field of an edit breaks a rule
     ├─ APIError                      a request and what became of it
-    │  ├─ APIConnectionError         no answer came
+    │  ├─ APIConnectionError         no response came
     │  │  ├─ APITimeoutError         … within its limit, or no byte moved for too long
-    │  │  └─ CertificateError        the server could not prove who it is
-    │  ├─ RedirectError              an answer pointed elsewhere; keys are not carried there, and no POST repeated
-    │  ├─ APIResponseValidationError an answer came that we can't read
+    │  │  └─ CertificateError        the server could not prove its identity
+    │  ├─ RedirectError              a response pointed elsewhere; keys are not sent there, and no POST is repeated
+    │  ├─ APIResponseValidationError a response came that can't be read
     │  │  ├─ NotTheAPIError          a web page or the like: the address is not the API's
-    │  │  └─ ResponseMismatchError   the answer to another request, such as a gateway that crossed two
-    │  └─ APIStatusError             the server said no
+    │  │  └─ ResponseMismatchError   the response to another request, such as a gateway that swapped two
+    │  └─ APIStatusError             the server refused
     │     ├─ BadRequestError           400
-    │     │  └─ ModerationBlockedError   the safety system refused the prompt, a picture or what came of them
+    │     │  └─ ModerationBlockedError   the safety system refused the prompt, an image or the result
     │     ├─ AuthenticationError       401
     │     ├─ PermissionDeniedError     403
     │     ├─ NotFoundError             404
@@ -27,20 +28,21 @@
     │     │  └─ QuotaExceededError       out of money or credit: waiting won't help
     │     └─ InternalServerError       500 and above
     ├─ UploadError                   the upload as a whole
-    │  ├─ SourceChangedError         the file changed while it went up; nothing was completed
-    │  ├─ UploadBusyError            another process is sending this very file
-    │  ├─ UploadNotFoundError        the server does not know an upload that it took in this run
-    │  ├─ UploadExpiredError         its hour ran out
-    │  ├─ UploadExpiresError         at the measured rate its hour won't do
-    │  └─ CompletionUnknownError     complete was asked, its answer lost, the file not found yet
+    │  ├─ SourceChangedError         the file changed while it was uploaded; nothing was completed
+    │  ├─ UploadBusyError            another process is uploading the same file
+    │  ├─ UploadNotFoundError        the server does not know an upload that it accepted in this run
+    │  ├─ UploadExpiredError         the server dropped the upload when its time ran out
+    │  ├─ UploadTooSlowError         at the measured rate it can't finish before the server drops it
+    │  └─ CompletionUnknownError     complete was sent, its response lost, the file not found yet
     ├─ EditError                     an image edit, or a run of them
-    │  ├─ ChargeUnknownError         it was sent and its answer lost: it may have been paid
-    │  ├─ SaveError                  it was paid and done, and its pictures can't be saved
+    │  ├─ ChargeUnknownError         it was sent and its response lost: it may have been paid
+    │  ├─ SaveError                  it was paid and done, and its images can't be saved
     │  └─ LimitReachedError          a limit that you set stopped the run
-    └─ JournalError                  the local memory of uploads can't be written or read
-       ├─ JournalVersionError        it was written by a newer asyncsdk
-       └─ LedgerError                the memory of edits, beside their pictures, can't be written or read
-          ├─ LedgerBusyError         another process is editing into this very directory
+    └─ StorageError                  the local record of what was done can't be written or read
+       ├─ JournalError               the journal of uploads
+       │  └─ JournalVersionError     a newer asyncsdk wrote it
+       └─ LedgerError                the ledger of edits, beside their images
+          ├─ LedgerBusyError         another process is editing into the same directory
           └─ LedgerDamagedError      some of it is not as it was written: what it recorded may be paid again
 """
 
@@ -48,31 +50,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Self
 
-from asyncsdk.pickling import picklable_fields, with_args
-
-if TYPE_CHECKING:
-    from asyncsdk.images.ledger.damage import LedgerDamage
-    from asyncsdk.images.result import EditResult
-    from asyncsdk.uploads.progress import Progress
-
-LONGEST_TEXT = 8192  # characters of a server's text that an error keeps
+from asyncsdk import pickling
+from asyncsdk.error_details import LedgerDamage, PaidImages, shortened
+from asyncsdk.events import Progress
 
 
-def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
-    """`text` as an error keeps it: a longer one is cut, and its end is a note of how long it was."""
-    if len(text) <= longest:
-        return text
-    note = f"… ({len(text):,} characters)"
-    return text[: longest - len(note)] + note
+class AsyncSDKError(pickling.PicklableError):
+    """The root of the tree. All fields but the first are set where the error ended an upload.
 
-
-class AsyncSDKError(Exception):
-    """The root of the tree. `resumable` tells whether the same call, made again, goes on.
-
-    What ended an upload tells how far that was (`progress`), its `upload_id`, how many bytes of it the journal holds
-    (`bytes_done`), for how many seconds the server keeps them (`expires_in`), and what to do next (`advice`).
+    Attributes:
+        resumable: Whether the same call, repeated, resumes.
+        progress: How far the upload was.
+        upload_id: The server's id of the upload.
+        bytes_done: How many bytes of it the journal holds.
+        expires_in: For how many seconds the server keeps them.
+        advice: What to do next.
     """
 
     resumable: bool = False
@@ -82,38 +75,29 @@ class AsyncSDKError(Exception):
     expires_in: float | None = None
     advice: str = ""
 
-    def __copy__(self) -> Self:
-        copy = with_args(type(self), self.args)
-        vars(copy).update(vars(self))
-        copy.__cause__, copy.__context__, copy.__traceback__ = self.__cause__, self.__context__, self.__traceback__
-        copy.__suppress_context__ = self.__suppress_context__
-        return copy
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For worker pools: rebuilt with its fields and cause, without `__init__`; what can't be pickled is left out.
-
-        Else the pool would fail with an error about pickling, and this one would be gone.
-        """
-        state = {**vars(self), "__cause__": self.__cause__, "__suppress_context__": self.__suppress_context__}
-        return with_args, (type(self), self.args), picklable_fields(state, of=type(self), root=AsyncSDKError)
-
 
 class ConfigurationError(AsyncSDKError, ValueError):
     """A setting or an argument is wrong. Nothing was sent."""
 
 
-class SourceError(ConfigurationError):
-    """The source can't be uploaded: missing, empty, too large, unreadable or no regular file. Nothing was sent."""
+class InvalidRequestError(AsyncSDKError, ValueError):
+    """What should be sent breaks a rule. Nothing was sent."""
 
 
-class InvalidEditError(ConfigurationError):
-    """A picture or a field of an edit breaks a rule: the message names all three. Nothing was sent."""
+class SourceError(InvalidRequestError):
+    """The source can't be uploaded: missing, empty, too large, unreadable or not a regular file. Nothing was sent."""
+
+
+class InvalidEditError(InvalidRequestError):
+    """An image or a field of an edit breaks a rule: the message names all three. Nothing was sent."""
 
 
 class APIError(AsyncSDKError):
-    """A request and what became of it. `request` names it as `POST /uploads/{upload_id}/parts`.
+    """A request and what became of it. A server's text is cut at 8,192 characters, with a note of how long it was.
 
-    Its texts are a server's: each is cut at 8,192 characters, with a note of how long it was.
+    Attributes:
+        message: What happened.
+        request: The call, such as `POST /uploads/{upload_id}/parts`.
     """
 
     def __init__(self, message: str, *, request: str = "") -> None:
@@ -123,7 +107,7 @@ class APIError(AsyncSDKError):
 
 
 class APIConnectionError(APIError):
-    """No answer came: no connection was made, or it was lost. `sent`: the server may have seen the request."""
+    """No response came: no connection was made, or it was lost. `sent`: the server may have seen the request."""
 
     resumable = True
 
@@ -133,7 +117,7 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """No answer came within the request's limit, or no byte was acknowledged for too long."""
+    """No response came within the request's limit, or no byte was acknowledged for too long."""
 
 
 class CertificateError(APIConnectionError):
@@ -143,7 +127,7 @@ class CertificateError(APIConnectionError):
 
 
 class RedirectError(APIError):
-    """The answer points elsewhere and was not followed. `may_have_acted`: the server may have done what was asked."""
+    """The response points elsewhere and was not followed. `may_have_acted`: the server may have done the request."""
 
     def __init__(self, message: str, *, request: str = "", may_have_acted: bool = False) -> None:
         super().__init__(message, request=request)
@@ -151,7 +135,7 @@ class RedirectError(APIError):
 
 
 class APIResponseValidationError(APIError):
-    """The answer is not what the API promises, such as HTML, cut JSON, or an object without an id."""
+    """The response is not what the API promises, such as HTML, cut JSON, or an object without an id."""
 
     def __init__(
         self,
@@ -188,15 +172,23 @@ class NotTheAPIError(APIResponseValidationError):
 
 
 class ResponseMismatchError(APIResponseValidationError):
-    """The answer belongs to another request: something on the way crossed two. It is not believed."""
+    """The response belongs to another request: something on the way swapped two. It is not used."""
 
     resumable = True
 
 
 class APIStatusError(APIError):
-    """The server said no: `type`, `code`, `param` in its words. `body` is its `error` object, else all it sent.
+    """The server refused the request.
 
-    Of a body of more than 8,192 characters, `body` holds these three and the `message`, else its beginning.
+    Attributes:
+        status_code: The HTTP status.
+        type: The server's word for the kind of error.
+        code: The server's code.
+        param: The field that is wrong.
+        request_id: The server's name for the request.
+        body: The response's `error` object, else all of it. If longer than 8,192 characters: its `message`, `type`,
+            `code` and `param`, else its beginning.
+        headers: The response's headers.
     """
 
     def __init__(
@@ -223,11 +215,11 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400: the request is wrong as it stands."""
+    """400: the request is wrong."""
 
 
 class ModerationBlockedError(BadRequestError):
-    """The safety system refused the edit, at `stage` "input" or "output"; sending it again won't help."""
+    """The safety system refused the edit, at `stage` "input" or "output"; repeating it won't help."""
 
     stage: str | None = None
     categories: tuple[str, ...] = ()
@@ -252,7 +244,7 @@ class ConflictError(APIStatusError):
 
 
 class PayloadTooLargeError(APIStatusError):
-    """413: the server, or something before it, takes smaller requests only."""
+    """413: the server, or something before it, accepts smaller requests only."""
 
 
 class UnprocessableEntityError(APIStatusError):
@@ -260,7 +252,7 @@ class UnprocessableEntityError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too much for now."""
+    """429: too many requests for now."""
 
     resumable = True
 
@@ -272,7 +264,7 @@ class QuotaExceededError(RateLimitError):
 
 
 class InternalServerError(APIStatusError):
-    """500 and above: the server's own trouble."""
+    """500 and above: the server failed."""
 
     resumable = True
 
@@ -286,13 +278,13 @@ class UploadError(AsyncSDKError):
 
 
 class SourceChangedError(UploadError):
-    """The file changed while it went up. Nothing was completed; the same call sends what changed."""
+    """The file changed while it was uploaded. Nothing was completed; the same call sends what changed."""
 
     resumable = True
 
 
 class UploadBusyError(UploadError):
-    """Another process is sending this very file. `pid` and `host` tell which, where known."""
+    """Another process is uploading the same file. `pid` and `host` name it, where known."""
 
     resumable = True
     pid: int | None = None
@@ -300,23 +292,23 @@ class UploadBusyError(UploadError):
 
 
 class UploadNotFoundError(UploadError):
-    """The server does not know an upload that it took in this very run: it was cancelled, or lost there."""
+    """The server does not know an upload that it accepted in this run: it was cancelled, or lost there."""
 
     resumable = True
 
 
 class UploadExpiredError(UploadError):
-    """The server forgot the upload: its time ran out. The same call starts a new one."""
+    """The server dropped the upload when its time ran out. The same call starts a new one."""
 
     resumable = True
 
 
 class UploadTooSlowError(UploadError):
-    """At the measured rate the upload can't be done before the server forgets it."""
+    """At the measured rate the upload can't finish before the server drops it."""
 
 
 class CompletionUnknownError(UploadError):
-    """Complete was asked and its answer lost; whether the file was made can't be told yet. Call again later."""
+    """Complete was sent and its response lost; whether the file was made is not known yet. Call again later."""
 
     resumable = True
 
@@ -326,10 +318,13 @@ class EditError(AsyncSDKError):
 
 
 class ChargeUnknownError(EditError):
-    """The edit was sent and its answer lost: it may have been paid, and sending it again may pay twice.
+    """The edit was sent and its response lost: it may have been paid, and sending it again may pay twice.
 
-    `raw` is what the server sent in the place of images, where something came that can't be used; `raw_files` are the
-    files that hold it.
+    Attributes:
+        request_id: The server's name for the request.
+        status_code: The HTTP status, if one came.
+        raw: What the server sent in place of images, where it can't be used.
+        raw_files: The files that hold it.
     """
 
     request_id: str | None = None
@@ -339,14 +334,18 @@ class ChargeUnknownError(EditError):
 
 
 class SaveError(EditError):
-    """The edit is done and paid, and not all of its pictures are kept. `result` still has what came.
+    """The edit is done and paid, and not all of its images are kept.
 
-    `files` are the pictures on disk, `urls` are where the server keeps others (for 60 minutes), `raw` is what came in
-    the place of a picture, and `raw_files` are the files that hold it. `in_memory` tells whether a picture came that is
-    nowhere but in `result`.
+    Attributes:
+        result: The EditResult, with the images that came.
+        in_memory: Whether an image is in `result` alone.
+        files: The images on disk.
+        urls: Where the server keeps others, for 60 minutes.
+        raw: What came in place of an image.
+        raw_files: The files that hold it.
     """
 
-    result: EditResult | None = None
+    result: PaidImages | None = None
     in_memory: bool = False
     files: tuple[PurePath, ...] = ()
     urls: tuple[str, ...] = ()
@@ -355,36 +354,41 @@ class SaveError(EditError):
 
 
 class LimitReachedError(EditError):
-    """`max_edits` or `max_tokens` is reached. Nothing beyond it was sent; with a higher limit the same call goes on."""
+    """`max_edits` or `max_tokens` is reached. Nothing beyond it was sent; with a higher limit the same call resumes."""
 
 
-class JournalError(AsyncSDKError):
-    """The journal can't be written or read. What the server holds is not lost."""
+class StorageError(AsyncSDKError):
+    """The local record of what was done can't be written or read."""
 
     resumable = True
 
 
+class JournalError(StorageError):
+    """The journal of uploads can't be written or read. What the server holds is not lost."""
+
+
 class JournalVersionError(JournalError):
-    """The journal was written by a newer asyncsdk, whose words we don't know. Nothing was sent."""
+    """A newer asyncsdk wrote the journal, in a format that this version can't read. Nothing was sent."""
 
     resumable = False
 
 
-class LedgerError(JournalError):
-    """The ledger of edits can't be written or read. Pictures that are saved are safe."""
+class LedgerError(StorageError):
+    """The ledger of edits can't be written or read. Images that are saved are safe."""
 
 
 class LedgerBusyError(LedgerError):
-    """Another process is editing into this very directory. `pid` and `host` tell which, where known."""
+    """Another process is editing into the same directory. `pid` and `host` name it, where known."""
 
     pid: int | None = None
     host: str | None = None
 
 
 class LedgerDamagedError(LedgerError):
-    """Some of the ledger is not as it was written. Nothing was sent; `accept_damage=True` goes on with what is intact.
+    """Some of the ledger is not as it was written. Nothing was sent; `accept_damage=True` uses what is intact.
 
-    `damage` names the files, and the lines in them.
+    Attributes:
+        damage: The files, and the lines in them.
     """
 
     resumable = False

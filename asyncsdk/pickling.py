@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 Error = TypeVar("Error", bound=Exception)
 
@@ -41,3 +41,22 @@ def is_picklable(value: object) -> bool:
     except Exception:  # noqa: BLE001 - whatever a value's own way of pickling raises
         return False
     return True
+
+
+class PicklableError(Exception):
+    """An error that can be copied and pickled with its fields and its cause."""
+
+    def __copy__(self) -> Self:
+        copy = with_args(type(self), self.args)
+        vars(copy).update(vars(self))
+        copy.__cause__, copy.__context__, copy.__traceback__ = self.__cause__, self.__context__, self.__traceback__
+        copy.__suppress_context__ = self.__suppress_context__
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker pools: rebuilt with its fields and cause, without `__init__`; what can't be pickled is left out.
+
+        Otherwise the pool would fail with an error about pickling, and this one would be lost.
+        """
+        state = {**vars(self), "__cause__": self.__cause__, "__suppress_context__": self.__suppress_context__}
+        return with_args, (type(self), self.args), picklable_fields(state, of=type(self), root=PicklableError)

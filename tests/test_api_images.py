@@ -11,6 +11,8 @@ from attrs import fields_dict, frozen
 
 from asyncsdk import Client, ConfigurationError, ImageEdit, api
 from asyncsdk.api import EditParams, ImageFile, ImageRef, Request
+from asyncsdk.http.body import Body
+from asyncsdk.http.request import encoded_body
 from asyncsdk.models import EditedImage, Usage
 from tests.raw_server import KEY, answering, client_of, reply
 
@@ -73,8 +75,8 @@ class Wire:
 
 async def written(request: Request[Any]) -> tuple[str, Wire]:
     """The Content-Type of its body, and the body on the wire."""
-    assert request.body is not None
-    body, wire = request.body(), Wire()
+    body, wire = encoded_body(request), Wire()
+    assert isinstance(body, Body)
     await body.write(cast("AbstractStreamWriter", wire))
     assert body.size == len(wire.sent)
     return body.content_type, wire
@@ -126,7 +128,7 @@ async def test_every_field_of_the_api_goes_into_a_form_by_its_own_name() -> None
 
 def test_every_field_of_the_api_goes_into_json_as_it_is() -> None:
     request = api.edit_image_by_reference(images=[REF, URL], prompt="x", mask=REF, **OPTIONS, extra={"new": None})
-    assert request.body is None
+    assert (request.body, request.files, request.fields) == (None, (), {})
     assert request.json == {
         "images": [{"file_id": "file-1"}, {"image_url": "https://pictures.example/otter.png"}],
         "mask": {"file_id": "file-1"},

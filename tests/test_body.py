@@ -212,9 +212,9 @@ async def test_a_body_without_a_connection_is_not_watched() -> None:
 
     nowhere, body = Nowhere(), BytesBody(b"content", "text/plain", head=b"<", tail=b">")
     await body.write(cast("AbstractStreamWriter", nowhere))
-    body.cut_off()
+    body.abort()
     assert nowhere.written == b"<content>"
-    assert body.whole
+    assert body.fully_sent
     assert body.size == len(nowhere.written)
 
 

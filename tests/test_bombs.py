@@ -53,7 +53,7 @@ async def main(url, bombs):
         for bomb in bombs:
             for name, make in CALLS.items():
                 print(json.dumps([name, bomb, await ending(client.send(make(), headers={"X-Bomb": bomb}))]))
-            print(json.dumps(["fetch", bomb, await ending(client.fetch(f"{url}/{bomb}"))]))
+            print(json.dumps(["fetch", bomb, await ending(client.download_url(f"{url}/{bomb}"))]))
 
 asyncio.run(main(sys.argv[1], sys.argv[2:]))
 with open("/proc/self/status") as status:

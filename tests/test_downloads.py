@@ -151,9 +151,9 @@ async def test_a_stream_tells_the_name_of_its_request() -> None:
 async def test_a_picture_behind_a_url_is_fetched_without_the_key_and_as_it_is_signed() -> None:
     async with answering(reply(403), reply(500), reply(200, b"picture")) as server, client_of(server) as client:
         with pytest.raises(PermissionDeniedError, match="GET the picture's URL: 403"):
-            await client.fetch(server.url)
+            await client.download_url(server.url)
         for name in ("/a%2Fb.png?sig=%2B%20x", "/é.png"):
-            assert await client.fetch(f"{server.url}{name}") == b"picture"
+            assert await client.download_url(f"{server.url}{name}") == b"picture"
     assert [request.target for request in server.requests[1:]] == [*["/v1/a%2Fb.png?sig=%2B%20x"] * 2, "/v1/%C3%A9.png"]
     assert all(KEY not in request.head.decode() for request in server.requests)
     assert all("authorization" not in request.headers for request in server.requests)
@@ -163,10 +163,10 @@ async def test_a_picture_without_end_is_not_fetched(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("asyncsdk.client.LARGEST_FETCH", 1000)
     bomb = reply(200, gzip.compress(bytes(10**6)), {"Content-Encoding": "gzip"})
     async with answering(reply(200, bytes(1000)), reply(200, bytes(1001)), bomb) as server, client_of(server) as client:
-        assert len(await client.fetch(server.url)) == 1000
+        assert len(await client.download_url(server.url)) == 1000
         for _ in range(2):
             with pytest.raises(APIResponseValidationError, match="larger than 1000 bytes"):
-                await client.fetch(server.url)
+                await client.download_url(server.url)
 
 
 async def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ async def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch
 async def test_a_picture_of_a_server_with_tls_is_fetched_with_tls_alone() -> None:
     async with answering(reply(200)) as server, Client("k", base_url="https://api.invalid/v1") as client:
         with pytest.raises(ConfigurationError, match="came by https"):
-            await client.fetch(server.url)
+            await client.download_url(server.url)
     assert server.connections == 0
 
 
@@ -189,7 +189,7 @@ async def test_a_picture_that_is_elsewhere_is_not_looked_for_there() -> None:
         there = reply(307, "", {"Location": other.url, "Set-Cookie": "a=b"})
         async with answering(there) as server, client_of(server) as client:
             with pytest.raises(RedirectError):
-                await client.fetch(server.url)
+                await client.download_url(server.url)
     assert other.connections == 0
 
 
@@ -199,5 +199,5 @@ async def test_a_picture_that_is_elsewhere_is_not_looked_for_there() -> None:
 async def test_only_http_is_fetched(url: str) -> None:
     async with answering(reply(200)) as server, client_of(server) as client:
         with pytest.raises(ConfigurationError, match="no http"):
-            await client.fetch(url)
+            await client.download_url(url)
     assert server.connections == 0

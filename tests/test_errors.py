@@ -12,7 +12,8 @@ from multidict import CIMultiDict
 
 from asyncsdk import errors
 from asyncsdk.api import AT_URL
-from asyncsdk.errors import LONGEST_TEXT, APIResponseValidationError, APIStatusError, shortened
+from asyncsdk.error_details import LONGEST_TEXT, shortened
+from asyncsdk.errors import APIResponseValidationError, APIStatusError
 from asyncsdk.http.decode import read_answer, status_error
 from asyncsdk.models import File
 

@@ -82,7 +82,7 @@ async def test_no_compression_is_asked_for_unless_the_caller_does() -> None:
     async with answering(reply(200, FILE)) as server, client_of(server) as client:
         await client.send(GET_FILE)
         await client.send(GET_FILE, headers={"accept-encoding": "gzip"})
-        await client.fetch(server.url)
+        await client.download_url(server.url)
         assert [request.headers["accept-encoding"] for request in server.requests] == ["identity", "gzip", "identity"]
 
 
@@ -141,13 +141,13 @@ def test_gzip_of_several_members_and_with_zeros_behind_them_is_read(
 async def test_a_word_that_is_not_a_coding_changes_nothing(coding: str) -> None:
     picture = png()
     async with answering(reply(200, picture, {"Content-Encoding": coding})) as server, client_of(server) as client:
-        assert await client.fetch(server.url) == picture
+        assert await client.download_url(server.url) == picture
 
 
 async def test_a_coding_is_known_beside_a_word_that_is_none() -> None:
     headers = {"Content-Encoding": "aws-chunked, gzip"}
     async with answering(reply(200, gzip.compress(b"x"), headers)) as server, client_of(server) as client:
-        assert await client.fetch(server.url) == b"x"
+        assert await client.download_url(server.url) == b"x"
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress"])
@@ -157,7 +157,7 @@ async def test_a_coding_that_we_do_not_know_is_named_and_no_file_is_made_of_it(c
         for call in (
             client.send(GET_FILE),
             client.download(api.file_content("file-1"), tmp_path / "content"),
-            client.fetch(server.url),
+            client.download_url(server.url),
         ):
             with pytest.raises(APIResponseValidationError, match=coding):
                 await call

@@ -49,7 +49,7 @@ async def ask_through_a_proxy(server: RawServer) -> None:
 
 async def fetch(server: RawServer) -> None:
     async with client_of(server) as client:
-        await client.fetch(f"{server.url}/picture.png")
+        await client.download_url(f"{server.url}/picture.png")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the options have other names there")

@@ -233,7 +233,7 @@ async def test_the_result_of_an_edit_travels_and_is_saved_elsewhere(way: Callabl
 
 async def test_a_result_out_of_a_pickle_says_that_it_can_not_fetch() -> None:
     result = await result_of({"url": "http://127.0.0.1:9/a.png"})
-    with pytest.raises(APIConnectionError, match=r"has no client.*Client\.fetch") as caught:
+    with pytest.raises(APIConnectionError, match=r"has no client.*Client\.download_url") as caught:
         await pickle.loads(pickle.dumps(result)).contents()
     assert not caught.value.sent
 

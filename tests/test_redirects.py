@@ -132,5 +132,5 @@ async def test_no_file_is_made_of_what_is_not_an_answer(status: int, tmp_path: P
         with pytest.raises(APIResponseValidationError, match=str(status)):
             await client.download(api.file_content("file-1"), tmp_path / "content")
         with pytest.raises(APIResponseValidationError, match=str(status)):
-            await client.fetch(server.url)
+            await client.download_url(server.url)
     assert list(tmp_path.iterdir()) == []

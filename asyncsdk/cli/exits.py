@@ -10,10 +10,11 @@ from asyncsdk.errors import (
     AsyncSDKError,
     ChargeUnknownError,
     ConfigurationError,
-    JournalError,
+    InvalidRequestError,
     LedgerBusyError,
     LimitReachedError,
     SaveError,
+    StorageError,
 )
 
 
@@ -39,7 +40,7 @@ def exit_code(error: BaseException, *, sent: bool = False) -> Exit:
         return Exit.LIMIT
     if isinstance(error, ChargeUnknownError | SaveError):
         return Exit.SOME_FAILED
-    if not sent and (isinstance(error, ConfigurationError) or _has_no_journal(error)):
+    if not sent and (isinstance(error, ConfigurationError | InvalidRequestError) or _has_no_journal(error)):
         return Exit.USAGE
     return Exit.TRY_AGAIN if isinstance(error, AsyncSDKError) and error.resumable else Exit.FAILED
 
@@ -52,6 +53,6 @@ def exit_code_of_all(errors: Sequence[BaseException | None]) -> Exit:
 
 def _has_no_journal(error: BaseException) -> bool:
     """Whether the journal failed before anything was sent: where it is kept is a setting; a busy one will be free."""
-    if isinstance(error, LedgerBusyError) or not isinstance(error, JournalError):
+    if isinstance(error, LedgerBusyError) or not isinstance(error, StorageError):
         return False
     return error.progress is None or error.progress.upload_id is None

@@ -36,9 +36,22 @@ class Body(Payload):
         self.watch = StallTimer(stall, answer=600.0, give_up=self._give_up)
 
     @property
-    def whole(self) -> bool:
+    def bytes_sent(self) -> int:
+        """How many bytes were handed to the connection."""
+        return self.watch.written
+
+    @property
+    def fully_sent(self) -> bool:
         """Whether every byte was handed to the connection."""
-        return self.watch.whole
+        return self.watch.fully_sent
+
+    def limit_answer(self, seconds: float) -> None:
+        """Set how long the server may take once it has everything."""
+        self.watch.answer = seconds
+
+    def stop_watching(self) -> None:
+        """Stop the timer that gives up a stalled attempt; safe to call at any time."""
+        self.watch.stop()
 
     @abstractmethod
     async def write_content(self, writer: AbstractStreamWriter) -> None:
@@ -55,7 +68,7 @@ class Body(Payload):
             if not self._lost:
                 self.failure = error
             raise
-        self.watch.whole = True
+        self.watch.fully_sent = True
 
     async def put(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
         """Write a chunk and wait until the connection has taken it. What fails here is no failure of the body."""
@@ -69,8 +82,8 @@ class Body(Payload):
         if not self.is_small:
             await asyncio.sleep(0)  # a peer that takes all at once would leave the loop to nobody else
 
-    def cut_off(self) -> None:
-        """Give up the connection and what it still holds of this body."""
+    def abort(self) -> None:
+        """Drop the connection and what it still holds of this body."""
         if self._transport is not None:
             self._transport.abort()
 

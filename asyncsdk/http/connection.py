@@ -33,16 +33,23 @@ DEFAULT_CONNECTIONS = 100
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30}
 
 
-def create_ssl_context(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
-    """A context that trusts the certificates in `ca_file` (PEM) besides the usual ones.
+def create_ssl_context(cafile: str | os.PathLike[str]) -> ssl.SSLContext:
+    """Make a context that trusts the certificates in a file besides the usual ones.
 
-    Raises ConfigurationError where the file holds none or can't be read.
+    Args:
+        cafile: A file of certificates in PEM form.
+
+    Returns:
+        A context for `Client(ssl=...)`.
+
+    Raises:
+        ConfigurationError: The file can't be read, or contains no certificate.
     """
     context = default_trust()
     try:
-        context.load_verify_locations(cafile=os.fspath(ca_file))
+        context.load_verify_locations(cafile=os.fspath(cafile))
     except OSError as error:
-        raise ConfigurationError(_no_certificates(os.fspath(ca_file), error)) from error
+        raise ConfigurationError(_no_certificates(os.fspath(cafile), error)) from error
     return context
 
 
@@ -52,8 +59,8 @@ def check_trust(context: object) -> None:
         raise ConfigurationError("ssl= takes an ssl.SSLContext; certificates can't be left unverified.")
     if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
         raise ConfigurationError(
-            "this ssl= context does not verify certificates and their names: whoever sits on the way would read the "
-            "key. To trust a certificate of your own, pass ssl=asyncsdk.trusting('its.pem'). Nothing was sent."
+            "this ssl= context does not verify certificates and their names: anyone on the way could read the key. "
+            "To trust a certificate of your own, pass ssl=asyncsdk.create_ssl_context('its.pem'). Nothing was sent."
         )
 
 

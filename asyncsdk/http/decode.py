@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from asyncsdk.api import AT_URL
+from asyncsdk.error_details import LONGEST_TEXT, shortened
 from asyncsdk.errors import (
-    LONGEST_TEXT,
     APIResponseValidationError,
     APIStatusError,
     AuthenticationError,
@@ -23,7 +23,6 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RateLimitError,
     UnprocessableEntityError,
-    shortened,
 )
 from asyncsdk.models import File, FileDeleted, Upload, UploadPart, from_json
 from asyncsdk.redaction import NO_SECRETS, Redactor, text_of

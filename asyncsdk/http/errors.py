@@ -86,7 +86,7 @@ def _distrust(error: Exception, where: str) -> str:
     reason = getattr(error, "verify_message", "") or str(error)
     return (
         f"can't trust {where}: {reason}. If your network re-signs TLS, get its root certificate as PEM and name it in "
-        "SSL_CERT_FILE (or --ca-file, or ssl=asyncsdk.trusting(path)). Nothing was sent."
+        "SSL_CERT_FILE (or --ca-file, or ssl=asyncsdk.create_ssl_context(path)). Nothing was sent."
     )
 
 

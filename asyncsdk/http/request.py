@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -13,10 +13,11 @@ from attrs import define, field
 from multidict import CIMultiDict
 from yarl import URL
 
-from asyncsdk.api import URL_ROUTE, Request
+from asyncsdk.api import URL_ROUTE, FormFile, Request, RequestBody
 from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
-from asyncsdk.http.body import Body, BytesBody
+from asyncsdk.http import multipart
+from asyncsdk.http.body import BytesBody, ChunksBody
 from asyncsdk.retry import Retry, redirect_may_have_acted
 from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT
@@ -36,7 +37,7 @@ class PreparedRequest:
     retry: Retry
     answer_limit: float
     url: URL = field(init=False, repr=False)
-    body: Body | None = field(default=None, init=False)
+    body: RequestBody | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)
     request_id: str | None = field(default=None, init=False)
     _began: float = field(init=False)
@@ -54,11 +55,12 @@ class PreparedRequest:
         self._began, self.url = time.monotonic(), self.target
         self.body = self.status = self.request_id = None
 
-    def new_body(self) -> Body | None:
+    def new_body(self) -> RequestBody | None:
         """The body for one sending, watched for as long as the call's limits say."""
-        self.body = self._make_body()
+        self.body = encoded_body(self.request)
         if self.body is not None:
-            self.body.watch.answer, self.body.on_sent = self.answer_limit, self.retry.on_sent
+            self.body.limit_answer(self.answer_limit)
+            self.body.on_sent = self.retry.on_sent
         return self.body
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:
@@ -69,11 +71,11 @@ class PreparedRequest:
     def stop_watching(self) -> None:
         """No more timer for this attempt."""
         if self.body is not None:
-            self.body.watch.stop()
+            self.body.stop_watching()
 
     @contextmanager
-    def cut_off_if_it_fails(self) -> Iterator[None]:
-        """On any failure within, cancellation included, give the connection up with what the kernel has not taken yet.
+    def abort_on_failure(self) -> Iterator[None]:
+        """On any failure within, cancellation included, drop the connection and what the kernel has not taken yet.
 
         A closing transport would keep its socket until the peer has taken it, perhaps for ever.
         """
@@ -81,7 +83,7 @@ class PreparedRequest:
             yield
         except BaseException:
             if self.body is not None:
-                self.body.cut_off()
+                self.body.abort()
             raise
 
     @property
@@ -92,11 +94,11 @@ class PreparedRequest:
     @property
     def was_sent(self) -> bool:
         """Whether the server may have seen enough of the request to act on it."""
-        return self.body is None or self.body.watch.written > 0
+        return self.body is None or self.body.bytes_sent > 0
 
-    def went_whole(self) -> bool:
+    def was_fully_sent(self) -> bool:
         """Whether the server can have seen the whole request."""
-        return self.body is None or self.body.whole
+        return self.body is None or self.body.fully_sent
 
     def redirect(self, location: str, *, shown: str) -> None:
         """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9).
@@ -125,17 +127,12 @@ class PreparedRequest:
             route=self.request.route,
             attempt=attempt,
             seconds=time.monotonic() - self._began,
-            bytes_sent=0 if self.body is None else self.body.watch.written,
+            bytes_sent=0 if self.body is None else self.body.bytes_sent,
             status=answered.status_code if answered else self.status,
             request_id=self.request_id,
             error=None if error is None else type(error).__name__,
             wait=wait,
         )
-
-    def _make_body(self) -> Body | None:
-        if self.request.json is not None:
-            return BytesBody(json.dumps(self.request.json, separators=(",", ":")).encode(), "application/json")
-        return self.request.body() if self.request.body is not None else None
 
 
 def prepare(
@@ -150,7 +147,7 @@ def prepare(
     """Settle where `request` goes and what stands above it, but for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
     sent = _common_headers(request.accept)
-    if request.method == "POST" and request.json is None and request.body is None:
+    if request.method == "POST" and not (request.json is not None or request.body or request.files):
         sent["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
     if settings.organization:
         sent["OpenAI-Organization"] = settings.organization
@@ -192,6 +189,28 @@ def prepare_external(url: str, *, retry: Retry, answer_limit: float, tls_only: b
         retry=retry,
         answer_limit=answer_limit,
     )
+
+
+def encoded_body(request: Request[Any]) -> RequestBody | None:
+    """Return a new body for one attempt at `request`."""
+    if request.body is not None:
+        return request.body()
+    if request.files:
+        return _form_body(request.fields, request.files)
+    if request.json is not None:
+        return BytesBody(json.dumps(request.json, separators=(",", ":")).encode(), "application/json")
+    return None
+
+
+def _form_body(fields: Mapping[str, Any], files: Sequence[FormFile]) -> ChunksBody:
+    boundary = multipart.new_boundary()
+    before = b"".join(multipart.text_part(boundary, name, value) for name, value in multipart.flattened(fields))
+    chunks: list[bytes] = []
+    for file in files:
+        head = multipart.file_head(boundary, file.name, filename=file.filename, mime_type=file.mime_type)
+        chunks += [before + head, file.content]
+        before = multipart.NEXT
+    return ChunksBody([*chunks, multipart.closing(boundary)], multipart.content_type(boundary))
 
 
 def _common_headers(accept: str) -> CIMultiDict[str]:

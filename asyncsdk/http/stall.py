@@ -75,7 +75,7 @@ class StallTimer:
     answer: float
     give_up: Callable[[str], None]
     written: int = 0
-    whole: bool = False
+    fully_sent: bool = False
     idle: bool = False
     _transport: asyncio.WriteTransport | None = field(default=None, init=False)
     _quiet: IdleTime | None = field(default=None, init=False)
@@ -101,7 +101,7 @@ class StallTimer:
         if transport is None or quiet is None or transport.is_closing():
             return
         seen = observe(transport, self.written)
-        answering = self.whole and seen.arrived
+        answering = self.fully_sent and seen.arrived
         seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
         if seconds < (self.answer if answering else self.stall):
             self._timer = loop.call_later(self._interval(), self._check, loop)

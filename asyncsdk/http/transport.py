@@ -73,7 +73,7 @@ class Transport:
                 await _accept(answer)
                 yield answer
             except APIError as error:
-                self.learn(error)
+                self.annotate(error)
                 raise
             else:
                 self._is_known = self._is_known or call.request.answer is not bytes
@@ -82,7 +82,7 @@ class Transport:
         finally:
             call.stop_watching()
 
-    def learn(self, error: APIError) -> None:
+    def annotate(self, error: APIError) -> None:
         """A server that answered as the API once is the API, whatever something before it says later.
 
         So a page from it may hide what was done; from any other server it does not, and `error` says that.
@@ -112,7 +112,7 @@ class Transport:
         body = call.new_body()
         # with a body it is the watch that minds the time: aiohttp's clock runs while the kernel still sends
         silence = call.answer_limit if body is None else None
-        with call.cut_off_if_it_fails(), translating_errors(call):
+        with call.abort_on_failure(), translating_errors(call):
             response = await session.request(
                 call.request.method,
                 call.url,
@@ -187,5 +187,5 @@ async def _accept(answer: Response) -> None:
             status_code=answer.status,
             request_id=call.request_id,
         )
-    if not call.went_whole():
+    if not call.was_fully_sent():
         raise APIConnectionError(f"{call.name}: answered before it had the whole request", request=call.name)

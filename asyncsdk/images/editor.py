@@ -70,7 +70,7 @@ class ImageEditor:
         edit = _edit_of(image, prompt, fields)
         found = await read_and_check(edit, checked=self.check if check is None else check)
         answer = await send(self.client, found, retry=self._retry(), timeout=timeout)
-        return EditResult(answer, edit, self.client.fetch)
+        return EditResult(answer, edit, self.client.download_url)
 
     @asynccontextmanager
     async def stream(

@@ -15,7 +15,7 @@ async def without_a_client(url: str) -> bytes:  # noqa: ARG001 - a Fetch
     """Raise APIConnectionError: a result that came out of a pickle has no client."""
     raise APIConnectionError(
         "GET the image's URL: this result came from another process, or out of a file, and has no client. Nothing was "
-        "sent. Fetch it with Client.fetch(image.url) within 60 minutes of its creation.",
+        "sent. Fetch it with Client.download_url(image.url) within 60 minutes of its creation.",
         request="GET the image's URL",
         sent=False,
     )

@@ -54,7 +54,7 @@ async def send(
         return await _response(chunks, last[0])
 
     with _translating_to_charge_error(last):
-        return await client.read(loaded.request(), read, retry=retry, timeout=timeout)
+        return await client.receive(loaded.request(), read, retry=retry, timeout=timeout)
 
 
 @asynccontextmanager
@@ -177,7 +177,7 @@ async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGe
     if completed < messages.wanted:
         broken += messages.strange
         if messages.failure is not None:
-            client.judge(messages.failure)
+            client.annotate(messages.failure)
         _check(messages, evolve(messages.response, unreadable=tuple(broken)), completed)
 
 
@@ -211,7 +211,7 @@ async def _content(client: Client, image: EditedImage) -> bytes | UnreadableImag
         return image.content
     url = image.url or ""
     try:
-        content = await client.fetch(url)
+        content = await client.download_url(url)
         problem = picture_problem(content)
     except (APIError, ConfigurationError) as error:
         problem = str(error)

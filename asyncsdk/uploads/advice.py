@@ -15,10 +15,10 @@ from asyncsdk.errors import (
     UploadNotFoundError,
     UploadTooSlowError,
 )
+from asyncsdk.events import Progress
 from asyncsdk.http.errors import has_no_address
 from asyncsdk.threads import NoThreadError
 from asyncsdk.uploads.journal.messages import DisplacedError
-from asyncsdk.uploads.progress import Progress
 from asyncsdk.uploads.session import TRANSIENT
 
 REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file anew."

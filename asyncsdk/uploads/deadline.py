@@ -14,7 +14,7 @@ OVER_SECONDS = 60.0  # parts are refused long before; what still hangs then hang
 
 
 async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
-    """Take the time twice a second until cancelled. Raises UploadExpiresError once the rest surely won't do.
+    """Take the time twice a second until cancelled. Raises UploadTooSlowError once the rest surely won't do.
 
     By the whole line's rate: uploads that share it get more of it as others end. Only time in which bytes move
     counts as sending. When the hour is over with parts still to send, whatever hangs is ended. Of one that only the

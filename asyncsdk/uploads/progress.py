@@ -7,50 +7,15 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from asyncsdk.events import Progress, UploadPhase
 
 log = logging.getLogger(__name__)
 
 RATE_WINDOW, SAMPLE_INTERVAL = 10.0, 0.2
 REPORT_INTERVAL = 0.1
-
-
-class UploadPhase(StrEnum):
-    """What an upload is doing."""
-
-    WAITING = "waiting"  # another process has it
-    CHECKING = "checking"  # is it there already?
-    SENDING = "sending"
-    RETRYING = "retrying"  # waiting for the network or the server
-    COMPLETING = "completing"
-    COMPLETED = "completed"
-
-
-@frozen(kw_only=True)
-class Progress:
-    """One moment of one upload. Sizes are bytes, times unix seconds of the server, `rate` bytes a second.
-
-    `bytes_done` counts what is in the journal, `bytes_resumed` what of it earlier runs sent, `bytes_sent`
-    what went over the line in this run, retries included; `bytes_in_flight` may still be lost.
-    `eta` is in seconds, None while unknown. `note` is for people: why it waits, why it began afresh.
-    """
-
-    state: UploadPhase
-    source: str
-    bytes_total: int
-    bytes_done: int = 0
-    bytes_resumed: int = 0
-    bytes_in_flight: int = 0
-    bytes_sent: int = 0
-    bytes_hashed: int = 0
-    parts_in_flight: int = 0
-    rate: float = 0.0
-    eta: float | None = None
-    upload_id: str | None = None
-    expires_at: int | None = None
-    note: str = ""
 
 
 @define

@@ -15,6 +15,7 @@ from attrs import define, field
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
+from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import Threads
@@ -25,7 +26,7 @@ from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.deadline import watch_deadline
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
-from asyncsdk.uploads.progress import Meter, UploadPhase
+from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
 from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay
 from asyncsdk.uploads.sending import Sending

@@ -18,6 +18,7 @@ from asyncsdk import tasks
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
@@ -30,7 +31,7 @@ from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.progress import Meter, Progress, SharedThroughput, UploadPhase
+from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.run import UploadContext, UploadRun

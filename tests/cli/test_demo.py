@@ -20,9 +20,9 @@ from asyncsdk.cli.demo.children import ChildError, UploadChild, address_of, chil
 from asyncsdk.cli.demo.evidence import Evidence, Parts
 from asyncsdk.cli.demo.upload_story import DemoPlan, RunObserver, Story
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.progress import Progress, UploadPhase
 from tests.cli.support import MakeFile, Run
 
 MIB = 1 << 20

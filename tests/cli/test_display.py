@@ -13,7 +13,7 @@ from rich.console import Console
 from asyncsdk.cli.uploads import bars, display
 from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY, Bars
 from asyncsdk.cli.uploads.display import JsonLines, Lines, Silence, choose, is_news
-from asyncsdk.uploads.progress import Progress, UploadPhase
+from asyncsdk.events import Progress, UploadPhase
 
 MB = 10**6
 

@@ -6,8 +6,8 @@ import pytest
 
 from asyncsdk import errors
 from asyncsdk.cli.exits import Exit, exit_code, exit_code_of_all
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.http.decode import STATUS_ERRORS
-from asyncsdk.uploads.progress import Progress, UploadPhase
 
 
 def status(code: int) -> errors.APIStatusError:

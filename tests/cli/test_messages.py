@@ -9,9 +9,9 @@ import pytest
 
 from asyncsdk import errors
 from asyncsdk.cli.uploads import messages
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.models import File, Upload
 from asyncsdk.uploads.job import UploadResult
-from asyncsdk.uploads.progress import Progress, UploadPhase
 
 NOW = 1_795_360_260.0  # 2026-11-22 15:11 UTC
 GB = 10**9

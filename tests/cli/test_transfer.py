@@ -15,8 +15,8 @@ from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads.display import Silence
 from asyncsdk.cli.uploads.transfer import Listener, Transfer
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.job import UploadResult
-from asyncsdk.uploads.progress import Progress, UploadPhase
 
 NOW = 1_795_360_260.0
 

@@ -24,10 +24,10 @@ from attrs import asdict, define, field, frozen
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.errors import AsyncSDKError
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.server import Fault
 from asyncsdk.uploads.journal import Part, Record
 from asyncsdk.uploads.journal.file import FileLog
-from asyncsdk.uploads.progress import Progress, UploadPhase
 from asyncsdk.wal.reading import load
 
 MIB = 1 << 20

@@ -43,7 +43,7 @@ class Way:
         else:
             self.scene.line.port = self.stranger
         self.scene.line.cut()
-        session = None if self.scene.client is None else self.scene.client._exchange._session
+        session = None if self.scene.client is None else self.scene.client._transport._session
         if session is not None:
             session.connector.clear_dns_cache()  # type: ignore[union-attr]  # a TCPConnector
 

@@ -9,9 +9,10 @@ import pytest
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadExpiredError, UploadTooSlowError
+from asyncsdk.events import Progress
 from asyncsdk.uploads import deadline
 from asyncsdk.uploads.deadline import seconds_short, watch_deadline
-from asyncsdk.uploads.progress import Meter, Progress
+from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
 MB, GB = 10**6, 10**9

@@ -14,8 +14,8 @@ from asyncsdk.errors import (
     NotTheAPIError,
     UploadTooSlowError,
 )
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.advice import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, annotate, waiting
-from asyncsdk.uploads.progress import Progress, UploadPhase
 
 NOW = 1_795_000_000.0
 LOST = APIConnectionError("lost")

@@ -11,7 +11,8 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.uploads.progress import Meter, Progress, RateMeter, UploadPhase
+from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.uploads.progress import Meter, RateMeter
 
 MB = 1_000_000
 

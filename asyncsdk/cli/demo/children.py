@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.uploads.progress import Progress, UploadPhase
+from asyncsdk.events import Progress, UploadPhase
 
 _OURS = ("OPENAI_", "AZURE_", "ASYNCSDK_")
 

@@ -15,9 +15,9 @@ from asyncsdk.cli import units
 from asyncsdk.cli.demo.children import ChildError, UploadChild, child
 from asyncsdk.cli.demo.evidence import Evidence, Parts, sha256_of
 from asyncsdk.cli.uploads.display import choose
+from asyncsdk.events import Progress
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.progress import Progress
 
 PARTS = 48
 SECONDS_TO_THE_END = 4.0  # at the pace of the first run, which is killed half-way

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from asyncsdk.cli import units
 from asyncsdk.cli.uploads.messages import activity, pace, printable
-from asyncsdk.uploads.progress import Progress, UploadPhase
+from asyncsdk.events import Progress, UploadPhase
 
 MOST_ROWS, LONGEST_NAME = 8, 24
 FRAMES_PER_SECOND = 8

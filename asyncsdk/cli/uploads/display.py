@@ -16,7 +16,7 @@ from attrs import asdict, define, field
 from asyncsdk.cli.options import Mode
 from asyncsdk.cli.output import complain
 from asyncsdk.cli.uploads.messages import moving
-from asyncsdk.uploads.progress import Progress, UploadPhase
+from asyncsdk.events import Progress, UploadPhase
 
 SECONDS_BETWEEN_LINES = 30.0
 _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}

@@ -17,7 +17,7 @@ from asyncsdk.errors import (
     RateLimitError,
     UploadError,
 )
-from asyncsdk.uploads.progress import Progress, UploadPhase
+from asyncsdk.events import Progress, UploadPhase
 
 if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncsdk.errors import AsyncSDKError
+from asyncsdk.events import Progress
 from asyncsdk.models import to_json
 from asyncsdk.uploads.job import UploadResult
-from asyncsdk.uploads.progress import Progress
 
 
 def uploaded(source: str, result: UploadResult) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
 from asyncsdk.cli.uploads.display import Display
 from asyncsdk.errors import AsyncSDKError
+from asyncsdk.events import Progress
 from asyncsdk.uploads.job import UploadResult
-from asyncsdk.uploads.progress import Progress
 
 Listener = Callable[[Progress], None]
 Upload = Callable[[Listener], Awaitable[UploadResult]]

@@ -16,7 +16,7 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import records
 from asyncsdk.cli.uploads.display import choose
 from asyncsdk.cli.uploads.transfer import Listener, Transfer
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Journal
 from asyncsdk.uploads.journal.file import open_journal
@@ -76,18 +76,18 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
     }
 
 
-async def look_at(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, ConfigurationError]:
+async def look_at(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
     """What is wrong with which file."""
-    bad = {}
+    bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
         try:
             await uploader.check(job)
-        except ConfigurationError as error:
+        except (ConfigurationError, InvalidRequestError) as error:
             bad[name] = error
     return bad
 
 
-def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, ConfigurationError]) -> Exit:
+def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:
     """Say what is wrong; none is sent."""
     for message in dict.fromkeys(str(error) for error in bad.values()):
         complain(f"error: {message}")

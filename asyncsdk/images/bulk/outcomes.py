@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 from attrs import define
 
+from asyncsdk.error_details import LedgerDamage
 from asyncsdk.images.bulk.run import BulkRun
-from asyncsdk.images.ledger.damage import LedgerDamage
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
 

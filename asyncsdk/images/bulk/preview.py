@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
+from asyncsdk.error_details import LedgerDamage
 from asyncsdk.images.bulk.intake import PreparedEdit
-from asyncsdk.images.ledger.damage import LedgerDamage
 from asyncsdk.images.outcome import EditOutcome
 
 

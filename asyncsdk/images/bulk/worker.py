@@ -156,7 +156,7 @@ class EditWorker:
     async def _keep(self, answer: ImagesResponse) -> EditOutcome:
         """It is paid."""
         self.course, self.run.answered = self.course.to("answered"), True
-        result = EditResult(answer, self.ready.edit, self.run.client.fetch)
+        result = EditResult(answer, self.ready.edit, self.run.client.download_url)
         self._keeping = ResultWriter(result, self.ready.place, self._entry, self.run.save, self._alone)
         self.run.spend(result.usage)
         if self._ticket is not None:

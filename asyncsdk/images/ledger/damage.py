@@ -5,29 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import frozen
-
+from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerDamagedError
 
-_FEW = 10
 _PRINTABLE = bytes(range(0x20, 0x7F))
-
-
-@frozen
-class LedgerDamage:
-    """A file of a ledger that is not as it was written: the numbers of its damaged `lines` (from 1), and their bytes.
-
-    What a crash leaves is not damage: a last line that was being written, and was never acknowledged.
-    """
-
-    path: Path
-    lines: tuple[int, ...]
-    bytes: int
-
-    def __str__(self) -> str:
-        numbers = ", ".join(map(str, self.lines[:_FEW])) + (", …" if len(self.lines) > _FEW else "")
-        lines = f"{len(self.lines):,} damaged line{'s' if len(self.lines) > 1 else ''}"
-        return f"{self.path}: {lines} (line {numbers}; {self.bytes:,} bytes)"
 
 
 def is_torn(line: bytes, rest: bytes) -> bool:

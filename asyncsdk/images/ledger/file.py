@@ -18,8 +18,9 @@ from typing import Any
 from attrs import define, field
 
 from asyncsdk import files
+from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
-from asyncsdk.images.ledger.damage import LedgerDamage, damaged
+from asyncsdk.images.ledger.damage import damaged
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.recall import Recalled, recall
 from asyncsdk.images.ledger.states import ItemState, problem_fields

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.images.ledger.damage import LedgerDamage, is_torn
+from asyncsdk.images.ledger.damage import is_torn
 from asyncsdk.images.ledger.index import LedgerIndex
 from asyncsdk.uploads.journal.codec import Damaged, check_version, decode_line, pieces
 from asyncsdk.wal import disk
