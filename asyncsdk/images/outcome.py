@@ -69,3 +69,14 @@ class EditOutcome:
     def is_gone(self) -> bool:
         """Whether an earlier run paid for it and saved it, and a picture of it is not on disk any more."""
         return self.status == "skipped" and self.problem is not None and self.problem.type == "SaveError"
+
+
+def shortfall(result: EditResult) -> Problem | None:
+    """The Problem of a finished edit that returned fewer images than requested; None for any other."""
+    came, asked, unusable = len(result.images), result.edit.n or 1, len(result.response.unreadable)
+    if came >= asked and not unusable:
+        return None
+    rest = f" What came in the place of {unusable} is in result.response.unreadable." if unusable else ""
+    message = f"{came} of {max(asked, came + unusable)} pictures came, and they are paid."
+    message = f"{message} Another edit may make the others.{rest}"
+    return Problem(type="EditError", message=message, request_id=result.request_id)

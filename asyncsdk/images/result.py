@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePath
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from asyncsdk.api import AT_URL
-from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
+from asyncsdk.errors import APIConnectionError, APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
-from asyncsdk.images.fetching import Fetching
 from asyncsdk.images.header import picture_problem
-from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+async def without_a_client(url: str) -> bytes:  # noqa: ARG001 - a Fetch
+    """Raise APIConnectionError: a result that came out of a pickle has no client."""
+    raise APIConnectionError(
+        "GET the image's URL: this result came from another process, or out of a file, and has no client. Nothing was "
+        "sent. Fetch it with Client.fetch(image.url) within 60 minutes of its creation.",
+        request="GET the image's URL",
+        sent=False,
+    )
+
+
+@frozen(eq=False)
+class Fetching:
+    """Fetches by `fetch`, a client's. Copies share it; a pickle leaves it behind."""
+
+    fetch: Fetch
+
+    async def __call__(self, url: str) -> bytes:
+        """The image at `url`. Raises APIError."""
+        return await self.fetch(url)
+
+    def __deepcopy__(self, memo: object) -> Fetching:
+        return self
+
+    def __reduce__(self) -> tuple[type[Fetching], tuple[Fetch]]:
+        return Fetching, (without_a_client,)
 
 
 @define(eq=False)
@@ -201,14 +229,3 @@ def _reason(cause: Exception | UnreadableImage) -> str:
         return cause.reason
     place = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
     return f"{place}: {cause.strerror}" if isinstance(cause, OSError) and place else str(cause) or repr(cause)
-
-
-def shortfall(result: EditResult) -> Problem | None:
-    """What is told of an edit that is done where fewer pictures came than were asked for."""
-    came, asked, unusable = len(result.images), result.edit.n or 1, len(result.response.unreadable)
-    if came >= asked and not unusable:
-        return None
-    rest = f" What came in the place of {unusable} is in result.response.unreadable." if unusable else ""
-    message = f"{came} of {max(asked, came + unusable)} pictures came, and they are paid."
-    message = f"{message} Another edit may make the others.{rest}"
-    return Problem(type="EditError", message=message, request_id=result.request_id)

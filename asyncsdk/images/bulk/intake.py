@@ -15,12 +15,13 @@ from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher
+from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.file import Ledger
 from asyncsdk.images.ledger.states import ItemState
-from asyncsdk.images.names import Named, Naming, safe_name
+from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, loaded
 from asyncsdk.images.saving import Destination

@@ -15,8 +15,8 @@ from asyncsdk.images.billing import ABANDONED, charge_unknown, is_safe_to_repeat
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle, is_out_of_reach
-from asyncsdk.images.outcome import EditOutcome
-from asyncsdk.images.result import EditResult, keep_raw, shortfall
+from asyncsdk.images.outcome import EditOutcome, shortfall
+from asyncsdk.images.result import EditResult, keep_raw
 from asyncsdk.images.saving import FileWriter
 from asyncsdk.images.sending import as_charge_error, send
 from asyncsdk.models import ImagesResponse
