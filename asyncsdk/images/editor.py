@@ -18,7 +18,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import Intake, read_and_check, typed
-from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
@@ -136,18 +136,18 @@ class ImageEditor:
         @asynccontextmanager
         async def running() -> AsyncIterator[Outcomes]:
             async with AsyncExitStack() as stack:
-                book = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
-                await _prove(out, book)
+                ledger = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
+                await _prove(out, ledger)
                 run = BulkRun(
                     client=self.client,
-                    preparing=await self._preparing(policy, out, book, check=check),
-                    pacer=RateLimiter(images_per_minute),
-                    limits=limits if book is None else limits.after(book.spent.edits, book.spent.tokens),
-                    ledger=book,
+                    intake=await self._intake(policy, out, ledger, check=check),
+                    limiter=RateLimiter(images_per_minute),
+                    limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
+                    ledger=ledger,
                     save=save,
                     concurrency=await _carried(concurrency),
                 )
-                yield Outcomes(run, await stack.enter_async_context(run.finished(edits)))
+                yield await stack.enter_async_context(outcomes_of(run, edits))
 
         return running()
 
@@ -166,19 +166,19 @@ class ImageEditor:
     ) -> EditPlan:
         """What `edit_many` would do with the same arguments. Looks at every picture and row, and sends nothing."""
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
-        book = None if where is None else await load_ledger(where)
-        preparing = await self._preparing(_policy(on_uncertain, redo, redo_before, only), out, book, check=check)
-        tally = PlanBuilder()
-        async with aclosing(tasks.walk(edits)) as all_, aclosing(preparing.in_turn(all_)) as source:
+        loaded_ledger = None if where is None else await load_ledger(where)
+        intake = await self._intake(_policy(on_uncertain, redo, redo_before, only), out, loaded_ledger, check=check)
+        builder = PlanBuilder()
+        async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
             async for edit in source:
-                tally.count(await preparing.prepare(edit))
-        return tally.plan(images_per_minute, damage=() if book is None else book.damage)
+                builder.count(await intake.prepare(edit))
+        return builder.plan(images_per_minute, damage=() if loaded_ledger is None else loaded_ledger.damage)
 
-    async def _preparing(self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None) -> Intake:
+    async def _intake(self, policy: Policy, out: Where | None, ledger: Ledger | None, *, check: bool | None) -> Intake:
         checked = self.check if check is None else check
-        if book is not None and policy.redo:
-            policy = evolve(policy, redo_before=await book.redo_before(policy.redo_before))
-        return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=book)
+        if ledger is not None and policy.redo:
+            policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
+        return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=ledger)
 
     def _retry(self) -> Retry:
         return Retry(self.client.max_retries, worth=is_safe_to_repeat)
@@ -235,14 +235,14 @@ def _opened(where: Path | None, *, accept_damage: bool) -> AbstractAsyncContextM
     return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage)
 
 
-async def _prove(out: Where | None, book: Ledger | None) -> None:
+async def _prove(out: Where | None, ledger: Ledger | None) -> None:
     """Make the directory of the pictures, if there is one, and see that one can be saved there before any is paid."""
     if out is None:
         return
     try:
         await files.make_writable(Path(out))
-        if book is not None:
-            await book.watch(Path(out))
+        if ledger is not None:
+            await ledger.watch(Path(out))
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(
