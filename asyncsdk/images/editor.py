@@ -17,7 +17,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Intake, read_and_check, typed
+from asyncsdk.images.bulk.intake import Intake, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
@@ -218,7 +218,7 @@ def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
 
 async def _carried(concurrency: int) -> int:
     """As many as were asked for, or as many as this process has descriptors for. Raises ConfigurationError for none."""
-    with typed():
+    with thread_errors_typed():
         most = await files.in_thread(descriptors.most_edits)
     if most is None or most >= concurrency:
         return concurrency
