@@ -79,7 +79,7 @@ class EditWorker:
     async def _send_and_save(self) -> EditOutcome | None:
         try:
             response = await tasks.await_foreign(
-                send(self.run.client, self.prepared.loaded, retry=self._retry, heard=self._messages)
+                send(self.run.client, self.prepared.loaded, retry=self._retry, messages=self._messages)
             )
             return await self._save(response)
         except (APIError, ChargeUnknownError) as error:
