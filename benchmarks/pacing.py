@@ -64,9 +64,9 @@ def refusals_of(pacer: type[RateLimiter]) -> Counter[int]:
     found: Counter[int] = Counter()
     refused = pacer.refused
 
-    def counted(self: RateLimiter, error: RateLimitError, ticket: Permit) -> None:
-        found[ticket.episode] += 1
-        refused(self, error, ticket)
+    def counted(self: RateLimiter, error: RateLimitError, permit: Permit) -> None:
+        found[permit.episode] += 1
+        refused(self, error, permit)
 
     pacer.refused = counted  # type: ignore[method-assign]  # nothing public tells of single refusals
     return found

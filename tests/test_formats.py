@@ -17,7 +17,7 @@ import pytest
 from attrs import asdict, frozen
 
 from asyncsdk import FileJournal
-from asyncsdk.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
 from tests import formats
 from tests.formats import BLOCK, CONTENT, lines_of, put, sealed
 

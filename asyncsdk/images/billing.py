@@ -1,15 +1,15 @@
-"""Was it paid? What an error means for money, and for the edits that come after it (pure).
+"""Whether an edit that failed was paid, may be repeated, and lets the run go on (pure).
 
 ::
 
-    what came of an edit                         in terms of money       and the run
+    what an edit ended with                      was it paid?            and the run
     ───────────────────────────────────────────  ──────────────────────  ─────────────────────────────
     no connection                                unpaid, tried again     ends if that stays so
-    connection lost, time out, cut answer        maybe paid              goes on
+    connection lost, timeout, cut response       maybe paid              goes on
     images that can't be used, or none           maybe paid              goes on
-    a page with 200, no good answer before       unpaid, failed          ends: the address is wrong
-    a page with 200, the API has answered        maybe paid              goes on
-    {"error": …} in a 200                        as with the status that it names: `answers.status_meant`
+    a page with 200, no good response before     unpaid, failed          ends: the address is wrong
+    a page with 200, the API responded before    maybe paid              goes on
+    {"error": …} in a 200                        as with the status that it names: `decode.status_meant`
     303; 301, 302 on the same origin             maybe paid              ends
     any other redirect that is not followed      unpaid, failed          ends: the address is wrong
     400, 413, 415, 422 in the API's words        unpaid, refused         goes on
@@ -20,8 +20,8 @@
     408, 409, 5xx                                maybe paid              goes on
     429, 503 that turn it away                   unpaid, tried again     goes on
 
-"The API's words" is a JSON error object with `message` and `type`. Whatever is before the API, such as a proxy with a
-limit of its own, can be mended: what it did not let through is sent by the next call.
+"The API's words" is a JSON error object with `message` and `type`. What a proxy before the API refuses, such as
+by its own limit, can be fixed there: it is sent by the next call.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 
 def is_safe_to_repeat(error: APIError) -> bool:
-    """Whether surely nothing was done and a later try may pass: never connected, or turned away as too much."""
+    """Whether surely nothing was done and a later attempt may pass: no connection, or turned away as too much."""
     if isinstance(error, CertificateError | QuotaExceededError):
         return False
     if isinstance(error, APIConnectionError):
@@ -65,15 +65,15 @@ def is_safe_to_repeat(error: APIError) -> bool:
 
 
 def may_be_charged(error: APIError) -> bool:
-    """Whether the server may have done the edit: the answer is lost, late, garbled, a 408, 409 or 5xx, or a 303.
+    """Whether the server may have done the edit: the response is lost, late, garbled, a 408, 409 or 5xx, or a 303.
 
-    No endpoint tells afterwards, and there is no idempotency key.
+    No endpoint reports it afterwards, and there is no idempotency key.
     """
     return may_have_acted(error) and not (isinstance(error, APIStatusError) and _is_turned_away(error))
 
 
 def is_fatal_for_run(error: Exception) -> bool:
-    """Whether every other edit would meet the same: a run that went on would send each picture for nothing."""
+    """Whether every other edit would fail the same way: a run that went on would send each picture for nothing."""
     if isinstance(error, ChargeUnknownError):
         return isinstance(error.__cause__, RedirectError)
     if isinstance(error, NotTheAPIError):
@@ -93,14 +93,14 @@ def is_permanent_refusal(error: Exception) -> bool:
 
 
 def status_of(error: Exception) -> Status:
-    """How an edit stands that ended with `error`."""
+    """The status of an edit that ended with `error`."""
     if isinstance(error, ChargeUnknownError | SaveError):
         return "uncertain"
     return "refused" if is_permanent_refusal(error) else "failed"
 
 
 def problem_of(error: Exception) -> Problem:
-    """`error` as it is written down and shown."""
+    """`error` as it is recorded and shown."""
     unpaid_and_passing = not isinstance(error, ChargeUnknownError | SaveError) and not is_permanent_refusal(error)
     return Problem(
         type=type(error).__name__,
@@ -116,7 +116,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def charge_unknown(why: Exception) -> ChargeUnknownError:
-    """What an edit ends with that was sent, and of which no more is known because of `why`."""
+    """The ChargeUnknownError of an edit that was sent and whose end is unknown because of `why`."""
     failure = ChargeUnknownError(f"{str(why) or repr(why)}: it may have been paid.")
     failure.__cause__ = why
     return failure

@@ -1,4 +1,4 @@
-"""`ImageEditor`: pictures are edited one at a time, streamed, or by the thousand."""
+"""`ImageEditor`: edits one image, streams one, runs many, or plans a run without sending it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Intake, read_and_check, typed
-from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.bulk.intake import Intake, read_and_check, thread_errors_typed
+from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
@@ -40,9 +40,11 @@ Where = str | os.PathLike[str]
 
 @define(eq=False)
 class ImageEditor:
-    """Edits pictures over `client`; one editor serves all tasks of an event loop.
+    """Edits images with POST /images/edits; one editor serves all tasks of an event loop.
 
-    With `check=False` pictures and fields are not held against the API's known rules before they are sent.
+    Args:
+        client: Sends the requests. Open it before the first call.
+        check: Whether pictures and fields are checked against the API's known rules before they are sent.
     """
 
     client: Client
@@ -57,20 +59,32 @@ class ImageEditor:
         check: bool | None = None,
         **fields: Unpack[EditFields],
     ) -> EditResult:
-        """Edit one picture, or make one of several (an `ImageEdit` may stand for all arguments).
+        """Edit one picture, or make one of several.
 
-        What was surely not paid is sent again as usual (429, 503, no connection); an edit whose answer was lost
-        is not. `timeout` is how many seconds (600) each wait for more of the answer may take. With `stream=True`
-        the answer comes in pieces, which keeps a proxy from cutting a long wait; the result is the same.
+        What was surely not paid is sent again as usual (429, 503, no connection); an edit whose response was lost is
+        not, since it may have been paid.
 
-        Raises InvalidEditError before anything is sent, EditError where a picture can't be read for now,
-        ChargeUnknownError where it may have been paid,
-        ModerationBlockedError and other APIErrors where it was not.
+        Args:
+            image: The picture or pictures, see `ImageEdit`; or an `ImageEdit`, in place of prompt and fields.
+            prompt: What to change.
+            timeout: Seconds that each wait for more of the response may take; 600 by default.
+            check: Overrides the editor's `check`.
+            **fields: The other fields of an `ImageEdit`. With `stream=True` the response comes in pieces, which
+                keeps a proxy from cutting a long wait; the result is the same.
+
+        Returns:
+            The pictures, in memory, with what they cost.
+
+        Raises:
+            InvalidEditError: A picture or a field breaks a rule. Nothing was sent.
+            EditError: A picture can't be read for now. Nothing was sent; the same call may pass later.
+            ChargeUnknownError: The edit was sent and no usable image came: it may have been paid.
+            APIError: Any other failure, such as ModerationBlockedError. Nothing was paid.
         """
         edit = _edit_of(image, prompt, fields)
-        found = await read_and_check(edit, checked=self.check if check is None else check)
-        answer = await send(self.client, found, retry=self._retry(), timeout=timeout)
-        return EditResult(answer, edit, self.client.download_url)
+        loaded = await read_and_check(edit, checked=self.check if check is None else check)
+        response = await send(self.client, loaded, retry=self._retry(), timeout=timeout)
+        return EditResult(response, edit, self.client.download_url)
 
     @asynccontextmanager
     async def stream(
@@ -82,13 +96,25 @@ class ImageEditor:
         check: bool | None = None,
         **fields: Unpack[EditFields],
     ) -> AsyncIterator[AsyncIterator[Event]]:
-        """`async with editor.stream(…, partial_images=2) as events:` gives `PartialImage`s, then `CompletedImage`s.
+        """Edit one picture and get it as it comes: `async with editor.stream(…, partial_images=2) as events:`.
 
-        Arguments and errors as with `edit`; a stream that ends without a completed picture is a ChargeUnknownError.
+        Args:
+            image: As for `edit`.
+            prompt: As for `edit`.
+            timeout: As for `edit`.
+            check: As for `edit`.
+            **fields: As for `edit`; `partial_images` (0 to 3) is how many come before each completed image.
+
+        Yields:
+            An async iterator of `PartialImage`s and `CompletedImage`s.
+
+        Raises:
+            ChargeUnknownError: The stream ended without a completed image: it may have been paid.
+            Exception: Otherwise as `edit` does.
         """
         edit = evolve(_edit_of(image, prompt, fields), stream=True)
-        found = await read_and_check(edit, checked=self.check if check is None else check)
-        async with streaming(self.client, found, retry=self._retry(), timeout=timeout) as events:
+        loaded = await read_and_check(edit, checked=self.check if check is None else check)
+        async with streaming(self.client, loaded, retry=self._retry(), timeout=timeout) as events:
             yield events
 
     def edit_many(
@@ -109,26 +135,39 @@ class ImageEditor:
         accept_damage: bool = False,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[Outcomes]:
-        """Edit as many as `edits` gives, which may be endless: `concurrency` are taken at a time, or as many as fit.
+        """Run many edits: `async with editor.edit_many(edits, out="out/") as outcomes:`, then iterate over it.
 
-        `async with editor.edit_many(edits, out="out/") as outcomes:` and then `async for outcome in outcomes:`.
-        Pictures go to `out`, named by the edits' ids; or the coroutine function `save(edit, result)` keeps them
-        (then `ledger` names a directory). What was sent, paid and saved is written to a ledger in `out/.asyncsdk`
-        (or `ledger`), so that the same call goes on where a killed one stopped: what is done is not sent
-        again, what failed is. Without `out` and `save` nothing is written, and each call sends everything.
+        What was sent, paid and saved is recorded in a ledger. The same call, made again, resumes where a killed one
+        stopped: what is done is not sent again, what failed is. Without `out` and `save` nothing is recorded, and
+        each call sends everything.
 
-        `images_per_minute` paces by input images times `n`; None learns the pace from the server's 429s. An edit
-        whose answer was lost is `on_uncertain`: "report" (not sent again), "retry" (sent once more: it may be paid
-        twice) or "stop". `redo` names ids to be sent again whatever became of them before `redo_before` (unix time,
-        now); `only` limits the run to edits that stand so ("new", "failed", "refused", "uncertain"). `max_edits` and
-        `max_tokens` (edits in flight may pass it) count over all runs. A damaged ledger needs `accept_damage`.
+        Args:
+            edits: Any iterable, also asynchronous or endless; `concurrency` edits are taken at a time. It is read by
+                several tasks in turn: a generator must not `yield` within a cancel scope (PEP 789).
+            out: The directory for the pictures, named by the edits' ids. Made if missing.
+            save: A coroutine function `save(edit, result)` that keeps the pictures, in addition to `out` or instead.
+            ledger: The directory of the ledger: `out/.asyncsdk` by default, required for `save` without `out`.
+            concurrency: How many edits run at a time, 1 to 256; fewer where this process may open too few files.
+            images_per_minute: The rate limit in input images, times `n`. None: it is learned from the server's 429s.
+            on_uncertain: What to do with an edit whose response was lost: "report" it and don't send it again,
+                "retry" it once, which may be paid twice, or "stop" the run.
+            redo: Ids to send, and pay, again if their last run was before `redo_before`.
+            redo_before: Unix time in seconds; now by default.
+            only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain".
+            max_edits: The most edits that are or may be paid, over all runs with this ledger.
+            max_tokens: The same in tokens; edits in flight may exceed it.
+            accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
+            check: Overrides the editor's `check`.
 
-        `edits` is read by several tasks in turn: a generator must not `yield` within a cancel scope (PEP 789).
+        Returns:
+            A context manager of `Outcomes`, which raises what stops a run.
 
-        Raises ConfigurationError and LedgerError when entered, before anything is sent; `Outcomes` tells the rest.
+        Raises:
+            ConfigurationError: An argument is wrong: at once, or when entered where that takes a look at the disk.
+            LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(f"concurrency={concurrency!r} is no {_WHOLE}. Nothing was sent.")
+            raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
         limits = Limits(max_edits, max_tokens)
         where = _ledger_of(out, ledger) if _is_kept(out, save, ledger) else None
@@ -136,18 +175,18 @@ class ImageEditor:
         @asynccontextmanager
         async def running() -> AsyncIterator[Outcomes]:
             async with AsyncExitStack() as stack:
-                book = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
-                await _prove(out, book)
+                ledger = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
+                await _check_writable(out, ledger)
                 run = BulkRun(
                     client=self.client,
-                    preparing=await self._preparing(policy, out, book, check=check),
-                    pacer=RateLimiter(images_per_minute),
-                    limits=limits if book is None else limits.after(book.spent.edits, book.spent.tokens),
-                    ledger=book,
+                    intake=await self._intake(policy, out, ledger, check=check),
+                    limiter=RateLimiter(images_per_minute),
+                    limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
+                    ledger=ledger,
                     save=save,
-                    concurrency=await _carried(concurrency),
+                    concurrency=await _possible(concurrency),
                 )
-                yield Outcomes(run, await stack.enter_async_context(run.finished(edits)))
+                yield await stack.enter_async_context(outcomes_of(run, edits))
 
         return running()
 
@@ -164,21 +203,40 @@ class ImageEditor:
         only: Collection[str] | None = None,
         check: bool | None = None,
     ) -> EditPlan:
-        """What `edit_many` would do with the same arguments. Looks at every picture and row, and sends nothing."""
-        where = None if out is None and ledger is None else _ledger_of(out, ledger)
-        book = None if where is None else await load_ledger(where)
-        preparing = await self._preparing(_policy(on_uncertain, redo, redo_before, only), out, book, check=check)
-        tally = PlanBuilder()
-        async with aclosing(tasks.walk(edits)) as all_, aclosing(preparing.in_turn(all_)) as source:
-            async for edit in source:
-                tally.count(await preparing.prepare(edit))
-        return tally.plan(images_per_minute, damage=() if book is None else book.damage)
+        """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
 
-    async def _preparing(self, policy: Policy, out: Where | None, book: Ledger | None, *, check: bool | None) -> Intake:
+        Args:
+            edits: As for `edit_many`, but not endless.
+            out: As for `edit_many`; nothing is written.
+            ledger: As for `edit_many`; it is read only.
+            images_per_minute: The rate, in input images, for the estimate of minutes.
+            on_uncertain: As for `edit_many`.
+            redo: As for `edit_many`.
+            redo_before: As for `edit_many`.
+            only: As for `edit_many`.
+            check: As for `edit_many`.
+
+        Returns:
+            The counts, the problems and the estimate.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+            LedgerError: The ledger can't be read.
+        """
+        where = None if out is None and ledger is None else _ledger_of(out, ledger)
+        loaded_ledger = None if where is None else await load_ledger(where)
+        intake = await self._intake(_policy(on_uncertain, redo, redo_before, only), out, loaded_ledger, check=check)
+        builder = PlanBuilder()
+        async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
+            async for edit in source:
+                builder.count(await intake.prepare(edit))
+        return builder.plan(images_per_minute, damage=() if loaded_ledger is None else loaded_ledger.damage)
+
+    async def _intake(self, policy: Policy, out: Where | None, ledger: Ledger | None, *, check: bool | None) -> Intake:
         checked = self.check if check is None else check
-        if book is not None and policy.redo:
-            policy = evolve(policy, redo_before=await book.redo_before(policy.redo_before))
-        return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=book)
+        if ledger is not None and policy.redo:
+            policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
+        return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=ledger)
 
     def _retry(self) -> Retry:
         return Retry(self.client.max_retries, should_retry=is_safe_to_repeat)
@@ -187,7 +245,7 @@ class ImageEditor:
 def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
     if isinstance(image, ImageEdit):
         if prompt is not None or fields:
-            raise TypeError("an ImageEdit brings its own prompt and fields: give either it, or them")
+            raise TypeError("an ImageEdit has its own prompt and fields: pass either it or them")
         return image
     if prompt is None:
         raise TypeError("an edit needs a prompt")
@@ -202,10 +260,11 @@ def _policy(
 
 
 def _is_kept(out: Where | None, save: Save | None, ledger: Where | None) -> bool:
-    """Whether what comes of the edits is kept by this call, so that a ledger can vouch for it."""
+    """Whether this call keeps the pictures, so that a ledger may record edits as done."""
     if out is None and save is None and ledger is not None:
         raise ConfigurationError(
-            "a ledger without out= or save= would call edits done whose pictures nobody has kept. Nothing was sent."
+            "ledger= needs out= or save=: without them edits would be recorded as done, and no picture is kept. "
+            "Nothing was sent."
         )
     if out is None and save is not None and ledger is None:
         raise ConfigurationError("save= needs ledger=, a directory that remembers what was saved. Nothing was sent.")
@@ -216,15 +275,15 @@ def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
     return Path(ledger) if ledger is not None else Path(out or ".") / OWN_DIRECTORY
 
 
-async def _carried(concurrency: int) -> int:
-    """As many as were asked for, or as many as this process has descriptors for. Raises ConfigurationError for none."""
-    with typed():
+async def _possible(concurrency: int) -> int:
+    """`concurrency`, or fewer if this process may open too few files. Raises ConfigurationError for less than one."""
+    with thread_errors_typed():
         most = await files.in_thread(descriptors.most_edits)
     if most is None or most >= concurrency:
         return concurrency
     if most == 0:
         raise ConfigurationError(
-            f"this process may open {descriptors.limit_of_files()} files, too few to save what one edit makes. "
+            f"this process may open {descriptors.limit_of_files()} files, too few to save the pictures of one edit. "
             "Nothing was sent.\n  Let it open more (ulimit -n 1024), or close what it has open."
         )
     logger.warning("%s", descriptors.lowered(concurrency, most))
@@ -235,14 +294,14 @@ def _opened(where: Path | None, *, accept_damage: bool) -> AbstractAsyncContextM
     return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage)
 
 
-async def _prove(out: Where | None, book: Ledger | None) -> None:
-    """Make the directory of the pictures, if there is one, and see that one can be saved there before any is paid."""
+async def _check_writable(out: Where | None, ledger: Ledger | None) -> None:
+    """Make the directory of the pictures, if there is one, and check that one can be saved before any is paid."""
     if out is None:
         return
     try:
         await files.make_writable(Path(out))
-        if book is not None:
-            await book.watch(Path(out))
+        if ledger is not None:
+            await ledger.watch(Path(out))
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(

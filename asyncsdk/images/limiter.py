@@ -1,4 +1,4 @@
-"""Turns in order: whoever wants to send waits here until the pace allows it."""
+"""The rate limit of input images a minute, shared by the edits of a run: `acquire` waits, first come first served."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from asyncsdk.images.ratelimit import Permit, RateLimit, read_refusal
 
 @define(eq=False)
 class RateLimiter:
-    """Gives turns first come, first served. `images_per_minute` is the caller's, None to learn from 429s.
+    """Permits to send, first come first served. `images_per_minute` is the caller's limit, None learns it from 429s.
 
-    Raises ConfigurationError for a rate that is none. `clock` gives monotonic seconds.
+    `clock` returns monotonic seconds. Raises ConfigurationError unless the limit is a number above 0.
     """
 
     images_per_minute: float | None = None
     clock: Callable[[], float] = time.monotonic
-    _pace: RateLimit = field(init=False)
-    _line: anyio.Lock = field(factory=anyio.Lock, init=False)
-    _nap: anyio.CancelScope | None = field(default=None, init=False)  # of the first in line
+    _limit: RateLimit = field(init=False)
+    _queue: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _nap: anyio.CancelScope | None = field(default=None, init=False)  # of the first in the queue
 
     def __attrs_post_init__(self) -> None:
-        self._pace = RateLimit(self.images_per_minute)
+        self._limit = RateLimit(self.images_per_minute)
 
     @property
     def rate(self) -> float | None:
         """Images a minute now; None while nothing bounds them."""
-        return self._pace.rate(self.clock())
+        return self._limit.rate(self.clock())
 
     @property
-    def holding(self) -> float:
-        """Seconds until the next image may go."""
-        return self._pace.wait(1, self.clock())
+    def retry_after(self) -> float:
+        """Seconds until the next image may be sent; 0.0 for now."""
+        return self._limit.wait(1, self.clock())
 
-    async def turn(self, images: int) -> Permit:
-        """Wait for a turn to send `images`. Cancelling the wait takes nothing from the others."""
-        async with self._line:
-            while (wait := self._pace.wait(images, self.clock())) > 0:
+    async def acquire(self, images: int) -> Permit:
+        """Wait until `images` may be sent. A cancelled wait uses nothing of the limit."""
+        async with self._queue:
+            while (wait := self._limit.wait(images, self.clock())) > 0:
                 with anyio.CancelScope() as self._nap:
                     await anyio.sleep(wait)
-            return self._pace.admit(images, self.clock())
+            return self._limit.admit(images, self.clock())
 
-    def accepted(self, ticket: Permit) -> None:
-        """The server did what had this turn."""
-        self._pace.accepted(ticket)
+    def accepted(self, permit: Permit) -> None:
+        """The server processed the request that had this permit."""
+        self._limit.accepted(permit)
 
-    def refused(self, error: RateLimitError, ticket: Permit) -> None:
-        """The server answered 429 to what had this turn. Whoever is first in line looks again when it may go."""
+    def refused(self, error: RateLimitError, permit: Permit) -> None:
+        """The server responded 429 to the request that had this permit. Wakes the first waiter, which recomputes."""
         refusal = read_refusal(error.message, error.headers, now=time.time())
-        self._pace.refused(ticket, refusal, self.clock())
+        self._limit.refused(permit, refusal, self.clock())
         if self._nap is not None:
             self._nap.cancel()

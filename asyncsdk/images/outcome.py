@@ -23,12 +23,18 @@ def _texts(values: Iterable[object]) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Problem:
-    """What went wrong with an edit, as it is written down: `type` is the class in `asyncsdk.errors`.
+    """What went wrong with an edit, as it is recorded and shown.
 
-    `retryable`: the same edit, sent later, may pass, and nothing was paid for it. `moderation` is
-    `{"stage": "input" | "output", "categories": [...]}` where the safety system said no. Of an edit that is paid and
-    not wholly saved, `urls` are where the server keeps pictures for 60 minutes, and `raw_files` hold what came in the
-    place of others.
+    Attributes:
+        type: The name of the class in `asyncsdk.errors`.
+        message: What happened, what is safe and what to do next.
+        code: The server's code of the error, such as `moderation_blocked`.
+        status_code: The HTTP status of the response.
+        request_id: The server's id of the request, for its support.
+        retryable: Whether the same edit may pass later, and nothing was paid for it.
+        moderation: `{"stage": "input" | "output", "categories": [...]}` where the safety system refused the edit.
+        urls: Where the server keeps pictures that are paid and not saved, for 60 minutes.
+        raw_files: The files that have what came in the place of pictures.
     """
 
     type: str
@@ -44,15 +50,21 @@ class Problem:
 
 @frozen(kw_only=True)
 class EditOutcome:
-    """One edit of many, and how it ended.
+    """How one edit of a run ended.
 
-    `status`: *done*; *skipped* (done by an earlier run, nothing was sent); *failed* (nothing was paid, a later
-    run tries again); *refused* (the picture, the prompt or a field is not accepted, and would not be again);
-    *uncertain* (sent, its answer lost: it may have been paid; or paid, and not wholly saved: then `result` has it).
-    `id` names it and its `files`, those that are on disk; `displaced` are older pictures of that name, where they are
-    now. `error` is what was raised in this run; `problem` the
-    same as a value, also where an earlier run met it, where fewer pictures came than were asked for, and where
-    pictures of an earlier run are gone.
+    Attributes:
+        edit: The edit itself.
+        id: Its name: its own `id`, or the one that it was given.
+        status: *done*; *skipped*: an earlier run did it, nothing was sent; *failed*: nothing was paid, the next run
+            tries again; *refused*: the picture, the prompt or a field is not accepted and would not be later;
+            *uncertain*: its response was lost and it may have been paid, or it is paid and not wholly saved.
+        files: Its pictures on disk.
+        displaced: Older pictures of that name, where they are now.
+        result: The pictures and what they cost, if this run paid for the edit.
+        usage: What it cost in tokens, also in an earlier run.
+        problem: What went wrong, in this run or an earlier one; also where fewer pictures came than were requested,
+            and where pictures of an earlier run are gone.
+        error: The exception of this run.
     """
 
     edit: ImageEdit
@@ -69,3 +81,14 @@ class EditOutcome:
     def is_gone(self) -> bool:
         """Whether an earlier run paid for it and saved it, and a picture of it is not on disk any more."""
         return self.status == "skipped" and self.problem is not None and self.problem.type == "SaveError"
+
+
+def shortfall(result: EditResult) -> Problem | None:
+    """The Problem of a finished edit that returned fewer images than requested; None for any other."""
+    came, requested, unusable = len(result.images), result.edit.n or 1, len(result.response.unreadable)
+    if came >= requested and not unusable:
+        return None
+    rest = f" What came in the place of {unusable} is in result.response.unreadable." if unusable else ""
+    message = f"{came} of {max(requested, came + unusable)} pictures came, and they are paid."
+    message = f"{message} Another edit may make the others.{rest}"
+    return Problem(type="EditError", message=message, request_id=result.request_id)

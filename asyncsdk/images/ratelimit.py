@@ -1,8 +1,8 @@
-"""Images a minute, given or learned from the server's refusals: how many may go now (pure).
+"""The rate limit of images a minute, given or learned from 429s: when the next may be sent (pure).
 
 Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, annex A): a server may count by a sliding
 minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the limit of
-them all. At once goes what a late permit makes up for, a quarter of a second's worth; what else differs between our
+them all. A late permit is made up for at once, up to a quarter of a second; what else differs between our
 clock and the server's is in `MARGIN`. Items of several images do not fall evenly into a minute, so the limit is also
 compared with a log of the last one, kept in slices. It looks back a second longer: requests overtake each other.
 
@@ -24,7 +24,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.retry import retry_after
 
 LONGEST_TEXT = 2_000  # characters that are read
-LONGEST_DELAY = 86_400.0  # what asks for more than a day is no rate limit that could be waited for
+LONGEST_DELAY = 86_400.0  # seconds: nothing waits for more than a day
 
 _HEADERS = ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images")
 # Other limits (requests, tokens, images a day) have texts of the same shape: only this one is counted in our unit.
@@ -39,7 +39,7 @@ _SECONDS = (0.001, 1.0, 60.0, 3600.0, 86_400.0)
 
 @frozen
 class Refusal:
-    """`limit` in images a minute, `delay` in seconds until it is worth another try; None where nothing was said."""
+    """`limit` in images a minute, `delay` in seconds until another try; None where the response has none."""
 
     limit: float | None = None
     delay: float | None = None
@@ -48,7 +48,7 @@ class Refusal:
 def read_refusal(message: str, headers: Mapping[str, str], *, now: float) -> Refusal:
     """Read a 429: "… on input-images per min: Limit 250, Used 250, Requested 1. Please try again in 240ms.".
 
-    `now` is unix time, for a `retry-after` that is a date in an answer that has none. Where headers and text ask
+    `now` is unix time, for a `retry-after` that is a date in a response without a `date`. Where headers and text ask
     for different delays the longer one is right for both.
     """
     message = message[:LONGEST_TEXT]
@@ -80,36 +80,36 @@ def _delay(message: str) -> float | None:
 
 
 COUNTED_SECONDS = 61.0
-SLICE_SECONDS = 0.2  # what was let go within one is counted until its end: some 300 numbers, whatever the rate
+SLICE_SECONDS = 0.2  # what was sent within one counts until its end: some 300 numbers, whatever the rate
 
 
 @define
 class Window:
-    """Times are monotonic seconds and never go back."""
+    """How many images were sent when, over the last minute. Times are monotonic seconds and never decrease."""
 
     _slices: dict[int, int] = field(factory=dict, init=False)  # number of slice → images, oldest first
 
     def add(self, images: int, at: float) -> None:
-        """Count `images` that are let go `at` this time, and forget what is old."""
+        """Count `images` that are sent `at` this time, and forget what is old."""
         number = _slice(at)
         self._slices[number] = self._slices.get(number, 0) + images
         while _end(oldest := next(iter(self._slices))) + COUNTED_SECONDS <= at:
             del self._slices[oldest]
 
     def take_back(self, images: int, at: float) -> None:
-        """Count no longer what was let go `at` this time: the server did not let it pass."""
+        """Stop counting what was sent `at` this time: the server refused it."""
         number = _slice(at)
         if number in self._slices:
             self._slices[number] -= images
 
     def count(self, since: float) -> int:
-        """How many images were let go after `since`, or within its slice."""
+        """How many images were sent after `since`, or within its slice."""
         return sum(images for number, images in self._slices.items() if _end(number) > since)
 
     def fits_at(self, images: float, limit: float, since: float) -> float:
-        """When `images` more may go, such that no minute holds more than `limit` of those let go after `since`.
+        """When `images` more may be sent, such that no minute has more than `limit` of those sent after `since`.
 
-        What alone is above the limit fits once nothing else is in its minute.
+        An item that alone is above the limit fits once nothing else is in its minute.
         """
         room = limit - min(images, limit)
         if sum(self._slices.values()) <= room:
@@ -130,10 +130,10 @@ def _end(number: int) -> float:
 
 
 MARGIN = 0.98  # of the limit: over a minute, 1.2 s for what differs on the way
-LATE_SECONDS = 0.25  # a turn that was taken late by less does not put off the next
+LATE_SECONDS = 0.25  # a permit that is taken late by less does not delay the next
 DECREASE = 0.8  # RFC 9438 has 0.7 for queues that it shares; here a refusal costs an upload and the limit is steady
 RECOVERY_SECONDS = 60.0  # back to where it was refused: limits are counted by the minute
-LEAST_MEASURED = 2.0  # seconds: in less, what passed says nothing of a rate
+LEAST_MEASURED = 2.0  # seconds: in less, what passed does not measure a rate
 LEAST = 6.0  # images a minute: below that the growing pauses hold back more than a rate would
 TOLERATED = 0.15  # of what is sent: refusals cost an upload, no money, and a server may refuse now and then at any rate
 LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the server does not ask for more
@@ -141,7 +141,7 @@ LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the
 
 @frozen
 class Permit:
-    """A turn that was given: so many images, when, in which episode, and the seconds that others wait for it."""
+    """A permit to send `images`, given `at` a time in an `episode`; the next one waits `seconds` for it."""
 
     images: int
     at: float
@@ -151,51 +151,51 @@ class Permit:
 
 def _checked(rate: float | None) -> float | None:
     if rate is not None and (type(rate) not in {int, float} or not 0 < rate < math.inf):
-        raise ConfigurationError(f"images_per_minute={rate!r} is no number above 0. Nothing was sent.")
+        raise ConfigurationError(f"images_per_minute={rate!r} is not a number above 0. Nothing was sent.")
     return rate
 
 
 @define
 class RateLimit:
-    """`given` is the caller's images a minute, None learns. Raises ConfigurationError for what is no rate.
+    """`given` is the caller's images a minute, None learns. Raises ConfigurationError unless it is above 0.
 
-    `now` is monotonic seconds. An episode is all that is refused of what was on its way when the first of them
-    was: it slows down once.
+    `now` is monotonic seconds. An episode is all that is refused of what was in flight at its first refusal: it slows
+    down once.
     """
 
     given: float | None = field(default=None, converter=_checked)
-    _told: float = field(default=math.inf, init=False)  # the limit, by the server's own words
+    _reported: float = field(default=math.inf, init=False)  # the limit, as the server's 429s name it
     _peak: float = field(default=math.inf, init=False)  # the rate at which it refused
-    _next: float = field(default=-math.inf, init=False)  # when the next may go by the even spread
+    _next: float = field(default=-math.inf, init=False)  # when the next may be sent by the even spread
     _resume: float = field(default=-math.inf, init=False)  # when the hold of the last episode ends
-    _counted_from: float = field(default=-math.inf, init=False)  # what went before is not held against the limit
+    _counted_from: float = field(default=-math.inf, init=False)  # what was sent before does not count against the limit
     _slowed: float = field(default=-math.inf, init=False)  # since when it recovers
     _measured_from: float = field(default=math.inf, init=False)
     _passed: Window = field(factory=Window, init=False)
     _refused: Window = field(factory=Window, init=False)
     _episode: int = field(default=0, init=False)
-    _proved: bool = field(default=True, init=False)  # the server took something since this episode began
-    _fruitless: int = field(default=0, init=False)  # episodes in a row in which it took nothing
+    _proved: bool = field(default=True, init=False)  # the server accepted something since this episode began
+    _fruitless: int = field(default=0, init=False)  # episodes in a row in which it accepted nothing
 
     @property
     def limit(self) -> float:
-        """The images a minute that are known to be the most, infinite where nothing is."""
-        return min(self.given or math.inf, self._told)
+        """The known limit in images a minute, infinite where none is known."""
+        return min(self.given or math.inf, self._reported)
 
     def rate(self, now: float) -> float | None:
-        """Images a minute right now; None while nothing bounds them."""
+        """The rate now, in images a minute; None while there is no limit."""
         since = max(0.0, now - self._slowed)
         recovered = self._peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
         rate = min(recovered, self.limit * MARGIN)
         return rate if math.isfinite(rate) else None
 
     def wait(self, images: int, now: float) -> float:
-        """Seconds until `images` may go."""
+        """Seconds until `images` may be sent."""
         fits = self._passed.fits_at(images, self.limit, self._counted_from)
         return max(0.0, max(self._next, self._resume, fits) - now)
 
     def admit(self, images: int, now: float) -> Permit:
-        """Let `images` go now. What comes after them waits for their share of a minute."""
+        """Count `images` as sent now. What follows waits for their share of a minute."""
         rate = self.rate(now)
         seconds = 0.0 if rate is None else 60.0 * images / rate
         self._next = max(self._next, now - LATE_SECONDS) + seconds
@@ -203,58 +203,58 @@ class RateLimit:
         self._measured_from = min(self._measured_from, now)
         return Permit(images, now, self._episode, seconds)
 
-    def accepted(self, ticket: Permit) -> None:
-        """The server did what had this turn."""
-        # what was taken is answered later than what was refused: it may be of the episode before
-        self._proved = self._proved or ticket.episode >= self._episode - 1
+    def accepted(self, permit: Permit) -> None:
+        """The server processed what had this permit."""
+        # a success is answered later than a refusal: it may be of the episode before
+        self._proved = self._proved or permit.episode >= self._episode - 1
 
-    def refused(self, ticket: Permit, refusal: Refusal, now: float) -> None:
-        """A 429 came for what had this turn, and tells this much."""
+    def refused(self, permit: Permit, refusal: Refusal, now: float) -> None:
+        """A 429 came for what had this permit, and contains this much."""
         beyond = self._passed.count(now - 60.0) > self.limit
-        self._passed.take_back(ticket.images, ticket.at)
-        if refusal.limit is not None and ticket.images > refusal.limit:
-            self._told = refusal.limit
-            self._next -= ticket.seconds  # it can never pass, and nobody waits for it
+        self._passed.take_back(permit.images, permit.at)
+        if refusal.limit is not None and permit.images > refusal.limit:
+            self._reported = refusal.limit
+            self._next -= permit.seconds  # it can never pass, and nothing waits for it
             return
-        self._refused.add(ticket.images, now)
+        self._refused.add(permit.images, now)
         self._resume = max(self._resume, now + (refusal.delay or 0.0))
-        if ticket.episode == self._episode:
-            self._begin_episode(ticket, refusal, now, beyond=beyond)
+        if permit.episode == self._episode:
+            self._begin_episode(permit, refusal, now, beyond=beyond)
 
-    def _begin_episode(self, ticket: Permit, refusal: Refusal, now: float, *, beyond: bool) -> None:
+    def _begin_episode(self, permit: Permit, refusal: Refusal, now: float, *, beyond: bool) -> None:
         self._fruitless = 0 if self._proved else self._fruitless + 1
         self._episode, self._proved = self._episode + 1, False
         self._resume = max(self._resume, now + self._pause(refusal.delay))
         if self._learns(refusal.limit):
-            if refusal.delay is not None:  # which says when it takes more, whatever went before
+            if refusal.delay is not None:  # which is when it accepts more, whatever went before
                 self._counted_from = now
         elif beyond:  # an echo of what went before the limit was known, from a server that counts by the minute
             self._counted_from = -math.inf
-        elif self._is_too_fast(ticket, now):
+        elif self._is_too_fast(permit, now):
             self._slow_down(now)
 
-    def _pause(self, told: float | None) -> float:
-        """What the server asks for, and twice as long each time that this was not enough for anything to pass."""
-        pause = FIRST_PAUSE if told is None else max(told, LEAST_PAUSE)
+    def _pause(self, delay: float | None) -> float:
+        """The delay that the server asks for, doubled each time that nothing passed after it."""
+        pause = FIRST_PAUSE if delay is None else max(delay, LEAST_PAUSE)
         return max(pause, min(pause * 2.0 ** min(self._fruitless, 20), LONGEST_PAUSE))
 
     def _learns(self, limit: float | None) -> bool:
-        """Take the server's word for the limit. Whether that is news."""
-        known = self.limit
-        self._told = limit or self._told
-        if self.limit == known:
+        """Use the limit that the server names. Returns whether it is new."""
+        before = self.limit
+        self._reported = limit or self._reported
+        if self.limit == before:
             return False
         self._peak = math.inf
         return True
 
-    def _is_too_fast(self, ticket: Permit, now: float) -> bool:
+    def _is_too_fast(self, permit: Permit, now: float) -> bool:
         since = self._measured_since(now)
         passed, refused = self._passed.count(since), self._refused.count(since)
-        if self._fruitless:  # nothing new is known of the rate; without any it would all be sent and refused at once
+        if self._fruitless:  # nothing new is known; without any rate it would all be sent and refused at once
             return passed > 0 and self.rate(now) is None
         if self.rate(now) is not None and now - since < LEAST_MEASURED:
             return False
-        return refused > TOLERATED * (passed + refused) + 2 * ticket.images
+        return refused > TOLERATED * (passed + refused) + 2 * permit.images
 
     def _slow_down(self, now: float) -> None:
         since = self._measured_since(now)

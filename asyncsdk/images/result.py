@@ -1,56 +1,88 @@
-"""What came of an edit: its pictures, what it cost, and how they are saved."""
+"""`EditResult`: the pictures of an edit and what they cost; saving them, and the error where that fails."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePath
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from asyncsdk.api import AT_URL
-from asyncsdk.errors import APIResponseValidationError, ChargeUnknownError, SaveError
+from asyncsdk.errors import APIConnectionError, APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.edit import ImageEdit, file_name
-from asyncsdk.images.fetching import Fetching
 from asyncsdk.images.header import picture_problem
-from asyncsdk.images.outcome import Problem
 from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+async def without_a_client(url: str) -> bytes:  # noqa: ARG001 - a Fetch
+    """Raise APIConnectionError: a result that came out of a pickle has no client."""
+    raise APIConnectionError(
+        "GET the image's URL: this result came from another process, or out of a file, and has no client. Nothing was "
+        "sent. Fetch it with Client.download_url(image.url) within 60 minutes of its creation.",
+        request="GET the image's URL",
+        sent=False,
+    )
+
+
+@frozen(eq=False)
+class Fetching:
+    """Fetches by `fetch`, a client's. Copies share it; a pickle leaves it behind."""
+
+    fetch: Fetch
+
+    async def __call__(self, url: str) -> bytes:
+        """The image at `url`. Raises APIError."""
+        return await self.fetch(url)
+
+    def __deepcopy__(self, memo: object) -> Fetching:
+        return self
+
+    def __reduce__(self) -> tuple[type[Fetching], tuple[Fetch]]:
+        return Fetching, (without_a_client,)
 
 
 @define(eq=False)
 class EditResult:
-    """The pictures of one edit, with the server's own words on how it made them. `response` is the whole answer.
+    """The pictures of one edit, with what the server reports of how it made them.
 
-    It may be pickled; what comes out of that has no client, and can't fetch images of which there is only a URL.
+    It may be pickled; the copy has no client, and can't fetch images of which there is only a URL.
+
+    Attributes:
+        response: The whole response.
+        edit: The edit that was sent.
     """
 
     response: ImagesResponse = field(repr=False)
     edit: ImageEdit
-    _fetch: Fetching = field(converter=Fetching, repr=False)  # given a client's `fetch`
+    _fetch: Fetching = field(converter=Fetching, repr=False)  # a client's `fetch`
 
     @property
     def images(self) -> tuple[EditedImage, ...]:
-        """The pictures: each with `content` (bytes) or, from older models, a `url` that lives 60 minutes."""
+        """The pictures: each has `content` (bytes) or, from older models, a `url` that is valid for 60 minutes."""
         return self.response.data
 
     @property
     def created(self) -> int | None:
-        """When it was made, in unix seconds."""
+        """When they were made, in unix seconds."""
         return self.response.created
 
     @property
     def usage(self) -> Usage | None:
-        """What it cost, in tokens, for all its pictures together; None where the server does not say."""
+        """What all its pictures cost together, in tokens; None where the server does not report it."""
         return self.response.usage
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for the request, to be told to its support."""
+        """The server's id of the request, for its support."""
         return self.response.request_id
 
     @property
     def size(self) -> str | None:
-        """The size that was used, such as `1024x1024`."""
+        """The size that was used, width and height in pixels, such as `1024x1024`."""
         return self.response.size
 
     @property
@@ -69,19 +101,33 @@ class EditResult:
         return self.response.output_format
 
     async def contents(self) -> list[bytes]:
-        """The pictures' bytes; those behind a URL are fetched, without the key. Raises APIError."""
+        """The bytes of the pictures; those at a URL are fetched, without the key.
+
+        Returns:
+            One `bytes` for each picture, in the order of `images`.
+
+        Raises:
+            APIError: A picture can't be fetched.
+        """
         return [image.content if image.content is not None else await self._fetched(image) for image in self.images]
 
     async def save(
         self, target: str | os.PathLike[str], *, name: str | None = None, overwrite: bool = False
     ) -> list[Path]:
-        """Save the pictures, durably, and return where: the suffix says what their bytes are.
+        """Save the pictures durably, each with the suffix of what its bytes are.
 
-        `target` is a directory, made if missing, or a file if it ends like one (`otter.png`); more than one
-        become `name.png`, `name.1.png` and so on. Without a `name` the first source picture gives it, and one
-        that is taken gets a number. Raises SaveError, which keeps the pictures: also where `name` or the file
-        is there already, unless `overwrite`. By then every picture that can be saved is; what came in the place of
-        another is kept in `.asyncsdk/raw` beside them.
+        Args:
+            target: A directory, made if missing, or a file if it ends like one (`otter.png`).
+            name: The name without suffix; several pictures become `name.png`, `name.1.png` and so on. By default the
+                name of the first source picture, with a number where that is taken.
+            overwrite: Whether to replace files that exist.
+
+        Returns:
+            The paths of the pictures.
+
+        Raises:
+            SaveError: Not all were saved, or `name` or the file exists. Every picture that can be saved is; the error
+                has the others. What came in the place of a picture is kept in `.asyncsdk/raw` beside them.
         """
         place = destination_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
         saving = saving_at(
@@ -93,7 +139,7 @@ class EditResult:
         return list(saving.files)
 
     async def save_by(self, saving: Saving) -> None:
-        """Save all that can be saved. What was fetched and could not be saved is in memory then, like the others."""
+        """Save all that can be saved. What was fetched and could not be saved stays in memory, like the others."""
         try:
             await saving.run()
         finally:
@@ -101,7 +147,7 @@ class EditResult:
                 self.response = evolve(self.response, data=saving.data)
 
     async def receive(self, url: str) -> bytes | UnreadableImage:
-        """What the server keeps at `url`, judged. Raises APIError."""
+        """Fetch the picture at `url`, or what is there instead of one. Raises APIError."""
         content = await self._fetch(url)
         problem = picture_problem(content)
         return content if problem is None else UnreadableImage(raw=content, reason=f"{AT_URL}: {problem}")
@@ -116,7 +162,7 @@ class EditResult:
 def saving_at(
     result: EditResult, place: Destination, *, is_named: bool, overwrite: bool, shielded: bool = False
 ) -> Saving:
-    """How the pictures of `result` get to `place`: beside what is there, unless a caller gave them that very name."""
+    """How the pictures of `result` get to `place`: beside what is there, unless the caller named the file."""
     return Saving(
         response=result.response,
         receive=result.receive,
@@ -129,9 +175,9 @@ def saving_at(
 
 
 def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) -> SaveError:
-    """The error of an edit that is paid and not wholly kept: it says where each picture is.
+    """The SaveError of an edit that is paid and not wholly saved, with where each picture is.
 
-    `why` is what else went wrong than the failures of `saving`.
+    `why` is what went wrong besides the failures of `saving`.
     """
     causes = [*([] if why is None else [why]), *saving.failures]
     reasons = "; ".join(dict.fromkeys(map(_reason, causes)))
@@ -147,14 +193,14 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
 async def keep_raw(
     error: ChargeUnknownError, folder: Path, name: str, way: FileWriter | None = None
 ) -> ChargeUnknownError:
-    """Save in `folder` what came in the place of images of the edit `name`; the same error, with where that is."""
+    """Save in `folder` what came in the place of images of the edit `name`; returns the error with those files."""
     paths: list[Path] = []
     way = way or FileWriter()
     try:
         for content in filter(None, error.raw):
             await save_raw(folder, name, content, way, on_saved=paths.append)
         words = f"What came is kept as it came: {', '.join(map(str, paths))}."
-    except Exception as failure:  # noqa: BLE001 - whatever the disk does, the edit's own error is the news
+    except Exception as failure:  # noqa: BLE001 - whatever the disk does, the edit's own error is what is reported
         words = f"What came could not be kept in {folder} ({_reason(failure)}); it is in error.raw."
     kept = ChargeUnknownError(f"{error}\n  {words}")
     kept.__cause__, kept.request_id, kept.status_code = error.__cause__, error.request_id, error.status_code
@@ -163,18 +209,18 @@ async def keep_raw(
 
 
 def _what(saving: Saving, why: Exception | None) -> str:
-    """What is wrong, in words."""
+    """What happened, for the message."""
     if saving.place is None and why is None:
         return f"{len(saving.unusable)} of its {saving.came} pictures can't be used"
     if saving.place is not None and saving.is_whole:
-        return "its pictures, which are on disk, could not be handed on"
+        return "its pictures are on disk and `save` failed"
     if saving.files:
         return f"only {len(saving.files)} of its {saving.came} pictures could be saved"
     return "its pictures could not be saved"
 
 
 def _where(saving: Saving, why: Exception | None) -> str:
-    """Where each picture is, in words; addresses come last, each on a line of its own."""
+    """Where each picture is, for the message; addresses come last, each on its own line."""
     words = []
     if saving.files:
         words.append(f"On disk: {', '.join(map(str, saving.files))}.")
@@ -192,7 +238,7 @@ def _where(saving: Saving, why: Exception | None) -> str:
 
 
 def _is_in_memory(saving: Saving, why: Exception | None) -> bool:
-    """Whether a picture is nowhere but in memory; where the caller keeps them all, that is so once its `save` fails."""
+    """Whether a picture is in memory only; where the caller saves them all, that is so once its `save` fails."""
     return saving.is_in_memory or (saving.place is None and why is not None)
 
 
@@ -201,14 +247,3 @@ def _reason(cause: Exception | UnreadableImage) -> str:
         return cause.reason
     place = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
     return f"{place}: {cause.strerror}" if isinstance(cause, OSError) and place else str(cause) or repr(cause)
-
-
-def shortfall(result: EditResult) -> Problem | None:
-    """What is told of an edit that is done where fewer pictures came than were asked for."""
-    came, asked, unusable = len(result.images), result.edit.n or 1, len(result.response.unreadable)
-    if came >= asked and not unusable:
-        return None
-    rest = f" What came in the place of {unusable} is in result.response.unreadable." if unusable else ""
-    message = f"{came} of {max(asked, came + unusable)} pictures came, and they are paid."
-    message = f"{message} Another edit may make the others.{rest}"
-    return Problem(type="EditError", message=message, request_id=result.request_id)

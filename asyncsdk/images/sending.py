@@ -1,4 +1,4 @@
-"""One edit on its way to the server, streamed or not, and what is lost on the way in terms of money."""
+"""Sends one edit, streamed or not; an error after which it may have been paid becomes ChargeUnknownError."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 Event = PartialImage | CompletedImage
 
 _MAYBE_PAID = (
-    "The edit was sent and its answer lost: it may have been paid, and sending it again may be paid twice. "
-    "The account's usage page tells; send it again only if that is worth it."
+    "The edit was sent and its response lost: it may have been paid, and sending it again may be paid twice. "
+    "Look at the account's usage page; send it again only if that is worth it."
 )
 _WITHOUT_PICTURE = (
-    "the server took the edit and answered without a picture{why}: it may have been paid, and sending it again may be "
-    "paid twice. The account's usage page tells."
+    "the response to the edit has no picture{why}: it may have been paid, and sending it again may be paid twice. "
+    "Look at the account's usage page."
 )
 _LONGEST_REASON = 300
 
@@ -39,18 +39,18 @@ async def send(
     *,
     retry: Retry,
     timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt
-    heard: list[Messages] | None = None,
+    messages: list[Messages] | None = None,
 ) -> ImagesResponse:
     """Send an edit and return the response, each of its images a picture, at a URL, or among the unreadable ones.
 
-    `heard` gets what the server said last, also where another try follows.
+    `messages` becomes a list of what came in the last attempt, also where another one follows.
 
     Raises ChargeUnknownError where it may have been paid and no image can be used, else APIError.
     """
-    last = [] if heard is None else heard
+    last = [] if messages is None else messages
 
     async def read(chunks: Stream) -> ImagesResponse:
-        last[:] = [chunks.messages(_wanted(loaded))]
+        last[:] = [chunks.messages(_requested(loaded))]
         return await _response(chunks, last[0])
 
     with _translating_to_charge_error(last):
@@ -67,24 +67,24 @@ async def streaming(
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """Send an edit and give its pictures as they come.
 
-    Raises as `send` does, at the end also where what came in the place of some can't be used.
+    Raises as `send` does; at the end also if some of what came is not a picture.
     """
     async with AsyncExitStack() as stack:
         with _translating_to_charge_error([]):
             request = loaded.request(stream=True)
             chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
-        yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_wanted(loaded)))))
+        yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_requested(loaded)))))
 
 
-def _wanted(loaded: LoadedEdit) -> int:
+def _requested(loaded: LoadedEdit) -> int:
     return loaded.edit.n or 1
 
 
-def as_charge_error(error: APIError, heard: list[Messages]) -> APIError | ChargeUnknownError:
-    """`error` itself where surely nothing was paid, else the ChargeUnknownError that it means, with what came."""
+def as_charge_error(error: APIError, attempts: list[Messages]) -> APIError | ChargeUnknownError:
+    """`error` itself if surely nothing was paid, otherwise a ChargeUnknownError with what came."""
     if not may_be_charged(error):
         return error
-    return _lost(error, tuple(raw for messages in heard for raw in _raw(messages, messages.response)))
+    return _lost(error, tuple(raw for messages in attempts for raw in _raw(messages, messages.response)))
 
 
 def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
@@ -97,20 +97,20 @@ def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
 
 
 @contextmanager
-def _translating_to_charge_error(heard: list[Messages]) -> Iterator[None]:
+def _translating_to_charge_error(attempts: list[Messages]) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        told = as_charge_error(error, heard)
-        if told is error:
+        failure = as_charge_error(error, attempts)
+        if failure is error:
             raise
-        raise told from error
+        raise failure from error
 
 
 def usable(response: ImagesResponse, shown: Callable[[str], str]) -> ImagesResponse:
-    """`response` with those of its images that are pictures or at a URL; the others are among the unreadable ones.
+    """`response` with those of its images that are pictures or at a URL; the others become unreadable ones.
 
-    `shown` takes the key out of a text of the server.
+    `shown` removes the key from a text of the server.
     """
     judged = [_judged(image, shown) for image in response.data]
     if all(now is image for now, image in zip(judged, response.data, strict=True)):
@@ -132,7 +132,7 @@ def _judged(image: EditedImage, shown: Callable[[str], str]) -> EditedImage | Un
 
 
 def _unusable(messages: Messages, response: ImagesResponse) -> ChargeUnknownError:
-    """The error for a response without an image that can be used: it was paid, as far as can be known."""
+    """The error of a response without a usable image: it may have been paid."""
     raw = _raw(messages, response)
     if messages.failure is not None:
         return _lost(messages.failure, raw)
@@ -147,15 +147,15 @@ def _raw(messages: Messages, response: ImagesResponse) -> tuple[bytes, ...]:
 
 
 async def _response(chunks: Stream, messages: Messages) -> ImagesResponse:
-    """All of a response. What is whole is paid and stays, whatever comes after it."""
+    """Read a whole response. An image that is complete is paid and kept, whatever comes after it."""
     async with aclosing(received(messages, chunks)) as all_:
         async for _ in all_:
             pass
     response = usable(messages.response, messages.shown)
     if response.data:
         if messages.failure is not None:
-            wanted, came = messages.wanted, len(response.data)
-            logger.warning("%d of %d pictures came before the answer broke off: %s", came, wanted, messages.failure)
+            expected, came = messages.wanted, len(response.data)
+            logger.warning("%d of %d pictures came before the response was cut: %s", came, expected, messages.failure)
         return response
     if messages.failure is not None and not messages.has_begun:
         raise messages.failure
@@ -182,7 +182,7 @@ async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGe
 
 
 def _check(messages: Messages, response: ImagesResponse, completed: int) -> None:
-    """Raise what is wrong with a stream that gave fewer pictures than were asked for, unless it just ended."""
+    """Raise the error of a stream that had fewer pictures than requested, unless it just ended."""
     failure = messages.failure
     if failure is not None and not messages.has_begun and not may_be_charged(failure):
         raise failure
@@ -193,13 +193,13 @@ def _check(messages: Messages, response: ImagesResponse, completed: int) -> None
 async def _images(
     client: Client, all_: AsyncIterator[Message], messages: Messages
 ) -> AsyncGenerator[Event | UnreadableImage, None]:
-    """What the messages of a stream give: pictures on the way, pictures, and what can't be used."""
+    """The events of a stream's messages: partial and completed images, and what can't be used."""
     async for message in all_:
         response = usable(message.response, messages.shown) if message.standing == "final" else message.response
         for image in response.data:
             if message.standing == "final":
-                found = await _content(client, image)
-                yield found if isinstance(found, UnreadableImage) else completed_image(response, image, found)
+                content = await _content(client, image)
+                yield content if isinstance(content, UnreadableImage) else completed_image(response, image, content)
             elif message.standing == "partial" and image.content is not None:
                 yield partial_image(message, image.content)
         for broken in response.unreadable if message.standing == "final" else ():
@@ -207,6 +207,7 @@ async def _images(
 
 
 async def _content(client: Client, image: EditedImage) -> bytes | UnreadableImage:
+    """The picture, or its URL: unlike `EditResult`, a stream leaves the caller nothing else to fetch it by."""
     if image.content is not None:
         return image.content
     url = image.url or ""

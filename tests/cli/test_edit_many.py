@@ -103,7 +103,7 @@ def test_where_no_row_can_be_sent_it_is_exit_2(run: Run, server: LocalServer) ->
         (["otter.png", "--prompt", "x", "--max-edits", "0"], "--max-edits 0"),
         (
             ["otter.png", "--prompt", "x", "--concurrency", "0"],
-            "--concurrency 0 is no whole number from 1 to 256. Nothing was sent.",
+            "--concurrency 0 is not a whole number from 1 to 256. Nothing was sent.",
         ),
         (["otter.png", "--prompt", "x", "--images-per-minute", "0"], "--images-per-minute 0"),
         (["otter.png", "--prompt", "x", "--redo", "missing"], "--redo missing: No such file"),

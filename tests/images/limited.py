@@ -127,24 +127,24 @@ class Callers:
                 self._at(now + wait + late, partial(self._look_again, self._looks))
                 return
             images = self._line.popleft()
-            ticket = self.pace.admit(images, now)
-            self._at(now + self.chance.uniform(0, self.on_the_way), partial(self._arrive, ticket))
+            permit = self.pace.admit(images, now)
+            self._at(now + self.chance.uniform(0, self.on_the_way), partial(self._arrive, permit))
 
-    def _arrive(self, ticket: Permit, now: float) -> None:
-        delay = self.server.ask(ticket.images, now)
+    def _arrive(self, permit: Permit, now: float) -> None:
+        delay = self.server.ask(permit.images, now)
         if delay is None:
-            self.passed.append((now, ticket.images))
-            self._at(now + self.chance.uniform(0, self.at_work), lambda then: self._accept(ticket, then))
+            self.passed.append((now, permit.images))
+            self._at(now + self.chance.uniform(0, self.at_work), lambda then: self._accept(permit, then))
         else:
-            self._at(now + self.chance.uniform(0, self.on_the_way / 10), lambda then: self._refuse(ticket, delay, then))
+            self._at(now + self.chance.uniform(0, self.on_the_way / 10), lambda then: self._refuse(permit, delay, then))
 
-    def _accept(self, ticket: Permit, now: float) -> None:
-        self.pace.accepted(ticket)
+    def _accept(self, permit: Permit, now: float) -> None:
+        self.pace.accepted(permit)
         self._line.append(next(self.sizes))
         self._give_turns(now)
 
-    def _refuse(self, ticket: Permit, delay: float, now: float) -> None:
-        self.refused[ticket.episode] += 1
-        self.pace.refused(ticket, self.says(self.limit, delay), now)
-        self._line.append(ticket.images)
+    def _refuse(self, permit: Permit, delay: float, now: float) -> None:
+        self.refused[permit.episode] += 1
+        self.pace.refused(permit, self.says(self.limit, delay), now)
+        self._line.append(permit.images)
         self._give_turns(now)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.names import LONGEST_NAME, Names, raw_stem, safe_name, stem_problem, stems, suffix_of
+from asyncsdk.images.bulk.naming import Names
+from asyncsdk.images.names import LONGEST_NAME, raw_stem, safe_name, stem_problem, stems, suffix_of
 from tests.stories.pictures import png
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.states import ItemState
-from asyncsdk.images.names import Named, Naming
 
 DIGEST = "0123456789abcdef"
 

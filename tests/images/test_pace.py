@@ -24,10 +24,10 @@ LIMIT_60 = Refusal(limit=60.0, delay=1.0)
 
 def take(pace: RateLimit, now: float, times: int, *, every: float = 0.0, accept: bool = True) -> list[Permit]:
     """Admit single images, whatever the pace says, and have the server take them."""
-    tickets = [pace.admit(1, now + number * every) for number in range(times)]
-    for ticket in tickets if accept else ():
-        pace.accepted(ticket)
-    return tickets
+    permits = [pace.admit(1, now + number * every) for number in range(times)]
+    for permit in permits if accept else ():
+        pace.accepted(permit)
+    return permits
 
 
 def learned(now: float = 0.0) -> RateLimit:
@@ -46,7 +46,7 @@ def test_nothing_is_held_back_before_the_first_429() -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", True])
 def test_a_rate_is_a_number_above_nought(rate: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"is no number above 0\. Nothing was sent"):
+    with pytest.raises(ConfigurationError, match=r"is not a number above 0\. Nothing was sent"):
         RateLimit(rate)
 
 
@@ -143,11 +143,11 @@ def test_a_delay_that_proves_too_short_makes_the_last_minute_count_and_slows_not
 
 def test_what_was_on_its_way_when_the_hold_began_slows_nothing_further() -> None:
     pace = RateLimit()
-    tickets = take(pace, 0.0, 16, accept=False)
-    pace.refused(tickets[0], Refusal(limit=None, delay=None), 0.5)
+    permits = take(pace, 0.0, 16, accept=False)
+    pace.refused(permits[0], Refusal(limit=None, delay=None), 0.5)
     rates = {pace.rate(0.6)}
-    for ticket in tickets[1:]:
-        pace.refused(ticket, Refusal(limit=None, delay=0.3), 0.6)
+    for permit in permits[1:]:
+        pace.refused(permit, Refusal(limit=None, delay=0.3), 0.6)
         rates.add(pace.rate(0.6))
     assert len(rates) == 1
     assert pace.wait(1, 0.6) == pytest.approx(0.3)
@@ -179,8 +179,8 @@ def test_few_refusals_among_many_hold_and_slow_nothing() -> None:
     now = 1.0
     for turn in range(100):
         now += pace.wait(1, now)
-        ticket = pace.admit(1, now)
-        pace.accepted(ticket) if turn % 10 else pace.refused(ticket, LIMIT_60, now)
+        permit = pace.admit(1, now)
+        pace.accepted(permit) if turn % 10 else pace.refused(permit, LIMIT_60, now)
     assert pace.rate(now) == 60 * MARGIN
 
 
@@ -188,8 +188,8 @@ def refused_without_a_word(now: float = 10.0) -> RateLimit:
     """No limit is known; of 300 images in ten seconds a third was refused."""
     pace = RateLimit()
     taken, refused = take(pace, 0.0, 200, every=0.04), take(pace, 8.0, 100, accept=False)
-    for ticket in refused[:99]:
-        pace.refused(ticket, Refusal(), 8.0)
+    for permit in refused[:99]:
+        pace.refused(permit, Refusal(), 8.0)
     pace.accepted(taken[-1])
     pace.accepted(pace.admit(1, 9.5))
     pace.refused(pace.admit(1, now), Refusal(), now)

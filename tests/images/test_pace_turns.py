@@ -55,7 +55,7 @@ def test_turns_are_given_in_the_order_they_were_asked_for() -> None:
         pacer, given = RateLimiter(60, clock), list[int]()
 
         async def ask(number: int) -> None:
-            await pacer.turn(10 if number == 3 else 1)
+            await pacer.acquire(10 if number == 3 else 1)
             given.append(number)
 
         await asyncio.gather(*(ask(number) for number in range(20)))
@@ -68,7 +68,7 @@ def test_turns_are_given_in_the_order_they_were_asked_for() -> None:
 def test_a_wait_that_is_cancelled_leaves_no_hole_and_hangs_nobody() -> None:
     async def story(clock: Callable[[], float]) -> None:
         pacer = RateLimiter(60, clock)
-        waiting = [asyncio.create_task(pacer.turn(1)) for _ in range(20)]
+        waiting = [asyncio.create_task(pacer.acquire(1)) for _ in range(20)]
         await asyncio.sleep(2)
         for task in waiting[4:14]:
             task.cancel()
@@ -82,8 +82,8 @@ def test_a_wait_that_is_cancelled_leaves_no_hole_and_hangs_nobody() -> None:
 def test_the_first_in_line_can_be_cancelled_while_it_sleeps() -> None:
     async def story(clock: Callable[[], float]) -> None:
         pacer = RateLimiter(6, clock)
-        await pacer.turn(1)
-        first, second = (asyncio.create_task(pacer.turn(1)) for _ in range(2))
+        await pacer.acquire(1)
+        first, second = (asyncio.create_task(pacer.acquire(1)) for _ in range(2))
         await asyncio.sleep(1)
         first.cancel()
         await second
@@ -96,11 +96,11 @@ def test_the_first_in_line_can_be_cancelled_while_it_sleeps() -> None:
 def test_a_refusal_holds_those_who_wait_already() -> None:
     async def story(clock: Callable[[], float]) -> None:
         pacer = RateLimiter(60, clock)
-        ticket = await pacer.turn(1)
-        waiting = asyncio.create_task(pacer.turn(1))
+        permit = await pacer.acquire(1)
+        waiting = asyncio.create_task(pacer.acquire(1))
         await asyncio.sleep(0.1)
-        pacer.refused(too_many(), ticket)
-        assert pacer.holding == pytest.approx(30)
+        pacer.refused(too_many(), permit)
+        assert pacer.retry_after == pytest.approx(30)
         await waiting
         assert clock() == pytest.approx(30.1)
 
@@ -110,8 +110,8 @@ def test_a_refusal_holds_those_who_wait_already() -> None:
 def test_whoever_waits_is_woken_when_there_is_less_to_wait_for() -> None:
     async def story(clock: Callable[[], float]) -> None:
         pacer = RateLimiter(5, clock)
-        too_large = await pacer.turn(10)
-        waiting = asyncio.create_task(pacer.turn(1))
+        too_large = await pacer.acquire(10)
+        waiting = asyncio.create_task(pacer.acquire(1))
         await asyncio.sleep(0.5)
         pacer.refused(too_many("on input-images per min: Limit 5, Requested 10."), too_large)
         await waiting
@@ -130,8 +130,8 @@ def test_it_does_not_look_at_the_clock_again_and_again() -> None:
             return clock()
 
         pacer = RateLimiter(1, counted)
-        await pacer.turn(1)
-        await pacer.turn(1)
+        await pacer.acquire(1)
+        await pacer.acquire(1)
         assert looks <= 8
 
     hurried(story)
@@ -140,20 +140,20 @@ def test_it_does_not_look_at_the_clock_again_and_again() -> None:
 async def test_without_a_limit_everybody_goes_at_once() -> None:
     pacer = RateLimiter()
     began = time.monotonic()
-    tickets = await asyncio.gather(*(pacer.turn(3) for _ in range(500)))
+    permits = await asyncio.gather(*(pacer.acquire(3) for _ in range(500)))
     assert time.monotonic() - began < 5
-    pacer.accepted(tickets[0])
+    pacer.accepted(permits[0])
     assert pacer.rate is None
-    assert pacer.holding == 0
+    assert pacer.retry_after == 0
 
 
 async def test_what_the_server_told_is_the_pace_from_then_on() -> None:
     pacer = RateLimiter()
-    pacer.refused(too_many("on input-images per min: Limit 1200. Please try again in 50ms."), await pacer.turn(1))
+    pacer.refused(too_many("on input-images per min: Limit 1200. Please try again in 50ms."), await pacer.acquire(1))
     assert pacer.rate == 1200 * MARGIN
     began = time.monotonic()
     for _ in range(10):
-        await pacer.turn(1)
+        await pacer.acquire(1)
     assert time.monotonic() - began > 0.05 + 3 * 0.05
 
 

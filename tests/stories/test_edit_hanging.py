@@ -111,7 +111,7 @@ async def test_a_disk_that_hangs_while_a_picture_is_saved_delays_the_end_of_a_ca
             go_on.wait(30)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(worker, "LAST_WORD_SECONDS", 0.3)
+    monkeypatch.setattr(worker, "FINAL_WRITE_SECONDS", 0.3)
     editor, edits = ImageEditor(client), jobs(3)
     began = time.monotonic()
     try:

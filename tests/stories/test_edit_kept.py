@@ -72,7 +72,7 @@ async def test_a_full_disk_stops_all_and_keeps_the_pictures_in_memory(
     fail_for(".png", errno.ENOSPC)
     async with editor.edit_many(jobs(30), out=out, concurrency=2) as outcomes:
         found = await until(outcomes, SaveError, match="No space left")
-        assert outcomes.images == len(found) == server.edits.edits
+        assert outcomes.images_made == len(found) == server.edits.edits
     assert {each.status for each in found} == {"uncertain"}
     assert all(each.result is not None and each.result.images for each in found)
     assert 1 <= server.edits.edits <= 2
@@ -86,7 +86,7 @@ async def test_of_several_pictures_those_on_disk_are_told_and_so_is_what_it_cost
     fail_for("1.1.png", errno.ENOSPC)
     async with editor.edit_many(jobs(1, n=2), out=out) as outcomes:
         [found] = await until(outcomes, SaveError, match="only 1 of its 2 pictures")
-        assert (outcomes.images, outcomes.usage.total_tokens) == (2, found.usage and found.usage.total_tokens)
+        assert (outcomes.images_made, outcomes.usage.total_tokens) == (2, found.usage and found.usage.total_tokens)
     assert found.files == (out / "1.png",)
     assert isinstance(found.error, SaveError)
     assert found.error.files == found.files
@@ -130,7 +130,7 @@ async def test_what_the_caller_can_not_keep_is_told_and_stops_no_other(
     async with editor.edit_many(jobs(5), save=save, ledger=tmp_path / "ledger", concurrency=1) as outcomes:
         found = {each.id: each for each in await all_of(outcomes)}
         assert outcomes.counts == {"done": 4, "uncertain": 1}
-        assert outcomes.images == 5
+        assert outcomes.images_made == 5
     assert isinstance(found["2"].error, SaveError)
     assert found["2"].error.__cause__ is error
     assert found["2"].result is not None

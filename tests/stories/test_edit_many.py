@@ -43,7 +43,7 @@ async def test_each_edit_is_done_once_and_its_picture_on_disk(
     async with editor.edit_many(jobs(20), out=out) as outcomes:
         found = await all_of(outcomes)
         assert outcomes.counts == {"done": 20}
-        assert outcomes.images == 20
+        assert outcomes.images_made == 20
         assert outcomes.usage.total_tokens == sum(each.usage.total_tokens or 0 for each in found if each.usage)
     assert {path.name for path in out.glob("*.png")} == {f"{number}.png" for number in range(1, 21)}
     assert {each.id: each.files for each in found} == {str(n): (out / f"{n}.png",) for n in range(1, 21)}

@@ -66,7 +66,7 @@ async def test_pictures_come_in_the_size_and_format_and_number_that_were_asked(
 async def test_an_edit_may_be_given_as_a_value(editor: ImageEditor) -> None:
     result = await editor.edit(ImageEdit(image=png(), prompt="a beret", model=MODEL, n=2))
     assert len(result.images) == 2
-    with pytest.raises(TypeError, match="brings its own"):
+    with pytest.raises(TypeError, match="has its own prompt"):
         await editor.edit(ImageEdit(image=png(), prompt="a beret"), "another")
     with pytest.raises(TypeError, match="needs a prompt"):
         await editor.edit(png())

@@ -136,7 +136,7 @@ async def test_a_limit_on_the_second_try_of_what_was_lost_slows_the_run(out: Pat
     async with answering(LOST, reply(429, told)) as server, client_of(server, max_retries=1) as client:
         edits = ImageEditor(client).edit_many(jobs(1), out=out, on_uncertain="retry")
         async with edits as outcomes:
-            while not outcomes.holding:
+            while not outcomes.rate_limit_wait:
                 await anyio.sleep(0.01)
             outcomes.stop()
             assert [each.status for each in await all_of(outcomes)] == ["uncertain"]

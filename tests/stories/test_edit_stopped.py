@@ -152,7 +152,7 @@ async def test_what_ended_and_was_not_taken_is_there_after_leaving_early(client:
     assert {each.status for each in outcomes.abandoned} == {"done"}
     assert len(outcomes.abandoned) == 4
     assert all(each.result is not None and each.result.images[0].content for each in outcomes.abandoned)
-    assert outcomes.images == 5
+    assert outcomes.images_made == 5
 
 
 async def test_what_was_taken_is_not_there_again(client: Client) -> None:

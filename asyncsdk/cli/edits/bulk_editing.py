@@ -275,10 +275,10 @@ class BulkEditing:
             counts=self.report.tally.counts.copy(),
             total=None if self.run.only else self._total,
             in_flight=self._outcomes.in_flight,
-            images=self._outcomes.images,
+            images=self._outcomes.images_made,
             tokens=self._outcomes.usage.total_tokens or 0,
             seconds=time.monotonic() - self._began,
-            holding=self._outcomes.holding,
+            holding=self._outcomes.rate_limit_wait,
         )
 
     def _code(self) -> int:

@@ -1,4 +1,4 @@
-"""Looks at edits one after the other, before any is sent: pictures, rules, names, and what became of them earlier."""
+"""Prepares edits one after the other, before any is sent: pictures, rules, names, and what earlier runs did."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher
+from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.file import Ledger
 from asyncsdk.images.ledger.states import ItemState
-from asyncsdk.images.names import Named, Naming, safe_name
+from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, loaded
 from asyncsdk.images.saving import Destination
@@ -29,10 +30,10 @@ from asyncsdk.threads import NoThreadError
 
 @frozen(kw_only=True)
 class PreparedEdit:
-    """An edit that is to be sent. `item` is what the ledger knows it by, `place` where its pictures go, if anywhere.
+    """An edit that is to be sent. `item` is its key in the ledger, `place` where its pictures go, if anywhere.
 
-    `id` is what the caller calls it, and `name` what its pictures are called. `source` is a digest of where its first
-    picture comes from.
+    `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
+    comes from.
     """
 
     loaded: LoadedEdit
@@ -49,23 +50,23 @@ class PreparedEdit:
 
 @define(eq=False, kw_only=True)
 class Intake:
-    """The state of one pass over edits, in their order."""
+    """One pass over the edits of a run, in their order."""
 
     policy: Policy
     checked: bool
     out: Path | None = None
     ledger: Ledger | None = None
     _naming: Naming = field(init=False)
-    _equals: DuplicateMatcher = field(init=False)
+    _duplicates: DuplicateMatcher = field(init=False)
     _number: int = field(default=0, init=False)
     _postponed: list[tuple[int, ImageEdit]] = field(factory=list, init=False)
     _all_came: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._naming, self._equals = Naming(self._owner_of, self._state_of), DuplicateMatcher(self._state_of)
+        self._naming, self._duplicates = Naming(self._owner_of, self._state_of), DuplicateMatcher(self._state_of)
 
     async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
-        """`edits` as they come, and once more at the end those that `prepare` could not tell from their equals."""
+        """`edits` as they come, and at the end again those that `prepare` could not tell from their duplicates."""
         async for edit in edits:
             self._number += 1
             yield edit
@@ -75,77 +76,77 @@ class Intake:
             yield edit
 
     async def prepare(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
-        """What is to be sent for the `edit` whose turn it is, or how it ended already.
+        """The `edit` that `in_turn` gave last, ready to be sent, or how it ended already.
 
-        None for one that this run is not about, or that comes again at the end. Raises TypeError for what is no edit,
-        EditError where the system gives no thread to look at it.
+        None for one that is outside this run's filter, or that comes again at the end. Raises TypeError for what is
+        not an edit, EditError where the system has no thread to read it.
         """
         if not isinstance(edit, ImageEdit):
             raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
-        with typed():
+        with thread_errors_typed():
             return await self._prepared(edit)
 
     async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         named = Named(edit, str(self._number_of(edit)), source_of(edit))
         try:
-            found = await read_and_check(edit, checked=self.checked)
+            loaded_edit = await read_and_check(edit, checked=self.checked)
         except (InvalidEditError, EditError) as error:
             return unsent(edit, self._id_of_unread(named), error)
         if self.ledger is None:
-            return PreparedEdit(loaded=found, id=named.wanted, name=named.wanted)
-        digest = await files.in_thread(found.digest)
-        item = self._equals.item_of(digest, edit.id or edit.name, last=self._all_came)
+            return PreparedEdit(loaded=loaded_edit, id=named.wanted, name=named.wanted)
+        digest = await files.in_thread(loaded_edit.digest)
+        item = self._duplicates.item_of(digest, edit.id or edit.name, last=self._all_came)
         if item is None:
             self._postponed.append((self._number, edit))
             return None
         state = self._state_of(item)
         named = evolve(named, pictures=edit.n or 1, item=item, state=state)
         edit_id = named.called or self._naming.free(named)
-        verdict = self.policy.verdict(edit_id, state)
-        if verdict == "leave":
+        decision = self.policy.decide(edit_id, state)
+        if decision == "leave":
             return None
-        if verdict != "send" and state is not None:
-            return await self._told(edit, edit_id, state)
-        return await self._named(found, named)
+        if decision != "send" and state is not None:
+            return await self._skip(edit, edit_id, state)
+        return await self._reserve_names(loaded_edit, named)
 
     def _state_of(self, item: str) -> ItemState | None:
         return None if self.ledger is None else self.ledger.state(item)
 
     def _number_of(self, edit: ImageEdit) -> int:
-        """Where the edit that is looked at stands, in its source or else in the run."""
+        """The line of the current edit in its source, or else its number in the run."""
         return edit.line or self._number
 
     def _place_of(self, edit: ImageEdit) -> int:
-        """The same as names are told of: a line, or below 0 the number in the run."""
+        """The same as `Names.reserve` takes it: a line, or the number in the run as a negative number."""
         return edit.line or -self._number
 
     def _id_of_unread(self, named: Named) -> str:
-        """What an edit is called that can't be read: as it was written, unless another one has that id in this run."""
+        """The id of an edit that can't be read: its own, unless another edit of this run has that."""
         written = named.edit.id
-        return self._taken(named) if not written or written in self._naming else written
+        return self._reserve_free(named) if not written or written in self._naming else written
 
-    def _taken(self, named: Named) -> str:
-        """A name that no other edit has, nor gets in this run."""
+    def _reserve_free(self, named: Named) -> str:
+        """Reserve a name that no other edit has."""
         if self.ledger is None:
             return named.wanted
         name = self._naming.free(named)
         self._naming.names.reserve(name, named.pictures, self._place_of(named.edit))
         return name
 
-    async def _named(self, found: LoadedEdit, named: Named) -> PreparedEdit | EditOutcome:
-        """The edit with its place, unless its id or something on the disk forbids it."""
+    async def _reserve_names(self, loaded_edit: LoadedEdit, named: Named) -> PreparedEdit | EditOutcome:
+        """The edit with its place, unless its id or a file on the disk prevents it."""
         edit = named.edit
         name = edit.id or self._naming.free(named)
-        ready = PreparedEdit(loaded=found, id=name, name=name, item=named.item, source=named.source)
+        ready = PreparedEdit(loaded=loaded_edit, id=name, name=name, item=named.item, source=named.source)
         if self.out is None:
             return ready
         problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
         if problem is not None:
-            return unsent(edit, self._taken(named), InvalidEditError(problem))
+            return unsent(edit, self._reserve_free(named), InvalidEditError(problem))
         place = Destination(self.out, safe_name(name))
         owners = await self._owners_at(place, named.pictures)
         if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):
-            name = self._taken(named)
+            name = self._reserve_free(named)
             place = Destination(self.out, safe_name(name))
             owners = await self._owners_at(place, named.pictures)
         strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
@@ -154,31 +155,35 @@ class Intake:
         return evolve(ready, name=name, place=place)
 
     async def _owners_at(self, place: Destination, pictures: int) -> dict[Path, str | None]:
-        """What is at a place, each file with the item that it is of, None where it is not of any."""
+        """The files at a place, each with the item that it belongs to, None if it does not belong to any."""
         there = await files.existing(place.paths(pictures))
         return {path: self._owner_of(path.relative_to(place.directory).with_suffix("").as_posix()) for path in there}
 
     def _owner_of(self, stem: str) -> str | None:
         return None if self.ledger is None else self.ledger.owner_of(stem)
 
-    async def _told(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
-        done = state.status == "done"
+    async def _skip(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
+        is_done = state.status == "done"
         self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
         saved = [self.out / file for file in state.files] if self.out else []
         gone = await files.gone(saved)
         return EditOutcome(
             edit=edit,
             id=name,
-            status="skipped" if done else "refused" if state.status == "refused" else "uncertain",
+            status="skipped" if is_done else "refused" if state.status == "refused" else "uncertain",
             files=tuple(path for path in saved if path not in gone),
             usage=state.usage,
-            problem=_pictures_gone(gone) if gone and done else _left() if state.status == "sent" else state.problem,
+            problem=_pictures_gone(gone)
+            if gone and is_done
+            else _cut_off()
+            if state.status == "sent"
+            else state.problem,
         )
 
 
 @contextmanager
-def typed() -> Iterator[None]:
-    """Raise EditError where the system gave no thread, for which it was waited: nothing is wrong with the edit."""
+def thread_errors_typed() -> Iterator[None]:
+    """Raise EditError where the system has no thread, after waiting for one: nothing is wrong with the edit."""
     try:
         yield
     except NoThreadError as error:
@@ -219,17 +224,17 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
     return Problem(type="SaveError", message=message)
 
 
-def _left() -> Problem:
-    """What is said of an edit whose process ended before its answer came."""
+def _cut_off() -> Problem:
+    """The Problem of an edit whose process ended before its response came."""
     return problem_of(charge_unknown(EditError(ABANDONED)))
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
-    """Read an edit's pictures, and hold them and its fields against the rules. Raises InvalidEditError, EditError."""
-    found = await loaded(edit)
+    """Read an edit's pictures, and check them and its fields. Raises InvalidEditError, EditError."""
+    loaded_edit = await loaded(edit)
     if checked:
-        check(edit, found.images, found.mask, found.markup)
-    return found
+        check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
+    return loaded_edit
 
 
 def unsent(edit: ImageEdit, name: str, error: InvalidEditError | EditError) -> EditOutcome:

@@ -1,4 +1,33 @@
-"""How far one edit of a run is, and what follows from that: for a stop, for another try, for its end (pure)."""
+"""The state machine of one edit of a run: what may follow what, and what a stop, an error or an end means (pure).
+
+Rules:
+
+1. An edit may be paid from the moment its first byte leaves, not earlier and not only when a response comes.
+2. Its intent is in the ledger before that moment: a process that is killed leaves no edit that may be paid and that
+   the ledger does not know.
+3. It is paid once a response with an image came. Whatever fails after that, it is not sent again.
+4. An attempt that may have been paid is not repeated, or once only with `on_uncertain="retry"`. What was `lost` stays
+   lost: if no later attempt gets a response, the edit is uncertain, whatever those attempts ended with.
+5. An edit that the server surely did not do goes back to *waiting*, and neither the limits nor the ledger count it.
+
+Theory of operation: each attempt goes through the stages in order, and an attempt that fails returns to *waiting*.
+An `EditLifecycle` is a value; the worker replaces it at each step, before or after the await that the step is about,
+so that at every await the stage answers "what does it mean if everything ends here?":
+
+::
+
+    stage      what is true                                             if it ends here
+    ─────────  ───────────────────────────────────────────────────────  ──────────────────────────────────────
+    waiting    no attempt under way: for the rate limit, or a retry     nothing is paid but what was lost
+    counted    the limits count it; the ledger may have its intent      the same; limits and ledger take it back
+    intended   its intent is in the ledger, and no byte of it has left  the same
+    sent       the server may be working on it                          uncertain
+    answered   it is paid, and its pictures are being saved             paid, with what is saved so far
+    ended      its outcome is recorded                                  nothing more happens
+
+A run that stops lets edits that are under way (*counted* to *answered*) come to their end, and cancels those that are
+*waiting*. A run that is cancelled ends each edit where it is.
+"""
 
 from __future__ import annotations
 
@@ -27,32 +56,19 @@ NEXT: dict[Stage, frozenset[Stage]] = {
 
 @frozen
 class EditLifecycle:
-    """Where an edit stands: the `stage` of the try that it is at, and what was `lost` before.
-
-    ::
-
-        waiting    for its turn, or to be tried again: ending it costs nothing
-        counted    the limits count it; its intent is in the ledger, or not yet
-        intended   its intent is in the ledger, and no byte of it has left
-        sent       the server may be at work on it
-        answered   it is paid, and its pictures are on their way
-        ended      the last word on it
-
-    `lost` is an earlier try that may have been paid: whatever comes of later ones that end without an answer, the
-    edit is uncertain.
-    """
+    """The `stage` of the current attempt, and the `lost` earlier one that may have been paid, with all that came."""
 
     stage: Stage = "waiting"
     lost: ChargeUnknownError | None = None
 
     def to(self, stage: Stage) -> EditLifecycle:
-        """The course one stage on. Raises ValueError for one that does not follow."""
+        """The next stage. Raises ValueError for one that `NEXT` does not allow."""
         if stage not in NEXT[self.stage]:
             raise ValueError(f"{stage} does not follow {self.stage}")
         return evolve(self, stage=stage)
 
     def failed(self, error: APIError | ChargeUnknownError) -> EditLifecycle:
-        """The course after a try that failed: what was lost is remembered, and all that came of it."""
+        """The lifecycle after an attempt that failed: what was lost is remembered, with all that came of it."""
         lost = self.lost
         if isinstance(error, ChargeUnknownError):
             earlier, lost = () if lost is None else lost.raw, error
@@ -63,16 +79,16 @@ class EditLifecycle:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether this try counts against the limits, and is awaited by a stop."""
+        """Whether this attempt counts against the limits, and is awaited by a stop."""
         return self.stage not in {"waiting", "ended"}
 
     @property
     def is_written(self) -> bool:
-        """Whether the intent of this try is surely in the ledger."""
+        """Whether the intent of this attempt is surely in the ledger."""
         return self.stage in {"intended", "sent", "answered"}
 
     def may_try_again(self, error: APIError, on_uncertain: OnUncertain) -> bool:
-        """Whether another try is allowed: after what surely was not done, and once, if wanted, after what was lost."""
+        """Whether another attempt is allowed: if this one was surely not done, or once, if requested, after a loss."""
         if is_fatal_for_run(error):
             return False
         if may_be_charged(error):
@@ -80,7 +96,7 @@ class EditLifecycle:
         return is_safe_to_repeat(error)
 
     def reason_to_stop(self, error: Exception, on_uncertain: OnUncertain, *, answered: bool) -> Exception | None:
-        """What ends the whole run, where the last try ended with `error`; None if nothing does.
+        """The error that stops the whole run after the last attempt ended with `error`; None if the run goes on.
 
         `answered`: an edit of this run was done before, so that the address is right.
         """

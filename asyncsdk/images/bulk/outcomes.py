@@ -1,25 +1,45 @@
-"""`Outcomes`: what `edit_many` gives, an async iterator over how the edits end, with a brake and a tally."""
+"""Runs many edits, several at a time, and gives their `Outcomes`: an async iterator with `stop()` and counts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
+import anyio
 from attrs import define
 
+from asyncsdk import tasks
 from asyncsdk.error_details import LedgerDamage
+from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.bulk.worker import EditWorker
+from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
+
+_Prepared = PreparedEdit | EditOutcome
 
 
 @define(eq=False)
 class Outcomes:
-    """Iterate over it: each `EditOutcome` comes as its edit ends, in no order.
+    """How the edits of a run end: iterate over it for an `EditOutcome` as each edit ends, in no order.
 
-    What stops a whole run (401, 403, quota, no connection, a disk or directory that takes no pictures, a ledger that
-    is not at its place, a limit you set, three paid responses in a row without a picture or that your `save` could not
-    keep, an error of the iterable) is raised once everything in flight has ended and was given.
+    What stops a whole run is raised once every edit in flight has ended and was given: 401, 403, quota, no connection,
+    a disk or directory that takes no pictures, a ledger that is gone, a limit that you set, three paid responses in a
+    row without a picture or that your `save` could not keep, an error of the iterable.
+
+    Attributes:
+        counts: How many edits have ended so far, by status.
+        usage: The tokens of all edits that were paid in this run, as far as the server reported them.
+        images_made: How many pictures were made in this run.
+        concurrency: How many edits run at a time: fewer than requested where this process may open too few files.
+        in_flight: How many edits are at the server, on their way there, or being saved. A stop awaits them.
+        abandoned: Outcomes that were not taken by iterating; after the block also of the edits that it cut off.
+        damage: The damaged parts of the ledger when the run began, which are ignored (`accept_damage`).
+        rate: The rate limit in input images a minute, given or learned; None while there is none.
+        rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
     """
 
     _run: BulkRun
@@ -39,50 +59,107 @@ class Outcomes:
         raise StopAsyncIteration
 
     def stop(self) -> None:
-        """Send nothing new. Go on iterating to await what is in flight; leaving the block now makes it uncertain."""
+        """Send nothing new.
+
+        Go on iterating to await the edits in flight; leaving the block at once makes them uncertain.
+        """
         self._run.stop()
 
     @property
     def counts(self) -> Counter[str]:
-        """How many ended with which status so far."""
+        """How many edits have ended so far, by status."""
         return self._run.counts.copy()
 
     @property
     def usage(self) -> Usage:
-        """The tokens of all edits that were paid in this run, as far as the server told them."""
+        """The tokens of all edits that were paid in this run, as far as the server reported them."""
         return self._run.usage
 
     @property
-    def images(self) -> int:
+    def images_made(self) -> int:
         """How many pictures were made in this run."""
-        return self._run.images
+        return self._run.images_made
 
     @property
     def concurrency(self) -> int:
-        """How many edits are taken at a time: fewer than you asked for where this process may open too few files."""
+        """How many edits run at a time: fewer than requested where this process may open too few files."""
         return self._run.concurrency
 
     @property
     def in_flight(self) -> int:
-        """How many edits are on their way to the server, at it, or being saved: a stop awaits them."""
-        return sum(flight.course.is_under_way for flight in self._run.flights)
+        """How many edits are at the server, on their way there, or being saved. A stop awaits them."""
+        return sum(worker.lifecycle.is_under_way for worker in self._run.workers)
 
     @property
     def abandoned(self) -> tuple[EditOutcome, ...]:
-        """What you did not take: edits that ended, and once the block is left those that were in flight, uncertain."""
+        """Outcomes that were not taken by iterating; after the block also of the edits that it cut off."""
         return tuple(self._run.untaken.values())
 
     @property
     def damage(self) -> tuple[LedgerDamage, ...]:
-        """What of the ledger was damaged when the run began, and is not believed: `accept_damage` let it begin."""
+        """The damaged parts of the ledger when the run began, which are ignored (`accept_damage`)."""
         return () if self._run.ledger is None else self._run.ledger.damage
 
     @property
     def rate(self) -> float | None:
-        """The pace in input images a minute, as it was given or learned; None while there is none."""
-        return self._run.pacer.rate
+        """The rate limit in input images a minute, given or learned; None while there is none."""
+        return self._run.limiter.rate
 
     @property
-    def holding(self) -> float:
-        """For how many seconds the rate limit lets nothing go."""
-        return self._run.pacer.holding
+    def rate_limit_wait(self) -> float:
+        """Seconds until the rate limit lets the next image be sent; 0.0 for now."""
+        return self._run.limiter.retry_after
+
+
+@asynccontextmanager
+async def outcomes_of(run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> AsyncIterator[Outcomes]:
+    """Bring all edits to their ends, `run.concurrency` at a time; leaving the block cancels those in flight."""
+    async with (
+        aclosing(_prepared(run, edits)) as prepared,
+        tasks.map_unordered(prepared, partial(_finish, run), limit=run.concurrency) as outcomes,
+    ):
+        try:
+            yield Outcomes(run, outcomes)
+        finally:
+            run.leave()
+
+
+async def _prepared(
+    run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
+) -> AsyncGenerator[_Prepared, None]:
+    """The edits as they are taken, one at a time. What their source raises stops the run in good order."""
+    async with aclosing(tasks.walk(edits)) as all_, aclosing(run.intake.in_turn(all_)) as source:
+        while not run.stopping:
+            try:
+                edit = await _next(run, source)
+                prepared = None if edit is None else await run.intake.prepare(edit)
+            except Exception as error:  # noqa: BLE001 - the caller gets it back, once all in flight has ended
+                run.halt(error)
+                return
+            if edit is None:
+                return
+            if prepared is not None:
+                yield prepared
+
+
+async def _next(run: BulkRun, source: AsyncGenerator[ImageEdit, None]) -> ImageEdit | None:
+    with anyio.CancelScope() as run.reading:
+        return await tasks.await_foreign(anext(source, None))
+    return None
+
+
+async def _finish(run: BulkRun, prepared: _Prepared) -> EditOutcome | None:
+    """Bring an edit to its end. None: the run was stopped before it was sent."""
+    if isinstance(prepared, EditOutcome):
+        run.ended(prepared)
+        return prepared
+    if run.stopping:
+        return None
+    worker = EditWorker(run, prepared)
+    run.workers.add(worker)
+    try:
+        outcome = await worker.outcome()
+    finally:
+        run.workers.discard(worker)
+    run.ended(outcome)
+    return outcome

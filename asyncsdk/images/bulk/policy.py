@@ -1,10 +1,10 @@
-"""What becomes of an edit of a run: send it, skip it or report it, within the limits of all runs of a ledger (pure)."""
+"""The policy of a run: whether to send, skip or report an edit, and the limits over all runs of a ledger (pure)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, get_args
 
 from attrs import define, field, frozen
 
@@ -13,27 +13,28 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.models import Usage
 
 OnUncertain = Literal["report", "retry", "stop"]
-Standing = Literal["new", "done", "failed", "refused", "uncertain"]
-Verdict = Literal["send", "skip", "refused", "uncertain", "leave"]
+EditStatus = Literal["new", "done", "failed", "refused", "uncertain"]
+Decision = Literal["send", "skip", "refused", "uncertain", "leave"]
 
-_STANDINGS = frozenset({"new", "done", "failed", "refused", "uncertain"})
-
-
-def _names(given: Collection[str]) -> frozenset[str]:
-    if isinstance(given, str):
-        raise ConfigurationError(f"{given!r} is one text where several are meant: [{given!r}]. Nothing was sent.")
-    return frozenset(given)
+_STATUSES = frozenset(get_args(EditStatus))
 
 
-def _names_if_any(given: Collection[str] | None) -> frozenset[str] | None:
-    return None if given is None else _names(given)
+def _names(names: Collection[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise ConfigurationError(f"{names!r} is one text where a list is expected: [{names!r}]. Nothing was sent.")
+    return frozenset(names)
+
+
+def _names_if_any(names: Collection[str] | None) -> frozenset[str] | None:
+    return None if names is None else _names(names)
 
 
 @frozen(kw_only=True)
 class Policy:
-    """What a caller wants sent again. `redo` names ids; what was done to them since `redo_before` stands.
+    """Which edits the caller wants to be sent again.
 
-    Raises ConfigurationError for what is not known.
+    `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). Raises ConfigurationError
+    for an unknown value.
     """
 
     on_uncertain: OnUncertain = "report"
@@ -48,27 +49,27 @@ class Policy:
             )
         if not math.isfinite(self.redo_before):
             raise ConfigurationError(f"redo_before={self.redo_before!r} is not a unix time. Nothing was sent.")
-        for name in (self.only or frozenset()) - _STANDINGS:
-            raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_STANDINGS))}. Nothing was sent.")
+        for name in (self.only or frozenset()) - _STATUSES:
+            raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_STATUSES))}. Nothing was sent.")
 
-    def verdict(self, edit_id: str, state: ItemState | None) -> Verdict:
-        """What becomes of an edit that stands so: "leave" is for one that this run is not about."""
-        stands = standing(state)
-        if state is not None and edit_id in self.redo and stands != "failed" and state.at < self.redo_before:
+    def decide(self, edit_id: str, state: ItemState | None) -> Decision:
+        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter."""
+        status = status_of_state(state)
+        if state is not None and edit_id in self.redo and status != "failed" and state.at < self.redo_before:
             return "send"
-        if self.only is not None and stands not in self.only:
+        if self.only is not None and status not in self.only:
             return "leave"
-        if stands == "done":
+        if status == "done":
             return "skip"
-        if stands == "refused":
+        if status == "refused":
             return "send" if self.only else "refused"
-        if stands == "uncertain":
+        if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
         return "send"
 
 
-def standing(state: ItemState | None) -> Standing:
-    """An intent without a last word is uncertain: the process ended between the two."""
+def status_of_state(state: ItemState | None) -> EditStatus:
+    """The status of an edit in the ledger. An intent without an end is uncertain: the process ended between them."""
     if state is None:
         return "new"
     return "uncertain" if state.status == "sent" else state.status
@@ -79,7 +80,7 @@ _GO_ON = "With a higher limit the same call goes on."
 
 @define
 class Limits:
-    """`edits` and `tokens` are what was spent before; both count what was sent and paid, or may have been."""
+    """The limits over all runs. `edits` and `tokens` are what was used so far, of edits that are or may be paid."""
 
     max_edits: int | None = None
     max_tokens: int | None = None
@@ -92,34 +93,34 @@ class Limits:
                 raise ConfigurationError(f"{name}={limit!r} is not a whole number above 0. Nothing was sent.")
 
     def after(self, edits: int, tokens: int) -> Limits:
-        """The same limits, where so much was spent by earlier runs."""
+        """The same limits, with what earlier runs used."""
         return Limits(self.max_edits, self.max_tokens, edits, tokens)
 
     def begin(self) -> None:
-        """Count an edit that is about to be sent. Raises LimitReachedError instead where that is one too many."""
-        edits_are_spent = self.max_edits is not None and self.edits >= self.max_edits
-        if edits_are_spent or (self.max_tokens is not None and self.tokens >= self.max_tokens):
+        """Count an edit that is about to be sent. Raises LimitReachedError instead if that exceeds a limit."""
+        edits_are_used = self.max_edits is not None and self.edits >= self.max_edits
+        if edits_are_used or (self.max_tokens is not None and self.tokens >= self.max_tokens):
             raise self.reached()
         self.edits += 1
 
     def take_back(self) -> None:
-        """The server did nothing for an edit that was begun."""
+        """Stop counting an edit that was begun, for which the server did nothing."""
         self.edits -= 1
 
     def spend(self, usage: Usage | None) -> None:
-        """Count what an edit used; edits in flight may go over the limit."""
+        """Count what an edit used; edits in flight may exceed the limit."""
         self.tokens += (usage.total_tokens or 0) if usage is not None else 0
 
     @property
     def is_passed(self) -> bool:
-        """Whether edits that were in flight used more tokens than were allowed."""
+        """Whether edits in flight used more tokens than were allowed."""
         return self.max_tokens is not None and self.tokens > self.max_tokens
 
     def reached(self) -> LimitReachedError:
-        """What is told of the limit that stops a run, with what is counted now, over all runs."""
+        """The error of the limit that stops a run, with the current counts over all runs."""
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             verb, why = ("passed", " (edits in flight may go over it)") if self.is_passed else ("reached", "")
-            told = f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
+            problem = f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
         else:
-            told = f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent in all."
-        return LimitReachedError(f"{told} Nothing more was sent. {_GO_ON}")
+            problem = f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent in all."
+        return LimitReachedError(f"{problem} Nothing more was sent. {_GO_ON}")

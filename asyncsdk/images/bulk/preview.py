@@ -1,4 +1,4 @@
-"""`EditPlan`: what a run of edits would do and cost, told before anything is sent (pure)."""
+"""`EditPlan`: what a run of edits would do and cost, before anything is sent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from asyncsdk.images.outcome import EditOutcome
 
 @frozen(kw_only=True)
 class EditPlan:
-    """Counts of edits. `to_send` would be sent; `done`, `uncertain` and `refused` would not: earlier runs met them.
+    """What a run would do.
 
-    `problems` are those that can't be sent as they are, and those done before whose pictures are gone. `input_images`
-    is the sum over what would be sent of pictures times `n`, and `minutes` how long they take at the given rate, None
-    without one. `damage` is what of the ledger can't be believed: a run stops at it unless `accept_damage` is set.
+    Attributes:
+        to_send: How many edits would be sent.
+        done: How many an earlier run did.
+        uncertain: How many may have been paid by an earlier run, and would not be sent.
+        refused: How many the server refused in an earlier run, and would not be sent.
+        problems: The edits that can't be sent as they are, and those done before whose pictures are gone.
+        input_images: The pictures of what would be sent, times `n`: what counts against the rate limit.
+        minutes: How long they take at the given `images_per_minute`; None without it.
+        damage: The damaged parts of the ledger. A run stops at them unless `accept_damage` is set.
     """
 
     to_send: int
@@ -30,7 +36,7 @@ class EditPlan:
 
 @define
 class PlanBuilder:
-    """Adds up what preparing each edit came to."""
+    """Counts prepared edits."""
 
     _to_send: int = 0
     _input_images: int = 0
@@ -38,7 +44,7 @@ class PlanBuilder:
     _problems: list[EditOutcome] = field(factory=list)
 
     def count(self, prepared: PreparedEdit | EditOutcome | None) -> None:
-        """Add one edit; None is one that the run is not about."""
+        """Add one edit; None is outside the run's filter."""
         if isinstance(prepared, PreparedEdit):
             self._to_send += 1
             self._input_images += prepared.edit.input_images
@@ -48,7 +54,7 @@ class PlanBuilder:
             self._earlier[prepared.status] += 1
 
     def plan(self, images_per_minute: float | None, *, damage: tuple[LedgerDamage, ...] = ()) -> EditPlan:
-        """What it all comes to."""
+        """The plan of all that were counted."""
         return EditPlan(
             to_send=self._to_send,
             done=self._earlier["skipped"],

@@ -42,8 +42,8 @@ NO_ROUTE = NotFoundError("page", status_code=404, body="<html>")
     ],
 )
 def test_what_a_stage_means(stage: Stage, *, is_under_way: bool, is_written: bool) -> None:
-    course = EditLifecycle(stage)
-    assert (course.is_under_way, course.is_written) == (is_under_way, is_written)
+    lifecycle = EditLifecycle(stage)
+    assert (lifecycle.is_under_way, lifecycle.is_written) == (is_under_way, is_written)
 
 
 @pytest.mark.parametrize("before", STAGES)
@@ -58,10 +58,10 @@ def test_no_stage_follows_that_is_not_in_the_table(before: Stage, after: Stage) 
 
 @given(st.lists(st.sampled_from(STAGES), max_size=12))
 def test_nothing_is_answered_that_was_not_counted_written_down_and_sent(wanted: list[Stage]) -> None:
-    course, passed = EditLifecycle(), list[Stage]()
+    lifecycle, passed = EditLifecycle(), list[Stage]()
     for stage in wanted:
-        if stage in NEXT[course.stage]:
-            course, passed = course.to(stage), [*passed, stage]
+        if stage in NEXT[lifecycle.stage]:
+            lifecycle, passed = lifecycle.to(stage), [*passed, stage]
     if "answered" in passed:
         before = passed[: passed.index("answered")]
         assert before[-1] == "sent"
@@ -70,9 +70,9 @@ def test_nothing_is_answered_that_was_not_counted_written_down_and_sent(wanted: 
 
 @pytest.mark.parametrize("stage", ["counted", "intended", "sent"])
 def test_what_was_lost_is_remembered_whatever_comes_later(stage: Stage) -> None:
-    course = EditLifecycle(stage).failed(LOST)
-    assert course == EditLifecycle("waiting", LOST)
-    assert course.to("counted").to("intended").to("sent").failed(BUSY) == course
+    lifecycle = EditLifecycle(stage).failed(LOST)
+    assert lifecycle == EditLifecycle("waiting", LOST)
+    assert lifecycle.to("counted").to("intended").to("sent").failed(BUSY) == lifecycle
     assert EditLifecycle(stage).failed(BUSY) == EditLifecycle("waiting")
 
 

@@ -1,0 +1,131 @@
+"""Which name an edit of a run gets (pure): its own, or one like it where that is taken.
+
+An `id` is what a person wrote. It is refused where another edit of the run has it, and an earlier picture of that id
+is moved aside, as long as it may have been made of the same source. A name that was only made, of a path or a line's
+number, always gives way itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import PurePath
+
+from attrs import define, field, frozen
+
+from asyncsdk.images.edit import ImageEdit, file_name
+from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.names import name_digest, safe_name, stem_problem, stems
+
+
+@define
+class Names:
+    """The names that a run has given: the digest of each, with the line of the edit that has it.
+
+    An edit that has no line in a job file has its number in the run here, negative.
+    """
+
+    _taken: dict[bytes, int] = field(factory=dict)
+
+    def __contains__(self, stem: str) -> bool:
+        return name_digest(stem) in self._taken
+
+    def reserve(self, name: str, pictures: int, place: int) -> str | None:
+        """Take the names of `pictures` images for the edit at `place`; otherwise return why not, and take none."""
+        safe = safe_name(name)
+        problem = stem_problem(safe)
+        if problem is not None:
+            return f"{problem}. Nothing was sent."
+        digests = [name_digest(stem) for stem in stems(safe, pictures)]
+        taken = next((self._taken[stem] for stem in digests if stem in self._taken), None)
+        if taken is not None:
+            return (
+                f"{_line(place)} has the id {name!r}, which would save over the pictures of {_line(taken)}: ids must "
+                "differ, in more than upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
+            )
+        self._taken.update(dict.fromkeys(digests, place))
+        return None
+
+
+def _line(place: int) -> str:
+    return f"line {place}" if place > 0 else f"edit {-place}"
+
+
+DIGITS = 8  # of the digest that sets one name apart from another
+
+
+@frozen
+class Named:
+    """An edit that needs names for `pictures` images; `number` is its name if it has neither `id` nor `name`.
+
+    `source` is a digest of where its first picture comes from, None if that is not known. `item` is its key in the
+    ledger, and `state` what the ledger has of it; an edit whose pictures could not be read has neither.
+    """
+
+    edit: ImageEdit
+    number: str
+    source: str | None
+    pictures: int = 1
+    item: str | None = None
+    state: ItemState | None = None
+
+    @property
+    def wanted(self) -> str:
+        """Its name unless another edit has that."""
+        return self.edit.id or self._derived or self.number
+
+    @property
+    def called(self) -> str | None:
+        """The name that it already has: from a person, or from an earlier run."""
+        return self.edit.id or (None if self.state is None else self.state.id)
+
+    @property
+    def _derived(self) -> str | None:
+        return self.edit.name if isinstance(self.edit.name, str) else None  # before it is read, it may be anything
+
+    def candidates(self) -> Iterator[str]:
+        """Names to be tried in turn: the wanted one, that with the source's suffix, that with a piece of its digest."""
+        if not self.edit.id and self.state is not None:
+            yield self.state.id
+        yield self.wanted
+        suffix = PurePath(file_name(self.edit.image[0]) or "").suffix if self._derived and self.edit.image else ""
+        if suffix:
+            yield f"{self.wanted}-{suffix[1:]}"
+        apart = f"{self.wanted}-{(self.item or self.source or '')[:DIGITS]}".removesuffix("-")
+        yield apart
+        yield from (f"{apart}-{number}" for number in count(2))
+
+
+@define
+class Naming:
+    """The names that one run gives, compared with those that earlier runs gave."""
+
+    owner_of: Callable[[str], str | None]
+    state_of: Callable[[str], ItemState | None]
+    names: Names = field(factory=Names)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and safe_name(name) in self.names
+
+    def free(self, named: Named) -> str:
+        """The first of its names that no other edit has, in this run or by an earlier one."""
+        return next(name for name in named.candidates() if self._is_free(name, named))
+
+    def is_another(self, owner: str, named: Named) -> bool:
+        """Whether the item `owner` was surely made of another source than `named`."""
+        state = self.state_of(owner)
+        source = None if state is None else state.source
+        return owner != named.item and None not in {source, named.source} and source != named.source
+
+    def _is_free(self, name: str, named: Named) -> bool:
+        candidates = stems(safe_name(name), named.pictures)
+        return not any(stem in self.names for stem in candidates) and all(
+            self._gives_way(owner, named) for stem in candidates if (owner := self.owner_of(stem)) is not None
+        )
+
+    def _gives_way(self, owner: str, named: Named) -> bool:
+        """Whether `named` may have the name of the item `owner`: it is the same edit, or made of the same picture."""
+        if owner == named.item:
+            return True
+        state = self.state_of(owner) if named.edit.name is not None else None
+        return state is not None and named.source is not None and state.source == named.source
