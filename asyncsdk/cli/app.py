@@ -18,11 +18,11 @@ from asyncsdk.cli.edits.edit import edit
 from asyncsdk.cli.edits.edit_many import edit_many
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
-from asyncsdk.cli.output import complain, never_fail_to_encode
+from asyncsdk.cli.output import complain, never_fail_to_encode, printable
 from asyncsdk.cli.serve import serve
 from asyncsdk.cli.signals import Interrupted, Stop
 from asyncsdk.cli.uploads import uploads
-from asyncsdk.cli.uploads.messages import printable, told
+from asyncsdk.cli.uploads.messages import told
 from asyncsdk.cli.uploads.upload import upload
 from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.version import __version__

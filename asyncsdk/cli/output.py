@@ -14,7 +14,6 @@ from attrs import define, field
 
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Output
-from asyncsdk.cli.uploads.messages import printable
 
 
 @define
@@ -81,6 +80,16 @@ def complain(text: str) -> None:
         return
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - as above, for people
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: control characters, but for line breaks, are shown as escapes."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def is_terminal() -> bool:
+    """Whether standard error is a terminal that can move its cursor."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def stdout_is_terminal() -> bool:

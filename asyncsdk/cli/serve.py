@@ -12,9 +12,8 @@ from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Duration
-from asyncsdk.cli.output import complain
+from asyncsdk.cli.output import complain, is_terminal
 from asyncsdk.cli.signals import Stop
-from asyncsdk.cli.uploads.display import is_terminal
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:

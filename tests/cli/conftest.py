@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
 from tests.cli.support import Ran, Run, Start, heed_hangups
+from tests.stories.pictures import photo
 
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """One for each test: what it was asked is counted."""
     with LocalServer(tmp_path_factory.mktemp("server")) as running:
         yield running
 
@@ -84,6 +87,20 @@ def start() -> Iterator[Start]:
     for process in running:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def otter(tmp_path: Path) -> Path:
+    """A small picture in the working directory."""
+    return photo(tmp_path / "otter.png", (16, 16))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary directories go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    return tmp_path / "elsewhere"
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from asyncsdk.cli.uploads import bars, display
-from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY, Bars
-from asyncsdk.cli.uploads.display import JsonLines, Lines, Silence, choose, is_news
+from asyncsdk.cli import display, output
+from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
+from asyncsdk.cli.uploads import bars
+from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY
+from asyncsdk.cli.uploads.transfer import Snapshot, UploadsView
 from asyncsdk.events import Progress, UploadPhase
 
 MB = 10**6
@@ -26,57 +28,63 @@ def progress(**fields: Any) -> Progress:
 @pytest.mark.parametrize(
     ("mode", "place", "options", "kind"),
     [
-        ("auto", "terminal", {}, Bars),
-        ("auto", "pipe", {}, Lines),
-        ("auto", "terminal", {"quiet": True}, Silence),
-        ("auto", "terminal", {"verbose": True}, Lines),
-        ("bar", "pipe", {}, Bars),
-        ("bar", "terminal", {"quiet": True}, Bars),
-        ("lines", "terminal", {}, Lines),
-        ("json", "terminal", {}, JsonLines),
-        ("none", "terminal", {}, Silence),
+        ("auto", "terminal", {}, BarDisplay),
+        ("auto", "pipe", {}, LineDisplay),
+        ("auto", "terminal", {"quiet": True}, NullDisplay),
+        ("auto", "terminal", {"verbose": True}, LineDisplay),
+        ("bar", "pipe", {}, BarDisplay),
+        ("bar", "terminal", {"quiet": True}, BarDisplay),
+        ("lines", "terminal", {}, LineDisplay),
+        ("json", "terminal", {}, JsonDisplay),
+        ("none", "terminal", {}, NullDisplay),
     ],
 )
 def test_the_display_is_the_one_that_was_asked_for_or_suits_the_place(
     monkeypatch: pytest.MonkeyPatch, mode: Any, place: str, options: dict[str, bool], kind: type
 ) -> None:
     monkeypatch.setattr(display, "is_terminal", lambda: place == "terminal")
-    assert type(choose(mode, {"t": 1}, **options)) is kind
+    assert type(choose(mode, UploadsView({"t": 1}), **options)) is kind
 
 
 def test_without_standard_error_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
-    assert not display.is_terminal()
+    assert not output.is_terminal()
 
 
 def test_a_dumb_terminal_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")
-    assert not display.is_terminal()
+    assert not output.is_terminal()
     monkeypatch.setenv("TERM", "xterm")
-    assert display.is_terminal()
+    assert output.is_terminal()
 
 
 def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    with Silence() as shown, shown.aside():
-        shown.show("t", progress())
-        shown.end("t")
+    with NullDisplay(UploadsView({})) as shown:
+        shown.aside()
+        shown.show(shown.view.update("t", progress()))
+        shown.draw()
+        shown.view.end("t")
     assert capsys.readouterr() == ("", "")
 
 
 def test_each_snapshot_is_a_line_of_json_with_the_file_as_it_was_given() -> None:
     lines: list[str] = []
-    JsonLines(lines.append).show("dir/t", progress(bytes_done=7, upload_id="upload_1"))
+    shown = JsonDisplay(UploadsView({}), write=lines.append)
+    shown.show(shown.view.update("dir/t", progress(bytes_done=7, upload_id="upload_1")))
+    shown.draw()
+    assert len(lines) == 1
     told = json.loads(lines[0])
     assert (told["source"], told["state"], told["bytes_done"], told["upload_id"]) == ("dir/t", "sending", 7, "upload_1")
 
 
 async def test_a_line_comes_now_and_then_for_what_is_under_way() -> None:
     lines: list[str] = []
-    with Lines(each_change=False, every=0.05, write=lines.append) as shown:
-        shown.show("a", progress(bytes_done=10 * MB))
-        shown.show("b", progress())
-        shown.end("b")
+    view = UploadsView({})
+    with LineDisplay(view, every=0.05, write=lines.append) as shown:
+        shown.show(view.update("a", progress(bytes_done=10 * MB)))
+        shown.show(view.update("b", progress()))
+        view.end("b")
         while len(lines) < 2:
             await asyncio.sleep(0.01)
     assert lines[:2] == ["a: 10 of 100 MB, 10%"] * 2
@@ -84,8 +92,8 @@ async def test_a_line_comes_now_and_then_for_what_is_under_way() -> None:
 
 async def test_after_the_end_no_line_comes() -> None:
     lines: list[str] = []
-    with Lines(each_change=False, every=0.01, write=lines.append) as shown:
-        shown.show("a", progress())
+    with LineDisplay(UploadsView({}), every=0.01, write=lines.append) as shown:
+        shown.show(shown.view.update("a", progress()))
     await asyncio.sleep(0.05)
     assert lines == []
 
@@ -113,15 +121,16 @@ COMPLETING = progress(state=UploadPhase.COMPLETING)
 def test_trouble_and_its_end_are_news_and_with_lines_each_change_is(
     before: Progress | None, now: Progress, news: str
 ) -> None:
-    assert is_news(before, now, each_change=False) is ("calm" in news)
-    assert is_news(before, now, each_change=True) is ("each" in news)
+    snapshot = Snapshot("t", before, now)
+    assert snapshot.is_news(each_change=False) is ("calm" in news)
+    assert snapshot.is_news(each_change=True) is ("each" in news)
 
 
 async def test_news_is_a_line_at_once() -> None:
     lines: list[str] = []
-    with Lines(each_change=False, write=lines.append) as shown:
-        shown.show("a", SENDING)
-        shown.show("a", RETRYING)
+    with LineDisplay(UploadsView({}), write=lines.append) as shown:
+        shown.show(shown.view.update("a", SENDING))
+        shown.show(shown.view.update("a", RETRYING))
     assert lines == ["a: 0 of 100 MB, 0%, reset; again in 1 s"]
 
 
@@ -148,9 +157,10 @@ def console(width: int = 100) -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, _environ={})
 
 
-def drawn(shown: Bars) -> list[str]:
-    with shown.console.capture() as captured:
-        shown.console.print(shown.frame())
+def drawn(view: UploadsView, width: int = 100) -> list[str]:
+    place = console(width)
+    with place.capture() as captured:
+        place.print(view.frame(width - display.MARGIN))
     return [line.rstrip() for line in captured.get().splitlines() if line.strip()]
 
 
@@ -160,9 +170,9 @@ def spaced(row: str) -> str:
 
 
 def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
-    shown = Bars({"train.jsonl": 100 * MB}, console=console())
+    shown = UploadsView({"train.jsonl": 100 * MB})
     assert drawn(shown) == []
-    shown.show("train.jsonl", progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
+    shown.update("train.jsonl", progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
     [row] = drawn(shown)
     assert row.startswith("train.jsonl ━━━")
     assert spaced(row).endswith("─── 50% 50 of 100 MB 8.0 Mbit/s, 50 s left")
@@ -182,10 +192,10 @@ def test_a_row_ends_with_what_it_does_beside_sending(fields: dict[str, Any], end
 
 def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     sizes = {"a": 100 * MB, "b": 100 * MB, "c": 200 * MB}
-    shown = Bars(sizes, console=console())
-    shown.show("a", progress(bytes_done=50 * MB, rate=1e6))
-    shown.show("b", RETRYING)
-    shown.show("c", progress(bytes_total=200 * MB))
+    shown = UploadsView(sizes)
+    shown.update("a", progress(bytes_done=50 * MB, rate=1e6))
+    shown.update("b", RETRYING)
+    shown.update("c", progress(bytes_total=200 * MB))
     shown.end("c")
     first, second, total, trouble = drawn(shown)
     assert (first[:2], second[:2]) == ("a ", "b ")
@@ -204,15 +214,15 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     ],
 )
 def test_a_note_has_a_line_where_it_has_to_be_read(fields: dict[str, Any], lines: list[str]) -> None:
-    shown = Bars({"a": 100 * MB}, console=console())
-    shown.show("a", progress(**fields))
+    shown = UploadsView({"a": 100 * MB})
+    shown.update("a", progress(**fields))
     assert [line.strip() for line in drawn(shown)[1:]] == lines
 
 
 def test_many_files_show_a_few_rows_only() -> None:
-    shown = Bars({str(n): 100 * MB for n in range(100)}, console=console())
+    shown = UploadsView({str(n): 100 * MB for n in range(100)})
     for n in range(100):
-        shown.show(str(n), progress())
+        shown.update(str(n), progress())
     assert len(drawn(shown)) == bars.MOST_ROWS + 1
 
 
@@ -223,24 +233,31 @@ def test_of_a_long_path_the_end_is_shown() -> None:
 
 @pytest.mark.parametrize("width", [30, 60, 80, 200])
 def test_no_row_is_wider_than_its_terminal_and_room_is_left_for_an_echo(width: int) -> None:
-    shown = Bars({"a" * 60: 100 * MB}, console=console(width))
-    shown.show("a" * 60, progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
-    assert all(len(line) <= width - bars.MARGIN for line in drawn(shown))
+    shown = UploadsView({"a" * 60: 100 * MB})
+    shown.update("a" * 60, progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
+    assert all(len(line) <= width - display.MARGIN for line in drawn(shown, width))
 
 
-def test_lines_of_others_stand_above_the_bars() -> None:
+async def test_lines_of_others_are_above_the_bars() -> None:
     place = console()
-    with Bars({"a": 100 * MB}, console=place) as shown:
-        shown.show("a", progress())
-        with shown.aside():
-            place.file.write("result\n")
+    with BarDisplay(UploadsView({"a": 100 * MB}), console=place) as shown:
+        shown.view.update("a", progress())
+        shown.draw()
+        shown.aside()
+        before = len(place.file.getvalue())  # type: ignore[attr-defined]  # a StringIO
+        place.file.write("result\n")
+        shown.draw()
     written = place.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-    assert "result\n" in written
+    assert written[:before].endswith("\x1b[2K")  # they are wiped before the line
+    assert written[before:].startswith("result\n")
+    assert "0 of 100 MB" in written[before:]
     assert written.endswith("\x1b[2K")  # the bars are wiped at the end
 
 
-def test_bars_that_stay_are_there_at_the_end() -> None:
+async def test_bars_that_stay_are_there_at_the_end() -> None:
     place = console()
-    with Bars({"a": 100 * MB}, stays=True, console=place) as shown:
-        shown.show("a", progress(bytes_done=100 * MB))
-    assert "\x1b[2K" not in place.file.getvalue().rpartition("100%")[2]  # type: ignore[attr-defined]  # a StringIO
+    with BarDisplay(UploadsView({"a": 100 * MB}), stays=True, console=place) as shown:
+        shown.view.update("a", progress(bytes_done=100 * MB))
+    _, last_frame, rest = place.file.getvalue().rpartition("100%")  # type: ignore[attr-defined]  # a StringIO
+    assert last_frame
+    assert "\x1b[2K" not in rest

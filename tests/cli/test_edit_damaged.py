@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from tests.cli.support import Run
 from tests.stories.pictures import photo
 
 COMMAND = ("edit-many", "a.png", "b.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One for each test: what it was asked is counted."""
-    with LocalServer(tmp_path / "server") as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -10,16 +10,15 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from asyncsdk.cli.edits import display as edit_display
-from asyncsdk.cli.edits.bar import Bar, Screen
-from asyncsdk.cli.edits.display import JsonLines, Lines, Silence, choose
+from asyncsdk.cli import display
+from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
+from asyncsdk.cli.edits.bar import RunView
 from asyncsdk.cli.edits.messages import Moment
 
 MOMENT = Moment(counts=Counter(done=3, refused=1), total=8, in_flight=2, images=3, seconds=60)
 
 
-def look() -> Moment:
-    return MOMENT
+VIEW = RunView(lambda: MOMENT)
 
 
 class Terminal(io.StringIO):
@@ -28,21 +27,18 @@ class Terminal(io.StringIO):
 
 
 def test_the_display_is_the_one_that_fits_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(choose("auto", look)) is Lines
-    assert type(choose("auto", look, quiet=True)) is Silence
-    assert type(choose("none", look)) is Silence
-    assert type(choose("json", look)) is JsonLines
-    assert type(choose("lines", look, quiet=True)) is Lines
-    assert type(choose("bar", look)) is Bar
-    monkeypatch.setattr(edit_display, "is_terminal", lambda: True)
-    assert type(choose("auto", look)) is Bar
-    assert type(choose("auto", look, verbose=True)) is Lines
+    assert type(choose("auto", VIEW)) is LineDisplay
+    assert type(choose("auto", VIEW, quiet=True)) is NullDisplay
+    assert type(choose("none", VIEW)) is NullDisplay
+    assert type(choose("json", VIEW)) is JsonDisplay
+    assert type(choose("lines", VIEW, quiet=True)) is LineDisplay
+    assert type(choose("bar", VIEW)) is BarDisplay
+    monkeypatch.setattr(display, "is_terminal", lambda: True)
+    assert type(choose("auto", VIEW)) is BarDisplay
+    assert type(choose("auto", VIEW, verbose=True)) is LineDisplay
 
 
-async def test_it_looks_every_so_often_and_not_after_the_end(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(Lines, "every", 0.001)
+async def test_it_looks_every_so_often_and_not_after_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     seen = asyncio.Event()
     looks: list[int] = []
 
@@ -52,7 +48,7 @@ async def test_it_looks_every_so_often_and_not_after_the_end(
             seen.set()
         return MOMENT
 
-    with Lines(watched):
+    with LineDisplay(RunView(watched), every=0.001):
         await seen.wait()
     count = len(looks)
     await asyncio.sleep(0.01)
@@ -65,14 +61,14 @@ async def test_silence_never_looks() -> None:
     def never() -> Moment:
         raise AssertionError
 
-    with Silence(never) as display:
-        display.show(MOMENT)
-        display.aside()
+    with NullDisplay(RunView(never)) as shown:
+        shown.draw()
+        shown.aside()
         await asyncio.sleep(0)
 
 
 def test_json_tells_each_number(capsys: pytest.CaptureFixture[str]) -> None:
-    JsonLines(look).show(MOMENT)
+    JsonDisplay(VIEW).draw()
     assert json.loads(capsys.readouterr().err) == {
         "counts": {"done": 3, "refused": 1},
         "total": 8,
@@ -86,10 +82,11 @@ def test_json_tells_each_number(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_a_bar_makes_room_for_lines_and_is_wiped_at_the_end() -> None:
-    screen = Terminal()
-    bar = Bar(look, Console(file=screen, force_terminal=True, width=80, color_system=None))
+    screen, moments = Terminal(), [MOMENT]
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    bar = BarDisplay(RunView(lambda: moments[-1]), console=console)
     with bar:
-        bar.show(MOMENT)
+        bar.draw()
         drawn = screen.getvalue()
         assert "4 of 8" in drawn
         assert "━" in drawn
@@ -100,18 +97,21 @@ async def test_a_bar_makes_room_for_lines_and_is_wiped_at_the_end() -> None:
         assert wiped.count("\x1b[2K") > drawn.count("\x1b[2K")
         bar.aside()
         assert screen.getvalue() == wiped
-        bar.show(Moment(counts=MOMENT.counts))
-        bar.show(MOMENT)
+        moments.append(Moment(counts=MOMENT.counts))
+        bar.draw()
+        moments.append(MOMENT)
+        bar.draw()
         assert screen.getvalue()[len(wiped) :].count("4 of 8") == 1
     assert bar._live is None
     assert all(len(line) <= 80 for line in screen.getvalue().replace("\r", "\n").split("\n") if "\x1b" not in line)
 
 
-async def test_a_terminal_that_is_gone_stops_nothing() -> None:
+async def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(Terminal):
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
-    with Bar(look, Screen(file=Gone(), force_terminal=True)) as bar:
-        bar.show(MOMENT)
-        bar.show(MOMENT)
+    monkeypatch.setattr("sys.stderr", Gone())
+    with BarDisplay(VIEW) as bar:
+        bar.draw()
+        bar.draw()

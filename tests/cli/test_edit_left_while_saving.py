@@ -7,10 +7,9 @@ import base64
 import errno
 import json
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.threads import NoThreadError, Threads
 from tests.cli.support import Ran, Run
 from tests.stories.edits import PICTURE
-from tests.stories.pictures import photo
 
 ONE = ("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out", "--json")
 MANY = ("edit-many", "jobs.jsonl", "--out", "out", "--json")
@@ -35,25 +33,9 @@ DAMAGED = {"b64_json": base64.b64encode(b"<html>").decode()}
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One for each test: what it was asked is counted."""
-    with LocalServer(tmp_path / "server") as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def otter(tmp_path: Path) -> None:
-    photo(tmp_path / "otter.png", (16, 16))
+def jobs(otter: Path, elsewhere: Path) -> None:
     write_jobs(["otter"])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary directories go."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
-    (tmp_path / "elsewhere").mkdir()
-    return tmp_path / "elsewhere"
 
 
 @pytest.fixture

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from asyncsdk.server import LocalServer
 from tests.cli.support import Start
-from tests.stories.pictures import photo
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    with LocalServer(tmp_path / "server") as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
-def jobs(tmp_path: Path) -> None:
-    photo(tmp_path / "otter.png", (16, 16))
+def jobs(tmp_path: Path, otter: Path) -> None:
     rows = [{"id": f"job{number}", "image": "otter.png", "prompt": f"beret {number}"} for number in range(8)]
     (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,7 @@ MODERATED = {
 }
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One for each test: what it was asked is counted."""
-    with LocalServer(tmp_path / "server") as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def otter(tmp_path: Path) -> Path:
-    return photo(tmp_path / "otter.png", (16, 16))
+pytestmark = pytest.mark.usefixtures("otter")
 
 
 def write_jobs(*jobs: dict[str, Any] | str) -> Path:

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from asyncsdk.server import LocalServer
 from tests.cli.support import Run
 from tests.stories.pictures import photo
 
 COMMAND = ("edit-many", "a.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One for each test: what it was asked is counted."""
-    with LocalServer(tmp_path / "server") as running:
-        yield running
 
 
 def test_three_runs_pay_once_and_each_warns(run: Run, server: LocalServer) -> None:

@@ -8,10 +8,9 @@ import json
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +24,12 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Ran, Run
 from tests.stories.edits import PICTURE
-from tests.stories.pictures import photo
 
-pytestmark = pytest.mark.usefixtures("impatient")
+pytestmark = pytest.mark.usefixtures("impatient", "otter")
 
 ONE = ("edit", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--n", "2", "--out", "out")
 MANY = ("edit-many", "otter.png", "--prompt", "x", "--model", "gpt-image-2", "--n", "2", "--out", "out")
 WHOLE = {"b64_json": base64.b64encode(PICTURE).decode()}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
-    """One for each test: what it was asked is counted."""
-    with LocalServer(tmp_path / "server") as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def otter(tmp_path: Path) -> Path:
-    return photo(tmp_path / "otter.png", (16, 16))
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary directories go."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
-    (tmp_path / "elsewhere").mkdir()
-    return tmp_path / "elsewhere"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncsdk import errors
+from asyncsdk.cli.output import printable
 from asyncsdk.cli.uploads import messages
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.models import File, Upload
@@ -157,4 +158,4 @@ def test_an_upload_under_way_is_told_on_a_line(fields: dict[str, Any], line: str
 
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes() -> None:
-    assert messages.printable("a\x1b[2Jb\r\ud800é\nc") == "a\\x1b[2Jb\\r\\ud800é\nc"
+    assert printable("a\x1b[2Jb\r\ud800é\nc") == "a\\x1b[2Jb\\r\\ud800é\nc"

@@ -10,11 +10,11 @@ from functools import partial
 import pytest
 
 from asyncsdk.cli import app, signals
+from asyncsdk.cli.display import NullDisplay
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
-from asyncsdk.cli.uploads.display import Silence
-from asyncsdk.cli.uploads.transfer import Listener, Transfer
+from asyncsdk.cli.uploads.transfer import Listener, Transfer, UploadsView
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.job import UploadResult
 
@@ -44,7 +44,7 @@ def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(
 ) -> None:
     monkeypatch.setattr(signals, "LIMIT_SECONDS", 60.0)
     stop = Stop()
-    transfer = Transfer(Out(Output(json=True)), Silence(), stop, lambda: NOW)
+    transfer = Transfer(Out(Output(json=True)), NullDisplay(UploadsView({})), stop, lambda: NOW)
     uploads = {
         "a": partial(stuck, 30_000_000, None),
         "b": partial(stuck, 40_000_000, stop),

@@ -14,7 +14,8 @@ from attrs import define, field, frozen
 from asyncsdk.cli import units
 from asyncsdk.cli.demo.children import ChildError, UploadChild, child
 from asyncsdk.cli.demo.evidence import Evidence, Parts, sha256_of
-from asyncsdk.cli.uploads.display import choose
+from asyncsdk.cli.display import choose
+from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress
 from asyncsdk.threads import Threads
 from asyncsdk.uploads.chunking import BLOCK
@@ -109,9 +110,10 @@ class Story:
 
     async def _upload(self, *, kill_at: float, rate: int | None) -> tuple[RunObserver, UploadChild]:
         name = self.plan.path.name
-        with choose("auto", {name: self.plan.size}, stays=True) as display:
+        view = UploadsView({name: self.plan.size})
+        with choose("auto", view, stays=True) as display:
             async with child("upload", str(self.plan.path), *self._options(rate)) as process:
-                watch = RunObserver(partial(display.show, name), process.kill, kill_at)
+                watch = RunObserver(lambda progress: display.show(view.update(name, progress)), process.kill, kill_at)
                 upload = UploadChild(process, watch.see)
                 await upload.ended()
         return watch, upload

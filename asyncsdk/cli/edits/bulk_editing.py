@@ -16,8 +16,9 @@ from attrs import define, evolve, field
 from asyncsdk import tasks
 from asyncsdk.cli import units
 from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.display import choose
 from asyncsdk.cli.edits.arguments import check_page, defaults_of, wanted_of
-from asyncsdk.cli.edits.display import choose
+from asyncsdk.cli.edits.bar import RunView
 from asyncsdk.cli.edits.dry_run import tell_plan
 from asyncsdk.cli.edits.edit_many import RunOptions
 from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
@@ -137,7 +138,7 @@ class BulkEditing:
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 self.stop.at_the_end(self._tell_cut_off)
-                with choose(mode, self._look, quiet=output.quiet, verbose=output.verbose) as display:
+                with choose(mode, RunView(self._look), quiet=output.quiet, verbose=output.verbose) as display:
                     self.report.aside = display.aside
                     await self._follow(self._outcomes)
         finally:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping
 
-from attrs import define, evolve, field
+from attrs import define
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.live import Live
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.style import Style
@@ -17,92 +13,23 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncsdk.cli import units
-from asyncsdk.cli.uploads.messages import activity, pace, printable
+from asyncsdk.cli.output import printable
+from asyncsdk.cli.uploads.messages import activity, pace
 from asyncsdk.events import Progress, UploadPhase
 
 MOST_ROWS, LONGEST_NAME = 8, 24
-FRAMES_PER_SECOND = 8
 ROOM_FOR_PACE, ROOM_FOR_BYTES = 74, 48
-MARGIN = 6  # room for the ^C that a terminal echoes: in a full line it would push the bars up
 BEFORE, NOW, ON_ITS_WAY, LEFT = (Style.parse(color) for color in ("blue", "green", "bright_black", "grey23"))
 _FULL, _EMPTY = "━", "─"
 
 
-@define
-class Bars:
-    """`sizes` are the bytes of each file, for the total; rows are those under way. `stays`: the last frame does."""
-
-    sizes: Mapping[str, int]
-    stays: bool = False
-    console: Console = field(factory=lambda: Console(stderr=True))
-    _rows: dict[str, Progress] = field(factory=dict, init=False)
-    _ended: dict[str, int] = field(factory=dict, init=False)
-    _live: Live = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._live = self._new_live()
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
-
-    def show(self, name: str, progress: Progress) -> None:
-        """Let the next frame show this."""
-        self._rows[name] = progress
-
-    def end(self, name: str) -> None:
-        """Take its row away; it counts in the total."""
-        self._rows.pop(name, None)
-        self._ended[name] = self.sizes.get(name, 0)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Wipe the bars, and draw them again below what was written meanwhile."""
-        self._live.stop()
-        try:
-            yield
-        finally:
-            self._live = self._new_live()
-            self._live.start()
-
-    def frame(self) -> RenderableType:
-        """What the terminal shows now."""
-        shown = list(self._rows.items())[:MOST_ROWS]
-        notes = [note(progress) for _, progress in shown if is_worth_a_line(progress)]
-        if len(self.sizes) > 1:
-            shown.append((f"{len(self._ended)} of {len(self.sizes)} files", self._total()))
-        width = self.console.width - MARGIN
-        return Group(table(shown, width), *notes) if shown else Group()
-
-    def _total(self) -> Progress:
-        under_way = list(self._rows.values())
-        ended = sum(self._ended.values())
-        whole = Progress(
-            state=UploadPhase.SENDING,
-            source="",
-            bytes_total=max(1, sum(self.sizes.values())),
-            bytes_done=ended + sum(row.bytes_done for row in under_way),
-            bytes_resumed=sum(row.bytes_resumed for row in under_way),
-            bytes_in_flight=sum(row.bytes_in_flight for row in under_way),
-            rate=sum(row.rate for row in under_way),
-        )
-        left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
-        return evolve(whole, eta=left / whole.rate if whole.rate else None)
-
-    def _new_live(self) -> Live:
-        return Live(
-            get_renderable=self.frame,
-            console=self.console,
-            refresh_per_second=FRAMES_PER_SECOND,
-            transient=not self.stays,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+def frame(rows: Mapping[str, Progress], total: tuple[str, Progress] | None, width: int) -> RenderableType:
+    """What the terminal shows of these uploads, with their `total` below."""
+    shown = list(rows.items())[:MOST_ROWS]
+    notes = [note(progress) for _, progress in shown if is_worth_a_line(progress)]
+    if total is not None:
+        shown.append(total)
+    return Group(table(shown, width), *notes) if shown else Group()
 
 
 @define

@@ -133,8 +133,3 @@ def _reason(error: BaseException) -> str | None:
     if not isinstance(error, AsyncSDKError) or not error.resumable:
         return None
     return next((word(error) for kind, word in _REASONS if isinstance(error, kind)), None)
-
-
-def printable(text: str) -> str:
-    """`text` without what a terminal would obey: control characters, but for line breaks, are shown as escapes."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

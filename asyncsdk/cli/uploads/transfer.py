@@ -3,25 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from asyncsdk import tasks
 from asyncsdk.cli import units
+from asyncsdk.cli.display import NullDisplay
 from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.cli.uploads.display import Display
 from asyncsdk.errors import AsyncSDKError
-from asyncsdk.events import Progress
+from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.job import UploadResult
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Listener = Callable[[Progress], None]
 Upload = Callable[[Listener], Awaitable[UploadResult]]
 _MOST_LINES = 10
+_TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
+
+
+@frozen
+class Snapshot:
+    """What an upload reports, and what it reported before."""
+
+    name: str
+    before: Progress | None
+    now: Progress
+
+    def line(self) -> str:
+        """The upload on a line."""
+        return messages.moving(self.name, self.now)
+
+    def record(self) -> dict[str, Any]:
+        """All its numbers; `source` is the FILE as it was given."""
+        return {**asdict(self.now), "source": self.name}
+
+    def is_news(self, *, each_change: bool) -> bool:
+        """Whether its state changed, and to or from trouble unless `each_change` counts; or it began again."""
+        was, state = (self.before.state if self.before else None), self.now.state
+        if state is UploadPhase.RETRYING and was is state:
+            return False  # the same outage, in other words
+        has_new_note = bool(self.now.note) and (self.before is None or self.before.note != self.now.note)
+        changed = was is not state and (each_change or bool({was, state} & _TROUBLE))
+        return changed or (has_new_note and state is UploadPhase.SENDING)
+
+
+@define(eq=False)
+class UploadsView:
+    """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots."""
+
+    sizes: Mapping[str, int]
+    under_way: dict[str, Progress] = field(factory=dict, init=False)
+    _ended: dict[str, int] = field(factory=dict, init=False)
+
+    def update(self, name: str, progress: Progress) -> Snapshot:
+        """Take in what an upload reports."""
+        before = self.under_way.get(name)
+        self.under_way[name] = progress
+        return Snapshot(name, before, progress)
+
+    def end(self, name: str) -> None:
+        """Take the upload's row away; it counts in the total."""
+        self.under_way.pop(name, None)
+        self._ended[name] = self.sizes.get(name, 0)
+
+    def lines(self) -> list[str]:
+        """A line for each upload."""
+        return [messages.moving(name, progress) for name, progress in self.under_way.items()]
+
+    def records(self) -> tuple[()]:
+        """None: each snapshot is written."""
+        return ()
+
+    def frame(self, width: int) -> RenderableType:
+        """A row for each upload, and a total where there are several files."""
+        from asyncsdk.cli.uploads import bars
+
+        title = f"{len(self._ended)} of {len(self.sizes)} files"
+        return bars.frame(self.under_way, (title, self._total()) if len(self.sizes) > 1 else None, width)
+
+    def _total(self) -> Progress:
+        rows = list(self.under_way.values())
+        whole = Progress(
+            state=UploadPhase.SENDING,
+            source="",
+            bytes_total=max(1, sum(self.sizes.values())),
+            bytes_done=sum(self._ended.values()) + sum(row.bytes_done for row in rows),
+            bytes_resumed=sum(row.bytes_resumed for row in rows),
+            bytes_in_flight=sum(row.bytes_in_flight for row in rows),
+            rate=sum(row.rate for row in rows),
+        )
+        left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
+        return evolve(whole, eta=left / whole.rate if whole.rate else None)
 
 
 @frozen
@@ -36,7 +115,7 @@ class Transfer:
     """`now` tells the server's time; `instead` is said where the same command would not go on."""
 
     out: Out
-    display: Display
+    display: NullDisplay[UploadsView]
     stop: Stop
     now: Callable[[], float]
     instead: str = ""
@@ -61,17 +140,17 @@ class Transfer:
 
     def _watch(self, name: str, progress: Progress) -> None:
         self._latest[name] = progress
-        self.display.show(name, progress)
+        self.display.show(self.display.view.update(name, progress))
 
     def _report(self, ended: _Ended) -> None:
         self._ended[ended.name] = ended.error
-        self.display.end(ended.name)
-        shares_the_terminal = ended.error is not None or stdout_is_terminal()
-        with self.display.aside() if shares_the_terminal else nullcontext():
-            if ended.error is not None:
-                self._say_failed(ended.name, ended.error)
-            elif ended.result is not None:
-                self._say_done(ended.name, ended.result)
+        self.display.view.end(ended.name)
+        if ended.error is not None or stdout_is_terminal():
+            self.display.aside()
+        if ended.error is not None:
+            self._say_failed(ended.name, ended.error)
+        elif ended.result is not None:
+            self._say_done(ended.name, ended.result)
 
     def _say_done(self, name: str, result: UploadResult) -> None:
         self.out.result(messages.done(name, result), record=records.uploaded(name, result), name=result.file.id)

@@ -9,13 +9,13 @@ from pathlib import Path
 from attrs import asdict
 
 from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.display import choose
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Mode, Output, UploadOptions
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import records
-from asyncsdk.cli.uploads.display import choose
-from asyncsdk.cli.uploads.transfer import Listener, Transfer
+from asyncsdk.cli.uploads.transfer import Listener, Transfer, UploadsView
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Journal
@@ -50,7 +50,7 @@ async def upload_files(
         )
         if bad := await look_at(uploader, jobs):
             return refuse(out, jobs, bad)
-        display = choose(mode, sizes_of(jobs), quiet=output.quiet, verbose=output.verbose)
+        display = choose(mode, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
         transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
         return out.code(await transfer.run(uploads, at_once=options.concurrency))

@@ -73,10 +73,10 @@ async def resume(
 ) -> int:
     """Go on with uploads that stopped half-way."""
     from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.display import choose
     from asyncsdk.cli.output import Out, complain
-    from asyncsdk.cli.uploads.display import choose
     from asyncsdk.cli.uploads.listing import chosen, names
-    from asyncsdk.cli.uploads.transfer import Transfer
+    from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.uploader import AsyncUploader
 
     kept = _journal(journal, no_lock=no_lock)
@@ -86,7 +86,7 @@ async def resume(
     async with open_client(connection, connections=concurrency) as client:
         uploader = AsyncUploader(client, journal=kept, concurrency=concurrency, limit_rate=limit_rate)
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
-        display = choose(progress, sizes, quiet=output.quiet, verbose=output.verbose)
+        display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
         uploads = {name: partial(_go_on, uploader, upload.key) for name, upload in picked.items()}
         return await Transfer(Out(output), display, stop, client.clock.now).run(uploads, at_once=concurrency)
 
