@@ -190,7 +190,7 @@ def test_the_disk_is_touched_where_it_is_said() -> None:
     assert touching <= {
         "descriptors.py",
         "files.py",
-        "server/spool.py",
+        "server/incoming.py",
         "server/store.py",
         "uploads/journal/purge.py",
         "uploads/readers.py",
