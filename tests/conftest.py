@@ -14,7 +14,7 @@ from asyncsdk import retry
 from asyncsdk.server import files as server_files
 from asyncsdk.server import local, uploads
 from asyncsdk.server.app import make_app
-from asyncsdk.server.edits import answers, endpoint
+from asyncsdk.server.edits import endpoint, responses
 from tests import document
 
 # how long one example takes, or its making, says more of the machine than of us
@@ -34,7 +34,7 @@ def judged() -> Iterator[None]:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "make_app", _judged_app(make_app))
-        patch.setattr(answers, "_frame", _judged_frame(answers._frame))
+        patch.setattr(responses, "_frame", _judged_frame(responses._frame))
         for module, name in [
             (uploads, "read_json"),
             (uploads, "read_form"),

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from asyncsdk.server.log import EXCHANGE
+from asyncsdk.server.log import ACTIVE_REQUEST
 
 PATH = Path(__file__).parents[2] / "shared" / "openai-uploads-images.openapi.yaml"
 TEXT = {"type": "string"}
@@ -108,7 +108,7 @@ def validator(schema: str) -> Draft202012Validator:
 
 def problems_of(request: web.Request, response: web.StreamResponse) -> Iterator[str]:
     """What a call broke; a fault may break what it likes."""
-    exchange = request.get(EXCHANGE)
+    exchange = request.get(ACTIVE_REQUEST)
     is_cut = request.transport is None or request.transport.is_closing()
     if exchange is None or exchange.fault is not None or is_cut:
         return

@@ -1,4 +1,4 @@
-"""The application: its routes, and what all answers have in common: headers, refusals, who may ask."""
+"""The aiohttp application: its routes, and what all responses share: headers, errors, authorization."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import define
 
-from asyncsdk.server.bodies import ConnectionGone, port_of
+from asyncsdk.server.bodies import TIMING, ConnectionGone, port_of
 from asyncsdk.server.browsers import is_this_machine, require_no_trick
 from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.fault_plan import Faults
+from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.files import Files
 from asyncsdk.server.ids import new_request_id
-from asyncsdk.server.inject import FaultAnswer, Injector
-from asyncsdk.server.log import EXCHANGE, ActiveRequest, RequestLog
+from asyncsdk.server.inject import FaultResponse, Injector
+from asyncsdk.server.listener import ServerTiming
+from asyncsdk.server.log import ACTIVE_REQUEST, ActiveRequest, RequestLog
 from asyncsdk.server.page import PageEndpoint
-from asyncsdk.server.state import Repository
+from asyncsdk.server.repository import Repository
 from asyncsdk.server.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ ORGANIZATION = "org-local"
 
 
 def make_app(
-    state: Repository,
-    faults: Faults,
+    repository: Repository,
+    faults: FaultPlan,
     log: RequestLog,
     uploads: Uploads,
     edits: Edits,
@@ -43,15 +44,18 @@ def make_app(
     api_key: str | None,
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
+    timing: ServerTiming = ServerTiming(),  # noqa: B008 - it is frozen
 ) -> web.Application:
-    """Put the application together. `state` is to be loaded before it serves."""
-    common = Common(state, log, api_key, host, frozenset(name.lower() for name in (host, *hosts)))
-    api = web.Application(middlewares=[common.record, Injector(faults, state).middleware, refuse, common.authorize])
-    api.add_routes([*uploads.routes(), *Files(state).routes(), *edits.routes()])
+    """Build the application. Load `repository` before it serves."""
+    common = CommonMiddleware(repository, log, api_key, host, frozenset(name.lower() for name in (host, *hosts)))
+    injector = Injector(faults, repository)
+    api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize])
+    api.add_routes([*uploads.routes(), *Files(repository).routes(), *edits.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log).routes())
-    page = PageEndpoint(state, log, faults, edits, api_key, host)
+    page = PageEndpoint(repository, log, faults, edits, api_key, host)
     app = web.Application(middlewares=[begin, refuse, common.guard])
+    app[TIMING] = timing
     app.add_routes([*HEALTH, *edits.public_routes(), *page.routes()])
     app.add_subapp("/v1", api)
     app.add_subapp("/_control", control)
@@ -62,8 +66,8 @@ def make_app(
 
 @web.middleware
 async def begin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Follow a request from here on; where nobody is to be answered the connection ends, and nobody minds."""
-    request[EXCHANGE] = ActiveRequest.of(request)
+    """Make the request's ActiveRequest; end the connection, without an error in the log, where the client is gone."""
+    request[ACTIVE_REQUEST] = ActiveRequest.of(request)
     try:
         return await handler(request)
     except (ConnectionGone, ConnectionError):
@@ -73,10 +77,10 @@ async def begin(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Say no in OpenAI's shape, whatever the reason."""
+    """Turn every error into a response in OpenAI's shape."""
     try:
         return await handler(request)
-    except (ConnectionGone, ConnectionError, FaultAnswer):
+    except (ConnectionGone, ConnectionError, FaultResponse):
         raise
     except ApiError as error:
         refusal = error
@@ -84,8 +88,8 @@ async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = _not_routed(request, error)
     except Exception:
         logger.exception("%s %s failed", request.method, request.path)
-        refusal = ApiError(500, "The server failed; its log says why.", type="server_error")
-    if request.writer.output_size:  # too late for words
+        refusal = ApiError(500, "The server failed; its log contains the reason.", type="server_error")
+    if request.writer.output_size:  # a response has begun; another can't follow
         raise ConnectionGone
     return web.json_response(refusal.to_json(), status=refusal.status, headers=refusal.headers)
 
@@ -104,10 +108,10 @@ def _not_routed(request: web.Request, error: web.HTTPException) -> ApiError:
 
 
 @define(eq=False)
-class Common:
-    """What stands before every endpoint of the API."""
+class CommonMiddleware:
+    """The middlewares and headers that all endpoints share."""
 
-    state: Repository
+    repository: Repository
     log: RequestLog
     api_key: str | None
     host: str
@@ -120,7 +124,7 @@ class Common:
 
     @web.middleware
     async def keep_local(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Keep out requests that come from elsewhere, or may."""
+        """Refuse requests that come, or may come, from another machine."""
         if not is_this_machine(request.remote, request.headers, name=self.host, port=port_of(request)):
             raise ApiError(
                 403, "This is for programs on the server's own machine; by way of a proxy it needs a server with a key."
@@ -129,10 +133,10 @@ class Common:
 
     @web.middleware
     async def record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
-        with self.log.follow(exchange):
+        call = request[ACTIVE_REQUEST]
+        with self.log.follow(call):
             response = await handler(request)
-            exchange.answered(response)
+            call.answered(response)
             return response
 
     @web.middleware
@@ -145,15 +149,16 @@ class Common:
         return await handler(request)
 
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Date"] = formatdate(self.state.clock(), usegmt=True)
+        response.headers["Date"] = formatdate(self.repository.clock(), usegmt=True)
         response.headers["openai-version"] = API_VERSION
         response.headers["openai-organization"] = ORGANIZATION
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["X-Request-ID"] = request[EXCHANGE].request_id if EXCHANGE in request else new_request_id()
-        if EXCHANGE in request:  # an unknown Expect header is answered before anything of ours is asked
-            milliseconds = (asyncio.get_running_loop().time() - request[EXCHANGE].started) * 1000
+        call = request.get(ACTIVE_REQUEST)  # None: aiohttp refuses an unknown Expect header before any middleware
+        response.headers["X-Request-ID"] = new_request_id() if call is None else call.request_id
+        if call is not None:
+            milliseconds = (asyncio.get_running_loop().time() - call.started) * 1000
             response.headers["openai-processing-ms"] = str(round(milliseconds))
-            request[EXCHANGE].status = response.status
+            call.status = response.status
 
 
 def _key_of(request: web.Request) -> str:

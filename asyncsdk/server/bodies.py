@@ -1,4 +1,4 @@
-"""Bodies on the wire: JSON and forms as they come in, a stream as it goes out, and a client that hangs up."""
+"""Request and response bodies on the wire: reads JSON and forms, streams responses, notices a client that hangs up."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from attrs import define, field
 
 from asyncsdk.server.errors import bad_request, duplicate, too_large
 from asyncsdk.server.fields import Fields
-from asyncsdk.server.log import EXCHANGE
+from asyncsdk.server.listener import ServerTiming
+from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.multipart import Field, FormParser, MultipartError, boundary_of
 
 JSON_LIMIT = 8 * 2**20
 TEXT_LIMIT = 2**20
 FIELDS_LIMIT = 100
-BODY_LIMIT = 900 * 2**20  # more than anything that is taken; a body without a length could go on for ever
-SILENCE_SECONDS = 60.0  # a body of which nothing more comes
+BODY_LIMIT = 900 * 2**20  # above every endpoint's own limit; a body without a length could be endless
 _SLOW_STEP_SECONDS = 0.05
 
 
-class ConnectionGone(Exception):  # noqa: N818 - it happens, and is nobody's error
-    """The client hung up, or a fault cut the connection: there is nobody to answer."""
+TIMING = web.AppKey("timing", ServerTiming)
+
+
+class ConnectionGone(Exception):  # noqa: N818 - it is normal, not an error
+    """The client hung up, or a fault cut the connection: no response can be sent."""
 
 
 class Sink(Protocol):
-    """Where a file goes while it comes in."""
+    """Receives the bytes of a file as they arrive."""
 
     async def write(self, data: bytes, /) -> None:
         """Take the next bytes."""
@@ -37,54 +40,57 @@ class Sink(Protocol):
 
 @define
 class ReceivedForm:
-    """What a form held: its text fields, and the headers of the files whose bytes went to their sinks."""
+    """A form: its text fields, and the headers of the files whose bytes went to their sinks."""
 
     fields: dict[str, str] = field(factory=dict)
     files: list[Field] = field(factory=list)
 
 
 def port_of(request: web.Request) -> int | None:
-    """The port of this machine that the request came to; None once its connection is gone."""
+    """Return the local port that received the request; None once its connection is gone."""
     address = None if request.transport is None else request.transport.get_extra_info("sockname")
     return address[1] if isinstance(address, tuple) else None
 
 
 async def next_chunk(request: web.Request) -> bytes:
-    """Return what has come of the body since the last call, b"" at its end. Raises ConnectionGone."""
-    exchange = request[EXCHANGE]
+    """Return what arrived of the body since the last call, b"" at its end. Raises ConnectionGone."""
+    call = request[ACTIVE_REQUEST]
     try:
-        chunk = await _read(request, exchange.course.read_rate)
-    except Exception as error:  # aiohttp raises what the transport, the parser or nobody gave it
+        chunk = await _read(request, call.hooks.read_rate)
+    except Exception as error:  # aiohttp raises whatever the transport or the parser raised
         raise ConnectionGone from error
-    exchange.received += len(chunk)
-    if exchange.received > BODY_LIMIT:
+    call.received += len(chunk)
+    if call.received > BODY_LIMIT:
         raise too_large("The body", BODY_LIMIT)
-    exchange.take(len(chunk))
-    if exchange.received >= (request.content_length or 0) // 2:
-        await exchange.course.reach("in")
+    call.count_bytes(len(chunk))
+    if call.received >= (request.content_length or 0) // 2:
+        await call.hooks.reach("in")
     return chunk
 
 
 async def _read(request: web.Request, rate: int | None) -> bytes:
     if rate is None:
-        async with asyncio.timeout(SILENCE_SECONDS):
+        async with asyncio.timeout(request.config_dict[TIMING].silence):
             if request.content_length is None:  # chunked, and its chunks may be tiny
                 return await request.content.readany()
-            chunk, _ = await request.content.readchunk()  # as it came: readany joins, and so copies, all that waits
+            (
+                chunk,
+                _,
+            ) = await request.content.readchunk()  # readany joins, and so copies, all buffered chunks
             return chunk
     await asyncio.sleep(_SLOW_STEP_SECONDS)
     return await request.content.read(max(1, int(rate * _SLOW_STEP_SECONDS)))
 
 
 async def drain(request: web.Request) -> None:
-    """Read a body that nobody asked for, so that the connection can go on."""
+    """Read and drop the body, so that the connection can be used again."""
     while await next_chunk(request):
         pass
-    await request[EXCHANGE].course.reach("after")
+    await request[ACTIVE_REQUEST].hooks.reach("after")
 
 
 async def read_json(request: web.Request, limit: int | None = None) -> Fields:
-    """Read a body that must be a JSON object of at most `limit` bytes (8 MiB). Raises ApiError, ConnectionGone."""
+    """Read a JSON object of at most `limit` bytes (default 8 MiB). Raises ApiError, ConnectionGone."""
     limit = JSON_LIMIT if limit is None else limit
     if request.content_type != "application/json":
         raise bad_request(f"The body must be application/json, not {request.content_type}.")
@@ -95,7 +101,7 @@ async def read_json(request: web.Request, limit: int | None = None) -> Fields:
         body += chunk
         if len(body) > limit:
             raise too_large("The body", limit)
-    await request[EXCHANGE].course.reach("after")
+    await request[ACTIVE_REQUEST].hooks.reach("after")
     return parse_object(body)
 
 
@@ -111,9 +117,9 @@ def parse_object(body: bytes | bytearray) -> Fields:
 
 
 async def read_form(request: web.Request, open_file: Callable[[Field], Sink | None]) -> ReceivedForm:
-    """Read a multipart form; `open_file` gives the sink of a field that is a file, None for one that is text.
+    """Read a multipart form; `open_file` returns the sink of a file field, None for a text field.
 
-    Raises ApiError, ConnectionGone, and what `open_file` and the sinks raise.
+    Raises ApiError, ConnectionGone, and whatever `open_file` and the sinks raise.
     """
     try:
         reader = _FormReader(open_file)
@@ -125,7 +131,7 @@ async def read_form(request: web.Request, open_file: Callable[[Field], Sink | No
         raise bad_request(f"The form can't be read: {error}.") from error
     if not parser.complete:
         raise bad_request("The form can't be read: it ends before its closing boundary.")
-    await request[EXCHANGE].course.reach("after")
+    await request[ACTIVE_REQUEST].hooks.reach("after")
     return reader.finish()
 
 
@@ -171,17 +177,17 @@ class _FormReader:
 async def stream(
     request: web.Request, chunks: AsyncIterable[bytes], total: int, headers: Mapping[str, str], status: int = 200
 ) -> web.StreamResponse:
-    """Answer with `total` bytes as they come, half-way stopping for a fault that is planned there."""
-    exchange = request[EXCHANGE]
+    """Send a response of `total` bytes chunk by chunk; reaches the moment "answering" half-way."""
+    call = request[ACTIVE_REQUEST]
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = total
-    await exchange.course.reach("done")
+    await call.hooks.reach("done")
     await response.prepare(request)
     first_half = total // 2
     async for chunk in chunks:
         if 0 <= first_half < len(chunk):
             await send(request, response, chunk[:first_half])
-            await exchange.course.reach("answering")
+            await call.hooks.reach("answering")
             await send(request, response, chunk[first_half:])
         else:
             await send(request, response, chunk)
@@ -191,13 +197,13 @@ async def stream(
 
 
 async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
-    """Write a piece of an answer, as fast as a fault lets it."""
-    exchange = request[EXCHANGE]
-    rate = exchange.course.write_rate
+    """Write a piece of a response, at the rate that a fault sets."""
+    call = request[ACTIVE_REQUEST]
+    rate = call.hooks.write_rate
     step = len(data) if rate is None else max(1, int(rate * _SLOW_STEP_SECONDS))
     for start in range(0, len(data), step or 1):
         if rate is not None:
             await asyncio.sleep(_SLOW_STEP_SECONDS)
         piece = data[start : start + step]
         await response.write(piece)
-        exchange.sent += len(piece)
+        call.sent += len(piece)

@@ -10,9 +10,9 @@ from aiohttp import web
 from attrs import define
 
 from asyncsdk.server.bodies import read_json
-from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.errors import bad_request
-from asyncsdk.server.fault_plan import Faults
+from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import fault_to_json, faults_from_json
 from asyncsdk.server.fields import integer
 from asyncsdk.server.log import RequestLog
@@ -32,7 +32,7 @@ class Control:
     """
 
     log: RequestLog
-    faults: Faults
+    faults: FaultPlan
     edits: EditLog
 
     def routes(self) -> list[web.RouteDef]:

@@ -12,7 +12,7 @@ from asyncsdk.server.rate import TokenBucket
 
 
 @define(eq=False)
-class Planned:
+class PlannedFault:
     """A fault and what became of it. `under_way` counts the calls that met it and have not come to its moment."""
 
     fault: Fault
@@ -55,13 +55,13 @@ class Planned:
 
 
 @define
-class Faults:
+class FaultPlan:
     """What is planned, and what of it happened. Calls are counted for each fault from when it was added."""
 
-    planned: list[Planned] = field(factory=list)
+    planned: list[PlannedFault] = field(factory=list)
 
     @classmethod
-    def of(cls, faults: Iterable[Fault]) -> Faults:
+    def of(cls, faults: Iterable[Fault]) -> FaultPlan:
         if isinstance(faults, Fault):
             raise TypeError("faults takes a list: faults=[Fault(...)]")
         plan = cls()
@@ -69,12 +69,12 @@ class Faults:
         return plan
 
     def add(self, *faults: Fault) -> None:
-        self.planned.extend([Planned(checked_fault(fault)) for fault in faults])
+        self.planned.extend([PlannedFault(checked_fault(fault)) for fault in faults])
 
     def clear(self) -> None:
         self.planned.clear()
 
-    def meet(self, route: str) -> list[Planned]:
+    def meet(self, route: str) -> list[PlannedFault]:
         """Count a call of `route` and return what it meets: all limits, and of the others the one added first."""
         meeting = [planned for planned in self.planned if planned.claim(route)]
         limits = [planned for planned in meeting if planned.fault.kind == "limit"]

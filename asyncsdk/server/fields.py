@@ -33,7 +33,7 @@ class CompleteFields:
 
 
 @frozen
-class Listing:
+class ListQuery:
     """Which files a list is asked for."""
 
     purpose: str | None
@@ -83,7 +83,7 @@ def read_md5(text: str) -> bytes:
     return digest
 
 
-def read_listing(query: Mapping[str, str]) -> Listing:
+def read_listing(query: Mapping[str, str]) -> ListQuery:
     """Read the query of GET /files; what it does not know, such as `api-version`, is ignored. Raises ApiError."""
     limit = integer("limit", query.get("limit", str(LIST_LIMIT)))
     order = query.get("order", "desc")
@@ -91,7 +91,7 @@ def read_listing(query: Mapping[str, str]) -> Listing:
         raise invalid("limit", f"{limit} is not between 1 and {LIST_LIMIT}")
     if order not in ("asc", "desc"):
         raise invalid("order", f"'{order}' is not one of ['asc', 'desc']")
-    return Listing(query.get("purpose"), limit, order, query.get("after"))
+    return ListQuery(query.get("purpose"), limit, order, query.get("after"))
 
 
 def unflatten(fields: Mapping[str, str]) -> Fields:

@@ -13,8 +13,8 @@ from asyncsdk.server.errors import invalid, missing, mistyped, not_found, too_la
 from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
 from asyncsdk.server.ids import new_file_id, new_part_id
 from asyncsdk.server.objects import StoredFile
+from asyncsdk.server.repository import Repository
 from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
-from asyncsdk.server.state import Repository
 
 FILE_LIMIT = 512 * 2**20
 FORM_OVERHEAD = 2**20
@@ -25,7 +25,7 @@ NAME_LIMIT = 255  # in the header of a download: clients take no endless one
 class Files:
     """What completed uploads and POST /files have made."""
 
-    state: Repository
+    repository: Repository
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -37,8 +37,8 @@ class Files:
         ]
 
     async def list_files(self, request: web.Request) -> web.Response:
-        await self.state.sweep()
-        page, has_more = page_of(self.state.files(), read_listing(request.query))
+        await self.repository.sweep()
+        page, has_more = page_of(self.repository.files(), read_listing(request.query))
         ids = [file.id for file in page]
         answer = {
             "object": "list",
@@ -52,12 +52,12 @@ class Files:
     async def create(self, request: web.Request) -> web.Response:
         if (request.content_length or 0) > FILE_LIMIT + FORM_OVERHEAD:
             raise too_large("The file", FILE_LIMIT)
-        async with self.state.incoming(FILE_LIMIT) as incoming:
+        async with self.repository.incoming(FILE_LIMIT) as incoming:
             form = await read_form(request, lambda header: incoming if header.name == "file" else None)
             if not form.files:
                 raise missing("file")
             file = self._new_file(form, incoming.size)
-            await self.state.add_file(file, incoming)
+            await self.repository.add_file(file, incoming)
         return web.json_response(file.to_json())
 
     async def retrieve(self, request: web.Request) -> web.Response:
@@ -65,7 +65,7 @@ class Files:
 
     async def delete(self, request: web.Request) -> web.Response:
         file = self._find(request)
-        await self.state.remove_file(file.id)
+        await self.repository.remove_file(file.id)
         return web.json_response({"id": file.id, "object": "file", "deleted": True})
 
     async def content(self, request: web.Request) -> web.StreamResponse:
@@ -76,7 +76,7 @@ class Files:
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
         }
-        async with aclosing(self.state.read_file(file)) as blocks:
+        async with aclosing(self.repository.read_file(file)) as blocks:
             return await stream(request, blocks, file.bytes, headers)
 
     def _new_file(self, form: ReceivedForm, size: int) -> StoredFile:
@@ -85,7 +85,7 @@ class Files:
             raise mistyped("file", "a file", "")
         if not size:
             raise invalid("file", "it is empty")
-        created_at, purpose, seconds = self.state.now(), take_purpose(fields), take_expires_after(fields)
+        created_at, purpose, seconds = self.repository.now(), take_purpose(fields), take_expires_after(fields)
         refuse_unknown(fields)
         return StoredFile(
             id=new_file_id(),
@@ -99,7 +99,7 @@ class Files:
 
     def _find(self, request: web.Request) -> StoredFile:
         file_id = request.match_info["file_id"]
-        file = self.state.file(file_id)
+        file = self.repository.file(file_id)
         if file is None:
             raise not_found("File", file_id)
         return file

@@ -18,11 +18,11 @@ from multidict import CIMultiDict
 
 from asyncsdk.server.bodies import ConnectionGone, stream
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.fault_plan import Faults, Planned
+from asyncsdk.server.fault_plan import FaultPlan, PlannedFault
 from asyncsdk.server.faults import MOMENTS, Fault, Moment
 from asyncsdk.server.hooks import CallHooks
-from asyncsdk.server.log import EXCHANGE
-from asyncsdk.server.state import Repository
+from asyncsdk.server.log import ACTIVE_REQUEST
+from asyncsdk.server.repository import Repository
 
 _LOOK_SECONDS = 0.02
 _SLOW_RECEIVE_BUFFER = 32 * 1024
@@ -30,7 +30,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @define(eq=False)
-class FaultAnswer(Exception):  # noqa: N818 - a way out, nobody's error
+class FaultResponse(Exception):  # noqa: N818 - a way out, nobody's error
     """A fault gives the answer; whatever the handler was doing ends here."""
 
     response: web.Response
@@ -40,20 +40,20 @@ class FaultAnswer(Exception):  # noqa: N818 - a way out, nobody's error
 class Injector:
     """The middleware between the wire and the rules."""
 
-    faults: Faults
-    state: Repository
+    faults: FaultPlan
+    repository: Repository
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        meeting = self.faults.meet(request[EXCHANGE].route)
+        meeting = self.faults.meet(request[ACTIVE_REQUEST].route)
         if not meeting:
             return await handler(request)
-        request[EXCHANGE].course = _Meeting(
-            waiting=[_PendingFault(planned, request, self.state) for planned in meeting]
+        request[ACTIVE_REQUEST].hooks = _FaultHooks(
+            waiting=[_PendingFault(planned, request, self.repository) for planned in meeting]
         )
         try:
             return await _pass_through(request, handler)
-        except FaultAnswer as answer:
+        except FaultResponse as answer:
             return answer.response
         finally:
             for planned in meeting:
@@ -61,12 +61,12 @@ class Injector:
 
 
 async def _pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
-    course = request[EXCHANGE].course
-    await course.reach("before")
+    hooks = request[ACTIVE_REQUEST].hooks
+    await hooks.reach("before")
     if not request.body_exists:
-        await course.reach("after")
+        await hooks.reach("after")
     response = await handler(request)
-    await course.reach("done")
+    await hooks.reach("done")
     if isinstance(response, web.Response) and isinstance(response.body, bytes):
         chunks = _only(response.body)
         return await stream(request, chunks, len(response.body), response.headers, response.status)
@@ -81,9 +81,9 @@ async def _only(chunk: bytes) -> AsyncIterator[bytes]:
 class _PendingFault:
     """A fault that waits for its moment in one call, and happens there once."""
 
-    planned: Planned
+    planned: PlannedFault
     request: web.Request
-    state: Repository
+    repository: Repository
     _came: bool = False
 
     @property
@@ -95,27 +95,27 @@ class _PendingFault:
             return
         self._came = True
         if self.fault.kind == "limit":
-            self.count("requests", 1, self.request[EXCHANGE].path)
+            self.count("requests", 1, self.request[ACTIVE_REQUEST].path)
         elif self.fault.kind != "md5":
             self.happen()
             await self._act()
 
     def count(self, unit: str, amount: int, model: str) -> None:
-        """Count `amount` against a limit in that unit. Raises FaultAnswer above it."""
+        """Count `amount` against a limit in that unit. Raises FaultResponse above it."""
         if self.fault.kind != "limit" or self.fault.unit != unit:
             return
         try:
             self.planned.rate.take(amount, model, time.monotonic())
         except ApiError as error:
             self.happen()
-            raise FaultAnswer(web.json_response(error.to_json(), status=error.status)) from error
+            raise FaultResponse(web.json_response(error.to_json(), status=error.status)) from error
 
     def happen(self) -> None:
-        self.request[EXCHANGE].fault = self.fault
+        self.request[ACTIVE_REQUEST].fault = self.fault
         self.planned.happened()
 
     def _has_no_upload_to_end(self) -> bool:
-        return self.fault.kind == "expire" and self.request[EXCHANGE].upload_id is None
+        return self.fault.kind == "expire" and self.request[ACTIVE_REQUEST].upload_id is None
 
     def _moment(self) -> Moment:
         """When to act: a slow call must be slow from the beginning of what is slow."""
@@ -126,7 +126,7 @@ class _PendingFault:
     async def _act(self) -> None:
         match self.fault.kind:
             case "answer":
-                raise FaultAnswer(answer_of(self.fault, self.state.clock()))
+                raise FaultResponse(response_of(self.fault, self.repository.clock()))
             case "reset":
                 _reset(self.request)
             case "close":
@@ -136,11 +136,11 @@ class _PendingFault:
             case "slow":
                 _slow_down(self.request, self.fault)
             case "expire":
-                await self.state.expire(self.request[EXCHANGE].upload_id)
+                await self.repository.expire(self.request[ACTIVE_REQUEST].upload_id)
 
 
 @define(eq=False)
-class _Meeting(CallHooks):
+class _FaultHooks(CallHooks):
     """The course of a call that meets faults."""
 
     waiting: Sequence[_PendingFault] = field(kw_only=True)
@@ -160,7 +160,7 @@ class _Meeting(CallHooks):
         return bool(spoiling)
 
 
-def answer_of(fault: Fault, now: float) -> web.Response:
+def response_of(fault: Fault, now: float) -> web.Response:
     """The answer that a fault gives at `now`, in unix seconds."""
     headers = CIMultiDict(fault.headers)
     if fault.retry_after is not None:
@@ -205,7 +205,7 @@ async def _stall(request: web.Request, seconds: float | None) -> None:
     It is not always seen: behind a body that nobody reads the client's FIN does not arrive.
     """
     loop = asyncio.get_running_loop()
-    request[EXCHANGE].stalled = seconds is None
+    request[ACTIVE_REQUEST].stalled = seconds is None
     end = None if seconds is None else loop.time() + seconds
     while end is None or loop.time() < end:
         if request.transport is None:
@@ -215,9 +215,9 @@ async def _stall(request: web.Request, seconds: float | None) -> None:
 
 def _slow_down(request: web.Request, fault: Fault) -> None:
     if fault.at == "answering":
-        request[EXCHANGE].course.write_rate = fault.rate
+        request[ACTIVE_REQUEST].hooks.write_rate = fault.rate
     else:
-        request[EXCHANGE].course.read_rate = fault.rate
+        request[ACTIVE_REQUEST].hooks.read_rate = fault.rate
         _socket_of(request).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_RECEIVE_BUFFER)
 
 

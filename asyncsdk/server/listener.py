@@ -1,6 +1,6 @@
-"""Listens with an application: how many connections get in, for how long, and how all of them are closed at once.
+"""The listening socket: how many connections it accepts, how long they may be idle, and how all are closed at once.
 
-aiohttp itself would answer a broken request with the very bytes that it could not read, and log them: the key too.
+aiohttp itself would echo the bytes of a broken request in its response and log them, the key included.
 """
 
 from __future__ import annotations
@@ -15,79 +15,103 @@ from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from attrs import frozen
 
 from asyncsdk.server.errors import ApiError
 
 logger = logging.getLogger(__name__)
 
 READ_BUFFER = 256 * 1024
-IDLE_SECONDS = 60.0  # without a whole request: from the first byte of a connection, and between two requests
-UNREAD_SECONDS = 120.0  # an answer of which the client takes nothing more (Linux)
 _BUSY = ApiError(503, "Too many connections at once; close some.", type="server_error")
 
 
+@frozen(kw_only=True)
+class ServerTiming:
+    """How long the server waits for a client, in seconds.
+
+    `idle`: without a whole request, from the start of a connection and between two requests. `silence`: for the next
+    bytes of a body. `unread`: for a client to read more of a response (Linux).
+    """
+
+    idle: float = 60.0
+    silence: float = 60.0
+    unread: float = 120.0
+
+
 class Listener(web.BaseSite):
-    """Listens, and lets at most `connections` in at a time; whoever comes on top is told so and cut off."""
+    """Accepts at most `connections` at a time; further connections get a 503 and are closed."""
 
     def __init__(
-        self, runner: web.AppRunner, host: str, port: int, *, connections: int, ssl_context: ssl.SSLContext | None
+        self,
+        runner: web.AppRunner,
+        host: str,
+        port: int,
+        *,
+        connections: int,
+        ssl_context: ssl.SSLContext | None,
+        timing: ServerTiming,
     ) -> None:
         super().__init__(runner, ssl_context=ssl_context)
-        self._host, self._port, self._connections = host, port, connections
+        self._host, self._port, self._connections, self._timing = host, port, connections, timing
 
     @property
     def name(self) -> str:
-        """Where it listens, for aiohttp."""
+        """The address, for aiohttp."""
         return f"{self._host}:{self._port}"
 
     async def start(self) -> None:
-        """Return when it listens. Raises OSError where it can't."""
+        """Start listening. Raises OSError where that is not possible."""
         await super().start()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _ConnectionGate(self._let_in), self._host, self._port, ssl=self._ssl_context
+            lambda: _ConnectionGate(self._protocol), self._host, self._port, ssl=self._ssl_context
         )
 
-    def _let_in(self) -> asyncio.Protocol:
+    def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
         if server is None or len(server.connections) >= self._connections:
             return _Overloaded()
         return _Connection(
             server,
+            self._timing,
             loop=asyncio.get_running_loop(),
             access_log=cast("logging.Logger", None),
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
-            keepalive_timeout=IDLE_SECONDS,
+            keepalive_timeout=self._timing.idle,
         )
 
 
 class _ConnectionGate(asyncio.Protocol):
-    """Decides once a connection is there: of many that come at once each is counted before the next is looked at."""
+    """Chooses a new connection's protocol: of many at once, each is counted before the next is looked at."""
 
-    def __init__(self, let_in: Callable[[], asyncio.Protocol]) -> None:
-        self._let_in = let_in
+    def __init__(self, choose: Callable[[], asyncio.Protocol]) -> None:
+        self._choose = choose
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        protocol = self._let_in()
+        protocol = self._choose()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
 
 
 class _Connection(web.RequestHandler):
+    def __init__(self, server: web.Server, timing: ServerTiming, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._timing = timing
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._patience = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expect_a_request)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel minds it, whatever is being sent by whom
-            found: socket.socket = transport.get_extra_info("socket")
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
+        self._idle_timer = asyncio.get_running_loop().call_later(self._timing.idle, self._require_a_request)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel enforces it, whichever code is sending
+            own: socket.socket = transport.get_extra_info("socket")
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._timing.unread * 1000))
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._patience.cancel()  # it holds on to all that belongs to the connection
+        self._idle_timer.cancel()  # it references the whole connection
         super().connection_lost(exc)
 
-    def _expect_a_request(self) -> None:
-        """The first must have come by now: older aiohttp minds only the time between two."""
+    def _require_a_request(self) -> None:
+        """Close a connection that sent no request yet: older aiohttp limits only the time between two requests."""
         if not self._request_count:
             self.force_close()
 
@@ -100,9 +124,9 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if status != 400:
             return super().handle_error(request, status, exc, message)
-        logger.info("what %s sent is no HTTP: %s", request.remote, type(exc).__name__)
+        logger.info("what %s sent is not valid HTTP: %s", request.remote, type(exc).__name__)
         if request.writer.output_size:
-            raise ConnectionError("an answer has begun; another can't follow")
+            raise ConnectionError("a response has begun; another can't follow")
         refusal = _unreadable(exc)
         response = web.json_response(refusal.to_json(), status=refusal.status)
         response.force_close()
@@ -112,7 +136,7 @@ class _Connection(web.RequestHandler):
 def _unreadable(error: BaseException | None) -> ApiError:
     if isinstance(error, LineTooLong):
         return ApiError(431, "The address or a header is longer than 8190 bytes.")
-    return ApiError(400, "This is no HTTP request that can be read.")
+    return ApiError(400, "This is not a valid HTTP request.")
 
 
 class _Overloaded(asyncio.Protocol):
@@ -124,17 +148,24 @@ class _Overloaded(asyncio.Protocol):
         out.close()
 
 
-_POLITE_SECONDS = 0.05
+_SHUTDOWN_SECONDS = 0.05
 
 
 async def start(
-    app: web.Application, host: str, port: int, *, ssl_context: ssl.SSLContext | None, connections: int
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    connections: int,
+    timing: ServerTiming,
 ) -> web.AppRunner:
-    """Return when it listens, for so many connections at a time. Raises OSError where it can't."""
-    runner = web.AppRunner(app, shutdown_timeout=_POLITE_SECONDS)
+    """Start listening; at most `connections` at a time. Raises OSError where that is not possible."""
+    runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS)
     try:
         await runner.setup()
-        await Listener(runner, host, port, connections=connections, ssl_context=ssl_context).start()
+        site = Listener(runner, host, port, connections=connections, ssl_context=ssl_context, timing=timing)
+        await site.start()
     except BaseException:
         await runner.cleanup()
         raise
@@ -142,13 +173,13 @@ async def start(
 
 
 async def stop(runner: web.AppRunner, under_way: Callable[[], Collection[asyncio.Task[Any]]]) -> None:
-    """Take no more, cancel the calls under way, close every connection; all is gone when this returns."""
+    """Stop listening, cancel the calls under way and close every connection, before this returns."""
     for site in runner.sites:
         await site.stop()
     connections = [] if runner.server is None else runner.server.connections
     transports = [connection.transport for connection in connections]
     for connection in connections:
-        connection.close()  # to further requests; what is under way goes on
+        connection.close()  # to further requests; a call under way goes on
     if calls := under_way():
         for call in calls:
             call.cancel()
@@ -156,6 +187,6 @@ async def stop(runner: web.AppRunner, under_way: Callable[[], Collection[asyncio
     await runner.cleanup()
     for transport in transports:
         if transport is not None:
-            transport.abort()  # cleanup closes politely: a client that reads nothing would keep it open
+            transport.abort()  # cleanup flushes first: a client that reads nothing would keep it open
     await asyncio.sleep(0)
     await asyncio.sleep(0)  # TLS takes a second turn of the loop to close its socket

@@ -20,13 +20,14 @@ from yarl import URL
 from asyncsdk.server import listener
 from asyncsdk.server.app import make_app
 from asyncsdk.server.edits.endpoint import Edits
-from asyncsdk.server.edits.log import EditLog
-from asyncsdk.server.fault_plan import Faults
+from asyncsdk.server.edits.history import EditLog
+from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import Fault
+from asyncsdk.server.listener import ServerTiming
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.rate import TokenBucket
-from asyncsdk.server.state import Repository
+from asyncsdk.server.repository import Repository
 from asyncsdk.server.uploads import Uploads
 from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, PORT, SECONDS
 
@@ -75,9 +76,10 @@ class LocalServer:
     _images_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _edit_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
-    _plan: Faults = field(default=Factory(lambda self: Faults.of(self._faults), takes_self=True), init=False)
+    _timing: ServerTiming = field(factory=ServerTiming, kw_only=True)  # for tests
+    _plan: FaultPlan = field(default=Factory(lambda self: FaultPlan.of(self._faults), takes_self=True), init=False)
     _log: RequestLog = field(factory=RequestLog, init=False)
-    _state: Repository = field(init=False)
+    _repository: Repository = field(init=False)
     _edits: Edits = field(init=False)
     _runner: web.AppRunner | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
@@ -123,27 +125,27 @@ class LocalServer:
     @property
     def directory_in_use(self) -> Path:
         """Where everything is kept, the temporary directory too."""
-        return self._state.store.root
+        return self._repository.store.root
 
     @property
     def files(self) -> list[StoredFile]:
         """The files that it holds, oldest first."""
-        return self._state.files()
+        return self._repository.files()
 
     @property
     def uploads(self) -> list[StoredUpload]:
         """The uploads that it remembers, in the state that they are in."""
-        return self._state.all_uploads()
+        return self._repository.all_uploads()
 
     def stored(self, file_id: str) -> Path:
         """Where a file's bytes are, to compare them: of several parts it makes a copy in one piece when first asked.
 
         Raises KeyError for a file that is not there, OSError where the disk refuses the copy.
         """
-        file = self._state.file(file_id)
+        file = self._repository.file(file_id)
         if file is None:
             raise KeyError(file_id)
-        return self._state.store.whole(file)
+        return self._repository.store.whole(file)
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -198,11 +200,11 @@ class LocalServer:
     async def _start(self) -> None:
         if self._runner is not None:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
-        self._state = Repository(None if self.directory is None else Path(self.directory), self._clock)
-        uploads = Uploads(self._state, self._upload_ttl, self._repeated_complete)
-        self._edits = Edits(self._state, TokenBucket(self._images_per_minute), self._edit_seconds)
+        self._repository = Repository(None if self.directory is None else Path(self.directory), self._clock)
+        uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete)
+        self._edits = Edits(self._repository, TokenBucket(self._images_per_minute), self._edit_seconds)
         app = make_app(
-            self._state,
+            self._repository,
             self._plan,
             self._log,
             uploads,
@@ -210,20 +212,26 @@ class LocalServer:
             api_key=self._api_key,
             host=self._host,
             hosts=self._hosts,
+            timing=self._timing,
         )
         try:
-            await self._state.load()
+            await self._repository.load()
             self._runner = await listener.start(
-                app, self._host, self._port, ssl_context=self._ssl_context, connections=self._connections
+                app,
+                self._host,
+                self._port,
+                ssl_context=self._ssl_context,
+                connections=self._connections,
+                timing=self._timing,
             )
         except BaseException:
-            await self._state.close()
+            await self._repository.close()
             raise
 
     async def _stop(self) -> None:
         running, self._runner = self._running(), None
         await listener.stop(running, self._log.tasks)
-        await self._state.close()
+        await self._repository.close()
 
     async def _live(self, started: Future[Callable[[], object]]) -> None:
         """Run until the call that `started` gives, which any thread may make."""

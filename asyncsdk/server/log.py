@@ -1,4 +1,4 @@
-"""What was asked of the server: the calls under way, a record of each that ended, and counts."""
+"""The request log: calls under way, a record of each that ended, and counts by route."""
 
 from __future__ import annotations
 
@@ -21,11 +21,22 @@ _SECRET_HEADERS = frozenset({"authorization", "api-key", "proxy-authorization", 
 
 @frozen(kw_only=True)
 class RequestRecord:
-    """A call that ended; `number` counts from 1 and goes on when the log is cleared.
+    """A call that ended.
 
-    `route` is the name that faults know it by, `path` its template, such as `/v1/uploads/{upload_id}/parts`.
-    `bytes` counts its body as it was read, `bytes_sent` the answer's as it was written; `status` is None where no
-    answer was begun. `headers` have lower-case names and no keys or tokens. `fault` is what happened to it.
+    Args:
+        number: Counts the calls from 1, and goes on when the log is cleared.
+        route: The name that faults use for it, such as "part"; "unknown" without a matching route.
+        method: The HTTP method.
+        path: The template of its path, such as `/v1/uploads/{upload_id}/parts`.
+        status: The status of the response; None where no response was begun.
+        bytes: How many bytes of its body were read.
+        bytes_sent: How many bytes of the response's body were written.
+        seconds: How long it took.
+        request_id: The X-Request-ID of the response.
+        headers: The request's headers, with lower-case names and without keys, tokens and cookies.
+        upload_id: The upload that it concerned, if any.
+        part_id: The part that it added, if any.
+        fault: The fault that happened to it, if any.
     """
 
     number: int
@@ -47,19 +58,19 @@ class RequestRecord:
         return {**plain, "fault": None if self.fault is None else fault_to_json(self.fault)}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> RequestRecord:
-        """The record that `to_json` wrote."""
-        fault = told["fault"]
-        return cls(**{**told, "fault": None if fault is None else faults_from_json(fault)[0]})
+    def from_json(cls, record: Mapping[str, Any]) -> RequestRecord:
+        """Read the record that `to_json` wrote."""
+        fault = record["fault"]
+        return cls(**{**record, "fault": None if fault is None else faults_from_json(fault)[0]})
 
 
-def _there_is_room(_: int) -> None:
+def _count_nothing(_: int) -> None:
     return
 
 
 @define(eq=False)
 class ActiveRequest:
-    """A call under way: what its handler learns is written here, and what goes wrong acts through its course."""
+    """A call under way: its handler writes down here what it learns, and faults act through its hooks."""
 
     request: web.Request
     route: str
@@ -73,13 +84,13 @@ class ActiveRequest:
     status: int | None = None
     fault: Fault | None = None
     stalled: bool = False
-    course: CallHooks = field(factory=CallHooks)
-    take: Callable[[int], None] = _there_is_room
+    hooks: CallHooks = field(factory=CallHooks)
+    count_bytes: Callable[[int], None] = _count_nothing
     request_id: str = field(factory=new_request_id)
 
     @classmethod
     def of(cls, request: web.Request) -> ActiveRequest:
-        """Begin to follow a request; where no route takes it, its route is "unknown"."""
+        """Begin to follow a request; without a matching route, its route is "unknown"."""
         route = request.match_info.route
         path = "" if route.resource is None else route.resource.canonical
         started = asyncio.get_running_loop().time()
@@ -88,7 +99,7 @@ class ActiveRequest:
 
     def answered(self, response: web.StreamResponse) -> None:
         self.status = response.status
-        if isinstance(response, web.Response):  # which is written later, at once
+        if isinstance(response, web.Response):  # its body is written later, in one piece
             self.sent = response.content_length or 0
 
     def to_record(self, number: int) -> RequestRecord:
@@ -110,12 +121,12 @@ class ActiveRequest:
         )
 
 
-EXCHANGE = web.RequestKey("exchange", ActiveRequest)
+ACTIVE_REQUEST = web.RequestKey("active_request", ActiveRequest)
 
 
 @define(eq=False)
 class RequestLog:
-    """The last `RECORDS_LIMIT` calls and counts of all, by route."""
+    """The last `RECORDS_LIMIT` calls, and counts of all calls by route."""
 
     active: set[ActiveRequest] = field(factory=set)
     records: list[RequestRecord] = field(factory=list)
@@ -125,22 +136,22 @@ class RequestLog:
     ended: int = 0
 
     @contextmanager
-    def follow(self, exchange: ActiveRequest) -> Iterator[None]:
-        """Count a call as under way for the length of the block, then record it."""
-        route = exchange.route
-        self.active.add(exchange)
+    def follow(self, call: ActiveRequest) -> Iterator[None]:
+        """Count a call as under way within the block, then record it."""
+        route = call.route
+        self.active.add(call)
         self.calls[route] += 1
         self.max_in_flight[route] = max(self.max_in_flight[route], self.in_flight()[route])
         try:
             yield
         finally:
-            self.active.discard(exchange)
-            self.bytes_received += exchange.received
+            self.active.discard(call)
+            self.bytes_received += call.received
             self.ended += 1
-            self._keep(exchange.to_record(self.ended))
+            self._keep(call.to_record(self.ended))
 
     def find(self, *, route: str | None = None, status: int | None = None, after: int = 0) -> list[RequestRecord]:
-        """The records of a route, with a status, above a number, oldest first."""
+        """Return the records of a route, with a status, above a number, oldest first."""
         return [
             record
             for record in self.records
@@ -148,19 +159,19 @@ class RequestLog:
         ]
 
     def clear(self) -> None:
-        """Forget what has ended; the numbers of records go on."""
+        """Forget the calls that ended; the numbers of records go on."""
         self.records.clear()
         self.calls.clear()
         self.max_in_flight.clear()
         self.bytes_received = 0
 
     def in_flight(self) -> Counter[str]:
-        """How many calls of each route are under way; one that stalls for ever is not."""
-        return Counter(exchange.route for exchange in list(self.active) if not exchange.stalled)
+        """Count the calls under way by route, without those that stall for ever."""
+        return Counter(call.route for call in list(self.active) if not call.stalled)
 
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """The tasks of the calls under way."""
-        return [exchange.task for exchange in self.active if exchange.task is not None]
+        """Return the tasks of the calls under way."""
+        return [call.task for call in self.active if call.task is not None]
 
     def _keep(self, record: RequestRecord) -> None:
         self.records.append(record)

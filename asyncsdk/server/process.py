@@ -13,7 +13,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from attrs import define, field
 
-from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import require_all_met
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.log import RequestRecord

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import evolve
 
 from asyncsdk.server.errors import ApiError, bad_request, invalid
-from asyncsdk.server.fields import Listing
+from asyncsdk.server.fields import ListQuery
 from asyncsdk.server.objects import StoredFile, StoredUpload
 
 REMEMBERED_SECONDS = 24 * 3600
@@ -99,7 +99,7 @@ def is_forgotten(upload: StoredUpload, now: float) -> bool:
     return now >= upload.expires_at + REMEMBERED_SECONDS
 
 
-def page_of(files: Iterable[StoredFile], listing: Listing) -> tuple[list[StoredFile], bool]:
+def page_of(files: Iterable[StoredFile], listing: ListQuery) -> tuple[list[StoredFile], bool]:
     """Return a page of `files`, given oldest first, and whether there are more. Raises ApiError on a bad cursor."""
     found = sorted(files, key=lambda file: file.created_at)
     if listing.order == "desc":

@@ -35,9 +35,9 @@ import cattrs
 import filelock
 from attrs import asdict, define, field
 
+from asyncsdk.server.incoming import Spool, created
 from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.rules import completed_as
-from asyncsdk.server.spool import Spool, created
 
 T = TypeVar("T")
 

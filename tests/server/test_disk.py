@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 import pytest
 
-from asyncsdk.server import spool, store
-from asyncsdk.server.spool import Spool
-from asyncsdk.server.state import Repository
+from asyncsdk.server import incoming, store
+from asyncsdk.server.incoming import Spool
+from asyncsdk.server.repository import Repository
 from asyncsdk.server.workers import THREADS, Workers
 from tests.server.support import (
     FORM_HEADERS,
@@ -178,7 +178,7 @@ async def test_a_full_disk_refuses_the_part_and_leaves_nothing(monkeypatch: pyte
     async with running() as (server, call):
         upload_id = await call.created(2**21)
         with monkeypatch.context() as patch:
-            patch.setattr(spool, "created", lambda path: _full(path).open("wb"))
+            patch.setattr(incoming, "created", lambda path: _full(path).open("wb"))
             assert (await call.add_part(upload_id, bytes(2**21))).status == 500
             assert (await call.add_part(upload_id, b"small")).status == 500
         assert not list(server.directory_in_use.glob("incoming/*"))
@@ -213,7 +213,7 @@ async def test_stopping_stops_long_work_and_waits_for_it() -> None:
 async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing, go, real = threading.Event(), threading.Event(), spool.created
+    writing, go, real = threading.Event(), threading.Event(), incoming.created
 
     def wait(path: Path) -> BinaryIO:
         writing.set()
@@ -222,7 +222,7 @@ async def test_a_part_that_is_being_written_when_the_server_stops_leaves_nothing
 
     async with running(tmp_path) as (server, call), connected(server) as (_, writer):
         upload_id = await call.created(3 * 2**20)
-        monkeypatch.setattr(spool, "created", wait)
+        monkeypatch.setattr(incoming, "created", wait)
         writer.write(part_request(upload_id, form_of(data_field(bytes(3 * 2**20))))[: 2 * 2**20])
         await until(writing.is_set)
         asyncio.get_running_loop().call_later(0.05, go.set)
@@ -266,7 +266,7 @@ async def test_two_sweeps_at_once_do_no_harm() -> None:
     async with running(clock=clock) as (server, call):
         for number in range(20):
             await call.created(10)
-            await server._state.keep_picture(f"img-{number}.png", b"x")
+            await server._repository.keep_picture(f"img-{number}.png", b"x")
 
         async def sweep() -> set[int]:
             return {answer.status for answer in await asyncio.gather(*[call("GET", "files") for _ in range(5)])}

@@ -53,7 +53,7 @@ async def test_pictures_beyond_the_servers_memory_are_refused_until_there_is_roo
 ) -> None:
     async with running() as (_, call):
         for limit, status in ((1000, 503), (10**6, 200)):
-            monkeypatch.setattr(memory, "ROOM_LIMIT", limit)
+            monkeypatch.setattr(memory, "MEMORY_LIMIT", limit)
             if as_json:
                 answer = await edit_json(
                     call, images=[{"image_url": data_url(picture())}], prompt="x", model="gpt-image-1"
@@ -67,7 +67,7 @@ async def test_pictures_beyond_the_servers_memory_are_refused_until_there_is_roo
 
 async def test_pictures_that_are_referred_to_take_room_each_time_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = picture()
-    monkeypatch.setattr(memory, "ROOM_LIMIT", 10 * len(stored))
+    monkeypatch.setattr(memory, "MEMORY_LIMIT", 10 * len(stored))
     async with running() as (server, call):
         file_id = (await call.uploaded(stored, purpose="vision")).json["file"]["id"]
         statuses = [
@@ -75,14 +75,14 @@ async def test_pictures_that_are_referred_to_take_room_each_time_that_they_are(m
             for count in (2, 16, 2)
         ]
         assert statuses == [200, 503, 200]
-        assert server._edits.room.taken == 0
+        assert server._edits.memory.taken == 0
 
 
 async def test_the_room_of_an_edit_is_free_again_whatever_became_of_it() -> None:
     large = memory.MemoryBudget()
     for _ in range(3):
-        with large.lent() as take:
-            take(memory.ROOM_LIMIT)
+        with large.reserve() as take:
+            take(memory.MEMORY_LIMIT)
             with pytest.raises(ApiError):
                 take(1)
         assert large.taken == 0

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
-from asyncsdk.server.edits.decoding import Given
-from asyncsdk.server.edits.fields import Wanted
-from asyncsdk.server.edits.painting import Painted, paint
+from asyncsdk.server.edits.decoding import GivenPicture
+from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.painting import PaintedEdit, paint
 from asyncsdk.server.edits.pictures import GivenPictures
 from asyncsdk.server.errors import ApiError
 from tests.server.edits import SIZE, noise, opened, overlay, picture, saved
@@ -24,11 +24,11 @@ from tests.server.edits import SIZE, noise, opened, overlay, picture, saved
 HOLE = (16, 8, 48, 24)
 
 
-def painted(*images: bytes, mask: bytes | None = None, markup: bytes | None = None, **fields: Any) -> Painted:
-    lies_above = [Given(name, data) for name, data in (("mask", mask), ("markup", markup)) if data is not None]
-    pictures = GivenPictures(tuple(Given("image", image) for image in images or [picture()]), *lies_above)
+def painted(*images: bytes, mask: bytes | None = None, markup: bytes | None = None, **fields: Any) -> PaintedEdit:
+    lies_above = [GivenPicture(name, data) for name, data in (("mask", mask), ("markup", markup)) if data is not None]
+    pictures = GivenPictures(tuple(GivenPicture("image", image) for image in images or [picture()]), *lies_above)
     said = {"prompt": "a beret", "model": "gpt-image-2", "size": None, "as_url": False, "stream": False, **fields}
-    return paint(pictures, Wanted(pictures=len(pictures.images), **said))
+    return paint(pictures, EditFields(pictures=len(pictures.images), **said))
 
 
 def only(*images: bytes, **options: Any) -> Image.Image:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.server.fault_plan import Faults
+from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import Fault, Kind, Moment, RetryForm, Route, fault_to_json, faults_from_json
 
 counts = st.none() | st.integers(1, 6)
@@ -20,11 +20,11 @@ counts = st.none() | st.integers(1, 6)
 
 def met(fault: Fault, calls: int = 12, route: str = "part") -> list[int]:
     """Which calls, from 1, meet the fault."""
-    plan = Faults.of([fault])
+    plan = FaultPlan.of([fault])
     return [call for call in range(1, calls + 1) if met_by(plan, route) is fault]
 
 
-def met_by(plan: Faults, route: str) -> Fault | None:
+def met_by(plan: FaultPlan, route: str) -> Fault | None:
     """Make a call to its end; return the fault that it met."""
     meeting = plan.meet(route)
     for planned in meeting:
@@ -64,13 +64,13 @@ def test_no_fault_happens_too_often_or_too_early(
 
 def test_of_several_faults_the_first_one_added_happens_and_all_count_the_call() -> None:
     first, second = Fault("part", "reset"), Fault("part", "close", nth=2)
-    plan = Faults.of([first, second])
+    plan = FaultPlan.of([first, second])
     assert [met_by(plan, "part") for _ in range(3)] == [first, second, None]
 
 
 def test_a_fault_is_unmet_until_it_happened_as_often_as_it_should() -> None:
     twice, always = Fault("part", "reset", times=2), Fault("create", "reset", every=2)
-    plan = Faults.of([twice, always])
+    plan = FaultPlan.of([twice, always])
     met_by(plan, "part")
     met_by(plan, "create")
     assert plan.unmet() == [twice, always]
@@ -88,7 +88,7 @@ def test_a_probability_chooses_the_same_calls_for_the_same_seed_and_others_for_a
 
 
 def test_a_call_that_ended_before_its_moment_leaves_its_fault_to_the_next() -> None:
-    plan = Faults.of([Fault("part", "reset")])
+    plan = FaultPlan.of([Fault("part", "reset")])
     [early] = plan.meet("part")
     assert plan.meet("part") == []
     early.release()
@@ -99,12 +99,12 @@ def test_a_call_that_ended_before_its_moment_leaves_its_fault_to_the_next() -> N
 
 def test_a_limit_goes_with_another_fault_and_counts_every_call() -> None:
     limit, reset = Fault("part", "limit", per_minute=60), Fault("part", "reset", nth=2)
-    plan = Faults.of([reset, limit])
+    plan = FaultPlan.of([reset, limit])
     assert [[planned.fault for planned in plan.meet("part")] for _ in range(2)] == [[limit], [limit, reset]]
 
 
 def test_cleared_faults_do_not_happen() -> None:
-    plan = Faults.of([Fault("part", "reset")])
+    plan = FaultPlan.of([Fault("part", "reset")])
     plan.clear()
     assert plan.meet("part") == []
     assert plan.unmet() == []

@@ -17,7 +17,7 @@ from asyncsdk.server.fields import (
     UPLOAD_LIMIT,
     CompleteFields,
     Fields,
-    Listing,
+    ListQuery,
     read_completion,
     read_listing,
     read_md5,
@@ -162,9 +162,9 @@ def test_a_wrong_completion_is_refused_by_its_field(fields: Fields, param: str) 
 
 
 def test_a_listing_has_the_documents_defaults_and_ignores_what_it_does_not_know() -> None:
-    assert read_listing({"api-version": "preview"}) == Listing(None, 10_000, "desc", None)
+    assert read_listing({"api-version": "preview"}) == ListQuery(None, 10_000, "desc", None)
     query = {"purpose": "batch", "limit": "1", "order": "asc", "after": "file-1"}
-    assert read_listing(query) == Listing("batch", 1, "asc", "file-1")
+    assert read_listing(query) == ListQuery("batch", 1, "asc", "file-1")
 
 
 @pytest.mark.parametrize(

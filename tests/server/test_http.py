@@ -185,7 +185,7 @@ async def test_a_failure_half_way_through_a_content_ends_the_connection(
 
     async with running() as (_, call):
         done = await call.uploaded(b"0123456789")
-        monkeypatch.setattr("asyncsdk.server.state.State.read_file", broken)
+        monkeypatch.setattr("asyncsdk.server.repository.Repository.read_file", broken)
         async with call.session.get(f"files/{done.json['file']['id']}/content") as response:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await response.read()

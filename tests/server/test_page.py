@@ -130,13 +130,13 @@ async def test_edits_are_kept_as_small_pictures() -> None:
 
 
 def test_only_the_last_edits_are_kept() -> None:
-    album = RecentEdits()
+    recent = RecentEdits()
     for number in range(KEPT + 3):
-        album.add(f"{number} " + "x" * 1000, 1, "m", Thumbnails(b"", b""))
-    assert len(album.shown) == KEPT
-    assert album.shown[0].prompt.startswith("3 ")
-    assert len({shown.name for shown in album.shown}) == KEPT
-    assert all(len(shown.prompt) == 300 for shown in album.shown)
+        recent.add(f"{number} " + "x" * 1000, 1, "m", Thumbnails(b"", b""))
+    assert len(recent.edits) == KEPT
+    assert recent.edits[0].prompt.startswith("3 ")
+    assert len({shown.name for shown in recent.edits}) == KEPT
+    assert all(len(shown.prompt) == 300 for shown in recent.edits)
 
 
 async def test_so_many_may_listen_at_once_and_no_more() -> None:

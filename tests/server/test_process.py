@@ -17,7 +17,7 @@ import pytest
 from openai import OpenAI
 
 from asyncsdk.server import Fault, ServerProcess
-from asyncsdk.server.edits.log import EditLog
+from asyncsdk.server.edits.history import EditLog
 from tests.server.edits import picture
 
 BUSY = Fault("files.list", "answer", status=503)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.server.errors import ApiError
-from asyncsdk.server.fields import Listing
+from asyncsdk.server.fields import ListQuery
 from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
 from asyncsdk.server.rules import (
     as_of,
@@ -148,7 +148,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
     has_more = True
     while has_more:
         after = seen[-1].id if seen else None
-        page, has_more = page_of(files, Listing(purpose, limit, order, after))
+        page, has_more = page_of(files, ListQuery(purpose, limit, order, after))
         assert len(page) == limit if has_more else len(page) <= limit
         seen += page
     wanted = [file for file in files if purpose in (None, file.purpose)]
@@ -158,5 +158,5 @@ def test_pages_follow_each_other_without_gap_or_repetition(
 
 def test_a_cursor_that_is_no_file_is_refused() -> None:
     with pytest.raises(ApiError, match="file-9") as caught:
-        page_of([file(1)], Listing(None, 1, "asc", "file-9"))
+        page_of([file(1)], ListQuery(None, 1, "asc", "file-9"))
     assert caught.value.param == "after"

@@ -24,14 +24,14 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @frozen
-class Given:
+class GivenPicture:
     """A picture as it came, with the name of its field for messages."""
 
     field: str
     content: bytes
 
 
-def decoded(given: Given) -> Image:
+def decode(given: GivenPicture) -> Image:
     """The first frame, upright, with 8 bits of red, green, blue and alpha. Raises ApiError."""
     from PIL import ImageOps
 
@@ -44,7 +44,7 @@ def decoded(given: Given) -> Image:
         return upright if upright.mode == "RGBA" else upright.convert("RGBA")
 
 
-def hole_of(overlay: Given, size: Size) -> Image:
+def hole_of(overlay: GivenPicture, size: Size) -> Image:
     """What an overlay leaves to be edited, white on black: where a mask is transparent, or where a markup is not.
 
     Raises ApiError unless it is a PNG with alpha of the picture's `size`.
@@ -54,7 +54,7 @@ def hole_of(overlay: Given, size: Size) -> Image:
             raise not_usable(overlay, "it must be a PNG file, less than 4 MB")
         if not raw.has_transparency_data:
             raise not_usable(overlay, "it has no alpha channel")
-    picture = decoded(overlay)
+    picture = decode(overlay)
     if picture.size != size:
         raise not_usable(overlay, f"it is {shown(picture.size)} and the image is {shown(size)}: they must be the same")
     alpha = picture.getchannel("A")
@@ -63,7 +63,7 @@ def hole_of(overlay: Given, size: Size) -> Image:
     return alpha.point(lambda value: 0 if value else 255)
 
 
-def require_old_kind(given: Given) -> None:
+def require_old_kind(given: GivenPicture) -> None:
     """Raise ApiError unless it is what the older model takes: one square PNG below 4 MB."""
     with _opened(given) as picture:
         is_square = picture.width == picture.height
@@ -71,12 +71,12 @@ def require_old_kind(given: Given) -> None:
             raise not_usable(given, "it must be a square PNG file, less than 4 MB")
 
 
-def not_usable(given: Given, why: str) -> ApiError:
+def not_usable(given: GivenPicture, why: str) -> ApiError:
     return refuse(f"Invalid image file or mode for '{given.field}': {why}.", given.field, "invalid_image_file")
 
 
 @contextmanager
-def _opened(given: Given) -> Iterator[Image]:
+def _opened(given: GivenPicture) -> Iterator[Image]:
     """Its header; what goes wrong with it, here or in the block, is the caller's ApiError."""
     from PIL import Image
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.fields import EditFields
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,23 +15,23 @@ FRAME_MS = 200
 _WITHOUT_ALPHA = ("jpeg", "gif")
 
 
-def encoded(frames: Iterable[Image], wanted: Wanted, *, transparent: bool) -> bytes:
+def encode(frames: Iterable[Image], edit: EditFields, *, transparent: bool) -> bytes:
     """One picture; only a GIF has more than one frame. All are RGBA, of which only a transparent one keeps its A."""
     if not transparent:
         frames = map(_flat, frames)
-    if wanted.output_format == "gif":
-        return _animated(frames, wanted.frame_duration_ms or FRAME_MS)
+    if edit.output_format == "gif":
+        return _animated(frames, edit.frame_duration_ms or FRAME_MS)
     picture = next(iter(frames))
-    if wanted.output_format == "svg":
+    if edit.output_format == "svg":
         return _svg(picture)
-    return _saved(picture, wanted.output_format, **_options(wanted))
+    return _saved(picture, edit.output_format, **_options(edit))
 
 
-def keeps_alpha(picture: Image, wanted: Wanted) -> bool:
+def keeps_alpha(picture: Image, edit: EditFields) -> bool:
     """Tell whether the background is transparent: where it may be, as asked, or else as the picture is."""
-    if wanted.output_format in _WITHOUT_ALPHA or wanted.background == "opaque":
+    if edit.output_format in _WITHOUT_ALPHA or edit.background == "opaque":
         return False
-    return wanted.background == "transparent" or not _is_opaque(picture)
+    return edit.background == "transparent" or not _is_opaque(picture)
 
 
 def _is_opaque(picture: Image) -> bool:
@@ -48,12 +48,12 @@ def _flat(picture: Image) -> Image:
     return Image.alpha_composite(white, picture).convert("RGB")
 
 
-def _options(wanted: Wanted) -> dict[str, Any]:
+def _options(edit: EditFields) -> dict[str, Any]:
     """Quick rather than small. A webp of 100 is lossless, as the real server's."""
-    quality = 100 if wanted.output_compression is None else wanted.output_compression
-    if wanted.output_format == "png":
+    quality = 100 if edit.output_compression is None else edit.output_compression
+    if edit.output_format == "png":
         return {"compress_level": 1}
-    if wanted.output_format == "webp":
+    if edit.output_format == "webp":
         return {"lossless": True, "quality": 0, "method": 0} if quality == 100 else {"quality": quality, "method": 0}
     return {"quality": max(1, quality)}
 

@@ -40,7 +40,7 @@ _OF_ALL_MODELS = frozenset({"n", "size", "response_format", "user"})
 
 
 @frozen(kw_only=True)
-class Wanted:
+class EditFields:
     """What an edit is asked to be; None where it was not said. `size` None means that of the first picture."""
 
     prompt: str
@@ -71,7 +71,7 @@ class Wanted:
         return self.pictures * self.n
 
 
-def read_edit(fields: Fields, *, pictures: int) -> Wanted:
+def read_edit(fields: Fields, *, pictures: int) -> EditFields:
     """Read what is left of an edit's fields once its pictures are taken out. Raises ApiError."""
     model = _text(fields, "model") or DEFAULT_MODEL
     old = model == OLD_MODEL
@@ -90,8 +90,8 @@ def read_edit(fields: Fields, *, pictures: int) -> Wanted:
     }
     stream = _flag(fields, "stream")
     refuse_unknown(fields)
-    kept = {name: value for name, value in said.items() if value is not None and name in fields_dict(Wanted)}
-    return Wanted(prompt=prompt, model=model, pictures=pictures, size=size, as_url=as_url, stream=stream, **kept)
+    kept = {name: value for name, value in said.items() if value is not None and name in fields_dict(EditFields)}
+    return EditFields(prompt=prompt, model=model, pictures=pictures, size=size, as_url=as_url, stream=stream, **kept)
 
 
 def _refuse_new_fields(fields: Mapping[str, Any]) -> None:
@@ -181,35 +181,35 @@ _WITH_ALPHA = ("png", "webp", "svg")
 _COMPRESSED = ("jpeg", "webp")
 
 
-def require_compatible(wanted: Wanted, overlay: str | None) -> None:
+def require_compatible(edit: EditFields, overlay: str | None) -> None:
     """Raise ApiError for the first field that does not go with another; `overlay` is "mask", "markup" or None."""
-    for name, why in (*_of_format(wanted), *_of_animation(wanted, overlay), *_of_drawing(wanted)):
+    for name, why in (*_of_format(edit), *_of_animation(edit, overlay), *_of_drawing(edit)):
         raise invalid(name, why)
 
 
-def _of_format(wanted: Wanted) -> Iterator[Conflict]:
-    if wanted.background == "transparent" and wanted.output_format not in _WITH_ALPHA:
-        yield "background", f"'transparent' is not possible in {wanted.output_format}"
-    compression = wanted.output_compression
-    if compression is not None and compression < 100 and wanted.output_format not in _COMPRESSED:
-        yield "output_compression", f"less than 100 is not possible in {wanted.output_format}"
-    if wanted.stream and wanted.output_format in {"gif", "svg"}:
-        yield "stream", f"{wanted.output_format} is not streamed"
+def _of_format(edit: EditFields) -> Iterator[Conflict]:
+    if edit.background == "transparent" and edit.output_format not in _WITH_ALPHA:
+        yield "background", f"'transparent' is not possible in {edit.output_format}"
+    compression = edit.output_compression
+    if compression is not None and compression < 100 and edit.output_format not in _COMPRESSED:
+        yield "output_compression", f"less than 100 is not possible in {edit.output_format}"
+    if edit.stream and edit.output_format in {"gif", "svg"}:
+        yield "stream", f"{edit.output_format} is not streamed"
 
 
-def _of_animation(wanted: Wanted, overlay: str | None) -> Iterator[Conflict]:
-    if wanted.output_format == "gif":
+def _of_animation(edit: EditFields, overlay: str | None) -> Iterator[Conflict]:
+    if edit.output_format == "gif":
         if overlay == "mask":
             yield "mask", "it does not go together with gif"
         return
     for name in ("frame_count", "frame_duration_ms"):
-        if getattr(wanted, name) is not None:
+        if getattr(edit, name) is not None:
             yield name, "it is for gif alone"
 
 
-def _of_drawing(wanted: Wanted) -> Iterator[Conflict]:
-    if wanted.output_format != "svg":
-        if wanted.svg_model is not None:
+def _of_drawing(edit: EditFields) -> Iterator[Conflict]:
+    if edit.output_format != "svg":
+        if edit.svg_model is not None:
             yield "svg", "it is for output_format 'svg' alone"
-    elif wanted.n > 1:
+    elif edit.n > 1:
         yield "n", "of svg there is only 1"

@@ -9,7 +9,7 @@ from attrs import define
 
 from asyncsdk.server.errors import ApiError
 
-ROOM_LIMIT = 2**30
+MEMORY_LIMIT = 2**30
 
 
 @define(eq=False)
@@ -19,13 +19,13 @@ class MemoryBudget:
     taken: int = 0
 
     @contextmanager
-    def lent(self) -> Iterator[Callable[[int], None]]:
+    def reserve(self) -> Iterator[Callable[[int], None]]:
         """For the length of an edit, a function to be told of the bytes that come. It raises ApiError when full."""
         mine = 0
 
         def take(size: int) -> None:
             nonlocal mine
-            if self.taken + size > ROOM_LIMIT:
+            if self.taken + size > MEMORY_LIMIT:
                 raise ApiError(503, "Too many pictures at once.", type="server_error", headers={"Retry-After": "1"})
             mine += size
             self.taken += size

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asyncsdk.server.edits.decoding import decoded, hole_of, require_old_kind
-from asyncsdk.server.edits.encoding import encoded, keeps_alpha
-from asyncsdk.server.edits.fields import Wanted
+from asyncsdk.server.edits.decoding import decode, hole_of, require_old_kind
+from asyncsdk.server.edits.encoding import encode, keeps_alpha
+from asyncsdk.server.edits.fields import EditFields
 from asyncsdk.server.edits.history import Thumbnails, thumbnail
 from asyncsdk.server.edits.pictures import GivenPictures
 from asyncsdk.server.edits.sizes import Size, fitting
@@ -27,7 +27,7 @@ _COARSEST = 32
 
 
 @frozen
-class Painted:
+class PaintedEdit:
     """The pictures of one edit, encoded; `partials` are coarse views of the first."""
 
     size: Size
@@ -37,23 +37,23 @@ class Painted:
     thumbnails: Thumbnails
 
 
-def paint(given: GivenPictures, wanted: Wanted) -> Painted:
+def paint(given: GivenPictures, edit: EditFields) -> PaintedEdit:
     """Do the whole edit. Raises ApiError for pictures that can't be used."""
-    canvas = _prepared(given, wanted)
-    first = canvas.painted(wanted.prompt, 0, 0)
-    partials = [_coarse(first, _COARSEST >> index) for index in range(wanted.partial_images)]
-    transparent = keeps_alpha(first, wanted)
-    count = (wanted.frame_count or FRAMES) if wanted.output_format == "gif" else 1
+    canvas = _prepared(given, edit)
+    first = canvas.painted(edit.prompt, 0, 0)
+    partials = [_coarse(first, _COARSEST >> index) for index in range(edit.partial_images)]
+    transparent = keeps_alpha(first, edit)
+    count = (edit.frame_count or FRAMES) if edit.output_format == "gif" else 1
 
     def picture(index: int) -> bytes:
-        frames = (canvas.painted(wanted.prompt, index, frame) for frame in range(count))
-        return encoded(frames, wanted, transparent=transparent)
+        frames = (canvas.painted(edit.prompt, index, frame) for frame in range(count))
+        return encode(frames, edit, transparent=transparent)
 
-    return Painted(
+    return PaintedEdit(
         size=canvas.base.size,
         transparent=transparent,
-        pictures=tuple(picture(index) for index in range(wanted.n)),
-        partials=tuple(encoded([partial], wanted, transparent=transparent) for partial in partials),
+        pictures=tuple(picture(index) for index in range(edit.n)),
+        partials=tuple(encode([partial], edit, transparent=transparent) for partial in partials),
         thumbnails=Thumbnails(thumbnail(canvas.base), thumbnail(first)),
     )
 
@@ -66,7 +66,7 @@ def colour_of(prompt: str, index: int, frame: int = 0) -> tuple[int, int, int]:
 
 @frozen(eq=False)
 class _Canvas:
-    """A picture in the size that is wanted, what of it may be painted (None: all), and what is put in its corner."""
+    """A picture in the size that is edit, what of it may be painted (None: all), and what is put in its corner."""
 
     base: Image
     hole: Image | None
@@ -86,18 +86,18 @@ class _Canvas:
         return picture
 
 
-def _prepared(given: GivenPictures, wanted: Wanted) -> _Canvas:
-    if wanted.is_old:
+def _prepared(given: GivenPictures, edit: EditFields) -> _Canvas:
+    if edit.is_old:
         require_old_kind(given.images[0])
-    base = decoded(given.images[0])
+    base = decode(given.images[0])
     hole = None if given.overlay is None else hole_of(given.overlay, base.size)
-    if wanted.background == "transparent" and hole is None:
+    if edit.background == "transparent" and hole is None:
         _cut_out(base)
-    size = wanted.size or fitting(base.size)
+    size = edit.size or fitting(base.size)
     if size != base.size:
         base = base.resize(size)
         hole = None if hole is None else hole.resize(size)
-    return _Canvas(base, hole, [_small(decoded(reference), _corner(base)) for reference in given.images[1:]])
+    return _Canvas(base, hole, [_small(decode(reference), _corner(base)) for reference in given.images[1:]])
 
 
 def _cut_out(picture: Image) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from asyncsdk.server.edits.decoding import Given
+from asyncsdk.server.edits.decoding import GivenPicture
 from asyncsdk.server.errors import ApiError, bad_request, invalid, missing, mistyped, too_large, too_long, unknown
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.multipart import Field
@@ -29,8 +29,8 @@ _TAKEN = ("image/jpeg", "image/png", "image/webp")
 class GivenPictures:
     """What is edited, first the picture that a mask or markup belongs to, then references."""
 
-    images: tuple[Given, ...]
-    overlay: Given | None = None
+    images: tuple[GivenPicture, ...]
+    overlay: GivenPicture | None = None
 
 
 @define(eq=False)
@@ -74,7 +74,7 @@ class FormPictures:
         images = [_given(sink, _name(sink, index)) for index, sink in enumerate(self._images)]
         if len(self._overlays) > 1:
             raise invalid("markup", "it does not go together with a mask")
-        overlays = [Given(sink.header.name, bytes(sink.content)) for sink in self._overlays]
+        overlays = [GivenPicture(sink.header.name, bytes(sink.content)) for sink in self._overlays]
         return GivenPictures(tuple(images), *overlays)
 
     def _no_file(self, name: str) -> ApiError:
@@ -98,7 +98,7 @@ async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes
     return GivenPictures(tuple(given), None if mask is None else await _fetched(mask, "mask", content))
 
 
-async def _fetched(reference: Any, name: str, content: Callable[[str, str], Awaitable[bytes]]) -> Given:
+async def _fetched(reference: Any, name: str, content: Callable[[str, str], Awaitable[bytes]]) -> GivenPicture:
     if not isinstance(reference, dict):
         raise mistyped(name, "an object", reference)
     if set(reference) not in ({"file_id"}, {"image_url"}):
@@ -107,8 +107,8 @@ async def _fetched(reference: Any, name: str, content: Callable[[str, str], Awai
     if not isinstance(value, str):
         raise mistyped(f"{name}.{kind}", "a string", value)
     if kind == "file_id":
-        return Given(name, await content(value, f"{name}.file_id"))
-    return Given(name, _from_data_url(value, f"{name}.image_url"))
+        return GivenPicture(name, await content(value, f"{name}.file_id"))
+    return GivenPicture(name, _from_data_url(value, f"{name}.image_url"))
 
 
 def _from_data_url(url: str, name: str) -> bytes:
@@ -138,7 +138,7 @@ def _name(sink: _Sink, index: int) -> str:
     return f"image[{index}]" if sink.header.name == "image[]" else "image"
 
 
-def _given(sink: _Sink, name: str) -> Given:
+def _given(sink: _Sink, name: str) -> GivenPicture:
     """Goes by the type that was said, or without one by the file's name: so does the real server."""
     suffix = (sink.header.filename or "").rpartition(".")[2].lower()
     kind = sink.header.content_type or _BY_SUFFIX.get(suffix, "application/octet-stream")
@@ -148,4 +148,4 @@ def _given(sink: _Sink, name: str) -> Given:
             "'image/png', and 'image/webp'."
         )
         raise bad_request(message, name, "unsupported_file_mimetype")
-    return Given(name, bytes(sink.content))
+    return GivenPicture(name, bytes(sink.content))

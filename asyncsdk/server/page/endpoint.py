@@ -17,10 +17,10 @@ from asyncsdk.server.bodies import port_of
 from asyncsdk.server.browsers import require_looker
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.errors import ApiError, not_found
-from asyncsdk.server.fault_plan import Faults
+from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.page import view
-from asyncsdk.server.state import Repository
+from asyncsdk.server.repository import Repository
 
 LISTENERS = 8
 STEP_SECONDS = 0.2
@@ -38,9 +38,9 @@ HEADERS = {
 class PageEndpoint:
     """A page to look at; it changes nothing. Elsewhere than on this machine it needs the server's key."""
 
-    state: Repository
+    repository: Repository
     log: RequestLog
-    faults: Faults
+    faults: FaultPlan
     edits: Edits
     key: str | None = field(repr=False)
     host: str
@@ -70,7 +70,7 @@ class PageEndpoint:
     async def picture(self, request: web.Request) -> web.Response:
         self._require_looker(request)
         name = request.match_info["name"]
-        content = self.edits.album.picture(name, request.match_info["side"])
+        content = self.edits.recent.picture(name, request.match_info["side"])
         if content is None:
             raise not_found("Picture", name)
         return web.Response(body=content, content_type="image/jpeg", headers=HEADERS)
@@ -92,12 +92,12 @@ class PageEndpoint:
             return response
 
     def _sections(self) -> Iterator[tuple[str, str]]:
-        now, log = self.state.clock(), self.log
+        now, log = self.repository.clock(), self.log
         sections: dict[str, Callable[[], Any]] = {
             "summary": lambda: view.summary(log, now),
-            "uploads": lambda: view.uploads(self.state.uploads.values(), log.active, now),
-            "files": lambda: view.files(self.state.files()),
-            "edits": lambda: view.edits(self.edits.album.shown, self.edits.log.edits),
+            "uploads": lambda: view.uploads(self.repository.uploads.values(), log.active, now),
+            "files": lambda: view.files(self.repository.files()),
+            "edits": lambda: view.edits(self.edits.recent.edits, self.edits.log.edits),
             "faults": lambda: view.faults(self.faults.planned),
             "requests": lambda: view.requests(log.records),
         }

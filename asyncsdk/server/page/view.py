@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from asyncsdk.server.edits.history import Shown
-from asyncsdk.server.fault_plan import Planned
+from asyncsdk.server.edits.history import RecentEdit
+from asyncsdk.server.fault_plan import PlannedFault
 from asyncsdk.server.log import ActiveRequest, RequestLog, RequestRecord
 from asyncsdk.server.objects import StoredFile
+from asyncsdk.server.repository import UploadEntry
 from asyncsdk.server.rules import as_of
-from asyncsdk.server.state import Held
 
 NEWEST = 40
 PARTS_SHOWN = 200
@@ -21,20 +21,20 @@ Json = dict[str, Any]
 
 def summary(log: RequestLog, now: float) -> Json:
     """What the top of the page tells; `received` grows while bodies come in."""
-    received = log.bytes_received + sum(exchange.received for exchange in log.active)
+    received = log.bytes_received + sum(call.received for call in log.active)
     return {"now": int(now), "calls": log.calls.total(), "received": received, "under_way": len(log.active)}
 
 
-def uploads(held: Collection[Held], active: Iterable[ActiveRequest], now: float) -> Json:
+def uploads(entry: Collection[UploadEntry], active: Iterable[ActiveRequest], now: float) -> Json:
     """The newest uploads, each with the sizes of its parts and of those that are arriving."""
-    arriving = [exchange for exchange in active if exchange.route == "part"]
-    newest = list(islice(reversed(list(held)), NEWEST))
-    return {"total": len(held), "items": [_upload(one, arriving, now) for one in newest]}
+    arriving = [call for call in active if call.route == "part"]
+    newest = list(islice(reversed(list(entry)), NEWEST))
+    return {"total": len(entry), "items": [_upload(one, arriving, now) for one in newest]}
 
 
-def _upload(held: Held, arriving: Sequence[ActiveRequest], now: float) -> Json:
-    upload = as_of(held.upload, now)
-    sizes = list(held.parts.values())
+def _upload(entry: UploadEntry, arriving: Sequence[ActiveRequest], now: float) -> Json:
+    upload = as_of(entry.upload, now)
+    sizes = list(entry.parts.values())
     coming = [one for one in arriving if one.upload_id == upload.id]
     return {
         "id": upload.id,
@@ -55,13 +55,13 @@ def files(known: Sequence[StoredFile]) -> Json:
     return {"total": len(known), "items": [file.to_json() for file in islice(reversed(known), NEWEST)]}
 
 
-def edits(shown: Sequence[Shown], total: int) -> Json:
+def edits(shown: Sequence[RecentEdit], total: int) -> Json:
     """The newest edits; their pictures are below `/_page/edits`."""
     items = [{"name": one.name, "prompt": one.prompt, "images": one.images, "model": one.model} for one in shown]
     return {"total": total, "items": items[::-1]}
 
 
-def faults(planned: Sequence[Planned]) -> Json:
+def faults(planned: Sequence[PlannedFault]) -> Json:
     """All faults that were asked for, and how often each was met."""
     items = [{**one.to_json(), "is_met": one.is_met} for one in planned]
     return {"total": len(items), "items": items}

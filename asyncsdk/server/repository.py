@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from attrs import define, evolve, field
 
 from asyncsdk.server.errors import not_found
-from asyncsdk.server.incoming import Incoming
+from asyncsdk.server.incoming import IncomingFile
 from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
 from asyncsdk.server.rules import as_of, completed_as, file_of, has_expired, is_forgotten
 from asyncsdk.server.store import Store
@@ -25,7 +25,7 @@ PAINTERS = 2  # a picture of many pixels takes seconds and hundreds of MiB; part
 
 
 @define(eq=False)
-class Held:
+class UploadEntry:
     """An upload and the sizes of its parts. Whoever changes it holds its lock."""
 
     upload: StoredUpload
@@ -39,7 +39,7 @@ class Repository:
 
     directory: Path | None
     clock: Callable[[], float]
-    uploads: dict[str, Held] = field(factory=dict, init=False)
+    uploads: dict[str, UploadEntry] = field(factory=dict, init=False)
     store: Store = field(init=False)
     _workers: Workers = field(factory=Workers, init=False)
     _painters: Workers = field(factory=lambda: Workers(PAINTERS), init=False)
@@ -52,7 +52,7 @@ class Repository:
     async def load(self) -> None:
         """Take up what is on disk from an earlier run. Raises RuntimeError where another server holds it, OSError."""
         uploads, files = await self._workers.run(self.store.open)
-        self.uploads = {upload.id: Held(upload, parts) for upload, parts in uploads}
+        self.uploads = {upload.id: UploadEntry(upload, parts) for upload, parts in uploads}
         self._files = {file.id: file for file in files}
         self._pictures = await self._workers.run(self.store.pictures)
 
@@ -66,9 +66,9 @@ class Repository:
         return await self._painters.run(job, *args, **kwargs)
 
     @asynccontextmanager
-    async def incoming(self, limit: int) -> AsyncIterator[Incoming]:
+    async def incoming(self, limit: int) -> AsyncIterator[IncomingFile]:
         """A file of at most `limit` bytes that is about to arrive; gone at the end of the block unless it was kept."""
-        incoming = Incoming(limit, self.store.spool(), self._workers)
+        incoming = IncomingFile(limit, self.store.spool(), self._workers)
         try:
             yield incoming
         finally:
@@ -77,9 +77,9 @@ class Repository:
     def now(self) -> int:
         return int(self.clock())
 
-    def upload(self, upload_id: str) -> Held | None:
-        held = self.uploads.get(upload_id)
-        return None if held is None or is_forgotten(held.upload, self.clock()) else held
+    def upload(self, upload_id: str) -> UploadEntry | None:
+        entry = self.uploads.get(upload_id)
+        return None if entry is None or is_forgotten(entry.upload, self.clock()) else entry
 
     def file(self, file_id: str) -> StoredFile | None:
         file = self._files.get(file_id)
@@ -93,42 +93,42 @@ class Repository:
     def all_uploads(self) -> list[StoredUpload]:
         """All uploads that are remembered, as they stand now."""
         now = self.clock()
-        return [as_of(held.upload, now) for held in list(self.uploads.values())]
+        return [as_of(entry.upload, now) for entry in list(self.uploads.values())]
 
     async def add_upload(self, upload: StoredUpload) -> None:
         await self._workers.run(self.store.write_upload, upload)
-        self.uploads[upload.id] = Held(upload)
+        self.uploads[upload.id] = UploadEntry(upload)
 
-    async def add_part(self, held: Held, part_id: str, incoming: Incoming) -> None:
-        await incoming.keep(self.store.part(held.upload.file_id, part_id))
-        held.parts[part_id] = incoming.size
+    async def add_part(self, entry: UploadEntry, part_id: str, incoming: IncomingFile) -> None:
+        await incoming.keep(self.store.part(entry.upload.file_id, part_id))
+        entry.parts[part_id] = incoming.size
 
-    async def md5(self, held: Held, part_ids: Sequence[str]) -> bytes:
+    async def md5(self, entry: UploadEntry, part_ids: Sequence[str]) -> bytes:
         """Return the md5 of these parts in this order."""
-        return await self._workers.run(self.store.md5, held.upload.file_id, part_ids)
+        return await self._workers.run(self.store.md5, entry.upload.file_id, part_ids)
 
-    async def complete(self, held: Held, part_ids: tuple[str, ...]) -> None:
-        file = file_of(held.upload, part_ids)
-        upload = completed_as(held.upload, file)
+    async def complete(self, entry: UploadEntry, part_ids: tuple[str, ...]) -> None:
+        file = file_of(entry.upload, part_ids)
+        upload = completed_as(entry.upload, file)
         await self._workers.run(self.store.complete_upload, upload, file)
         self._files[file.id] = file
-        held.upload, held.parts = upload, {}
+        entry.upload, entry.parts = upload, {}
 
-    async def end(self, held: Held, status: UploadStatus) -> None:
+    async def end(self, entry: UploadEntry, status: UploadStatus) -> None:
         """End an upload without a file; its parts are removed."""
-        upload = evolve(held.upload, status=status)
+        upload = evolve(entry.upload, status=status)
         await self._workers.run(self.store.end_upload, upload)
-        held.upload, held.parts = upload, {}
+        entry.upload, entry.parts = upload, {}
 
     async def expire(self, upload_id: str | None) -> None:
         """Let an upload's time run out now, where there is such an upload."""
-        held = self.uploads.get(upload_id or "")
-        if held is not None and held.upload.status == "pending":
-            async with held.lock:
-                held.upload = evolve(held.upload, expires_at=min(held.upload.expires_at, self.now()))
-                await self._workers.run(self.store.write_upload, held.upload)
+        entry = self.uploads.get(upload_id or "")
+        if entry is not None and entry.upload.status == "pending":
+            async with entry.lock:
+                entry.upload = evolve(entry.upload, expires_at=min(entry.upload.expires_at, self.now()))
+                await self._workers.run(self.store.write_upload, entry.upload)
 
-    async def add_file(self, file: StoredFile, incoming: Incoming) -> None:
+    async def add_file(self, file: StoredFile, incoming: IncomingFile) -> None:
         await incoming.keep(self.store.part(file.id, file.part_ids[0]))
         await self._workers.run(self.store.write_file, file)
         self._files[file.id] = file
@@ -167,13 +167,13 @@ class Repository:
     async def sweep(self) -> None:
         """Forget what has expired, and free its room on disk."""
         now = self.clock()
-        for held in [held for held in self.uploads.values() if not held.lock.locked()]:
-            if is_forgotten(held.upload, now):
-                self.uploads.pop(held.upload.id, None)
-                await self._workers.run(self.store.remove_upload, held.upload)
-            elif as_of(held.upload, now) != held.upload:
-                async with held.lock:
-                    await self.end(held, "expired")
+        for entry in [entry for entry in self.uploads.values() if not entry.lock.locked()]:
+            if is_forgotten(entry.upload, now):
+                self.uploads.pop(entry.upload.id, None)
+                await self._workers.run(self.store.remove_upload, entry.upload)
+            elif as_of(entry.upload, now) != entry.upload:
+                async with entry.lock:
+                    await self.end(entry, "expired")
         for file in [file for file in self._files.values() if has_expired(file, now)]:
             await self.remove_file(file.id)
         for name in [name for name, until in self._pictures.items() if until <= now]:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from asyncsdk.server.edits.fields import Wanted
-from asyncsdk.server.edits.painting import Painted
+from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.painting import PaintedEdit
 from asyncsdk.server.edits.sizes import shown
 from asyncsdk.server.errors import ApiError
 
@@ -20,33 +20,33 @@ _DRAWING_TOKENS = 500
 _CATEGORIES = ["violence"]
 
 
-def answer(wanted: Wanted, painted: Painted, urls: Sequence[str], created: int) -> Json:
+def answer(edit: EditFields, painted: PaintedEdit, urls: Sequence[str], created: int) -> Json:
     """The ImagesResponse. Only the older model gives URLs, and tells nothing of usage and settings."""
-    if wanted.as_url:
+    if edit.as_url:
         return {"created": created, "data": [{"url": url} for url in urls]}
     told: Json = {"created": created, "data": [{"b64_json": _text(picture)} for picture in painted.pictures]}
-    if wanted.is_old:
+    if edit.is_old:
         return told
-    told |= {**settings_of(wanted, painted), "usage": usage_of(wanted, wanted.n)}
-    if wanted.output_format == "svg":
-        told["svg_usage"] = _svg_usage(wanted)
-    return told | _identifier(wanted)
+    told |= {**settings_of(edit, painted), "usage": usage_of(edit, edit.n)}
+    if edit.output_format == "svg":
+        told["svg_usage"] = _svg_usage(edit)
+    return told | _identifier(edit)
 
 
-def settings_of(wanted: Wanted, painted: Painted) -> Json:
+def settings_of(edit: EditFields, painted: PaintedEdit) -> Json:
     """The settings that were used, as the server echoes them."""
     return {
         "background": "transparent" if painted.transparent else "opaque",
-        "output_format": wanted.output_format,
-        "quality": "medium" if wanted.quality == "auto" else wanted.quality,
+        "output_format": edit.output_format,
+        "quality": "medium" if edit.quality == "auto" else edit.quality,
         "size": shown(painted.size),
     }
 
 
-def usage_of(wanted: Wanted, n: int) -> Json:
+def usage_of(edit: EditFields, n: int) -> Json:
     """The tokens of `n` pictures: each pays for the input again."""
-    text, image = n * (len(wanted.prompt) // 4 + 1), n * _INPUT_TOKENS * wanted.pictures
-    out = n * _OUTPUT_TOKENS[wanted.quality]
+    text, image = n * (len(edit.prompt) // 4 + 1), n * _INPUT_TOKENS * edit.pictures
+    out = n * _OUTPUT_TOKENS[edit.quality]
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},
@@ -56,17 +56,17 @@ def usage_of(wanted: Wanted, n: int) -> Json:
     }
 
 
-def partial(wanted: Wanted, painted: Painted, index: int, created: int) -> bytes:
+def partial(edit: EditFields, painted: PaintedEdit, index: int, created: int) -> bytes:
     """The frame of a partial picture."""
     picture = painted.partials[index]
-    return _event("partial_image", picture, created, settings_of(wanted, painted) | {"partial_image_index": index})
+    return _event("partial_image", picture, created, settings_of(edit, painted) | {"partial_image_index": index})
 
 
-def ending(wanted: Wanted, painted: Painted, refusal: ApiError | None, created: int) -> bytes:
+def ending(edit: EditFields, painted: PaintedEdit, refusal: ApiError | None, created: int) -> bytes:
     """The frames that come last: each picture that is done, or a refusal that comes once the stream has begun."""
     if refusal is not None:
         return _frame("error", {"type": "error", **refusal.to_json()})
-    return b"".join(_completed(wanted, painted, picture, created) for picture in painted.pictures)
+    return b"".join(_completed(edit, painted, picture, created) for picture in painted.pictures)
 
 
 def moderation_stage(prompt: str) -> str | None:
@@ -89,20 +89,20 @@ def blocked(stage: str, request_id: str) -> ApiError:
     )
 
 
-def _svg_usage(wanted: Wanted) -> Json:
+def _svg_usage(edit: EditFields) -> Json:
     tokens = {"input_tokens": _INPUT_TOKENS, "output_tokens": _DRAWING_TOKENS, "reasoning_tokens": 0}
-    return {"model": wanted.svg_model or wanted.model, **tokens, "total_tokens": sum(tokens.values())}
+    return {"model": edit.svg_model or edit.model, **tokens, "total_tokens": sum(tokens.values())}
 
 
-def _identifier(wanted: Wanted) -> Json:
-    return {"safety_identifier": wanted.safety_identifier} if wanted.safety_identifier else {}
+def _identifier(edit: EditFields) -> Json:
+    return {"safety_identifier": edit.safety_identifier} if edit.safety_identifier else {}
 
 
-def _completed(wanted: Wanted, painted: Painted, picture: bytes, created: int) -> bytes:
+def _completed(edit: EditFields, painted: PaintedEdit, picture: bytes, created: int) -> bytes:
     """The frame of a picture that is done, with its own share of the usage."""
-    usage = usage_of(wanted, 1)
+    usage = usage_of(edit, 1)
     del usage["output_tokens_details"]  # the document has none here
-    told = settings_of(wanted, painted) | {"usage": usage} | _identifier(wanted)
+    told = settings_of(edit, painted) | {"usage": usage} | _identifier(edit)
     return _event("completed", picture, created, told)
 
 

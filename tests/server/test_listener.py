@@ -1,4 +1,4 @@
-"""Who gets in: how many, for how long, and what they are told who can't be understood."""
+"""The listener: how many connections get in, for how long, and what is sent to those that send no valid HTTP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from asyncsdk.server import LocalServer, listener
+from asyncsdk.server.listener import ServerTiming
 from tests.server.support import connected, data_field, form_of, part_request, running, until
 
 KEY = b"sk-canary-4711"
@@ -85,24 +86,21 @@ async def test_nothing_is_kept_of_a_connection_that_ended() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n", HEAD + b"\r\n" + HEAD])
-async def test_who_never_comes_to_the_end_of_a_request_is_cut_off(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.2)
-    async with LocalServer() as server:
+async def test_who_never_comes_to_the_end_of_a_request_is_cut_off(sent: bytes) -> None:
+    async with LocalServer(timing=ServerTiming(idle=0.2)) as server:
         await answer_to(server, sent)
 
 
-async def test_a_body_of_which_nothing_more_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.bodies.SILENCE_SECONDS", 0.2)
-    async with running() as (server, call):
+async def test_a_body_of_which_nothing_more_comes_is_given_up() -> None:
+    async with running(timing=ServerTiming(silence=0.2)) as (server, call):
         upload_id = await call.created(10)
         await answer_to(server, part_request(upload_id, form_of(data_field(b"0123456789")))[:-5])
         await until(lambda: not server.parts_in_flight)
         assert not list(server.directory_in_use.glob("incoming/*"))
 
 
-async def test_a_slow_and_honest_body_takes_all_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.server.bodies.SILENCE_SECONDS", 1.0)
-    async with running() as (server, call):
+async def test_a_slow_and_honest_body_takes_all_the_time_it_needs() -> None:
+    async with running(timing=ServerTiming(silence=1.0)) as (server, call):
         upload_id = await call.created(10)
         request = part_request(upload_id, form_of(data_field(b"0123456789")))
         async with connected(server) as (reader, writer):
@@ -112,9 +110,8 @@ async def test_a_slow_and_honest_body_takes_all_the_time_it_needs(monkeypatch: p
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "UNREAD_SECONDS", 0.5)
-    async with running() as (server, call):
+async def test_an_answer_that_nobody_takes_is_given_up() -> None:
+    async with running(timing=ServerTiming(unread=0.5)) as (server, call):
         done = await call.uploaded(bytes(32 << 20))
         path = f"/v1/files/{done.json['file']['id']}/content"
         async with connected(server) as (_, writer):  # whose reader stops at 64 KiB
