@@ -126,7 +126,7 @@ async def test_an_edit_is_enlarged_and_closed_with_keys(page: Page, client: Asyn
 async def test_while_it_is_paused_nothing_moves(page: Page, server: LocalServer, client: AsyncOpenAI) -> None:
     await page.press("p")
     await upload(client, 10)
-    await page.until("'uploads' in held && 'requests' in held")
+    await page.until("'uploads' in pending && 'requests' in pending")
     assert await page.evaluate(NAMES) == []
     await page.click("#pause")
     assert await page.evaluate(NAMES) == ["train.jsonl"]

@@ -94,7 +94,7 @@ def test_its_key_is_in_no_list_of_processes_and_not_in_its_words() -> None:
 
 def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
-        with pytest.raises(RuntimeError, match=r"did not start: .*held by another server"), ServerProcess(tmp_path):
+        with pytest.raises(RuntimeError, match=r"did not start: .*in use by another server"), ServerProcess(tmp_path):
             pass
         with pytest.raises(RuntimeError, match=r"did not start: .*address already in use"):
             ServerProcess(port=server.port).__enter__()

@@ -1,6 +1,6 @@
 """kill -9 in the middle of parts and of completes: what was answered is there, and nothing is half-written.
 
-More often than by default: `ASYNCSDK_KILLS=100 pytest tests/server/test_killed.py`.
+More often than by default: `ASYNCSDK_KILLS=100 pytest tests/server/test_store_killed.py`.
 """
 
 from __future__ import annotations
