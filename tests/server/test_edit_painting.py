@@ -230,7 +230,7 @@ class TestRefusals:
 
 
 def claiming(side: int) -> bytes:
-    """A small PNG whose header says that it is `side` by `side`."""
+    """A small PNG whose header contains the size `side` by `side`."""
     content = bytearray(picture())
     content[16:24] = side.to_bytes(4) * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)

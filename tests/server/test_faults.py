@@ -1,4 +1,4 @@
-"""A fault happens in the calls that it is meant for, as often as it should, and says when it did not."""
+"""A fault happens in the calls that it is meant for, as often as planned; unmet ones are reported."""
 
 from __future__ import annotations
 

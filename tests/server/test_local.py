@@ -1,4 +1,4 @@
-"""The server as an object: it starts in a loop or a thread, stops at once, and leaves nothing behind."""
+"""LocalServer: it starts in a loop or a thread, stops at once, and leaves nothing on disk or running."""
 
 from __future__ import annotations
 

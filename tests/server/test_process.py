@@ -1,4 +1,4 @@
-"""The server in a process of its own: asked and told over HTTP, and gone with whoever started it."""
+"""ServerProcess: controlled over HTTP, and ended with the process that started it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ with ServerProcess(sys.argv[1]) as server:
 
 
 def lives(pid: int) -> bool:
-    """Whether it runs; a process that ended and that nobody has asked about does not."""
+    """Whether it runs; a zombie does not."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

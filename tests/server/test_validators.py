@@ -1,4 +1,4 @@
-"""Options that make no sense are refused when a server is made, in words that name them."""
+"""Options that make no sense are refused when a server is made; the error names them."""
 
 from __future__ import annotations
 
