@@ -121,7 +121,7 @@ def test_servers_are_fresh_configured_and_found_through_the_environment(tmp_path
 def test_what_is_wrong_with_a_test_is_said(tmp_path: Path) -> None:
     ran = pytest_run(tmp_path, BAD, "-rE")
     assert "1 passed, 3 errors" in ran.stdout, ran.stdout
-    assert "These faults were asked for and not met: Fault(route='part'" in ran.stdout
+    assert "These faults were planned and not met: Fault(route='part'" in ran.stdout
     assert "takes options by name alone" in ran.stdout
     assert "colour" in ran.stdout
 

@@ -1,4 +1,4 @@
-"""A server that keeps the rules of OpenAI's API for uploads, files and image edits: for tests and demos, no account."""
+"""A local server with OpenAI's API for uploads, files and image edits, for tests and demos without an account."""
 
 from __future__ import annotations
 

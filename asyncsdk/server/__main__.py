@@ -1,4 +1,4 @@
-"""What `ServerProcess` starts: a server that is told its options on standard input, and ends when that does."""
+"""The child process of `ServerProcess`: reads options from standard input, serves until that input ends."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from asyncsdk.server.faults import faults_from_json
 from asyncsdk.server.local import LocalServer
 
 
-async def live() -> int:
-    """Serve with the options in the first line of input until there is no more input, or SIGTERM comes."""
+async def run() -> int:
+    """Serve with the options in the first line of input, until the input ends or SIGTERM arrives."""
     leave, loop = asyncio.Event(), asyncio.get_running_loop()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to a whole terminal; it is the parent that decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(leave.set))
     try:
         async with _server(json.loads(sys.stdin.readline())) as server:
-            _tell({"url": server.url, "port": server.port})
-            threading.Thread(target=_until_no_input, args=(loop, leave), daemon=True).start()
+            _write({"url": server.url, "port": server.port})
+            threading.Thread(target=_wait_for_end_of_input, args=(loop, leave), daemon=True).start()
             await leave.wait()
     except (OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-        _tell({"error": str(error)})
+        _write({"error": str(error)})
         return 1
     return 0
 
@@ -33,15 +33,15 @@ def _server(options: dict[str, Any]) -> LocalServer:
     return LocalServer(**{**options, "faults": faults_from_json(options["faults"])})
 
 
-def _until_no_input(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
+def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
     sys.stdin.read()
     loop.call_soon_threadsafe(leave.set)
 
 
-def _tell(answer: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
+def _write(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(live()))
+    sys.exit(asyncio.run(run()))

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.bodies import TIMING, ConnectionGone, port_of
-from asyncsdk.server.browsers import is_this_machine, require_no_trick
+from asyncsdk.server.browsers import is_this_machine, require_same_site
 from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
@@ -119,7 +119,7 @@ class CommonMiddleware:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        require_no_trick(request.headers, self.hosts)
+        require_same_site(request.headers, self.hosts)
         return await handler(request)
 
     @web.middleware
@@ -127,7 +127,7 @@ class CommonMiddleware:
         """Refuse requests that come, or may come, from another machine."""
         if not is_this_machine(request.remote, request.headers, name=self.host, port=port_of(request)):
             raise ApiError(
-                403, "This is for programs on the server's own machine; by way of a proxy it needs a server with a key."
+                403, "This is for programs on the server's own machine; through a proxy it needs a server with a key."
             )
         return await handler(request)
 

@@ -1,10 +1,9 @@
-"""Who may see the server's own page and control it: programs on this machine, and browsers that are not tricked (pure).
+"""Protection against DNS rebinding and cross-site requests, and the test for a caller on this machine (pure).
 
-A name that an attacker lets point to 127.0.0.1 (DNS rebinding) shows in `Host`; a page of another site sends its
-`Origin`. Neither concerns programs: they name the server by its address and send no `Origin`. A request that a proxy on
-this machine passes on comes from elsewhere. Most proxies name themselves in a header; of the others most leave the
-`Host` that they were asked for. One that puts the server's own address there and adds nothing can't be told from a
-program on this machine.
+A name that an attacker points to 127.0.0.1 (DNS rebinding) shows in `Host`; a page of another site sends its `Origin`.
+Programs are not affected: they use the server's address and send no `Origin`. A request that a proxy on this machine
+forwards comes from another one. Most proxies name themselves in a header; most others keep the `Host` of the request.
+A proxy that puts the server's own address there and adds no header looks like a program on this machine.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from urllib.parse import urlsplit
 from asyncsdk.server.errors import ApiError
 
 
-def require_no_trick(headers: Mapping[str, str], names: Collection[str]) -> None:
-    """Raise ApiError (403) for a `Host` that is none of `names`, no address and not localhost, or another `Origin`."""
+def require_same_site(headers: Mapping[str, str], names: Collection[str]) -> None:
+    """Raise ApiError (403) for a `Host` not in `names` that is a foreign name, or an `Origin` of another site."""
     host, origin = headers.get("Host"), headers.get("Origin")
     if host is not None and not is_known(host, names):
         raise ApiError(
-            403, "This server is not known by that name. Whoever started it can allow names (hosts=, --allow-host)."
+            403, "This server is not known by that name. Start it with hosts= or --allow-host to allow more names."
         )
     if origin is not None and _authority(origin) != (host or "").lower():
         raise ApiError(403, "Pages of other sites may not use this server.")
 
 
 def is_known(host: str, names: Collection[str]) -> bool:
-    """Whether `host`, as it stands in a request, can only mean this server.
+    """Whether `host`, as a request contains it, can only mean this server.
 
-    An address always can: no name was looked up that could have pointed elsewhere before.
+    An address always does: no name was resolved that could have pointed to another server before.
     """
     name = _name_of(host)
     if name == "localhost" or name.endswith(".localhost") or name in names:
@@ -72,47 +71,47 @@ _ASK = {"WWW-Authenticate": 'Basic realm="asyncsdk: any name, the key as passwor
 def require_looker(
     remote: str | None, headers: Mapping[str, str], key: str | None, *, name: str, port: int | None
 ) -> None:
-    """Raise ApiError for a caller elsewhere: 401 without the server's key, 403 where the server has none.
+    """Raise ApiError for a caller on another machine: 401 without the server's key, 403 where the server has none.
 
-    A browser asks for it as a password (RFC 7617), and sends it with the events too.
+    A browser asks for the key as a password (RFC 7617), and sends it with the event stream too.
     """
     if is_this_machine(remote, headers, name=name, port=port):
         return
     if key is None:
-        raise ApiError(403, "This page is for the server's own machine; from elsewhere it needs a server with a key.")
+        raise ApiError(403, "This page is for the server's own machine; from another one it needs a server with a key.")
     if not hmac.compare_digest(password_of(headers.get("Authorization", "")), key.encode(errors="surrogateescape")):
         raise ApiError(401, "The key of this server is needed.", code="invalid_api_key", headers=_ASK)
 
 
 def is_this_machine(remote: str | None, headers: Mapping[str, str], *, name: str, port: int | None) -> bool:
-    """Whether a request comes straight from a program on this machine.
+    """Whether a request comes from a program on this machine, with no proxy between.
 
-    `name` is what the server listens on, `port` the one that the request came to.
+    `name` is the host that the server listens on, `port` the local port that received the request.
     """
-    if remote is None or not is_loopback(remote) or was_handed_on(headers):
+    if remote is None or not is_loopback(remote) or was_forwarded(headers):
         return False
-    return is_own(headers.get("Host", ""), name, port)
+    return is_own_address(headers.get("Host", ""), name, port)
 
 
-def was_handed_on(names: Iterable[str]) -> bool:
-    """Whether headers of these `names` show that a proxy was on the way."""
+def was_forwarded(names: Iterable[str]) -> bool:
+    """Whether headers of these `names` show that a proxy forwarded the request."""
     return any(_BY_PROXY.fullmatch(name) for name in names)
 
 
-def is_own(host: str, name: str, port: int | None) -> bool:
-    """Whether `host`, as it is in a request, is an address of this server as programs on this machine know it."""
+def is_own_address(host: str, name: str, port: int | None) -> bool:
+    """Whether `host`, as a request contains it, is this server's address for programs on this machine."""
     try:
         parts = urlsplit(f"//{host}")
-        asked, asked_port = (parts.hostname or "").rstrip("."), parts.port
+        requested, requested_port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         return False
-    if asked_port != port and not (asked_port is None and port in {80, 443}):
+    if requested_port != port and not (requested_port is None and port in {80, 443}):
         return False
-    return asked == name.lower() or asked.endswith(".localhost") or is_loopback(asked)
+    return requested == name.lower() or requested.endswith(".localhost") or is_loopback(requested)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or localhost, leads to this machine alone."""
+    """Whether an address or name only reaches this machine."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
@@ -120,7 +119,7 @@ def is_loopback(host: str) -> bool:
 
 
 def password_of(authorization: str) -> bytes:
-    """The key in a header of any scheme that carries one: Basic with any name, or Bearer."""
+    """Return the key in an Authorization header: Basic with any user name, or Bearer."""
     scheme, _, word = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return word.strip().encode(errors="surrogateescape")

@@ -1,7 +1,7 @@
-"""The routes outside `/v1`: what was asked of the server, which faults to inject, and `GET /health`.
+"""The routes outside `/v1`: the request log, the faults to inject, and `GET /health`.
 
-Control is for the owner of the server's key; without a key, for programs on this machine. Health needs no key and shows
-no content.
+Control needs the server's key; without one, only programs on this machine may use it. Health needs no key and shows no
+content.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from asyncsdk.server.log import RequestLog
 class Control:
     """Below `/_control`, as JSON:
 
-    GET stats           how many calls of each route there were and are under way, and the faults that are not met
-    GET requests        the calls that ended, oldest first; `?route=part`, `?status=500`, `?after=NUMBER` choose
+    GET stats           counts of calls by route, ended and under way, and the unmet faults
+    GET requests        the calls that ended, oldest first; `?route=part`, `?status=500`, `?after=NUMBER` select
     DELETE requests     forgets them and their counts
-    GET edits           the image edits that were done
-    GET faults          all faults, each with its `calls`, how often it was `met` and is `due`; and `all_met`
-    POST faults         adds one, or those of `{"faults": [...]}`, written as `Fault` says; answers the stats
-    DELETE faults       forgets them; answers the stats
+    GET edits           counts of the finished image edits
+    GET faults          all faults, each with `calls`, how often it was `met`, how often it is `due`; and `all_met`
+    POST faults         adds one, or those of `{"faults": [...]}`, with the arguments of `Fault`; returns the stats
+    DELETE faults       forgets them; returns the stats
     """
 
     log: RequestLog
@@ -86,7 +86,7 @@ class Control:
 
 
 async def health(_: web.Request) -> web.Response:
-    """200 as soon as it serves."""
+    """Return 200 as soon as the server accepts requests."""
     return web.json_response({"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""Refusals in OpenAI's shape (pure): what every endpoint says when it says no."""
+"""ApiError, an error response in OpenAI's shape, and functions for the common ones (pure)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define(eq=False)
 class ApiError(Exception):
-    """A refusal; raised anywhere below a handler, sent by the application."""
+    """An error response: raised anywhere below a handler, sent by the application."""
 
     status: int
     message: str
@@ -47,7 +47,7 @@ def duplicate(name: str) -> ApiError:
 
 
 def refuse(message: str, param: str | None, code: str) -> ApiError:
-    """What the picture models say of a request that they will not take."""
+    """An error of the image models for a request that they do not accept."""
     return ApiError(400, message, param, code, "image_generation_user_error")
 
 
@@ -70,7 +70,7 @@ def too_long(name: str, limit: int, length: int) -> ApiError:
 
 
 def not_found(kind: str, identifier: str) -> ApiError:
-    """What is not there; of a file the real server says so twice."""
+    """404; for a file the real server repeats the message under "detail"."""
     message = f"No such {kind} object: {identifier}"
     again = {"detail": {"message": message, "code": None}} if kind == "File" else {}
     return ApiError(404, message, "id", beside=again)

@@ -1,4 +1,4 @@
-"""Which faults are planned, which call meets which of them, and what of it happened (pure)."""
+"""The planned faults: which call meets which of them, and how often each happened (pure)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asyncsdk.server.rate import TokenBucket
 
 @define(eq=False)
 class PlannedFault:
-    """A fault and what became of it. `under_way` counts the calls that met it and have not come to its moment."""
+    """A fault and its counts. `under_way` counts the calls that claimed it and have not ended."""
 
     fault: Fault
     rate: TokenBucket = field(init=False)
@@ -29,11 +29,11 @@ class PlannedFault:
         return self.met >= self.fault.due
 
     def claim(self, route: str) -> bool:
-        """Count a call of `route`; True where it is to meet the fault, which then is to be told how it ended."""
+        """Count a call of `route`; True where it meets the fault: then call `release` when it ends."""
         if self.fault.route not in ("*", route):
             return False
         self.calls += 1
-        if not (self._goes_on() and self.fault.hits(self.calls)):
+        if not (self._is_left() and self.fault.hits(self.calls)):
             return False
         self.under_way += 1
         return True
@@ -45,7 +45,7 @@ class PlannedFault:
         """The call that claimed it has ended."""
         self.under_way -= 1
 
-    def _goes_on(self) -> bool:
+    def _is_left(self) -> bool:
         if self.fault.kind == "limit":
             return self.fault.most is None or self.met < self.fault.most
         return self.fault.most is None or self.met + self.under_way < self.fault.most
@@ -56,7 +56,7 @@ class PlannedFault:
 
 @define
 class FaultPlan:
-    """What is planned, and what of it happened. Calls are counted for each fault from when it was added."""
+    """All planned faults. Each one counts calls from when it was added."""
 
     planned: list[PlannedFault] = field(factory=list)
 
@@ -75,7 +75,7 @@ class FaultPlan:
         self.planned.clear()
 
     def meet(self, route: str) -> list[PlannedFault]:
-        """Count a call of `route` and return what it meets: all limits, and of the others the one added first."""
+        """Count a call of `route` and return the faults it meets: all limits, and the first of the others."""
         meeting = [planned for planned in self.planned if planned.claim(route)]
         limits = [planned for planned in meeting if planned.fault.kind == "limit"]
         others = [planned for planned in meeting if planned.fault.kind != "limit"]
@@ -84,7 +84,7 @@ class FaultPlan:
         return [*limits, *others[:1]]
 
     def unmet(self) -> list[Fault]:
-        """Faults that happened less often than they were asked for."""
+        """Return the faults that happened less often than planned."""
         return [planned.fault for planned in self.planned if not planned.is_met]
 
     def require_all_met(self) -> None:
@@ -93,9 +93,9 @@ class FaultPlan:
 
 
 def require_all_met(faults: Iterable[tuple[Fault, int, int]]) -> None:
-    """Raise AssertionError, naming those that happened too seldom, each with how often, in how many calls."""
+    """Raise AssertionError with the faults that happened too rarely; each comes as (fault, met, calls)."""
     unmet = [
         f"{fault}: met {met} of {fault.due} times, in {calls} calls" for fault, met, calls in faults if met < fault.due
     ]
     if unmet:
-        raise AssertionError(f"These faults were asked for and not met: {'; '.join(unmet)}")
+        raise AssertionError(f"These faults were planned and not met: {'; '.join(unmet)}")

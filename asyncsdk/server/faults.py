@@ -1,4 +1,4 @@
-"""A fault on request (pure): what shall go wrong, in which calls of which route.
+"""Fault: a failure on request, with what happens, when, and in which calls of which route (pure).
 
 As JSON a fault is an object with the arguments of `Fault`: `{"route": "part", "kind": "reset", "at": "in", "nth": 2}`.
 """
@@ -38,34 +38,46 @@ _share = optional(must("a number above 0 and at most 1", int, float, within=lamb
 
 @frozen(repr=False)
 class Fault:
-    """Something that shall go wrong in a call of `route` ("*" is any).
+    """A failure that the server makes happen in calls of a route.
 
-    What (`kind`):
-        answer  an answer with `status`, `headers` and `body`: a string is sent as HTML, None is an error in
-                OpenAI's shape, anything else goes as JSON. `retry_after` (seconds) adds the header that asks for
-                patience, written as `retry_as` says: Retry-After in "seconds" or as a "date" of HTTP, or
-                retry-after-ms ("milliseconds")
-        reset   the connection is reset (a real RST)
-        close   the connection is closed in good order, without an answer, or in the middle of one; behind a body
-                that was not read whole the system makes a reset of it
-        stall   nothing moves for `seconds` (a delay), then the call goes on; None: never again
-        slow    the body is read, or with `at="answering"` the answer is written, at `rate` bytes a second
-        expire  the upload expires at that moment
-        md5     a complete that tells an md5 is refused as if the parts had another one
-        limit   more than `per_minute` of `unit` are refused: 429, in the real server's words. "requests" counts the
-                calls of the route (so, with route "part", parts), "input-images" the pictures of edits, times `n`
+    A call that never comes to the moment of its fault, such as one without a body, meets it at the next moment. A fault
+    is met once it happened: a call that ended before its moment does not count.
 
-    When (`at`): "before" the body is read, "in" the middle of it, "after" all of it came but before anything is done,
-    when it is "done" but not answered (so that the answer is lost), or half-way through "answering".
-    A call that never comes to that moment, such as one without a body, meets its fault at the next one.
+    Args:
+        route: The calls: "create", "part", "complete", "cancel", "files.list", "files.create", "files.get",
+            "files.delete", "files.content", "edit", or "*" for any.
+        kind: What happens:
 
-    Which calls: the `nth` (from 1), or `every` so many, or each with a `probability` (0 to 1; the same `seed` always
-    chooses the same calls); `times` says how often at most: without it once, and with `every` or `probability`
-    each time. A limit counts all calls, and `times` its refusals.
+            - "answer": a response with `status`, `headers` and `body`.
+            - "reset": the connection is reset (a real RST).
+            - "close": the connection is closed in good order, without a response or in the middle of one; after a
+              body that was not read to its end the system resets it instead.
+            - "stall": nothing moves for `seconds`, then the call goes on; None: never again.
+            - "slow": the body is read, or with `at="answering"` the response is written, at `rate` bytes a second.
+            - "expire": the upload expires at that moment.
+            - "md5": a complete that contains an md5 is refused as if the parts had another one.
+            - "limit": calls above `per_minute` of `unit` get a 429, in the real server's words.
+        at: When: "before" the body is read, "in" the middle of it, "after" all of it arrived but before anything is
+            done, "done" but without a response yet (so that it is lost), or half-way through "answering".
+        nth: The first call that meets it, from 1; without `every` the only one, unless `times` is more than 1.
+        every: Every how many calls.
+        probability: The share of calls, above 0 and at most 1, chosen by `seed`.
+        seed: The same seed always chooses the same calls.
+        times: How often at most. Without it: once, and with `every`, `probability` or a limit each time.
+        status: The status of an "answer", 200 to 599.
+        headers: The headers of an "answer".
+        body: The body of an "answer": a string is sent as HTML, None is an error in OpenAI's shape, anything else is
+            sent as JSON.
+        retry_after: Seconds that an "answer" asks the client to wait.
+        retry_as: How: Retry-After in "seconds" or as an HTTP "date", or retry-after-ms in "milliseconds".
+        seconds: How long a "stall" lasts, in seconds.
+        rate: Bytes a second of "slow".
+        per_minute: How many of `unit` a "limit" allows a minute; it counts all calls, and `times` its refusals.
+        unit: "requests" counts the calls of the route (with the route "part", parts), "input-images" the pictures of
+            edits, times `n`.
 
-    It is met when it happened: a call that ended before its moment came does not count.
-
-    Raises ValueError for what makes no sense.
+    Raises:
+        ValueError: The arguments do not go together.
     """
 
     route: Route = field(validator=one_of(Route))
@@ -87,10 +99,10 @@ class Fault:
     unit: Unit = field(default="requests", kw_only=True, validator=one_of(Unit))
 
     def __repr__(self) -> str:
-        told = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(Fault) if self._says(each)]
-        return f"Fault({', '.join(told)})"
+        arguments = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(Fault) if self._is_set(each)]
+        return f"Fault({', '.join(arguments)})"
 
-    def _says(self, attribute: Attribute[Any]) -> bool:
+    def _is_set(self, attribute: Attribute[Any]) -> bool:
         value = getattr(self, attribute.name)
         return bool(value) if attribute.name == "headers" else bool(value != attribute.default)
 
@@ -121,7 +133,7 @@ class Fault:
                 self.kind == "expire" and not self._may_meet_an_upload(),
                 "an upload expires in a part, complete or cancel, or once its create is done",
             ),
-            (self.kind == "md5" and self.route not in {"complete", "*"}, "only complete tells an md5"),
+            (self.kind == "md5" and self.route not in {"complete", "*"}, "only complete has an md5"),
         )
 
     def _may_meet_an_upload(self) -> bool:
@@ -129,7 +141,7 @@ class Fault:
         return created or self.route in {"part", "complete", "cancel", "*"}
 
     def hits(self, call: int) -> bool:
-        """Tell whether the `call`-th call (from 1) is one that it is meant for, however often it was met."""
+        """Whether it is meant for the `call`-th call (from 1), however often it was met."""
         if self.probability is not None:
             return random.Random(f"{self.seed}:{call}").random() < self.probability
         if self.kind == "limit":
@@ -139,7 +151,7 @@ class Fault:
 
     @property
     def most(self) -> int | None:
-        """How often it happens at most."""
+        """How often it happens at most; None: without a limit."""
         goes_on = self.every is not None or self.probability is not None or self.kind == "limit"
         return self.times if self.times is not None or goes_on else 1
 
@@ -150,14 +162,24 @@ class Fault:
 
 
 def checked_fault(value: object) -> Fault:
-    """Raise TypeError for what is no `Fault`."""
+    """Return `value`. Raises TypeError if it is not a `Fault`."""
     if isinstance(value, Fault):
         return value
-    raise TypeError(f"{value!r:.80} is no Fault; write Fault('part', 'reset'), or read JSON with faults_from_json")
+    raise TypeError(f"{value!r:.80} is not a Fault; write Fault('part', 'reset'), or read JSON with faults_from_json")
 
 
 def faults_from_json(value: Any) -> list[Fault]:
-    """Read one fault, a list of them, or `{"faults": [...]}`. Raises ValueError, with the number of the wrong one."""
+    """Read faults from parsed JSON.
+
+    Args:
+        value: One fault, as an object with the arguments of `Fault`; a list of them; or `{"faults": [...]}`.
+
+    Returns:
+        The faults, in their order.
+
+    Raises:
+        ValueError: A fault is wrong; the message contains its number, from 1.
+    """
     if isinstance(value, dict) and set(value) == {"faults"}:
         value = value["faults"]
     items: Sequence[Any] = value if isinstance(value, list) else [value]
@@ -171,11 +193,11 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
 
 def _fault_from_json(number: int, item: Any) -> Fault:
     if not isinstance(item, dict):
-        raise ValueError(f"fault {number} is not an object")  # noqa: TRY004 - it is the file that is wrong
-    known = [each.name for each in fields(Fault)]
+        raise ValueError(f"fault {number} is not an object")  # noqa: TRY004 - the file is wrong, not the caller
+    names = [each.name for each in fields(Fault)]
     missing = [name for name in ("route", "kind") if name not in item]
-    if unknown := [name for name in item if name not in known]:
-        raise ValueError(f"fault {number} has {unknown[0]!r}, which is none of {', '.join(known)}")
+    if unknown := [name for name in item if name not in names]:
+        raise ValueError(f"fault {number} has {unknown[0]!r}, which is not one of {', '.join(names)}")
     if missing:
         raise ValueError(f"fault {number} has no {missing[0]}")
     try:

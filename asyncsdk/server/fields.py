@@ -1,4 +1,4 @@
-"""The fields of a request, taken one by one and checked (pure); what is left over was not asked for.
+"""Reads and checks the fields of requests for uploads and files (pure); fields that are left over are unknown ones.
 
 Limits and names are those of the OpenAPI document; the purposes are those that POST /files takes.
 """
@@ -26,7 +26,7 @@ Fields = dict[str, Any]
 
 @frozen
 class CompleteFields:
-    """What complete was asked with: the parts in the order of their bytes, and the md5 of the whole where given."""
+    """The body of complete: the parts in the order of their bytes, and the md5 of the whole, if sent."""
 
     part_ids: tuple[str, ...]
     md5: bytes | None
@@ -34,7 +34,7 @@ class CompleteFields:
 
 @frozen
 class ListQuery:
-    """Which files a list is asked for."""
+    """The query of a list of files."""
 
     purpose: str | None
     limit: int
@@ -73,7 +73,7 @@ def read_completion(fields: Fields) -> CompleteFields:
 
 
 def read_md5(text: str) -> bytes:
-    """Read an md5 as 32 hex digits or as base64; the document does not say which of them it means."""
+    """Read an md5 as 32 hex digits or as base64; the document does not define which."""
     try:
         digest = bytes.fromhex(text) if len(text) == 32 else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error) as error:
@@ -84,7 +84,7 @@ def read_md5(text: str) -> bytes:
 
 
 def read_listing(query: Mapping[str, str]) -> ListQuery:
-    """Read the query of GET /files; what it does not know, such as `api-version`, is ignored. Raises ApiError."""
+    """Read the query of GET /files; unknown names, such as `api-version`, are ignored. Raises ApiError."""
     limit = integer("limit", query.get("limit", str(LIST_LIMIT)))
     order = query.get("order", "desc")
     if not 1 <= limit <= LIST_LIMIT:
@@ -95,7 +95,7 @@ def read_listing(query: Mapping[str, str]) -> ListQuery:
 
 
 def unflatten(fields: Mapping[str, str]) -> Fields:
-    """Give a form's `expires_after[seconds]` the shape that it has in JSON."""
+    """Nest a form's `expires_after[seconds]` as JSON does."""
     anchor, seconds = "expires_after[anchor]", "expires_after[seconds]"
     nested: Fields = {name: value for name, value in fields.items() if name not in (anchor, seconds)}
     policy: Fields = {}
@@ -107,7 +107,7 @@ def unflatten(fields: Mapping[str, str]) -> Fields:
 
 
 def take(fields: Fields, name: str, *, inside: str = "") -> Any:
-    """Take a field out; `inside` names the object that `fields` is, for the message."""
+    """Remove and return a field; `inside` names the object that `fields` is, for the message."""
     if name not in fields:
         raise missing(_full_name(name, inside))
     return fields.pop(name)
@@ -139,7 +139,7 @@ def take_purpose(fields: Fields) -> str:
 
 
 def take_expires_after(fields: Fields) -> int | None:
-    """Take the optional `expires_after`, in seconds from `created_at`."""
+    """Remove and return the optional `expires_after`, in seconds from `created_at`."""
     if "expires_after" not in fields:
         return None
     policy = fields.pop("expires_after")
@@ -162,7 +162,7 @@ def _full_name(name: str, inside: str) -> str:
 
 
 def integer(name: str, text: str) -> int:
-    """Read a number that came as text. Raises ApiError."""
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):  # int() takes "1_0", " 1" and digits of any script
+    """Read an integer from text. Raises ApiError."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):  # int() accepts "1_0", " 1" and digits of any script
         raise mistyped(name, "an integer", text)
     return int(text)

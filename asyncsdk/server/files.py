@@ -18,12 +18,12 @@ from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
 
 FILE_LIMIT = 512 * 2**20
 FORM_OVERHEAD = 2**20
-NAME_LIMIT = 255  # in the header of a download: clients take no endless one
+NAME_LIMIT = 255  # in the header of a download: clients limit the length of headers
 
 
 @define(eq=False)
 class Files:
-    """What completed uploads and POST /files have made."""
+    """The files that completed uploads and POST /files have made."""
 
     repository: Repository
 
@@ -40,14 +40,14 @@ class Files:
         await self.repository.sweep()
         page, has_more = page_of(self.repository.files(), read_listing(request.query))
         ids = [file.id for file in page]
-        answer = {
+        body = {
             "object": "list",
             "data": [file.to_json() for file in page],
             "first_id": ids[0] if ids else "",
             "last_id": ids[-1] if ids else "",
             "has_more": has_more,
         }
-        return web.json_response(answer)
+        return web.json_response(body)
 
     async def create(self, request: web.Request) -> web.Response:
         if (request.content_length or 0) > FILE_LIMIT + FORM_OVERHEAD:

@@ -1,4 +1,4 @@
-"""The course of a call: the points on its way at which something can go wrong; here nothing does."""
+"""CallHooks: the points of a call where a fault can act; by default nothing happens at any of them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from asyncsdk.server.faults import Moment
 
 @define(eq=False)
 class CallHooks:
-    """Handlers tell it where they are. Rates are bytes a second at which bodies are read and answers written."""
+    """Handlers report here how far they are. Rates are bytes a second, for reading bodies and writing responses."""
 
     read_rate: int | None = None
     write_rate: int | None = None
 
     async def reach(self, moment: Moment) -> None:
-        """The call has come so far; may raise what ends it."""
+        """Report that the call has reached a moment; may raise what ends it."""
 
     def count_images(self, images: int, model: str) -> None:
-        """So many input images are asked of a model; may raise what ends the call."""
+        """Report that an edit has `images` input images; may raise what ends the call."""
 
     def sees_wrong_md5(self) -> bool:
-        """Whether the md5 that was told is to be found wrong."""
+        """Whether the md5 of the request counts as wrong."""
         return False

@@ -21,7 +21,7 @@ def new_file_id() -> str:
 
 
 def new_picture_name() -> str:
-    """Where a picture is found: nobody guesses it."""
+    """A name that cannot be guessed: it is all that a caller needs to get the picture."""
     return f"img-{_letters_or_digits(24)}.png"
 
 

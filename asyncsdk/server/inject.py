@@ -1,4 +1,4 @@
-"""Makes planned faults happen to a call, on its very connection."""
+"""Middleware that makes planned faults happen to calls, on their own connections."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ from asyncsdk.server.hooks import CallHooks
 from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.repository import Repository
 
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _SLOW_RECEIVE_BUFFER = 32 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @define(eq=False)
-class FaultResponse(Exception):  # noqa: N818 - a way out, nobody's error
-    """A fault gives the answer; whatever the handler was doing ends here."""
+class FaultResponse(Exception):  # noqa: N818 - it is planned, not an error
+    """A fault sends this response; the handler ends here."""
 
     response: web.Response
 
 
 @define(eq=False)
 class Injector:
-    """The middleware between the wire and the rules."""
+    """Gives a call that meets faults its hooks."""
 
     faults: FaultPlan
     repository: Repository
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        meeting = self.faults.meet(request[ACTIVE_REQUEST].route)
-        if not meeting:
+        faults = self.faults.meet(request[ACTIVE_REQUEST].route)
+        if not faults:
             return await handler(request)
         request[ACTIVE_REQUEST].hooks = _FaultHooks(
-            waiting=[_PendingFault(planned, request, self.repository) for planned in meeting]
+            waiting=[_PendingFault(planned, request, self.repository) for planned in faults]
         )
         try:
             return await _pass_through(request, handler)
-        except FaultResponse as answer:
-            return answer.response
+        except FaultResponse as fault:
+            return fault.response
         finally:
-            for planned in meeting:
+            for planned in faults:
                 planned.release()
 
 
@@ -84,16 +84,16 @@ class _PendingFault:
     planned: PlannedFault
     request: web.Request
     repository: Repository
-    _came: bool = False
+    _reached: bool = False
 
     @property
     def fault(self) -> Fault:
         return self.planned.fault
 
     async def reach(self, moment: Moment) -> None:
-        if self._came or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or self._has_no_upload_to_end():
+        if self._reached or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or self._has_no_upload_to_end():
             return
-        self._came = True
+        self._reached = True
         if self.fault.kind == "limit":
             self.count("requests", 1, self.request[ACTIVE_REQUEST].path)
         elif self.fault.kind != "md5":
@@ -118,7 +118,7 @@ class _PendingFault:
         return self.fault.kind == "expire" and self.request[ACTIVE_REQUEST].upload_id is None
 
     def _moment(self) -> Moment:
-        """When to act: a slow call must be slow from the beginning of what is slow."""
+        """When to act: a slow body or response is slow from its beginning."""
         if self.fault.kind != "slow":
             return self.fault.at
         return "done" if self.fault.at == "answering" else "before"
@@ -141,7 +141,7 @@ class _PendingFault:
 
 @define(eq=False)
 class _FaultHooks(CallHooks):
-    """The course of a call that meets faults."""
+    """The hooks of a call that meets faults."""
 
     waiting: Sequence[_PendingFault] = field(kw_only=True)
 
@@ -154,24 +154,24 @@ class _FaultHooks(CallHooks):
             each.count("input-images", images, model)
 
     def sees_wrong_md5(self) -> bool:
-        spoiling = [each for each in self.waiting if each.fault.kind == "md5"]
-        for each in spoiling:
+        wrong = [each for each in self.waiting if each.fault.kind == "md5"]
+        for each in wrong:
             each.happen()
-        return bool(spoiling)
+        return bool(wrong)
 
 
 def response_of(fault: Fault, now: float) -> web.Response:
-    """The answer that a fault gives at `now`, in unix seconds."""
+    """Return the response that a fault sends at `now`, in unix seconds."""
     headers = CIMultiDict(fault.headers)
     if fault.retry_after is not None:
-        headers.update(_patience(fault.retry_after, fault.retry_as, now))
+        headers.update(_retry_after(fault.retry_after, fault.retry_as, now))
     is_html = isinstance(fault.body, str)
     headers.setdefault("Content-Type", "text/html; charset=utf-8" if is_html else "application/json")
     text = fault.body if is_html else json.dumps(_error_of(fault) if fault.body is None else fault.body)
     return web.Response(status=fault.status, headers=headers, body=text.encode())
 
 
-def _patience(seconds: float, form: str, now: float) -> dict[str, str]:
+def _retry_after(seconds: float, form: str, now: float) -> dict[str, str]:
     match form:
         case "milliseconds":
             return {"retry-after-ms": f"{seconds * 1000:g}"}
@@ -187,22 +187,22 @@ def _error_of(fault: Fault) -> dict[str, Any]:
 
 
 def _reset(request: web.Request) -> None:
-    """Cut the connection with a RST: the peer loses what it has not read yet."""
+    """Reset the connection (RST): the client loses what it has not read yet."""
     _socket_of(request).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     _transport_of(request).abort()
     raise ConnectionGone
 
 
 def _close(request: web.Request) -> None:
-    """End the connection with a FIN, after what was written."""
+    """Close the connection (FIN), after what was written."""
     _transport_of(request).close()
     raise ConnectionGone
 
 
 async def _stall(request: web.Request, seconds: float | None) -> None:
-    """Do nothing for so long (None: for ever). Raises ConnectionGone when the client is seen to hang up meanwhile.
+    """Wait for `seconds` (None: for ever). Raises ConnectionGone when the client is seen to hang up.
 
-    It is not always seen: behind a body that nobody reads the client's FIN does not arrive.
+    That is not always seen: after a body that is not read, the client's FIN does not arrive.
     """
     loop = asyncio.get_running_loop()
     request[ACTIVE_REQUEST].stalled = seconds is None
@@ -210,7 +210,7 @@ async def _stall(request: web.Request, seconds: float | None) -> None:
     while end is None or loop.time() < end:
         if request.transport is None:
             raise ConnectionGone
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _slow_down(request: web.Request, fault: Fault) -> None:
@@ -222,12 +222,12 @@ def _slow_down(request: web.Request, fault: Fault) -> None:
 
 
 def _transport_of(request: web.Request) -> asyncio.Transport:
-    """Return the connection of a request. Raises ConnectionGone where there is none any more."""
+    """Return the connection of a request. Raises ConnectionGone once it is gone."""
     if request.transport is None:
         raise ConnectionGone
     return request.transport
 
 
 def _socket_of(request: web.Request) -> socket.socket:
-    found: socket.socket = _transport_of(request).get_extra_info("socket")
-    return found
+    own: socket.socket = _transport_of(request).get_extra_info("socket")
+    return own

@@ -1,4 +1,4 @@
-"""The server as an object: started in this loop or in a thread of its own, stopped at once, looked into by tests."""
+"""LocalServer: the server as an object, run in this event loop or in a thread, with what tests ask of it."""
 
 from __future__ import annotations
 
@@ -34,33 +34,37 @@ from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES,
 
 @define(eq=False, repr=False)
 class LocalServer:
-    """An OpenAI API of your own for uploads, files and image edits, on this machine.
+    """A local OpenAI API for uploads, files and image edits.
 
-    `async with LocalServer() as server` runs it in this loop; `with LocalServer() as server` in a thread, which a
-    blocking client needs. Point a client at `server.url`.
+    `async with LocalServer() as server` runs it in this event loop; `with LocalServer() as server` in a thread, which a
+    blocking client needs. Use `server.url` as the client's base URL.
 
     Edits really change pictures (they need Pillow: `pip install 'asyncsdk[server]'`): where a mask is transparent, or
-    else all over, in colours that belong to the prompt. A prompt with the word "forbidden" is refused as the safety
-    system would, with "forbidden-output" at its second stage.
+    everywhere without one, in a colour that depends on the prompt. A prompt with the word "forbidden" is refused as by
+    the safety system, with "forbidden-output" at its second stage.
 
     Args:
-        directory: Where everything is kept; a server started on it again goes on. Without it: a temporary one.
-        api_key: The one key that is taken, as bearer or as `api-key`. Without it any key is.
-        upload_ttl: Seconds until an upload that is not completed is dropped.
-        faults: What shall go wrong.
-        host, port: Where to listen; port 0 takes a free one.
+        directory: Where everything is stored; a server started on it again continues. None: a temporary directory.
+        api_key: The only accepted key, as bearer token or as `api-key`. None: any key is accepted.
+        upload_ttl: Seconds after which an upload that is not completed expires.
+        faults: What goes wrong.
+        host: The name or address to listen on.
+        port: The port to listen on; 0 takes a free one.
         hosts: Names that requests may use for it besides localhost, `host` and addresses; others are refused, so
-            that no page in a browser can reach it by a name of its own.
-        connections: How many it serves at a time.
-        ssl_context: Serve TLS.
-        repeated_complete: 200 answers a complete that was done before with the same upload again; a status
-            of 400 or above refuses it. What the real server does is not known.
-        images_per_minute: The limit on input images of edits; what is above it is answered 429.
-        edit_seconds: How long each edit takes at least.
-        clock: Unix seconds; rules `created_at`, expiries and the Date header.
+            that no web page can reach it by a name of the page's own (DNS rebinding).
+        connections: How many connections it accepts at a time.
+        ssl_context: Serve TLS with it.
+        repeated_complete: 200: a repeated complete returns the same upload again; a status of 400 or above refuses it
+            with that. What the real server does is not known.
+        images_per_minute: The limit on input images of edits, above which they get a 429. None: no limit.
+        edit_seconds: The least time that each edit takes, in seconds.
+        clock: Returns unix seconds, for `created_at`, expiries and the Date header.
 
-    Raises ValueError or TypeError for options that make no sense; on start OSError where it can't listen or write,
-    RuntimeError where another server holds the directory.
+    Raises:
+        ValueError: An option makes no sense.
+        TypeError: `faults` is not a list of `Fault`.
+        OSError: On start, it can't listen or write.
+        RuntimeError: On start, another server holds the directory.
     """
 
     directory: str | PathLike[str] | None = None
@@ -102,7 +106,7 @@ class LocalServer:
         try:
             self._leave = started.result()
         except BaseException:
-            started.add_done_callback(_stop_again)  # where it is Ctrl-C that came first
+            started.add_done_callback(_stop_again)  # Ctrl-C may have come first
             self._thread.join()
             raise
         return self
@@ -113,34 +117,44 @@ class LocalServer:
 
     @property
     def port(self) -> int:
-        """Where it listens. Raises RuntimeError while it doesn't."""
+        """The port that it listens on. Raises RuntimeError while it does not run."""
         return int(self._running().addresses[0][1])
 
     @property
     def url(self) -> str:
-        """The base URL for a client, such as `http://127.0.0.1:8787/v1`."""
+        """The base URL for a client, such as `http://127.0.0.1:8787/v1`. Raises RuntimeError while it does not run."""
         scheme = "http" if self._ssl_context is None else "https"
         return str(URL.build(scheme=scheme, host=self._host, port=self.port, path="/v1"))
 
     @property
     def directory_in_use(self) -> Path:
-        """Where everything is kept, the temporary directory too."""
+        """Where everything is stored: `directory`, or the temporary one."""
         return self._repository.store.root
 
     @property
     def files(self) -> list[StoredFile]:
-        """The files that it holds, oldest first."""
+        """The files that have not expired, oldest first."""
         return self._repository.files()
 
     @property
     def uploads(self) -> list[StoredUpload]:
-        """The uploads that it remembers, in the state that they are in."""
+        """The uploads that it remembers, with their current status."""
         return self._repository.all_uploads()
 
     def stored(self, file_id: str) -> Path:
-        """Where a file's bytes are, to compare them: of several parts it makes a copy in one piece when first asked.
+        """Return where a file's bytes are on disk, to compare them.
 
-        Raises KeyError for a file that is not there, OSError where the disk refuses the copy.
+        The first call for a file of several parts makes a copy in one piece.
+
+        Args:
+            file_id: The id of the file.
+
+        Returns:
+            The path. Do not write there.
+
+        Raises:
+            KeyError: There is no such file.
+            OSError: The disk refuses the copy.
         """
         file = self._repository.file(file_id)
         if file is None:
@@ -153,27 +167,27 @@ class LocalServer:
         return list(self._log.records)
 
     def clear_requests(self) -> None:
-        """Forget the calls that have ended, and begin to count anew."""
+        """Forget the calls that have ended, and count from zero again."""
         self._log.clear()
 
     @property
     def calls(self) -> Mapping[str, int]:
-        """How many calls of each route there were, by the names that faults use."""
+        """How many calls of each route began, by the names that faults use."""
         return dict(self._log.calls)
 
     @property
     def edits(self) -> EditLog:
-        """The image edits that were done until now, answered or not: each would have been paid."""
+        """Counts of the image edits that are finished, whether their response arrived or not: each would be billed."""
         return self._edits.log.copy()
 
     @property
     def bytes_received(self) -> int:
-        """The size of all bodies that were read, in bytes."""
+        """How many bytes of bodies it has read."""
         return self._log.bytes_received
 
     @property
     def parts_in_flight(self) -> int:
-        """How many parts are arriving now; one that a fault stalls for ever is not."""
+        """How many parts are arriving now, without those that a fault stalls for ever."""
         return self._log.in_flight()["part"]
 
     @property
@@ -182,19 +196,30 @@ class LocalServer:
         return self._log.max_in_flight["part"]
 
     def inject(self, *faults: Fault) -> None:
-        """Let more go wrong; their calls are counted from now on."""
+        """Plan more faults; they count calls from now on.
+
+        Args:
+            faults: The faults to add.
+
+        Raises:
+            TypeError: One is not a `Fault`; none was added.
+        """
         self._plan.add(*faults)
 
     def clear_faults(self) -> None:
-        """Let nothing more go wrong."""
+        """Forget all faults, met and unmet."""
         self._plan.clear()
 
     def unmet_faults(self) -> list[Fault]:
-        """The faults that did not happen as often as they should."""
+        """Return the faults that have not happened as often as planned."""
         return self._plan.unmet()
 
     def assert_all_met(self) -> None:
-        """Raise AssertionError, naming them, if any fault did not happen as often as it should."""
+        """Check that all faults happened.
+
+        Raises:
+            AssertionError: Some did not happen as often as planned; the message names them.
+        """
         self._plan.require_all_met()
 
     async def _start(self) -> None:
@@ -234,11 +259,11 @@ class LocalServer:
         await self._repository.close()
 
     async def _live(self, started: Future[Callable[[], object]]) -> None:
-        """Run until the call that `started` gives, which any thread may make."""
+        """Run until the function in `started` is called, which any thread may do."""
         leave, loop = asyncio.Event(), asyncio.get_running_loop()
         try:
             await self._start()
-        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
             started.set_exception(error)
         else:
             started.set_result(lambda: loop.call_soon_threadsafe(leave.set))
@@ -257,7 +282,16 @@ def _stop_again(started: Future[Callable[[], object]]) -> None:
 
 
 async def serve(server: LocalServer, on_listening: Callable[[LocalServer], None]) -> None:
-    """Run a server until this is cancelled; `on_listening` is called once, when its url and port are known."""
+    """Run a server until this is cancelled.
+
+    Args:
+        server: A server that is not running yet.
+        on_listening: Called once, with the server, when its `url` and `port` are known.
+
+    Raises:
+        OSError: It can't listen or write.
+        RuntimeError: It runs already, or another server holds its directory.
+    """
     async with server:
         on_listening(server)
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""multipart/form-data as it arrives (pure): chunks in, fields and their bytes out, and nothing is kept.
+"""Incremental parser of multipart/form-data (pure): chunks in, fields and their bytes out, nothing is buffered.
 
 RFC 7578 over RFC 2046: a preamble and an epilogue are skipped, a part's headers may come in any order.
 """
@@ -18,12 +18,12 @@ _BOUNDARY_LIMIT = 200
 
 
 class MultipartError(ValueError):
-    """The body is no form, or not one that we can read; the message says where it went wrong."""
+    """The body is not a form that this parser can read; the message contains the reason."""
 
 
 @frozen
 class Field:
-    """The headers of one part of a form. `filename` is what the client said, never a path."""
+    """The headers of one part of a form. `filename` is what the client sent; never use it as a path."""
 
     name: str
     filename: str | None = None
@@ -40,15 +40,15 @@ class _ParserState(Enum):
 
 @define
 class FormParser:
-    """Fed with the body's chunks, however they are cut, it gives each field followed by its bytes.
+    """Takes the body's chunks, however they are cut, and returns each field followed by its bytes.
 
-    A chunk without a delimiter comes out as it went in, uncopied. `complete` tells that the closing
-    delimiter was met: a body that ends before that was cut off.
+    A chunk without a delimiter is returned as it is, not copied. `complete` is True after the closing delimiter: a body
+    that ends before it was cut off.
     """
 
     boundary: bytes
     _delimiter: bytes = field(init=False)
-    _rest: bytes = field(default=b"\r\n", init=False)  # so that the first delimiter looks like all others
+    _rest: bytes = field(default=b"\r\n", init=False)  # so that the first delimiter looks like the others
     _state: _ParserState = field(default=_ParserState.PREAMBLE, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -59,7 +59,7 @@ class FormParser:
         return self._state is _ParserState.EPILOGUE
 
     def feed(self, chunk: bytes) -> list[Field | bytes]:
-        """Return what `chunk` completes. Raises MultipartError; the parser is of no use after that."""
+        """Return the fields and bytes that `chunk` completes. Raises MultipartError, which ends the parser's use."""
         if self.complete:
             return []
         events: list[Field | bytes] = []
@@ -69,7 +69,7 @@ class FormParser:
         return events
 
     def _advance(self, events: list[Field | bytes]) -> bool:
-        """Take one step; False when it needs more than there is."""
+        """Take one step; False when it needs more bytes."""
         match self._state:
             case _ParserState.PREAMBLE:
                 return self._scan([])
@@ -84,11 +84,11 @@ class FormParser:
                 return False
 
     def _scan(self, events: list[Field | bytes]) -> bool:
-        found = self._rest.find(self._delimiter)
-        end = found if found >= 0 else len(self._rest) - overhang(self._rest, self._delimiter)
+        position = self._rest.find(self._delimiter)
+        end = position if position >= 0 else len(self._rest) - overhang(self._rest, self._delimiter)
         if end:
             events.append(self._rest[:end])
-        if found < 0:
+        if position < 0:
             self._rest = self._rest[end:]
             return False
         self._rest = self._rest[end + len(self._delimiter) :]
@@ -101,7 +101,7 @@ class FormParser:
             return True
         padding, line_end, _ = self._rest.partition(b"\r\n")
         if line_end and not padding.strip(b" \t"):
-            self._rest = self._rest[len(padding) :]  # with its CRLF, so that no headers look like any headers
+            self._rest = self._rest[len(padding) :]  # with its CRLF: no headers end like any headers
             self._state = _ParserState.HEADERS
             return True
         if line_end or len(self._rest) > _PADDING_LIMIT:
@@ -121,7 +121,7 @@ class FormParser:
 
 
 def overhang(data: bytes, delimiter: bytes) -> int:
-    """How many of the last bytes of `data` may be the beginning of `delimiter`, whose only CR is its first byte."""
+    """Count the last bytes of `data` that may begin a `delimiter`, whose only CR is its first byte."""
     start = data.rfind(b"\r", max(0, len(data) - len(delimiter) + 1))
     return len(data) - start if start >= 0 and delimiter.startswith(data[start:]) else 0
 
@@ -140,7 +140,7 @@ def parse_headers(block: bytes) -> Field:
 
 
 def boundary_of(content_type: str) -> bytes:
-    """Return the boundary that a Content-Type header names. Raises MultipartError where there is none."""
+    """Return the boundary in a Content-Type header. Raises MultipartError if there is none."""
     message = Message()
     message["Content-Type"] = content_type
     if message.get_content_type() != "multipart/form-data":
@@ -152,7 +152,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def _parameter(message: Message, name: str, *, of: str) -> str | None:
-    """Raises MultipartError where it is not in the encoding that the client names for it (RFC 2231)."""
+    """Return a header's parameter. Raises MultipartError if it is not in the encoding that it names (RFC 2231)."""
     try:
         value = message.get_param(name, header=of)
         return None if value is None else collapse_rfc2231_value(value)

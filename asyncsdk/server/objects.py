@@ -1,4 +1,4 @@
-"""Uploads and files as the server keeps and shows them (pure)."""
+"""Uploads and files as the server stores them and sends them as JSON (pure)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 
 @frozen(kw_only=True)
 class StoredFile:
-    """A stored file. Times are unix seconds; `expires_at` None means kept until it is deleted.
+    """A file that the server holds.
 
-    `part_ids` name the pieces that its bytes are kept in, in their order.
+    Args:
+        id: Its id, such as "file-abc".
+        bytes: Its size in bytes.
+        created_at: Unix seconds.
+        expires_at: Unix seconds; None: kept until it is deleted.
+        filename: The name that the client gave.
+        purpose: Such as "fine-tune".
+        part_ids: The ids of the parts that contain its bytes, in their order.
     """
 
     id: str
@@ -25,7 +32,7 @@ class StoredFile:
     part_ids: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As the real server writes it: with nulls for `expires_at` and `status_details`, against its own document."""
+        """Return it as the real server sends it: unlike its document, with null `expires_at`, `status_details`."""
         return {
             "object": "file",
             "id": self.id,
@@ -41,9 +48,24 @@ class StoredFile:
 
 @frozen(kw_only=True)
 class StoredUpload:
-    """An upload. `expires_after` is in seconds and belongs to the File that it becomes, whose id is set from the start.
+    """An upload that the server holds.
 
-    So a complete that was interrupted can be done over: it makes the same file again, not a second one.
+    The id of its file is chosen when it is created, so that a complete that was interrupted and is repeated makes the
+    same file, not a second one.
+
+    Args:
+        id: Its id, such as "upload_abc".
+        bytes: The size of the whole in bytes, as the client declared it.
+        created_at: Unix seconds.
+        expires_at: Unix seconds until it must be completed.
+        filename: The name of the file that it becomes.
+        mime_type: The type that the client gave.
+        purpose: The purpose of the file.
+        expires_after: How long the file is kept, in seconds from `created_at`; None: as its purpose says.
+        file_id: The id of the file that it becomes.
+        status: "pending", "completed", "cancelled" or "expired".
+        part_ids: The parts of the completed upload, in the order of their bytes.
+        file: The file, once it is completed.
     """
 
     id: str
@@ -60,7 +82,7 @@ class StoredUpload:
     file: StoredFile | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As the real server writes it: `mime_type` is not told, and there is no `file` key before there is a file."""
+        """Return it as the real server sends it: without `mime_type`, and without `file` before there is one."""
         shown = {
             "id": self.id,
             "object": "upload",

@@ -1,4 +1,4 @@
-"""The server in a process of its own: for blocking programs, clients in other languages, and measurements."""
+"""ServerProcess: the server in a child process, for blocking programs, other languages and measurements."""
 
 from __future__ import annotations
 
@@ -20,21 +20,33 @@ from asyncsdk.server.log import RequestRecord
 from asyncsdk.server.validators import NAMES
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.__main__")
-STOP_SECONDS = 60.0  # gigabytes of temporary files may have to go
+STOP_SECONDS = 60.0  # it may have to remove gigabytes of temporary files
 
 
 @define(eq=False)
 class ServerProcess:
-    """`with ServerProcess() as server`: a `LocalServer` in a process of its own, which ends with the block.
+    """A `LocalServer` in a child process: `with ServerProcess() as server`.
 
-    It ends with the program too, however that ends: a `kill -9` leaves no server behind.
+    It ends with the block, and with the program, however that ends: also a `kill -9` leaves no server running.
 
     Args:
-        directory, api_key, upload_ttl, faults, host, port, hosts, connections, repeated_complete, images_per_minute,
-        edit_seconds: As of `LocalServer`.
+        directory: Where everything is stored; a server started on it again continues. None: a temporary directory.
+        api_key: The only accepted key. None: any key is accepted.
+        upload_ttl: Seconds after which an upload that is not completed expires.
+        faults: What goes wrong.
+        host: The name or address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        hosts: Names that requests may use for it besides localhost, `host` and addresses.
+        connections: How many connections it accepts at a time.
+        repeated_complete: The status of a repeated complete: 200, or 400 or above.
+        images_per_minute: The limit on input images of edits. None: no limit.
+        edit_seconds: The least time that each edit takes, in seconds.
 
-    Raises ValueError for `hosts` that are no names; on start RuntimeError where another option makes no sense, it
-    can't listen or write, or another server holds the directory.
+    Raises:
+        ValueError: `hosts` are not names of hosts.
+        TypeError: On start, `faults` contains something that is not a `Fault`.
+        RuntimeError: On start, another option makes no sense, it can't listen or write, or another server holds the
+            directory.
     """
 
     directory: str | PathLike[str] | None = None
@@ -56,7 +68,7 @@ class ServerProcess:
             raise RuntimeError("This server is running already; for a second one make another ServerProcess.")
         self._process = subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
         try:
-            self._address = self._told(self._process)
+            self._address = self._handshake(self._process)
         except BaseException:
             self._end()
             raise
@@ -72,54 +84,65 @@ class ServerProcess:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self._running()["port"])
 
     @property
     def requests(self) -> list[RequestRecord]:
         """The calls that have ended, oldest first (the last 10,000)."""
-        return [RequestRecord.from_json(told) for told in self._ask("GET", "requests")["requests"]]
+        return [RequestRecord.from_json(record) for record in self._ask("GET", "requests")["requests"]]
 
     def clear_requests(self) -> None:
-        """Forget the calls that have ended, and begin to count anew."""
+        """Forget the calls that have ended, and count from zero again."""
         self._ask("DELETE", "requests")
 
     @property
     def calls(self) -> Mapping[str, int]:
-        """How many calls of each route there were, by the names that faults use."""
+        """How many calls of each route began, by the names that faults use."""
         return Counter(self._ask("GET", "stats")["requests"])
 
     @property
     def edits(self) -> EditLog:
-        """The image edits that were done until now, answered or not: each would have been paid."""
+        """Counts of the image edits that are finished, whether their response arrived or not: each would be billed."""
         return EditLog.from_json(self._ask("GET", "edits"))
 
     def inject(self, *faults: Fault) -> None:
-        """Let more go wrong; their calls are counted from now on."""
+        """Plan more faults; they count calls from now on.
+
+        Args:
+            faults: The faults to add.
+
+        Raises:
+            TypeError: One is not a `Fault`; none was added.
+        """
         self._ask("POST", "faults", {"faults": [fault_to_json(fault) for fault in faults]})
 
     def clear_faults(self) -> None:
-        """Let nothing more go wrong."""
+        """Forget all faults, met and unmet."""
         self._ask("DELETE", "faults")
 
     def unmet_faults(self) -> list[Fault]:
-        """The faults that did not happen as often as they should."""
+        """Return the faults that have not happened as often as planned."""
         return faults_from_json(self._ask("GET", "stats")["unmet_faults"])
 
     def assert_all_met(self) -> None:
-        """Raise AssertionError, naming them, if any fault did not happen as often as it should."""
+        """Check that all faults happened.
+
+        Raises:
+            AssertionError: Some did not happen as often as planned; the message names them.
+        """
         require_all_met(map(_counted, self._ask("GET", "faults")["faults"]))
 
-    def _told(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        """Give the child its options; return the address that it answers with."""
+    def _handshake(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """Send the options to the child; return the address that it writes back."""
         assert process.stdin is not None  # noqa: S101 - for the type checker: both are pipes
         assert process.stdout is not None  # noqa: S101 - as above
         process.stdin.write(json.dumps(self._options()).encode() + b"\n")
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline() or b'{"error": "its process ended"}')
-        if "error" in answer:
-            raise RuntimeError(f"The server did not start: {answer['error']}")
-        return dict(answer)
+        reply = json.loads(process.stdout.readline() or b'{"error": "its process ended"}')
+        if "error" in reply:
+            raise RuntimeError(f"The server did not start: {reply['error']}")
+        return dict(reply)
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -139,22 +162,22 @@ class ServerProcess:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         url = f"{self.url.removesuffix('/v1')}/_control/{path}"
         headers = {"Content-Type": "application/json", **({} if self._api_key is None else {"api-key": self._api_key})}
-        asked = Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)  # noqa: S310 - our own url
-        with build_opener(ProxyHandler({})).open(asked) as answer:
-            return dict(json.load(answer))
+        request = Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)  # noqa: S310 - our own url
+        with build_opener(ProxyHandler({})).open(request) as response:
+            return dict(json.load(response))
 
     def _running(self) -> dict[str, Any]:
         if self._process is None:
             raise RuntimeError("This server is not running: enter it with `with` first.")
         if (code := self._process.poll()) is not None:
-            raise RuntimeError(f"This server's process ended with {code}; what it wrote to standard error says why.")
+            raise RuntimeError(f"This server's process ended with {code}; its standard error contains the reason.")
         return self._address
 
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        with process:  # closes the pipes: the end of its input is the child's sign to stop
+        with process:  # closes the pipes: the child stops when its input ends
             if process.stdin is not None:
                 process.stdin.close()
             try:

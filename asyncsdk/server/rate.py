@@ -1,4 +1,4 @@
-"""A limit on what may be asked for in a minute (pure): a bucket that fills evenly, and holds a second's worth."""
+"""A token bucket for limits a minute (pure): it refills evenly, and holds the tokens of one second."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from attrs import define, field
 from asyncsdk.server.errors import ApiError
 
 _BURST_SECONDS = 1.0
-_TINY = 1e-6  # of one, that arithmetic with seconds may leave over
+_TINY = 1e-6  # tokens; rounding errors of seconds are smaller
 _NAMES = {"requests": "requests per min (RPM)", "input-images": "input-images per min"}
 
 
 @define
 class TokenBucket:
-    """`limit` of `unit` a minute; None lets everything pass. `now` is monotonic seconds."""
+    """Allows `limit` of `unit` a minute; None: no limit. `now` is monotonic seconds."""
 
     limit: int | None = None
     unit: str = "input-images"
-    _level: float = field(default=0.0, init=False)  # what was used and has not come back
+    _level: float = field(default=0.0, init=False)  # tokens used and not refilled yet
     _seen: float | None = field(default=None, init=False)
 
     def take(self, amount: int, model: str, now: float) -> None:
-        """Count `amount` for `model`. Raises ApiError (429) where that is too much now, or always."""
+        """Count `amount` for `model`. Raises ApiError (429) if that is too much now, or more than the limit."""
         if self.limit is None:
             return
         if amount > self.limit:
@@ -40,7 +40,7 @@ class TokenBucket:
         self._level += amount
 
     def _too_fast(self, model: str, figures: str) -> ApiError:
-        """The real server's words."""
+        """The 429, in the real server's words."""
         return ApiError(
             429,
             f"Rate limit reached for {model} (for limit {model}) in organization org-local on {_NAMES[self.unit]}: "
@@ -52,6 +52,6 @@ class TokenBucket:
 
 
 def _shown(seconds: float) -> str:
-    """Rounded up, so that who comes again then is not too early."""
+    """The time to wait, rounded up, so that a client that retries then is not too early."""
     milliseconds = max(1, math.ceil(seconds * 1000))
     return f"{milliseconds}ms" if milliseconds < 1000 else f"{milliseconds / 1000:g}s"

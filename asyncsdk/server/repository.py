@@ -1,4 +1,4 @@
-"""What the server holds: uploads, their parts, and files. A change is on disk before it counts."""
+"""The uploads, parts, files and pictures that the server holds. A change is on disk before it is visible."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PICTURE_SECONDS = 3600.0
-PAINTERS = 2  # a picture of many pixels takes seconds and hundreds of MiB; parts and files don't wait for it
+PAINTERS = 2  # a large picture takes seconds and hundreds of MiB; parts and files do not wait for it
 
 
 @define(eq=False)
 class UploadEntry:
-    """An upload and the sizes of its parts. Whoever changes it holds its lock."""
+    """An upload and the sizes of its parts. Hold its lock to change it."""
 
     upload: StoredUpload
     parts: dict[str, int] = field(factory=dict)
@@ -35,7 +35,7 @@ class UploadEntry:
 
 @define(eq=False)
 class Repository:
-    """All uploads and files by id. `clock` gives unix seconds and rules all times and expiries."""
+    """All uploads and files by id. `clock` returns unix seconds; all times and expiries use it."""
 
     directory: Path | None
     clock: Callable[[], float]
@@ -44,30 +44,30 @@ class Repository:
     _workers: Workers = field(factory=Workers, init=False)
     _painters: Workers = field(factory=lambda: Workers(PAINTERS), init=False)
     _files: dict[str, StoredFile] = field(factory=dict, init=False)
-    _pictures: dict[str, float] = field(factory=dict, init=False)  # until when
+    _pictures: dict[str, float] = field(factory=dict, init=False)  # name to expiry, in unix seconds
 
     def __attrs_post_init__(self) -> None:
         self.store = Store(self.directory, self._workers.go_on)
 
     async def load(self) -> None:
-        """Take up what is on disk from an earlier run. Raises RuntimeError where another server holds it, OSError."""
+        """Load what an earlier run left on disk. Raises RuntimeError if another server holds it, OSError."""
         uploads, files = await self._workers.run(self.store.open)
         self.uploads = {upload.id: UploadEntry(upload, parts) for upload, parts in uploads}
         self._files = {file.id: file for file in files}
         self._pictures = await self._workers.run(self.store.pictures)
 
     async def close(self) -> None:
-        """Let go of the disk, once nothing is being written to it any more."""
+        """Release the directory, once nothing is written to it any more."""
         await self._painters.close(lambda: None)
         await self._workers.close(self.store.close)
 
     async def paint(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a job that needs much time and memory in a thread; few are run at a time."""
+        """Run a job that needs much time and memory in a thread; at most `PAINTERS` at a time."""
         return await self._painters.run(job, *args, **kwargs)
 
     @asynccontextmanager
     async def incoming(self, limit: int) -> AsyncIterator[IncomingFile]:
-        """A file of at most `limit` bytes that is about to arrive; gone at the end of the block unless it was kept."""
+        """A new file of at most `limit` bytes; removed at the end of the block unless it was kept."""
         incoming = IncomingFile(limit, self.store.spool(), self._workers)
         try:
             yield incoming
@@ -86,12 +86,12 @@ class Repository:
         return None if file is None or has_expired(file, self.clock()) else file
 
     def files(self) -> list[StoredFile]:
-        """All files that have not expired, in the order in which they were made."""
+        """Return all files that have not expired, oldest first."""
         now = self.clock()
         return [file for file in list(self._files.values()) if not has_expired(file, now)]
 
     def all_uploads(self) -> list[StoredUpload]:
-        """All uploads that are remembered, as they stand now."""
+        """Return all uploads that are remembered, with their current status."""
         now = self.clock()
         return [as_of(entry.upload, now) for entry in list(self.uploads.values())]
 
@@ -121,7 +121,7 @@ class Repository:
         entry.upload, entry.parts = upload, {}
 
     async def expire(self, upload_id: str | None) -> None:
-        """Let an upload's time run out now, where there is such an upload."""
+        """Let an upload expire now, if it exists and is pending."""
         entry = self.uploads.get(upload_id or "")
         if entry is not None and entry.upload.status == "pending":
             async with entry.lock:
@@ -134,7 +134,7 @@ class Repository:
         self._files[file.id] = file
 
     async def read_file(self, file: StoredFile) -> AsyncGenerator[bytes, None]:
-        """A file's bytes, block by block. Raises ApiError when it is deleted meanwhile."""
+        """Yield a file's bytes, block by block. Raises ApiError if it is deleted meanwhile."""
         for part_id in file.part_ids:
             offset = 0
             while block := await self._read(file, part_id, offset):
@@ -165,7 +165,7 @@ class Repository:
         return await self._workers.run(self.store.read_picture, name)
 
     async def sweep(self) -> None:
-        """Forget what has expired, and free its room on disk."""
+        """Forget what has expired, and remove it from disk."""
         now = self.clock()
         for entry in [entry for entry in self.uploads.values() if not entry.lock.locked()]:
             if is_forgotten(entry.upload, now):
@@ -177,5 +177,5 @@ class Repository:
         for file in [file for file in self._files.values() if has_expired(file, now)]:
             await self.remove_file(file.id)
         for name in [name for name, until in self._pictures.items() if until <= now]:
-            self._pictures.pop(name, None)  # another sweep may have come here first
+            self._pictures.pop(name, None)  # another sweep may have removed it already
             await self._workers.run(self.store.remove_picture, name)

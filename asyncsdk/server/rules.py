@@ -1,6 +1,6 @@
-"""What may be done with an upload or a file, and when it is gone (pure).
+"""The rules of uploads and files: which operation is allowed in which status, expiry, and pages of lists (pure).
 
-The real server's refusals of these are not known; 400 is taken throughout, and the upload stays as it was.
+The real server's errors for these are not known; all are 400 here, and the upload stays as it was.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ PRIVATE_PURPOSES = ("assistants", "user_data")
 
 
 def as_of(upload: StoredUpload, now: float) -> StoredUpload:
-    """Return the upload as it stands at `now`: a pending one past its time has expired."""
+    """Return the upload as it is at `now`: a pending one past its time has expired."""
     over = upload.status == "pending" and now >= upload.expires_at
     return evolve(upload, status="expired") if over else upload
 
 
 def require_pending(upload: StoredUpload, now: float) -> None:
-    """Raise ApiError unless parts may be added, and the upload completed or cancelled."""
+    """Raise ApiError unless the upload is pending: only then it takes parts, complete and cancel."""
     status = as_of(upload, now).status
     if status != "pending":
         raise bad_request(f"Upload {upload.id} is {status}, not pending.")
 
 
-def require_parts(upload: StoredUpload, held: Mapping[str, int], part_ids: Sequence[str]) -> None:
-    """Raise ApiError unless these parts, of the sizes in `held`, make up the whole upload."""
+def require_parts(upload: StoredUpload, sizes: Mapping[str, int], part_ids: Sequence[str]) -> None:
+    """Raise ApiError unless these parts, of these `sizes`, make up the whole upload."""
     seen: set[str] = set()
     for part_id in part_ids:
-        if part_id not in held:
+        if part_id not in sizes:
             raise invalid("part_ids", f"upload {upload.id} has no part '{part_id}'")
         if part_id in seen:
             raise invalid("part_ids", f"part '{part_id}' is named twice")
         seen.add(part_id)
-    total = sum(held[part_id] for part_id in part_ids)
+    total = sum(sizes[part_id] for part_id in part_ids)
     if total != upload.bytes:
         raise invalid("part_ids", f"these parts hold {total} bytes, the upload was created for {upload.bytes}")
 
 
-def require_md5(expected: bytes, found: bytes) -> None:
-    if expected != found:
-        raise invalid("md5", f"the parts have {found.hex()} ({base64.b64encode(found).decode()})")
+def require_md5(expected: bytes, actual: bytes) -> None:
+    if expected != actual:
+        raise invalid("md5", f"the parts have {actual.hex()} ({base64.b64encode(actual).decode()})")
 
 
 def repeated(upload: StoredUpload, part_ids: Sequence[str], status: int) -> StoredUpload:
-    """Answer a complete of a completed upload: the same again for the same parts, or a refusal with `status`."""
+    """Respond to a repeated complete: the same upload for the same parts, or an error with `status`."""
     if status != 200:
         raise ApiError(status, f"Upload {upload.id} is already completed.")
     if tuple(part_ids) != upload.part_ids:
@@ -61,7 +61,7 @@ def repeated(upload: StoredUpload, part_ids: Sequence[str], status: int) -> Stor
 
 
 def file_of(upload: StoredUpload, part_ids: tuple[str, ...]) -> StoredFile:
-    """Return the File that an upload becomes with these parts. It is as old as the upload, not as the complete."""
+    """Return the file that an upload becomes with these parts. Its `created_at` is the upload's, not complete's."""
     return StoredFile(
         id=upload.file_id,
         bytes=upload.bytes,
@@ -79,7 +79,7 @@ def completed_as(upload: StoredUpload, file: StoredFile) -> StoredUpload:
 
 
 def file_expiry(created_at: int, purpose: str, seconds: int | None) -> int | None:
-    """Batch files live 30 days unless told otherwise, all others until they are deleted."""
+    """When a file expires; without `seconds` a batch file lives 30 days, all others until they are deleted."""
     if seconds is None and purpose == "batch":
         seconds = BATCH_FILE_SECONDS
     return None if seconds is None else created_at + seconds
@@ -95,20 +95,20 @@ def has_expired(file: StoredFile, now: float) -> bool:
 
 
 def is_forgotten(upload: StoredUpload, now: float) -> bool:
-    """An upload is answered with its last state for a day past its time, then it is unknown."""
+    """Whether the upload is unknown by now: its last status is kept for a day after it expires."""
     return now >= upload.expires_at + REMEMBERED_SECONDS
 
 
 def page_of(files: Iterable[StoredFile], listing: ListQuery) -> tuple[list[StoredFile], bool]:
-    """Return a page of `files`, given oldest first, and whether there are more. Raises ApiError on a bad cursor."""
-    found = sorted(files, key=lambda file: file.created_at)
+    """Return a page of `files` (oldest first), and whether there are more. Raises ApiError on a bad cursor."""
+    page = sorted(files, key=lambda file: file.created_at)
     if listing.order == "desc":
-        found.reverse()
+        page.reverse()
     if listing.after is not None:
-        found = found[_position(found, listing.after) + 1 :]
+        page = page[_position(page, listing.after) + 1 :]
     if listing.purpose is not None:
-        found = [file for file in found if file.purpose == listing.purpose]
-    return found[: listing.limit], len(found) > listing.limit
+        page = [file for file in page if file.purpose == listing.purpose]
+    return page[: listing.limit], len(page) > listing.limit
 
 
 def _position(files: Sequence[StoredFile], file_id: str) -> int:

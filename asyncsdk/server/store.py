@@ -1,20 +1,20 @@
-"""The server's disk: uploads, their parts and the files they become, below one directory.
+"""Reads and writes uploads, their parts, files and pictures below one directory on disk. Blocking.
 
 ::
 
     uploads/<upload id>.json      the upload; without this it does not exist
     files/<file id>.json          the file; without this it does not exist
-    files/<file id>/<part id>     a part, whole: it is renamed to here once all of it came
-    files/<file id>/whole         a copy in one piece, where somebody asked for one
-    pictures/img-<token>.png      a picture that an answer points to; its mtime is the end of its hour
+    files/<file id>/<part id>     a complete part: it is renamed to here once all of it arrived
+    files/<file id>/whole         a copy in one piece, made when `stored` needs one
+    pictures/img-<token>.png      a picture whose URL a response contains; its mtime is its expiry
     incoming/<32 hex digits>      what is still arriving; removed when the server starts
 
-An upload knows from the start which file it becomes, and its parts are kept as that file's. So nothing is copied when
-it is completed: the file's record names its parts in their order, and is served part by part.
+The id of an upload's file is chosen when the upload is created, and its parts are stored as that file's. So nothing is
+copied when it is completed: the file's record lists its parts in their order, and is served part by part.
 
-Names come from our own ids alone, never from a client. Everything appears by a rename, so that a server which was
-killed and is started again serves what it had answered, and nothing half-written. (Nothing is synced: a power cut
-may lose the last seconds.) All of it blocks, and is to be called in a thread.
+Names are the server's own ids, never text from a client. Everything appears by a rename, so that a server which was
+killed and is started again serves all that it had confirmed, and nothing half-written. (Nothing is synced: a power cut
+may lose the last seconds.) Call all of it in a thread.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 2**20
-_ARRIVING, _CONTENT = "[0-9a-f]" * 32, "file-" + "[0-9A-Za-z]" * 22  # in a shared directory nothing else is touched
-HASH_BYTES = 2**18  # what was read is hashed while it is in the processor's cache
+_ARRIVING, _CONTENT = "[0-9a-f]" * 32, "file-" + "[0-9A-Za-z]" * 22  # nothing else in a shared directory is touched
+HASH_BYTES = 2**18  # a block is hashed while it is in the processor's cache
 
 
 @define(eq=False)
 class Store:
-    """One directory, held by one server at a time. Without one it makes a temporary one and removes it in the end.
+    """One directory, held by one server at a time. Without `directory` it is a temporary one, removed on close.
 
-    All calls block and raise OSError where the disk refuses. `go_on` is called between the steps of long ones, and
+    All calls block and raise OSError where the disk refuses. `go_on` is called between the steps of long calls, and
     stops them by raising.
     """
 
@@ -64,7 +64,7 @@ class Store:
     def open(self) -> tuple[list[tuple[StoredUpload, dict[str, int]]], list[StoredFile]]:
         """Claim the directory; return the uploads with the sizes of their parts, and the files, oldest first.
 
-        Raises RuntimeError when another server holds it.
+        Raises RuntimeError if another server holds it.
         """
         self.root = self.directory or Path(tempfile.mkdtemp(prefix="asyncsdk-"))
         self.root.mkdir(0o700, parents=True, exist_ok=True)
@@ -80,14 +80,14 @@ class Store:
         return uploads, files
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Release the directory."""
         if self._guard is not None:
             self._guard.release()
             if self.directory is None:
                 shutil.rmtree(self.root)
 
     def spool(self) -> Spool:
-        """A new file that is about to arrive."""
+        """Return a new temporary file for bytes that arrive."""
         return Spool(self._new_path())
 
     def part(self, file_id: str, part_id: str) -> Path:
@@ -97,7 +97,7 @@ class Store:
         self._write_json(self._upload_json(upload.id), upload)
 
     def complete_upload(self, upload: StoredUpload, file: StoredFile) -> None:
-        """Write a completed upload and its file down, and remove the parts that are not in it."""
+        """Write a completed upload and its file, and remove the parts that are not in it."""
         self.write_file(file)
         self.write_upload(upload)
         for path in self._content(file.id).glob("part_*"):
@@ -105,7 +105,7 @@ class Store:
                 path.unlink()
 
     def end_upload(self, upload: StoredUpload) -> None:
-        """Write an upload that becomes no file, and remove its parts."""
+        """Write an upload that ended without a file, and remove its parts."""
         self._file_json(upload.file_id).unlink(missing_ok=True)  # of a complete that the disk refused half-way
         self.write_upload(upload)
         shutil.rmtree(self._content(upload.file_id), ignore_errors=True)
@@ -158,7 +158,7 @@ class Store:
         return digest.digest()
 
     def whole(self, file: StoredFile) -> Path:
-        """Where the file's bytes are in one piece: its only part, or a copy that is made when it is first asked for."""
+        """Return where the file's bytes are in one piece: its only part, or a copy that the first call makes."""
         parts = [self.part(file.id, part_id) for part_id in file.part_ids]
         whole = parts[0] if len(parts) == 1 else self._content(file.id) / "whole"
         if not whole.exists():
@@ -177,16 +177,16 @@ class Store:
             new.unlink(missing_ok=True)
 
     def _load_uploads(self, files: Mapping[str, StoredFile]) -> list[tuple[StoredUpload, dict[str, int]]]:
-        found = []
+        uploads = []
         for path in (self.root / "uploads").glob("upload_*.json"):
             upload = _read_json(path, StoredUpload)
             if upload is not None:
                 upload = self._settled(upload, files.get(upload.file_id))
-                found.append((upload, self._sizes(upload) if upload.status == "pending" else {}))
-        return found
+                uploads.append((upload, self._sizes(upload) if upload.status == "pending" else {}))
+        return uploads
 
     def _settled(self, upload: StoredUpload, file: StoredFile | None) -> StoredUpload:
-        """An upload that was killed between its file's record and its own is completed: its file is there."""
+        """Complete an upload whose server was killed between writing its file's record and its own."""
         if upload.status != "pending" or file is None:
             return upload
         completed = completed_as(upload, file)
@@ -197,11 +197,11 @@ class Store:
         return {path.name: path.stat().st_size for path in self._content(upload.file_id).glob("part_*")}
 
     def _count_records(self) -> int:
-        """How many there are, those that can't be read too: nobody knows what is theirs."""
+        """Count all records, also the unreadable ones: what belongs to those is not known."""
         return sum(1 for pattern in ("uploads/upload_*.json", "files/file-*.json") for _ in self.root.glob(pattern))
 
     def _remove_orphans(self, known: Collection[str]) -> None:
-        """Remove what came of files of which a killed server had not yet written that they are there."""
+        """Remove the parts of files whose record a killed server had not written yet."""
         for path in (self.root / "files").glob(_CONTENT):
             if path.name not in known:
                 shutil.rmtree(path)
@@ -243,7 +243,7 @@ def _claim(root: Path) -> filelock.FileLock:
     try:
         guard.acquire(timeout=0)
     except filelock.Timeout as error:
-        message = f"{root} is held by another server. Stop that one, or give this one a directory of its own."
+        message = f"{root} is in use by another server. Stop that one, or use another directory."
         raise RuntimeError(message) from error
     return guard
 

@@ -20,7 +20,7 @@ FORM_OVERHEAD = 2**20
 
 @define(eq=False)
 class Uploads:
-    """`ttl` is the life of an upload in seconds; `repeated_complete` the status of a complete that was done before."""
+    """`ttl` is the life of an upload in seconds; `repeated_complete` the status of a repeated complete."""
 
     repository: Repository
     ttl: int
@@ -65,17 +65,17 @@ class Uploads:
 
     async def complete(self, request: web.Request) -> web.Response:
         entry = self._find(request)
-        wanted = read_completion(await read_json(request))
+        fields = read_completion(await read_json(request))
         async with entry.lock:
             if entry.upload.status == "completed":
-                upload = repeated(entry.upload, wanted.part_ids, self.repeated_complete)
+                upload = repeated(entry.upload, fields.part_ids, self.repeated_complete)
                 return web.json_response(upload.to_json())
             require_pending(entry.upload, self.repository.clock())
-            require_parts(entry.upload, entry.parts, wanted.part_ids)
-            if wanted.md5 is not None:
-                found = await self.repository.md5(entry, wanted.part_ids)
-                require_md5(wanted.md5, found[::-1] if request[ACTIVE_REQUEST].hooks.sees_wrong_md5() else found)
-            await self.repository.complete(entry, wanted.part_ids)
+            require_parts(entry.upload, entry.parts, fields.part_ids)
+            if fields.md5 is not None:
+                md5 = await self.repository.md5(entry, fields.part_ids)
+                require_md5(fields.md5, md5[::-1] if request[ACTIVE_REQUEST].hooks.sees_wrong_md5() else md5)
+            await self.repository.complete(entry, fields.part_ids)
         return web.json_response(entry.upload.to_json())
 
     async def cancel(self, request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What an option of the server or a field of a fault must be (pure), in words for whoever writes JSON or YAML, too."""
+"""attrs validators for the server's options and a fault's fields (pure); messages also fit JSON and YAML."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def must(be: str, *kinds: type, within: Callable[[Any], bool] = lambda _: True, secret: bool = False) -> Check:
-    """A validator that raises ValueError, with the value unless that is `secret`."""
+    """Return a validator that raises ValueError; its message contains the value unless that is `secret`."""
 
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not within(value):
-            is_now = "" if secret else f"is {value!r}, and "
-            raise ValueError(f"{attribute.alias} {is_now}must be {be}")
+            actual = "" if secret else f", not {value!r}"
+            raise ValueError(f"{attribute.alias} must be {be}{actual}")
 
     return check
 
 
 def one_of(choices: Any) -> Check:
-    """One of the texts of a Literal."""
+    """Return a validator for the strings of a Literal."""
     names = get_args(choices)
     return must(f"one of {', '.join(names)}", str, within=names.__contains__)
 
@@ -45,25 +45,25 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-WHOLE = must("a whole number", int)
-PORT = must("a port, 0 to 65535", int, within=lambda value: 0 <= value <= 65535)
-COUNT = must("a whole number from 1", int, within=lambda value: value >= 1)
+WHOLE = must("an integer", int)
+PORT = must("a port from 0 to 65535", int, within=lambda value: 0 <= value <= 65535)
+COUNT = must("an integer from 1", int, within=lambda value: value >= 1)
 NUMBER = must("a number above 0", int, float, within=lambda value: value > 0)
-SECONDS = must("a number of seconds, 0 or more", int, float, within=lambda value: value >= 0)
-HEADERS = must("an object of names and texts as HTTP takes them", Mapping, within=_can_be_sent)
-BODY = must("a text, or what JSON can hold", object, bool, within=_is_json)
+SECONDS = must("a number of seconds from 0", int, float, within=lambda value: value >= 0)
+HEADERS = must("an object of header names and values that HTTP allows", Mapping, within=_can_be_sent)
+BODY = must("a string or a JSON value", object, bool, within=_is_json)
 DONE_OR_REFUSED = must(
-    "200, or a refusal's status, 400 to 599", int, within=lambda value: value in {200, *range(400, 600)}
+    "200, or an error status from 400 to 599", int, within=lambda value: value in {200, *range(400, 600)}
 )
-HOST = must("a name or an address", str, within=bool)
+HOST = must("a host name or an address", str, within=bool)
 KEY = must(
-    "a text, with no spaces around it, that is not empty",
+    "a non-empty string without spaces around it",
     str,
     within=lambda key: key != "" and key == key.strip(),
     secret=True,
 )
 NAMES = must(
-    "a list of names of hosts, without scheme, port or wildcard",
+    "a list of host names, without scheme, port or wildcard",
     *(list, tuple, set, frozenset),
     within=lambda names: all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in names),
 )

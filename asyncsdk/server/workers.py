@@ -1,4 +1,4 @@
-"""The server's own threads for blocking work: what is begun is done, cancelled or not, and none outlives the server."""
+"""Worker threads for blocking jobs: a job that began is finished, even if cancelled; no thread outlives the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THREADS = 8
 
 @define(eq=False)
 class Workers:
-    """A handful of threads, started when there is work."""
+    """A few threads, started when there is work."""
 
     threads: int = THREADS
     _stop: threading.Event = field(factory=threading.Event, init=False)
@@ -28,19 +28,19 @@ class Workers:
     )
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking job in a thread. When this is cancelled the job is done all the same; `close` waits for it."""
+        """Run a blocking job in a thread. When this is cancelled the job is still finished; `close` waits for it."""
         future = self._threads.submit(job, *args, **kwargs)
         self._jobs.add(future)
         future.add_done_callback(self._jobs.discard)
         waited = asyncio.wrap_future(future)
-        waited.add_done_callback(_look_at)
-        await asyncio.wait([waited])  # a shield logs, from 3.14 on, what a job raises that nobody waits for any more
+        waited.add_done_callback(_retrieve_exception)
+        await asyncio.wait([waited])  # from 3.14 on, a shield logs what an abandoned job raises
         return waited.result()
 
     def go_on(self) -> None:
-        """To be called by long jobs between their steps. Raises RuntimeError once the server stops."""
+        """Long jobs call this between their steps. Raises RuntimeError once the server stops."""
         if self._stop.is_set():
-            raise RuntimeError("The server is stopping; what was begun is done over when it is asked for again.")
+            raise RuntimeError("The server is stopping. Nothing is half done: repeat the request once it runs again.")
 
     async def close(self, last: Callable[[], None]) -> None:
         """Stop the jobs, then run a last one."""
@@ -54,8 +54,8 @@ class Workers:
         last()
 
 
-def _look_at(job: asyncio.Future[Any]) -> None:
-    """How a job ended that nobody waits for any more is no news: asyncio would log its error as never retrieved."""
+def _retrieve_exception(job: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging the error of an abandoned job as never retrieved."""
     if not job.cancelled():
         job.exception()
 

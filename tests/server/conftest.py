@@ -1,4 +1,4 @@
-"""What several files ask for: a server in a thread, and the official client to talk to it."""
+"""Fixtures that several files use: a server in a thread, and the official client for it."""
 
 from __future__ import annotations
 

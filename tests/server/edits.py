@@ -1,4 +1,4 @@
-"""Edits as tests ask for them: pictures made on the spot, the form that carries them, and what came back."""
+"""Helpers for edits: generated pictures, the form that contains them, and the pictures of a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running server and somebody to talk to it without any help from a client library."""
+"""A running server, and plain HTTP calls to it without a client library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPa
 
 @frozen
 class Answer:
-    """What came back; `json` is None where the body is none."""
+    """A response; `json` is None where the body is not JSON."""
 
     status: int
     headers: Mapping[str, str]

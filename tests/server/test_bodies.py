@@ -1,4 +1,4 @@
-"""Bodies as clients of all kinds send them: taken where they can be read, refused in words where not."""
+"""Bodies from clients of all kinds: accepted where they can be read, refused with a reason otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page in a browser may not use the server of whoever looks at it, by whatever name it found it."""
+"""A web page may not use the server of the user who opened it, under any name."""
 
 from __future__ import annotations
 

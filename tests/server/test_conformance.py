@@ -6,7 +6,6 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -229,22 +228,16 @@ def test_a_wrong_key_is_refused_and_the_right_one_taken() -> None:
             assert client.files.list().data == []
 
 
-@pytest.fixture
-async def asynchronous() -> AsyncIterator[AsyncOpenAI]:
+async def test_the_async_client_is_served_in_its_own_loop() -> None:
     async with (
         LocalServer() as server,
         AsyncOpenAI(api_key="any key", base_url=server.url, max_retries=0) as client,
     ):
-        yield client
-
-
-async def test_the_async_client_is_served_in_its_own_loop(asynchronous: AsyncOpenAI) -> None:
-    client = asynchronous
-    upload = await client.uploads.create(
-        bytes=len(DATA), filename="a.jsonl", mime_type="text/jsonl", purpose="fine-tune"
-    )
-    ids = [(await client.uploads.parts.create(upload.id, data=chunk)).id for chunk in CHUNKS]
-    done = await client.uploads.complete(upload.id, part_ids=ids, md5=hashlib.md5(DATA).hexdigest())
-    assert done.file is not None
-    assert (await client.files.content(done.file.id)).read() == DATA
-    assert [file.id async for file in client.files.list(limit=1)] == [done.file.id]
+        upload = await client.uploads.create(
+            bytes=len(DATA), filename="a.jsonl", mime_type="text/jsonl", purpose="fine-tune"
+        )
+        ids = [(await client.uploads.parts.create(upload.id, data=chunk)).id for chunk in CHUNKS]
+        done = await client.uploads.complete(upload.id, part_ids=ids, md5=hashlib.md5(DATA).hexdigest())
+        assert done.file is not None
+        assert (await client.files.content(done.file.id)).read() == DATA
+        assert [file.id async for file in client.files.list(limit=1)] == [done.file.id]

@@ -1,4 +1,4 @@
-"""A server in another process can be asked what it saw, and told what shall go wrong."""
+"""A server in another process reports its requests over HTTP, and takes faults."""
 
 from __future__ import annotations
 

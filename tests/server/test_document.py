@@ -13,7 +13,7 @@ from referencing.jsonschema import DRAFT202012
 
 from tests.server.edits import data_url, edit, edit_json, picture
 from tests.server.support import FORM_HEADERS, Answer, form_of, running
-from tests.server.test_edit_stream import streamed
+from tests.server.test_edit_responses import streamed
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "openai-uploads-images.openapi.yaml"
 KNOWN_NULLS = ("expires_at", "status_details")  # the real server sends them on every File, against the document

@@ -10,20 +10,20 @@ from attrs import evolve, fields_dict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.server.edits.fields import EditFields, read_edit, require_compatible
+from asyncsdk.server.edits.fields import EditRequest, read_edit, require_compatible
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.edits.sizes import read_size
 from asyncsdk.server.errors import ApiError
 
 OLD: dict[str, Any] = {"model": "dall-e-2"}
 
-names = st.sampled_from([*fields_dict(EditFields), "svg", "svg[model]", "user", "response_format", "other"])
+names = st.sampled_from([*fields_dict(EditRequest), "svg", "svg[model]", "user", "response_format", "other"])
 odd = [None, True, -1, 5, 1.5, float("nan"), "", "5", "²", "auto", "true", "jpeg", "dall-e-2", "1024x1024", [], [5]]
 nested = [{}, {"model": 5}, {"model": "m", "reasoning": {"effort": []}}, {"reasoning": {"effort": "low"}}, {"x": {}}]
 values = st.sampled_from([*odd, *nested])
 
 
-def read(pictures: int = 1, **fields: Any) -> EditFields:
+def read(pictures: int = 1, **fields: Any) -> EditRequest:
     return read_edit({"prompt": "a beret", **fields}, pictures=pictures)
 
 
@@ -35,7 +35,7 @@ def refused(pictures: int = 1, **fields: Any) -> ApiError:
 
 
 def test_what_was_not_said_is_as_the_document_has_it() -> None:
-    assert read() == EditFields(
+    assert read() == EditRequest(
         prompt="a beret", model="gpt-image-2", pictures=1, size=None, as_url=False, stream=False, n=1
     )
     nulls: dict[str, Any] = dict.fromkeys(("model", "n", "size", "quality", "stream", "partial_images", "user", "svg"))

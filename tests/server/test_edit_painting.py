@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from asyncsdk.server.edits.decoding import GivenPicture
-from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.fields import EditRequest
 from asyncsdk.server.edits.painting import PaintedEdit, paint
 from asyncsdk.server.edits.pictures import GivenPictures
 from asyncsdk.server.errors import ApiError
@@ -28,7 +28,7 @@ def painted(*images: bytes, mask: bytes | None = None, markup: bytes | None = No
     lies_above = [GivenPicture(name, data) for name, data in (("mask", mask), ("markup", markup)) if data is not None]
     pictures = GivenPictures(tuple(GivenPicture("image", image) for image in images or [picture()]), *lies_above)
     said = {"prompt": "a beret", "model": "gpt-image-2", "size": None, "as_url": False, "stream": False, **fields}
-    return paint(pictures, EditFields(pictures=len(pictures.images), **said))
+    return paint(pictures, EditRequest(pictures=len(pictures.images), **said))
 
 
 def only(*images: bytes, **options: Any) -> Image.Image:
@@ -230,7 +230,7 @@ class TestRefusals:
 
 
 def claiming(side: int) -> bytes:
-    """A small PNG whose header says that it is `side` by `side`."""
+    """A small PNG whose header contains the size `side` by `side`."""
     content = bytearray(picture())
     content[16:24] = side.to_bytes(4) * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)

@@ -1,4 +1,4 @@
-"""The pictures of an edit: files of a form, or references in JSON; which are taken, and what is said of others."""
+"""The pictures of an edit: files of a form, or references in JSON; which are accepted, and the errors for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request says is taken field by field, and every mistake in it is named."""
+"""Requests are read field by field, and the error for a wrong field names it."""
 
 from __future__ import annotations
 

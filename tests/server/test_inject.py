@@ -1,4 +1,4 @@
-"""Answers, resets and cuts on request, as a client meets them on the wire."""
+"""Responses, resets and cut connections on request, as a client meets them on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server as an object: it starts in a loop or a thread, stops at once, and leaves nothing behind."""
+"""LocalServer: it starts in a loop or a thread, stops at once, and leaves nothing on disk or running."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_port_that_is_taken_is_told_and_nothing_stays() -> None:
 
 
 def test_a_thread_that_can_not_start_tells_why(tmp_path: Path) -> None:
-    with LocalServer(tmp_path), pytest.raises(RuntimeError, match="held by another server"), LocalServer(tmp_path):
+    with LocalServer(tmp_path), pytest.raises(RuntimeError, match="in use by another server"), LocalServer(tmp_path):
         pass
     assert own_threads() == []
 

@@ -1,4 +1,4 @@
-"""The page over HTTP: what it is made of, who may see it, what its events tell, and when they end."""
+"""The page over HTTP: its files, the callers that may see it, its events, and when they end."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def test_an_edit_is_enlarged_and_closed_with_keys(page: Page, client: Asyn
     await page.evaluate("document.querySelector('.edit').focus()")
     await page.press("Enter")
     await page.until("document.querySelector('#large[open] .prompt')?.textContent === 'a beret'")
-    await page.press("p", "2")  # keys of the page behind it do nothing
+    await page.press("p", "2")  # keys of the page below it do nothing
     assert await page.evaluate("document.body.dataset.show") == "all"
     await page.press("Escape")
     await page.until("!document.getElementById('large').open")
@@ -126,7 +126,7 @@ async def test_an_edit_is_enlarged_and_closed_with_keys(page: Page, client: Asyn
 async def test_while_it_is_paused_nothing_moves(page: Page, server: LocalServer, client: AsyncOpenAI) -> None:
     await page.press("p")
     await upload(client, 10)
-    await page.until("'uploads' in held && 'requests' in held")
+    await page.until("'uploads' in pending && 'requests' in pending")
     assert await page.evaluate(NAMES) == []
     await page.click("#pause")
     assert await page.evaluate(NAMES) == ["train.jsonl"]

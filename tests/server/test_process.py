@@ -1,4 +1,4 @@
-"""The server in a process of its own: asked and told over HTTP, and gone with whoever started it."""
+"""ServerProcess: controlled over HTTP, and ended with the process that started it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ with ServerProcess(sys.argv[1]) as server:
 
 
 def lives(pid: int) -> bool:
-    """Whether it runs; a process that ended and that nobody has asked about does not."""
+    """Whether it runs; a zombie does not."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def test_its_key_is_in_no_list_of_processes_and_not_in_its_words() -> None:
 
 def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
-        with pytest.raises(RuntimeError, match=r"did not start: .*held by another server"), ServerProcess(tmp_path):
+        with pytest.raises(RuntimeError, match=r"did not start: .*in use by another server"), ServerProcess(tmp_path):
             pass
         with pytest.raises(RuntimeError, match=r"did not start: .*address already in use"):
             ServerProcess(port=server.port).__enter__()

@@ -1,4 +1,4 @@
-"""So many input images a minute, and no more: who comes too early is told when to come again."""
+"""The limit on input images a minute: a client above it learns how long to wait."""
 
 from __future__ import annotations
 

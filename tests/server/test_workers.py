@@ -1,4 +1,4 @@
-"""What is begun in a thread is done, and how it ended is told to whoever still waits."""
+"""A job that began in a thread is finished, and its result reaches the caller that still waits."""
 
 from __future__ import annotations
 

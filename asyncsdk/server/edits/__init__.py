@@ -1,1 +1,1 @@
-"""Image edits: their fields and rules as the API has them, and pictures that are really painted."""
+"""Image edits: the API's fields and rules for them, and an editor that really paints pictures."""

@@ -1,6 +1,6 @@
-"""Pictures as they came in, decoded with Pillow once their headers say that they may be; where a mask is open.
+"""Decodes input pictures and masks with Pillow, after checking their headers for format and size.
 
-Blocking, for threads. Pillow is loaded at first use: it is an extra, and only edits need it.
+Blocking: call it in a thread. Pillow is imported at first use: it is an extra, and only edits need it.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 
 @frozen
 class GivenPicture:
-    """A picture as it came, with the name of its field for messages."""
+    """An input picture as it arrived, with the name of its field for messages."""
 
     field: str
     content: bytes
 
 
-def decode(given: GivenPicture) -> Image:
-    """The first frame, upright, with 8 bits of red, green, blue and alpha. Raises ApiError."""
+def decode(source: GivenPicture) -> Image:
+    """Return the first frame, upright, as 8-bit RGBA. Raises ApiError."""
     from PIL import ImageOps
 
-    with _opened(given) as picture:
+    with _opened(source) as picture:
         picture.load()
         ImageOps.exif_transpose(picture, in_place=True)
         upright: Image = picture
-        if upright.mode.startswith("I;16"):  # Pillow would cut its values off at 255
+        if upright.mode.startswith("I;16"):  # Pillow would clip its values at 255
             upright = upright.point(lambda value: value / 256).convert("L")
         return upright if upright.mode == "RGBA" else upright.convert("RGBA")
 
 
 def hole_of(overlay: GivenPicture, size: Size) -> Image:
-    """What an overlay leaves to be edited, white on black: where a mask is transparent, or where a markup is not.
+    """Return the area to edit, white on black: where a mask is transparent, or where a markup is not.
 
     Raises ApiError unless it is a PNG with alpha of the picture's `size`.
     """
@@ -63,29 +63,29 @@ def hole_of(overlay: GivenPicture, size: Size) -> Image:
     return alpha.point(lambda value: 0 if value else 255)
 
 
-def require_old_kind(given: GivenPicture) -> None:
-    """Raise ApiError unless it is what the older model takes: one square PNG below 4 MB."""
-    with _opened(given) as picture:
+def require_old_kind(source: GivenPicture) -> None:
+    """Raise ApiError unless the older model accepts it: a square PNG below 4 MB."""
+    with _opened(source) as picture:
         is_square = picture.width == picture.height
-        if picture.format != "PNG" or not is_square or len(given.content) >= OLD_LIMIT:
-            raise not_usable(given, "it must be a square PNG file, less than 4 MB")
+        if picture.format != "PNG" or not is_square or len(source.content) >= OLD_LIMIT:
+            raise not_usable(source, "it must be a square PNG file, less than 4 MB")
 
 
-def not_usable(given: GivenPicture, why: str) -> ApiError:
-    return refuse(f"Invalid image file or mode for '{given.field}': {why}.", given.field, "invalid_image_file")
+def not_usable(source: GivenPicture, why: str) -> ApiError:
+    return refuse(f"Invalid image file or mode for '{source.field}': {why}.", source.field, "invalid_image_file")
 
 
 @contextmanager
-def _opened(given: GivenPicture) -> Iterator[Image]:
-    """Its header; what goes wrong with it, here or in the block, is the caller's ApiError."""
+def _opened(source: GivenPicture) -> Iterator[Image]:
+    """Open it and check its header; Pillow's errors, here or in the block, become ApiError."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(given.content), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(source.content), formats=_FORMATS) as picture:
             if picture.width * picture.height > PIXELS_LIMIT:
-                raise not_usable(given, "it has too many pixels")
+                raise not_usable(source, "it has too many pixels")
             yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise not_usable(given, "it has too many pixels") from error
+        raise not_usable(source, "it has too many pixels") from error
     except (OSError, ValueError, SyntaxError, Warning) as error:  # of damaged EXIF, where warnings are errors
-        raise not_usable(given, "it is not a valid image") from error
+        raise not_usable(source, "it is not a valid image") from error

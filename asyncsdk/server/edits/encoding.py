@@ -1,4 +1,4 @@
-"""Pictures as they go out, in the format that was asked for. Blocking, for threads; Pillow is loaded at first use."""
+"""Encodes result pictures in the requested format. Blocking: call it in a thread; Pillow is imported at first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.fields import EditRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,8 +15,8 @@ FRAME_MS = 200
 _WITHOUT_ALPHA = ("jpeg", "gif")
 
 
-def encode(frames: Iterable[Image], edit: EditFields, *, transparent: bool) -> bytes:
-    """One picture; only a GIF has more than one frame. All are RGBA, of which only a transparent one keeps its A."""
+def encode(frames: Iterable[Image], edit: EditRequest, *, transparent: bool) -> bytes:
+    """Encode one picture from RGBA frames, of which only a GIF has several; without `transparent` alpha is dropped."""
     if not transparent:
         frames = map(_flat, frames)
     if edit.output_format == "gif":
@@ -27,8 +27,8 @@ def encode(frames: Iterable[Image], edit: EditFields, *, transparent: bool) -> b
     return _saved(picture, edit.output_format, **_options(edit))
 
 
-def keeps_alpha(picture: Image, edit: EditFields) -> bool:
-    """Tell whether the background is transparent: where it may be, as asked, or else as the picture is."""
+def keeps_alpha(picture: Image, edit: EditRequest) -> bool:
+    """Whether the result is transparent: if the format allows it, as requested, or else as the picture is."""
     if edit.output_format in _WITHOUT_ALPHA or edit.background == "opaque":
         return False
     return edit.background == "transparent" or not _is_opaque(picture)
@@ -39,7 +39,7 @@ def _is_opaque(picture: Image) -> bool:
 
 
 def _flat(picture: Image) -> Image:
-    """Without alpha; what was transparent is white. Opaque pixels stay as they are."""
+    """Drop alpha: transparent pixels become white, opaque ones stay as they are."""
     from PIL import Image
 
     if _is_opaque(picture):
@@ -48,8 +48,8 @@ def _flat(picture: Image) -> Image:
     return Image.alpha_composite(white, picture).convert("RGB")
 
 
-def _options(edit: EditFields) -> dict[str, Any]:
-    """Quick rather than small. A webp of 100 is lossless, as the real server's."""
+def _options(edit: EditRequest) -> dict[str, Any]:
+    """Pillow's options: fast rather than small. A webp of quality 100 is lossless, as the real server's."""
     quality = 100 if edit.output_compression is None else edit.output_compression
     if edit.output_format == "png":
         return {"compress_level": 1}

@@ -1,4 +1,4 @@
-"""The /images/edits endpoint, and the pictures that its answers point to."""
+"""The /images/edits endpoint, and the pictures whose URLs its responses contain."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from attrs import define, field
 
 from asyncsdk.server.bodies import read_form, read_json, send
 from asyncsdk.server.edits import responses
-from asyncsdk.server.edits.fields import OLD_MODEL, EditFields, read_edit, require_compatible
+from asyncsdk.server.edits.fields import OLD_MODEL, EditRequest, read_edit, require_compatible
 from asyncsdk.server.edits.history import EditLog, RecentEdits
 from asyncsdk.server.edits.memory import MemoryBudget
 from asyncsdk.server.edits.painting import PaintedEdit, paint
-from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, GivenPictures, referred
+from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, GivenPictures, read_references
 from asyncsdk.server.errors import ApiError, invalid, not_found
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.ids import new_picture_name
@@ -28,7 +28,7 @@ from asyncsdk.server.repository import Repository
 
 @define(eq=False)
 class Edits:
-    """`rate` limits the input images; each edit takes `seconds` more than it needs."""
+    """`rate` limits the input images; each edit waits `seconds` once it is painted."""
 
     repository: Repository
     rate: TokenBucket = field(factory=TokenBucket)
@@ -65,20 +65,20 @@ class Edits:
         if edit.stream:
             return await self._stream(request, edit, painted, refusal)
         urls = [await self._keep(request, picture) for picture in painted.pictures] if edit.as_url else []
-        return web.json_response(responses.answer(edit, painted, urls, self.repository.now()))
+        return web.json_response(responses.response_json(edit, painted, urls, self.repository.now()))
 
     async def picture(self, request: web.Request) -> web.Response:
-        """A picture whose URL was given, for an hour, to whoever has the URL."""
+        """Return a picture to every caller that has its URL, for an hour."""
         name = request.match_info["name"]
         content = await self.repository.picture(name)
         if content is None:
             raise not_found("Picture", name)
         return web.Response(body=content, content_type="image/png")
 
-    async def _read(self, request: web.Request) -> tuple[GivenPictures, EditFields]:
+    async def _read(self, request: web.Request) -> tuple[GivenPictures, EditRequest]:
         if request.content_type == "application/json":
             fields = await read_json(request, BODY_LIMIT)
-            pictures = await referred(fields, partial(self._content, request[ACTIVE_REQUEST].count_bytes))
+            pictures = await read_references(fields, partial(self._content, request[ACTIVE_REQUEST].count_bytes))
         else:
             files = FormPictures()
             form = await read_form(request, files.sink)
@@ -101,7 +101,7 @@ class Edits:
         return b"".join([block async for block in self.repository.read_file(file)])
 
     async def _stream(
-        self, request: web.Request, edit: EditFields, painted: PaintedEdit, refusal: ApiError | None
+        self, request: web.Request, edit: EditRequest, painted: PaintedEdit, refusal: ApiError | None
     ) -> web.StreamResponse:
         hooks, now = request[ACTIVE_REQUEST].hooks, self.repository.now()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -117,7 +117,7 @@ class Edits:
         return response
 
     async def _keep(self, request: web.Request, picture: bytes) -> str:
-        """Keep a picture where its URL points to."""
+        """Store a picture and return its URL."""
         name = new_picture_name()
         await self.repository.sweep()
         await self.repository.keep_picture(name, picture)

@@ -1,7 +1,7 @@
-"""The fields of an image edit, from a form or from JSON: each one checked, and which of them go together (pure).
+"""Reads and checks the fields of an image edit, from a form or JSON, and which of them go together (pure).
 
-Names, values and limits are those of the OpenAPI document and of openai-python. Refusals are worded as the real server
-words them, where its words are known.
+Names, values and limits are those of the OpenAPI document and of openai-python. Error messages are the real server's,
+where those are known.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _OF_ALL_MODELS = frozenset({"n", "size", "response_format", "user"})
 
 
 @frozen(kw_only=True)
-class EditFields:
-    """What an edit is asked to be; None where it was not said. `size` None means that of the first picture."""
+class EditRequest:
+    """The fields of an edit; None where one was not sent. `size` None means that of the first picture."""
 
     prompt: str
     model: str
@@ -62,17 +62,17 @@ class EditFields:
 
     @property
     def is_old(self) -> bool:
-        """Asked of the one model whose rules are others than all the rest have."""
+        """Whether it is for the one model that has different rules."""
         return self.model == OLD_MODEL
 
     @property
     def input_images(self) -> int:
-        """What it counts against the limit of input images a minute."""
+        """How much it counts against the limit of input images a minute."""
         return self.pictures * self.n
 
 
-def read_edit(fields: Fields, *, pictures: int) -> EditFields:
-    """Read what is left of an edit's fields once its pictures are taken out. Raises ApiError."""
+def read_edit(fields: Fields, *, pictures: int) -> EditRequest:
+    """Read the fields that remain once the pictures are removed. Raises ApiError."""
     model = _text(fields, "model") or DEFAULT_MODEL
     old = model == OLD_MODEL
     if old:
@@ -82,7 +82,7 @@ def read_edit(fields: Fields, *, pictures: int) -> EditFields:
     prompt = _prompt(fields, PROMPT_LIMIT_OLD if old else PROMPT_LIMIT)
     as_url = _response_format(fields, old=old) == "url"
     size = (read_old_size if old else read_size)(_text(fields, "size"))
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         **{name: _number(fields, name, *limits) for name, limits in _RANGES.items()},
         **{name: _choice(fields, name, choices) for name, choices in _CHOICES.items()},
         **{name: _text(fields, name) for name in ("user", "safety_identifier")},
@@ -90,8 +90,8 @@ def read_edit(fields: Fields, *, pictures: int) -> EditFields:
     }
     stream = _flag(fields, "stream")
     refuse_unknown(fields)
-    kept = {name: value for name, value in said.items() if value is not None and name in fields_dict(EditFields)}
-    return EditFields(prompt=prompt, model=model, pictures=pictures, size=size, as_url=as_url, stream=stream, **kept)
+    sent = {name: value for name, value in values.items() if value is not None and name in fields_dict(EditRequest)}
+    return EditRequest(prompt=prompt, model=model, pictures=pictures, size=size, as_url=as_url, stream=stream, **sent)
 
 
 def _refuse_new_fields(fields: Mapping[str, Any]) -> None:
@@ -136,7 +136,7 @@ def _choice(fields: Fields, name: str, choices: tuple[str, ...]) -> str | None:
 
 
 def _number(fields: Fields, name: str, low: int, high: int) -> int | None:
-    """A whole number, as JSON has it or as a form's text."""
+    """Remove and return an integer, from JSON or from a form's text."""
     value = fields.pop(name, None)
     if value is None:
         return None
@@ -159,11 +159,11 @@ def _flag(fields: Fields, name: str) -> bool:
 
 
 def _svg_model(fields: Fields) -> str | None:
-    """The model that draws: of `svg` as JSON has it, or of the names that a form gives to what is inside."""
-    said = fields.pop("svg", None)
-    if said is not None and not isinstance(said, dict):
-        raise mistyped("svg", "an object", said)
-    inside = {f"svg[{name}]": value for name, value in (said or {}).items()}
+    """The drawing model, from `svg` in JSON or from a form's flattened names such as `svg[model]`."""
+    svg = fields.pop("svg", None)
+    if svg is not None and not isinstance(svg, dict):
+        raise mistyped("svg", "an object", svg)
+    inside = {f"svg[{name}]": value for name, value in (svg or {}).items()}
     reasoning = inside.pop("svg[reasoning]", None)
     if reasoning is not None and not isinstance(reasoning, dict):
         raise mistyped("svg[reasoning]", "an object", reasoning)
@@ -181,13 +181,13 @@ _WITH_ALPHA = ("png", "webp", "svg")
 _COMPRESSED = ("jpeg", "webp")
 
 
-def require_compatible(edit: EditFields, overlay: str | None) -> None:
+def require_compatible(edit: EditRequest, overlay: str | None) -> None:
     """Raise ApiError for the first field that does not go with another; `overlay` is "mask", "markup" or None."""
     for name, why in (*_of_format(edit), *_of_animation(edit, overlay), *_of_drawing(edit)):
         raise invalid(name, why)
 
 
-def _of_format(edit: EditFields) -> Iterator[Conflict]:
+def _of_format(edit: EditRequest) -> Iterator[Conflict]:
     if edit.background == "transparent" and edit.output_format not in _WITH_ALPHA:
         yield "background", f"'transparent' is not possible in {edit.output_format}"
     compression = edit.output_compression
@@ -197,7 +197,7 @@ def _of_format(edit: EditFields) -> Iterator[Conflict]:
         yield "stream", f"{edit.output_format} is not streamed"
 
 
-def _of_animation(edit: EditFields, overlay: str | None) -> Iterator[Conflict]:
+def _of_animation(edit: EditRequest, overlay: str | None) -> Iterator[Conflict]:
     if edit.output_format == "gif":
         if overlay == "mask":
             yield "mask", "it does not go together with gif"
@@ -207,7 +207,7 @@ def _of_animation(edit: EditFields, overlay: str | None) -> Iterator[Conflict]:
             yield name, "it is for gif alone"
 
 
-def _of_drawing(edit: EditFields) -> Iterator[Conflict]:
+def _of_drawing(edit: EditRequest) -> Iterator[Conflict]:
     if edit.output_format != "svg":
         if edit.svg_model is not None:
             yield "svg", "it is for output_format 'svg' alone"

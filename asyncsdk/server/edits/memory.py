@@ -1,4 +1,4 @@
-"""How many bytes of pictures the server holds in memory at a time, over all edits (pure)."""
+"""A budget for the bytes of pictures that all edits together hold in memory (pure)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MEMORY_LIMIT = 2**30
 
 @define(eq=False)
 class MemoryBudget:
-    """What came of the bodies of edits under way."""
+    """Counts the bytes that arrived for the edits under way."""
 
     taken: int = 0
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], None]]:
-        """For the length of an edit, a function to be told of the bytes that come. It raises ApiError when full."""
+        """Give a callback that counts an edit's bytes as they arrive, and raises ApiError when there is no room."""
         mine = 0
 
-        def take(size: int) -> None:
+        def count_bytes(size: int) -> None:
             nonlocal mine
             if self.taken + size > MEMORY_LIMIT:
                 raise ApiError(503, "Too many pictures at once.", type="server_error", headers={"Retry-After": "1"})
@@ -31,6 +31,6 @@ class MemoryBudget:
             self.taken += size
 
         try:
-            yield take
+            yield count_bytes
         finally:
             self.taken -= mine

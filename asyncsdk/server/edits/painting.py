@@ -1,6 +1,6 @@
-"""Edits pictures for real: what may be edited is painted, in colours of the prompt's own.
+"""Edits pictures: paints the area to edit in a colour that depends on the prompt.
 
-Blocking, for threads. Pillow is loaded at first use: it is an extra, and only edits need it.
+Blocking: call it in a thread. Pillow is imported at first use: it is an extra, and only edits need it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import frozen
 
 from asyncsdk.server.edits.decoding import decode, hole_of, require_old_kind
 from asyncsdk.server.edits.encoding import encode, keeps_alpha
-from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.fields import EditRequest
 from asyncsdk.server.edits.history import Thumbnails, thumbnail
 from asyncsdk.server.edits.pictures import GivenPictures
 from asyncsdk.server.edits.sizes import Size, fitting
@@ -28,7 +28,7 @@ _COARSEST = 32
 
 @frozen
 class PaintedEdit:
-    """The pictures of one edit, encoded; `partials` are coarse views of the first."""
+    """The result of one edit: encoded pictures; `partials` are coarse views of the first."""
 
     size: Size
     transparent: bool
@@ -37,16 +37,16 @@ class PaintedEdit:
     thumbnails: Thumbnails
 
 
-def paint(given: GivenPictures, edit: EditFields) -> PaintedEdit:
-    """Do the whole edit. Raises ApiError for pictures that can't be used."""
-    canvas = _prepared(given, edit)
-    first = canvas.painted(edit.prompt, 0, 0)
+def paint(source: GivenPictures, edit: EditRequest) -> PaintedEdit:
+    """Make all pictures of an edit. Raises ApiError for pictures that can't be used."""
+    canvas = _prepared(source, edit)
+    first = canvas.paint(edit.prompt, 0, 0)
     partials = [_coarse(first, _COARSEST >> index) for index in range(edit.partial_images)]
     transparent = keeps_alpha(first, edit)
     count = (edit.frame_count or FRAMES) if edit.output_format == "gif" else 1
 
     def picture(index: int) -> bytes:
-        frames = (canvas.painted(edit.prompt, index, frame) for frame in range(count))
+        frames = (canvas.paint(edit.prompt, index, frame) for frame in range(count))
         return encode(frames, edit, transparent=transparent)
 
     return PaintedEdit(
@@ -59,20 +59,20 @@ def paint(given: GivenPictures, edit: EditFields) -> PaintedEdit:
 
 
 def colour_of(prompt: str, index: int, frame: int = 0) -> tuple[int, int, int]:
-    """A colour that belongs to this prompt, to this picture of several, and to this frame of it."""
+    """A colour for this prompt, this picture of several, and this frame of it."""
     digest = hashlib.sha256(f"{index} {frame} {prompt}".encode(errors="replace")).digest()
     return digest[0], digest[1], digest[2]
 
 
 @frozen(eq=False)
 class _Canvas:
-    """A picture in the size that is edit, what of it may be painted (None: all), and what is put in its corner."""
+    """A picture in the requested size, the area of it to paint (None: all), and the references for its top edge."""
 
     base: Image
     hole: Image | None
     references: Sequence[Image]
 
-    def painted(self, prompt: str, index: int, frame: int) -> Image:
+    def paint(self, prompt: str, index: int, frame: int) -> Image:
         from PIL import Image
 
         colour = Image.new("RGBA", self.base.size, (*colour_of(prompt, index, frame), 255))
@@ -86,22 +86,22 @@ class _Canvas:
         return picture
 
 
-def _prepared(given: GivenPictures, edit: EditFields) -> _Canvas:
+def _prepared(source: GivenPictures, edit: EditRequest) -> _Canvas:
     if edit.is_old:
-        require_old_kind(given.images[0])
-    base = decode(given.images[0])
-    hole = None if given.overlay is None else hole_of(given.overlay, base.size)
+        require_old_kind(source.images[0])
+    base = decode(source.images[0])
+    hole = None if source.overlay is None else hole_of(source.overlay, base.size)
     if edit.background == "transparent" and hole is None:
         _cut_out(base)
     size = edit.size or fitting(base.size)
     if size != base.size:
         base = base.resize(size)
         hole = None if hole is None else hole.resize(size)
-    return _Canvas(base, hole, [_small(decode(reference), _corner(base)) for reference in given.images[1:]])
+    return _Canvas(base, hole, [_small(decode(reference), _corner(base)) for reference in source.images[1:]])
 
 
 def _cut_out(picture: Image) -> None:
-    """Leave an ellipse of it: the background is gone."""
+    """Make all but an ellipse transparent, as a background would be."""
     from PIL import Image, ImageChops, ImageDraw
 
     ellipse = Image.new("L", picture.size)

@@ -1,4 +1,4 @@
-"""The pictures of an edit as they come in: files of a form, or references in JSON."""
+"""Receives the input pictures of an edit: files of a form, or references in JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TAKEN = ("image/jpeg", "image/png", "image/webp")
 
 @frozen
 class GivenPictures:
-    """What is edited, first the picture that a mask or markup belongs to, then references."""
+    """The input pictures: first the one that a mask or markup is for, then references."""
 
     images: tuple[GivenPicture, ...]
     overlay: GivenPicture | None = None
@@ -35,7 +35,7 @@ class GivenPictures:
 
 @define(eq=False)
 class _Sink:
-    """A file in memory; of one that is `surplus` nothing is kept, it is only counted."""
+    """A file in memory; a `surplus` one is counted and its bytes are dropped."""
 
     header: Field
     surplus: bool
@@ -56,37 +56,37 @@ class FormPictures:
     _overlays: list[_Sink] = field(factory=list)
 
     def sink(self, header: Field) -> _Sink | None:
-        """Where a field goes: files are kept, text is not for here. Raises ApiError for a file that nobody wants."""
+        """Return the sink of a picture, None for a text field. Raises ApiError for any other file."""
         is_picture = header.name in _PICTURES
         if not is_picture and header.name not in _OVERLAYS:
             if header.filename is not None:
                 raise unknown(header.name)
             return None
         if header.filename is None:
-            raise self._no_file(header.name)
+            raise self._not_a_file(header.name)
         sinks = self._images if is_picture else self._overlays
         sinks.append(_Sink(header, surplus=len(sinks) >= PICTURES_LIMIT))
         return sinks[-1]
 
     def take(self) -> GivenPictures:
-        """The pictures, once all of them came. Raises ApiError for what is missing, of another kind, or too much."""
+        """Return the pictures once all arrived. Raises ApiError if one is missing, of another type, or too many."""
         _require_number(len(self._images), "image")
-        images = [_given(sink, _name(sink, index)) for index, sink in enumerate(self._images)]
+        images = [_checked(sink, _name(sink, index)) for index, sink in enumerate(self._images)]
         if len(self._overlays) > 1:
             raise invalid("markup", "it does not go together with a mask")
         overlays = [GivenPicture(sink.header.name, bytes(sink.content)) for sink in self._overlays]
         return GivenPictures(tuple(images), *overlays)
 
-    def _no_file(self, name: str) -> ApiError:
+    def _not_a_file(self, name: str) -> ApiError:
         if name == "image":
             return mistyped(name, "one of an array of files or file", "")
         return mistyped(name.replace("[]", f"[{len(self._images)}]"), "a file", "")
 
 
-async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes]]) -> GivenPictures:
-    """Take the references out of JSON; `content` gives a file's bytes by its id and the field's name.
+async def read_references(fields: Fields, content: Callable[[str, str], Awaitable[bytes]]) -> GivenPictures:
+    """Remove and load the references of JSON; `content` returns a file's bytes by its id and the field's name.
 
-    Raises ApiError, also what `content` raises.
+    Raises ApiError, and whatever `content` raises.
     """
     if "images" not in fields:
         raise missing("images")
@@ -94,8 +94,8 @@ async def referred(fields: Fields, content: Callable[[str, str], Awaitable[bytes
     if not isinstance(images, list):
         raise mistyped("images", "an array of objects", images)
     _require_number(len(images), "images")
-    given = [await _fetched(image, f"images[{index}]", content) for index, image in enumerate(images)]
-    return GivenPictures(tuple(given), None if mask is None else await _fetched(mask, "mask", content))
+    pictures = [await _fetched(image, f"images[{index}]", content) for index, image in enumerate(images)]
+    return GivenPictures(tuple(pictures), None if mask is None else await _fetched(mask, "mask", content))
 
 
 async def _fetched(reference: Any, name: str, content: Callable[[str, str], Awaitable[bytes]]) -> GivenPicture:
@@ -123,13 +123,13 @@ def _from_data_url(url: str, name: str) -> bytes:
         raise invalid(name, "it is not base64") from error
 
 
-def _require_number(found: int, name: str) -> None:
-    if not found:
+def _require_number(count: int, name: str) -> None:
+    if not count:
         raise missing(name)
-    if found > PICTURES_LIMIT:
+    if count > PICTURES_LIMIT:
         message = (
             f"Invalid '{name}': array too long. Expected an array with maximum length {PICTURES_LIMIT}, but got an "
-            f"array with length {found} instead."
+            f"array with length {count} instead."
         )
         raise bad_request(message, name, "array_above_max_length")
 
@@ -138,8 +138,8 @@ def _name(sink: _Sink, index: int) -> str:
     return f"image[{index}]" if sink.header.name == "image[]" else "image"
 
 
-def _given(sink: _Sink, name: str) -> GivenPicture:
-    """Goes by the type that was said, or without one by the file's name: so does the real server."""
+def _checked(sink: _Sink, name: str) -> GivenPicture:
+    """Check the type by the Content-Type, or without one by the file's name, as the real server does."""
     suffix = (sink.header.filename or "").rpartition(".")[2].lower()
     kind = sink.header.content_type or _BY_SUFFIX.get(suffix, "application/octet-stream")
     if kind not in _TAKEN:

@@ -1,4 +1,4 @@
-"""What an edit is answered with (pure): one JSON, or events one after the other."""
+"""The responses of an edit (pure): one JSON object, or server-sent events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.fields import EditRequest
 from asyncsdk.server.edits.painting import PaintedEdit
 from asyncsdk.server.edits.sizes import shown
 from asyncsdk.server.errors import ApiError
@@ -20,21 +20,21 @@ _DRAWING_TOKENS = 500
 _CATEGORIES = ["violence"]
 
 
-def answer(edit: EditFields, painted: PaintedEdit, urls: Sequence[str], created: int) -> Json:
-    """The ImagesResponse. Only the older model gives URLs, and tells nothing of usage and settings."""
+def response_json(edit: EditRequest, painted: PaintedEdit, urls: Sequence[str], created: int) -> Json:
+    """The ImagesResponse. Only the older model returns URLs, and no usage and settings."""
     if edit.as_url:
         return {"created": created, "data": [{"url": url} for url in urls]}
-    told: Json = {"created": created, "data": [{"b64_json": _text(picture)} for picture in painted.pictures]}
+    body: Json = {"created": created, "data": [{"b64_json": _text(picture)} for picture in painted.pictures]}
     if edit.is_old:
-        return told
-    told |= {**settings_of(edit, painted), "usage": usage_of(edit, edit.n)}
+        return body
+    body |= {**settings_of(edit, painted), "usage": usage_of(edit, edit.n)}
     if edit.output_format == "svg":
-        told["svg_usage"] = _svg_usage(edit)
-    return told | _identifier(edit)
+        body["svg_usage"] = _svg_usage(edit)
+    return body | _identifier(edit)
 
 
-def settings_of(edit: EditFields, painted: PaintedEdit) -> Json:
-    """The settings that were used, as the server echoes them."""
+def settings_of(edit: EditRequest, painted: PaintedEdit) -> Json:
+    """The settings that were used, as a response contains them."""
     return {
         "background": "transparent" if painted.transparent else "opaque",
         "output_format": edit.output_format,
@@ -43,8 +43,8 @@ def settings_of(edit: EditFields, painted: PaintedEdit) -> Json:
     }
 
 
-def usage_of(edit: EditFields, n: int) -> Json:
-    """The tokens of `n` pictures: each pays for the input again."""
+def usage_of(edit: EditRequest, n: int) -> Json:
+    """The tokens of `n` pictures; each is charged for the input again."""
     text, image = n * (len(edit.prompt) // 4 + 1), n * _INPUT_TOKENS * edit.pictures
     out = n * _OUTPUT_TOKENS[edit.quality]
     return {
@@ -56,21 +56,21 @@ def usage_of(edit: EditFields, n: int) -> Json:
     }
 
 
-def partial(edit: EditFields, painted: PaintedEdit, index: int, created: int) -> bytes:
-    """The frame of a partial picture."""
+def partial(edit: EditRequest, painted: PaintedEdit, index: int, created: int) -> bytes:
+    """The event of a partial picture."""
     picture = painted.partials[index]
     return _event("partial_image", picture, created, settings_of(edit, painted) | {"partial_image_index": index})
 
 
-def ending(edit: EditFields, painted: PaintedEdit, refusal: ApiError | None, created: int) -> bytes:
-    """The frames that come last: each picture that is done, or a refusal that comes once the stream has begun."""
+def ending(edit: EditRequest, painted: PaintedEdit, refusal: ApiError | None, created: int) -> bytes:
+    """The last events: one for each finished picture, or an error after the stream has begun."""
     if refusal is not None:
         return _frame("error", {"type": "error", **refusal.to_json()})
     return b"".join(_completed(edit, painted, picture, created) for picture in painted.pictures)
 
 
 def moderation_stage(prompt: str) -> str | None:
-    """Where the safety system stops a prompt: the word "forbidden" does it, "forbidden-output" once it is painted."""
+    """Where the safety system refuses a prompt: with "forbidden" before it is painted, "forbidden-output" after."""
     if "forbidden-output" in prompt:
         return "output"
     return "input" if "forbidden" in prompt else None
@@ -89,21 +89,21 @@ def blocked(stage: str, request_id: str) -> ApiError:
     )
 
 
-def _svg_usage(edit: EditFields) -> Json:
+def _svg_usage(edit: EditRequest) -> Json:
     tokens = {"input_tokens": _INPUT_TOKENS, "output_tokens": _DRAWING_TOKENS, "reasoning_tokens": 0}
     return {"model": edit.svg_model or edit.model, **tokens, "total_tokens": sum(tokens.values())}
 
 
-def _identifier(edit: EditFields) -> Json:
+def _identifier(edit: EditRequest) -> Json:
     return {"safety_identifier": edit.safety_identifier} if edit.safety_identifier else {}
 
 
-def _completed(edit: EditFields, painted: PaintedEdit, picture: bytes, created: int) -> bytes:
-    """The frame of a picture that is done, with its own share of the usage."""
+def _completed(edit: EditRequest, painted: PaintedEdit, picture: bytes, created: int) -> bytes:
+    """The event of a finished picture, with its own share of the usage."""
     usage = usage_of(edit, 1)
     del usage["output_tokens_details"]  # the document has none here
-    told = settings_of(edit, painted) | {"usage": usage} | _identifier(edit)
-    return _event("completed", picture, created, told)
+    settings = settings_of(edit, painted) | {"usage": usage} | _identifier(edit)
+    return _event("completed", picture, created, settings)
 
 
 def _event(kind: str, picture: bytes, created: int, more: Json) -> bytes:
@@ -111,8 +111,8 @@ def _event(kind: str, picture: bytes, created: int, more: Json) -> bytes:
     return _frame(name, {"type": name, "b64_json": _text(picture), "created_at": created, **more})
 
 
-def _frame(name: str, told: Json) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(told).encode())
+def _frame(name: str, data: Json) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(data).encode())
 
 
 def _text(picture: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Which sizes a picture can be asked in (pure); the words of the refusals are the real server's."""
+"""Reads and checks the size of a result picture (pure); error messages are the real server's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 
 
 def read_size(text: str | None) -> Size | None:
-    """Width and height; None for "auto", which is left to the model. Raises ApiError."""
+    """Return width and height; None for "auto", where the model chooses. Raises ApiError."""
     if text in {None, "auto"}:
         return None
     size = _parsed(text or "")
@@ -29,7 +29,7 @@ def read_size(text: str | None) -> Size | None:
 
 
 def read_old_size(text: str | None) -> Size:
-    """Width and height as the older model takes them. Raises ApiError."""
+    """Return width and height, by the older model's rules. Raises ApiError."""
     if text is None:
         return OLD_DEFAULT
     if text not in OLD_SIZES:
@@ -38,7 +38,7 @@ def read_old_size(text: str | None) -> Size:
 
 
 def fitting(size: Size) -> Size:
-    """`size`, or the largest of the same shape that is not above what a picture may have."""
+    """Return `size`, or the largest of the same shape that has no more pixels than allowed."""
     pixels = size[0] * size[1]
     if pixels <= PIXELS_MOST:
         return size
@@ -51,10 +51,10 @@ def shown(size: Size) -> str:
 
 
 def _parsed(text: str) -> Size:
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    match = _SIZE.fullmatch(text)
+    if match is None:
         raise invalid("size", f"'{text}' is neither 'auto' nor WIDTHxHEIGHT")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _problem(width: int, height: int) -> str | None:

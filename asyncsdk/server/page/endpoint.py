@@ -1,4 +1,4 @@
-"""The routes of the page: itself, its dress, the edits' pictures, and whatever changes as server-sent events."""
+"""The routes of the page: its HTML, CSS and JavaScript, the edits' thumbnails, and changes as server-sent events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADERS = {
 
 @define(eq=False)
 class PageEndpoint:
-    """A page to look at; it changes nothing. Elsewhere than on this machine it needs the server's key."""
+    """A read-only page. From another machine it needs the server's key."""
 
     repository: Repository
     log: RequestLog
@@ -52,18 +52,18 @@ class PageEndpoint:
             web.get("/", self.page, name="page"),
             web.get("/_page/events", self.events, allow_head=False),
             web.get("/_page/edits/{name}/{side}", self.picture, allow_head=False),
-            web.get("/_page/{name}", self.dress, allow_head=False),
+            web.get("/_page/{name}", self.asset, allow_head=False),
         ]
 
     async def close(self, _: web.Application) -> None:
-        """Let the listeners go."""
+        """End the event streams."""
         self._closing.set()
 
     async def page(self, request: web.Request) -> web.Response:
         self._require_looker(request)
         return _own("page.html")
 
-    async def dress(self, request: web.Request) -> web.Response:
+    async def asset(self, request: web.Request) -> web.Response:
         self._require_looker(request)
         return _own(request.match_info["name"])
 
@@ -76,17 +76,17 @@ class PageEndpoint:
         return web.Response(body=content, content_type="image/jpeg", headers=HEADERS)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """What is there, then whatever changes, several times a second, until one side goes."""
+        """Send all sections, then those that change, several times a second, until one side closes."""
         self._require_looker(request)
         with self._listening():
             response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
             await response.prepare(request)
             sent: dict[str, str] = {}
             while request.transport is not None and not self._closing.is_set():
-                news = {name: told for name, told in self._sections() if sent.get(name) != told}
+                news = {name: data for name, data in self._sections() if sent.get(name) != data}
                 sent |= news
                 await response.write(
-                    "".join(f"event: {name}\ndata: {told}\n\n" for name, told in news.items()).encode()
+                    "".join(f"event: {name}\ndata: {data}\n\n" for name, data in news.items()).encode()
                 )
                 await self._step()
             return response
@@ -124,7 +124,7 @@ class PageEndpoint:
 
 
 def _own(name: str) -> web.Response:
-    """A file of the package, of those that belong to the page."""
+    """Return one of the page's own files."""
     if name not in KINDS:
         raise not_found("Page", name)
     return web.Response(body=_content(name), content_type=KINDS[name], charset="utf-8", headers=HEADERS)

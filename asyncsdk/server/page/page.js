@@ -1,11 +1,11 @@
-// Shows what the server tells: each event brings one section, whole; only what differs is changed. Text stays text.
+// Shows the server's events: each contains one whole section, and only differences are applied. Text is never HTML.
 "use strict";
 const byId = (id) => document.getElementById(id);
 const VIEWS = ["all", "uploads", "files", "edits", "faults", "requests"];
-const held = {}; // what came while the page was paused
+const pending = {}; // sections that arrived while the page was paused
 let paused = false, last = null;
 
-// ---- words for numbers
+// ---- numbers as text
 
 function size(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -22,7 +22,7 @@ function lasted(seconds) {
   return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
 }
 
-// ---- making and changing elements
+// ---- elements
 
 function make(tag, classes = "", ...content) {
   const element = document.createElement(tag);
@@ -39,14 +39,14 @@ function isolated(classes) {
   return make("span", classes, make("bdi"));
 }
 
-// Brings `list` to `items`, in their order: known ones are changed, others made or removed; focus stays where it is.
+// Makes `list` show `items`, in their order: known ones are changed, others made or removed; focus is kept.
 function show(list, items, key, build, change) {
-  const known = new Map([...list.children].map((child) => [child.dataset.key, child]));
+  const existing = new Map([...list.children].map((child) => [child.dataset.key, child]));
   let next = list.firstElementChild;
   for (const item of items) {
     const name = String(key(item));
-    let element = known.get(name);
-    known.delete(name);
+    let element = existing.get(name);
+    existing.delete(name);
     if (!element) {
       element = build(item);
       element.dataset.key = name;
@@ -55,16 +55,16 @@ function show(list, items, key, build, change) {
     else list.insertBefore(element, next);
     change?.(element, item);
   }
-  for (const gone of known.values()) gone.remove();
+  for (const gone of existing.values()) gone.remove();
 }
 
 function facts(element, pairs) {
-  const told = Object.entries(pairs).filter(([, value]) => value !== null && value !== undefined);
-  show(element, told.flatMap(([name, value]) => [["dt", name, name], ["dd", name, value]]),
+  const rows = Object.entries(pairs).filter(([, value]) => value !== null && value !== undefined);
+  show(element, rows.flatMap(([name, value]) => [["dt", name, name], ["dd", name, value]]),
     ([tag, name]) => `${tag} ${name}`, ([tag]) => make(tag), (part, [, , text]) => write(part, String(text)));
 }
 
-// ---- uploads: what is there is solid, what is coming fills up
+// ---- uploads: stored parts are solid, arriving ones fill up
 
 function buildUpload() {
   const top = make("div", "top", isolated("name"), make("span", "figure"), make("span", "pill"));
@@ -86,7 +86,7 @@ function changeUpload(row, upload) {
   const solid = upload.status === "completed" ? [upload.bytes] : upload.parts;
   const parts = [...solid.map((part) => [part, part, false]), ...upload.arriving.map((part) => [...part, true])];
   show(row.querySelector(".track"), parts.map((part, at) => [...part, at]), ([, , , at]) => at,
-    () => make("div", "part", make("i")), (part, told) => fill(part, upload.bytes, ...told));
+    () => make("div", "part", make("i")), (part, row) => fill(part, upload.bytes, ...row));
   facts(row.querySelector(".facts"), {
     id: upload.id, file: upload.file_id, purpose: upload.purpose, parts: count(upload.part_count),
     arriving: upload.arriving.length || null, bytes: count(upload.bytes), expires: time(upload.expires_at),
@@ -130,8 +130,8 @@ function changeFault(row, fault) {
 }
 
 const MOMENTS = {
-  before: "before the body", in: "in the body", after: "after the body", done: "done, not answered",
-  answering: "in the answer",
+  before: "before the body", in: "in the body", after: "after the body", done: "done, no response yet",
+  answering: "in the response",
 };
 
 function wordsOf(fault) {
@@ -191,15 +191,15 @@ function enlarge(edit, more) {
 
 // ---- the top
 
-function changeSummary(told) {
+function changeSummary(summary) {
   const now = performance.now();
-  write(byId("under_way"), count(told.under_way));
-  write(byId("received"), size(told.received));
-  write(byId("calls"), count(told.calls));
+  write(byId("under_way"), count(summary.under_way));
+  write(byId("received"), size(summary.received));
+  write(byId("calls"), count(summary.calls));
   if (!last || now - last.at > 900) {
-    const rate = last ? Math.max(0, (told.received - last.received) / (now - last.at)) * 1000 : 0;
+    const rate = last ? Math.max(0, (summary.received - last.received) / (now - last.at)) * 1000 : 0;
     write(byId("rate"), `${size(rate)}/s`);
-    last = { at: now, received: told.received };
+    last = { at: now, received: summary.received };
   }
 }
 
@@ -211,15 +211,15 @@ const SECTIONS = {
   requests: [(one) => one.number, buildRequest],
 };
 
-function receive(name, told) {
-  if (paused) { held[name] = told; return; }
-  if (name === "summary") { changeSummary(told); return; }
-  told.items.forEach((item, at) => { item.at_place = at; });
-  write(document.querySelector(`[data-view=${name}] span`), count(told.total));
-  show(byId(name).querySelector(".list"), told.items, ...SECTIONS[name]);
+function receive(name, section) {
+  if (paused) { pending[name] = section; return; }
+  if (name === "summary") { changeSummary(section); return; }
+  section.items.forEach((item, at) => { item.at_place = at; });
+  write(document.querySelector(`[data-view=${name}] span`), count(section.total));
+  show(byId(name).querySelector(".list"), section.items, ...SECTIONS[name]);
 }
 
-// ---- what is pressed
+// ---- buttons and keys
 
 function view(name) {
   document.body.dataset.show = name;
@@ -231,11 +231,11 @@ function view(name) {
 function pause() {
   paused = !paused;
   byId("pause").setAttribute("aria-pressed", String(paused));
-  write(byId("pause"), paused ? "Go on" : "Pause");
+  write(byId("pause"), paused ? "Resume" : "Pause");
   if (paused) return;
-  for (const [name, told] of Object.entries(held)) {
-    delete held[name];
-    receive(name, told);
+  for (const [name, section] of Object.entries(pending)) {
+    delete pending[name];
+    receive(name, section);
   }
 }
 
@@ -251,7 +251,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "Escape") for (const open of document.querySelectorAll("details[open]")) open.open = false;
 });
 
-// ---- the line: the browser calls again by itself when it is cut
+// ---- the event stream: the browser reconnects by itself
 
 const url = `${location.origin}/v1`;
 write(byId("url"), url);

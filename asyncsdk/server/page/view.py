@@ -1,4 +1,4 @@
-"""What the page shows, as JSON: the newest of everything, and how many there are in all (pure)."""
+"""The data of the page as JSON: the newest uploads, files, edits and calls, all faults, and totals (pure)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Json = dict[str, Any]
 
 
 def summary(log: RequestLog, now: float) -> Json:
-    """What the top of the page tells; `received` grows while bodies come in."""
+    """The figures at the top of the page; `received` grows while bodies arrive."""
     received = log.bytes_received + sum(call.received for call in log.active)
     return {"now": int(now), "calls": log.calls.total(), "received": received, "under_way": len(log.active)}
 
 
-def uploads(entry: Collection[UploadEntry], active: Iterable[ActiveRequest], now: float) -> Json:
+def uploads(entries: Collection[UploadEntry], active: Iterable[ActiveRequest], now: float) -> Json:
     """The newest uploads, each with the sizes of its parts and of those that are arriving."""
     arriving = [call for call in active if call.route == "part"]
-    newest = list(islice(reversed(list(entry)), NEWEST))
-    return {"total": len(entry), "items": [_upload(one, arriving, now) for one in newest]}
+    newest = list(islice(reversed(list(entries)), NEWEST))
+    return {"total": len(entries), "items": [_upload(one, arriving, now) for one in newest]}
 
 
 def _upload(entry: UploadEntry, arriving: Sequence[ActiveRequest], now: float) -> Json:
@@ -50,19 +50,19 @@ def _upload(entry: UploadEntry, arriving: Sequence[ActiveRequest], now: float) -
     }
 
 
-def files(known: Sequence[StoredFile]) -> Json:
+def files(stored: Sequence[StoredFile]) -> Json:
     """The newest files."""
-    return {"total": len(known), "items": [file.to_json() for file in islice(reversed(known), NEWEST)]}
+    return {"total": len(stored), "items": [file.to_json() for file in islice(reversed(stored), NEWEST)]}
 
 
-def edits(shown: Sequence[RecentEdit], total: int) -> Json:
-    """The newest edits; their pictures are below `/_page/edits`."""
-    items = [{"name": one.name, "prompt": one.prompt, "images": one.images, "model": one.model} for one in shown]
+def edits(recent: Sequence[RecentEdit], total: int) -> Json:
+    """The newest edits; their thumbnails are below `/_page/edits`."""
+    items = [{"name": one.name, "prompt": one.prompt, "images": one.images, "model": one.model} for one in recent]
     return {"total": total, "items": items[::-1]}
 
 
 def faults(planned: Sequence[PlannedFault]) -> Json:
-    """All faults that were asked for, and how often each was met."""
+    """All planned faults, and how often each was met."""
     items = [{**one.to_json(), "is_met": one.is_met} for one in planned]
     return {"total": len(items), "items": items}
 

@@ -1,4 +1,4 @@
-"""Where the disk ends: parts that go, files that expire, memory that stays flat, errors that leave nothing."""
+"""The disk: removed parts, expired files, flat memory, and errors that leave nothing."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ async def test_records_that_can_not_be_read_are_left_out_and_told(
 
 async def test_one_directory_has_one_server(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, call):
-        with pytest.raises(RuntimeError, match="held by another server"):
+        with pytest.raises(RuntimeError, match="in use by another server"):
             async with LocalServer(tmp_path):
                 pass
         assert (await call.uploaded(DATA)).status == 200

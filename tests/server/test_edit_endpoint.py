@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.server.edits.fields import EditFields
+from asyncsdk.server.edits.fields import EditRequest
 from asyncsdk.server.edits.painting import PaintedEdit, paint
 from asyncsdk.server.edits.pictures import GivenPictures
 from asyncsdk.server.faults import Moment
@@ -215,7 +215,7 @@ async def test_an_edit_whose_client_went_away_is_done_all_the_same() -> None:
 async def test_pictures_are_painted_in_threads_so_that_the_loop_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     painting: list[threading.Thread] = []
 
-    def paint_here(pictures: GivenPictures, wanted: EditFields) -> PaintedEdit:
+    def paint_here(pictures: GivenPictures, wanted: EditRequest) -> PaintedEdit:
         painting.append(threading.current_thread())
         return paint(pictures, wanted)
 

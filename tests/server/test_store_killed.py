@@ -1,6 +1,6 @@
 """kill -9 in the middle of parts and of completes: what was answered is there, and nothing is half-written.
 
-More often than by default: `ASYNCSDK_KILLS=100 pytest tests/server/test_killed.py`.
+More often than by default: `ASYNCSDK_KILLS=100 pytest tests/server/test_store_killed.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROGRAM = (
 
 @define
 class Acknowledged:
-    """What clients were told before the kill: the bytes of each part by upload, and of each file that was made."""
+    """What was confirmed before the kill: the bytes of each part by upload, and of each file."""
 
     parts: dict[str, dict[str, bytes]] = field(factory=dict)
     files: dict[str, bytes] = field(factory=dict)
@@ -69,7 +69,7 @@ async def killed_after(directory: Path, seconds: float) -> AsyncIterator[str]:
 
 
 async def upload_until_killed(call: Caller, told: Acknowledged) -> None:
-    """Make files of three parts, one after the other, until nobody answers any more."""
+    """Make files of three parts, one after the other, until the server is gone."""
     try:
         while True:
             contents = [os.urandom(PART_BYTES) for _ in range(3)]

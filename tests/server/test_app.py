@@ -1,4 +1,4 @@
-"""What every call has in common: keys, headers, refusals in one shape, records."""
+"""What all calls share: keys, headers, errors in one shape, records."""
 
 from __future__ import annotations
 

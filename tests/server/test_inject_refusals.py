@@ -1,4 +1,4 @@
-"""Answers that ask for patience, limits, a wrong md5 and chance, as a client meets them on the wire."""
+"""Retry-After, limits, a wrong md5 and probability, as a client meets them on the wire."""
 
 from __future__ import annotations
 
