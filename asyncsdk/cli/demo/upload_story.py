@@ -15,7 +15,7 @@ from asyncsdk.cli import units
 from asyncsdk.cli.demo.children import ChildError, UploadChild, child
 from asyncsdk.cli.demo.evidence import Evidence, Parts, sha256_of
 from asyncsdk.cli.uploads.display import choose
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.progress import Progress
 
@@ -80,7 +80,7 @@ class Story:
     folder: Path
     evidence: Evidence
     say: Callable[[str], None]
-    _threads: Threads = field(factory=lambda: Threads("asyncsdk-demo", limit=1), init=False)
+    _threads: DaemonThreadPool = field(factory=lambda: DaemonThreadPool("asyncsdk-demo", limit=1), init=False)
 
     async def tell(self) -> None:
         """Send, kill, send again, compare. Raises ChildError where anything is not as it should be."""
