@@ -19,7 +19,7 @@ from aiofiles.os import wrap
 from attrs import define, field
 
 from asyncsdk.retry import pause_after
-from asyncsdk.threads import NoThreadError, Threads
+from asyncsdk.threads import DaemonThreadPool, NoThreadError
 from asyncsdk.wal import disk
 
 T = TypeVar("T")
@@ -29,7 +29,8 @@ PRIVATE, BY_UMASK = 0o600, 0o666
 FOLDER_MODE = 0o755  # less the umask; a ledger is kept only where nobody else may write
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # Pools apart: a read that hangs, such as of a dead network disk, keeps no paid picture from being saved.
-_READING, _SAVING = Threads("asyncsdk-reading", 16), Threads("asyncsdk-saving", 8)
+_READING = DaemonThreadPool("asyncsdk-reading", 16)
+_SAVING = DaemonThreadPool("asyncsdk-saving", 8, cancellable=False)  # a disk that hangs may still take it later
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +50,12 @@ class Waiting:
         return pause is not None
 
 
-async def patiently(job: Callable[[], Awaitable[T]], again: Again) -> T:
-    """What `job` returns, tried once more as long as `again` says so of what it raised."""
+async def patiently(job: Callable[[], Awaitable[T]], again: Again, *, on: type[Exception] = Exception) -> T:
+    """What `job` returns, tried again as long as `again` says so of what it raised, if that is an `on`."""
     while True:
         try:
             return await job()
-        except Exception as error:
+        except on as error:
             if not await again(error):
                 raise
 
@@ -71,16 +72,8 @@ async def _saving(job: Callable[..., T], *arguments: Any, again: Again | None = 
     return await _submitted(_SAVING, partial(job, *arguments), again)
 
 
-async def _submitted(threads: Threads, job: Callable[[], T], again: Again | None) -> T:
-    again = again or Waiting().again
-    while True:
-        try:
-            result: T = await wrap(job)(executor=threads)
-        except NoThreadError as error:  # nothing was done
-            if not await again(error):
-                raise
-        else:
-            return result
+async def _submitted(pool: DaemonThreadPool, job: Callable[[], T], again: Again | None) -> T:
+    return await patiently(lambda: wrap(job)(executor=pool), again or Waiting().again, on=NoThreadError)
 
 
 async def stream_to(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -201,3 +203,37 @@ async def test_only_http_is_fetched(url: str) -> None:
         with pytest.raises(ConfigurationError, match="no http"):
             await client.download_url(url)
     assert server.connections == 0
+
+
+HANGING_DISK = """
+import asyncio, sys, time
+from asyncsdk import Client, api
+from asyncsdk.wal import disk
+def stuck(*_):
+    print("stuck", flush=True)
+    time.sleep(60)
+setattr(disk, sys.argv[2], stuck)
+async def main():
+    async with Client("sk-test", base_url=sys.argv[1]) as client:
+        try:
+            async with asyncio.timeout(0.5):
+                await client.download(api.file_content("file-1"), "content")
+        except TimeoutError:
+            print("gave up", flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("at", ["write_all", "sync", "sync_folder"])
+async def test_a_disk_that_hangs_delays_neither_the_end_of_a_download_nor_of_its_program(
+    at: str, tmp_path: Path
+) -> None:
+    async with answering(reply(200, "content")) as server:
+        began = time.monotonic()
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", HANGING_DISK, server.url, at, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(program.communicate(), 30)
+    assert out.split() == [b"stuck", b"gave", b"up"]
+    assert program.returncode == 0
+    assert time.monotonic() - began < 25

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from asyncsdk import files, retry
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.wal import disk
 
 
@@ -274,7 +274,7 @@ async def test_a_system_that_gives_no_thread_is_waited_for(tmp_path: Path, monke
         raise RuntimeError("can't start new thread")
 
     left = [1, 2, 3]
-    monkeypatch.setattr(files, "_SAVING", Threads("new", 2))
+    monkeypatch.setattr(files, "_SAVING", DaemonThreadPool("new", 2, cancellable=False))
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert await files.save(tmp_path / "it", b"picture") is None
     assert (tmp_path / "it").read_bytes() == b"picture"

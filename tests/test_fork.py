@@ -20,8 +20,8 @@ import asyncio, os, sys, threading, time
 from pathlib import Path
 from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.wal.dirsync import SharedSync
-from asyncsdk.threads import Threads
+from asyncsdk.wal.dirsync import DirectorySync
+from asyncsdk.threads import DaemonThreadPool
 
 def fork(child):
     pid = os.fork()
@@ -93,15 +93,15 @@ fork(lambda: asyncio.run(work()))
 @pytest.mark.parametrize("state", ["idle", "busy", "counting", "waiting"])
 def test_threads_begin_again_in_the_child(state: str) -> None:
     program = """
-threads, go_on = Threads("test", 2), threading.Event()
+threads, go_on = DaemonThreadPool("test", 2), threading.Event()
 
 async def leave_them(state):
     await threads.run(int)
     if state == "busy":
-        threads.submit(go_on.wait), threads.submit(go_on.wait)
+        threads.start(go_on.wait), threads.start(go_on.wait)
     if state == "waiting":
         for _ in range(9):
-            threads.submit(go_on.wait)
+            threads.start(go_on.wait)
     await asyncio.sleep(0.1)
     if state == "counting":
         threads._counting.acquire()
@@ -119,7 +119,7 @@ go_on.set()
 
 def test_a_sync_that_runs_in_the_parent_holds_no_child_up(tmp_path: Path) -> None:
     program = """
-sync = SharedSync((Path(sys.argv[1]),))
+sync = DirectorySync((Path(sys.argv[1]),))
 begun = threading.Event()
 holding = threading.Thread(target=lambda: (sync._turn.acquire(), begun.set(), time.sleep(3)), daemon=True)
 holding.start()
@@ -133,7 +133,7 @@ def test_what_is_gone_is_not_kept_for_a_fork() -> None:
     program = """
 import gc
 from asyncsdk import threads
-pools = [Threads("test", 1) for _ in range(1000)]
+pools = [DaemonThreadPool("test", 1) for _ in range(1000)]
 many = len(threads._forkable)
 del pools
 gc.collect()

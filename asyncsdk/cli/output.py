@@ -109,9 +109,9 @@ async def copy_to_stdout(chunks: AsyncIterator[bytes]) -> None:
 
     In a thread that nothing waits for: a reader may take its time, and Ctrl-C works meanwhile.
     """
-    from asyncsdk.threads import Threads
+    from asyncsdk.threads import DaemonThreadPool
 
-    writing = Threads("asyncsdk-stdout", limit=1)
+    writing = DaemonThreadPool("asyncsdk-stdout", limit=1)
     async for chunk in chunks:
         try:
             await writing.run(partial(_write_whole, chunk))

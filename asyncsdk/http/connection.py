@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.settings import Secret
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 
 RESOLVE_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
@@ -141,7 +141,7 @@ class _ThreadResolver(AbstractResolver):
     """Names by getaddrinfo in daemon threads: one that hangs keeps neither a request nor the program alive."""
 
     def __init__(self) -> None:
-        self._threads = Threads("asyncsdk-dns", limit=4)
+        self._threads = DaemonThreadPool("asyncsdk-dns", limit=4)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

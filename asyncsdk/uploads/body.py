@@ -11,7 +11,7 @@ from attrs import define, field
 
 from asyncsdk.http import multipart
 from asyncsdk.http.body import Body, flush_every_write
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.source import Source, fill
@@ -40,7 +40,7 @@ class PartSource:
     """What all parts of one upload share: where bytes come from, how fast they may go, who is told."""
 
     source: Source
-    threads: Threads
+    threads: DaemonThreadPool
     buffers: Buffers
     throttle: Throttle
     stall: float

@@ -17,7 +17,7 @@ from attrs import define, field
 from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
 from asyncsdk.errors import SourceChangedError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range
 from asyncsdk.uploads.journal import Completed, Completing
 from asyncsdk.uploads.source import Source
@@ -104,7 +104,7 @@ class ContentHash:
     async def read(
         self,
         source: Source,
-        threads: Threads,
+        threads: DaemonThreadPool,
         advanced: Callable[[int], None],
         spans: Sequence[Range] | None = None,
     ) -> None:
@@ -186,7 +186,9 @@ def check_same(read: str | None, sent: str, name: str) -> None:
 log = logging.getLogger(__name__)
 
 
-async def check_unchanged(source: Source, digest: ContentHash, readers: Threads, hashers: Threads) -> None:
+async def check_unchanged(
+    source: Source, digest: ContentHash, readers: DaemonThreadPool, hashers: DaemonThreadPool
+) -> None:
     """Look at the source once more, and into it where it was touched and read only once.
 
     Raises SourceChangedError where it has another size, or other content than was sent.

@@ -18,7 +18,7 @@ from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_unchanged
@@ -46,8 +46,8 @@ class UploadContext:
 
     client: Client
     limiter: anyio.CapacityLimiter
-    readers: Threads
-    hashers: Threads
+    readers: DaemonThreadPool
+    hashers: DaemonThreadPool
     buffers: Buffers
     throttle: Throttle
     ids: Ids

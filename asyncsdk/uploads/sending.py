@@ -15,7 +15,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import APIStatusError, PayloadTooLargeError, ResponseMismatchError
 from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import PartBody, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_same
 from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
@@ -41,7 +41,7 @@ class Sending:
     log: Log
     session: Session
     feed: PartSource
-    hashers: Threads
+    hashers: DaemonThreadPool
     digest: ContentHash
     retry: Retry
     limiter: anyio.CapacityLimiter

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from attrs import define, field
 
 from asyncsdk.errors import SourceError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
 from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, source_over
 
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 COARSEST_CLOCK_NS = 2_000_000_000  # FAT's; a file changed twice within a tick of the clock has one mtime
 
 
-async def open_source(given: Given, threads: Threads) -> Source:
+async def open_source(given: Given, threads: DaemonThreadPool) -> Source:
     """Open what the caller gave. Raises SourceError where it can't be uploaded; nothing stays open then."""
     if isinstance(given, bytes | bytearray | memoryview):
         return BytesSource.over(given)
-    opening = threads.submit(partial(_open, given))
+    opening = threads.start(partial(_open, given))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -41,7 +41,7 @@ async def open_source(given: Given, threads: Threads) -> Source:
         raise
 
 
-async def fill(source: Source, threads: Threads, offset: int, view: memoryview) -> None:
+async def fill(source: Source, threads: DaemonThreadPool, offset: int, view: memoryview) -> None:
     """Fill `view` from `source`. When cancelled a thread may still be writing into it: drop its buffer."""
     if not source.read_now(offset, view):
         await threads.run(partial(source.read, offset, view))

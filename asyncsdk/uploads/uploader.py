@@ -21,7 +21,7 @@ from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers
@@ -79,8 +79,8 @@ class AsyncUploader:
         self._tools = UploadContext(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
-            readers=Threads("asyncsdk-read", limit=self.concurrency),
-            hashers=Threads("asyncsdk-hash", limit=self.concurrency),
+            readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency),
+            hashers=DaemonThreadPool("asyncsdk-hash", limit=self.concurrency),
             buffers=Buffers(),
             throttle=Throttle(self.limit_rate),
             ids=Ids(),

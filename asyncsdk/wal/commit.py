@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import JournalError
 from asyncsdk.retry import pause_after
-from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
+from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.messages import DisplacedError, displaced, journal_error, not_written
 
@@ -33,7 +33,7 @@ class GroupCommit:
 
     folder: Path
     write: Callable[[bytes], None]
-    threads: Threads
+    threads: DaemonThreadPool
     keep: Callable[[list[Any]], object]
     encode: Callable[[Any], bytes] = encode
     _waiting: list[_PendingRecord] = field(factory=list, init=False)
@@ -68,7 +68,7 @@ class GroupCommit:
 
     def _submit(self, batch: Sequence[_PendingRecord], waited: float = 0.0) -> None:
         lines = b"".join(waiting.line for waiting in batch)
-        self.threads.submit(partial(self.write, lines)).add_done_callback(partial(self._finish, batch, waited))
+        self.threads.start(partial(self.write, lines)).add_done_callback(partial(self._finish, batch, waited))
 
     def _finish(self, batch: Sequence[_PendingRecord], waited: float, done: asyncio.Future[None]) -> None:
         error = done.exception()

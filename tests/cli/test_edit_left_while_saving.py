@@ -21,7 +21,7 @@ from asyncsdk.cli.edits import rescue
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import SaveError
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.threads import NoThreadError, Threads
+from asyncsdk.threads import DaemonThreadPool, NoThreadError
 from tests.cli.support import Ran, Run
 from tests.stories.edits import PICTURE
 
@@ -245,11 +245,11 @@ def test_a_picture_that_is_elsewhere_is_not_saved_there_twice(
 async def test_a_thread_that_the_system_does_not_give_is_not_waited_for_while_edits_are_in_flight(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(threads: Threads, future: asyncio.Future[Any]) -> None:
+    def refuse(threads: DaemonThreadPool, future: asyncio.Future[Any]) -> None:
         future.set_exception(NoThreadError(errno.EAGAIN, "can't start new thread"))
 
-    monkeypatch.setattr(Threads, "_start_thread", refuse)
-    monkeypatch.setattr(files, "_READING", Threads("none", 1))
+    monkeypatch.setattr(DaemonThreadPool, "_start_thread", refuse)
+    monkeypatch.setattr(files, "_READING", DaemonThreadPool("none", 1))
     error, began = SaveError("full"), time.monotonic()
     rescued = await rescue.Rescue().save(error, "otter", waits=False)
     assert isinstance(rescued.failure, NoThreadError)

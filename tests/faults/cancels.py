@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from asyncsdk import AsyncUploader, Client, FileJournal, UploadResult
 from asyncsdk.server import LocalServer
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.journal import Part
 from tests.faults.leaving import left_behind, still_left, stopwatch, threads_of
 from tests.faults.stepping import Steps, counting
@@ -50,7 +50,7 @@ class Victim:
 
     server: LocalServer
     path: Path
-    threads: list[Threads] = field(factory=list, init=False)
+    threads: list[DaemonThreadPool] = field(factory=list, init=False)
 
     async def upload(self) -> UploadResult:
         """By a client of its own."""

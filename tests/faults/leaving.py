@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from asyncsdk import AsyncUploader, FileJournal
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 
 TICK = 0.05  # long beside the 5 ms that a busy loop keeps the interpreter from other threads: those don't count
 
@@ -71,7 +71,10 @@ async def still_left(left: Callable[[], list[str]], watch: Stopwatch) -> list[st
 
 
 def left_behind(
-    threads: Iterable[Threads], *places: Path, port: int | None = None, beside: Collection[asyncio.Task[Any]] = ()
+    threads: Iterable[DaemonThreadPool],
+    *places: Path,
+    port: int | None = None,
+    beside: Collection[asyncio.Task[Any]] = (),
 ) -> list[str]:
     """Tasks that are not `beside` us, what is open of `places`, sockets to `port`, and `threads` at work."""
     own = asyncio.current_task()
@@ -83,7 +86,7 @@ def left_behind(
     ]
 
 
-def threads_of(uploader: AsyncUploader) -> list[Threads]:
+def threads_of(uploader: AsyncUploader) -> list[DaemonThreadPool]:
     """Those that read, hash and write the journal."""
     journal = uploader._journal
     of_journal = [journal._threads] if isinstance(journal, FileJournal) else []

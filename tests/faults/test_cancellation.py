@@ -14,7 +14,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, BadRequestError, Client
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.source import PathSource
 from tests.faults.cancels import HOWS, LIMIT, How, Running, Victim, cancel_at_steps
 from tests.faults.leaving import left_behind, still_left, stopwatch, threads_of, within_a_second
@@ -78,7 +78,7 @@ async def test_of_twenty_uploads_in_a_group_one_fails(server: LocalServer, tmp_p
         path.write_bytes(random.Random(number).randbytes(MIB + number))
     server.clear_faults()
     server.inject(Fault("part", "answer", "after", nth=12, status=400))
-    threads: list[Threads] = []
+    threads: list[DaemonThreadPool] = []
     began = time.monotonic()
     with pytest.raises(ExceptionGroup) as failures:
         await all_at_once(kind, server, paths, threads)
@@ -92,7 +92,7 @@ async def test_of_twenty_uploads_in_a_group_one_fails(server: LocalServer, tmp_p
         assert server.stored(file.id).read_bytes() == path.read_bytes()
 
 
-async def all_at_once(kind: str, server: LocalServer, paths: list[Path], threads: list[Threads]) -> None:
+async def all_at_once(kind: str, server: LocalServer, paths: list[Path], threads: list[DaemonThreadPool]) -> None:
     async with Client("sk-test", base_url=server.url) as client:
         uploader = AsyncUploader(client, journal=paths[0].parent / "journal", part_size=MIB // 2)
         threads += threads_of(uploader)

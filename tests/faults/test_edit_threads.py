@@ -39,7 +39,9 @@ class NoThreads:
         monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
         for name in ("_READING", "_SAVING"):
             pool = getattr(files, name)
-            monkeypatch.setattr(files, name, threads.Threads(pool.name, pool.limit))
+            monkeypatch.setattr(
+                files, name, threads.DaemonThreadPool(pool.name, pool.limit, cancellable=pool.cancellable)
+            )
 
 
 @pytest.fixture

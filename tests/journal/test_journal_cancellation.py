@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.journal import Log
 from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.wal.lock import KeyLock
@@ -32,17 +32,17 @@ async def whole_claim(root: Path) -> None:
 
 def cancel_at_jobs(monkeypatch: pytest.MonkeyPatch, jobs: set[int], cancel: Callable[[], Any], *, late: bool) -> None:
     """Call `cancel` when these jobs are handed to a thread; `late`: when they are done and nobody knows it yet."""
-    submit, seen = Threads.submit, 0
+    start, seen = DaemonThreadPool.start, 0
 
-    def watch(self: Threads, job: Callable[[], Any]) -> Any:
+    def watch(self: DaemonThreadPool, job: Callable[[], Any]) -> Any:
         nonlocal seen
         seen += 1
         loop = asyncio.get_running_loop()
         if seen not in jobs:
-            return submit(self, job)
+            return start(self, job)
         if not late:
             cancel()
-            return submit(self, job)
+            return start(self, job)
 
         def run() -> Any:
             try:
@@ -50,9 +50,9 @@ def cancel_at_jobs(monkeypatch: pytest.MonkeyPatch, jobs: set[int], cancel: Call
             finally:
                 loop.call_soon_threadsafe(cancel)
 
-        return submit(self, run)
+        return start(self, run)
 
-    monkeypatch.setattr(Threads, "submit", watch)
+    monkeypatch.setattr(DaemonThreadPool, "start", watch)
 
 
 async def assert_nothing_is_left(root: Path) -> None:

@@ -106,7 +106,7 @@ async def test_threads_go_home_when_there_is_no_more_work(
     monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
     uploader = AsyncUploader(client, journal=journal)
     await uploader.upload(make_file(), purpose="batch")
-    await until(lambda: uploader._tools.readers._alive == 0)
+    await until(lambda: uploader._tools.readers.alive == 0)
 
 
 async def test_cancel_ends_the_upload_on_the_server_and_settles_the_journal(

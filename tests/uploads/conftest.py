@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from tests.uploads.upload_helpers import CONTENT
 
 
 @pytest.fixture
-def threads() -> Threads:
-    return Threads("test-read", 4)
+def threads() -> DaemonThreadPool:
+    return DaemonThreadPool("test-read", 4)
 
 
 @pytest.fixture

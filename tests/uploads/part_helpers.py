@@ -15,7 +15,7 @@ from attrs import define, field
 from asyncsdk import api
 from asyncsdk.client import Client
 from asyncsdk.models import UploadPart
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import Buffers, PartBody, PartSource
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.readers import BytesSource, Source
@@ -42,7 +42,7 @@ class Line:
     feed: PartSource = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        threads = Threads("test-read", 4)
+        threads = DaemonThreadPool("test-read", 4)
         self.feed = PartSource(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
 
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:

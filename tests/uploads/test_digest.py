@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128
 
 from asyncsdk.errors import SourceChangedError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads import checksum as module
 from asyncsdk.uploads.checksum import ContentHash, check_same, encoded_md5
 from asyncsdk.uploads.chunking import BLOCK, Range
@@ -28,7 +28,7 @@ from asyncsdk.uploads.source import open_source
 from tests.uploads.upload_helpers import Gate, Slow, closing, until
 
 RANDOM = random.Random(7).randbytes(4 * BLOCK + 2)
-THREADS = Threads("test-hash", 2)
+THREADS = DaemonThreadPool("test-hash", 2)
 
 sizes = st.builds(lambda blocks, more: max(1, blocks * BLOCK + more), st.integers(0, 4), st.integers(-2, 2))
 

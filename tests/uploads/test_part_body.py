@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk import retry
 from asyncsdk.errors import APIConnectionError, InternalServerError, SourceChangedError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads import body as module
 from asyncsdk.uploads.body import PartBody, next_slice
 from asyncsdk.uploads.checksum import ContentHash
@@ -134,7 +134,7 @@ def test_a_slice_that_takes_more_than_five_seconds_is_halved(size: int, seconds:
     ON_GRID,
     ids=lambda span: f"{span.offset}+{span.length}",
 )
-async def test_a_parts_fingerprint_is_what_the_hashing_pass_finds_there(span: Range, threads: Threads) -> None:
+async def test_a_parts_fingerprint_is_what_the_hashing_pass_finds_there(span: Range, threads: DaemonThreadPool) -> None:
     digest = ContentHash(len(LARGE))
     await digest.read(BytesSource.over(LARGE), threads, lambda _: None)
     async with answering(TAKEN) as server, line_to(server) as line:
@@ -142,7 +142,7 @@ async def test_a_parts_fingerprint_is_what_the_hashing_pass_finds_there(span: Ra
         assert line.bodies[0].fingerprint == digest.fingerprint(span)
 
 
-async def test_an_attempt_after_a_lost_one_reads_again_and_tells_what_it_read_then(threads: Threads) -> None:
+async def test_an_attempt_after_a_lost_one_reads_again_and_tells_what_it_read_then(threads: DaemonThreadPool) -> None:
     source = Slow(bytes(len(LARGE)))
     async with (
         serving(resetting_after(2 * BLOCK), buffer=NARROW) as server,

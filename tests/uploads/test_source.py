@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import SourceError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import LARGEST_FILE
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.source import Given, fill, open_source
@@ -32,7 +32,7 @@ class ThreeAtATime(io.BytesIO):
         return super().read(min(3, size or 0))
 
 
-async def test_a_path_reads_at_any_offset(path: Path, threads: Threads) -> None:
+async def test_a_path_reads_at_any_offset(path: Path, threads: DaemonThreadPool) -> None:
     with closing(await open_source(str(path), threads)) as source:
         assert await content_of(source, threads) == CONTENT
         seen = path.stat()
@@ -41,7 +41,7 @@ async def test_a_path_reads_at_any_offset(path: Path, threads: Threads) -> None:
 
 
 async def test_a_path_goes_by_the_name_it_was_given_and_is_found_at_its_real_place(
-    path: Path, tmp_path: Path, threads: Threads
+    path: Path, tmp_path: Path, threads: DaemonThreadPool
 ) -> None:
     link = tmp_path / "alias.jsonl"
     link.symlink_to(path)
@@ -58,7 +58,7 @@ async def test_a_path_goes_by_the_name_it_was_given_and_is_found_at_its_real_pla
         (memoryview(array.array("H", [1, 2])), array.array("H", [1, 2]).tobytes()),
     ],
 )
-async def test_bytes_in_memory_are_read_as_they_are(given: Given, content: bytes, threads: Threads) -> None:
+async def test_bytes_in_memory_are_read_as_they_are(given: Given, content: bytes, threads: DaemonThreadPool) -> None:
     with closing(await open_source(given, threads)) as source:
         assert await content_of(source, threads) == content
         assert (source.name, source.place) == ("upload", None)
@@ -77,7 +77,7 @@ def three_at_a_time(_: Path) -> ThreeAtATime:
 
 @pytest.mark.parametrize("open_file", [opened_at_its_end, partial(Path.open, mode="rb", buffering=0), three_at_a_time])
 async def test_a_file_is_read_from_its_first_byte_to_its_last_and_left_open(
-    open_file: Callable[[Path], Any], path: Path, threads: Threads
+    open_file: Callable[[Path], Any], path: Path, threads: DaemonThreadPool
 ) -> None:
     with open_file(path) as file:
         with closing(await open_source(file, threads)) as source:
@@ -96,7 +96,7 @@ async def test_a_file_is_read_from_its_first_byte_to_its_last_and_left_open(
     ],
 )
 async def test_a_file_goes_by_its_own_name_where_it_has_one(
-    make: Callable[[Path], Any], name: str, path: Path, threads: Threads
+    make: Callable[[Path], Any], name: str, path: Path, threads: DaemonThreadPool
 ) -> None:
     with make(path) as file:
         file.seek(0, os.SEEK_END)
@@ -115,7 +115,7 @@ class SlowToSeek(io.BytesIO):
         return reached
 
 
-async def test_several_threads_may_read_one_file_at_once(threads: Threads) -> None:
+async def test_several_threads_may_read_one_file_at_once(threads: DaemonThreadPool) -> None:
     with closing(await open_source(SlowToSeek(CONTENT), threads)) as source:
         blocks = [memoryview(bytearray(1000)) for _ in range(50)]
         await asyncio.gather(*(fill(source, threads, 1000 * n, block) for n, block in enumerate(blocks)))
@@ -172,7 +172,7 @@ def make_socket(folder: Path) -> Path:
     ],
 )
 async def test_what_is_no_regular_file_of_1_byte_to_8_gib_is_refused_and_left_closed(
-    make: Callable[[Path], Path | str], why: str, tmp_path: Path, threads: Threads
+    make: Callable[[Path], Path | str], why: str, tmp_path: Path, threads: DaemonThreadPool
 ) -> None:
     place = make(tmp_path)
     with pytest.raises(SourceError, match=why) as caught:
@@ -181,7 +181,7 @@ async def test_what_is_no_regular_file_of_1_byte_to_8_gib_is_refused_and_left_cl
     assert not descriptors_of(Path(str(place).replace("\0", "")))
 
 
-async def test_the_largest_file_of_all_is_taken(tmp_path: Path, threads: Threads) -> None:
+async def test_the_largest_file_of_all_is_taken(tmp_path: Path, threads: DaemonThreadPool) -> None:
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
         file.truncate(LARGEST_FILE)
@@ -191,7 +191,7 @@ async def test_the_largest_file_of_all_is_taken(tmp_path: Path, threads: Threads
     assert end == bytes(10)
 
 
-async def test_a_file_that_we_may_not_read_is_refused(path: Path, threads: Threads) -> None:
+async def test_a_file_that_we_may_not_read_is_refused(path: Path, threads: DaemonThreadPool) -> None:
     path.chmod(0)
     with (
         as_an_ordinary_user(),
@@ -225,19 +225,21 @@ def as_an_ordinary_user() -> Iterator[None]:
         (None, "the given NoneType can't be read at an offset"),
     ],
 )
-async def test_objects_that_hold_no_bytes_are_refused(given: Any, why: str, threads: Threads) -> None:
+async def test_objects_that_hold_no_bytes_are_refused(given: Any, why: str, threads: DaemonThreadPool) -> None:
     with pytest.raises(SourceError, match=why) as caught:
         await open_source(given, threads)
     assert "Nothing was sent" in str(caught.value)
 
 
 @pytest.mark.parametrize(("mode", "why"), [("r", "TextIOWrapper reads text"), ("ab", "BufferedWriter can't be read")])
-async def test_files_opened_as_text_or_to_write_are_refused(mode: str, why: str, path: Path, threads: Threads) -> None:
+async def test_files_opened_as_text_or_to_write_are_refused(
+    mode: str, why: str, path: Path, threads: DaemonThreadPool
+) -> None:
     with path.open(mode) as file, pytest.raises(SourceError, match=why):
         await open_source(file, threads)  # type: ignore[arg-type]  # what the type checker would tell
 
 
-async def test_a_closed_file_is_refused(path: Path, threads: Threads) -> None:
+async def test_a_closed_file_is_refused(path: Path, threads: DaemonThreadPool) -> None:
     with path.open("rb") as file:
         pass
     with pytest.raises(SourceError, match="closed file") as caught:
@@ -245,7 +247,7 @@ async def test_a_closed_file_is_refused(path: Path, threads: Threads) -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-async def test_a_pipe_that_can_not_seek_is_refused(threads: Threads) -> None:
+async def test_a_pipe_that_can_not_seek_is_refused(threads: DaemonThreadPool) -> None:
     reader, writer = os.pipe()
     with open(reader, "rb") as file, open(writer, "wb"), pytest.raises(SourceError, match="seek"):  # noqa: PTH123 - descriptors
         await open_source(file, threads)

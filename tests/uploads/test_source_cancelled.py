@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from asyncsdk.errors import SourceError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.readers import BytesSource, FileSource
 from asyncsdk.uploads.source import PathSource, Source, fill, open_source
@@ -39,7 +39,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 
 async def test_who_is_cancelled_while_a_disk_is_stuck_walks_away_at_once(
-    path: Path, threads: Threads, stuck: Gate
+    path: Path, threads: DaemonThreadPool, stuck: Gate
 ) -> None:
     with closing(await open_source(path, threads)) as source:
         reading = asyncio.create_task(fill(source, threads, 0, memoryview(bytearray(BLOCK))))
@@ -53,7 +53,7 @@ async def test_who_is_cancelled_while_a_disk_is_stuck_walks_away_at_once(
 
 
 async def test_a_scope_that_is_cancelled_while_a_disk_is_stuck_ends_at_once(
-    path: Path, threads: Threads, stuck: Gate
+    path: Path, threads: DaemonThreadPool, stuck: Gate
 ) -> None:
     began = time.monotonic()
     with closing(await open_source(path, threads)) as source, anyio.move_on_after(0.05):
@@ -62,7 +62,7 @@ async def test_a_scope_that_is_cancelled_while_a_disk_is_stuck_ends_at_once(
 
 
 async def test_a_descriptor_is_closed_by_its_last_reader_which_is_said(
-    path: Path, threads: Threads, stuck: Gate, caplog: pytest.LogCaptureFixture
+    path: Path, threads: DaemonThreadPool, stuck: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "asyncsdk.uploads.source")
     source = await open_source(path, threads)
@@ -80,7 +80,7 @@ async def test_a_descriptor_is_closed_by_its_last_reader_which_is_said(
     assert view == CONTENT[:BLOCK]  # why the buffer of a cancelled read must never be used again
 
 
-async def test_a_source_that_was_closed_reads_no_more(path: Path, threads: Threads) -> None:
+async def test_a_source_that_was_closed_reads_no_more(path: Path, threads: DaemonThreadPool) -> None:
     with path.open("rb") as file:
         for source in (await open_source(path, threads), await open_source(file, threads)):
             source.close()
@@ -89,7 +89,7 @@ async def test_a_source_that_was_closed_reads_no_more(path: Path, threads: Threa
 
 
 async def test_a_source_closed_while_it_is_read_takes_no_further_readers(
-    path: Path, threads: Threads, stuck: Gate
+    path: Path, threads: DaemonThreadPool, stuck: Gate
 ) -> None:
     source = await open_source(path, threads)
     reading = asyncio.create_task(fill(source, threads, 0, memoryview(bytearray(10))))
@@ -103,7 +103,7 @@ async def test_a_source_closed_while_it_is_read_takes_no_further_readers(
 
 
 async def test_an_open_that_was_cancelled_leaves_nothing_open(
-    path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, real = Gate(), os.open
 
@@ -123,7 +123,7 @@ async def test_an_open_that_was_cancelled_leaves_nothing_open(
 
 
 async def test_an_open_that_fails_after_it_was_cancelled_complains_to_nobody(
-    path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
 
@@ -141,7 +141,7 @@ async def test_an_open_that_fails_after_it_was_cancelled_complains_to_nobody(
     await until(lambda: threads.busy == 0)
 
 
-async def test_bytes_let_go_of_their_memory_when_closed(threads: Threads) -> None:
+async def test_bytes_let_go_of_their_memory_when_closed(threads: DaemonThreadPool) -> None:
     content = bytearray(b"0123456789")
     source = await open_source(content, threads)
     with pytest.raises(BufferError):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.errors import SourceChangedError, UploadError
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.source import PathSource, fill, open_source
@@ -21,7 +21,7 @@ from tests.uploads.upload_helpers import CONTENT, closing, content_of, patch_pre
 # the page cache, and threads for the rest
 
 
-async def test_what_the_page_cache_holds_is_read_without_a_thread(path: Path, threads: Threads) -> None:
+async def test_what_the_page_cache_holds_is_read_without_a_thread(path: Path, threads: DaemonThreadPool) -> None:
     with closing(await open_source(path, threads)) as source:
         view = memoryview(bytearray(BLOCK))
         source.read(0, view)
@@ -32,7 +32,7 @@ async def test_what_the_page_cache_holds_is_read_without_a_thread(path: Path, th
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
 async def test_a_file_system_that_refuses_to_read_without_waiting_is_asked_only_once(
-    code: int, path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    code: int, path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -48,7 +48,7 @@ async def test_a_file_system_that_refuses_to_read_without_waiting_is_asked_only_
 
 
 async def test_a_block_that_is_not_cached_goes_to_a_thread_and_the_next_is_tried_again(
-    path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -64,7 +64,7 @@ async def test_a_block_that_is_not_cached_goes_to_a_thread_and_the_next_is_tried
 
 
 async def test_a_block_of_which_only_some_is_cached_is_read_whole_in_a_thread(
-    path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch_preadv(monkeypatch, lambda flags: 4096 if flags else None)  # it says so, and fills nothing
     with closing(await open_source(path, threads)) as source:
@@ -72,7 +72,7 @@ async def test_a_block_of_which_only_some_is_cached_is_read_whole_in_a_thread(
 
 
 async def test_a_system_without_reads_at_an_offset_seeks_one_reader_at_a_time(
-    path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seek = os.lseek
 
@@ -93,14 +93,14 @@ async def test_a_system_without_reads_at_an_offset_seeks_one_reader_at_a_time(
 # files that change or fail
 
 
-async def test_a_file_that_becomes_shorter_while_it_is_read_has_changed(path: Path, threads: Threads) -> None:
+async def test_a_file_that_becomes_shorter_while_it_is_read_has_changed(path: Path, threads: DaemonThreadPool) -> None:
     with closing(await open_source(path, threads)) as source:
         os.truncate(path, BLOCK + 10)
         with pytest.raises(SourceChangedError, match=r"data\.bin became shorter .* at byte 524,298 .*Nothing was"):
             await fill(source, threads, BLOCK, memoryview(bytearray(BLOCK)))
 
 
-async def test_a_callers_file_that_becomes_shorter_has_changed(threads: Threads) -> None:
+async def test_a_callers_file_that_becomes_shorter_has_changed(threads: DaemonThreadPool) -> None:
     file = io.BytesIO(CONTENT)
     with closing(await open_source(file, threads)) as source:
         file.truncate(10)
@@ -110,7 +110,7 @@ async def test_a_callers_file_that_becomes_shorter_has_changed(threads: Threads)
 
 
 async def test_a_disk_that_fails_leaves_the_upload_resumable(
-    path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    path: Path, threads: DaemonThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -123,7 +123,7 @@ async def test_a_disk_that_fails_leaves_the_upload_resumable(
     assert isinstance(caught.value.__cause__, OSError)
 
 
-async def test_a_callers_file_closed_too_early_leaves_the_upload_resumable(threads: Threads) -> None:
+async def test_a_callers_file_closed_too_early_leaves_the_upload_resumable(threads: DaemonThreadPool) -> None:
     file = io.BytesIO(CONTENT)
     with closing(await open_source(file, threads)) as source:
         file.close()
@@ -133,7 +133,9 @@ async def test_a_callers_file_closed_too_early_leaves_the_upload_resumable(threa
     assert caught.value.resumable
 
 
-async def test_a_second_look_shows_a_file_that_was_touched_replaced_or_removed(path: Path, threads: Threads) -> None:
+async def test_a_second_look_shows_a_file_that_was_touched_replaced_or_removed(
+    path: Path, threads: DaemonThreadPool
+) -> None:
     with closing(await open_source(path, threads)) as source:
         was = source.identity
         os.utime(path, ns=(0, 1))
@@ -152,7 +154,7 @@ async def test_a_second_look_shows_a_file_that_was_touched_replaced_or_removed(p
 
 @pytest.mark.parametrize(("age", "tells"), [(3600, True), (3, True), (1, False), (-3600, False)])
 async def test_only_a_file_that_has_rested_tells_by_its_times_whether_it_changes(
-    path: Path, threads: Threads, *, age: float, tells: bool
+    path: Path, threads: DaemonThreadPool, *, age: float, tells: bool
 ) -> None:
     then = time.time() - age
     os.utime(path, (then, then))
@@ -162,13 +164,13 @@ async def test_only_a_file_that_has_rested_tells_by_its_times_whether_it_changes
 
 @pytest.mark.parametrize(("content", "tells"), [(CONTENT, True), (bytearray(CONTENT), False)])
 async def test_of_what_lies_in_memory_only_bytes_are_known_not_to_change(
-    threads: Threads, *, content: bytes | bytearray, tells: bool
+    threads: DaemonThreadPool, *, content: bytes | bytearray, tells: bool
 ) -> None:
     with closing(await open_source(content, threads)) as source:
         assert source.tells_changes is tells
 
 
-async def test_a_change_whose_time_is_set_back_still_shows(path: Path, threads: Threads) -> None:
+async def test_a_change_whose_time_is_set_back_still_shows(path: Path, threads: DaemonThreadPool) -> None:
     os.utime(path, ns=(1, 1))
     with closing(await open_source(path, threads)) as source:
         path.write_bytes(bytes(len(CONTENT)))

@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 from attrs import define, field
 
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.source import Source, fill
@@ -91,7 +91,7 @@ def closing(source: Source) -> Iterator[Source]:
         source.close()
 
 
-async def content_of(source: Source, threads: Threads) -> bytes:
+async def content_of(source: Source, threads: DaemonThreadPool) -> bytes:
     """All of it, in blocks, the last one first."""
     whole = bytearray(source.identity.size)
     for offset in reversed(range(0, len(whole), BLOCK)):

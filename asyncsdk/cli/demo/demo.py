@@ -91,9 +91,9 @@ def plan_for(folder: Path) -> DemoPlan:
 async def _make_noise(plan: DemoPlan) -> None:
     from functools import partial
 
-    from asyncsdk.threads import Threads
+    from asyncsdk.threads import DaemonThreadPool
 
-    await Threads("asyncsdk-demo", limit=1).run(partial(_fill_with_noise, plan.path, plan.size))
+    await DaemonThreadPool("asyncsdk-demo", limit=1).run(partial(_fill_with_noise, plan.path, plan.size))
 
 
 def _fill_with_noise(path: Path, size: int) -> None:

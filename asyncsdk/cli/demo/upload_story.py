@@ -17,7 +17,7 @@ from asyncsdk.cli.demo.evidence import Evidence, Parts, sha256_of
 from asyncsdk.cli.display import choose
 from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress
-from asyncsdk.threads import Threads
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 
 PARTS = 48
@@ -81,7 +81,7 @@ class Story:
     folder: Path
     evidence: Evidence
     say: Callable[[str], None]
-    _threads: Threads = field(factory=lambda: Threads("asyncsdk-demo", limit=1), init=False)
+    _threads: DaemonThreadPool = field(factory=lambda: DaemonThreadPool("asyncsdk-demo", limit=1), init=False)
 
     async def tell(self) -> None:
         """Send, kill, send again, compare. Raises ChildError where anything is not as it should be."""

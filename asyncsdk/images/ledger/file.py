@@ -26,7 +26,7 @@ from asyncsdk.images.ledger.recall import Recalled, recall
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
-from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
+from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal.codec import encode_line, iso
 from asyncsdk.uploads.journal.messages import DisplacedError
 from asyncsdk.wal import disk
@@ -185,7 +185,7 @@ async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncI
     Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
     can't be read or written, JournalVersionError where a newer asyncsdk wrote it.
     """
-    threads, lock = Threads("asyncsdk-ledger", 4), KeyLock(directory / "ledger.lock")
+    threads, lock = DaemonThreadPool("asyncsdk-ledger", 4), KeyLock(directory / "ledger.lock")
     try:
         with _worded(directory):
             await threads.run(partial(_make, directory))
@@ -211,13 +211,13 @@ async def load_ledger(directory: Path) -> Ledger:
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
     with _worded(directory):
-        recalled = await Threads("asyncsdk-ledger", 1).run(partial(_look, directory))
+        recalled = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(_look, directory))
     return Ledger(directory, recalled.book, recalled.damage)
 
 
-async def _let_go(threads: Threads, job: Callable[[], object]) -> None:
+async def _let_go(threads: DaemonThreadPool, job: Callable[[], object]) -> None:
     """Do what ends in a moment, however the call ends; where there is no thread for it, right here."""
-    done = threads.submit(job)
+    done = threads.start(job)
     done.add_done_callback(_look_away)
     await wait_through_cancellation([done], seconds=RELEASE_SECONDS)
     if done.done() and isinstance(done.exception(), NoThreadError):

@@ -16,7 +16,7 @@ import anyio
 from attrs import define, field, setters
 
 from asyncsdk.errors import ConfigurationError, JournalError
-from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
+from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.memory import MemoryJournal
@@ -111,7 +111,7 @@ class FileJournal:
 
     path: Path = field(default=None, converter=_to_path, on_setattr=setters.frozen)
     lock: bool = field(default=True, kw_only=True)
-    _threads: Threads = field(factory=lambda: Threads("asyncsdk-journal", 8), init=False, repr=False)
+    _threads: DaemonThreadPool = field(factory=lambda: DaemonThreadPool("asyncsdk-journal", 8), init=False, repr=False)
     _sync_way: DirectorySync = field(init=False, repr=False)
     _purged_at: float | None = field(default=None, init=False, repr=False)
 
@@ -136,7 +136,7 @@ class FileJournal:
             finally:
                 await commits.leave(seconds=WRITE_SECONDS)
         finally:
-            leaving = self._threads.submit(partial(_leave, lock, segments))
+            leaving = self._threads.start(partial(_leave, lock, segments))
             if leaving.done() and isinstance(leaving.exception(), NoThreadError):
                 _leave(lock, segments)  # it may hold the loop up; else the key were held until this process ends
             await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
