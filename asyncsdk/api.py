@@ -1,4 +1,4 @@
-"""One function per endpoint: arguments to `Request`, a value; what the caller did not set is not sent (pure).
+"""One function per endpoint: arguments to a `Request`, a value; what the caller did not set is not sent (pure).
 
 Fields and paths as in OpenAI's document (openapi.yaml, /uploads and /files) and openai-python's types.
 """
@@ -26,7 +26,7 @@ Moderation = Literal["auto", "low"] | str  # noqa: PYI051 - as above
 ResponseFormat = Literal["url", "b64_json"] | str  # noqa: PYI051 - as above
 
 EDIT_SECONDS = 600.0  # high quality takes minutes
-URL_ROUTE = "the picture's URL"  # of a request that is not one of the API: where an answer says that a picture is
+URL_ROUTE = "the picture's URL"  # the route of a request outside the API, to a URL that a response contains
 AT_URL = f"GET {URL_ROUTE}"
 
 
@@ -35,11 +35,6 @@ class RequestBody(Protocol):
 
     failure: BaseException | None
     on_sent: Callable[[], object] | None
-
-    @property
-    def content_type(self) -> str:
-        """The request's Content-Type."""
-        ...
 
     @property
     def bytes_sent(self) -> int:
@@ -114,12 +109,12 @@ class Request(Generic[T_co]):
 
     @property
     def name(self) -> str:
-        """The call for people and metrics: ids left out."""
+        """The method and the route, without ids, for messages and metrics."""
         return f"{self.method} {self.route}"
 
     @property
     def path(self) -> str:
-        """The path below the base URL. Raises ConfigurationError for an id that would lead elsewhere."""
+        """The path below the base URL. Raises ConfigurationError for an id that would change the path."""
         for name, value in self.ids.items():
             if value in {"", ".", ".."}:
                 raise ConfigurationError(f"{name} is {value!r}, which names nothing. Nothing was sent.")
@@ -129,7 +124,13 @@ class Request(Generic[T_co]):
 
 @frozen(kw_only=True)
 class ImageFile:
-    """A picture that goes along in a form: its bytes, and the true type and name that stand above them."""
+    """An image that is sent as a file of a form.
+
+    Args:
+        content: Its bytes.
+        filename: Its name.
+        mime_type: The type of its content, such as "image/png".
+    """
 
     content: bytes = field(repr=False)
     filename: str
@@ -138,7 +139,15 @@ class ImageFile:
 
 @frozen(kw_only=True)
 class ImageRef:
-    """A picture that the server has, or can fetch: exactly one of `file_id` and `image_url` (https or data URL)."""
+    """An image that the server has, or can fetch: exactly one of the two.
+
+    Args:
+        file_id: The id of an uploaded file.
+        image_url: An https URL or a data URL.
+
+    Raises:
+        ConfigurationError: Both are given, or neither.
+    """
 
     file_id: str | None = None
     image_url: str | None = field(default=None, repr=False)
@@ -149,7 +158,7 @@ class ImageRef:
 
 
 class EditParams(TypedDict, total=False):
-    """The fields of POST /images/edits but for prompt and pictures; what is None or left out is not sent.
+    """The fields of POST /images/edits except prompt and images; what is None or left out is not sent.
 
     `n` 1..10; `size` "auto" or "1024x1024"; `output_compression` 0..100 (webp, jpeg); `partial_images` 0..3 with
     `stream`; `frame_count` and `frame_duration_ms` for gif; `svg` is `{"model": …, "reasoning": {"effort": …}}`.
@@ -184,9 +193,15 @@ def create_upload(
     expires_after: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Request[Upload]:
-    """POST /uploads. `bytes` is the exact size of the whole file.
+    """POST /uploads.
 
-    `expires_after` is `{"anchor": "created_at", "seconds": 3600..2592000}` and is about the File, not the upload.
+    Args:
+        bytes: The exact size of the whole file.
+        filename: The file's name.
+        mime_type: The type of its content.
+        purpose: What the file is for.
+        expires_after: `{"anchor": "created_at", "seconds": 3600..2592000}`, for the File, not the upload.
+        extra: More fields of the body, also in place of those above.
     """
     fields = {
         "bytes": bytes,
@@ -199,7 +214,12 @@ def create_upload(
 
 
 def add_upload_part(upload_id: str, *, data: bytes | BodyFactory) -> Request[UploadPart]:
-    """POST /uploads/{upload_id}/parts: at most 64 MiB, as bytes or as a factory of whole multipart bodies."""
+    """POST /uploads/{upload_id}/parts.
+
+    Args:
+        upload_id: The upload.
+        data: At most 64 MiB, or a factory of whole multipart bodies, called for each attempt.
+    """
     return Request(
         method="POST",
         route="/uploads/{upload_id}/parts",
@@ -217,7 +237,14 @@ def complete_upload(
     md5: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Request[Upload]:
-    """POST /uploads/{upload_id}/complete. The order of `part_ids` is the order of the bytes."""
+    """POST /uploads/{upload_id}/complete.
+
+    Args:
+        upload_id: The upload.
+        part_ids: The ids of its parts in the order of their bytes.
+        md5: The MD5 of the whole file in hex, which the server then checks.
+        extra: More fields of the body.
+    """
     return Request(
         method="POST",
         route="/uploads/{upload_id}/complete",
@@ -229,7 +256,7 @@ def complete_upload(
 
 
 def cancel_upload(upload_id: str) -> Request[Upload]:
-    """POST /uploads/{upload_id}/cancel."""
+    """POST /uploads/{upload_id}/cancel: a request for the Upload, cancelled."""
     return Request(method="POST", route="/uploads/{upload_id}/cancel", answer=Upload, ids={"upload_id": upload_id})
 
 
@@ -242,15 +269,27 @@ def edit_image(
     extra: Mapping[str, Any] | None = None,
     **options: Unpack[EditParams],
 ) -> Request[ImagesResponse]:
-    """POST /images/edits with the pictures in a form: one goes as `image`, several as `image[]`.
+    """POST /images/edits with the images in a form.
 
-    With `stream=True` it is a request for `Client.stream`. Raises ConfigurationError where there is no picture.
+    Args:
+        image: One image, sent as `image`, or several, sent as `image[]`.
+        prompt: What to do.
+        mask: A PNG of the first image's size; where it is transparent the image is edited.
+        markup: An overlay of the first image's size; not together with `mask`.
+        extra: More fields of the form.
+        **options: The fields of `EditParams`. With `stream=True` the request is for `Client.stream`.
+
+    Returns:
+        A request for an ImagesResponse.
+
+    Raises:
+        ConfigurationError: There is no image.
     """
-    pictures = [image] if isinstance(image, ImageFile) else list(image)
-    if not pictures:
+    images = [image] if isinstance(image, ImageFile) else list(image)
+    if not images:
         raise ConfigurationError("an edit needs at least one picture. Nothing was sent.")
-    name = "image" if len(pictures) == 1 else "image[]"
-    files = [(name, picture) for picture in pictures]
+    name = "image" if len(images) == 1 else "image[]"
+    files = [(name, picture) for picture in images]
     files += [(name, file) for name, file in (("mask", mask), ("markup", markup)) if file is not None]
     return _edit(_set({"prompt": prompt, **options}, extra), files=[_form_file(name, file) for name, file in files])
 
@@ -263,9 +302,17 @@ def edit_image_by_reference(
     extra: Mapping[str, Any] | None = None,
     **options: Unpack[EditParams],
 ) -> Request[ImagesResponse]:
-    """POST /images/edits as JSON: the pictures are files that the server has, or URLs."""
-    places = [_reference(image) for image in images]
-    fields = {"images": places, "mask": None if mask is None else _reference(mask), "prompt": prompt, **options}
+    """POST /images/edits as JSON, with images that the server has or can fetch.
+
+    Args:
+        images: The images.
+        prompt: What to do.
+        mask: As for `edit_image`.
+        extra: More fields of the body.
+        **options: The fields of `EditParams`, as for `edit_image`.
+    """
+    references = [_reference(image) for image in images]
+    fields = {"images": references, "mask": None if mask is None else _reference(mask), "prompt": prompt, **options}
     return _edit(_set(fields, extra))
 
 
@@ -277,7 +324,15 @@ def list_files(
     after: str | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> Request[Page[File]]:
-    """GET /files, newest first unless `order` says otherwise; `limit` 1..10000 a page, `after` a file's id."""
+    """GET /files, one page, for `Client.send`; or all of them, for `Client.pages`.
+
+    Args:
+        purpose: Only files for this purpose.
+        limit: How many files a page has, 1 to 10,000.
+        order: "asc" for the oldest first; the server's default is the newest first.
+        after: The id of the file before the first.
+        extra: More query parameters.
+    """
     query = _set({"purpose": purpose, "limit": limit, "order": order, "after": after}, extra)
     return Request(
         method="GET", route="/files", answer=Page[File], query={name: str(value) for name, value in query.items()}
@@ -285,19 +340,19 @@ def list_files(
 
 
 def retrieve_file(file_id: str) -> Request[File]:
-    """GET /files/{file_id}."""
+    """GET /files/{file_id}: a request for the File with this id."""
     ids = {"file_id": file_id}
     return Request(method="GET", route="/files/{file_id}", answer=File, ids=ids, answer_id=file_id)
 
 
 def delete_file(file_id: str) -> Request[FileDeleted]:
-    """DELETE /files/{file_id}."""
+    """DELETE /files/{file_id}: a request for a FileDeleted."""
     ids = {"file_id": file_id}
     return Request(method="DELETE", route="/files/{file_id}", answer=FileDeleted, ids=ids, answer_id=file_id)
 
 
 def file_content(file_id: str) -> Request[bytes]:
-    """GET /files/{file_id}/content, for `Client.download` or `Client.stream`; some purposes can't be downloaded."""
+    """GET /files/{file_id}/content, for `Client.download` or `Client.stream`; the server refuses some purposes."""
     return Request(
         method="GET",
         route="/files/{file_id}/content",

@@ -1,4 +1,4 @@
-"""`Client`: one way in for every request. What it may carry, when it is made again, how its answer is read."""
+"""`Client`, the one way in for every request: options, retries and response handling."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from asyncsdk.settings import Auth, Key
 
 T = TypeVar("T")
 
-FETCH_SECONDS = 120.0
-LARGEST_FETCH = 100 * 10**6
+DOWNLOAD_SECONDS = 120.0
+LARGEST_DOWNLOAD = 100 * 10**6
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,28 @@ log = logging.getLogger(__name__)
 class Client:
     """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
 
-    What is not given comes from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID` and
-    `OPENAI_CUSTOM_HEADERS`. `api_key` is text or a function, async or not, that is asked at each request.
-    `timeout` (seconds) takes the place of each request's own answer limit. `ssl` is a context of your own;
-    verification can't be turned off. `connections` (100) bounds the pool. A given `session` is used as it is
-    and never closed. `on_event` is called with a `RequestEvent` for each attempt.
+    It uses no event loop until its first request, and then only that one.
 
-    Makes no use of an event loop until its first request. Raises ConfigurationError for a bad or missing
-    setting, TypeError where `session` is given together with `ssl`, `proxy`, `connections` or `trace_configs`.
+    Args:
+        api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.
+        base_url: The server, with the API's path. Default: `OPENAI_BASE_URL`, else OpenAI.
+        organization: Default: `OPENAI_ORG_ID`.
+        project: Default: `OPENAI_PROJECT_ID`.
+        timeout: How many seconds the server may take for its response, in place of each request's own limit.
+        max_retries: How many more attempts each request has.
+        default_headers: Headers of every request, besides those in `OPENAI_CUSTOM_HEADERS`.
+        default_query: Query parameters of every request.
+        auth: How the key is sent: "bearer" or "api-key".
+        ssl: A context of your own, such as from `create_ssl_context`; verification can't be turned off.
+        proxy: The proxy's URL. Default: `HTTPS_PROXY` and the like, else the system's.
+        connections: The size of the pool. Default: 100.
+        session: A session to use as it is; it is never closed.
+        on_event: Called with a RequestEvent after each attempt.
+        trace_configs: For aiohttp's tracing.
+
+    Raises:
+        ConfigurationError: A setting is wrong or missing.
+        TypeError: `session` is given together with `ssl`, `proxy`, `connections` or `trace_configs`.
     """
 
     def __init__(
@@ -68,7 +82,7 @@ class Client:
     ) -> None:
         if session is not None and (ssl, proxy, connections, trace_configs) != (None, None, None, None):
             raise TypeError(
-                "a given session brings its own connections: ssl, proxy, connections, trace_configs don't go with it"
+                "a given session has its own connections: ssl, proxy, connections and trace_configs don't go with it"
             )
         if ssl is not None:
             check_trust(ssl)
@@ -87,16 +101,17 @@ class Client:
         )
         self.timeout, self.max_retries, self.on_event = timeout, max_retries, on_event
         self.clock = Clock()
-        way = ConnectionConfig()
+        config = ConnectionConfig()
         if session is None:
-            way = ConnectionConfig(
+            config = ConnectionConfig(
                 trust=(ssl or default_trust()) if self.base_url.startswith("https:") else None,
                 proxy=proxy_for(self.base_url, proxy),
                 connections=connections or DEFAULT_CONNECTIONS,
                 trace_configs=trace_configs,
             )
-        self._transport = Transport(self.settings, self.clock, way, session)
-        self._anonymous = Transport(settings.nobody(), Clock(), ConnectionConfig(proxy=way.proxy, trust=way.trust))
+        self._transport = Transport(self.settings, self.clock, config, session)
+        anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust)
+        self._anonymous = Transport(settings.nobody(), Clock(), anonymous)
 
     @classmethod
     def azure(
@@ -108,21 +123,28 @@ class Client:
         token: Key | None = None,
         **options: Any,
     ) -> Self:
-        """A client of Azure OpenAI: `https://<resource>.openai.azure.com`, with or without `/openai` or `/openai/v1`.
+        """Make a client of Azure OpenAI.
 
-        With an `api_version` the classic API is spoken, without one v1. `api_key` goes out as `api-key`, an
-        Entra `token` as bearer. What is left open comes from `AZURE_OPENAI_ENDPOINT`, `OPENAI_API_VERSION`,
-        `AZURE_OPENAI_API_KEY` and `AZURE_OPENAI_AD_TOKEN`. `options` are those of `Client`.
+        Args:
+            endpoint: `https://<resource>.openai.azure.com`, with or without `/openai` or `/openai/v1`. Default:
+                `AZURE_OPENAI_ENDPOINT`.
+            api_version: The version of the classic API; without one, v1 is used. Default: `OPENAI_API_VERSION`.
+            api_key: Sent as `api-key`. Default: `AZURE_OPENAI_API_KEY`.
+            token: An Entra token, sent as bearer. Default: `AZURE_OPENAI_AD_TOKEN`.
+            **options: Those of `Client`.
+
+        Raises:
+            ConfigurationError: A setting is wrong or missing.
         """
-        where = settings.azure_arguments(
+        arguments = settings.azure_arguments(
             os.environ, endpoint=endpoint, api_version=api_version, api_key=api_key, token=token
         )
-        query = {**where.pop("query"), **(options.pop("default_query", None) or {})}
-        return cls(**where, default_query=query, **options)
+        query = {**arguments.pop("query"), **(options.pop("default_query", None) or {})}
+        return cls(**arguments, default_query=query, **options)
 
     @property
     def base_url(self) -> str:
-        """Where requests go, normalised."""
+        """The server's base URL, normalised."""
         return self.settings.base_url
 
     def __repr__(self) -> str:
@@ -137,7 +159,7 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, but for those of a given session."""
+        """Close the connections, except those of a given session."""
         await self._transport.aclose()
         await self._anonymous.aclose()
 
@@ -152,21 +174,34 @@ class Client:
         retry: Retry | None = None,
         check: Callable[[T], str | None] | None = None,
     ) -> T:
-        """Send `request`, again where that helps, and return its answer as a model.
+        """Send a request, with retries, and return its response as a model.
 
-        `timeout` (seconds) is for the answer to each attempt; `retry` shares a budget among requests and
-        takes the place of `max_retries`. `check` names what shows that an answer belongs to another request, which
-        is then a ResponseMismatchError, and retried. Raises APIError.
+        Args:
+            request: From a function of `asyncsdk.api`.
+            timeout: How many seconds the server may take for the response to each attempt.
+            max_retries: How many more attempts it has.
+            headers: Headers of this request.
+            query: Query parameters of this request.
+            retry: A budget that several requests share, in place of `max_retries`.
+            check: Returns what shows that a response belongs to another request, else None. Such a response is a
+                ResponseMismatchError, and retried.
+
+        Returns:
+            The model that `request.answer` names.
+
+        Raises:
+            APIError: No usable response came.
+            ConfigurationError: An option is out of range.
         """
         call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
 
         async def receive() -> T:
-            async with self._transport.sending(call) as answer:
-                result = await answer.read(request.answer)
+            async with self._transport.sending(call) as response:
+                result = await response.read(request.answer)
             problem = _of_another(request, result) or (None if check is None else check(result))
             if problem is not None:
                 raise ResponseMismatchError(
-                    f"{request.name}: the answer belongs to another request: {problem}. It is not believed.",
+                    f"{request.name}: the response belongs to another request: {problem}. It is not used.",
                     request=request.name,
                 )
             return result
@@ -174,15 +209,18 @@ class Client:
         return await self._repeat(call, receive)
 
     async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncGenerator[T, None]:
-        """Walk through a list, page after page, by its `after` cursor.
+        """Iterate over a list, page after page, by its `after` cursor.
 
         Args:
             request: The first page.
-            options: Those of `send`.
+            **options: Those of `send`.
+
+        Yields:
+            The items of all pages.
 
         Raises:
             APIError: A page did not come.
-            APIResponseValidationError: The list leads back to a page that was given before: it has no end.
+            APIResponseValidationError: The list leads back to a page that came before: it has no end.
         """
         query = dict(options.pop("query", None) or {})
         cursors: set[str] = set()
@@ -195,8 +233,8 @@ class Client:
                 return
             if last in cursors:
                 raise APIResponseValidationError(
-                    f"{request.name}: the list has no end: after {last} comes a page that was given before. Nothing "
-                    "was changed by reading it. Ask whoever runs the server or gateway.",
+                    f"{request.name}: the list has no end: after {last} comes a page that came before. Nothing "
+                    "was changed by reading it. Report it to the operator of the server or gateway.",
                     request=request.name,
                 )
             cursors.add(last)
@@ -204,47 +242,87 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], **options: Any) -> AsyncIterator[Stream]:
-        """`async with client.stream(request) as chunks:` gives the answer's bytes as they come, and its `request_id`.
+        """Read a response as it comes: `async with client.stream(request) as chunks: async for chunk in chunks: ...`
 
-        Retried like any other until it begins; later a lost connection is an APIConnectionError.
+        The request is retried until the response begins; later a lost connection is an APIConnectionError.
+
+        Args:
+            request: From a function of `asyncsdk.api`.
+            **options: Those of `send`, without `check`.
+
+        Yields:
+            An iterator over the response's bytes, with its `request_id`.
+
+        Raises:
+            APIError: No usable response came, or it broke off.
         """
         call = self._call(request, **options)
         async with AsyncExitStack() as stack:
-            answer = await self._repeat(call, lambda: stack.enter_async_context(self._transport.sending(call)))
-            yield Stream(answer, await stack.enter_async_context(aclosing(answer.chunks())))
+            response = await self._repeat(call, lambda: stack.enter_async_context(self._transport.sending(call)))
+            yield Stream(response, await stack.enter_async_context(aclosing(response.chunks())))
 
     async def receive(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
-        """Send `request` and let `reader` read the answer as it comes: both again where that helps. Raises APIError."""
+        """Send a request and let `reader` read the response as it comes, both with retries.
+
+        Args:
+            request: From a function of `asyncsdk.api`.
+            reader: Called with the stream of each attempt.
+            **options: Those of `send`, without `check`.
+
+        Returns:
+            What `reader` returned.
+
+        Raises:
+            APIError: No usable response came, or it broke off.
+        """
         call = self._call(request, **options)
 
         async def receive() -> T:
-            async with self._transport.sending(call) as answer, aclosing(answer.chunks()) as chunks:
-                return await reader(Stream(answer, chunks))
+            async with self._transport.sending(call) as response, aclosing(response.chunks()) as chunks:
+                return await reader(Stream(response, chunks))
 
         return await self._repeat(call, receive)
 
     def annotate(self, error: APIError) -> None:
-        """Note in `error`, made from a response of this server, what is known about the server by now."""
+        """Set on `error`, made from a response of this server, what is known about the server by now."""
         self._transport.annotate(error)
 
     async def download_url(self, url: str) -> bytes:
-        """What `url` gives, such as a picture of an older model's answer, of at most 100 MB; without any key.
+        """Download a URL that a response contains, such as an older model's image; without any key.
 
-        Raises APIError; ConfigurationError for no http(s) URL, or one without TLS where the server has it.
+        Args:
+            url: An http(s) URL.
+
+        Returns:
+            Its content, at most 100 MB.
+
+        Raises:
+            APIError: No usable response came.
+            ConfigurationError: It is not an http(s) URL, or one without TLS where the server has TLS.
         """
-        limit, tls_only = self.timeout or FETCH_SECONDS, self.base_url.startswith("https:")
+        limit, tls_only = self.timeout or DOWNLOAD_SECONDS, self.base_url.startswith("https:")
         call = prepare_external(url, retry=Retry(self.max_retries), answer_limit=limit, tls_only=tls_only)
 
         async def receive() -> bytes:
-            async with self._anonymous.sending(call) as answer:
-                return await answer.read(bytes, limit=LARGEST_FETCH)
+            async with self._anonymous.sending(call) as response:
+                return await response.read(bytes, limit=LARGEST_DOWNLOAD)
 
         return await self._repeat(call, receive)
 
     async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
-        """Save the answer at `to`, whole or not at all, for this user alone (0600), and return its size in bytes.
+        """Save a response to a file, whole or not at all, readable for this user alone (0600).
 
-        Raises APIError, and OSError where it can't be saved.
+        Args:
+            request: Such as `api.file_content(file_id)`.
+            to: The file's path.
+            **options: Those of `send`, without `check`.
+
+        Returns:
+            Its size in bytes.
+
+        Raises:
+            APIError: No usable response came, or it broke off.
+            OSError: It can't be saved.
         """
         return await self.receive(request, lambda chunks: files.stream_to(to, chunks, mode=files.PRIVATE), **options)
 
@@ -278,7 +356,7 @@ class Client:
                 result = await receive()
             except APIError as error:
                 delay = attempts.delay_after(error, now=self.clock.now())
-                self._tell(call, attempts.made, error, delay)
+                self._report(call, attempts.made, error, delay)
                 if delay is None:
                     raise
                 log.warning("%s; trying again in %.1f s", error, delay)
@@ -286,10 +364,10 @@ class Client:
                     call.retry.on_wait(error, delay)
                 await anyio.sleep(delay)
             else:
-                self._tell(call, attempts.made + 1)
+                self._report(call, attempts.made + 1)
                 return result
 
-    def _tell(
+    def _report(
         self, call: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
     ) -> None:
         if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
@@ -306,14 +384,14 @@ class Client:
             self.on_event = None
 
 
-def _of_another(request: Request[Any], answer: object) -> str | None:
-    found = getattr(answer, "id", None)
-    is_right = request.answer_id is None or found == request.answer_id
-    return None if is_right else f"it is of {found}, not of {request.answer_id}"
+def _of_another(request: Request[Any], result: object) -> str | None:
+    result_id = getattr(result, "id", None)
+    is_right = request.answer_id is None or result_id == request.answer_id
+    return None if is_right else f"its id is {result_id}, not {request.answer_id}"
 
 
 def _check_limits(timeout: float | None, max_retries: int | None) -> None:
     if timeout is not None and not timeout > 0:
-        raise ConfigurationError("timeout must be above 0 seconds; None leaves it to each request.")
+        raise ConfigurationError("timeout must be above 0 seconds, or None for each request's own limit.")
     if max_retries is not None and max_retries < 0:
         raise ConfigurationError("max_retries must be 0 or more.")

@@ -162,7 +162,7 @@ async def test_a_picture_behind_a_url_is_fetched_without_the_key_and_as_it_is_si
 
 
 async def test_a_picture_without_end_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.client.LARGEST_FETCH", 1000)
+    monkeypatch.setattr("asyncsdk.client.LARGEST_DOWNLOAD", 1000)
     bomb = reply(200, gzip.compress(bytes(10**6)), {"Content-Encoding": "gzip"})
     async with answering(reply(200, bytes(1000)), reply(200, bytes(1001)), bomb) as server, client_of(server) as client:
         assert len(await client.download_url(server.url)) == 1000

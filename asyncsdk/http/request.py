@@ -1,4 +1,4 @@
-"""A request on its way to a server: address, headers, a fresh body for each attempt, and what became of it."""
+"""A prepared request and its attempts: URL, headers, a new body for each, and the result of the last one."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT
 
 _RIGHT_SERVER = "Nothing was done. If that is the right server, set base_url to it."
-_MAYBE_DONE = "The server may have done what was asked all the same: look before you send it again."
+_MAYBE_DONE = "The server may have acted on the request all the same: check that before you send it again."
 _NOWHERE = "nowhere"
 
 
 @define(eq=False, kw_only=True)
 class PreparedRequest:
-    """One `Request` under one `Settings`; no key is in it."""
+    """One `Request` under one `Settings`, without the key."""
 
     request: Request[Any]
     target: URL = field(repr=False)
@@ -56,20 +56,20 @@ class PreparedRequest:
         self.body = self.status = self.request_id = None
 
     def new_body(self) -> RequestBody | None:
-        """The body for one sending, watched for as long as the call's limits say."""
+        """The body for one attempt, with the limits of this request."""
         self.body = encoded_body(self.request)
         if self.body is not None:
             self.body.limit_answer(self.answer_limit)
             self.body.on_sent = self.retry.on_sent
         return self.body
 
-    def heard(self, status: int, headers: Mapping[str, str]) -> None:
-        """An answer begins: whoever reads it minds its pace."""
+    def response_began(self, status: int, headers: Mapping[str, str]) -> None:
+        """Stop the timer of the body: the response's reader has its own limits."""
         self.status, self.request_id = status, headers.get("x-request-id")
         self.stop_watching()
 
     def stop_watching(self) -> None:
-        """No more timer for this attempt."""
+        """Stop the timer of this attempt."""
         if self.body is not None:
             self.body.stop_watching()
 
@@ -77,7 +77,7 @@ class PreparedRequest:
     def abort_on_failure(self) -> Iterator[None]:
         """On any failure within, cancellation included, drop the connection and what the kernel has not taken yet.
 
-        A closing transport would keep its socket until the peer has taken it, perhaps for ever.
+        A closing transport would keep its socket until the peer has received it, perhaps forever.
         """
         try:
             yield
@@ -88,7 +88,7 @@ class PreparedRequest:
 
     @property
     def failure(self) -> BaseException | None:
-        """What the body itself raised while it was written."""
+        """The error that the body itself raised while it was written."""
         return None if self.body is None else self.body.failure
 
     @property
@@ -101,9 +101,9 @@ class PreparedRequest:
         return self.body is None or self.body.fully_sent
 
     def redirect(self, location: str, *, shown: str) -> None:
-        """Go on at `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9).
+        """Follow `location` if it is on the same origin and keeps the method (RFC 9110, 15.4.8 and 15.4.9).
 
-        An error names the origin of `shown`, which is `location` without secrets.
+        A RedirectError names the origin of `shown`, which is `location` without secrets.
         """
         target = _joined(self.url, location)
         if _origin(target) == _origin(self.url) and (self.status in {307, 308} or self.request.method == "GET"):
@@ -111,24 +111,24 @@ class PreparedRequest:
             return
         elsewhere = _origin(target) not in {_NOWHERE, _origin(self.url)}
         acted = redirect_may_have_acted(self.request.method, self.status, elsewhere=elsewhere)
-        advice, place = _MAYBE_DONE if acted else _RIGHT_SERVER, _origin(_joined(self.url, shown))
+        advice, origin = _MAYBE_DONE if acted else _RIGHT_SERVER, _origin(_joined(self.url, shown))
         raise RedirectError(
-            f"{self.name}: the server answers {self.status} and points to {place}. The request was "
+            f"{self.name}: the server responded with {self.status} and points to {origin}. The request was "
             f"not repeated there, and no key was sent there. {advice}",
             request=self.name,
             may_have_acted=acted,
         )
 
     def event(self, attempt: int, error: APIError | None, wait: float | None) -> RequestEvent:
-        """What `on_event` is told of the attempt that just ended."""
-        answered = error if isinstance(error, APIStatusError) else None
+        """The event of the attempt that just ended."""
+        refusal = error if isinstance(error, APIStatusError) else None
         return RequestEvent(
             method=self.request.method,
             route=self.request.route,
             attempt=attempt,
             seconds=time.monotonic() - self._began,
             bytes_sent=0 if self.body is None else self.body.bytes_sent,
-            status=answered.status_code if answered else self.status,
+            status=refusal.status_code if refusal else self.status,
             request_id=self.request_id,
             error=None if error is None else type(error).__name__,
             wait=wait,
@@ -144,43 +144,44 @@ def prepare(
     retry: Retry,
     answer_limit: float,
 ) -> PreparedRequest:
-    """Settle where `request` goes and what stands above it, but for the key."""
+    """Settle the URL and the headers of `request`, except for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
-    sent = _common_headers(request.accept)
+    merged = _common_headers(request.accept)
     if request.method == "POST" and not (request.json is not None or request.body or request.files):
-        sent["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
+        merged["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
     if settings.organization:
-        sent["OpenAI-Organization"] = settings.organization
+        merged["OpenAI-Organization"] = settings.organization
     if settings.project:
-        sent["OpenAI-Project"] = settings.project
-    sent.update(settings.headers)
-    sent.update(checked_headers(headers))
+        merged["OpenAI-Project"] = settings.project
+    merged.update(settings.headers)
+    merged.update(checked_headers(headers))
+    parameters = {**settings.query, **request.query, **query}
     return PreparedRequest(
         request=request,
-        target=target.update_query(asked) if (asked := {**settings.query, **request.query, **query}) else target,
-        headers=sent,
+        target=target.update_query(parameters) if parameters else target,
+        headers=merged,
         retry=retry,
         answer_limit=answer_limit,
     )
 
 
 def _path(request: Request[Any], settings: Settings) -> str:
-    """Classic Azure wants some calls below the name of their model's deployment."""
+    """Classic Azure expects some calls below the name of their model's deployment."""
     if request.deployment is None or not settings.by_deployment:
         return request.path
     return f"/deployments/{quote(request.deployment, safe='')}{request.path}"
 
 
 def prepare_external(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = False) -> PreparedRequest:
-    """A GET of an address that an answer gave. Raises ConfigurationError for what is none of http(s)."""
-    target = _as_it_is(url)
+    """A GET of a URL that a response contains. Raises ConfigurationError unless it is an http(s) URL."""
+    target = _unchanged(url)
     if tls_only and target.scheme == "http":
         raise ConfigurationError(
-            "the answer came by https and gives an address of a picture that is not; nothing was fetched."
+            "the response came by https and contains an image URL that is not https; nothing was downloaded."
         )
     if target.scheme not in {"http", "https"} or not target.host:
         raise ConfigurationError(
-            "the answer gives an address of a picture that is no http(s) URL; nothing was fetched."
+            "the response contains an image URL that is not an http(s) URL; nothing was downloaded."
         )
     return PreparedRequest(
         request=Request(method="GET", route=URL_ROUTE, answer=bytes, accept="*/*"),
@@ -217,9 +218,9 @@ def _common_headers(accept: str) -> CIMultiDict[str]:
     return CIMultiDict({"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"})
 
 
-def _as_it_is(url: str) -> URL:
+def _unchanged(url: str) -> URL:
     try:
-        return URL(url, encoded=url.isascii())  # a signed one must not be quoted anew
+        return URL(url, encoded=url.isascii())  # a signed one must not be quoted again
     except ValueError:
         return URL()
 

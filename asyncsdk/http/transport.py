@@ -1,4 +1,4 @@
-"""One sending of one call: the one place that speaks HTTP. Keys, redirects and time limits are minded here."""
+"""Sends one attempt of a request, the one place that speaks HTTP: keys, redirects and time limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
 from asyncsdk.settings import Key, Secret, Settings, checked_key
 
 _MOST_REDIRECTS = 5
-_MOST_KEYS = 8  # that a client remembers, so as to show none of them
+_MOST_KEYS = 8  # the keys that a client remembers, to redact them
 
 
 @define(eq=False)
@@ -40,18 +40,18 @@ class Transport:
 
     settings: Settings
     clock: Clock
-    _way: ConnectionConfig
+    _config: ConnectionConfig
     _given: aiohttp.ClientSession | None = None
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
-    _keys: tuple[str, ...] = field(default=(), init=False, repr=False)  # those in use lately, the newest first
-    _guarded: tuple[Any, ...] = field(default=(), init=False, repr=False)  # that `_guard` is made for
+    _keys: tuple[str, ...] = field(default=(), init=False, repr=False)  # those used lately, the newest first
+    _guarded: tuple[Any, ...] = field(default=(), init=False, repr=False)  # the secrets that `_guard` is made for
     _guard: Redactor = field(default=NO_SECRETS, init=False)
     _is_known: bool = field(default=False, init=False)  # it has answered as the API
 
     async def aclose(self) -> None:
-        """Close the connections, for good."""
+        """Close the connections; no request can be sent afterwards."""
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
@@ -60,82 +60,83 @@ class Transport:
 
     @asynccontextmanager
     async def sending(self, call: PreparedRequest) -> AsyncIterator[Response]:
-        """Send `call` and yield its good answer, to be read within the block. Raises APIError.
+        """Send `call` and yield its successful response, to be read within the block. Raises APIError.
 
-        An error raised by the body itself comes out as it is.
+        An error raised by the body itself is raised unchanged.
         """
         key = await _current_key(self.settings.key)
         if key not in self._keys:
             self._keys = (key, *self._keys)[:_MOST_KEYS]
         try:
-            answer = await self._answered(call, key)
+            response = await self._follow_redirects(call, key)
             try:
-                await _accept(answer)
-                yield answer
+                await _accept(response)
+                yield response
             except APIError as error:
                 self.annotate(error)
                 raise
             else:
                 self._is_known = self._is_known or call.request.answer is not bytes
             finally:
-                await answer.leave()
+                await response.leave()
         finally:
             call.stop_watching()
 
     def annotate(self, error: APIError) -> None:
-        """A server that answered as the API once is the API, whatever something before it says later.
+        """Record in `error` whether this server may have acted, and from `error` whether it is the API.
 
-        So a page from it may hide what was done; from any other server it does not, and `error` says that.
+        A server that responded as the API once is the API, whatever a gateway before it sends later. So a page from it
+        may hide what was done; from any other server it does not.
         """
         if isinstance(error, NotTheAPIError):
             error.may_have_acted, error.base_url = self._is_known, self.settings.base_url
         elif isinstance(error, APIStatusError) and is_own(error.body):
             self._is_known = True
 
-    async def _answered(self, call: PreparedRequest, key: str) -> Response:
+    async def _follow_redirects(self, call: PreparedRequest, key: str) -> Response:
         for _ in range(_MOST_REDIRECTS):
-            answer = await self._sent(call, key)
-            location = answer.location
-            if answer.status not in {301, 302, 303, 307, 308} or location is None:
-                return answer
-            await answer.leave()
-            call.redirect(location, shown=answer.shown(location))
+            response = await self._send(call, key)
+            location = response.location
+            if response.status not in {301, 302, 303, 307, 308} or location is None:
+                return response
+            await response.leave()
+            call.redirect(location, shown=response.shown(location))
         raise RedirectError(f"{call.name}: redirected {_MOST_REDIRECTS} times and still not there", request=call.name)
 
-    async def _sent(self, call: PreparedRequest, key: str) -> Response:
+    async def _send(self, call: PreparedRequest, key: str) -> Response:
         session = self._open_session()
         secrets = _credentials(self.settings, key)
-        for_proxy = {} if self._way.proxy is None else self._way.proxy.headers
+        for_proxy = {} if self._config.proxy is None else self._config.proxy.headers
         tunnelled = call.url.scheme == "https"
         headers = CIMultiDict(secrets if tunnelled else secrets | for_proxy)
         headers.update(call.headers)
         body = call.new_body()
-        # with a body it is the watch that minds the time: aiohttp's clock runs while the kernel still sends
+        # with a body its StallTimer limits the time: aiohttp's timer runs while the kernel still sends
         silence = call.answer_limit if body is None else None
         with call.abort_on_failure(), translating_errors(call):
-            response = await session.request(
+            received = await session.request(
                 call.request.method,
                 call.url,
                 data=body,
                 headers=headers,
                 allow_redirects=False,
                 raise_for_status=False,
-                auto_decompress=False,  # aiohttp's knows no limit
+                auto_decompress=False,  # aiohttp's has no limit
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
                 proxy_headers=for_proxy if tunnelled else None,
             )
-        answer = Response(call, response, self._redactor(call, response.request_info.headers))
-        call.heard(answer.status, answer.headers)
-        self.clock.observe(answer.headers.get("Date"))
-        return answer
+        response = Response(call, received, self._redactor(call, received.request_info.headers))
+        call.response_began(response.status, response.headers)
+        self.clock.observe(response.headers.get("Date"))
+        return response
 
     def _redactor(self, call: PreparedRequest, sent: Mapping[str, str]) -> Redactor:
-        """For the secrets of `call`; those of a given session are in the headers that were `sent`."""
+        """Redacts the secrets of `call`; those of a given session are in the headers that were `sent`."""
         query = {name: value for name, value in call.target.query.items() if name not in call.request.query}
         guarded = (
             CIMultiDict((name, value) for name, value in sent.items() if not is_open(name)),
             query,
-            {} if self._way.proxy is None else dict(self._way.proxy.headers),
+            {} if self._config.proxy is None else dict(self._config.proxy.headers),
             self._keys if self.settings.auth is not None else (),
         )
         if guarded != self._guarded:  # they are nearly always those of the request before
@@ -149,7 +150,7 @@ class Transport:
         if self._given is not None:
             return self._given
         if self._session is None:
-            self._session = self._way.open_session()
+            self._session = self._config.open_session()
         return self._session
 
     def _check_loop(self) -> None:
@@ -173,19 +174,19 @@ async def _current_key(key: Key) -> str:
     return checked_key(await tasks.await_foreign(current) if inspect.isawaitable(current) else current)
 
 
-async def _accept(answer: Response) -> None:
-    call = answer.call
+async def _accept(response: Response) -> None:
+    call = response.call
     call.retry.answered = True
     if call.failure is not None:
         raise call.failure
-    if answer.status >= 400:
-        raise await answer.error()
-    if answer.status >= 300:
+    if response.status >= 400:
+        raise await response.error()
+    if response.status >= 300:
         raise APIResponseValidationError(
-            f"{call.name}: the server answers {answer.status} without an address to go on at.",
+            f"{call.name}: the server responded with {response.status} and without a Location.",
             request=call.name,
-            status_code=answer.status,
+            status_code=response.status,
             request_id=call.request_id,
         )
     if not call.was_fully_sent():
-        raise APIConnectionError(f"{call.name}: answered before it had the whole request", request=call.name)
+        raise APIConnectionError(f"{call.name}: responded before it had the whole request", request=call.name)

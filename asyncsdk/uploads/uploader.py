@@ -147,18 +147,30 @@ class AsyncUploader:
         async with self._opened(job) as source:
             job.fields(source.name)
 
-    async def resume(self, key: str, *, in_turn: bool = False, on_progress: Listener | None = None) -> UploadResult:
-        """Go on with the upload that the journal holds under `key` (32 hex digits), from its path.
+    async def resume(
+        self, upload_id: str, *, in_turn: bool = False, on_progress: Listener | None = None
+    ) -> UploadResult:
+        """Resume an upload of this journal from the path that it was begun with.
 
-        Raises ConfigurationError where the journal holds none such, not for this server and project, or only
-        by a caller's own `key=`; and where the file has another size now.
+        Args:
+            upload_id: The upload.
+            in_turn: Whether it waits for its turn among the uploads of this uploader.
+            on_progress: Called with a Progress.
+
+        Returns:
+            The result, as from `upload`.
+
+        Raises:
+            ConfigurationError: The journal does not hold it for this server and project, or it was begun with `key=`;
+                or the file has another size now.
         """
-        opened = (await self._remembered(lambda found: found.key == key, key)).for_client_of(self.client.settings)
+        recalled = await self._remembered(lambda opened: opened.upload == upload_id, upload_id)
+        opened = recalled.for_client_of(self.client.settings)
         if opened.source.startswith(_KEYED):
             name = opened.source.removeprefix(_KEYED)
             raise ConfigurationError(f"{opened.upload} has the key {name!r}, no path: call upload with its source.")
         job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, on_progress, in_turn=in_turn, expected_key=key)
+        return await self._upload(job, on_progress, in_turn=in_turn, expected_key=opened.key)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
