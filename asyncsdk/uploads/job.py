@@ -91,6 +91,13 @@ class UploadOutcome:
     result: UploadResult | None = None
     error: Exception | None = None
 
+    @property
+    def status(self) -> Literal["done", "reused", "failed"]:
+        """*reused*: the file was on the server already, and nothing was sent."""
+        if self.result is None:
+            return "failed"
+        return "reused" if self.result.reused else "done"
+
 
 def _expiry(given: object) -> Mapping[str, Any] | None:
     if given is None:

@@ -14,22 +14,22 @@ from typing import Any, Literal
 import anyio
 from attrs import define, field, setters
 
-from asyncsdk import tasks
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import Threads
-from asyncsdk.uploads.admission import AdmissionQueue
+from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
-from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
+from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, Progress, SharedThroughput, UploadPhase
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay, upload_key
@@ -69,12 +69,12 @@ class AsyncUploader:
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _tools: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _line: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
-    _turns: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
-        self._turns = AdmissionQueue(self.concurrency)
+        self._queue = AdmissionQueue(self.concurrency)
         self._tools = UploadContext(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
@@ -120,26 +120,18 @@ class AsyncUploader:
         resumable.
         """
         job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
-        return await self._upload(job, on_progress, in_turn=in_turn)
+        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[UploadOutcome]]:
+    ) -> AbstractAsyncContextManager[UploadOutcomes]:
         """`async with uploader.upload_many(jobs) as outcomes: async for outcome in outcomes: ...`
 
         Takes at most `concurrency` jobs from `jobs` at once, begins each when those before it leave connections
         free, and gives outcomes as they finish. A job that fails, for whatever reason, does not stop the
         others. Leaving the block early cancels what still runs.
         """
-
-        async def run(job: UploadJob) -> UploadOutcome:
-            try:
-                result = await tasks.await_foreign(self._upload(job, on_progress, in_turn=True))
-                return UploadOutcome(job=job, result=result)
-            except Exception as error:  # noqa: BLE001 - it is the outcome
-                return UploadOutcome(job=job, error=error)
-
-        return tasks.map_unordered(jobs, run, at_once=self.concurrency)
+        return UploadOutcomes(partial(self._upload, listener=on_progress), self._queue).over(jobs)
 
     async def check(self, job: UploadJob) -> None:
         """Look at a job without sending anything. Raises SourceError or ConfigurationError if it can't be uploaded."""
@@ -157,7 +149,7 @@ class AsyncUploader:
             name = opened.source.removeprefix(_KEYED)
             raise ConfigurationError(f"{opened.upload} has the key {name!r}, no path: call upload with its source.")
         job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, on_progress, in_turn=in_turn, expected_key=key)
+        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress, expected_key=key)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
@@ -181,10 +173,15 @@ class AsyncUploader:
             return await cancelled(self.client, log, upload_id, self._tools.ids)
 
     async def _upload(
-        self, job: UploadJob, listener: Listener | None, *, in_turn: bool, expected_key: str | None = None
+        self,
+        job: UploadJob,
+        admission: AbstractAsyncContextManager[Slot],
+        listener: Listener | None,
+        *,
+        expected_key: str | None = None,
     ) -> UploadResult:
         began, started, waited_from = time.time(), time.monotonic(), None
-        async with self._turns.taken(in_turn=in_turn) as turn, self._opened(job) as source:
+        async with admission as slot, self._opened(job) as source:
             fields = job.fields(source.name)
             place = _place(job, source)
             size = source.identity.size
@@ -199,13 +196,13 @@ class AsyncUploader:
                 nonlocal waited_from
                 waited_from = began
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"
-                turn.step_aside()
+                slot.yield_slot()
                 meter.enter(UploadPhase.WAITING, f"{who} is sending this file")
 
             try:
-                turn.begin(meter, part_size)
+                slot.begin(meter, part_size)
                 async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
-                    turn.begin(meter, part_size)  # again, for it may have stepped aside
+                    slot.begin(meter, part_size)  # again: the slot may have been yielded
                     run = UploadRun(
                         tools=self._tools,
                         job=job,
