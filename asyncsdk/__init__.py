@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
+    from asyncsdk.uploads.outcomes import UploadOutcomes
     from asyncsdk.uploads.progress import Progress, UploadPhase
     from asyncsdk.uploads.uploader import AsyncUploader
 
@@ -147,6 +148,7 @@ __all__ = [
     "UploadJob",
     "UploadNotFoundError",
     "UploadOutcome",
+    "UploadOutcomes",
     "UploadPart",
     "UploadPhase",
     "UploadResult",
@@ -231,6 +233,7 @@ _HOMES = {
         "UploadOutcome",
         "UploadResult",
     ),
+    "uploads.outcomes": ("UploadOutcomes",),
     "uploads.progress": (
         "Progress",
         "UploadPhase",
