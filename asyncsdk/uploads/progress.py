@@ -98,7 +98,7 @@ class Meter:
     total: int
     listener: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.monotonic
-    line: SharedThroughput = field(factory=SharedThroughput)
+    shared: SharedThroughput = field(factory=SharedThroughput)
     state: UploadPhase = UploadPhase.CHECKING
     note: str = ""
     upload_id: str | None = None
@@ -110,7 +110,7 @@ class Meter:
     rate: RateMeter = field(factory=RateMeter, init=False)
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
-    _told_at: float = field(default=-math.inf, init=False)
+    _reported_at: float = field(default=-math.inf, init=False)
 
     @property
     def left(self) -> int:
@@ -148,57 +148,57 @@ class Meter:
         changed = (state, note) != (self.state, self.note)
         self.state, self.note = state, note
         if changed:
-            self._tell()
+            self._report()
 
-    def begin_afresh(self) -> None:
+    def start_over(self) -> None:
         """What was counted belonged to an upload that is left behind."""
         self.upload_id = self.expires_at = None
         self.done = self.resumed = 0
 
-    def holds(self, held: int, resumed: int) -> None:
+    def set_confirmed(self, confirmed: int, resumed: int) -> None:
         """So many bytes are there, `resumed` of them from earlier runs."""
-        self.done, self.resumed = held, resumed
+        self.done, self.resumed = confirmed, resumed
         self.tick()
 
-    def hashed_to(self, offset: int) -> None:
+    def set_hashed(self, offset: int) -> None:
         """The hashing pass has come so far."""
         self.hashed = offset
         self.tick()
 
-    def took_off(self) -> None:
+    def part_started(self) -> None:
         """A part begins."""
         self._parts_in_flight += 1
         self.tick()
 
-    def sent(self, count: int) -> None:
+    def bytes_sent(self, count: int) -> None:
         """Bytes went out."""
         self.moved += count
-        self.line.moved += count
+        self.shared.moved += count
         self._in_flight += count
         if self.state is UploadPhase.RETRYING:
             self.enter(UploadPhase.SENDING)
         self.tick()
 
-    def lost(self, count: int) -> None:
+    def bytes_discarded(self, count: int) -> None:
         """An attempt failed after so many bytes."""
         self._in_flight -= count
 
-    def landed(self, sent: int, held: int) -> None:
+    def part_finished(self, sent: int, confirmed: int) -> None:
         """A part is over: of `sent` bytes in flight, `held` are in the journal now."""
         self._parts_in_flight -= 1
         self._in_flight -= sent
-        self.done += held
+        self.done += confirmed
         self.tick()
 
     def tick(self) -> None:
         """Take the time; tell the listener if it is due."""
-        if self.clock() - self._told_at >= REPORT_INTERVAL:
-            self._tell()
+        if self.clock() - self._reported_at >= REPORT_INTERVAL:
+            self._report()
 
-    def _tell(self) -> None:
-        self._told_at = self.clock()
-        self.rate.add(self._told_at, self.moved)
-        self.line.rate.add(self._told_at, self.line.moved)
+    def _report(self) -> None:
+        self._reported_at = self.clock()
+        self.rate.add(self._reported_at, self.moved)
+        self.shared.rate.add(self._reported_at, self.shared.moved)
         if self.listener is None:
             return
         try:

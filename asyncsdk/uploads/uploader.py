@@ -67,15 +67,15 @@ class AsyncUploader:
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=5, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _tools: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _line: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
+    _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
     _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
         self._queue = AdmissionQueue(self.concurrency)
-        self._tools = UploadContext(
+        self._context = UploadContext(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
             readers=Threads("asyncsdk-read", limit=self.concurrency),
@@ -170,7 +170,7 @@ class AsyncUploader:
         recalled = await self._remembered(lambda found: found.upload == upload_id, upload_id)
         opened = recalled.for_client_of(self.client.settings)
         async with _claimed(self._journal, opened.key, wait=False) as log:
-            return await cancelled(self.client, log, upload_id, self._tools.ids)
+            return await cancelled(self.client, log, upload_id, self._context.ids)
 
     async def _upload(
         self,
@@ -185,12 +185,12 @@ class AsyncUploader:
             fields = job.fields(source.name)
             place = _place(job, source)
             size = source.identity.size
-            meter = Meter(job.describe(), size, listener, line=self._line)
+            meter = Meter(job.describe(), size, listener, shared=self._shared)
             journal = self._journal if place else MemoryJournal()
             key = self._key(fields, place or secrets.token_hex(16), size)
             if expected_key not in {None, key}:
                 raise ConfigurationError(f"{source.name} has another size than when it began. Nothing was sent.")
-            part_size = self._tools.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
+            part_size = self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
 
             def busy(owner: Owner | None) -> None:
                 nonlocal waited_from
@@ -204,7 +204,7 @@ class AsyncUploader:
                 async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
                     slot.begin(meter, part_size)  # again: the slot may have been yielded
                     run = UploadRun(
-                        tools=self._tools,
+                        context=self._context,
                         job=job,
                         fields=fields,
                         key=key,
@@ -225,7 +225,7 @@ class AsyncUploader:
     @asynccontextmanager
     async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:
         with without_threads():
-            source = await open_source(job.source, self._tools.readers)
+            source = await open_source(job.source, self._context.readers)
         try:
             yield source
         finally:
@@ -255,7 +255,7 @@ class AsyncUploader:
         raise ConfigurationError(f"the journal holds no upload {name}; see `asyncsdk uploads list`. Nothing was sent.")
 
     async def _others(self, key: str, asked: Completing) -> Others:
-        return others_than(asked, key, await self._journal.entries(), self._tools.ids)
+        return others_than(asked, key, await self._journal.entries(), self._context.ids)
 
     def _check_settings(self) -> None:
         """Raise ConfigurationError for what is out of range; NaN is in no range."""
