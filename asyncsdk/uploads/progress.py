@@ -1,4 +1,4 @@
-"""How far an upload is, how fast it goes, when it will be done: frozen snapshots of a meter (pure)."""
+"""Progress of an upload: bytes, rate and estimated time left, as frozen snapshots of a meter (pure)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPORT_INTERVAL = 0.1
 
 
 class UploadPhase(StrEnum):
-    """What an upload is doing."""
+    """What an upload is doing: `Progress.state`."""
 
     WAITING = "waiting"  # another process has it
     CHECKING = "checking"  # is it there already?
@@ -30,11 +30,23 @@ class UploadPhase(StrEnum):
 
 @frozen(kw_only=True)
 class Progress:
-    """One moment of one upload. Sizes are bytes, times unix seconds of the server, `rate` bytes a second.
+    """A snapshot of one upload.
 
-    `bytes_done` counts what is in the journal, `bytes_resumed` what of it earlier runs sent, `bytes_sent`
-    what went over the line in this run, retries included; `bytes_in_flight` may still be lost.
-    `eta` is in seconds, None while unknown. `note` is for people: why it waits, why it began afresh.
+    Args:
+        state: What the upload is doing.
+        source: The job's key, else the source's name.
+        bytes_total: Size of the file.
+        bytes_done: Bytes whose parts the server has confirmed and the journal holds.
+        bytes_resumed: Those of `bytes_done` that earlier runs sent.
+        bytes_in_flight: Bytes sent of parts that are not confirmed yet; they may still be lost.
+        bytes_sent: Bytes that left in this run, retries included.
+        bytes_hashed: Bytes hashed.
+        parts_in_flight: Parts that are being sent.
+        rate: Bytes a second over the last 10 seconds.
+        eta: Seconds left at that rate; None while unknown.
+        upload_id: The upload on the server; None before there is one.
+        expires_at: When the server drops the upload, in its unix seconds.
+        note: For people: why it waits, or why it started again.
     """
 
     state: UploadPhase
@@ -55,7 +67,7 @@ class Progress:
 
 @define
 class RateMeter:
-    """Bytes a second over a sliding window, and the best whole window so far; a longer silence starts anew."""
+    """Bytes a second over a sliding window, and the best whole window so far; it starts again after a longer pause."""
 
     best: float = 0.0
     _samples: deque[tuple[float, int]] = field(factory=deque, init=False)
@@ -75,7 +87,7 @@ class RateMeter:
 
     @property
     def current(self) -> float:
-        """Bytes a second now; 0.0 until there is something to tell."""
+        """Bytes a second now; 0.0 while unknown."""
         if len(self._samples) < 2:
             return 0.0
         (start, first), (end, last) = self._samples[0], self._samples[-1]
@@ -84,7 +96,7 @@ class RateMeter:
 
 @define(eq=False)
 class SharedThroughput:
-    """What all uploads of one uploader move together: whether one will be done in time is judged by this."""
+    """Bytes moved by all uploads of one uploader: whether one can finish in time is judged by this."""
 
     moved: int = 0
     rate: RateMeter = field(factory=RateMeter, init=False)
@@ -92,7 +104,7 @@ class SharedThroughput:
 
 @define(eq=False)
 class Meter:
-    """Counts what one upload does, and tells its listener: at each change of state, else ten times a second at most."""
+    """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most."""
 
     source: str
     total: int
@@ -119,12 +131,12 @@ class Meter:
 
     @property
     def flow(self) -> float | None:
-        """Bytes a second that the next part may expect as its share; None as long as there is nothing to tell."""
+        """Bytes a second that the next part can expect as its share; None while unknown."""
         rate = self.rate.current
         return rate / (self._parts_in_flight + 1) if rate > 0 else None
 
     def snapshot(self) -> Progress:
-        """How things stand now."""
+        """The progress now."""
         rate = self.rate.current
         return Progress(
             state=self.state,
@@ -151,17 +163,17 @@ class Meter:
             self._report()
 
     def start_over(self) -> None:
-        """What was counted belonged to an upload that is left behind."""
+        """Reset: what was counted belonged to an upload that is left behind."""
         self.upload_id = self.expires_at = None
         self.done = self.resumed = 0
 
     def set_confirmed(self, confirmed: int, resumed: int) -> None:
-        """So many bytes are there, `resumed` of them from earlier runs."""
+        """The server has `confirmed` bytes, `resumed` of them from earlier runs."""
         self.done, self.resumed = confirmed, resumed
         self.tick()
 
     def set_hashed(self, offset: int) -> None:
-        """The hashing pass has come so far."""
+        """The hashing pass has reached `offset`."""
         self.hashed = offset
         self.tick()
 
@@ -171,7 +183,7 @@ class Meter:
         self.tick()
 
     def bytes_sent(self, count: int) -> None:
-        """Bytes went out."""
+        """`count` bytes were sent."""
         self.moved += count
         self.shared.moved += count
         self._in_flight += count
@@ -180,18 +192,18 @@ class Meter:
         self.tick()
 
     def bytes_discarded(self, count: int) -> None:
-        """An attempt failed after so many bytes."""
+        """An attempt failed after `count` bytes."""
         self._in_flight -= count
 
     def part_finished(self, sent: int, confirmed: int) -> None:
-        """A part is over: of `sent` bytes in flight, `held` are in the journal now."""
+        """A part ended: of `sent` bytes in flight, `confirmed` are in the journal now."""
         self._parts_in_flight -= 1
         self._in_flight -= sent
         self.done += confirmed
         self.tick()
 
     def tick(self) -> None:
-        """Take the time; tell the listener if it is due."""
+        """Call the listener if it is due."""
         if self.clock() - self._reported_at >= REPORT_INTERVAL:
             self._report()
 

@@ -171,13 +171,12 @@ async def test_what_is_being_sent_cannot_be_cancelled_by_another(
         await task
 
 
-async def test_resume_goes_on_by_the_journals_key(
+async def test_resume_goes_on_by_the_uploads_id(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
     path = make_file()
     uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    await begin_and_stop(uploader, path)
-    (entry,) = await FileJournal(journal).entries()
-    result = await AsyncUploader(client, journal=journal).resume(entry.key)
+    upload_id = await begin_and_stop(uploader, path)
+    result = await AsyncUploader(client, journal=journal).resume(upload_id)
     assert result.bytes_resumed > 0
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()

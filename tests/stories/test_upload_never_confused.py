@@ -183,10 +183,9 @@ async def test_another_project_neither_resumes_nor_cancels(
     server.clear_faults()
     assert stopped.value.progress is not None
     upload_id = stopped.value.progress.upload_id or ""
-    (entry,) = await uploader._journal.entries()
     async with Client("k", base_url=server.url, project="proj_other") as elsewhere:
         for attempt in (
-            AsyncUploader(elsewhere, journal=journal).resume(entry.key),
+            AsyncUploader(elsewhere, journal=journal).resume(upload_id),
             AsyncUploader(elsewhere, journal=journal).cancel(upload_id),
         ):
             with pytest.raises(ConfigurationError, match="belongs to the project"):
@@ -207,7 +206,7 @@ async def test_resume_refuses_a_file_of_another_size_and_a_key_without_path(
     refusals = []
     for entry in await uploader._journal.entries():
         with pytest.raises(ConfigurationError) as refused:
-            await uploader.resume(entry.key)
+            await uploader.resume(entry.records[0].upload)
         refusals.append(str(refused.value))
     assert any("another size" in refusal for refusal in refusals)
     assert any("has the key 'mine'" in refusal for refusal in refusals)

@@ -87,7 +87,7 @@ async def resume(
         uploader = AsyncUploader(client, journal=kept, concurrency=concurrency, limit_rate=limit_rate)
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
         display = choose(progress, sizes, quiet=output.quiet, verbose=output.verbose)
-        uploads = {name: partial(_go_on, uploader, upload.key) for name, upload in picked.items()}
+        uploads = {name: partial(_go_on, uploader, upload.id) for name, upload in picked.items()}
         return await Transfer(Out(output), display, stop, client.clock.now).run(uploads, at_once=concurrency)
 
 
@@ -145,5 +145,5 @@ async def _remembered(journal: Journal) -> list[Remembered]:
     return remembered(await journal.entries(), now=time.time())
 
 
-async def _go_on(uploader: AsyncUploader, key: str, listener: Listener) -> UploadResult:
-    return await uploader.resume(key, in_turn=True, on_progress=listener)
+async def _go_on(uploader: AsyncUploader, upload_id: str, listener: Listener) -> UploadResult:
+    return await uploader.resume(upload_id, in_turn=True, on_progress=listener)
