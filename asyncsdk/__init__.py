@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
+    from asyncsdk.uploads.outcomes import UploadOutcomes
     from asyncsdk.uploads.uploader import AsyncUploader
 
 __all__ = [
@@ -150,6 +151,7 @@ __all__ = [
     "UploadJob",
     "UploadNotFoundError",
     "UploadOutcome",
+    "UploadOutcomes",
     "UploadPart",
     "UploadPhase",
     "UploadResult",
@@ -236,6 +238,7 @@ _HOMES = {
         "UploadOutcome",
         "UploadResult",
     ),
+    "uploads.outcomes": ("UploadOutcomes",),
     "uploads.uploader": ("AsyncUploader",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

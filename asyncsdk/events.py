@@ -27,7 +27,7 @@ class RequestEvent:
 
 
 class UploadPhase(StrEnum):
-    """What an upload is doing."""
+    """What an upload is doing: `Progress.state`."""
 
     WAITING = "waiting"  # another process has it
     CHECKING = "checking"  # is it there already?
@@ -39,11 +39,23 @@ class UploadPhase(StrEnum):
 
 @frozen(kw_only=True)
 class Progress:
-    """One moment of one upload. Sizes are bytes, times unix seconds of the server, `rate` bytes a second.
+    """A snapshot of one upload.
 
-    `bytes_done` counts what is in the journal, `bytes_resumed` what of it earlier runs sent, `bytes_sent`
-    what went over the line in this run, retries included; `bytes_in_flight` may still be lost.
-    `eta` is in seconds, None while unknown. `note` is for people: why it waits, why it began afresh.
+    Args:
+        state: What the upload is doing.
+        source: The job's key, else the source's name.
+        bytes_total: Size of the file.
+        bytes_done: Bytes whose parts the server has confirmed and the journal holds.
+        bytes_resumed: Those of `bytes_done` that earlier runs sent.
+        bytes_in_flight: Bytes sent of parts that are not confirmed yet; they may still be lost.
+        bytes_sent: Bytes that left in this run, retries included.
+        bytes_hashed: Bytes hashed.
+        parts_in_flight: Parts that are being sent.
+        rate: Bytes a second over the last 10 seconds.
+        eta: Seconds left at that rate; None while unknown.
+        upload_id: The upload on the server; None before there is one.
+        expires_at: When the server drops the upload, in its unix seconds.
+        note: For people: why it waits, or why it started again.
     """
 
     state: UploadPhase

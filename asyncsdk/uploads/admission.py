@@ -1,6 +1,6 @@
-"""Whose turn it is: of many files one begins when those before it leave connections free.
+"""The admission queue: of many uploads, one begins when those before it leave connections free.
 
-An upload's hour begins with its creation. Files that all begin at once share the line, and may all expire
+An upload's hour begins with its creation. Files that all begin at once share the bandwidth, and may all expire
 where one after the other each would have been done in time.
 """
 
@@ -15,31 +15,31 @@ from attrs import define, field
 
 from asyncsdk.uploads.progress import Meter
 
-LOOK_SECONDS = 0.02  # a part that ends says nothing here
+LOOK_SECONDS = 0.02  # a part that ends does not notify the queue
 
 
 @define(eq=False)
 class Slot:
-    """One upload's. Until it is known how much there is to send, it may want all connections."""
+    """One upload's place. Until it is known how much there is to send, it counts as using all connections."""
 
     _changed: Callable[[], None]
     _meter: Meter | None = field(default=None, init=False)
     _part_size: int = field(default=1, init=False)
-    _aside: bool = field(default=False, init=False)
+    _yielded: bool = field(default=False, init=False)
 
-    def step_aside(self) -> None:
+    def yield_slot(self) -> None:
         """Let others begin: another process has the file."""
-        self._aside = True
+        self._yielded = True
         self._changed()
 
     def begin(self, meter: Meter, part_size: int) -> None:
-        """Want a connection for each part that `meter` says is left."""
-        self._meter, self._part_size, self._aside = meter, part_size, False
+        """Use a connection for each part that is left by `meter`."""
+        self._meter, self._part_size, self._yielded = meter, part_size, False
         self._changed()
 
-    def wanted(self, connections: int) -> int:
+    def demand(self, connections: int) -> int:
         """How many of the `connections` it can use."""
-        if self._aside:
+        if self._yielded:
             return 0
         if self._meter is None:
             return connections
@@ -56,26 +56,26 @@ class AdmissionQueue:
     _room: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     @asynccontextmanager
-    async def taken(self, *, in_turn: bool) -> AsyncIterator[Slot]:
+    async def acquire(self, *, in_turn: bool) -> AsyncIterator[Slot]:
         """Count an upload as under way for the length of the block; `in_turn` waits until there is room for it.
 
-        To be awaited before anything is opened: however many wait, they hold no file and no lock.
+        Await it before anything is opened: however many wait, they hold no file and no lock.
         """
-        turn = Slot(self._room.set)
+        slot = Slot(self._room.set)
         if in_turn:
             async with self._next:
-                while self.wanted() >= self.connections:
+                while self.demand() >= self.connections:
                     self._room.clear()
                     with anyio.move_on_after(LOOK_SECONDS):
                         await self._room.wait()
-                self._under_way.add(turn)
-        self._under_way.add(turn)
+                self._under_way.add(slot)
+        self._under_way.add(slot)
         try:
-            yield turn
+            yield slot
         finally:
-            self._under_way.remove(turn)
+            self._under_way.remove(slot)
             self._room.set()
 
-    def wanted(self) -> int:
+    def demand(self) -> int:
         """How many connections the uploads under way can use."""
-        return sum(turn.wanted(self.connections) for turn in self._under_way)
+        return sum(slot.demand(self.connections) for slot in self._under_way)

@@ -50,14 +50,14 @@ class PartSource:
 class PartBody(Body):
     """Bytes `span` of a source as the form field `data`; `fingerprint` tells which bytes went out."""
 
-    def __init__(self, feed: PartSource, span: Range) -> None:
+    def __init__(self, part_source: PartSource, span: Range) -> None:
         boundary = multipart.new_boundary()
         self._head = multipart.file_head(boundary, "data", filename="upload", mime_type="application/octet-stream")
         self._tail = multipart.closing(boundary)
         size = len(self._head) + span.length + len(self._tail)
-        super().__init__(size, multipart.content_type(boundary), stall=feed.stall)
-        self._feed, self._span = feed, span
-        self._slice = feed.throttle.slice
+        super().__init__(size, multipart.content_type(boundary), stall=part_source.stall)
+        self._part_source, self._span = part_source, span
+        self._slice = part_source.throttle.slice
         self.blocks = bytearray()
         self.sent = 0
 
@@ -69,52 +69,52 @@ class PartBody(Body):
     async def write_content(self, writer: AbstractStreamWriter) -> None:
         if writer.transport is not None:
             flush_every_write(writer.transport)
-        if self.is_small and self._feed.throttle.rate is None:
+        if self.is_small and self._part_source.throttle.rate is None:
             await self._write_at_once(writer)
             return
         await self.put(writer, self._head)
-        buffer = self._feed.buffers.take()
+        buffer = self._part_source.buffers.take()
         for offset in range(self._span.offset, self._span.end, BLOCK):
             block = memoryview(buffer)[: min(BLOCK, self._span.end - offset)]
             await self._read(offset, block)
             self.blocks += block_fingerprint(block)
             await self._send(writer, block)
         # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
-        self._feed.buffers.give(buffer)
+        self._part_source.buffers.give(buffer)
         await self.put(writer, self._tail)
 
     async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
         """Of a small part all with one write."""
-        buffer = self._feed.buffers.take()
+        buffer = self._part_source.buffers.take()
         block = memoryview(buffer)[: self._span.length]
         await self._read(self._span.offset, block)
         self.blocks += block_fingerprint(block)
         whole = b"".join((self._head, block, self._tail))
-        self._feed.buffers.give(buffer)
+        self._part_source.buffers.give(buffer)
         await self.put(writer, whole)
         self.sent += self._span.length
-        self._feed.moved(self._span.length)
+        self._part_source.moved(self._span.length)
 
     async def _read(self, offset: int, block: memoryview) -> None:
         self.watch.idle = True
-        await fill(self._feed.source, self._feed.threads, offset, block)
+        await fill(self._part_source.source, self._part_source.threads, offset, block)
         self.watch.idle = False
 
     async def _send(self, writer: AbstractStreamWriter, block: memoryview) -> None:
         start = 0
         while start < len(block):
             piece = block[start : start + self._slice]
-            if self._feed.throttle.rate is not None:
+            if self._part_source.throttle.rate is not None:
                 await self._wait_for_leave(len(piece))
             began = time.monotonic()
             await self.put(writer, piece)
             self.sent += len(piece)
-            self._feed.moved(len(piece))
+            self._part_source.moved(len(piece))
             self._slice = next_slice(self._slice, time.monotonic() - began)
             start += len(piece)
 
     async def _wait_for_leave(self, count: int) -> None:
-        delay = self._feed.throttle.delay(time.monotonic(), count)
+        delay = self._part_source.throttle.delay(time.monotonic(), count)
         if delay > 0:
             self.watch.idle = True
             await asyncio.sleep(delay)

@@ -65,7 +65,7 @@ class ContentHash:
         """The fingerprint of all."""
         return part_fingerprint(self._blocks)
 
-    def is_of(self, record: Completing | Completed) -> bool:
+    def matches(self, record: Completing | Completed) -> bool:
         """Whether `record` speaks of this very content: by the fingerprint, and by md5 where both have it."""
         if record.xxh3 is None:
             return record.md5 is not None and record.md5 == self.md5
@@ -93,13 +93,13 @@ class ContentHash:
             return None
         return part_fingerprint(self._blocks[first * WIDTH : end * WIDTH])
 
-    def learn(self, span: Range, blocks: bytes | bytearray) -> None:
+    def record(self, span: Range, blocks: bytes | bytearray) -> None:
         """Take the fingerprints of what was sent for those of the source, where it is not read for them."""
         if self.reads_all:
             return
         for place, index in enumerate(range(*_blocks_of(span))):
             if not self._known[index]:
-                self._know(index, blocks[place * WIDTH : (place + 1) * WIDTH])
+                self._store(index, blocks[place * WIDTH : (place + 1) * WIDTH])
 
     async def read(
         self,
@@ -137,7 +137,7 @@ class ContentHash:
             block = memoryview(bytearray(min(BLOCK, self.size - index * BLOCK)))
             there = source.read_now(index * BLOCK, block)
             if there:
-                self._take(index, block)
+                self._hash(index, block)
             return there
         finally:
             self._turn.release()
@@ -153,14 +153,14 @@ class ContentHash:
 
     def _read_block(self, source: Source, index: int, block: memoryview) -> None:
         source.read(index * BLOCK, block)
-        self._take(index, block)
+        self._hash(index, block)
 
-    def _take(self, index: int, block: memoryview) -> None:
+    def _hash(self, index: int, block: memoryview) -> None:
         if self.with_md5:
             self._md5.update(block)
-        self._know(index, block_fingerprint(block))
+        self._store(index, block_fingerprint(block))
 
-    def _know(self, index: int, fingerprint: bytes | bytearray) -> None:
+    def _store(self, index: int, fingerprint: bytes | bytearray) -> None:
         self._blocks[index * WIDTH : (index + 1) * WIDTH] = fingerprint
         self._known[index] = 1
 

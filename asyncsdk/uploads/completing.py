@@ -47,7 +47,7 @@ LOOK_SECONDS, LOOK_INTERVAL = 30.0, 2.0
 
 @define(eq=False, kw_only=True)
 class Completion:
-    """Asks for one session's File. `doubtful` once an earlier asking may have been heard without our knowing.
+    """Asks for one session's File. `outcome_unknown` once an earlier asking may have been heard without our knowing.
 
     `others` asks what is known of other uploads than that of a `Completing`; `ids` are those that this uploader holds.
     """
@@ -59,7 +59,7 @@ class Completion:
     content: Content
     ids: Ids
     others: Callable[[Completing], Awaitable[Others]]
-    doubtful: bool = False
+    outcome_unknown: bool = False
 
     async def ask(self, asked: Completing) -> Upload:
         """Return the completed Upload, its `file` set.
@@ -82,26 +82,26 @@ class Completion:
         remembered = {str(each.file.get("id")): each.upload for each in self.log.records if isinstance(each, Completed)}
         files = self.ids.files | remembered
         if upload.file is not None and upload.file.id not in files:
-            self.ids.learn(upload)
+            self.ids.record_file(upload)
         return not_completed(
             upload, upload_id=self.session.upload_id, content=self.content, files=files, names=self.ids.names
         )
 
     def _note(self, error: APIError, delay: float) -> None:
-        self.doubtful = self.doubtful or may_have_acted(error)
+        self.outcome_unknown = self.outcome_unknown or may_have_acted(error)
         if self.retry.on_wait is not None:
             self.retry.on_wait(error, delay)
 
     async def _after(self, error: APIError, asked: Completing) -> Upload:
-        doubtful = self.doubtful or may_have_acted(error)
+        outcome_unknown = self.outcome_unknown or may_have_acted(error)
         if isinstance(error, APIStatusError) and error.status_code < 500 and error.status_code != 408:
             if error.status_code not in {401, 403, 429}:
-                return await (self._look(error, asked) if doubtful else self._refused(error, asked))
-            if not doubtful:
+                return await (self._look(error, asked) if outcome_unknown else self._refused(error, asked))
+            if not outcome_unknown:
                 await self._raise_refusal(error, asked)
         elif isinstance(error, ResponseMismatchError):
             return await self._look(error, asked)
-        elif doubtful:
+        elif outcome_unknown:
             raise self._unknown("its answer was lost") from error
         raise error
 
@@ -145,7 +145,7 @@ class Completion:
     def _found(self, file: File, error: APIError) -> Upload:
         log.info("%s: complete was refused (%s), but its file is there", self.session.upload_id, error)
         upload = completed_upload(self.session.upload_id, file)
-        self.ids.learn(upload)
+        self.ids.record_file(upload)
         return upload
 
     async def _listed_until_found(self, asked: Completing) -> _Listed:
@@ -254,19 +254,19 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
     if recalled.completed is not None:
         file = recalled.completed.file.get("id")
         raise ConfigurationError(f"{upload_id} is completed: it is {file}, which can be deleted. Nothing was sent.")
-    doubt = _Doubt()
+    earlier = _MayHaveActed()
     try:
         upload = await client.send(
             api.cancel_upload(upload_id),
-            retry=Retry(client.max_retries, on_wait=doubt.note),
+            retry=Retry(client.max_retries, on_wait=earlier.note),
             check=partial(not_cancelled, upload_id=upload_id, content=Content.of(opened), ids=ids),
         )
     except APIStatusError as error:
         may_be_a_file = recalled.stage is Stage.COMPLETING
-        upload = await _after(error, claimed, upload_id, may_be_a_file=may_be_a_file, heard=doubt.heard)
+        upload = await _after(error, claimed, upload_id, may_be_a_file=may_be_a_file, acted=earlier.value)
     if upload.file is not None or upload.status == "completed":
         await _settle_completed(claimed, upload_id, upload.file)
-        ids.learn(upload)
+        ids.record_file(upload)
         log.warning("%s is not cancelled: complete came first, and its file is kept", upload_id)
     else:
         await claimed.settle(Cancelled(upload=upload_id))
@@ -288,8 +288,8 @@ async def _settle_completed(claimed: Log, upload_id: str, file: File | None) -> 
     await claimed.settle(Completed(upload=upload_id, file=to_json(file), md5=asked[0].md5, xxh3=asked[0].xxh3))
 
 
-async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_a_file: bool, heard: bool) -> Upload:
-    """The cancelled Upload where our own asking was `heard` and its answer lost; else raises what the refusal means."""
+async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_a_file: bool, acted: bool) -> Upload:
+    """The cancelled Upload where an earlier attempt may have `acted`; else raises what the refusal means."""
     if error.status_code in TRANSIENT or error.status_code >= 500:
         raise error
     if may_be_a_file:
@@ -298,7 +298,7 @@ async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_
             f"{_CALL_AGAIN}",
             upload_id=upload_id,
         ) from error
-    if heard:
+    if acted:
         return Upload(id=upload_id, object="upload", status="cancelled")
     if isinstance(error, NotFoundError):
         await claimed.settle(Expired(upload=upload_id, reason="not found when it was to be cancelled"))
@@ -307,11 +307,11 @@ async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_
 
 
 @define
-class _Doubt:
-    """Whether a cancel may have been heard although no answer came. A 409 is an answer: it was not."""
+class _MayHaveActed:
+    """Whether the server may have acted on a cancel although no response came. A 409 means that it did not."""
 
-    heard: bool = False
+    value: bool = False
 
     def note(self, error: APIError, _: float) -> None:
         is_conflict = isinstance(error, APIStatusError) and error.status_code == 409
-        self.heard = self.heard or (may_have_acted(error) and not is_conflict)
+        self.value = self.value or (may_have_acted(error) and not is_conflict)

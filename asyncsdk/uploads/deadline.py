@@ -20,19 +20,19 @@ async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
     counts as sending. When the hour is over with parts still to send, whatever hangs is ended. Of one that only the
     journal knows of nothing is said before the server has taken a part of it.
     """
-    sending_for, moved = 0.0, meter.line.moved
+    sending_for, moved = 0.0, meter.shared.moved
     while True:
         await anyio.sleep(TICK_SECONDS)
         meter.tick()
-        if session.presumed:
+        if session.unverified:
             continue
         seconds_left = clock.seconds_until(session.expires_at)
         if meter.done < meter.total and seconds_left < -OVER_SECONDS:
             raise session.expired()
-        if meter.line.moved == moved:
+        if meter.shared.moved == moved:
             continue
-        sending_for, moved = sending_for + TICK_SECONDS, meter.line.moved
-        rate = max(meter.line.rate.best, meter.line.rate.current)
+        sending_for, moved = sending_for + TICK_SECONDS, meter.shared.moved
+        rate = max(meter.shared.rate.best, meter.shared.rate.current)
         needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:
             raise UploadTooSlowError(

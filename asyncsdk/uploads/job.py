@@ -1,4 +1,4 @@
-"""What a caller asks for and gets: a job, its result, its outcome, as values; a bad job is refused here (pure)."""
+"""`UploadJob`, `UploadResult` and `UploadOutcome`, as values; a bad job is refused here (pure)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000  # seconds, OpenAI's document on e
 
 @frozen(kw_only=True)
 class Fields:
-    """The API's fields of an upload, settled."""
+    """The API's fields of an upload, with defaults filled in."""
 
     filename: str
     mime_type: str
@@ -28,7 +28,7 @@ class Fields:
 
 
 def _shown(source: Given) -> str:
-    """The source for people: its name, never its content."""
+    """The source in messages: its name, never its content."""
     if isinstance(source, bytes | bytearray | memoryview):
         return f"{memoryview(source).nbytes} bytes"
     name = source if isinstance(source, str) else getattr(source, "name", None)
@@ -37,7 +37,19 @@ def _shown(source: Given) -> str:
 
 @frozen
 class UploadJob:
-    """One file to upload: the arguments of `AsyncUploader.upload`."""
+    """One file to upload: the arguments of `AsyncUploader.upload`.
+
+    Args:
+        source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte).
+        purpose: What the File is for, such as "batch".
+        filename: The File's name. None: the source's own.
+        mime_type: None: by the suffix of the filename.
+        expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
+        key: Your name for the content, used instead of the path to find it again.
+        if_uploaded: Where the file is on the server already: "reuse" it, or send it "again".
+        on_busy: While another process sends the same file: "wait" for its result, or "fail".
+        resume: False: start again, and leave behind what was sent in part.
+    """
 
     source: Given = field(repr=_shown)
     purpose: Purpose
@@ -50,7 +62,11 @@ class UploadJob:
     resume: bool = True
 
     def fields(self, source_name: str) -> Fields:
-        """What the API is told; `source_name` is the file's own. Raises ConfigurationError; nothing was sent."""
+        """The fields to send; `source_name` is the file's own.
+
+        Raises:
+            ConfigurationError: A field is wrong. Nothing was sent.
+        """
         _one_of("if_uploaded", self.if_uploaded, "reuse", "again")
         _one_of("on_busy", self.on_busy, "wait", "fail")
         filename = _as_unicode(source_name) if self.filename is None else self.filename
@@ -62,16 +78,22 @@ class UploadJob:
         )
 
     def describe(self) -> str:
-        """The source for people: the caller's name for it, else its own; never its content."""
+        """The source in messages: the caller's name for it, else its own; never its content."""
         return self.key or _shown(self.source)
 
 
 @frozen(kw_only=True)
 class UploadResult:
-    """What came of an upload. `bytes_sent` went up in this run and `bytes_resumed` in earlier ones: together the file.
+    """A completed upload. `bytes_sent` and `bytes_resumed` together are the size of the file.
 
-    `reused`: it was there already and nothing was sent. `md5` is hex, None where
-    it is off. `seconds` is how long the call took.
+    Args:
+        upload: The API's Upload.
+        file: The API's File.
+        md5: Hex, of the whole file; None where `md5` is off.
+        bytes_sent: Bytes uploaded in this run.
+        bytes_resumed: Bytes uploaded in earlier runs.
+        reused: The file was on the server already, and nothing was sent.
+        seconds: How long the call took.
     """
 
     upload: Upload
@@ -85,11 +107,24 @@ class UploadResult:
 
 @frozen(kw_only=True)
 class UploadOutcome:
-    """How one job of many ended: with a result, or with an error."""
+    """How one job of `upload_many` ended.
+
+    Args:
+        job: The job.
+        result: Its result; None where it failed.
+        error: Why it failed; None where it did not.
+    """
 
     job: UploadJob
     result: UploadResult | None = None
     error: Exception | None = None
+
+    @property
+    def status(self) -> Literal["done", "reused", "failed"]:
+        """*reused*: the file was on the server already, and nothing was sent."""
+        if self.result is None:
+            return "failed"
+        return "reused" if self.result.reused else "done"
 
 
 def _expiry(given: object) -> Mapping[str, Any] | None:
@@ -99,8 +134,8 @@ def _expiry(given: object) -> Mapping[str, Any] | None:
         return dict(given)
     if not isinstance(given, int) or not SHORTEST_LIFE <= given <= LONGEST_LIFE:
         raise ConfigurationError(
-            f"expires_after={given!r} is no number of seconds within 1 hour and 30 days "
-            f"({SHORTEST_LIFE}..{LONGEST_LIFE}). Nothing was sent."
+            f"expires_after must be an integer from {SHORTEST_LIFE} to {LONGEST_LIFE} seconds (1 hour to 30 days), "
+            f"not {given!r}. Nothing was sent."
         )
     return {"anchor": "created_at", "seconds": given}
 
@@ -112,10 +147,10 @@ def _as_unicode(name: str) -> str:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} must be text that says something, not {value!r}. Nothing was sent.")
+        raise ConfigurationError(f"{name} must be a non-empty string, not {value!r}. Nothing was sent.")
     return value
 
 
 def _one_of(name: str, value: str, *known: str) -> None:
     if value not in known:
-        raise ConfigurationError(f"{name}={value!r} is not known: {' or '.join(map(repr, known))}. Nothing was sent.")
+        raise ConfigurationError(f"{name} must be {' or '.join(map(repr, known))}, not {value!r}. Nothing was sent.")

@@ -1,4 +1,4 @@
-"""How far an upload is, how fast it goes, when it will be done: frozen snapshots of a meter (pure)."""
+"""Progress of an upload: bytes, rate and estimated time left, as frozen snapshots of a meter (pure)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPORT_INTERVAL = 0.1
 
 @define
 class RateMeter:
-    """Bytes a second over a sliding window, and the best whole window so far; a longer silence starts anew."""
+    """Bytes a second over a sliding window, and the best whole window so far; it starts again after a longer pause."""
 
     best: float = 0.0
     _samples: deque[tuple[float, int]] = field(factory=deque, init=False)
@@ -40,7 +40,7 @@ class RateMeter:
 
     @property
     def current(self) -> float:
-        """Bytes a second now; 0.0 until there is something to tell."""
+        """Bytes a second now; 0.0 while unknown."""
         if len(self._samples) < 2:
             return 0.0
         (start, first), (end, last) = self._samples[0], self._samples[-1]
@@ -49,7 +49,7 @@ class RateMeter:
 
 @define(eq=False)
 class SharedThroughput:
-    """What all uploads of one uploader move together: whether one will be done in time is judged by this."""
+    """Bytes moved by all uploads of one uploader: whether one can finish in time is judged by this."""
 
     moved: int = 0
     rate: RateMeter = field(factory=RateMeter, init=False)
@@ -57,13 +57,13 @@ class SharedThroughput:
 
 @define(eq=False)
 class Meter:
-    """Counts what one upload does, and tells its listener: at each change of state, else ten times a second at most."""
+    """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most."""
 
     source: str
     total: int
     listener: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.monotonic
-    line: SharedThroughput = field(factory=SharedThroughput)
+    shared: SharedThroughput = field(factory=SharedThroughput)
     state: UploadPhase = UploadPhase.CHECKING
     note: str = ""
     upload_id: str | None = None
@@ -75,7 +75,7 @@ class Meter:
     rate: RateMeter = field(factory=RateMeter, init=False)
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
-    _told_at: float = field(default=-math.inf, init=False)
+    _reported_at: float = field(default=-math.inf, init=False)
 
     @property
     def left(self) -> int:
@@ -84,12 +84,12 @@ class Meter:
 
     @property
     def flow(self) -> float | None:
-        """Bytes a second that the next part may expect as its share; None as long as there is nothing to tell."""
+        """Bytes a second that the next part can expect as its share; None while unknown."""
         rate = self.rate.current
         return rate / (self._parts_in_flight + 1) if rate > 0 else None
 
     def snapshot(self) -> Progress:
-        """How things stand now."""
+        """The progress now."""
         rate = self.rate.current
         return Progress(
             state=self.state,
@@ -113,57 +113,57 @@ class Meter:
         changed = (state, note) != (self.state, self.note)
         self.state, self.note = state, note
         if changed:
-            self._tell()
+            self._report()
 
-    def begin_afresh(self) -> None:
-        """What was counted belonged to an upload that is left behind."""
+    def start_over(self) -> None:
+        """Reset: what was counted belonged to an upload that is left behind."""
         self.upload_id = self.expires_at = None
         self.done = self.resumed = 0
 
-    def holds(self, held: int, resumed: int) -> None:
-        """So many bytes are there, `resumed` of them from earlier runs."""
-        self.done, self.resumed = held, resumed
+    def set_confirmed(self, confirmed: int, resumed: int) -> None:
+        """The server has `confirmed` bytes, `resumed` of them from earlier runs."""
+        self.done, self.resumed = confirmed, resumed
         self.tick()
 
-    def hashed_to(self, offset: int) -> None:
-        """The hashing pass has come so far."""
+    def set_hashed(self, offset: int) -> None:
+        """The hashing pass has reached `offset`."""
         self.hashed = offset
         self.tick()
 
-    def took_off(self) -> None:
+    def part_started(self) -> None:
         """A part begins."""
         self._parts_in_flight += 1
         self.tick()
 
-    def sent(self, count: int) -> None:
-        """Bytes went out."""
+    def bytes_sent(self, count: int) -> None:
+        """`count` bytes were sent."""
         self.moved += count
-        self.line.moved += count
+        self.shared.moved += count
         self._in_flight += count
         if self.state is UploadPhase.RETRYING:
             self.enter(UploadPhase.SENDING)
         self.tick()
 
-    def lost(self, count: int) -> None:
-        """An attempt failed after so many bytes."""
+    def bytes_discarded(self, count: int) -> None:
+        """An attempt failed after `count` bytes."""
         self._in_flight -= count
 
-    def landed(self, sent: int, held: int) -> None:
-        """A part is over: of `sent` bytes in flight, `held` are in the journal now."""
+    def part_finished(self, sent: int, confirmed: int) -> None:
+        """A part ended: of `sent` bytes in flight, `confirmed` are in the journal now."""
         self._parts_in_flight -= 1
         self._in_flight -= sent
-        self.done += held
+        self.done += confirmed
         self.tick()
 
     def tick(self) -> None:
-        """Take the time; tell the listener if it is due."""
-        if self.clock() - self._told_at >= REPORT_INTERVAL:
-            self._tell()
+        """Call the listener if it is due."""
+        if self.clock() - self._reported_at >= REPORT_INTERVAL:
+            self._report()
 
-    def _tell(self) -> None:
-        self._told_at = self.clock()
-        self.rate.add(self._told_at, self.moved)
-        self.line.rate.add(self._told_at, self.line.moved)
+    def _report(self) -> None:
+        self._reported_at = self.clock()
+        self.rate.add(self._reported_at, self.moved)
+        self.shared.rate.add(self._reported_at, self.shared.moved)
         if self.listener is None:
             return
         try:

@@ -48,7 +48,7 @@ class Content:
         """Whether nothing speaks against `file`, one of a list, being of this content, its filename included."""
         return (file.filename is None or _similar(file.filename, self.filename)) and self._other_problem(file) is None
 
-    def is_of(self, opened: Opened) -> bool:
+    def matches(self, opened: Opened) -> bool:
         """Whether `opened` is an upload of a file that looks like this."""
         same = (opened.purpose, opened.bytes) == (self.purpose, self.size)
         return same and _similar(opened.filename, self.filename)
@@ -72,13 +72,13 @@ class Ids:
     files: dict[str, str] = field(factory=dict)
     names: dict[str, None] = field(factory=dict)
 
-    def learn_name(self, filename: str) -> None:
+    def record_name(self, filename: str) -> None:
         """Note a filename before it is sent; the oldest of many is forgotten."""
         self.names[filename] = None
         if len(self.names) > MOST_FILES:
             del self.names[next(iter(self.names))]
 
-    def learn(self, upload: Upload) -> None:
+    def record_file(self, upload: Upload) -> None:
         """Note which File `upload` has become, whoever asked for it; the oldest of many is forgotten."""
         if upload.file is not None:
             self.files[upload.file.id] = upload.id
@@ -96,7 +96,7 @@ class Others:
 
     def may_have_made(self, file: File, content: Content) -> bool:
         """Whether an upload whose end is not known may have become `file`."""
-        return any(content.is_of(opened) and opened.created_at == file.created_at for opened in self.pending)
+        return any(content.matches(opened) and opened.created_at == file.created_at for opened in self.pending)
 
 
 def others_than(asked: Completing, key: str, entries: Iterable[JournalEntry], ids: Ids) -> Others:

@@ -66,7 +66,7 @@ class UploadRun:
     `others` asks what is known of other uploads than the one of a `Completing`.
     """
 
-    tools: UploadContext
+    context: UploadContext
     job: UploadJob
     fields: Fields
     key: str
@@ -83,9 +83,9 @@ class UploadRun:
     _held: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        wanted = self.tools.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
+        wanted = self.context.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
         self._digest = ContentHash(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
-        self._retry = Retry(self.tools.max_retries, wait_out_outages=True, on_wait=self._wait)
+        self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
 
     async def result(self) -> UploadResult:
         """Bring the file up, from wherever the journal says that it stands."""
@@ -98,7 +98,7 @@ class UploadRun:
             return await self._still_there() or await self._send_all(await self._create(why))
         finally:
             for upload_id in self._held:
-                self.tools.ids.uploads.pop(upload_id, None)
+                self.context.ids.uploads.pop(upload_id, None)
 
     async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
@@ -125,13 +125,13 @@ class UploadRun:
         if self.job.if_uploaded == "again":
             made = [done for done in made[:1] if self.waited_from is not None and done.at >= self.waited_from]
         for done in made:
-            if self._digest.done and not self._digest.is_of(done):
+            if self._digest.done and not self._digest.matches(done):
                 continue
             file = await self._seen(from_json(File, done.file))
             if file is None:
                 continue
             await self._hash()
-            if self._digest.is_of(done):
+            if self._digest.matches(done):
                 self.meter.upload_id = done.upload
                 self._count_as_there()
                 return self._result(completed_upload(done.upload, file), file, reused=True)
@@ -142,7 +142,7 @@ class UploadRun:
         self.meter.enter(UploadPhase.CHECKING, f"is it there already, as {file.id}?")
         check = partial(not_a_file_of, content=self._content)
         try:
-            return await self.tools.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
+            return await self.context.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
         except (NotFoundError, PermissionDeniedError) as error:
             log.warning("%s: %s is not to be seen: gone, or another account's (%s)", self.source.name, file.id, error)
             return None
@@ -171,22 +171,22 @@ class UploadRun:
 
     async def _is_over(self, opened: Opened) -> bool:
         """Whether its hour is over: by the local clock, which may be ahead, and by the server's, which is asked."""
-        clock = self.tools.client.clock
+        clock = self.context.client.clock
         if clock.local() < opened.expires_at:
             return False
         with suppress(APIError):  # a refusal has a date, too
-            await self.tools.client.send(api.list_files(limit=1), retry=self._retry)
+            await self.context.client.send(api.list_files(limit=1), retry=self._retry)
         return clock.is_past(opened.expires_at)
 
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
-        self.meter.begin_afresh()
+        self.meter.start_over()
         self._retry.deadline = math.inf
         if why:
             log.info("%s: %s", self.source.name, why)
         self.meter.enter(UploadPhase.SENDING, why)
-        self.tools.ids.learn_name(fields.filename)
-        upload = await self.tools.client.send(
+        self.context.ids.record_name(fields.filename)
+        upload = await self.context.client.send(
             api.create_upload(
                 bytes=size,
                 filename=fields.filename,
@@ -202,11 +202,11 @@ class UploadRun:
             key=self.key,
             place=self.place,
             fields=self.fields,
-            settings=self.tools.client.settings,
+            settings=self.context.client.settings,
             identity=self.source.identity,
-            now=self.tools.client.clock.now(),
+            now=self.context.client.clock.now(),
         )
-        self.tools.client.clock.anchor(opened.created_at)
+        self.context.client.clock.anchor(opened.created_at)
         self._hold(opened)  # before anything is awaited, for its id may come twice
         await self.log.append(opened)
         session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
@@ -218,24 +218,24 @@ class UploadRun:
         return Content(self.fields.filename, self.fields.purpose, self.source.identity.size)
 
     def _not_created(self, upload: Upload) -> str | None:
-        known = {*self.tools.ids.uploads, *(record.upload for record in self.log.records)}
-        self.tools.ids.learn(upload)
-        return not_created(upload, content=self._content, known=known, ids=self.tools.ids)
+        known = {*self.context.ids.uploads, *(record.upload for record in self.log.records)}
+        self.context.ids.record_file(upload)
+        return not_created(upload, content=self._content, known=known, ids=self.context.ids)
 
     def _hold(self, opened: Opened) -> None:
         self._held.append(opened.upload)
-        self.tools.ids.uploads[opened.upload] = opened
+        self.context.ids.uploads[opened.upload] = opened
 
     def _adopt(self, session: Session) -> None:
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
-        self._retry.deadline = math.inf if session.presumed else float(session.expires_at)
+        self._retry.deadline = math.inf if session.unverified else float(session.expires_at)
 
     async def _send_all(self, session: Session) -> UploadResult:
         self.meter.enter(UploadPhase.SENDING, self.meter.note)
         async with tasks.group() as background:
-            background.start_soon(watch_deadline, session, self.meter, self.tools.client.clock)
+            background.start_soon(watch_deadline, session, self.meter, self.context.client.clock)
             parts = await self._sending(session).finish()
-            await check_unchanged(self.source, self._digest, self.tools.readers, self.tools.hashers)
+            await check_unchanged(self.source, self._digest, self.context.readers, self.context.hashers)
             asked = self._asking(session, parts)
             await self.log.append(asked)
             upload = await self._completion(session).ask(asked)
@@ -243,20 +243,22 @@ class UploadRun:
         return self._result(upload, await self._settle(upload, asked))
 
     def _sending(self, session: Session) -> Sending:
-        tools = self.tools
-        feed = PartSource(self.source, tools.readers, tools.buffers, tools.throttle, tools.stall, self.meter.sent)
+        context = self.context
+        part_source = PartSource(
+            self.source, context.readers, context.buffers, context.throttle, context.stall, self.meter.bytes_sent
+        )
         return Sending(
-            client=tools.client,
+            client=context.client,
             log=self.log,
             session=session,
-            feed=feed,
-            hashers=tools.hashers,
+            part_source=part_source,
+            hashers=context.hashers,
             digest=self._digest,
             retry=self._retry,
-            limiter=tools.limiter,
+            limiter=context.limiter,
             meter=self.meter,
             part_size=self.part_size,
-            fit=tools.part_size is None,
+            fit=context.part_size is None,
         )
 
     def _asking(self, session: Session, parts: list[Part]) -> Completing:
@@ -264,7 +266,7 @@ class UploadRun:
             upload=session.upload_id,
             part_ids=tuple(part.id for part in parts),
             md5=self._digest.md5,
-            md5_form=self.tools.md5_form,
+            md5_form=self.context.md5_form,
             xxh3=self._digest.xxh3,
         )
 
@@ -272,22 +274,22 @@ class UploadRun:
         """Repeat a complete whose answer nobody saw; None if its File holds other content than the source now."""
         self._count_as_there()
         await self._hash()
-        self._retry.deadline = max(session.expires_at, self.tools.client.clock.now() + COMPLETE_AGAIN_SECONDS)
-        upload = await self._completion(session, doubtful=True).ask(asked)
+        self._retry.deadline = max(session.expires_at, self.context.client.clock.now() + COMPLETE_AGAIN_SECONDS)
+        upload = await self._completion(session, outcome_unknown=True).ask(asked)
         file = await self._settle(upload, asked)
-        return self._result(upload, file) if self._digest.is_of(asked) else None
+        return self._result(upload, file) if self._digest.matches(asked) else None
 
-    def _completion(self, session: Session, *, doubtful: bool = False) -> Completion:
+    def _completion(self, session: Session, *, outcome_unknown: bool = False) -> Completion:
         self.meter.enter(UploadPhase.COMPLETING)
         return Completion(
-            client=self.tools.client,
+            client=self.context.client,
             log=self.log,
             session=session,
             retry=self._retry,
             content=self._content,
-            ids=self.tools.ids,
+            ids=self.context.ids,
             others=self.others,
-            doubtful=doubtful,
+            outcome_unknown=outcome_unknown,
         )
 
     async def _settle(self, upload: Upload, asked: Completing) -> File:
@@ -297,7 +299,7 @@ class UploadRun:
         return file
 
     async def _hash(self) -> None:
-        await self._digest.read(self.source, self.tools.hashers, self.meter.hashed_to)
+        await self._digest.read(self.source, self.context.hashers, self.meter.set_hashed)
 
     def _wait(self, error: APIError, delay: float) -> None:
         self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))

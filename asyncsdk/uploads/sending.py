@@ -32,7 +32,7 @@ FRUITLESS_ROUNDS = 2  # one may be lost to a source that changed before, or to a
 
 @define(eq=False, kw_only=True)
 class Sending:
-    """Sends what `session` lacks. `limiter` bounds the parts in flight over all uploads of an uploader.
+    """Sends what `session` lacks. `limiter` bounds the parts in attempt over all uploads of an uploader.
 
     Parts are of `part_size`; where they are to `fit` the line, of less on a slow one.
     """
@@ -40,7 +40,7 @@ class Sending:
     client: Client
     log: Log
     session: Session
-    feed: PartSource
+    part_source: PartSource
     hashers: DaemonThreadPool
     digest: ContentHash
     retry: Retry
@@ -68,14 +68,13 @@ class Sending:
             if not self.digest.done or (wanted and len(self.session.parts) == sent):
                 raise RuntimeError("parts were to be sent, and none was: something in it ended as if cancelled")
             self.part_size = pending.part_size
-            held = non_overlapping(part for part in self.session.parts if self._stands(part))
+            held = non_overlapping(part for part in self.session.parts if self._still_matches(part))
             if covers(self.digest.size, [span_of(part) for part in held]):
                 self._count(held)
                 return held
             fruitless = 0 if _size_of(held) > known else fruitless + 1
-            log.info(
-                "%s has changed, or ids of its parts came twice; what is in doubt goes again", self.feed.source.name
-            )
+            name = self.part_source.source.name
+            log.info("%s has changed, or ids of its parts came twice; what is in doubt is sent again", name)
         raise ResponseMismatchError(
             f"the server answers several parts of {self.session.upload_id} with the same id, time after time, so that "
             "nobody can know which bytes a part holds. Nothing was completed. Something between here and the server "
@@ -84,7 +83,7 @@ class Sending:
 
     async def _round(self, pending: Pending, held: list[Part]) -> None:
         spans = [span_of(part) for part in held]
-        hashing = partial(self.digest.read, self.feed.source, self.hashers, self.meter.hashed_to, spans)
+        hashing = partial(self.digest.read, self.part_source.source, self.hashers, self.meter.set_hashed, spans)
         if self.digest.size <= BLOCK:  # at once or one after the other: tasks for that cost more than to hash it
             await tasks.await_foreign(hashing())
             await tasks.await_foreign(self._work(pending))
@@ -110,13 +109,13 @@ class Sending:
 
     async def _send(self, piece: Range, pending: Pending) -> bool:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
-        if not self.session.presumed and self.client.clock.is_past(self.session.expires_at):
+        if not self.session.unverified and self.client.clock.is_past(self.session.expires_at):
             raise self.session.expired()  # one that only the journal knows of ends by the server's word
-        flight = _PartAttempt(self.feed, self.meter, piece)
-        held = 0
+        attempt = _PartAttempt(self.part_source, self.meter, piece)
+        confirmed = 0
         try:
-            part = await self._deliver(flight)
-            held = piece.length
+            part = await self._deliver(attempt)
+            confirmed = piece.length
         except PayloadTooLargeError:
             if not pending.shrink_below(piece.length):
                 raise
@@ -128,30 +127,30 @@ class Sending:
             pending.put_back(piece)
             return False
         else:
-            check_same(self.digest.fingerprint(piece), part.xxh3, self.feed.source.name)
+            check_same(self.digest.fingerprint(piece), part.xxh3, self.part_source.source.name)
             return True
         finally:
-            flight.land(held)
+            attempt.finish(confirmed)
 
-    async def _deliver(self, flight: _PartAttempt) -> Part:
-        request = api.add_upload_part(self.session.upload_id, data=flight.new_body)
+    async def _deliver(self, attempt: _PartAttempt) -> Part:
+        request = api.add_upload_part(self.session.upload_id, data=attempt.new_body)
         try:
             answer = await self.client.send(request, retry=self.retry, check=self._problem)
         except APIStatusError as error:
             raise_refusal(error, self.session, self.client.clock)
         if answer.id in self._own:
             log.warning("%s: two parts were answered with the id %s: both go again", self.session.upload_id, answer.id)
-        span = flight.span
+        span = attempt.span
         part = Part(
             upload=self.session.upload_id,
             offset=span.offset,
             length=span.length,
             id=answer.id,
-            xxh3=flight.body.fingerprint,
+            xxh3=attempt.body.fingerprint,
         )
         await self.log.append(part)
-        self.digest.learn(span, flight.body.blocks)
-        self.meter.hashed_to(self.digest.hashed)
+        self.digest.record(span, attempt.body.blocks)
+        self.meter.set_hashed(self.digest.hashed)
         self._own.add(part.id)
         self.session.parts.append(part)
         self._confirm(answer)
@@ -166,17 +165,17 @@ class Sending:
         """The server took a part: it goes on with this upload, and gave its time with the part."""
         if answer.created_at is not None and not self.client.clock.is_anchored:
             self.client.clock.anchor(answer.created_at)
-        self.session.confirmed = True
+        self.session.verified = True
         self.retry.deadline = float(self.session.expires_at)
 
-    def _stands(self, part: Part) -> bool:
+    def _still_matches(self, part: Part) -> bool:
         read = self.digest.fingerprint(span_of(part))
         if part.id in self._own:
-            check_same(read, part.xxh3, self.feed.source.name)
+            check_same(read, part.xxh3, self.part_source.source.name)
         return read == part.xxh3
 
     def _count(self, held: list[Part]) -> None:
-        self.meter.holds(_size_of(held), _size_of(part for part in held if part.id not in self._own))
+        self.meter.set_confirmed(_size_of(held), _size_of(part for part in held if part.id not in self._own))
 
 
 def _size_of(parts: Iterable[Part]) -> int:
@@ -188,13 +187,13 @@ def _size_of(parts: Iterable[Part]) -> int:
 class _PartAttempt:
     """One part on its way, through as many attempts as it takes."""
 
-    feed: PartSource
+    part_source: PartSource
     meter: Meter
     span: Range
     _body: PartBody | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.meter.took_off()
+        self.meter.part_started()
 
     @property
     def body(self) -> PartBody:
@@ -204,9 +203,9 @@ class _PartAttempt:
 
     def new_body(self) -> PartBody:
         if self._body is not None:
-            self.meter.lost(self._body.sent)
-        self._body = PartBody(self.feed, self.span)
+            self.meter.bytes_discarded(self._body.sent)
+        self._body = PartBody(self.part_source, self.span)
         return self._body
 
-    def land(self, held: int) -> None:
-        self.meter.landed(0 if self._body is None else self._body.sent, held)
+    def finish(self, confirmed: int) -> None:
+        self.meter.part_finished(0 if self._body is None else self._body.sent, confirmed)

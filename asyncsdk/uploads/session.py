@@ -36,7 +36,7 @@ class ForgottenError(Exception):
 
 @define(eq=False)
 class Session:
-    """`parts` are those in the journal; `confirmed` once the server took a part of it in this run.
+    """`parts` are those in the journal; `verified` once the server took a part of it in this run.
 
     `refused` is the status with which an earlier complete was refused.
     """
@@ -46,17 +46,17 @@ class Session:
     expires_at: int
     recalled: bool
     parts: list[Part] = field(factory=list)
-    confirmed: bool = False
+    verified: bool = False
     refused: int | None = None
 
     @property
-    def presumed(self) -> bool:
+    def unverified(self) -> bool:
         """Whether only the journal says that it is there."""
-        return self.recalled and not self.confirmed
+        return self.recalled and not self.verified
 
     def expired(self) -> Exception:
         """What its hour being over means: an error, unless this run has not put anything into it yet."""
-        if self.presumed:
+        if self.unverified:
             return ForgottenError(f"{self.upload_id} has expired", upload_id=self.upload_id)
         return UploadExpiredError(
             f"{self.upload_id} has expired: servers keep one for about an hour. The same call sends the file anew.",
@@ -96,7 +96,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     over = clock.may_be_past(session.expires_at - CLOCK_GRAIN)
     if error.status_code == session.refused != 404 and not over:
         return error  # no news: the upload is there, and is refused as it was before
-    if session.presumed:
+    if session.unverified:
         return ForgottenError(
             f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
             "another project's key",

@@ -1,4 +1,4 @@
-"""`AsyncUploader`: files go up in parallel parts, and each call goes on where the last one stopped."""
+"""`AsyncUploader`: uploads files in parallel parts; each call continues where the last one stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any, Literal
 import anyio
 from attrs import define, field, setters
 
-from asyncsdk import tasks
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
@@ -22,15 +21,16 @@ from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.admission import AdmissionQueue
+from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
-from asyncsdk.uploads.job import Fields, UploadJob, UploadOutcome, UploadResult
-from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
+from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
+from asyncsdk.uploads.journal import Completing, Journal, Log, Owner
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay, upload_key
@@ -48,14 +48,20 @@ _KEYED = "key:"
 class AsyncUploader:
     """Uploads files of 1 byte to 8 GiB; one uploader serves all tasks of an event loop.
 
-    `concurrency` bounds the parts in flight over all its uploads. `part_size` (bytes, at most 64 MiB, rounded
-    up to 512 KiB) is chosen by the file's size where None. `journal` is a directory, "memory", or a `Journal`;
-    None means `ASYNCSDK_JOURNAL`, else the user's state directory. `lock=False` does without file locks.
-    `md5` is how the digest goes along at complete: "hex", "base64", or None, which saves most CPU. `limit_rate` is in
-    bytes a second. An attempt is given up when no byte was acknowledged for `stall_timeout` seconds.
-    `max_retries` counts per part, and anew whenever the upload progresses.
+    Args:
+        client: Sends the requests.
+        concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader.
+        part_size: Bytes of a part, at most 64 MiB, rounded up to 512 KiB. None: chosen by the file's size.
+        journal: Where uploads are remembered: a directory, "memory", or a `Journal`. None: the directory in
+            `ASYNCSDK_JOURNAL`, else one in the user's state directory.
+        lock: False: use no file locks, for file systems that have none.
+        md5: The form in which the digest is sent with complete. None: compute none, which saves most of the CPU time.
+        limit_rate: Bytes a second at most, over all uploads of this uploader. None: no limit.
+        stall_timeout: An attempt fails when no byte was acknowledged for that many seconds.
+        max_retries: How often a request is retried. The count starts again whenever the upload progresses.
 
-    Raises ConfigurationError for a setting out of range.
+    Raises:
+        ConfigurationError: A setting is out of range.
     """
 
     client: Client
@@ -68,15 +74,15 @@ class AsyncUploader:
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=5, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _tools: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _line: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
-    _turns: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
+    _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
-        self._turns = AdmissionQueue(self.concurrency)
-        self._tools = UploadContext(
+        self._queue = AdmissionQueue(self.concurrency)
+        self._context = UploadContext(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
             readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency),
@@ -105,72 +111,93 @@ class AsyncUploader:
         in_turn: bool = False,
         on_progress: Listener | None = None,
     ) -> UploadResult:
-        """Upload `source`: a path, bytes, or a seekable binary file (whole, from its first byte).
+        """Upload a file. The same call, after a crash too, continues where it stopped.
 
-        The same call, after a crash too, goes on where it stopped; when the file is there already, it
-        answers with it at once (`if_uploaded="again"` sends it anew). `key` is your own name for the content:
-        it takes the place of the path, so that another path with the same journal resumes; bytes and file
-        objects are not resumable without one. `expires_after` is the File's life in seconds (1 hour to 30
-        days). While another process sends the same file, the call waits for its result (`on_busy="fail"`:
-        UploadBusyError). `resume=False` leaves behind what was sent in part. `in_turn` waits until earlier
-        uploads of this uploader leave connections free, so that its hour does not begin too soon.
-        `on_progress` gets `Progress` snapshots on the loop, ten a second at most.
+        Cancelled, it returns within a second and stays resumable.
 
-        Raises SourceError and ConfigurationError before anything is sent; else what `asyncsdk.errors` lists,
-        with `resumable`, `bytes_done`, `expires_in` and `advice` set. Cancelled, it leaves within a second and stays
-        resumable.
+        Args:
+            source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte).
+            purpose: What the File is for, such as "batch".
+            filename: The File's name. None: the source's own.
+            mime_type: None: by the suffix of the filename.
+            expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
+            key: Your name for the content, used instead of the path: with it another path with the same journal
+                resumes, and so do bytes and file objects, which do not without one.
+            if_uploaded: Where the file is on the server already: "reuse" returns it at once, "again" sends it again.
+            on_busy: While another process sends the same file: "wait" for its result, or "fail".
+            resume: False: start again, and leave behind what was sent in part.
+            in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
+                server gives an upload does not begin too soon.
+            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most.
+
+        Returns:
+            The File, and how it was uploaded.
+
+        Raises:
+            SourceError: The source can't be uploaded. Nothing was sent.
+            ConfigurationError: An argument is wrong. Nothing was sent.
+            UploadBusyError: Another process sends the file, and `on_busy` is "fail".
+            AsyncSDKError: Anything else in `asyncsdk.errors`, with `resumable`, `bytes_done`, `expires_in` (seconds)
+                and `advice` set.
         """
         job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
-        return await self._upload(job, on_progress, in_turn=in_turn)
+        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[UploadOutcome]]:
-        """`async with uploader.upload_many(jobs) as outcomes: async for outcome in outcomes: ...`
+    ) -> AbstractAsyncContextManager[UploadOutcomes]:
+        """Upload many files: `async with uploader.upload_many(jobs) as outcomes: async for outcome in outcomes: ...`
 
-        Takes at most `concurrency` jobs from `jobs` at once, begins each when those before it leave connections
-        free, and gives outcomes as they finish. A job that fails, for whatever reason, does not stop the
-        others. Leaving the block early cancels what still runs.
+        Each upload begins when those before it leave connections free. A job that fails, for whatever reason, does
+        not stop the others. Leaving the block early cancels what still runs.
+
+        Args:
+            jobs: The jobs, which may be endless: at most `concurrency` are taken at a time.
+            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most for each upload.
+
+        Returns:
+            A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
+            `counts`, `stop()` and `abandoned`.
         """
-
-        async def run(job: UploadJob) -> UploadOutcome:
-            try:
-                result = await tasks.await_foreign(self._upload(job, on_progress, in_turn=True))
-                return UploadOutcome(job=job, result=result)
-            except Exception as error:  # noqa: BLE001 - it is the outcome
-                return UploadOutcome(job=job, error=error)
-
-        return tasks.map_unordered(jobs, run, limit=self.concurrency)
+        return UploadOutcomes(partial(self._upload, listener=on_progress), self._queue).over(jobs)
 
     async def check(self, job: UploadJob) -> None:
-        """Look at a job without sending anything. Raises SourceError or ConfigurationError if it can't be uploaded."""
+        """Check a job without sending anything.
+
+        Args:
+            job: The job.
+
+        Raises:
+            SourceError: Its source can't be uploaded.
+            ConfigurationError: A field of it is wrong.
+        """
         async with self._opened(job) as source:
             job.fields(source.name)
 
     async def resume(
         self, upload_id: str, *, in_turn: bool = False, on_progress: Listener | None = None
     ) -> UploadResult:
-        """Resume an upload of this journal from the path that it was begun with.
+        """Continue an upload of this journal, from its path.
 
         Args:
             upload_id: The upload.
-            in_turn: Whether it waits for its turn among the uploads of this uploader.
-            on_progress: Called with a Progress.
+            in_turn: As for `upload`.
+            on_progress: As for `upload`.
 
         Returns:
-            The result, as from `upload`.
+            As `upload`.
 
         Raises:
-            ConfigurationError: The journal does not hold it for this server and project, or it was begun with `key=`;
-                or the file has another size now.
+            ConfigurationError: The journal does not hold it for this server and project, or holds it under a caller's
+                own `key=`; or the file has another size now. Nothing was sent.
+            AsyncSDKError: As `upload`.
         """
-        recalled = await self._remembered(lambda opened: opened.upload == upload_id, upload_id)
-        opened = recalled.for_client_of(self.client.settings)
+        opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
         if opened.source.startswith(_KEYED):
             name = opened.source.removeprefix(_KEYED)
-            raise ConfigurationError(f"{opened.upload} has the key {name!r}, no path: call upload with its source.")
+            raise ConfigurationError(f"{upload_id} has the key {name!r}, not a path: call upload with its source.")
         job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, on_progress, in_turn=in_turn, expected_key=opened.key)
+        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress, expected_key=opened.key)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
@@ -188,39 +215,43 @@ class AsyncUploader:
             UploadNotFoundError: The server does not know it. It is settled here all the same.
             CompletionUnknownError: It may have been completed.
         """
-        recalled = await self._remembered(lambda found: found.upload == upload_id, upload_id)
-        opened = recalled.for_client_of(self.client.settings)
+        opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
         async with _claimed(self._journal, opened.key, wait=False) as log:
-            return await cancelled(self.client, log, upload_id, self._tools.ids)
+            return await cancelled(self.client, log, upload_id, self._context.ids)
 
     async def _upload(
-        self, job: UploadJob, listener: Listener | None, *, in_turn: bool, expected_key: str | None = None
+        self,
+        job: UploadJob,
+        admission: AbstractAsyncContextManager[Slot],
+        listener: Listener | None,
+        *,
+        expected_key: str | None = None,
     ) -> UploadResult:
         began, started, waited_from = time.time(), time.monotonic(), None
-        async with self._turns.taken(in_turn=in_turn) as turn, self._opened(job) as source:
+        async with admission as slot, self._opened(job) as source:
             fields = job.fields(source.name)
             place = _place(job, source)
             size = source.identity.size
-            meter = Meter(job.describe(), size, listener, line=self._line)
+            meter = Meter(job.describe(), size, listener, shared=self._shared)
             journal = self._journal if place else MemoryJournal()
             key = self._key(fields, place or secrets.token_hex(16), size)
             if expected_key not in {None, key}:
                 raise ConfigurationError(f"{source.name} has another size than when it began. Nothing was sent.")
-            part_size = self._tools.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
+            part_size = self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
 
             def busy(owner: Owner | None) -> None:
                 nonlocal waited_from
                 waited_from = began
                 who = f"process {owner.pid} on {owner.host}" if owner else "another process"
-                turn.step_aside()
+                slot.yield_slot()
                 meter.enter(UploadPhase.WAITING, f"{who} is sending this file")
 
             try:
-                turn.begin(meter, part_size)
+                slot.begin(meter, part_size)
                 async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
-                    turn.begin(meter, part_size)  # again, for it may have stepped aside
+                    slot.begin(meter, part_size)  # again: the slot may have been yielded
                     run = UploadRun(
-                        tools=self._tools,
+                        context=self._context,
                         job=job,
                         fields=fields,
                         key=key,
@@ -241,7 +272,7 @@ class AsyncUploader:
     @asynccontextmanager
     async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:
         with without_threads():
-            source = await open_source(job.source, self._tools.readers)
+            source = await open_source(job.source, self._context.readers)
         try:
             yield source
         finally:
@@ -261,45 +292,46 @@ class AsyncUploader:
             expires_after=fields.expires_after,
         )
 
-    async def _remembered(self, wanted: Callable[[Opened], bool], name: str) -> ResumeState:
+    async def _remembered(self, upload_id: str) -> ResumeState:
         with without_threads():
             entries = await self._journal.entries()
         for entry in entries:
-            found = replay(entry.records)
-            if found is not None and found.opened is not None and wanted(found.opened):
-                return found
-        raise ConfigurationError(f"the journal holds no upload {name}; see `asyncsdk uploads list`. Nothing was sent.")
+            state = replay(entry.records)
+            if state is not None and state.opened is not None and state.upload_id == upload_id:
+                return state
+        raise ConfigurationError(
+            f"the journal holds no upload {upload_id}; see `asyncsdk uploads list`. Nothing was sent."
+        )
 
     async def _others(self, key: str, asked: Completing) -> Others:
-        return others_than(asked, key, await self._journal.entries(), self._tools.ids)
+        return others_than(asked, key, await self._journal.entries(), self._context.ids)
 
     def _check_settings(self) -> None:
-        """Raise ConfigurationError for what is out of range; NaN is in no range."""
+        """Raise ConfigurationError for what is out of range; NaN always is."""
         if not (is_whole(self.concurrency) and 1 <= self.concurrency <= MOST_CONNECTIONS):
             raise ConfigurationError(
-                f"concurrency is {self.concurrency!r}, and must be a whole number from 1 to {MOST_CONNECTIONS}. "
-                f"{_NOTHING}"
+                f"concurrency must be an integer from 1 to {MOST_CONNECTIONS}, not {self.concurrency!r}. {_NOTHING}"
             )
         if self.md5 not in {"hex", "base64", None}:
-            raise ConfigurationError(f"md5={self.md5!r} is not known: 'hex', 'base64' or None. {_NOTHING}")
+            raise ConfigurationError(f"md5 must be 'hex', 'base64' or None, not {self.md5!r}. {_NOTHING}")
         if self.limit_rate is not None and not 0 < self.limit_rate < math.inf:
             raise ConfigurationError(
-                f"limit_rate={self.limit_rate!r} is no number of bytes a second above 0. {_NOTHING}"
+                f"limit_rate must be a number of bytes a second above 0, not {self.limit_rate!r}. {_NOTHING}"
             )
         if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
-            raise ConfigurationError(f"stall_timeout must be seconds above 0, max_retries 0 or more. {_NOTHING}")
+            raise ConfigurationError(f"stall_timeout must be above 0 seconds, max_retries 0 or more. {_NOTHING}")
 
 
 @asynccontextmanager
 async def _claimed(
     journal: Journal, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None = None
 ) -> AsyncIterator[Log]:
-    """Own `key` for the length of the block, where a system without threads is an UploadError."""
+    """Own `key` for the length of the block. A system without threads is an UploadError."""
     with without_threads():
         async with journal.claim(key, wait=wait, on_busy=on_busy) as log:
             yield log
 
 
 def _place(job: UploadJob, source: Source) -> str | None:
-    """Where the content will be found again: the caller's name for it, else its real path, else nowhere."""
+    """Where the content can be found again: the caller's name for it, else its real path, else None."""
     return f"{_KEYED}{job.key}" if job.key else source.place

@@ -90,7 +90,7 @@ def threads_of(uploader: AsyncUploader) -> list[DaemonThreadPool]:
     """Those that read, hash and write the journal."""
     journal = uploader._journal
     of_journal = [journal._threads] if isinstance(journal, FileJournal) else []
-    return [uploader._tools.readers, uploader._tools.hashers, *of_journal]
+    return [uploader._context.readers, uploader._context.hashers, *of_journal]
 
 
 def open_files(*places: Path) -> list[str]:

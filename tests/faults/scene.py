@@ -144,7 +144,7 @@ class Scene:
         assert result.md5 == md5_of(self.path)
 
     def left_of(self, uploader: AsyncUploader) -> list[str]:
-        taken = uploader._tools.limiter.borrowed_tokens
+        taken = uploader._context.limiter.borrowed_tokens
         return [
             *left_behind(threads_of(uploader), self.path, self.journal, beside=self.line.tasks | _serving()),
             *["a connection's place"] * taken,

@@ -46,7 +46,7 @@ async def test_a_native_cancel_at_any_moment_leaves_nothing_and_resumes(
         await task
     assert time.monotonic() - began < 1
     assert [each for each in asyncio.all_tasks() if "upload" in repr(each.get_coro())] == []
-    await until(lambda: uploader._tools.readers.busy == files_under(path) == files_under(journal) == 0)
+    await until(lambda: uploader._context.readers.busy == files_under(path) == files_under(journal) == 0)
     result = await AsyncUploader(client, journal=journal, part_size=MIB).upload(path, purpose="batch")
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
 
@@ -86,7 +86,7 @@ async def test_a_failing_neighbour_in_a_task_group_stops_all_uploads(
     with pytest.raises(ExceptionGroup) as failures:
         await all_at_once()
     assert isinstance(failures.value.exceptions[0], ZeroDivisionError)
-    await until(lambda: uploader._tools.readers.busy == 0)
+    await until(lambda: uploader._context.readers.busy == 0)
     assert files_under(journal) == 0
 
 
@@ -106,7 +106,7 @@ async def test_threads_go_home_when_there_is_no_more_work(
     monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
     uploader = AsyncUploader(client, journal=journal)
     await uploader.upload(make_file(), purpose="batch")
-    await until(lambda: uploader._tools.readers.alive == 0)
+    await until(lambda: uploader._context.readers.alive == 0)
 
 
 async def test_cancel_ends_the_upload_on_the_server_and_settles_the_journal(
@@ -192,13 +192,12 @@ async def test_what_is_being_sent_cannot_be_cancelled_by_another(
         await task
 
 
-async def test_resume_goes_on_by_the_id_in_the_journal(
+async def test_resume_goes_on_by_the_uploads_id(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
     path = make_file()
     uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    await begin_and_stop(uploader, path)
-    (entry,) = await FileJournal(journal).entries()
-    result = await AsyncUploader(client, journal=journal).resume(entry.records[0].upload)
+    upload_id = await begin_and_stop(uploader, path)
+    result = await AsyncUploader(client, journal=journal).resume(upload_id)
     assert result.bytes_resumed > 0
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()

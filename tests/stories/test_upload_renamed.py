@@ -82,7 +82,7 @@ async def test_a_lost_complete_finds_a_file_whose_name_has_other_signs(
 def test_a_listed_file_may_be_ours_where_its_name_has_the_same_letters(filename: str, *, may_be: bool) -> None:
     content = Content("my train.jsonl", "batch", 9)
     assert content.may_be(File(id="file-1", filename=filename, bytes=9, purpose="batch")) is may_be
-    assert content.is_of(evolve(opened(), filename=filename, bytes=9, purpose="batch")) is may_be
+    assert content.matches(evolve(opened(), filename=filename, bytes=9, purpose="batch")) is may_be
 
 
 def test_a_purpose_with_a_mark_in_the_place_of_a_secret_is_not_compared() -> None:

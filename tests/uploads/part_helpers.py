@@ -39,22 +39,22 @@ class Line:
     make: Callable[[PartSource, Range], PartBody]
     moved: list[int] = field(factory=list)
     bodies: list[PartBody] = field(factory=list)
-    feed: PartSource = field(init=False)
+    part_source: PartSource = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         threads = DaemonThreadPool("test-read", 4)
-        self.feed = PartSource(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
+        self.part_source = PartSource(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
 
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:
         return await self.client.send(api.add_upload_part("upload_1", data=lambda: self._body(span)), **options)
 
     def _body(self, span: Range) -> PartBody:
-        self.bodies.append(self.make(self.feed, span))
+        self.bodies.append(self.make(self.part_source, span))
         return self.bodies[-1]
 
     @property
     def pooled(self) -> list[bytearray]:
-        return self.feed.buffers._free
+        return self.part_source.buffers._free
 
 
 class Narrow(socket.socket):

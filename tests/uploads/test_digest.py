@@ -81,18 +81,18 @@ async def test_a_record_is_of_this_content_by_fingerprint_and_by_md5_where_both_
     await unhashed.read(BytesSource.over(content), THREADS, lambda _: None)
     assert (unhashed.md5, unhashed.xxh3) == (None, whole.xxh3)
     for digest in (whole, unhashed):
-        assert digest.is_of(kind(whole.md5, whole.xxh3))
-        assert digest.is_of(kind(None, whole.xxh3))
-        assert not digest.is_of(kind(whole.md5, "0" * 32))
-        assert not digest.is_of(kind(None, None))
-    assert not whole.is_of(kind("0" * 32, whole.xxh3))
+        assert digest.matches(kind(whole.md5, whole.xxh3))
+        assert digest.matches(kind(None, whole.xxh3))
+        assert not digest.matches(kind(whole.md5, "0" * 32))
+        assert not digest.matches(kind(None, None))
+    assert not whole.matches(kind("0" * 32, whole.xxh3))
 
 
 @pytest.mark.parametrize("kind", [completed, completing])
 async def test_a_record_from_before_fingerprints_is_judged_by_md5_alone(kind: MakeRecord) -> None:
     digest = await hashed(BytesSource.over(RANDOM[:BLOCK]))
-    assert digest.is_of(kind(digest.md5, None))
-    assert not digest.is_of(kind("0" * 32, None))
+    assert digest.matches(kind(digest.md5, None))
+    assert not digest.matches(kind("0" * 32, None))
 
 
 async def test_a_file_on_disk_has_the_same_digest_as_its_bytes(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_what_is_learned_and_what_is_read_make_one_digest(size: int, cut: 
 
     if read_first:
         await read()
-    digest.learn(sent, blocks_of(content[:at]))
+    digest.record(sent, blocks_of(content[:at]))
     if not read_first:
         await read()
     assert digest.done
@@ -156,7 +156,7 @@ async def test_what_is_learned_and_what_is_read_make_one_digest(size: int, cut: 
 @pytest.mark.parametrize(("with_md5", "whole"), [(True, False), (False, True)])
 async def test_one_that_reads_all_learns_nothing(*, with_md5: bool, whole: bool) -> None:
     digest = ContentHash(len(RANDOM), with_md5=with_md5, whole=whole)
-    digest.learn(Range(0, len(RANDOM)), bytes(16 * 5))
+    digest.record(Range(0, len(RANDOM)), bytes(16 * 5))
     assert digest.hashed == 0
     await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None, [])
     assert digest.fingerprint(Range(0, len(RANDOM))) == fingerprint_of(RANDOM)
@@ -166,7 +166,7 @@ async def test_what_was_read_is_not_learned_anew() -> None:
     digest = ContentHash(len(RANDOM), with_md5=False, whole=False)
     await digest.read(BytesSource.over(RANDOM), THREADS, lambda _: None, [Range(BLOCK, BLOCK)])
     assert digest.hashed == BLOCK
-    digest.learn(Range(0, len(RANDOM)), bytes(16 * 5))
+    digest.record(Range(0, len(RANDOM)), bytes(16 * 5))
     assert digest.fingerprint(Range(BLOCK, BLOCK)) == fingerprint_of(RANDOM[BLOCK : 2 * BLOCK])
     assert digest.fingerprint(Range(0, BLOCK)) != fingerprint_of(RANDOM[:BLOCK])
 
@@ -216,7 +216,7 @@ class Late:
 async def test_a_block_that_a_cancelled_reading_took_at_last_is_not_hashed_twice() -> None:
     content = RANDOM[:BLOCK]
     digest = ContentHash(BLOCK)
-    digest._turn = cast("Any", Late(lambda: digest._take(0, memoryview(content))))
+    digest._turn = cast("Any", Late(lambda: digest._hash(0, memoryview(content))))
     await digest.read(BytesSource.over(content), THREADS, lambda _: None)
     assert (digest.done, digest.md5) == (True, hashlib.md5(content).hexdigest())
 

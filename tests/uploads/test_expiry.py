@@ -54,7 +54,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     """100 MB to send on a line that has never done more than 1 MB/s."""
     monkeypatch.setattr(deadline, "TICK_SECONDS", 0.01)
     meter = Meter("data.bin", 100 * MB)
-    meter.line.rate.best = 1.0 * MB
+    meter.shared.rate.best = 1.0 * MB
     return meter
 
 
@@ -73,7 +73,7 @@ async def mind(meter: Meter, *, life: float, watched_for: float, moving: bool = 
 
 async def keep_moving(meter: Meter, *, moving: bool) -> None:
     while moving:
-        meter.line.moved += 1
+        meter.shared.moved += 1
         await asyncio.sleep(0.005)
 
 
@@ -87,15 +87,15 @@ async def test_who_is_too_slow_is_told_by_how_much_once_half_of_the_time_is_over
 
 
 async def test_bytes_on_their_way_are_not_counted_as_left(meter: Meter) -> None:
-    meter.sent(100 * MB)
+    meter.bytes_sent(100 * MB)
     with pytest.raises(TimeoutError):
         await mind(meter, life=0.3, watched_for=0.25)
 
 
 async def test_a_line_that_has_become_faster_than_ever_is_judged_by_that(meter: Meter) -> None:
-    meter.line.rate.best = 1.0
-    meter.line.rate.add(time.monotonic() - 1, 0)
-    meter.line.moved = GB  # within the last second
+    meter.shared.rate.best = 1.0
+    meter.shared.rate.add(time.monotonic() - 1, 0)
+    meter.shared.moved = GB  # within the last second
     with pytest.raises(TimeoutError):
         await mind(meter, life=0.5, watched_for=0.3)
 
@@ -115,10 +115,10 @@ async def test_a_line_that_is_down_is_not_taken_for_a_slow_one(meter: Meter) -> 
 
 
 async def test_uploads_that_share_a_line_are_judged_by_all_of_it(meter: Meter) -> None:
-    neighbour = Meter("other.bin", GB, line=meter.line)
-    meter.line.rate.best = 0.0
-    meter.line.rate.add(time.monotonic() - 1, 0)
-    neighbour.sent(GB)
+    neighbour = Meter("other.bin", GB, shared=meter.shared)
+    meter.shared.rate.best = 0.0
+    meter.shared.rate.add(time.monotonic() - 1, 0)
+    neighbour.bytes_sent(GB)
     with pytest.raises(TimeoutError):
         await mind(meter, life=0.5, watched_for=0.3)
 

@@ -82,7 +82,7 @@ async def test_a_part_written_to_no_connection_is_the_same_bytes() -> None:
             pass
 
     async with serving(hear_the_head_only) as server, line_to(server) as line:
-        body, nowhere = PartBody(line.feed, ON_GRID[2]), Nowhere()
+        body, nowhere = PartBody(line.part_source, ON_GRID[2]), Nowhere()
         await body.write(cast("AbstractStreamWriter", nowhere))
     assert len(nowhere.written) == body.size
     assert LARGE[ON_GRID[2].offset :] in nowhere.written
@@ -240,5 +240,5 @@ async def test_a_buffer_that_a_thread_still_fills_is_dropped_when_the_sending_is
         with pytest.raises(asyncio.CancelledError):
             await sending
         gate.opened.set()
-        await until(lambda: line.feed.threads.busy == 0)
+        await until(lambda: line.part_source.threads.busy == 0)
         assert line.pooled == []

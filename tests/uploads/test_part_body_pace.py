@@ -53,8 +53,8 @@ class Watched(PartBody):
     """Shows its source the transport."""
 
     async def write_content(self, writer: AbstractStreamWriter) -> None:
-        assert isinstance(self._feed.source, Suspicious)
-        self._feed.source.transport = writer.transport
+        assert isinstance(self._part_source.source, Suspicious)
+        self._part_source.source.transport = writer.transport
         await super().write_content(writer)
 
 

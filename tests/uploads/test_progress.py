@@ -35,7 +35,7 @@ class Heard:
         """`rate` bytes a second for a while, `step` seconds at a time."""
         for _ in range(round(seconds / step)):
             self.now += step
-            self.meter.sent(round(rate * step))
+            self.meter.bytes_sent(round(rate * step))
 
     @property
     def last(self) -> Progress:
@@ -62,7 +62,7 @@ def test_however_often_something_happens_no_second_has_more_than_ten(pauses: lis
     heard = Heard()
     for pause in pauses:
         heard.now += pause
-        heard.meter.hashed_to(1)
+        heard.meter.set_hashed(1)
     for moment, _ in heard.told:
         assert sum(moment <= other < moment + 0.999 for other, _ in heard.told) <= 10
 
@@ -97,13 +97,13 @@ def test_another_note_is_a_change_and_the_same_one_is_not(heard: Heard) -> None:
 
 def test_bytes_that_go_out_end_the_waiting(heard: Heard) -> None:
     heard.meter.enter(UploadPhase.RETRYING, "no connection")
-    heard.meter.sent(1)
+    heard.meter.bytes_sent(1)
     assert (heard.last.state, heard.last.note) == (UploadPhase.SENDING, "")
 
 
 def test_without_a_listener_there_are_snapshots_all_the_same() -> None:
     meter = Meter("data.bin", 100)
-    meter.sent(10)
+    meter.bytes_sent(10)
     assert meter.snapshot().bytes_sent == 10
 
 
@@ -128,11 +128,11 @@ def test_a_listener_that_raises_is_logged_once_and_left_alone(caplog: pytest.Log
 
 def test_a_part_is_on_its_way_until_the_journal_has_it(heard: Heard) -> None:
     meter = heard.meter
-    meter.holds(30 * MB, resumed=20 * MB)
-    meter.took_off()
-    meter.sent(8 * MB)
+    meter.set_confirmed(30 * MB, resumed=20 * MB)
+    meter.part_started()
+    meter.bytes_sent(8 * MB)
     on_its_way = meter.snapshot()
-    meter.landed(8 * MB, 8 * MB)
+    meter.part_finished(8 * MB, 8 * MB)
     there = meter.snapshot()
     assert (on_its_way.bytes_done, on_its_way.bytes_in_flight, on_its_way.parts_in_flight) == (30 * MB, 8 * MB, 1)
     assert (there.bytes_done, there.bytes_in_flight, there.parts_in_flight) == (38 * MB, 0, 0)
@@ -142,12 +142,12 @@ def test_a_part_is_on_its_way_until_the_journal_has_it(heard: Heard) -> None:
 
 def test_a_failed_attempt_stays_sent_but_is_no_longer_on_its_way(heard: Heard) -> None:
     meter = heard.meter
-    meter.took_off()
-    meter.sent(5 * MB)
-    meter.lost(5 * MB)
-    meter.sent(8 * MB)
+    meter.part_started()
+    meter.bytes_sent(5 * MB)
+    meter.bytes_discarded(5 * MB)
+    meter.bytes_sent(8 * MB)
     assert meter.snapshot().bytes_in_flight == 8 * MB
-    meter.landed(8 * MB, held=0)
+    meter.part_finished(8 * MB, confirmed=0)
     done = meter.snapshot()
     assert (done.bytes_sent, done.bytes_in_flight, done.bytes_done) == (13 * MB, 0, 0)
 
@@ -157,24 +157,24 @@ def test_the_next_part_may_expect_its_share_of_the_rate(heard: Heard) -> None:
     assert meter.flow is None
     for _ in range(4):
         heard.now += 1.0
-        meter.sent(8 * MB)
+        meter.bytes_sent(8 * MB)
     assert meter.flow == pytest.approx(8 * MB)
-    meter.took_off()
+    meter.part_started()
     assert meter.flow == pytest.approx(4 * MB)
 
 
 def test_what_is_left_is_neither_there_nor_on_its_way(heard: Heard) -> None:
-    heard.meter.holds(30 * MB, resumed=0)
-    heard.meter.sent(8 * MB)
+    heard.meter.set_confirmed(30 * MB, resumed=0)
+    heard.meter.bytes_sent(8 * MB)
     assert heard.meter.left == 62 * MB
 
 
 def test_a_snapshot_says_all_there_is_to_say_and_never_changes(heard: Heard) -> None:
     meter = heard.meter
     meter.upload_id, meter.expires_at = "upload_1", 4600
-    meter.hashed_to(7)
+    meter.set_hashed(7)
     snapshot = meter.snapshot()
-    meter.hashed_to(9)
+    meter.set_hashed(9)
     assert snapshot == Progress(
         state=UploadPhase.CHECKING,
         source="data.bin",

@@ -34,7 +34,7 @@ def clock_at(moment: float) -> Clock:
 
 MADE = Session("upload_1", NOW, EXPIRES, recalled=False)
 RECALLED = Session("upload_1", NOW, EXPIRES, recalled=True)
-CONFIRMED = Session("upload_1", NOW, EXPIRES, recalled=True, confirmed=True)
+VERIFIED = Session("upload_1", NOW, EXPIRES, recalled=True, verified=True)
 
 
 def answer(status: int) -> APIStatusError:
@@ -47,7 +47,7 @@ def meaning(status: int, upload: Session, moment: float = NOW + 60) -> Exception
 
 
 @pytest.mark.parametrize("status", sorted(SAYS_NOTHING))
-@pytest.mark.parametrize("upload", [MADE, RECALLED, CONFIRMED])
+@pytest.mark.parametrize("upload", [MADE, RECALLED, VERIFIED])
 @pytest.mark.parametrize("moment", [NOW, EXPIRES + 1])
 def test_trouble_that_is_not_about_the_upload_stays_what_it_is(status: int, upload: Session, moment: int) -> None:
     error = answer(status)
@@ -64,7 +64,7 @@ def test_an_upload_that_only_the_journal_knows_of_is_forgotten_with_both_causes_
 
 
 @pytest.mark.parametrize("status", sorted(REFUSES))
-@pytest.mark.parametrize("upload", [MADE, CONFIRMED])
+@pytest.mark.parametrize("upload", [MADE, VERIFIED])
 def test_an_upload_refused_after_its_hour_has_expired(status: int, upload: Session) -> None:
     found = meaning(status, upload, EXPIRES + 1)
     assert isinstance(found, UploadExpiredError)
@@ -76,7 +76,7 @@ def test_a_refusal_within_the_grain_of_the_servers_clock_is_its_hour_too() -> No
         assert type(meaning(404, MADE, EXPIRES - early)) is kind
 
 
-@pytest.mark.parametrize("upload", [MADE, CONFIRMED])
+@pytest.mark.parametrize("upload", [MADE, VERIFIED])
 def test_an_upload_that_took_something_in_this_run_and_is_not_found_is_a_puzzle(upload: Session) -> None:
     found = meaning(404, upload)
     assert isinstance(found, UploadNotFoundError)
@@ -84,7 +84,7 @@ def test_an_upload_that_took_something_in_this_run_and_is_not_found_is_a_puzzle(
 
 
 @pytest.mark.parametrize("status", sorted(REFUSES - {404}))
-@pytest.mark.parametrize("upload", [MADE, CONFIRMED])
+@pytest.mark.parametrize("upload", [MADE, VERIFIED])
 def test_any_other_no_within_the_hour_is_the_servers_own_word(status: int, upload: Session) -> None:
     found = meaning(status, upload)
     assert isinstance(found, APIStatusError)
@@ -93,7 +93,7 @@ def test_any_other_no_within_the_hour_is_the_servers_own_word(status: int, uploa
 
 def test_an_upload_whose_hour_is_over_is_an_error_only_if_this_run_has_put_something_into_it() -> None:
     assert isinstance(RECALLED.expired(), ForgottenError)
-    assert isinstance(CONFIRMED.expired(), UploadExpiredError)
+    assert isinstance(VERIFIED.expired(), UploadExpiredError)
     assert isinstance(MADE.expired(), UploadExpiredError)
 
 

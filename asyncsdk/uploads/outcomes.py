@@ -1,0 +1,128 @@
+"""`UploadOutcomes`: what `upload_many` gives, an async iterator over how the uploads end, with `stop` and `counts`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import Self
+
+import anyio
+from attrs import define, field
+
+from asyncsdk import tasks
+from asyncsdk.uploads.admission import AdmissionQueue, Slot
+from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
+
+log = logging.getLogger(__name__)
+
+Upload = Callable[[UploadJob, AbstractAsyncContextManager[Slot]], Awaitable[UploadResult]]
+
+
+class _StoppedError(Exception):
+    """The run was stopped before this upload began."""
+
+
+@define(eq=False)
+class UploadOutcomes:
+    """Iterate over it: each `UploadOutcome` comes as its upload ends, in no order.
+
+    A job that fails does not stop the others. An error of the iterable of jobs does: it is raised once the uploads
+    under way have ended and their outcomes were given.
+    """
+
+    _upload: Upload
+    _queue: AdmissionQueue
+    _receiving: AsyncIterator[UploadOutcome | None] = field(init=False)
+    _counts: Counter[str] = field(factory=Counter, init=False)
+    _unread: dict[int, UploadOutcome] = field(factory=dict, init=False)
+    _waits: set[anyio.CancelScope] = field(factory=set, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _failure: Exception | None = field(default=None, init=False)
+
+    @asynccontextmanager
+    async def over(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncIterator[Self]:
+        """Run `jobs` for the length of the block, as many at a time as the queue has connections."""
+        async with (
+            aclosing(self._read(jobs)) as source,
+            tasks.map_unordered(source, self._finish, limit=self._queue.connections) as self._receiving,
+        ):
+            yield self
+
+    def __aiter__(self) -> AsyncIterator[UploadOutcome]:
+        return self
+
+    async def __anext__(self) -> UploadOutcome:
+        async for outcome in self._receiving:
+            if outcome is not None:
+                del self._unread[id(outcome)]
+                return outcome
+        failure, self._failure = self._failure, None
+        raise StopAsyncIteration if failure is None else failure
+
+    def stop(self) -> None:
+        """Begin nothing new. Go on iterating to await what is under way; leaving the block now cancels it."""
+        self._stopping = True
+        for wait in self._waits:
+            wait.cancel()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many ended with which `status` so far."""
+        return self._counts.copy()
+
+    @property
+    def abandoned(self) -> tuple[UploadOutcome, ...]:
+        """Outcomes of uploads that ended and were not read. What leaving the block cancelled has none, and resumes."""
+        return tuple(self._unread.values())
+
+    async def _read(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncGenerator[UploadJob, None]:
+        async with aclosing(tasks.walk(jobs)) as source:
+            while not self._stopping:
+                try:
+                    with self._until_stopped() as wait:
+                        job = await tasks.await_foreign(anext(source))
+                except StopAsyncIteration:
+                    return
+                except Exception as error:  # noqa: BLE001 - the caller gets it, once all under way has ended
+                    log.warning("stopping: the next job can't be read: %r", error)
+                    self._failure = error
+                    self.stop()
+                    return
+                if not wait.cancelled_caught:
+                    yield job
+
+    async def _finish(self, job: UploadJob) -> UploadOutcome | None:
+        """Bring an upload to its end. None: the run was stopped before it began."""
+        try:
+            result = await tasks.await_foreign(self._upload(job, self._admitted()))
+            outcome = UploadOutcome(job=job, result=result)
+        except _StoppedError:
+            return None
+        except Exception as error:  # noqa: BLE001 - it is the outcome
+            outcome = UploadOutcome(job=job, error=error)
+        self._unread[id(outcome)] = outcome
+        self._counts[outcome.status] += 1
+        return outcome
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[Slot]:
+        async with AsyncExitStack() as stack:
+            with self._until_stopped():
+                slot = await stack.enter_async_context(self._queue.acquire(in_turn=True))
+            if self._stopping:
+                raise _StoppedError
+            yield slot
+
+    @contextmanager
+    def _until_stopped(self) -> Iterator[anyio.CancelScope]:
+        """Wait in the block no longer than until a stop."""
+        with anyio.CancelScope() as wait:
+            self._waits.add(wait)
+            try:
+                if self._stopping:
+                    wait.cancel()
+                yield wait
+            finally:
+                self._waits.discard(wait)
