@@ -95,11 +95,11 @@ def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         raise BadPicture("its first chunk is not IHDR")
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    found = {name: (start, end) for name, start, end in _sections(_png_chunks(data))}
-    orientation = _exif_orientation(data, *found[b"eXIf"]) if b"eXIf" in found else 1
-    if b"IDAT" not in found or data.rfind(b"IEND\xaeB`\x82", found[b"IDAT"][0]) < 0:
+    chunks = {name: (start, end) for name, start, end in _sections(_png_chunks(data))}
+    orientation = _exif_orientation(data, *chunks[b"eXIf"]) if b"eXIf" in chunks else 1
+    if b"IDAT" not in chunks or data.rfind(b"IEND\xaeB`\x82", chunks[b"IDAT"][0]) < 0:
         raise BadPicture("it is cut off: a whole PNG ends with IEND")
-    return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in found, b"acTL" in found, orientation)
+    return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in chunks, b"acTL" in chunks, orientation)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
