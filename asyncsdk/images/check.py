@@ -1,7 +1,7 @@
-"""What a model takes, held against an edit before it is sent: pictures by their headers, fields by range (pure).
+"""Checks an edit against the rules of its model before it is sent: pictures by header, fields by range (pure).
 
-Rules from OpenAI's document (CreateImageEditRequest) and openai-python's types. Models are open names: one that is not
-known has only the rules that hold for all, and what may change, such as sizes in pixels, is left to the server.
+Rules from OpenAI's document (CreateImageEditRequest) and openai-python's types. Models are open names: an unknown
+one has only the rules of all, and what may change, such as sizes in pixels, is left to the server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, Loaded
 from asyncsdk.images.header import BadPicture, Header, look
 
 LONGEST_URL = 20_971_520
-LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
+LARGEST = 50 * 10**6  # bytes; the API's "less than 50MB" read as the smaller unit, which is safe under both
 LARGEST_MASK = 4 * 10**6
 _TEXTS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is str and name not in {"prompt", "size"})
 _RANGES = {name: about.allowed for name, about in EDIT_FIELDS.items() if about.allowed is not None}
@@ -27,7 +27,7 @@ _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
 
 @frozen(kw_only=True)
 class Family:
-    """Models that take the same."""
+    """The limits of models that have the same."""
 
     pictures: int = 16
     prompt: int = 32_000
@@ -61,7 +61,7 @@ def family_of(model: str | None) -> Family:
 
 
 def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None, markup: Loaded | None = None) -> None:
-    """Raise InvalidEditError where `edit` breaks a rule, with everything that is wrong: file, rule and figure."""
+    """Raise InvalidEditError where `edit` breaks a rule, with all that is wrong: the file, the rule, the figure."""
     family = family_of(edit.model)
     problems = [*_fields(edit, family), *_pictures(edit, images, family)]
     if not problems:
@@ -75,7 +75,7 @@ def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
     for name in _TEXTS:
         value: object = getattr(edit, name)
         if not isinstance(value, str | None):
-            yield f"{name}={value!r} is no text"
+            yield f"{name}={value!r} is not text"
     for name, (low, high) in _RANGES.items():
         value = getattr(edit, name)
         if value is not None and not (type(value) is int and low <= value <= high):
@@ -84,8 +84,8 @@ def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
         if getattr(edit, name) is not None:
             yield f"{name} is not taken by {edit.model}"
     if edit.size is not None and not _is_size(edit.size, family):
-        known = ", ".join(family.sizes) if family.sizes else "'auto', or a width and a height such as '1024x1536'"
-        yield f"size={edit.size!r} is none that {edit.model or 'a model'} takes: {known}"
+        sizes = ", ".join(family.sizes) if family.sizes else "'auto', or a width and a height such as '1024x1536'"
+        yield f"size={edit.size!r} is not a size that {edit.model or 'a model'} takes: {sizes}"
     yield from _formats(edit)
 
 
@@ -111,7 +111,7 @@ def _formats(edit: ImageEdit) -> Iterator[str]:
     if edit.output_compression is not None and kind in {"png", "gif", "svg"}:
         yield f"output_compression is for webp and jpeg, not {kind}"
     if edit.partial_images and not edit.stream:
-        yield "partial images come in a stream only, which stream=True asks for"
+        yield "partial images need stream=True"
     if kind in {"svg", "gif"} and edit.stream:
         yield f"output_format={kind!r} can't be streamed"
     if kind == "svg" and (edit.n or 1) != 1:
@@ -146,12 +146,12 @@ def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[st
 
 
 def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
-    """The rules for a mask or a markup, which lies on the first picture."""
+    """The rules for a mask or a markup, which is laid over the first picture."""
     if not isinstance(overlay, ImageFile) or not isinstance(first, ImageFile):
         return
     header, below = _header(overlay), _header(first)
     if isinstance(header, str) or isinstance(below, str):
-        yield header if isinstance(header, str) else f"{first.filename} can't be looked into"
+        yield header if isinstance(header, str) else f"{first.filename} can't be read"
         return
     if header.kind != "png":
         yield f"the {name} {overlay.filename} is a {header.kind}: it must be a PNG"
@@ -168,7 +168,7 @@ def _header(image: ImageFile) -> Header | str:
         header = look(image.content)
     except BadPicture as error:
         return f"{image.filename} can't be used: {error}"
-    return header if header is not None else f"{image.filename} is no picture"
+    return header if header is not None else f"{image.filename} is not a picture"
 
 
 def _by(header: Header) -> str:

@@ -75,10 +75,10 @@ def _known(values: Any) -> str:
     return f"{', '.join(get_args(get_args(values)[0]))}."
 
 
-def _several(given: Any) -> tuple[Picture, ...]:
-    if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(given, "read"):
-        return (given,)
-    return tuple(given) if hasattr(given, "__iter__") else (given,)  # validated later, with the whole edit
+def _several(image: Any) -> tuple[Picture, ...]:
+    if isinstance(image, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(image, "read"):
+        return (image,)
+    return tuple(image) if hasattr(image, "__iter__") else (image,)  # non-pictures are reported with the edit
 
 
 def _shown(pictures: tuple[Picture, ...]) -> str:

@@ -142,15 +142,15 @@ class ImageEditor:
         each call sends everything.
 
         Args:
-            edits: Any iterable, also asynchronous or endless; `concurrency` edits are taken at a time. It is read by
-                several tasks in turn: a generator must not `yield` within a cancel scope (PEP 789).
+            edits: Any iterable, also asynchronous or endless. Several tasks read it in turn: a generator must not
+                `yield` within a cancel scope (PEP 789).
             out: The directory for the pictures, named by the edits' ids. Made if missing.
-            save: A coroutine function `save(edit, result)` that keeps the pictures, in addition to `out` or instead.
+            save: A coroutine function `save(edit, result)` that keeps the pictures, besides `out` or instead of it.
             ledger: The directory of the ledger: `out/.asyncsdk` by default, required for `save` without `out`.
-            concurrency: How many edits run at a time, 1 to 256; fewer where this process may open too few files.
-            images_per_minute: The rate limit in input images, times `n`. None: it is learned from the server's 429s.
-            on_uncertain: What to do with an edit whose response was lost: "report" it and don't send it again,
-                "retry" it once, which may be paid twice, or "stop" the run.
+            concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
+            images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
+            on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
+                which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
             redo_before: Unix time in seconds; now by default.
             only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain".
@@ -163,32 +163,46 @@ class ImageEditor:
             A context manager of `Outcomes`, which raises what stops a run.
 
         Raises:
-            ConfigurationError: An argument is wrong: at once, or when entered where that takes a look at the disk.
+            ConfigurationError: An argument is wrong: at once, or when entered if the disk is the reason.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
-        limits = Limits(max_edits, max_tokens)
+        limits, rate = Limits(max_edits, max_tokens), images_per_minute
         where = _ledger_of(out, ledger) if _is_kept(out, save, ledger) else None
+        opened = _opened(where, accept_damage=accept_damage)
+        return self._running(
+            edits, out, opened, policy=policy, limits=limits, rate=rate, save=save, concurrency=concurrency, check=check
+        )
 
-        @asynccontextmanager
-        async def running() -> AsyncIterator[Outcomes]:
-            async with AsyncExitStack() as stack:
-                ledger = await stack.enter_async_context(_opened(where, accept_damage=accept_damage))
-                await _check_writable(out, ledger)
-                run = BulkRun(
-                    client=self.client,
-                    intake=await self._intake(policy, out, ledger, check=check),
-                    limiter=RateLimiter(images_per_minute),
-                    limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
-                    ledger=ledger,
-                    save=save,
-                    concurrency=await _possible(concurrency),
-                )
-                yield await stack.enter_async_context(outcomes_of(run, edits))
-
-        return running()
+    @asynccontextmanager
+    async def _running(
+        self,
+        edits: Edits,
+        out: Where | None,
+        opened: AbstractAsyncContextManager[Ledger | None],
+        *,
+        policy: Policy,
+        limits: Limits,
+        rate: float | None,
+        save: Save | None,
+        concurrency: int,
+        check: bool | None,
+    ) -> AsyncIterator[Outcomes]:
+        async with AsyncExitStack() as stack:
+            ledger = await stack.enter_async_context(opened)
+            await _check_writable(out, ledger)
+            run = BulkRun(
+                client=self.client,
+                intake=await self._intake(policy, out, ledger, check=check),
+                limiter=RateLimiter(rate),
+                limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
+                ledger=ledger,
+                save=save,
+                concurrency=await _possible(concurrency),
+            )
+            yield await stack.enter_async_context(outcomes_of(run, edits))
 
     async def plan(
         self,

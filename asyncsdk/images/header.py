@@ -1,4 +1,4 @@
-"""What a picture is, read from its header alone, and whether bytes that came as a picture are one (pure).
+"""Reads the header of a picture: its kind, size and alpha, and whether bytes are a whole picture (pure).
 
 Nothing is decoded, whatever size the header claims. PNG 3rd edition (W3C 2025), 11.2 and 11.3; JPEG ITU T.81, B.2;
 EXIF 2.32, 4.6; WebP RFC 9649; GIF89a.
@@ -30,13 +30,13 @@ _MOST_SECTIONS = 10_000  # before the pixels; real pictures have tens, and a hos
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 
 
-class BadPicture(ValueError):  # noqa: N818 - said of a picture
-    """It begins like a picture and is cut off or damaged; the message says where."""
+class BadPicture(ValueError):  # noqa: N818 - it is about a picture
+    """Bytes that begin like a picture and are cut off or damaged; the message has where."""
 
 
 @frozen
 class Header:
-    """What a picture says of itself. `orientation` is EXIF's, 1 for upright."""
+    """The header of a picture. `orientation` is EXIF's, 1 for upright."""
 
     kind: Kind
     width: int
@@ -52,7 +52,7 @@ class Header:
 
 
 def kind_of(data: bytes) -> Kind | None:
-    """What `data` is by its first bytes; None for anything else."""
+    """The kind of `data` by its first bytes; None for anything else."""
     if data.startswith(_PNG):
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -63,14 +63,14 @@ def kind_of(data: bytes) -> Kind | None:
 
 
 def foreign_kind(data: bytes) -> str | None:
-    """What `data` is instead of a picture that is taken, where its first bytes tell; None where they don't."""
+    """The kind of a file that edits do not take, by its first bytes; None where it is unknown."""
     if data[4:8] == b"ftyp":
         return "AVIF" if data[8:12] in {b"avif", b"avis"} else "HEIC" if data[8:12] in _HEIC else None
     return next((name for start, name in _FOREIGN.items() if data.startswith(start)), None)
 
 
 def look(data: bytes) -> Header | None:
-    """Read the header of a whole picture; None for what is none. Raises BadPicture."""
+    """Read the header of a whole picture; None for what is not a picture. Raises BadPicture."""
     kind = kind_of(data)
     if kind is None:
         return None
@@ -83,9 +83,9 @@ def look(data: bytes) -> Header | None:
     return header
 
 
-def _sections(found: Iterator[Section]) -> Iterator[Section]:
-    """As many as a picture may have. Raises BadPicture above that: looking at a header must cost nothing."""
-    for number, section in enumerate(found):
+def _sections(sections: Iterator[Section]) -> Iterator[Section]:
+    """As many as a picture may have. Raises BadPicture above that: reading a header must be cheap."""
+    for number, section in enumerate(sections):
         if number >= _MOST_SECTIONS:
             raise BadPicture(f"it has more than {_MOST_SECTIONS} sections before its pixels")
         yield section
@@ -95,11 +95,11 @@ def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         raise BadPicture("its first chunk is not IHDR")
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    found = {name: (start, end) for name, start, end in _sections(_png_chunks(data))}
-    orientation = _exif_orientation(data, *found[b"eXIf"]) if b"eXIf" in found else 1
-    if b"IDAT" not in found or data.rfind(b"IEND\xaeB`\x82", found[b"IDAT"][0]) < 0:
+    chunks = {name: (start, end) for name, start, end in _sections(_png_chunks(data))}
+    orientation = _exif_orientation(data, *chunks[b"eXIf"]) if b"eXIf" in chunks else 1
+    if b"IDAT" not in chunks or data.rfind(b"IEND\xaeB`\x82", chunks[b"IDAT"][0]) < 0:
         raise BadPicture("it is cut off: a whole PNG ends with IEND")
-    return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in found, b"acTL" in found, orientation)
+    return Header("png", width, height, colour in _PNG_ALPHA or b"tRNS" in chunks, b"acTL" in chunks, orientation)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -170,7 +170,7 @@ def _webp(data: bytes) -> Header:
     if form == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", data, 26)
         return Header("webp", width & 0x3FFF, height & 0x3FFF)
-    raise BadPicture("it is a WebP of no known kind")
+    raise BadPicture("it is a WebP of an unknown kind")
 
 
 def _webp_orientation(data: bytes) -> int:
@@ -194,7 +194,7 @@ def _gif(data: bytes) -> Header:
 
 
 def _exif_orientation(data: bytes, start: int, end: int) -> int:
-    """The orientation in a TIFF structure, 1 where it says none or nothing that can be read."""
+    """The orientation in a TIFF structure, 1 where there is none that can be read."""
     order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2])
     if order is None:
         return 1
@@ -220,7 +220,7 @@ _LONGEST_PROLOGUE = 1 << 16
 
 
 def picture_problem(content: bytes) -> str | None:
-    """Why `content` can't be used as a picture; None if it is one, whole as far as its header tells."""
+    """Why `content` can't be used as a picture; None if it is one, and whole as far as can be seen."""
     if not content:
         return "it is empty"
     try:
@@ -238,7 +238,7 @@ def picture_problem(content: bytes) -> str | None:
 
 
 def picture_kind(content: bytes) -> Kind | Literal["svg"] | None:
-    """What kind of picture `content` is, by its beginning; None for what is not one that an edit makes."""
+    """The kind of picture that `content` is, by its beginning; None for what an edit does not make."""
     return kind_of(content) or ("svg" if is_svg(content) else None)
 
 

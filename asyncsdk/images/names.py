@@ -24,7 +24,7 @@ _PLAIN = re.compile(f"{_PLAIN_PART}(?:/{_PLAIN_PART})*", re.IGNORECASE | re.ASCI
 
 
 def suffix_of(content: bytes) -> str:
-    """What a file with these bytes is to end with."""
+    """The suffix of a file with these bytes."""
     return _SUFFIXES.get(picture_kind(content) or "", ".bin")
 
 
@@ -44,7 +44,7 @@ def raw_stem(name: str) -> str:
 
 
 def casefolded(stem: str) -> str:
-    """What two names have in common if some file system takes them for one."""
+    """A form that is equal for two names that some file system takes for one."""
     if stem.isascii():  # most are, and a run has many
         return stem.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
@@ -104,5 +104,5 @@ def stem_problem(name: str) -> str | None:
 
 
 def _seen(part: str) -> str:
-    """Without what nobody sees, such as joiners, which a Mac's older disks don't tell names apart by."""
+    """Without invisible characters, such as joiners, which older Mac disks ignore in names."""
     return part if part.isascii() else "".join(char for char in part if unicodedata.category(char) != "Cf")

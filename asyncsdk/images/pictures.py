@@ -1,4 +1,4 @@
-"""Reads the pictures that an edit names, so that what is checked, known again and sent are the same bytes."""
+"""Reads the pictures of an edit once, so that the bytes that are checked, digested and sent are the same."""
 
 from __future__ import annotations
 
@@ -54,24 +54,22 @@ class LoadedEdit:
         return api.edit_image_by_reference(images=references, mask=mask, **options, extra=self.edit.extra)
 
     def digest(self) -> str:
-        """What makes it the same edit wherever it stands: the SHA-256 of its fields and its pictures' content.
+        """The SHA-256 of its fields and its pictures' content, by which the ledger finds the same edit again.
 
-        How its answer travels, streamed or not, is no part of what it is.
+        Fields about how the response travels, such as `stream`, are not part of it.
         """
-        known = {
+        content = {
             **{name: value for name, value in self.edit.options.items() if name not in _TRANSPORT},
             "image": [_digest(image) for image in self.images],
             "mask": _digest(self.mask),
             "markup": _digest(self.markup),
             "extra": self.edit.extra,
         }
-        return hashlib.sha256(_canonical(known).encode()).hexdigest()
+        return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
 
 async def loaded(edit: ImageEdit) -> LoadedEdit:
-    """Read the pictures of `edit`. Raises InvalidEditError, which names the one that can't be read; EditError where
-    that may pass.
-    """
+    """Read the pictures of `edit`. Raises InvalidEditError for one that can't be read, EditError if that may pass."""
     images = tuple([await read_picture(picture, "image") for picture in edit.image])
     mask = None if edit.mask is None else await read_picture(edit.mask, "mask")
     markup = None if edit.markup is None else await read_picture(edit.markup, "markup")
@@ -113,7 +111,7 @@ async def _content(picture: Any, field: str) -> bytes:
 
 
 def _read_on(file: BinaryIO) -> bytes:
-    """What is left of an open file, of which a read may give less than it was asked for; one byte too many at most."""
+    """The rest of an open file, whose reads may be short; at most one byte above the limit."""
     if not hasattr(file, "read"):
         raise ValueError("it is neither a path, nor bytes, nor an open file")
     pieces: list[bytes] = []
@@ -125,7 +123,7 @@ def _read_on(file: BinaryIO) -> bytes:
 
 
 def _piece(content: object) -> bytes:
-    """What one read gave, as bytes. Raises ValueError, one of the ways in which a picture can't be read."""
+    """The result of one read as bytes. Raises ValueError, as for any picture that can't be read."""
     if isinstance(content, bytes | bytearray | memoryview):
         return bytes(content)
     if content is None:
@@ -134,11 +132,11 @@ def _piece(content: object) -> bytes:
         raise ValueError("it is open as text; open it with 'rb'")
     if inspect.iscoroutine(content):
         content.close()
-    raise ValueError("its read() has to be awaited; pass a path, an ordinary open file, or the bytes that it gives")
+    raise ValueError("its read() has to be awaited; pass a path, an ordinary open file, or its bytes")
 
 
 def _unavailable(picture: Any, field: str, error: OSError) -> EditError:
-    """What says nothing of the picture: the same edit may be sent once this has passed."""
+    """The error of a system, not of the picture: the same edit may be sent once this has passed."""
     failure = EditError(f"{_unreadable(picture, field, error)} The same call tries again.")
     failure.resumable = True
     return failure
@@ -147,7 +145,7 @@ def _unavailable(picture: Any, field: str, error: OSError) -> EditError:
 def _unreadable(picture: Any, field: str, error: Exception) -> str:
     name = described(picture) if not isinstance(picture, str | os.PathLike) else os.fspath(picture)
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
-        return f"{field}: {name} is not there. Nothing was sent."
+        return f"{field}: {name} does not exist. Nothing was sent."
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 
@@ -156,7 +154,7 @@ def _instead(content: bytes) -> str:
     if not content:
         return "empty (an open file may be at its end)"
     foreign = foreign_kind(content)
-    return f"{foreign} inside, convert it" if foreign else "no picture"
+    return f"{foreign} inside, convert it" if foreign else "not a picture"
 
 
 def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
@@ -167,11 +165,11 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         if not isinstance(value, kind) and (value is not None or name == "prompt"):
             raise InvalidEditError(f"{name}={reprlib.repr(value)} is not {_NAMED[kind]}. Nothing was sent.")
     if not all(isinstance(name, str) for name in edit.extra or ()):
-        raise InvalidEditError(f"extra={reprlib.repr(edit.extra)} has a name that is no text. Nothing was sent.")
+        raise InvalidEditError(f"extra={reprlib.repr(edit.extra)} has a name that is not text. Nothing was sent.")
     try:
         _canonical([edit.options, edit.extra])
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEditError(f"a field holds what is no JSON: {error}. Nothing was sent.") from error
+        raise InvalidEditError(f"a field contains what is not JSON: {error}. Nothing was sent.") from error
     kinds = {type(picture) for picture in pictures}
     if len(kinds) > 1:
         raise InvalidEditError(
@@ -182,8 +180,8 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         raise InvalidEditError("markup: it can't be a reference; give it and the pictures as files. Nothing was sent.")
 
 
-def _canonical(known: object) -> str:
-    return json.dumps(known, sort_keys=True, separators=(",", ":"), default=_as_object)
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_as_object)
 
 
 def _digest(picture: Loaded | None) -> str | None:
@@ -199,4 +197,4 @@ def _as_unicode(name: str) -> str:
 def _as_object(value: object) -> dict[Any, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -69,8 +69,8 @@ def duration(text: str, start: int = 0) -> float | None:
 
 def _limit(message: str, headers: Mapping[str, str]) -> float | None:
     named = next((headers[name] for name in _HEADERS if re.fullmatch(r"\d{1,12}", headers.get(name, ""))), None)
-    found = _LIMIT.search(message)
-    words = named or (found[1].replace(",", "") if found else "0")
+    match = _LIMIT.search(message)
+    words = named or (match[1].replace(",", "") if match else "0")
     return float(words) or None
 
 

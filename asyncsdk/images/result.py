@@ -213,7 +213,7 @@ def _what(saving: Saving, why: Exception | None) -> str:
     if saving.place is None and why is None:
         return f"{len(saving.unusable)} of its {saving.came} pictures can't be used"
     if saving.place is not None and saving.is_whole:
-        return "its pictures are on disk and `save` failed"
+        return "`save` failed for its pictures, which are on disk"
     if saving.files:
         return f"only {len(saving.files)} of its {saving.came} pictures could be saved"
     return "its pictures could not be saved"

@@ -1,4 +1,4 @@
-"""Where an edit's pictures are saved: names that are free, what must make way, and never a picture lost."""
+"""Saves an edit's pictures: free names, older files moved aside, what can't be used kept raw, none lost."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ LONGEST_URL = 8192
 _LOGIN = re.compile(r"\A((?:[a-z][a-z0-9+.-]*:)?//)[^/?#]*@", re.IGNORECASE)
 _NOT_IN_URLS = re.compile(r"[^\x21-\x7e]")
 
-IfTaken = Literal["refuse", "overwrite", "beside", "make way"]
+IfTaken = Literal["refuse", "overwrite", "beside", "move aside"]
 
 
 @frozen
 class Destination:
-    """A directory, and the name that pictures get there: `name.png`, `name.1.png` and so on."""
+    """A directory and the name of pictures in it: `name.png`, `name.1.png` and so on."""
 
     directory: Path
     name: str
 
     def paths(self, pictures: int) -> list[Path]:
-        """Every path that as many pictures may take, whatever their type."""
+        """Every path that `pictures` images may get, whatever their type."""
         return [path for number in range(max(pictures, 1)) for path in self.paths_of(number)]
 
     def stem(self, number: int) -> str:
@@ -50,7 +50,7 @@ class Destination:
         return stem_of(self.name, number)
 
     def paths_of(self, number: int) -> list[Path]:
-        """Every path that one of several pictures may take, whatever its type."""
+        """Every path that one of several pictures may get, whatever its type."""
         return [self.directory / f"{self.stem(number)}{suffix}" for suffix in SUFFIXES]
 
     def path(self, number: int, content: bytes) -> Path:
@@ -64,7 +64,7 @@ class Destination:
 
 
 def destination_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Destination:
-    """What a caller means by `target`: a directory, or a file if it ends like a picture's name."""
+    """Read the `target` of a caller: a directory, or a file if it has the suffix of a picture."""
     path = Path(target)
     if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):  # noqa: PTH112 - which raises nothing
         return Destination(path.parent, name or path.stem)
@@ -73,10 +73,10 @@ def destination_of(target: str | os.PathLike[str], name: str | None, *, default:
 
 @frozen
 class FileWriter:
-    """How files get to the disk. `drafts` are written in a directory of their own, if one is named.
+    """Writes and moves files. `drafts` is a directory for files until they are whole; None for beside their place.
 
-    `below` is a directory that is not made again where it is gone. After a failure `again` says whether to try once
-    more. `doubts` takes what the disk reported about names that may not survive a power cut.
+    `below` is a directory that is not made again where it is gone. After a failure `again` decides whether to try once
+    more. `doubts` collects the disk's errors about files whose names may not survive a power cut.
     """
 
     drafts: Path | None = None
@@ -108,25 +108,24 @@ class FileWriter:
             self.doubts.append(doubt)
 
     async def move(self, path: Path, target: Path) -> None:
-        """Move what is in the way. Raises OSError: FileExistsError where something is at `target`."""
+        """Move a file. Raises OSError: FileExistsError where something is at `target`."""
         below = self.below if self.drafts is None else self.drafts.parent  # a ledger's directory, if it is in there
         await files.move(path, target, below=below, again=self.again)
 
 
 @define(eq=False, kw_only=True)
 class Saving:
-    """The images of one paid edit on their way to disk: what can be saved is, whatever becomes of the others.
+    """Saves the images of one paid edit: each that can be saved is, whatever happens to the others.
 
-    What came in the response is saved first, then each image behind a URL as `receive` gives it (None: it is not
-    fetched), under the name of its own number. Where there is no `place` only what can't be used is kept, in
-    `raw_folder`. `if_taken` says what becomes of a name that is in use: the image is refused, saved over it or beside
-    it, or what has one of the `names` that were asked for makes way, of which `moved` hears; an image beyond those gets
-    a name that is free, and that `is_anothers` does not know as another's. With `shielded` no write is left half-way by
-    a cancellation, unless it takes longer than `end_within` allows; a wait for what is short, for which `way.again` is
-    asked, is.
+    The images in the response are saved first, then each that has only a URL, as `receive` fetches it (None: it is not
+    fetched), all under the name of their number. Without a `place` only what can't be used is kept, in `raw_folder`.
+    `if_taken` is what to do if a name is in use: refuse the image, overwrite the file, save beside it, or move aside
+    the files of the first `names` names, and call `moved` with them; an image beyond those gets a name that is free
+    and that is not another edit's (`is_anothers`). With `shielded` a cancellation interrupts no write, unless that
+    takes longer than `end_within` allows; it does interrupt a wait of `way.again`.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
-    `raw_files` hold what came in the place of others, `displaced` are older images where they are now, and `failures`
+    `raw_files` have what came in the place of others, `displaced` are older images where they are now, and `failures`
     are what went wrong.
     """
 
@@ -146,7 +145,7 @@ class Saving:
     raw_files: list[Path] = field(factory=list, init=False)
     displaced: list[Path] = field(factory=list, init=False)
     failures: list[Exception | UnreadableImage] = field(factory=list, init=False)
-    disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk did not take something
+    disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk refused something
     _way: FileWriter = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _deadline: float = field(default=math.inf, init=False)
@@ -157,7 +156,7 @@ class Saving:
 
     @property
     def doubts(self) -> list[OSError]:
-        """What the disk reported about images on it whose names may not survive a power cut."""
+        """The disk's errors about saved images whose names may not survive a power cut."""
         return self._way.doubts
 
     @property
@@ -181,7 +180,7 @@ class Saving:
 
     @property
     def came(self) -> int:
-        """How many images the response was about, usable or not."""
+        """How many images the response has, usable or not."""
         return len(self.response.data) + len(self.response.unreadable)
 
     @property
@@ -213,7 +212,7 @@ class Saving:
                 await self._fetch(number, partial(self.receive, image.url or ""))
 
     def end_within(self, seconds: float) -> None:
-        """Give up after so long what the disk has not taken by then: it may hang for ever."""
+        """Give up after `seconds` what the disk has not written by then: it may hang for ever."""
         self._scope.deadline = self._deadline = anyio.current_time() + seconds
 
     async def _fetch(self, number: int, receive: Callable[[], Awaitable[bytes | UnreadableImage]]) -> None:
@@ -237,7 +236,7 @@ class Saving:
             self._fail(TimeoutError(errno.ETIMEDOUT, "the disk hangs"))
 
     async def _again(self, error: Exception) -> bool:
-        """Ask `way.again`; a cancellation ends the wait, during which nothing is written."""
+        """Ask `way.again`; a cancellation interrupts the wait, during which nothing is written."""
         self._scope.shield = False
         try:
             return await self.way.again(error)
@@ -258,10 +257,10 @@ class Saving:
         self.disk_failure = self.disk_failure or error
 
     async def _cleared(self, place: Destination) -> Destination:
-        """Before the first is saved: a place whose names are free, or from which what was there has made way."""
+        """Before the first is saved: a place whose names are free, or whose files were moved aside."""
         if self.if_taken == "beside":
             return await self._free(place, range(len(self.response.data)))
-        if self.if_taken == "make way":
+        if self.if_taken == "move aside":
             moved = await move_existing_aside(place, self.names, self._way)
             self.displaced += [place.directory / now for now in moved.values()]
             if self.moved is not None:
@@ -269,9 +268,9 @@ class Saving:
         return place
 
     async def _write(self, place: Destination, number: int, content: bytes) -> None:
-        is_asked_for = number < self.names or self.if_taken != "make way"
+        is_requested = number < self.names or self.if_taken != "move aside"
         try:
-            if not is_asked_for:  # its name may be another edit's
+            if not is_requested:  # its name may be another edit's
                 place = await self._free(place, [number])
             path = place.path(number, content)
             on_saved = partial(self._note, number, path)
@@ -279,7 +278,7 @@ class Saving:
         except FileExistsError:
             if self.if_taken == "refuse":
                 raise
-            if is_asked_for:  # what is there could not be moved, or came meanwhile: all that follow go elsewhere too
+            if is_requested:  # a file could not be moved, or came meanwhile: all that follow go elsewhere too
                 place = self._at = await self._free(place, range(len(self.response.data)))
             await self._write(place, number, content)
 
@@ -288,7 +287,7 @@ class Saving:
         self.fetched.pop(number, None)
 
     async def _free(self, place: Destination, numbers: Iterable[int]) -> Destination:
-        """`place`, or the first beside it, where nothing has the names of these images."""
+        """`place`, or the first beside it where the names of these images are free."""
         for candidate in chain([place], _names_beside(self.place or place)):
             if any(self.is_anothers(candidate.stem(number)) for number in numbers):
                 continue
@@ -312,8 +311,8 @@ async def save_raw(
 ) -> None:
     """Save in `folder` what came in the place of an image, for this user alone. Raises OSError.
 
-    The file is named after the edit and gets the next number that is free; `on_saved` hears where it is, before a sync
-    of its name is waited for.
+    The file is named after the edit and gets the next number that is free; `on_saved` gets its path before
+    its directory is synced.
     """
     make = partial(files.in_thread, _make_private, folder, way.below, again=way.again)
     await files.patiently(make, way.again)
@@ -327,12 +326,12 @@ async def save_raw(
 
 
 def raw_folder_in(directory: Path) -> Path:
-    """Where what can't be used is kept beside the pictures of `directory`."""
+    """The directory of what can't be used, beside the pictures of `directory`."""
     return directory / OWN_DIRECTORY / RAW
 
 
 def shown_url(url: str) -> str:
-    """`url` as it may be shown and used: on one line, of bounded length, without a user's name and password."""
+    """`url` as it may be shown and used: on one line, of bounded length, without user name and password."""
     return _NOT_IN_URLS.sub(_percent_encoded, _LOGIN.sub(r"\1", url[:LONGEST_URL], count=1))
 
 
@@ -341,7 +340,7 @@ def _percent_encoded(match: re.Match[str]) -> str:
 
 
 def _make_private(folder: Path, below: Path | None) -> None:
-    """Make a directory; the one that it is in too, unless a run has that, which is not made again where it is gone."""
+    """Make a directory, and its parent unless it is that of a run, which is not made again where it is gone."""
     if below is None:
         files.make_directory(folder.parent.parent)
     for path in (folder.parent, folder) if below is None else (folder,):
@@ -371,7 +370,7 @@ async def _aside(directory: Path, was: PurePath, way: FileWriter) -> PurePath:
     folder = PurePath(OWN_DIRECTORY, "replaced", was.parent)
     for number in count(1):
         now = folder / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
-        with suppress(FileExistsError):  # it made way before within this second
+        with suppress(FileExistsError):  # it was moved before within this second
             await way.move(directory / was, directory / now)
             return now
     raise AssertionError("numbers do not end")

@@ -27,8 +27,8 @@ _MAYBE_PAID = (
     "Look at the account's usage page; send it again only if that is worth it."
 )
 _WITHOUT_PICTURE = (
-    "the response to the edit has no picture{why}: it may have been paid, and sending it again may be paid twice. "
-    "Look at the account's usage page."
+    "the server took the edit and responded without a picture{why}: it may have been paid, and sending it again may "
+    "be paid twice. Look at the account's usage page."
 )
 _LONGEST_REASON = 300
 

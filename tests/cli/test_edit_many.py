@@ -157,7 +157,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
     assert told == ["1", "3", "0", "0", "0", "2"]
     assert ran.out.endswith("60 s at 3 images a minute\n")
     assert "jobs.jsonl:2: it is no JSON" in ran.err
-    assert "missing.png is not there" in ran.err
+    assert "missing.png does not exist" in ran.err
     assert [record for record in run(*dry, "--json").records if "to_send" in record] == [
         {"to_send": 1, "done": 0, "uncertain": 0, "refused": 0, "problems": 2, "input_images": 3, "minutes": 1.0}
         | {"damage": []}

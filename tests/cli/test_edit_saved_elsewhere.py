@@ -267,7 +267,7 @@ class TestMany:
         ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--json")
         assert (ran.code, server.calls["edit"], len(ran.records)) == (1, 3, 3)
         assert "6 not sent: once what is told below is mended, the same command goes on." in ran.err
-        assert "error: 3 responses in a row may have been paid and held no picture" in ran.err
+        assert "error: 3 responses in a row may have been paid and had no usable picture" in ran.err
         assert "out/.asyncsdk/raw: look at it" in ran.err
 
 

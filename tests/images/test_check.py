@@ -57,12 +57,13 @@ def test_what_keeps_the_rules_passes(fields: dict[str, Any]) -> None:
         ({"n": 0}, "n=0 is not"), ({"n": 11}, "n=11"), ({"n": True}, "n=True"), ({"n": "2"}, "n='2'"),
         ({"output_compression": 101}, "output_compression=101"),
         ({"output_compression": 50, "output_format": "png"}, "output_compression is for webp and jpeg"),
-        ({"partial_images": 4}, "partial_images=4"), ({"partial_images": 2, "stream": False}, "in a stream only"),
+        ({"partial_images": 4}, "partial_images=4"),
+        ({"partial_images": 2, "stream": False}, "partial images need stream=True"),
         ({"frame_count": 1}, "frame_count=1"),
         ({"model": "gpt-image-2", "response_format": "url"}, "response_format is not taken by gpt-image-2"),
         ({"model": "dall-e-2", "quality": "high"}, "quality is not taken by dall-e-2"),
-        ({"model": "dall-e-2", "size": "640x480"}, "size='640x480' is none that dall-e-2 takes: 256x256"),
-        ({"model": 5}, "model=5 is no text"), ({"quality": True}, "quality=True is no text"),
+        ({"model": "dall-e-2", "size": "640x480"}, "size='640x480' is not a size that dall-e-2 takes: 256x256"),
+        ({"model": 5}, "model=5 is not text"), ({"quality": True}, "quality=True is not text"),
         ({"size": "big"}, "size='big'"), ({"size": 5}, "size=5"),
         ({"background": "transparent", "output_format": "jpeg"}, "needs output_format png or webp"),
         ({"output_format": "svg", "n": 2}, "makes one picture"), ({"output_format": "gif", "stream": True}, "streamed"),
@@ -87,7 +88,7 @@ def test_pictures_of_other_kinds_are_named() -> None:
     assert judge(picture("I;16")) == ""
     cut = ImageFile(content=picture().content[:-8], filename="cut.png", mime_type="image/png")
     assert "cut.png can't be used: it is cut off" in judge(cut)
-    assert "a.txt is no picture" in judge(ImageFile(content=b"text", filename="a.txt", mime_type="text/plain"))
+    assert "a.txt is not a picture" in judge(ImageFile(content=b"text", filename="a.txt", mime_type="text/plain"))
 
 
 def test_a_picture_that_is_too_large_is_weighed() -> None:
@@ -106,7 +107,7 @@ def test_a_mask_is_a_png_with_alpha_of_the_first_pictures_size(name: str) -> Non
     assert "is a webp: it must be a PNG" in judge(**{name: picture("RGBA", kind="WEBP")})
     wrong = judge(**{name: picture("RGBA", (32, 16), name="small.png")})
     assert f"the {name} small.png is 32x16, but a.png is 64x64" in wrong
-    assert "is no picture" in judge(**{name: ImageFile(content=b"x", filename="x.png", mime_type="image/png")})
+    assert "is not a picture" in judge(**{name: ImageFile(content=b"x", filename="x.png", mime_type="image/png")})
 
 
 def test_references_are_only_counted() -> None:

@@ -79,8 +79,8 @@ async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate(LARGEST + 1)
     for name, why in {
-        "missing.png": "is not there", "empty.png": "empty", "text.png": "no picture", "pipe.png": "not a regular file",
-        "large.png": f"{LARGEST + 1} bytes", ".": "[Dd]irectory",
+        "missing.png": "does not exist", "empty.png": "empty", "text.png": "not a picture",
+        "pipe.png": "not a regular file", "large.png": f"{LARGEST + 1} bytes", ".": "[Dd]irectory",
     }.items():  # fmt: skip
         with pytest.raises(InvalidEditError, match=why) as caught:
             await load(tmp_path / name)
@@ -89,7 +89,7 @@ async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
         await load(text)
     with pytest.raises(InvalidEditError, match="neither a path"):
         await load(None)
-    with pytest.raises(InvalidEditError, match="no JSON: set is no JSON"):
+    with pytest.raises(InvalidEditError, match="not JSON: set is not JSON"):
         await load(png(), extra={"x": {1}})
     with pytest.raises(InvalidEditError, match="larger than"):
         await load(bytes(LARGEST + 1))
@@ -235,7 +235,7 @@ def test_a_picture_is_shown_by_name_or_size_and_never_by_its_content() -> None:
     ("fields", "why"),
     [
         ({"extra": "abc"}, "extra='abc' is not a mapping"),
-        ({"extra": {1: 2}}, "has a name that is no text"),
+        ({"extra": {1: 2}}, "has a name that is not text"),
         ({"n": "2"}, "n='2' is not a whole number"),
         ({"id": 5}, "id=5 is not text"),
         ({"svg": 3}, "svg=3 is not a mapping"),

@@ -1,4 +1,4 @@
-"""The pictures of one edit of a run: to disk, to the caller, and into the ledger where there is one."""
+"""Delivers one paid edit of a run: pictures to disk and to the caller's `save`, records to the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asyncsdk.retry import FULL, SCARCE, code_of, is_scarce
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
 
-# the next picture would meet the same: a directory that is gone, a disk that takes nothing, too little of all
+# the next picture would fail the same way: a directory that is gone, a disk that is full or broken, no descriptors
 _DISK_FAILURES = FULL | SCARCE | {
     errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ESTALE, errno.EIO,
 }  # fmt: skip
@@ -30,20 +30,20 @@ _DISK_FAILURES = FULL | SCARCE | {
 
 @define(eq=False)
 class ResultWriter:
-    """Whatever fails, what came is kept as far as that goes, and `failure` says where.
+    """Saves the pictures of one edit. Whatever fails, what came is kept as far as possible.
 
-    What passes is waited for. `alone` is awaited before a last try: it returns once no other edit holds what this one
-    lacks.
+    A failure that passes is waited for. `wait_until_alone` is awaited before the last attempt: it returns once no other
+    edit uses the descriptors and the memory that this one lacks.
     """
 
     result: EditResult
     place: Destination | None
-    entry: LedgerWriter
+    ledger: LedgerWriter
     save: Save | None
-    alone: Callable[[Exception], Awaitable[None]]
+    wait_until_alone: Callable[[Exception], Awaitable[None]]
     _saving: Saving = field(init=False)
     _waiting: Waiting = field(factory=Waiting, init=False)
-    _is_last_try: bool = field(default=False, init=False)
+    _is_last_attempt: bool = field(default=False, init=False)
     _caller_failure: Exception | None = field(default=None, init=False)
     is_handed_on: bool | None = field(default=None, init=False)  # None: the caller's `save` was not called, or not yet
 
@@ -52,13 +52,13 @@ class ResultWriter:
             response=self.result.response,
             receive=self.result.receive,
             place=self.place,
-            raw_folder=self.entry.raw_folder,
-            raw_name=self.entry.name,
-            if_taken="make way",
+            raw_folder=self.ledger.raw_folder,
+            raw_name=self.ledger.name,
+            if_taken="move aside",
             names=self.result.edit.n or 1,
-            way=FileWriter(self.entry.drafts, None if self.place is None else self.place.directory, self._again),
-            moved=self.entry.moved,
-            is_anothers=self.entry.is_anothers,
+            way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, self._again),
+            moved=self.ledger.moved,
+            is_anothers=self.ledger.is_anothers,
             shielded=True,
         )
 
@@ -69,63 +69,63 @@ class ResultWriter:
 
     @property
     def displaced(self) -> tuple[Path, ...]:
-        """Older pictures that made way, where they are now."""
+        """Older pictures that were moved aside, where they are now."""
         return tuple(self._saving.displaced)
 
     @property
     def is_usable(self) -> bool:
-        """Whether the response brought a picture, as far as this side knows."""
+        """Whether the response had a picture, as far as this side knows."""
         return self.place is None or bool(self.files) or self._saving.is_in_memory
 
     @property
-    def is_the_disks(self) -> bool:
-        """Whether the next picture can't be saved either, as far as the disk tells, or that of the caller's `save`."""
+    def is_disk_failure(self) -> bool:
+        """Whether the next picture can't be saved either, by the errors of the disk and of the caller's `save`."""
         failures = (self._saving.disk_failure, self._caller_failure)
         return any(code_of(failure) in _DISK_FAILURES for failure in failures)
 
     @property
     def doubt(self) -> SaveError | None:
-        """The error where all pictures are on disk, and the disk may lose them: it failed, or it is about to."""
+        """The error where all pictures are on disk and may not survive, since a sync failed."""
         if not (self._saving.doubts and self._saving.is_whole):
             return None
         where, why = ", ".join(map(str, self.files)), self._saving.doubts[0]
         failure = SaveError(
             f"the edit is done, paid and saved ({where}), but the disk failed ({why.strerror}): a power cut "
-            "may lose it. Nothing more was sent. Copy what counts elsewhere, and look after the disk."
+            "may lose it. Nothing more was sent. Copy the pictures elsewhere, and check the disk."
         )
         failure.__cause__, failure.result, failure.files = why, self.result, self.files
         return failure
 
     async def keep(self) -> SaveError | None:
-        """Save the pictures; hand them on if they are whole, or kept by the caller alone. Returns what went wrong."""
+        """Save the pictures, then call `save` if all are saved or the caller saves them. Returns what went wrong."""
         if self.place is None and self.save is None:  # the caller takes them from the outcome
             return None
         await self.result.save_by(self._saving)
         if self.save is not None and (self.place is None or self._saving.is_whole):
             try:
                 await tasks.await_foreign(self.save(self.result.edit, self.result))
-            except Exception as error:  # noqa: BLE001 - a caller's `save` raises what it likes
+            except Exception as error:  # noqa: BLE001 - a caller's `save` may raise anything
                 self._caller_failure, self.is_handed_on = error, False
                 return self.failure(error)
             self.is_handed_on = True
         return None if self._saving.is_whole else self.failure()
 
     def end_within(self, seconds: float) -> None:
-        """Wait no longer than that for a disk that hangs."""
+        """Wait at most `seconds` for a disk that hangs."""
         self._saving.end_within(seconds)
 
     async def _again(self, error: Exception) -> bool:
-        """Whether to try once more: what passes is waited for, at the last until no other edit is at the server."""
+        """Whether to try once more: after a wait, and the last time once no other edit is at the server."""
         if await self._waiting.again(error):
             return True
-        if self._is_last_try or not is_scarce(error):
+        if self._is_last_attempt or not is_scarce(error):
             return False
-        self._is_last_try = True
-        await self.alone(error)
+        self._is_last_attempt = True
+        await self.wait_until_alone(error)
         return True
 
     def failure(self, why: Exception | None = None) -> SaveError:
-        """The error of an edit whose pictures are not all kept, with where each is now."""
+        """The SaveError for the pictures that could not be saved, with the files that were."""
         if self.place is None and isinstance(why, SaveError) and why.result is self.result:
             return why  # the caller's `save` saved them by this very result
         return not_saved(self.result, self._saving, why)
@@ -133,64 +133,64 @@ class ResultWriter:
 
 @frozen
 class LedgerWriter:
-    """The edit's part of the ledger."""
+    """Writes one edit's ledger records; does nothing without a ledger."""
 
     _ledger: Ledger | None
-    _ready: PreparedEdit
+    _prepared: PreparedEdit
 
     @property
     def drafts(self) -> Path | None:
-        """Where its pictures are written before they take their place; None for beside that."""
-        if self._ledger is None or self._ready.place is None:
+        """The directory for pictures until they are whole; None for beside their place."""
+        if self._ledger is None or self._prepared.place is None:
             return None
-        return self._ledger.drafts_for(self._ready.place.directory)
+        return self._ledger.drafts_for(self._prepared.place.directory)
 
     @property
     def name(self) -> str:
-        """What the caller calls the edit."""
-        return self._ready.id
+        """The caller's name for the edit."""
+        return self._prepared.id
 
     @property
     def raw_folder(self) -> Path | None:
-        """Where what came in the place of its pictures is kept; None for nowhere."""
+        """The directory of what came in the place of its pictures; None: it is not kept."""
         return None if self._ledger is None else self._ledger.directory / RAW
 
     async def intend(self) -> None:
-        """Write down that it is about to be sent. Raises LedgerError."""
-        if self._ledger is not None and self._ready.item is not None:
+        """Record that it is about to be sent. Raises LedgerError."""
+        if self._ledger is not None and self._prepared.item is not None:
             await self._ledger.intend(
-                self._ready.item, id=self._ready.name, n=self._ready.edit.n or 1, source=self._ready.source
+                self._prepared.item, id=self._prepared.name, n=self._prepared.edit.n or 1, source=self._prepared.source
             )
 
     def release(self) -> None:
-        """Write down that the server did nothing for it."""
-        if self._ledger is not None and self._ready.item is not None:
-            self._ledger.release(self._ready.item)
+        """Record that the server did nothing for it."""
+        if self._ledger is not None and self._prepared.item is not None:
+            self._ledger.release(self._prepared.item)
 
     def is_anothers(self, stem: str) -> bool:
-        """Whether a picture of this name, relative to the directory and without suffix, is or may be another edit's."""
-        return self._owner_of(stem) not in {None, self._ready.item}
+        """Whether a picture of this name, relative to the directory and without suffix, may be another edit's."""
+        return self._owner_of(stem) not in {None, self._prepared.item}
 
     async def moved(self, files: Mapping[str, str]) -> None:
-        """Write down which pictures of other edits made way for its own, from where to where."""
+        """Record which pictures of other edits were moved aside for its own, from where to where."""
         owners = {was: self._owner_of(was.rpartition(".")[0]) for was in files}
         for item in dict.fromkeys(owners.values()):
-            if self._ledger is not None and item is not None and item != self._ready.item:
-                with suppress(LedgerError):  # the last word meets it too; the pictures are saved first
+            if self._ledger is not None and item is not None and item != self._prepared.item:
+                with suppress(LedgerError):  # `end` raises it too; the pictures are saved first
                     await self._ledger.moved(item, {was: now for was, now in files.items() if owners[was] == item})
 
     def _owner_of(self, stem: str) -> str | None:
         return None if self._ledger is None else self._ledger.owner_of(stem)
 
     async def end(self, outcome: EditOutcome) -> None:
-        """Write down how it ended. Raises LedgerError."""
-        if self._ledger is None or self._ready.item is None:
+        """Record how it ended. Raises LedgerError."""
+        if self._ledger is None or self._prepared.item is None:
             return
-        place, result = self._ready.place, outcome.result
+        place, result = self._prepared.place, outcome.result
         await self._ledger.end(
-            self._ready.item,
+            self._prepared.item,
             outcome.status,
-            id=self._ready.name,
+            id=self._prepared.name,
             problem=outcome.problem,
             files=tuple(path.relative_to(place.directory).as_posix() for path in outcome.files) if place else (),
             usage=outcome.usage,

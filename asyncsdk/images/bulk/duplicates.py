@@ -1,4 +1,4 @@
-"""Which of several equal edits is which (pure): by the name it had, else by its place among them."""
+"""Matches equal edits of a run to those in the ledger (pure): by name, otherwise by their order."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ _KEY_BYTES = 15  # of a SHA-256: enough to tell all edits apart, and one is kept
 
 @define
 class DuplicateMatcher:
-    """One pass over edits: each gets the item of the ledger that is its own, and none gets another's twice."""
+    """One pass over edits: gives each its item in the ledger, and no item twice."""
 
     state_of: Callable[[str], ItemState | None]
-    _known: dict[bytes, _Known] = field(factory=dict, init=False)  # digests that the ledger has more edits of
-    _next: dict[bytes, int] = field(factory=dict, init=False)  # the ordinal of the next that it has not
+    _unmatched: dict[bytes, _Unmatched] = field(factory=dict, init=False)  # digests of which the ledger has more edits
+    _next: dict[bytes, int] = field(factory=dict, init=False)  # the ordinal of the next new one
 
     def item_of(self, digest: str, name: str | None, *, last: bool = False) -> str | None:
-        """The item of the next edit with this `digest`: the one that was called `name`, else the first that is left.
+        """The item of the next edit with this `digest`: the one whose name is `name`, otherwise the first unmatched.
 
-        None where that can't be told yet: the edit has a new name, and those known by other names may still come.
-        Ask again with `last` when all have come: whoever of them did not was renamed.
+        None where that is not decided yet: the edit has a new name, and edits of the recorded names may still come.
+        Call again with `last` when all have come: those of which none came were renamed.
         """
         key = key_of(digest)[:_KEY_BYTES]
         if key not in self._next:
-            recalled = self._recalled(digest)
-            self._next[key] = len(recalled.names)
-            self._known |= {key: recalled} if recalled.names else {}
-        known = self._known.get(key)
-        if known is None:
+            recorded = self._recorded(digest)
+            self._next[key] = len(recorded.names)
+            self._unmatched |= {key: recorded} if recorded.names else {}
+        unmatched = self._unmatched.get(key)
+        if unmatched is None:
             self._next[key] += 1
             return f"{digest}#{self._next[key] - 1}"
-        ordinal = known.take(name, any_name=last or name is None)
-        if not known.names:
-            del self._known[key]
+        ordinal = unmatched.take(name, any_name=last or name is None)
+        if not unmatched.names:
+            del self._unmatched[key]
         return None if ordinal is None else f"{digest}#{ordinal}"
 
-    def _recalled(self, digest: str) -> _Known:
-        known = _Known()
+    def _recorded(self, digest: str) -> _Unmatched:
+        recorded = _Unmatched()
         for ordinal in count():
             state = self.state_of(f"{digest}#{ordinal}")
             if state is None:
-                return known
-            known.add(ordinal, state.id)
+                return recorded
+            recorded.add(ordinal, state.id)
         raise AssertionError("numbers do not end")
 
 
 @define
-class _Known:
-    """The equal edits of one digest that the ledger knows and this pass has not met, by ordinal and by name."""
+class _Unmatched:
+    """The equal edits of one digest in the ledger that this pass has not matched, by ordinal and by name."""
 
     names: OrderedDict[int, str] = field(factory=OrderedDict)
     ordinals: dict[str, list[int]] = field(factory=dict)

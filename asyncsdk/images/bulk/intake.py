@@ -93,7 +93,7 @@ class Intake:
         except (InvalidEditError, EditError) as error:
             return unsent(edit, self._id_of_unread(named), error)
         if self.ledger is None:
-            return PreparedEdit(loaded=loaded_edit, id=named.wanted, name=named.wanted)
+            return PreparedEdit(loaded=loaded_edit, id=named.preferred, name=named.preferred)
         digest = await files.in_thread(loaded_edit.digest)
         item = self._duplicates.item_of(digest, edit.id or edit.name, last=self._all_came)
         if item is None:
@@ -128,7 +128,7 @@ class Intake:
     def _reserve_free(self, named: Named) -> str:
         """Reserve a name that no other edit has."""
         if self.ledger is None:
-            return named.wanted
+            return named.preferred
         name = self._naming.free(named)
         self._naming.names.reserve(name, named.pictures, self._place_of(named.edit))
         return name

@@ -70,7 +70,7 @@ class Named:
     state: ItemState | None = None
 
     @property
-    def wanted(self) -> str:
+    def preferred(self) -> str:
         """Its name unless another edit has that."""
         return self.edit.id or self._derived or self.number
 
@@ -84,14 +84,14 @@ class Named:
         return self.edit.name if isinstance(self.edit.name, str) else None  # before it is read, it may be anything
 
     def candidates(self) -> Iterator[str]:
-        """Names to be tried in turn: the wanted one, that with the source's suffix, that with a piece of its digest."""
+        """Names to try in turn: the preferred one, with the source's suffix, with a piece of its digest."""
         if not self.edit.id and self.state is not None:
             yield self.state.id
-        yield self.wanted
+        yield self.preferred
         suffix = PurePath(file_name(self.edit.image[0]) or "").suffix if self._derived and self.edit.image else ""
         if suffix:
-            yield f"{self.wanted}-{suffix[1:]}"
-        apart = f"{self.wanted}-{(self.item or self.source or '')[:DIGITS]}".removesuffix("-")
+            yield f"{self.preferred}-{suffix[1:]}"
+        apart = f"{self.preferred}-{(self.item or self.source or '')[:DIGITS]}".removesuffix("-")
         yield apart
         yield from (f"{apart}-{number}" for number in count(2))
 

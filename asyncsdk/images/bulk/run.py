@@ -160,7 +160,7 @@ def _unusable(errors: Sequence[Exception | None]) -> str:
     """Why a run ends after responses without a picture; addresses come last, each on its own line."""
     urls = [url for error in errors for url in getattr(error, "urls", ())]
     folders = dict.fromkeys(str(path.parent) for error in errors for path in getattr(error, "raw_files", ()))
-    words = [f"{len(errors)} responses in a row may have been paid and held no picture that could be had."]
+    words = [f"{len(errors)} responses in a row may have been paid and had no usable picture."]
     words.append("Nothing more was sent.")
     if folders or any(getattr(error, "raw", ()) for error in errors):
         words.append(f"What came is in {', '.join(folders) or 'error.raw of each outcome'}: look at it.")

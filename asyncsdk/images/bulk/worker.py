@@ -158,7 +158,7 @@ class EditWorker:
         if self._permit is not None:
             self.run.limiter.accepted(self._permit)
         failure = await self._writer.keep()
-        if failure is not None and self._writer.is_the_disks:
+        if failure is not None and self._writer.is_disk_failure:
             self.run.halt(failure)
         self.run.count_handed_on(failure, is_handed_on=self._writer.is_handed_on)
         outcome = await self._end(failure)
