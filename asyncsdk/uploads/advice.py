@@ -1,4 +1,4 @@
-"""What an error tells of the upload that it ended: what is safe, and what to do next (pure)."""
+"""Adds to an error how far its upload was, what is safe, and what to do next (pure)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from asyncsdk.threads import NoThreadError
 from asyncsdk.uploads.journal.messages import DisplacedError
 from asyncsdk.uploads.session import TRANSIENT
 
-REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file anew."
-IN_DOUBT = "Nothing is sent twice: repeated in a while, it asks again, and looks for the file before it sends any."
-IN_DOUBT_AND_FORGOTTEN = (
-    "Look for that file in GET /files first: repeated, it starts anew and may make a second one, for nothing tells "
-    "that it is the same content; a key= would."
+REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file again."
+IN_DOUBT = (
+    "Repeat the call in a while: it asks again, and looks for the file before it sends anything. Nothing is sent twice."
 )
-DISPLACED = "With the journal back in its place, it goes on from what that holds; without it, it starts anew."
+IN_DOUBT_AND_FORGOTTEN = (
+    "Look for that file in GET /files first. A repeated call starts again and may make a second one: without a key= it "
+    "can't know that the content is the same."
+)
+DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def without_threads() -> Iterator[None]:
     except NoThreadError as error:
         failure = UploadError(
             f"the system gives this program no thread ({error.strerror}). What was sent is safe. Free memory, or raise "
-            "the limit on threads (ulimit -u; pids_limit of a container), and make the same call again."
+            "the limit on threads (ulimit -u; pids_limit of a container), then repeat the call."
         )
         failure.resumable = True
         raise failure from error
@@ -61,25 +63,25 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
     if isinstance(error, CompletionUnknownError):
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadTooSlowError):
-        return "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only."
+        return "Use a faster connection or a smaller file: the server keeps an upload for about an hour only."
     if isinstance(error.__cause__, DisplacedError):
         return DISPLACED
-    begins = "Repeated, it" if error.resumable or not remembered else "Once that is mended, it"
+    begins = "Repeat the call: it" if error.resumable or not remembered else "Fix this, then repeat the call: it"
     if error.upload_id is None:
-        return f"{begins} starts anew: nothing was sent yet."
+        return f"{begins} starts again: nothing was sent yet."
     if not remembered:
-        return f"{begins} starts anew: nothing tells that it is the same content; a key= would."
+        return f"{begins} starts again: without a key= it can't know that the content is the same."
     if isinstance(error, UploadNotFoundError):
-        return f"{begins} starts anew: the server has dropped what was sent."
+        return f"{begins} starts again: the server has dropped what was sent."
     if error.expires_in == 0:
-        return f"{begins} starts anew: the server has dropped what was sent, its time is over."
+        return f"{begins} starts again: the server has dropped what was sent, its time is over."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
-    advice = f"{begins} goes on: {there}{_until(error.expires_in)}."
+    advice = f"{begins} resumes: {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
 
 
 def _refuses_complete(error: AsyncSDKError) -> bool:
-    """Whether the server said no to complete itself, and not to the key or the moment."""
+    """Whether the server refused complete itself, and not the API key or the moment."""
     return (
         isinstance(error, APIStatusError)
         and error.request.endswith("/complete")

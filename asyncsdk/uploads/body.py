@@ -1,4 +1,4 @@
-"""A part on the wire: preamble, views of one pooled buffer, epilogue. A retry reads again; nothing is kept."""
+"""The request body of a part: multipart head, views of one pooled buffer, tail. A retry reads the source again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOW_SLICE_SECONDS = 5.0
 
 @define(eq=False)
 class Buffers:
-    """Blocks of memory that are used again: as many as connections send at once."""
+    """A pool of blocks of memory: as many as connections send at once."""
 
     _free: list[bytearray] = field(factory=list, init=False)
 
@@ -31,13 +31,13 @@ class Buffers:
         return self._free.pop() if self._free else bytearray(BLOCK)
 
     def give(self, buffer: bytearray) -> None:
-        """Only one that nobody looks at any more: no transport, no thread."""
+        """Return a block that no transport and no thread uses any more."""
         self._free.append(buffer)
 
 
 @define(eq=False)
 class PartSource:
-    """What all parts of one upload share: where bytes come from, how fast they may go, who is told."""
+    """What all parts of one upload share: the source, the rate limit, and the callback for bytes sent."""
 
     source: Source
     threads: DaemonThreadPool
@@ -48,7 +48,7 @@ class PartSource:
 
 
 class PartBody(Body):
-    """Bytes `span` of a source as the form field `data`; `fingerprint` tells which bytes went out."""
+    """Bytes `span` of a source as the form field `data`; `fingerprint` is of the bytes that were sent."""
 
     def __init__(self, part_source: PartSource, span: Range) -> None:
         boundary = multipart.new_boundary()
@@ -84,7 +84,7 @@ class PartBody(Body):
         await self.put(writer, self._tail)
 
     async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
-        """Of a small part all with one write."""
+        """Send a small part with one write."""
         buffer = self._part_source.buffers.take()
         block = memoryview(buffer)[: self._span.length]
         await self._read(self._span.offset, block)
@@ -122,5 +122,5 @@ class PartBody(Body):
 
 
 def next_slice(size: int, seconds: float) -> int:
-    """Smaller slices on a line so slow that one takes long: drained slices are how progress is seen off Linux."""
+    """Smaller slices where one takes long: outside Linux only drained slices show progress."""
     return max(SMALLEST_SLICE, size // 2) if seconds > SLOW_SLICE_SECONDS else size

@@ -1,4 +1,4 @@
-"""md5 of the whole and fingerprints of its blocks, and whether the source is still what was read of it.
+"""Checksums of a source (md5 of the whole, fingerprints of blocks), and the check that it did not change.
 
 A block's fingerprint is its xxh3-128, a part's the xxh3-128 of its blocks' fingerprints: whatever was sent, however it
 was cut, can be checked against what the file holds now.
@@ -23,11 +23,11 @@ from asyncsdk.uploads.journal import Completed, Completing
 from asyncsdk.uploads.source import Source
 
 WIDTH = 16
-JOB = 8 * MIB  # what a thread hashes before it reports; it minds a stop after every block
+JOB = 8 * MIB  # what a thread hashes before it reports; it checks for a stop after every block
 
 
 def block_fingerprint(block: bytes | bytearray | memoryview) -> bytes:
-    """16 bytes that tell this block from any other."""
+    """The 16-byte fingerprint of a block."""
     return xxh3_128_digest(block)
 
 
@@ -38,7 +38,7 @@ def part_fingerprint(blocks: bytes | bytearray) -> str:
 
 @define(eq=False)
 class ContentHash:
-    """What is known of a source, block by block: read for it, or learned from what was sent.
+    """The checksums of a source, block by block: from reading it, or recorded from what was sent.
 
     With md5 all is read, in order. Without, and unless it must be read `whole`, nothing is read that is sent anyway.
     """
@@ -47,7 +47,7 @@ class ContentHash:
     with_md5: bool = True
     whole: bool = True
     _blocks: bytearray = field(init=False)
-    _known: bytearray = field(init=False)  # a byte a block: 0 as long as nothing is known of it
+    _known: bytearray = field(init=False)  # a byte for each block: 0 until its fingerprint is known
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
     _md5: hashlib._Hash = field(factory=partial(hashlib.md5, usedforsecurity=False), init=False)
 
@@ -66,7 +66,7 @@ class ContentHash:
         return part_fingerprint(self._blocks)
 
     def matches(self, record: Completing | Completed) -> bool:
-        """Whether `record` speaks of this very content: by the fingerprint, and by md5 where both have it."""
+        """Whether `record` is about this content: by the fingerprint, and by md5 where both have it."""
         if record.xxh3 is None:
             return record.md5 is not None and record.md5 == self.md5
         return record.xxh3 == self.xxh3 and (record.md5 is None or self.md5 in {None, record.md5})
@@ -78,23 +78,23 @@ class ContentHash:
 
     @property
     def hashed(self) -> int:
-        """How many bytes are known."""
+        """How many bytes are hashed."""
         return min(self.size, self._known.count(1) * BLOCK)
 
     @property
     def done(self) -> bool:
-        """Whether all of the source is known."""
+        """Whether all of the source is hashed."""
         return 0 not in self._known
 
     def fingerprint(self, span: Range) -> str | None:
-        """The fingerprint of `span`, which starts on the grid, or None as long as it is not known whole."""
+        """The fingerprint of `span`, which starts on the grid, or None until all of it is hashed."""
         first, end = _blocks_of(span)
         if 0 in self._known[first:end]:
             return None
         return part_fingerprint(self._blocks[first * WIDTH : end * WIDTH])
 
     def record(self, span: Range, blocks: bytes | bytearray) -> None:
-        """Take the fingerprints of what was sent for those of the source, where it is not read for them."""
+        """Use the fingerprints of what was sent as those of the source, unless it is read anyway."""
         if self.reads_all:
             return
         for place, index in enumerate(range(*_blocks_of(span))):
@@ -108,9 +108,9 @@ class ContentHash:
         advanced: Callable[[int], None],
         spans: Sequence[Range] | None = None,
     ) -> None:
-        """Read in a thread what is not known of `spans`, or of all; `advanced` hears now and then how far it is.
+        """Hash in a thread what is missing of `spans`, or of all; `advanced` is called with the bytes hashed so far.
 
-        One that `reads_all` does so whatever the spans. Raises SourceChangedError where the source became shorter.
+        With `reads_all` the spans are ignored. Raises SourceChangedError where the source became shorter.
         """
         if spans is None or self.reads_all:
             spans = [Range(0, self.size)]
@@ -166,12 +166,12 @@ class ContentHash:
 
 
 def _blocks_of(span: Range) -> tuple[int, int]:
-    """The indices of its first block and of the one behind its last."""
+    """The indices of its first block and of the one after its last."""
     return span.offset // BLOCK, -(-span.end // BLOCK)
 
 
 def encoded_md5(hex_digest: str, form: str) -> str:
-    """The digest as `hex` or `base64`: OpenAI's document does not say which it wants."""
+    """The digest as `hex` or `base64`: OpenAI's document does not say which it expects."""
     return base64.b64encode(bytes.fromhex(hex_digest)).decode() if form == "base64" else hex_digest
 
 
@@ -189,7 +189,7 @@ log = logging.getLogger(__name__)
 async def check_unchanged(
     source: Source, digest: ContentHash, readers: DaemonThreadPool, hashers: DaemonThreadPool
 ) -> None:
-    """Look at the source once more, and into it where it was touched and read only once.
+    """Compare the source's size and times again; read it again if it was touched and read only once.
 
     Raises SourceChangedError where it has another size, or other content than was sent.
     """
@@ -203,4 +203,4 @@ async def check_unchanged(
         again = ContentHash(digest.size, with_md5=False)
         await again.read(source, hashers, lambda _: None)
         check_same(again.xxh3, digest.xxh3, name)
-    log.warning("%s was touched, replaced or removed while it was sent; what was read of it is whole", name)
+    log.warning("%s was touched, replaced or removed while it was sent; what was sent is complete", name)

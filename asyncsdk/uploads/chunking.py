@@ -1,4 +1,4 @@
-"""How a file is cut: parts on a fixed grid of blocks, gaps between what is held, what is left to send (pure)."""
+"""Cuts a file into parts on a fixed grid of blocks: part sizes, gaps between confirmed parts, what is left (pure)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from attrs import define, frozen
 from asyncsdk.errors import ConfigurationError, SourceError
 
 MIB = 1 << 20
-BLOCK = MIB // 2  # every cut lies on this grid, so that a later run may cut anew and still check what was sent
+BLOCK = MIB // 2  # every cut lies on this grid, so that a later run may cut differently and still check what was sent
 LARGEST_PART = 64 * MIB  # POST /uploads/{id}/parts: "at most 64 MB"; 64 MiB is what openai-python sends
 LARGEST_FILE = 8 << 30  # POST /uploads: "a maximum of 8 GB"
 SMALLEST_USUAL_PART = 8 * MIB
-FIRST_PART = 16 * MIB  # while it is not known yet how fast the line is
+FIRST_PART = 16 * MIB  # while the rate is not known yet
 PART_SECONDS = 10  # what a kill may cost a connection
 SHORT_PART_SECONDS = 1.0  # to halve what takes less gains nothing
 SLOW_PART_SECONDS = 2
@@ -29,12 +29,12 @@ class Range:
 
     @property
     def end(self) -> int:
-        """The offset behind the last byte."""
+        """The offset after the last byte."""
         return self.offset + self.length
 
 
 def checked_size(size: int, name: str) -> int:
-    """`size` if a file of so many bytes can be uploaded, else SourceError."""
+    """Return `size`. Raises SourceError if a file of that size cannot be uploaded."""
     if size == 0:
         raise SourceError(f"{name} is empty; an upload needs at least one byte. Nothing was sent.")
     if size > LARGEST_FILE:
@@ -45,18 +45,18 @@ def checked_size(size: int, name: str) -> int:
 
 
 def is_whole(value: object) -> bool:
-    """Whether `value` is a whole number: text, fractions and booleans are none."""
+    """Whether `value` is an integer, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def checked_part_size(asked: int) -> int:
-    """`asked` rounded up to the grid. Raises ConfigurationError outside 1 byte to 64 MiB."""
-    if not (is_whole(asked) and 0 < asked <= LARGEST_PART):
+def checked_part_size(size: int) -> int:
+    """`size` rounded up to the grid. Raises ConfigurationError outside 1 byte to 64 MiB."""
+    if not (is_whole(size) and 0 < size <= LARGEST_PART):
         raise ConfigurationError(
-            f"the part size is {asked!r}, and must be 1 byte to 64 MiB ({LARGEST_PART:,}), in whole bytes. "
+            f"the part size must be an integer from 1 byte to 64 MiB ({LARGEST_PART:,}), not {size!r}. "
             "Nothing was sent."
         )
-    return _on_grid(asked)
+    return _on_grid(size)
 
 
 def usual_part_size(size: int, concurrency: int, rate: float | None = None) -> int:

@@ -47,7 +47,7 @@ LOOK_SECONDS, LOOK_INTERVAL = 30.0, 2.0
 
 @define(eq=False, kw_only=True)
 class Completion:
-    """Asks for one session's File. `outcome_unknown` once an earlier asking may have been heard without our knowing.
+    """Asks for one session's File. `outcome_unknown` once an earlier request may have been acted on.
 
     `others` asks what is known of other uploads than that of a `Completing`; `ids` are those that this uploader holds.
     """
@@ -65,7 +65,7 @@ class Completion:
         """Return the completed Upload, its `file` set.
 
         Raises CompletionUnknownError as long as it can't be known whether the File was made,
-        ForgottenError where it surely was not, and the server's own refusal of a first asking.
+        ForgottenError where it surely was not, and the server's own refusal of a first request.
         """
         md5 = None if asked.md5 is None or asked.md5_form == "off" else encoded_md5(asked.md5, asked.md5_form)
         request = api.complete_upload(self.session.upload_id, part_ids=asked.part_ids, md5=md5)
@@ -102,11 +102,11 @@ class Completion:
         elif isinstance(error, ResponseMismatchError):
             return await self._look(error, asked)
         elif outcome_unknown:
-            raise self._unknown("its answer was lost") from error
+            raise self._unknown("its response was lost") from error
         raise error
 
     async def _refused(self, error: APIStatusError, asked: Completing) -> Upload:
-        """The File, where something on the way asked twice by itself and passed on the second answer; else raises.
+        """The File, where something on the way sent the request twice and passed on the second response; else raises.
 
         A listed file that looks the same is not enough: a colleague may have sent one in the same second.
         """
@@ -130,11 +130,11 @@ class Completion:
         if own is not None:
             return self._found(own, error)
         if listed.shared:
-            gone = f"another call used {self.session.upload_id} too, with other content or for another source"
+            gone = f"another call also used {self.session.upload_id}, with other content or for another source"
             raise ForgottenError(gone, upload_id=self.session.upload_id) from error
         if listed.alike:
             ids = ", ".join(file.id for file in listed.own or listed.alike)
-            raise self._unknown(f"what is listed may be its own file or somebody else's ({ids})") from error
+            raise self._unknown(f"what is listed may be its own file or another's ({ids})") from error
         if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
             raise self._unknown("refused in the end, and no file that may be its own is listed") from error
         if self.session.recalled:
@@ -186,20 +186,20 @@ class Completion:
         return listed.own[0] if len(listed.own) == 1 and listed.sure else None
 
     def _may_be(self, file: File) -> bool:
-        """Whether nothing that is known of `file` speaks against it."""
+        """Whether nothing speaks against `file` being made of this upload."""
         born = file.created_at
         in_time = born is None or self.session.created_at <= born <= self.session.expires_at
         return in_time and self.content.may_be(file)
 
     def _is_own(self, file: File) -> bool:
-        """Whether `file` is believed: OpenAI gives the File its upload's `created_at`, which a stranger's lacks."""
+        """Whether `file` is trusted: OpenAI gives the File its upload's `created_at`, which another's lacks."""
         born_with_it = file.created_at == self.session.created_at
         return born_with_it and file.filename is not None and file.bytes is not None
 
     def _unknown(self, what: str) -> CompletionUnknownError:
         return CompletionUnknownError(
-            f"complete of {self.session.upload_id} was asked and {what}; whether {self.content.filename} was made of "
-            "it can't be told yet.",
+            f"complete of {self.session.upload_id} was sent and {what}; whether {self.content.filename} was made of "
+            "it is not known yet.",
             upload_id=self.session.upload_id,
         )
 
@@ -215,7 +215,7 @@ class _Listed:
 
 
 def completed_upload(upload_id: str, file: File) -> Upload:
-    """The Upload that the server would have answered with, as far as its file tells."""
+    """The Upload that the server would have returned, as far as it follows from its file."""
     return Upload(
         id=upload_id,
         object="upload",
@@ -233,7 +233,7 @@ _CALL_AGAIN = "Make the upload call again, which looks for it."
 
 
 async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> Upload:
-    """Cancel `upload_id`, whose key is `claimed`, and settle what became of it.
+    """Cancel `upload_id`, whose key is `claimed`, and record the result.
 
     Args:
         client: Sends the request.
@@ -274,14 +274,14 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
 
 
 async def _settle_completed(claimed: Log, upload_id: str, file: File | None) -> None:
-    """Settle an upload that turns out to be completed, whose answer was lost.
+    """Record as completed an upload whose complete succeeded and whose response was lost.
 
     Raises:
         CompletionUnknownError: Its file, or which content it has, is not known.
     """
     asked = [each for each in claimed.records if isinstance(each, Completing) and each.upload == upload_id]
     if file is None or len({(each.md5, each.xxh3) for each in asked}) != 1:
-        made = "a file whose id was not given" if file is None else f"{file.id}, whose content can't be told"
+        made = "a file whose id was not given" if file is None else f"{file.id}, whose content is not known"
         raise CompletionUnknownError(
             f"{upload_id} is not cancelled: it was completed before, as {made}. {_CALL_AGAIN}", upload_id=upload_id
         )

@@ -1,4 +1,4 @@
-"""Will it be done before the server forgets it? Judged by the best rate so far, said early rather than late."""
+"""Detects early, by the best rate so far, an upload that cannot finish before the server expires it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
 TICK_SECONDS = 0.5
-OVER_SECONDS = 60.0  # parts are refused long before; what still hangs then hangs here
+OVER_SECONDS = 60.0  # parts are refused long before: what is still waiting then hangs on our side
 
 
 async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
-    """Take the time twice a second until cancelled. Raises UploadTooSlowError once the rest surely won't do.
+    """Check twice a second until cancelled. Raises UploadTooSlowError once the rest surely can't be sent in time.
 
-    By the whole line's rate: uploads that share it get more of it as others end. Only time in which bytes move
-    counts as sending. When the hour is over with parts still to send, whatever hangs is ended. Of one that only the
-    journal knows of nothing is said before the server has taken a part of it.
+    Judged by the rate of all uploads together: each gets more of it as others end. Only time in which bytes move
+    counts as sending. An upload whose hour is over with parts still to send is ended, even if a request hangs. One
+    that only the journal holds is not judged before the server has taken a part of it.
     """
     sending_for, moved = 0.0, meter.shared.moved
     while True:
@@ -37,17 +37,17 @@ async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
         if needed is not None:
             raise UploadTooSlowError(
                 f"at {rate * 8 / 1e6:.1f} Mbit/s {meter.source} needs {needed / 60:.0f} min more, and the server "
-                f"forgets the upload in {seconds_left / 60:.0f} min. Nothing was completed. Use a faster line, or a "
+                f"drops the upload in {seconds_left / 60:.0f} min. Nothing was completed. Use a faster connection or a "
                 "smaller file.",
                 upload_id=session.upload_id,
             )
 
 
 def seconds_short(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:
-    """Seconds that `left` bytes need at `rate`, if that is clearly more than the server will wait; else None.
+    """Seconds that `left` bytes need at `rate`, if that is clearly more than `seconds_left`; else None.
 
     Judged only after 30 s of sending, or half of the time if that is less, and with a margin of a fifth; once
-    the time is over, the server has the word: complete may be on its way.
+    the time is over, the server decides: complete may be on its way.
     """
     if seconds_left <= 0:
         return None

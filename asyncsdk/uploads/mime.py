@@ -1,4 +1,4 @@
-"""MIME types by suffix: an own table, since Python's knows no `.jsonl` or `.webp`, and differs by system (pure)."""
+"""MIME types by suffix, from our own table: Python's lacks `.jsonl` and `.webp` and differs by system (pure)."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ _TYPES = {
 
 
 def mime_type_of(filename: str) -> str:
-    """The type by `filename`'s last suffix; `application/octet-stream` where it tells nothing."""
+    """The type by `filename`'s last suffix; `application/octet-stream` where that is unknown."""
     return _TYPES.get(PurePath(filename).suffix[1:].lower(), UNKNOWN)

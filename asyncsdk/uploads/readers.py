@@ -1,4 +1,4 @@
-"""What can be read at any offset: the contract of a source; bytes in memory and a caller's own file as such."""
+"""The `Source` protocol (bytes readable at any offset), for bytes in memory and for a caller's file object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WANTED = "Give a path, bytes, or a seekable binary file. Nothing was sent."
 
 @frozen
 class Identity:
-    """What tells a file from another without reading it: times of change and the inode where there are such."""
+    """Tells a file from another without reading it: times of change and the inode, where they exist."""
 
     size: int
     mtime_ns: int | None = None
@@ -42,7 +42,7 @@ class Source(Protocol):
 
     @property
     def place(self) -> str | None:
-        """Where it will be found again, or None: such a source can't be resumed without a `key`."""
+        """Where it can be found again, or None: such a source can't be resumed without a `key`."""
         ...
 
     @property
@@ -87,11 +87,11 @@ class BytesSource:
 
     @classmethod
     def over(cls, content: bytes | bytearray | memoryview) -> BytesSource:
-        """Measure `content`. Raises SourceError where it is empty, too large, or no plain run of bytes."""
+        """Measure `content`. Raises SourceError where it is empty, too large, or not contiguous bytes."""
         try:
             view = memoryview(content).cast("B")
         except (TypeError, ValueError) as error:
-            raise SourceError(f"the given memoryview is no plain run of bytes ({error}). {_WANTED}") from error
+            raise SourceError(f"the given memoryview is not contiguous bytes ({error}). {_WANTED}") from error
         identity = Identity(checked_size(len(view), "the given content"))
         return cls(view, identity, tells_changes=isinstance(content, bytes))
 
@@ -160,7 +160,7 @@ class FileSource:
 def source_over(file: BinaryIO) -> BytesSource | FileSource:
     """Measure a caller's file object. Raises SourceError where it can't be uploaded.
 
-    Where each step back would inflate it from its start, it is read once, into memory, if it is small.
+    One that is inflated again from its start at each step back is read once, into memory, if it is small.
     """
     if any(inspect.iscoroutinefunction(getattr(file, name, None)) for name in ("read", "seek")):
         kind = type(file).__name__
@@ -202,7 +202,7 @@ def _name_of(file: object) -> str:
 
 
 def _size_of(file: BinaryIO) -> int:
-    """How many bytes it has: by `tell`, for not every `seek` returns where it got to."""
+    """Its size in bytes, by `tell`: not every `seek` returns the new position."""
     file.seek(0, os.SEEK_END)
     return file.tell()
 
@@ -223,7 +223,7 @@ def _refusing(file: object) -> Iterator[None]:
 def fill_whole(read_at: Callable[[int, memoryview], int], offset: int, view: memoryview, name: str) -> None:
     """Fill `view` by as many calls of `read_at(offset, view)` as it takes; each returns how much it filled.
 
-    Raises SourceChangedError when one fills nothing, UploadError when the system says no.
+    Raises SourceChangedError when one fills nothing, UploadError when the system refuses.
     """
     filled = 0
     try:

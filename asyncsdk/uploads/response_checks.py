@@ -1,4 +1,4 @@
-"""Does an answer belong to what was asked? A gateway may cross two answers, or give one twice (pure).
+"""Checks that a response belongs to its request: a gateway may cross two, or give one twice (pure).
 
 Each check names the first thing that does not fit, or returns None. Servers leave fields out: what is missing is not
 compared.
@@ -16,7 +16,7 @@ from asyncsdk.redaction import KEY, SECRET
 from asyncsdk.uploads.journal import Completed, Completing, JournalEntry, Opened
 from asyncsdk.uploads.resume import replay
 
-MOST_FILES = 10_000  # ids that an uploader keeps, so that its memory has a bound; answers cross within seconds
+MOST_FILES = 10_000  # ids that an uploader keeps, so that its memory has a bound; responses cross within seconds
 _KINDS = frozenset({"upload", "upload.part", "file", "list"})
 
 
@@ -34,7 +34,7 @@ class Content:
         return cls(opened.filename, opened.purpose, opened.bytes)
 
     def problem(self, found: Upload | File, names: Container[str]) -> str | None:
-        """What speaks against `found`, an answer, being of this content.
+        """What speaks against `found`, a response, being of this content.
 
         A server may keep a file under another name, such as one without spaces: another filename speaks against it
         only where it is one of `names`, those of other uploads.
@@ -65,7 +65,7 @@ class Content:
 class Ids:
     """The ids that the calls of one uploader hold, and the filenames that they sent.
 
-    An answer with one that belongs to another call is that call's.
+    A response with one that belongs to another call is that call's.
     """
 
     uploads: dict[str, Opened] = field(factory=dict)
@@ -79,7 +79,7 @@ class Ids:
             del self.names[next(iter(self.names))]
 
     def record_file(self, upload: Upload) -> None:
-        """Note which File `upload` has become, whoever asked for it; the oldest of many is forgotten."""
+        """Note which File `upload` has become; the oldest of many is forgotten."""
         if upload.file is not None:
             self.files[upload.file.id] = upload.id
         if len(self.files) > MOST_FILES:
@@ -144,7 +144,7 @@ def not_this_upload(upload: Upload, *, upload_id: str) -> str | None:
 
 
 def not_cancelled(upload: Upload, *, upload_id: str, content: Content, ids: Ids) -> str | None:
-    """What speaks against `upload` being `upload_id`, cancelled, or completed before that: a late answer says so."""
+    """What speaks against `upload` being `upload_id`, cancelled, or completed before that."""
     if upload.file is not None or upload.status == "completed":
         return not_completed(upload, upload_id=upload_id, content=content, files=ids.files, names=ids.names)
     return not_this_upload(upload, upload_id=upload_id) or _not_of_status(upload, "cancelled")

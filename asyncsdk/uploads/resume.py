@@ -1,4 +1,19 @@
-"""What the journal says of a source, and what of it still stands: a fold over its records (pure)."""
+"""Replays the journal's records of one source into the state from which an upload resumes (pure).
+
+Rules:
+
+- Records are facts that only accumulate. Their order within one upload does not matter, except that of complete
+  requests and refusals: the journals of several processes may be merged.
+- Of several uploads of a source, the one that began last counts.
+- `Completed` is final, before `Cancelled` and `Expired`; a `Completing` without an end may have become a File.
+- A part counts only if we could have cut it: on the grid, within the file. Parts that overlap are chosen in the same
+  way by every run. An id that came for two ranges counts for neither.
+- What was sent is not trusted here: `sending` checks each part's fingerprint against the file.
+
+How it works: each process appends records (`Opened`, then `Part`s, `Completing`, and an end) and never changes one. To
+resume, a run calls `replay`: a fold over all records of its key (`upload_key`) to a `ResumeState`. Killed at any
+point, a run leaves records that replay to a state which the next run can continue.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +42,7 @@ from asyncsdk.uploads.journal import (
 
 
 class Stage(StrEnum):
-    """Where an upload stands by the journal."""
+    """How far an upload is, by the journal."""
 
     PENDING = "pending"
     COMPLETING = "completing"
@@ -38,7 +53,7 @@ class Stage(StrEnum):
 
 @frozen(kw_only=True)
 class ResumeState:
-    """One upload as the journal remembers it. `parts` are as they were sent: check them before you believe them."""
+    """One upload as the journal recorded it. `parts` are as they were sent: check them before you trust them."""
 
     upload_id: str
     stage: Stage
@@ -52,7 +67,7 @@ class ResumeState:
         """How it was opened. Raises ConfigurationError unless that was on this server, for this project."""
         opened = self.opened
         if opened is None:
-            raise ConfigurationError(f"the journal does not tell how {self.upload_id} began. Nothing was sent.")
+            raise ConfigurationError(f"the journal does not contain how {self.upload_id} began. Nothing was sent.")
         for what, where, its, ours in (
             ("base URL", "base_url= (--base-url, OPENAI_BASE_URL)", opened.base_url, settings.base_url),
             ("organization", "organization= (OPENAI_ORG_ID)", opened.organization, settings.organization),
@@ -72,7 +87,7 @@ class ResumeState:
 
     @property
     def bytes_held(self) -> int:
-        """How many bytes of the source the server holds, as far as the journal knows."""
+        """How many bytes of the source the server holds, by the journal."""
         return sum(part.length for part in non_overlapping(self.parts))
 
 
@@ -108,24 +123,24 @@ def upload_key(
 
 
 def replay(records: Iterable[Record]) -> ResumeState | None:
-    """The upload of `records`, oldest first, that began last, or None where there is none to speak of."""
+    """The upload of `records`, oldest first, that began last; None if there is none."""
     by_upload: dict[str, list[Record]] = {}
     for record in records:
         by_upload.setdefault(record.upload, []).append(record)
-    known = (_recall_one(upload, own) for upload, own in reversed(by_upload.items()))
-    return next(filter(None, known), None)
+    states = (_replay_one(upload, own) for upload, own in reversed(by_upload.items()))
+    return next(filter(None, states), None)
 
 
 def completed(records: Sequence[Record]) -> list[Completed]:
-    """The Files that were made, the last one first, whatever uploads began since and ended without one."""
+    """The Files that were made, the last one first, also where later uploads ended without one."""
     return [record for record in reversed(records) if isinstance(record, Completed)]
 
 
 def non_overlapping(parts: Iterable[Part]) -> list[Part]:
     """Parts of which none overlaps another, in the order of the file.
 
-    By offset, then the longest, then the smallest id: every run chooses the same. Of an id that was the answer to two
-    ranges nobody knows which one it holds: it is chosen for neither.
+    By offset, then the longest, then the smallest id: every run chooses the same. An id that was the response to two
+    ranges may hold either: it is chosen for neither.
     """
     spans: dict[str, set[Range]] = {}
     parts = list(parts)
@@ -145,7 +160,7 @@ def span_of(part: Part) -> Range:
     return Range(part.offset, part.length)
 
 
-def _recall_one(upload: str, records: Sequence[Record]) -> ResumeState | None:
+def _replay_one(upload: str, records: Sequence[Record]) -> ResumeState | None:
     opened = next((record for record in records if isinstance(record, Opened)), None)
     completed = next((record for record in records if isinstance(record, Completed)), None)
     if opened is None and completed is None:

@@ -1,4 +1,4 @@
-"""One upload, in order: recall, create, hash and send, complete, settle."""
+"""One upload from start to end: replay the journal, create, hash and send, complete, settle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from asyncsdk.uploads.throttle import Throttle
 log = logging.getLogger(__name__)
 
 MOST_ASKED_FOR = 8  # Files that one source has become, such as those of several accounts
-COMPLETE_AGAIN_SECONDS = 60.0  # a complete that is asked again may be retried so long, though the hour is over
+COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, though the hour is over
 
 
 @define(eq=False, kw_only=True)
@@ -62,8 +62,7 @@ class UploadRun:
     """One call to `upload`, its source open and its key claimed.
 
     `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
-    (monotonic) tells how long it took;
-    `others` asks what is known of other uploads than the one of a `Completing`.
+    (monotonic) is when the call began; `others` asks what is known of other uploads than the one of a `Completing`.
     """
 
     context: UploadContext
@@ -88,13 +87,13 @@ class UploadRun:
         self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
 
     async def result(self) -> UploadResult:
-        """Bring the file up, from wherever the journal says that it stands."""
+        """Upload the file, from wherever the journal says that it stopped."""
         try:
             return await self._go_on(replay(self.log.records))
         except ForgottenError as gone:
-            log.warning("%s: %s; beginning afresh", self.source.name, gone)
+            log.warning("%s: %s; starting again", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
-            why = f"beginning afresh: {gone.upload_id} is gone"
+            why = f"starting again: {gone.upload_id} is gone"
             return await self._still_there() or await self._send_all(await self._create(why))
         finally:
             for upload_id in self._held:
@@ -103,7 +102,7 @@ class UploadRun:
     async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
         if session is None or recalled is None:
-            why = _why_afresh(recalled, asked=not self.job.resume)
+            why = _why_again(recalled, asked=not self.job.resume)
             return await self._still_there() or await self._send_all(await self._create(why))
         if recalled.completing is not None:
             found = await self._ask_again(session, recalled.completing)
@@ -119,7 +118,7 @@ class UploadRun:
     async def _still_there(self) -> UploadResult | None:
         """The newest File made of this source that may be the result: of this content, and seen with this key.
 
-        Another account's File, which two programs with one journal leave side by side, answers as one that is gone.
+        Another account's File, which two programs with one journal leave side by side, is treated as one that is gone.
         """
         made = completed(self.log.records)[:MOST_ASKED_FOR]
         if self.job.if_uploaded == "again":
@@ -144,7 +143,7 @@ class UploadRun:
         try:
             return await self.context.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
         except (NotFoundError, PermissionDeniedError) as error:
-            log.warning("%s: %s is not to be seen: gone, or another account's (%s)", self.source.name, file.id, error)
+            log.warning("%s: %s is not visible: deleted, or another account's (%s)", self.source.name, file.id, error)
             return None
 
     def _count_as_there(self) -> None:
@@ -271,7 +270,7 @@ class UploadRun:
         )
 
     async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
-        """Repeat a complete whose answer nobody saw; None if its File holds other content than the source now."""
+        """Repeat a complete whose response was lost; None if its File holds other content than the source now."""
         self._count_as_there()
         await self._hash()
         self._retry.deadline = max(session.expires_at, self.context.client.clock.now() + COMPLETE_AGAIN_SECONDS)
@@ -321,9 +320,9 @@ def _known_by_md5_alone(record: Record) -> bool:
     return isinstance(record, Completing | Completed) and record.xxh3 is None
 
 
-def _why_afresh(recalled: ResumeState | None, *, asked: bool) -> str:
+def _why_again(recalled: ResumeState | None, *, asked: bool) -> str:
     if recalled is None or recalled.stage is Stage.COMPLETED:
         return ""
     if asked:
-        return f"beginning afresh, as asked; {recalled.upload_id} is left behind"
-    return f"beginning afresh: the upload begun before, {recalled.upload_id}, is {recalled.stage} or past its time"
+        return f"starting again, as requested; {recalled.upload_id} is left behind"
+    return f"starting again: the earlier upload, {recalled.upload_id}, is {recalled.stage} or past its time"

@@ -1,4 +1,4 @@
-"""The parts of one upload going out, while the same source is hashed; a part counts once it is in the journal."""
+"""Sends the parts of one upload in parallel while the source is hashed; a part counts once it is in the journal."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from asyncsdk.uploads.session import Session, raise_refusal
 
 log = logging.getLogger(__name__)
 
-FRUITLESS_ROUNDS = 2  # one may be lost to a source that changed before, or to answers that were crossed once
+FRUITLESS_ROUNDS = 2  # one may be lost to a source that changed before, or to responses that were crossed once
 
 
 @define(eq=False, kw_only=True)
 class Sending:
     """Sends what `session` lacks. `limiter` bounds the parts in attempt over all uploads of an uploader.
 
-    Parts are of `part_size`; where they are to `fit` the line, of less on a slow one.
+    Parts are of `part_size`; with `fit`, smaller ones on a slow connection.
     """
 
     client: Client
@@ -53,7 +53,7 @@ class Sending:
     async def finish(self) -> list[Part]:
         """Return the parts that make up the whole source, in order, each checked against the hashing pass.
 
-        What earlier runs sent is believed until the hashing pass has read it; where that disagrees, or two parts
+        What earlier runs sent is trusted until the hashing pass has read it; where that disagrees, or two parts
         have one id, those bytes go in another round. Raises SourceChangedError where bytes changed under this very run,
         ResponseMismatchError where `FRUITLESS_ROUNDS` in a row brought nothing that counts, RuntimeError
         where a round ends without an error and without a part, which only a cancellation by nobody here can do.
@@ -76,8 +76,8 @@ class Sending:
             name = self.part_source.source.name
             log.info("%s has changed, or ids of its parts came twice; what is in doubt is sent again", name)
         raise ResponseMismatchError(
-            f"the server answers several parts of {self.session.upload_id} with the same id, time after time, so that "
-            "nobody can know which bytes a part holds. Nothing was completed. Something between here and the server "
+            f"the server gives several parts of {self.session.upload_id} the same id, time after time, so that it "
+            "can't be known which bytes a part holds. Nothing was completed. Something between here and the server "
             "may join concurrent requests: try one part at a time, with concurrency=1 (--concurrency 1)."
         )
 
@@ -110,7 +110,7 @@ class Sending:
     async def _send(self, piece: Range, pending: Pending) -> bool:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
         if not self.session.unverified and self.client.clock.is_past(self.session.expires_at):
-            raise self.session.expired()  # one that only the journal knows of ends by the server's word
+            raise self.session.expired()  # whether an unverified one has ended is for the server to say
         attempt = _PartAttempt(self.part_source, self.meter, piece)
         confirmed = 0
         try:
@@ -139,7 +139,7 @@ class Sending:
         except APIStatusError as error:
             raise_refusal(error, self.session, self.client.clock)
         if answer.id in self._own:
-            log.warning("%s: two parts were answered with the id %s: both go again", self.session.upload_id, answer.id)
+            log.warning("%s: two parts were given the id %s: both are sent again", self.session.upload_id, answer.id)
         span = attempt.span
         part = Part(
             upload=self.session.upload_id,
@@ -162,7 +162,7 @@ class Sending:
         return not_this_part(part, upload_id=self.session.upload_id)
 
     def _confirm(self, answer: UploadPart) -> None:
-        """The server took a part: it goes on with this upload, and gave its time with the part."""
+        """The server took a part: the upload is there, and the response has the server's time."""
         if answer.created_at is not None and not self.client.clock.is_anchored:
             self.client.clock.anchor(answer.created_at)
         self.session.verified = True

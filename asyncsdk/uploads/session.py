@@ -18,7 +18,7 @@ from asyncsdk.uploads.source import Identity
 
 TRANSIENT = frozenset({401, 403, 408, 413, 429})
 USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say
-CLOCK_GRAIN = 2.0  # seconds by which the server's clock, told in whole seconds and on its way a while, runs late here
+CLOCK_GRAIN = 2.0  # seconds by which the server's clock, reported in whole seconds and after a delay, seems late here
 SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
 _OF_CONTENT = re.compile(r"\b(md5|checksum|digest|hash(?:es)?|bytes?|size)\b", re.IGNORECASE)
 _OF_STATE = re.compile(
@@ -27,7 +27,7 @@ _OF_STATE = re.compile(
 
 
 class ForgottenError(Exception):
-    """The server does not go on with an upload that the journal recalled: begin afresh."""
+    """The server does not go on with an upload that the journal recalled: start again."""
 
     def __init__(self, message: str, *, upload_id: str) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ class Session:
         if self.unverified:
             return ForgottenError(f"{self.upload_id} has expired", upload_id=self.upload_id)
         return UploadExpiredError(
-            f"{self.upload_id} has expired: servers keep one for about an hour. The same call sends the file anew.",
+            f"{self.upload_id} has expired: servers keep one for about an hour. The same call sends the file again.",
             upload_id=self.upload_id,
         )
 
@@ -67,7 +67,7 @@ class Session:
 def opened_record(
     upload: Upload, *, key: str, place: str, fields: Fields, settings: Settings, identity: Identity, now: float
 ) -> Opened:
-    """What the journal is told of a new upload; `now` (the server's unix time) stands in for a missing `created_at`."""
+    """The journal's record of a new upload; `now` (the server's unix time) replaces a missing `created_at`."""
     created = upload.created_at or int(now)
     life = (upload.expires_at or 0) - created
     return Opened(
@@ -90,12 +90,12 @@ def opened_record(
 
 
 def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
-    """What the server's no to a part or to complete says about the upload as a whole."""
+    """What the server's refusal of a part or of complete means for the upload as a whole."""
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
     over = clock.may_be_past(session.expires_at - CLOCK_GRAIN)
     if error.status_code == session.refused != 404 and not over:
-        return error  # no news: the upload is there, and is refused as it was before
+        return error  # the upload is there, and is refused as it was before
     if session.unverified:
         return ForgottenError(
             f"the server does not go on with {session.upload_id} ({error}): it is gone or expired there, or belongs to "
@@ -106,7 +106,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
         return session.expired()
     if error.status_code == 404:
         return UploadNotFoundError(
-            f"the server knows {session.upload_id} no more, which it took in this very run; was it cancelled? {error}",
+            f"{session.upload_id}, which the server accepted in this run, is gone there; was it cancelled? {error}",
             upload_id=session.upload_id,
         )
     return error
@@ -117,9 +117,9 @@ def may_mean_completed(error: APIStatusError) -> bool:
 
     | Status | Its text | May mean completed |
     |---|---|---|
-    | any | speaks of the content: md5, checksum, digest, hash, bytes, size | no |
+    | any | is about the content: md5, checksum, digest, hash, bytes, size | no |
     | 404, 409, 410 | anything else, or none | yes |
-    | 400, 422 | speaks of the state: status, already, completed, not pending, not found, no such upload | yes |
+    | 400, 422 | is about the state: status, already, completed, not pending, not found, no such upload | yes |
     | 400, 422 | anything else, or none | no |
     | other | anything | no |
     """
@@ -130,7 +130,7 @@ def may_mean_completed(error: APIStatusError) -> bool:
 
 
 def _text_of(error: APIStatusError) -> str:
-    """What the server said, without our own words."""
+    """The server's own text."""
     body = error.body
     words = (body.get("message"), body.get("code"), body.get("param")) if isinstance(body, Mapping) else (body,)
     return " ".join(word.replace("_", " ") for word in words if isinstance(word, str))

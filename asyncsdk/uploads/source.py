@@ -1,4 +1,4 @@
-"""Where the bytes come from: a path, bytes, or a seekable file; read at an offset, without stalling the loop."""
+"""Opens what a caller uploads, and reads paths at an offset without stalling the event loop."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class PathSource:
 
 
 def _real_path(seen: os.stat_result, descriptor: int, path: Path) -> str:
-    """Where the file lies, without links: the kernel knows at once what else takes a look at each directory."""
+    """The file's path without links: the kernel knows it, where `realpath` looks at each directory."""
     with suppress(OSError):  # other systems have no such list
         found = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a Path would cost as much again
         if os.path.samestat(seen, os.lstat(found)):

@@ -1,4 +1,4 @@
-"""A rate that the caller set: when the next bytes may go, over all connections together (pure)."""
+"""Limits the rate of sending over all connections together: when the next bytes may go (pure)."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def test_between_files_that_look_alike_it_never_guesses(scene: Scene, kind
     strangers = [await someone_else_sends_the_same(scene) for _ in range(2)]
     lose(scene, kind, **({"every": 1} if in_a_later_run else {}))
     if in_a_later_run:
-        with pytest.raises(CompletionUnknownError, match="its answer was lost"):
+        with pytest.raises(CompletionUnknownError, match="its response was lost"):
             await scene.upload()
         scene.server.clear_faults()
     with pytest.raises(CompletionUnknownError) as unknown:

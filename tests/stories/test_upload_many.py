@@ -53,7 +53,7 @@ async def test_a_stop_lets_what_is_under_way_end_well_and_begins_nothing(
     uploader = AsyncUploader(client, journal=journal, concurrency=2)
     jobs = jobs_of(make_file, 6)
     async with uploader.upload_many(jobs) as outcomes:
-        await until(lambda: server.parts_in_flight == 2)
+        await until(lambda: server.calls.get("part") == 2)
         outcomes.stop()
         outcomes.stop()
         ended = [outcome async for outcome in outcomes]
@@ -126,7 +126,7 @@ async def test_an_error_of_the_jobs_source_is_raised_once_all_under_way_has_ende
     async def jobs() -> AsyncIterator[UploadJob]:
         for job in jobs_of(make_file, 2):
             yield job
-        await until(lambda: server.parts_in_flight == 2)
+        await until(lambda: server.calls.get("part") == 2)
         raise ZeroDivisionError("the list is broken")
 
     async with uploader.upload_many(jobs()) as outcomes:

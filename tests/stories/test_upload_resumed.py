@@ -167,14 +167,14 @@ async def test_an_upload_past_its_hour_begins_afresh(tmp_path: Path, journal: Pa
                 path, purpose="batch", on_progress=lambda progress: notes.append(progress.note)
             )
         assert result.bytes_resumed == 0
-        assert any("afresh" in note for note in notes)
+        assert any("starting again" in note for note in notes)
 
 
 async def test_an_upload_lost_in_its_own_run_is_an_error_not_a_second_upload(
     server: LocalServer, uploader: AsyncUploader, make_file: MakeFile
 ) -> None:
     server.inject(Fault("part", "answer", "before", nth=3, every=1, status=404))
-    with pytest.raises(UploadNotFoundError, match="this very run"):
+    with pytest.raises(UploadNotFoundError, match="accepted in this run"):
         await uploader.upload(make_file(), purpose="batch")
     assert server.calls["create"] == 1
 

@@ -37,7 +37,7 @@ async def test_an_upload_without_threads_is_a_resumable_upload_error(
     uploader = AsyncUploader(client, journal=journal)
     with pytest.MonkeyPatch.context() as patch:
         refuse_threads(patch, f"asyncsdk-{name}")
-        with pytest.raises(UploadError, match=r"no thread .*can't start new thread.*same call again") as failure:
+        with pytest.raises(UploadError, match=r"no thread .*can't start new thread.*then repeat the call") as failure:
             await uploader.upload(source, purpose="batch", key="mine", filename="a.jsonl")
     assert failure.value.resumable
     result = await uploader.upload(source, purpose="batch", key="mine", filename="a.jsonl")

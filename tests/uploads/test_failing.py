@@ -42,24 +42,36 @@ OVER = Progress(
 @pytest.mark.parametrize(
     ("error", "progress", "remembered", "resumable", "advice"),
     [
-        (LOST, SENDING, True, True, "Repeated, it goes on: 3,000 of 5,000 bytes are there, and kept for 31 min more."),
-        (LOST, UNBORN, True, True, "Repeated, it starts anew: nothing was sent yet."),
-        (LOST, OVER, True, True, "Repeated, it starts anew: the server has dropped what was sent, its time is over."),
+        (
+            LOST,
+            SENDING,
+            True,
+            True,
+            "Repeat the call: it resumes: 3,000 of 5,000 bytes are there, and kept for 31 min more.",
+        ),
+        (LOST, UNBORN, True, True, "Repeat the call: it starts again: nothing was sent yet."),
+        (
+            LOST,
+            OVER,
+            True,
+            True,
+            "Repeat the call: it starts again: the server has dropped what was sent, its time is over.",
+        ),
         (
             LOST,
             SENDING,
             False,
             False,
-            "Repeated, it starts anew: nothing tells that it is the same content; a key= would.",
+            "Repeat the call: it starts again: without a key= it can't know that the content is the same.",
         ),
         (
             REFUSED,
             SENDING,
             True,
             False,
-            "Once that is mended, it goes on: 3,000 of 5,000 bytes are there, and kept for 31 min more.",
+            "Fix this, then repeat the call: it resumes: 3,000 of 5,000 bytes are there, and kept for 31 min more.",
         ),
-        (REFUSED, UNBORN, True, False, "Once that is mended, it starts anew: nothing was sent yet."),
+        (REFUSED, UNBORN, True, False, "Fix this, then repeat the call: it starts again: nothing was sent yet."),
         (
             CompletionUnknownError("?"),
             SENDING,
@@ -79,7 +91,7 @@ OVER = Progress(
             SENDING,
             True,
             False,
-            "A faster line is needed, or a smaller file: the server keeps an upload for about an hour only.",
+            "Use a faster connection or a smaller file: the server keeps an upload for about an hour only.",
         ),
     ],
 )

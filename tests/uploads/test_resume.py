@@ -292,7 +292,7 @@ def test_a_path_that_is_no_unicode_has_a_key_too() -> None:
 
 def test_an_upload_whose_opening_was_lost_belongs_to_no_client() -> None:
     settings = Settings(base_url="https://api.openai.com/v1", key="k")
-    with pytest.raises(ConfigurationError, match="does not tell how"):
+    with pytest.raises(ConfigurationError, match="does not contain how"):
         recalled(completed()).for_client_of(settings)
 
 

@@ -218,7 +218,7 @@ def as_an_ordinary_user() -> Iterator[None]:
     [
         (b"", "is empty"),
         (bytearray(), "is empty"),
-        (memoryview(b"abcdef")[::2], "no plain run of bytes"),
+        (memoryview(b"abcdef")[::2], "not contiguous bytes"),
         (io.BytesIO(), "is empty"),
         (io.StringIO("text"), "StringIO reads text, not bytes"),
         (17, "the given int can't be read at an offset"),
