@@ -1,7 +1,7 @@
-"""What the API sends back, as frozen values: what is unknown is kept, all but ids may be missing (pure).
+"""The API's objects as frozen values: unknown fields are kept, and only ids are required (pure).
 
-The live server breaks its own document (nulls where it allows none), and compatible servers leave fields
-out, so nothing but an object's id is insisted on.
+The live server breaks its own specification (nulls where it allows none), and compatible servers leave fields
+out, so only an object's id is required.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
-import cattrs
 from attrs import field, fields, frozen
-from cattrs.gen import make_dict_structure_fn
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ _LONGEST_COUNT = 20  # digits
 
 @frozen(kw_only=True)
 class Model:
-    """`extra` holds the fields of the answer that this version does not know."""
+    """`extra` holds the fields of the response that this version does not know."""
 
     extra: Mapping[str, Any] = field(factory=dict, repr=False)
 
@@ -60,7 +61,7 @@ class Upload(Model):
 
 @frozen(kw_only=True)
 class UploadPart(Model):
-    """A part that the server holds: it tells neither size nor offset."""
+    """A part that the server holds; it has neither size nor offset."""
 
     id: str
     object: str | None = None
@@ -70,7 +71,7 @@ class UploadPart(Model):
 
 @frozen(kw_only=True)
 class FileDeleted(Model):
-    """The answer to a delete."""
+    """The response to a delete."""
 
     id: str
     object: str | None = None
@@ -90,7 +91,7 @@ class Page(Model, Generic[T]):
 
 @frozen(kw_only=True)
 class TokenDetails(Model):
-    """Tokens by what they stand for."""
+    """Tokens of images and of text."""
 
     image_tokens: int | None = None
     text_tokens: int | None = None
@@ -109,7 +110,7 @@ class Usage(Model):
 
 @frozen(kw_only=True)
 class EditedImage(Model):
-    """One picture of an answer: its bytes, or from older models a URL that lives 60 minutes."""
+    """One image of a response: its bytes, or from older models a URL that lives 60 minutes."""
 
     content: bytes | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
@@ -147,11 +148,11 @@ class ImagesResponse(Model):
 
 def add(usages: Iterable[Usage]) -> Usage:
     """The tokens of several edits together."""
-    found = list(usages)
+    summands = list(usages)
     return Usage(
-        input_tokens=sum(usage.input_tokens or 0 for usage in found),
-        output_tokens=sum(usage.output_tokens or 0 for usage in found),
-        total_tokens=sum(usage.total_tokens or 0 for usage in found),
+        input_tokens=sum(usage.input_tokens or 0 for usage in summands),
+        output_tokens=sum(usage.output_tokens or 0 for usage in summands),
+        total_tokens=sum(usage.total_tokens or 0 for usage in summands),
     )
 
 
@@ -159,13 +160,13 @@ M = TypeVar("M", bound=Model)
 
 
 class InvalidModelError(ValueError):
-    """The JSON does not hold what the model needs."""
+    """The JSON does not contain what the model needs."""
 
 
 def from_json(model: type[T], data: object) -> T:
     """Read `model` from decoded JSON. Raises InvalidModelError with what is missing or of the wrong kind.
 
-    A count that can't be meant (a text, a fraction, below 0 or beyond the year 9999) is missing.
+    An impossible count (a text, a fraction, below 0 or beyond the year 9999) counts as missing.
     """
     try:
         return _converter().structure(data, model)
@@ -175,8 +176,8 @@ def from_json(model: type[T], data: object) -> T:
 
 
 def from_odd_json(model: type[M], data: Mapping[str, Any]) -> M:
-    """Read `model` from decoded JSON, less the fields that are not of their kind: what is paid is not lost for them."""
-    with suppress(InvalidModelError):  # nearly always all is as it should be, and this is the faster way
+    """Read `model` from decoded JSON, less the fields of a wrong type: what is paid is not lost for them."""
+    with suppress(InvalidModelError):  # the faster way, and nearly always enough
         return from_json(model, data)
     kept: dict[str, Any] = {}
     kinds = _kinds(cast("Any", model))
@@ -206,6 +207,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _keeping_extra(model: type[Any], converter: cattrs.Converter) -> Any:
+    from cattrs.gen import make_dict_structure_fn
+
     read = make_dict_structure_fn(model, converter)
     known = {a.name for a in fields(getattr(model, "__origin__", model))} - {"extra"}
 
@@ -237,20 +240,25 @@ def _count(value: Any, _: Any) -> int | None:
     return int(value) if is_count and value == int(value) else None
 
 
-@cache  # made at the first answer: `import asyncsdk` stays light
-def _converter() -> cattrs.Converter:
+def _plain_converter() -> cattrs.Converter:
+    import cattrs  # for the first response: `import asyncsdk` stays light
+
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
+    return converter
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = _plain_converter()
     converter.register_structure_hook_factory(_is_model, _keeping_extra)
     return converter
 
 
 @cache
 def _odd_converter() -> cattrs.Converter:
-    converter = cattrs.Converter()
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
+    converter = _plain_converter()
     converter.register_structure_hook_func(_is_model, lambda data, model: from_odd_json(model, data))
     return converter
 

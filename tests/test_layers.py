@@ -205,3 +205,25 @@ def test_importing_the_package_brings_neither_server_nor_command_line() -> None:
     program = f"import sys, asyncsdk; print([name for name in {unwanted} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_values_load_nothing_that_waits_and_no_converters() -> None:
+    modules = [
+        "clock",
+        "errors",
+        "events",
+        "models",
+        "pickling",
+        "redaction",
+        "retry",
+        "safe_json",
+        "settings",
+        "version",
+    ]
+    unwanted = ["aiohttp", "anyio", "asyncio", "cattrs"]
+    program = (
+        f"import sys, {', '.join(f'asyncsdk.{name}' for name in modules)}\n"
+        f"print([name for name in {unwanted} if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
