@@ -31,7 +31,20 @@ class Model:
 
 @frozen(kw_only=True)
 class File(Model):
-    """A stored file. `bytes` is its size; times are unix seconds; `status` is deprecated by OpenAI."""
+    """A stored file.
+
+    Args:
+        id: Such as `file-abc123`.
+        object: Always "file".
+        bytes: Its size.
+        created_at: Unix time in seconds.
+        expires_at: Unix time in seconds; None where it does not expire.
+        filename: The name that it was uploaded under.
+        purpose: Such as "batch".
+        status: Deprecated by OpenAI.
+        status_details: Deprecated by OpenAI.
+        extra: Fields of the response that this version does not know.
+    """
 
     id: str
     object: str | None = None
@@ -46,7 +59,20 @@ class File(Model):
 
 @frozen(kw_only=True)
 class Upload(Model):
-    """An upload session. `status` is pending, completed, cancelled or expired; `file` comes with completed."""
+    """An upload session.
+
+    Args:
+        id: Such as `upload_abc123`.
+        object: Always "upload".
+        bytes: The size of the whole file.
+        created_at: Unix time in seconds.
+        expires_at: Unix time in seconds, after which it takes no more parts.
+        filename: The name of the file.
+        purpose: Such as "batch".
+        status: "pending", "completed", "cancelled" or "expired".
+        file: The file that was made of it, once it is completed.
+        extra: Fields of the response that this version does not know.
+    """
 
     id: str
     object: str | None = None
@@ -80,7 +106,16 @@ class FileDeleted(Model):
 
 @frozen(kw_only=True)
 class Page(Model, Generic[T]):
-    """One page of a list; `Client.pages` walks through all of them."""
+    """One page of a list; `Client.pages` walks through all of them.
+
+    Args:
+        data: The objects of the page, in order.
+        object: Always "list".
+        first_id: The id of the first object.
+        last_id: The id of the last object, from which the next page goes on.
+        has_more: Whether there is a next page.
+        extra: Fields of the response that this version does not know.
+    """
 
     data: tuple[T, ...]
     object: str | None = None
@@ -99,7 +134,16 @@ class TokenDetails(Model):
 
 @frozen(kw_only=True)
 class Usage(Model):
-    """What an edit cost, in tokens: the sum over its `n` pictures."""
+    """What an edit cost.
+
+    Args:
+        input_tokens: Tokens of the prompt and the input images.
+        output_tokens: Tokens of the `n` images together.
+        total_tokens: The sum of both.
+        input_tokens_details: Those of the input by kind.
+        output_tokens_details: Those of the output by kind.
+        extra: Fields of the response that this version does not know.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -110,7 +154,14 @@ class Usage(Model):
 
 @frozen(kw_only=True)
 class EditedImage(Model):
-    """One image of a response: its bytes, or from older models a URL that lives 60 minutes."""
+    """One image of a response.
+
+    Args:
+        content: Its bytes, decoded; None where it is at `url`.
+        url: Where older models keep it, for 60 minutes.
+        revised_prompt: The prompt that was used in the place of yours.
+        extra: Fields of the response that this version does not know.
+    """
 
     content: bytes | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
@@ -119,7 +170,12 @@ class EditedImage(Model):
 
 @frozen(kw_only=True)
 class UnreadableImage:
-    """An image that was paid for and can't be used: `raw` is what the server sent for it, `reason` what is wrong."""
+    """An image that was paid for and can't be used.
+
+    Args:
+        raw: What the server sent for it.
+        reason: What is wrong with it.
+    """
 
     raw: bytes = field(repr=False)
     reason: str
@@ -129,8 +185,19 @@ class UnreadableImage:
 class ImagesResponse(Model):
     """The response to an edit: its images, and the settings that were used.
 
-    `data` holds the images that can be used; `unreadable` what came in the place of others. `request_id` comes from a
-    header.
+    Args:
+        data: The images that can be used.
+        created: Unix time in seconds.
+        background: As used.
+        output_format: As used, such as "png".
+        quality: As used.
+        size: As used, such as "1024x1024".
+        safety_identifier: As sent.
+        usage: What it cost, in tokens.
+        svg_usage: What SVG output cost, as the server reports it.
+        request_id: From the header `x-request-id`.
+        unreadable: What came in the place of images that can't be used.
+        extra: Fields of the response that this version does not know.
     """
 
     data: tuple[EditedImage, ...]
