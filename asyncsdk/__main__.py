@@ -14,7 +14,7 @@ _EXTRA = {"cyclopts", "rich"}
 
 def main() -> int:
     """Run the command line in `sys.argv` and return its exit code."""
-    if sys.argv[1:] == ["--version"]:  # the one answer that needs nothing but this file
+    if sys.argv[1:] == ["--version"]:  # needs nothing but this file, so it is fast
         print(__version__)  # noqa: T201 - it was asked for
         return 0
     try:
@@ -34,14 +34,14 @@ def main() -> int:
 
 
 def _let_open_files() -> None:
-    """Let this program open as many files as its edits may need, where the user may (macOS gives 256)."""
-    with suppress(ImportError, OSError, ValueError):  # there are none to take on Windows, or they are denied
+    """Raise the soft limit of open files to what edits may need (macOS gives 256), if the hard limit allows it."""
+    with suppress(ImportError, OSError, ValueError):  # not on Windows; or it is denied
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        target = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < target:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The server's time, as far as we know it: as it last gave it, plus what has passed here since (pure).
+"""The server's time: the last one that it sent, plus what has elapsed here since (pure).
 
-When it says that it just made an object, that is its own clock; a `Date` may be a proxy's. Elapsed time is boot time,
+The `created_at` of a new object is by the server's own clock; a `Date` may be a proxy's. Elapsed time is boot time,
 which counts while the lid is closed; the local wall clock may be wrong or step, and ends nothing.
 """
 
@@ -22,9 +22,9 @@ def boot_time() -> float:
     return time.monotonic() if source is None else time.clock_gettime(source)
 
 
-@lru_cache(maxsize=8)  # of one second there are many answers
+@lru_cache(maxsize=8)  # many responses come within one second
 def http_date(text: str | None) -> float | None:
-    """Unix seconds of an HTTP date (RFC 9110, 5.6.7), which is always GMT, or None where it is none."""
+    """Unix seconds of an HTTP date (RFC 9110, 5.6.7), which is always GMT, or None if it is not one."""
     try:
         moment = parsedate_to_datetime(text) if text else None
         return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -34,22 +34,22 @@ def http_date(text: str | None) -> float | None:
 
 @define
 class Clock:
-    """Answers "what time is it on the server?" from the answers seen so far."""
+    """The server's clock, by the responses seen so far."""
 
     elapsed: Callable[[], float] = boot_time
     local: Callable[[], float] = time.time
-    _heard: float | None = field(default=None, init=False)  # the elapsed time at the last answer
+    _heard: float | None = field(default=None, init=False)  # the elapsed time at the last response
     _dated: float | None = field(default=None, init=False)  # ahead of elapsed time, by the last `Date`
     _anchored: float | None = field(default=None, init=False)  # by the last object that was made
 
     def observe(self, date: str | None) -> None:
-        """Take an answer's `Date` header, as the answer comes."""
-        seen, self._heard = http_date(date), self.elapsed()
-        if seen is not None:
-            self._dated = seen - self._heard
+        """Take the `Date` header of a response when it arrives."""
+        seconds, self._heard = http_date(date), self.elapsed()
+        if seconds is not None:
+            self._dated = seconds - self._heard
 
     def anchor(self, created_at: float) -> None:
-        """Take the time of an object that came with the last answer: from here on no `Date` moves the clock."""
+        """Take the time of an object in the last response: from now on no `Date` moves the clock."""
         self._anchored = created_at - (self.elapsed() if self._heard is None else self._heard)
 
     @property
@@ -58,19 +58,19 @@ class Clock:
         return self._anchored is not None
 
     def now(self) -> float:
-        """The server's unix time; the local one before its first answer."""
+        """The server's unix time; the local one before its first response."""
         ahead = self._dated if self._anchored is None else self._anchored
         return self.local() if ahead is None else ahead + self.elapsed()
 
     def seconds_until(self, moment: float) -> float:
-        """Seconds left until the server's `moment`, negative once it is past; infinite before its first answer."""
+        """Seconds left until the server's `moment`, negative once it is past; infinite before its first response."""
         return math.inf if self._anchored is None and self._dated is None else moment - self.now()
 
     def is_past(self, moment: float) -> bool:
-        """Whether the server's `moment` is over by what it said last: never before its first answer."""
+        """Whether the server's `moment` is past, by its last response: never before the first one."""
         return self.seconds_until(moment) < 0
 
     def may_be_past(self, moment: float) -> bool:
-        """Whether `moment` is over by an object's time or by the last `Date`: enough to see what a refusal means."""
+        """Whether `moment` is past by an object's time or by the last `Date`: enough to interpret a refusal."""
         aheads = [ahead for ahead in (self._anchored, self._dated) if ahead is not None]
         return any(ahead + self.elapsed() >= moment for ahead in aheads)

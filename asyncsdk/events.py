@@ -9,10 +9,18 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One attempt. `route` is a template (`/uploads/{upload_id}/parts`), so that it makes a good metric label.
+    """One attempt at a request.
 
-    `status` is None where no answer came, and `error` then names why; `wait` is how long the client sleeps
-    before it tries again, None when it does not. Seconds are floats, `bytes_sent` is the body's size.
+    Args:
+        method: Of HTTP.
+        route: A template (`/uploads/{upload_id}/parts`), so that it is a good metric label.
+        attempt: 1 for the first.
+        seconds: How long the attempt took.
+        bytes_sent: Bytes of the body that were written.
+        status: Of the response; None where none came.
+        request_id: `x-request-id` of the response.
+        error: The class name of the error that it ended with.
+        wait: Seconds until the next attempt; None where there is none.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Small whole-file jobs, such as saving a download: each job runs whole in one thread of pools of our own."""
+"""Whole-file jobs, such as reading, saving atomically, or streaming to a path; each runs in a daemon thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Again = Callable[[Exception], Awaitable[bool]]
 PRIVATE, BY_UMASK = 0o600, 0o666
 FOLDER_MODE = 0o755  # less the umask; a ledger is kept only where nobody else may write
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-# Pools apart: a read that hangs, such as of a dead network disk, keeps no paid picture from being saved.
+# Separate pools: a read that hangs, such as of a dead network disk, keeps no paid image from being saved.
 _READING = DaemonThreadPool("asyncsdk-reading", 16)
 _SAVING = DaemonThreadPool("asyncsdk-saving", 8, cancellable=False)  # a disk that hangs may still take it later
 
@@ -37,12 +37,12 @@ logger = logging.getLogger(__name__)
 
 @define
 class Waiting:
-    """Waits for failures that pass, all in all as long as is worth it for each kind."""
+    """Waits for failures that pass, in total as long as each kind is worth (`retry.pause_after`)."""
 
     waited: float = 0.0
 
     async def again(self, error: Exception) -> bool:
-        """Whether to try once more after `error`: a moment later, for which it waits."""
+        """Wait a moment if `error` may pass; return whether to try again."""
         pause = pause_after(error, self.waited)
         if pause is not None:
             await anyio.sleep(pause)
@@ -61,9 +61,9 @@ async def patiently(job: Callable[[], Awaitable[T]], again: Again, *, on: type[E
 
 
 async def in_thread(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:
-    """What `job` returns or raises, run in a thread that nobody has to wait for: one that reads, or computes.
+    """Run `job`, which reads or computes, in a thread. A cancelled caller does not wait for it.
 
-    Where the system gives no thread, that is waited for as `again` says; NoThreadError is raised in the end.
+    Where the system gives no thread, `again` decides how long to try; then NoThreadError is raised.
     """
     return await _submitted(_READING, partial(job, *arguments), again)
 
@@ -79,11 +79,11 @@ async def _submitted(pool: DaemonThreadPool, job: Callable[[], T], again: Again 
 async def stream_to(
     path: str | os.PathLike[str], chunks: AsyncIterator[bytes], *, mode: int = BY_UMASK, below: Path | None = None
 ) -> int:
-    """Save `chunks` at `path`, a file of `mode` then, and return how many bytes there were.
+    """Save `chunks` at `path` with permissions `mode`, and return how many bytes there were.
 
-    They go to a temporary file beside it, which takes its place once all is written and synced: whoever
-    looks at `path` sees the old file or the new one, never half of one. `below` is as with `save`. Raises OSError, also
-    for a device or a pipe at `path`, of which a file is never made.
+    They go to a temporary file beside it, which replaces it once all is written and synced: a reader of `path` sees
+    the old file or the new one, never half of one. `below` is as with `save`. Raises OSError, also for a device or a
+    pipe at `path`, which is never replaced by a file.
     """
     draft = _Draft(Path(path), mode=mode, below=below)
     try:
@@ -108,19 +108,19 @@ async def save(
     again: Again | None = None,
     on_saved: Callable[[], object] = lambda: None,
 ) -> OSError | None:
-    """Save `content` at `path`, a file of `mode` then, durably, whole or not at all; missing directories are made.
+    """Save `content` at `path` with permissions `mode`, durably, whole or not at all; missing directories are made.
 
-    `drafts` is a directory for what is not whole yet, on the same file system, else that of `path`; what a killed
-    process leaves there is cleared away by `clear_drafts`. `below` is a directory that is not made again where it is
-    gone. What passes, such as a lack of descriptors, is waited for, as `again` says. `on_saved` is called once the file
-    is there, before a sync of its name is waited for.
+    `drafts` is a directory for the temporary file, on the same file system, else that of `path`; `clear_drafts` removes
+    what a killed process leaves there. `below` is a directory that is not made again if it is gone. `again` decides
+    how long to wait for a failure that passes, such as a lack of descriptors. `on_saved` is called once the file is
+    there, before its directory is synced.
 
     Raises OSError where nothing was saved: FileExistsError where something is there and `overwrite` is False. Returns
-    what the disk said where the file is there, and its name may not survive a power cut.
+    the error of the directory's sync, after which the file is there, and its name may not survive a power cut.
     """
     target, again = Path(path), again or Waiting().again
 
-    async def job() -> OSError | None:  # a draft that failed is dropped: each try has its own
+    async def job() -> OSError | None:  # a draft that failed is dropped: each attempt has its own
         draft = _Draft(target, drafts, mode=mode, below=below)
         return await _saving(partial(draft.save, content, overwrite=overwrite), again=again)
 
@@ -136,8 +136,8 @@ def make_directory(path: Path, below: Path | None = None) -> None:
 
     Nobody else may write in them, as a ledger in one needs.
 
-    Raises OSError: NotADirectoryError where a file is in the way, FileNotFoundError where `below` is gone, which was
-    there: made again, it would keep what was moved away from coming back.
+    Raises OSError: NotADirectoryError where a file is in the way, FileNotFoundError where `below` is gone: made again,
+    it would be in the way of the directory that was moved or unmounted.
     """
     if below is not None and not below.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(below))
@@ -147,17 +147,17 @@ def make_directory(path: Path, below: Path | None = None) -> None:
             return
         for folder in reversed([folder for folder in (path, *path.parents) if below in folder.parents]):
             folder.mkdir(FOLDER_MODE, exist_ok=True)  # one at a time: `below` may go at any moment
-    except FileExistsError as error:  # which would read as if a file to be saved were there already
+    except FileExistsError as error:  # which would look as if a file to be saved existed already
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from error
 
 
 async def make_writable(folder: Path) -> None:
-    """Make a directory and its missing parents, and a file in it that is gone at once. Raises OSError."""
+    """Make a directory and its missing parents, and check with a temporary file that it is writable. Raises OSError."""
     await _saving(_make_writable, folder)
 
 
 def clear_drafts(folder: Path) -> None:
-    """Remove what a killed process left in a directory for drafts. Blocking. Raises OSError."""
+    """Remove the drafts that a killed process left in `folder`. Blocking. Raises OSError."""
     for path in folder.glob(".asyncsdk-*"):
         path.unlink()
 
@@ -256,7 +256,7 @@ def _move(path: Path, target: Path, below: Path | None) -> None:
 
 @define
 class _Draft:
-    """The temporary file. No handle outlives a job, and a job that nobody awaits any more can't bring it back."""
+    """The temporary file. No handle outlives a job, and a job whose caller was cancelled can't bring it back."""
 
     target: Path
     folder: Path | None = None
@@ -275,7 +275,7 @@ class _Draft:
             disk.write_all(fd, chunk)
 
     def keep(self) -> tuple[int, OSError | None]:
-        """Give it its name; return its size, and what the disk said where that name may not survive a power cut."""
+        """Move it to the target; return its size, and the error where its name may not survive a power cut."""
         with self._turn:
             with self._opened() as fd:
                 disk.sync(fd)
@@ -284,7 +284,7 @@ class _Draft:
         return size, _doubt(self.target)
 
     def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
-        """All at once; it is dropped where that fails."""
+        """Write and move it at once; it is dropped where that fails."""
         try:
             with self._opened() as fd:
                 disk.write(fd, content)
@@ -298,7 +298,7 @@ class _Draft:
             self.drop()
             raise
         if not overwrite:
-            self.drop()  # a second name of what is saved; where that fails it goes with other drafts
+            self.drop()  # a second name of the saved file; where that fails, `clear_drafts` removes it
         return _doubt(self.target)
 
     @contextmanager
@@ -307,7 +307,7 @@ class _Draft:
             raise FileNotFoundError(f"{self.path} was dropped")
         flags = os.O_WRONLY | os.O_APPEND | _NO_LINK
         if self.folder is not None:
-            disk.check_folder(self.folder)  # a link that was put there meanwhile leads elsewhere
+            disk.check_folder(self.folder)  # a link that replaced it leads elsewhere
         if not self._begun:
             _refuse_special(self.target)
             if self.folder is None:
@@ -323,12 +323,12 @@ class _Draft:
     def drop(self) -> None:
         with self._turn:
             self._dropped = True
-            with suppress(OSError):  # why it is dropped is what counts; a draft that is left is cleared away later
+            with suppress(OSError):  # the reason for dropping matters more; `clear_drafts` removes what is left
                 self.path.unlink()
 
 
 def _refuse_special(target: Path) -> None:
-    """A rename would put a file in the place of `/dev/null`."""
+    """Raise OSError for a special file: a rename would replace `/dev/null` by a file."""
     with suppress(FileNotFoundError):
         mode = target.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -336,9 +336,9 @@ def _refuse_special(target: Path) -> None:
 
 
 def _name(path: Path, target: Path) -> None:
-    """Let `target`, which must not be there, name what is at `path`, which may go then or has gone.
+    """Give the file at `path` the name `target`, which must not exist; `path` may remain as a second name.
 
-    A link is atomic; some file systems have none.
+    A hard link is atomic; some file systems have none.
     """
     try:
         os.link(path, target)
@@ -349,12 +349,12 @@ def _name(path: Path, target: Path) -> None:
         try:
             path.replace(target)
         except OSError:
-            target.unlink()  # the empty place of ours
+            target.unlink()  # our own empty placeholder
             raise
 
 
 def _doubt(target: Path) -> OSError | None:
-    """What the disk says where the name of `target`, which is there, may not survive a power cut."""
+    """Sync the directory of `target`; return the error if the name may not survive a power cut."""
     try:
         disk.sync_folder(target.parent)
     except OSError as error:

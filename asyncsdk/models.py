@@ -1,7 +1,7 @@
-"""What the API sends back, as frozen values: what is unknown is kept, all but ids may be missing (pure).
+"""The API's objects as frozen values: unknown fields are kept, and only ids are required (pure).
 
-The live server breaks its own document (nulls where it allows none), and compatible servers leave fields
-out, so nothing but an object's id is insisted on.
+The live server breaks its own specification (nulls where it allows none), and compatible servers leave fields
+out, so only an object's id is required.
 """
 
 from __future__ import annotations
@@ -24,14 +24,27 @@ _LONGEST_COUNT = 20  # digits
 
 @frozen(kw_only=True)
 class Model:
-    """`extra` holds the fields of the answer that this version does not know."""
+    """`extra` holds the fields of the response that this version does not know."""
 
     extra: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
 @frozen(kw_only=True)
 class File(Model):
-    """A stored file. `bytes` is its size; times are unix seconds; `status` is deprecated by OpenAI."""
+    """A stored file.
+
+    Args:
+        id: Such as `file-abc123`.
+        object: Always "file".
+        bytes: Its size.
+        created_at: Unix time in seconds.
+        expires_at: Unix time in seconds; None where it does not expire.
+        filename: The name that it was uploaded under.
+        purpose: Such as "batch".
+        status: Deprecated by OpenAI.
+        status_details: Deprecated by OpenAI.
+        extra: Fields of the response that this version does not know.
+    """
 
     id: str
     object: str | None = None
@@ -46,7 +59,20 @@ class File(Model):
 
 @frozen(kw_only=True)
 class Upload(Model):
-    """An upload session. `status` is pending, completed, cancelled or expired; `file` comes with completed."""
+    """An upload session.
+
+    Args:
+        id: Such as `upload_abc123`.
+        object: Always "upload".
+        bytes: The size of the whole file.
+        created_at: Unix time in seconds.
+        expires_at: Unix time in seconds, after which it takes no more parts.
+        filename: The name of the file.
+        purpose: Such as "batch".
+        status: "pending", "completed", "cancelled" or "expired".
+        file: The file that was made of it, once it is completed.
+        extra: Fields of the response that this version does not know.
+    """
 
     id: str
     object: str | None = None
@@ -61,7 +87,7 @@ class Upload(Model):
 
 @frozen(kw_only=True)
 class UploadPart(Model):
-    """A part that the server holds: it tells neither size nor offset."""
+    """A part that the server holds; it has neither size nor offset."""
 
     id: str
     object: str | None = None
@@ -71,7 +97,7 @@ class UploadPart(Model):
 
 @frozen(kw_only=True)
 class FileDeleted(Model):
-    """The answer to a delete."""
+    """The response to a delete."""
 
     id: str
     object: str | None = None
@@ -80,7 +106,16 @@ class FileDeleted(Model):
 
 @frozen(kw_only=True)
 class Page(Model, Generic[T]):
-    """One page of a list; `Client.pages` walks through all of them."""
+    """One page of a list; `Client.pages` walks through all of them.
+
+    Args:
+        data: The objects of the page, in order.
+        object: Always "list".
+        first_id: The id of the first object.
+        last_id: The id of the last object, from which the next page goes on.
+        has_more: Whether there is a next page.
+        extra: Fields of the response that this version does not know.
+    """
 
     data: tuple[T, ...]
     object: str | None = None
@@ -91,7 +126,7 @@ class Page(Model, Generic[T]):
 
 @frozen(kw_only=True)
 class TokenDetails(Model):
-    """Tokens by what they stand for."""
+    """Tokens of images and of text."""
 
     image_tokens: int | None = None
     text_tokens: int | None = None
@@ -99,7 +134,16 @@ class TokenDetails(Model):
 
 @frozen(kw_only=True)
 class Usage(Model):
-    """What an edit cost, in tokens: the sum over its `n` pictures."""
+    """What an edit cost.
+
+    Args:
+        input_tokens: Tokens of the prompt and the input images.
+        output_tokens: Tokens of the `n` images together.
+        total_tokens: The sum of both.
+        input_tokens_details: Those of the input by kind.
+        output_tokens_details: Those of the output by kind.
+        extra: Fields of the response that this version does not know.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -110,7 +154,14 @@ class Usage(Model):
 
 @frozen(kw_only=True)
 class EditedImage(Model):
-    """One picture of an answer: its bytes, or from older models a URL that lives 60 minutes."""
+    """One image of a response.
+
+    Args:
+        content: Its bytes, decoded; None where it is at `url`.
+        url: Where older models keep it, for 60 minutes.
+        revised_prompt: The prompt that was used in the place of yours.
+        extra: Fields of the response that this version does not know.
+    """
 
     content: bytes | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
@@ -119,7 +170,12 @@ class EditedImage(Model):
 
 @frozen(kw_only=True)
 class UnreadableImage:
-    """An image that was paid for and can't be used: `raw` is what the server sent for it, `reason` what is wrong."""
+    """An image that was paid for and can't be used.
+
+    Args:
+        raw: What the server sent for it.
+        reason: What is wrong with it.
+    """
 
     raw: bytes = field(repr=False)
     reason: str
@@ -129,8 +185,19 @@ class UnreadableImage:
 class ImagesResponse(Model):
     """The response to an edit: its images, and the settings that were used.
 
-    `data` holds the images that can be used; `unreadable` what came in the place of others. `request_id` comes from a
-    header.
+    Args:
+        data: The images that can be used.
+        created: Unix time in seconds.
+        background: As used.
+        output_format: As used, such as "png".
+        quality: As used.
+        size: As used, such as "1024x1024".
+        safety_identifier: As sent.
+        usage: What it cost, in tokens.
+        svg_usage: What SVG output cost, as the server reports it.
+        request_id: From the header `x-request-id`.
+        unreadable: What came in the place of images that can't be used.
+        extra: Fields of the response that this version does not know.
     """
 
     data: tuple[EditedImage, ...]
@@ -148,11 +215,11 @@ class ImagesResponse(Model):
 
 def add(usages: Iterable[Usage]) -> Usage:
     """The tokens of several edits together."""
-    found = list(usages)
+    summands = list(usages)
     return Usage(
-        input_tokens=sum(usage.input_tokens or 0 for usage in found),
-        output_tokens=sum(usage.output_tokens or 0 for usage in found),
-        total_tokens=sum(usage.total_tokens or 0 for usage in found),
+        input_tokens=sum(usage.input_tokens or 0 for usage in summands),
+        output_tokens=sum(usage.output_tokens or 0 for usage in summands),
+        total_tokens=sum(usage.total_tokens or 0 for usage in summands),
     )
 
 
@@ -160,13 +227,13 @@ M = TypeVar("M", bound=Model)
 
 
 class InvalidModelError(ValueError):
-    """The JSON does not hold what the model needs."""
+    """The JSON does not contain what the model needs."""
 
 
 def from_json(model: type[T], data: object) -> T:
     """Read `model` from decoded JSON. Raises InvalidModelError with what is missing or of the wrong kind.
 
-    A count that can't be meant (a text, a fraction, below 0 or beyond the year 9999) is missing.
+    An impossible count (a text, a fraction, below 0 or beyond the year 9999) counts as missing.
     """
     try:
         return _converter().structure(data, model)
@@ -176,8 +243,8 @@ def from_json(model: type[T], data: object) -> T:
 
 
 def from_odd_json(model: type[M], data: Mapping[str, Any]) -> M:
-    """Read `model` from decoded JSON, less the fields that are not of their kind: what is paid is not lost for them."""
-    with suppress(InvalidModelError):  # nearly always all is as it should be, and this is the faster way
+    """Read `model` from decoded JSON, less the fields of a wrong type: what is paid is not lost for them."""
+    with suppress(InvalidModelError):  # the faster way, and nearly always enough
         return from_json(model, data)
     kept: dict[str, Any] = {}
     kinds = _kinds(cast("Any", model))
@@ -240,24 +307,25 @@ def _count(value: Any, _: Any) -> int | None:
     return int(value) if is_count and value == int(value) else None
 
 
-@cache  # made at the first answer: `import asyncsdk` stays light
-def _converter() -> cattrs.Converter:
-    import cattrs
+def _plain_converter() -> cattrs.Converter:
+    import cattrs  # for the first response: `import asyncsdk` stays light
 
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
+    return converter
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = _plain_converter()
     converter.register_structure_hook_factory(_is_model, _keeping_extra)
     return converter
 
 
 @cache
 def _odd_converter() -> cattrs.Converter:
-    import cattrs
-
-    converter = cattrs.Converter()
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
+    converter = _plain_converter()
     converter.register_structure_hook_func(_is_model, lambda data, model: from_odd_json(model, data))
     return converter
 

@@ -1,4 +1,4 @@
-"""How errors get from one process to another: rebuilt without `__init__`, less what can't be pickled (pure)."""
+"""Pickling of errors: rebuilt without `__init__`, and without the fields that can't be pickled (pure)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Error = TypeVar("Error", bound=Exception)
 
 
 def with_args(kind: type[Error], args: tuple[Any, ...]) -> Error:
-    """An error of this kind that has these `args`; its fields are set afterwards."""
+    """Make an error of this class with these `args`; its fields are set afterwards."""
     return kind.__new__(kind, *args)
 
 
 def picklable_fields(fields: dict[str, Any], *, of: type[Exception], root: type[Exception]) -> dict[str, Any]:
-    """Those `fields` that can be pickled; one that can't is left to the default of the class, or None without one.
+    """Those `fields` that can be pickled; the others get the default of the class, or None without one.
 
-    An error that is a `root` sees to its own fields: of it only the kind and the args are tried, or else a chain of
-    causes would be pickled as often as two to the power of its length.
+    A `root` error pickles its own fields: only its class and args are tried here, or else a chain of n causes would be
+    pickled 2**n times.
 
     Args:
         fields: By name.
@@ -27,10 +27,10 @@ def picklable_fields(fields: dict[str, Any], *, of: type[Exception], root: type[
     Returns:
         All fields where they can be pickled together, as nearly always.
     """
-    cores = {name: (type(it), it.args) if isinstance(it, root) else it for name, it in fields.items()}
+    cores = {name: (type(value), value.args) if isinstance(value, root) else value for name, value in fields.items()}
     if is_picklable(cores):
         return fields
-    kept = {name: it for name, it in fields.items() if is_picklable(cores[name])}
+    kept = {name: value for name, value in fields.items() if is_picklable(cores[name])}
     return kept | dict.fromkeys(name for name in fields if name not in kept and not hasattr(of, name))
 
 

@@ -1,6 +1,6 @@
-"""The embedded server as pytest fixtures, there as soon as asyncsdk is installed.
+"""Pytest fixtures of the embedded server, available once asyncsdk is installed.
 
-Every pytest run in the environment loads this module, so it loads nothing itself before a test asks for a server.
+Every pytest run in the environment loads this module, so it imports the server only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _PASSED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", f"{MARKER}(**options): the options of LocalServer, such as faults or api_key")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Remember whether a test passed: one that failed or was skipped half-way is not to fail again for its faults."""
+    """Remember whether a test passed: one that failed or was skipped half-way must not fail again for its faults."""
     if call.when == "call":
         item.stash[_PASSED] = call.excinfo is None
 
 
 @pytest.fixture
 def asyncsdk_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
-    """A server of this test's own, empty, in a thread; `asyncsdk_server.url` is its base URL, any key is taken.
+    """An empty server for this test, in a thread; `asyncsdk_server.url` is its base URL, and it accepts any key.
 
     `@pytest.mark.asyncsdk_server(faults=[…], api_key="…", upload_ttl=60)` gives it options, those of `LocalServer`.
     On a class or module the marker is for all tests there; options nearer to the test win. At the end of a test that
-    passed every fault must have been met; `clear_faults()` takes back what was not.
+    passed, every fault must have occurred; `clear_faults()` removes those that have not.
     """
     from asyncsdk.server import LocalServer
 
@@ -51,10 +51,10 @@ def asyncsdk_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
 def asyncsdk_environment(
     asyncsdk_server: LocalServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> LocalServer:
-    """The same server, and for this test the environment leads there: clients need no arguments.
+    """The same server, with the environment of this test set so that clients need no arguments.
 
     `OPENAI_BASE_URL` and `OPENAI_API_KEY` are set, every other `OPENAI_…` and `AZURE_OPENAI_…` is unset, no proxy
-    stands between, and asyncsdk keeps its journal in memory.
+    is used, and asyncsdk keeps its journal in memory.
     """
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "AZURE_OPENAI_"))]:
         monkeypatch.delenv(name)
@@ -67,7 +67,7 @@ def asyncsdk_environment(
 
 
 def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What the markers ask for, from the outermost to the nearest."""
+    """The options of the markers, from the outermost to the nearest."""
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers(MARKER))):
         if marker.args:

@@ -1,12 +1,12 @@
-r"""Which secrets a request carries, and texts without them, however they are encoded (pure).
+r"""Removes the secrets of a request from texts, however they are encoded (pure).
 
-A secret is the API key, what opens the proxy, and each value of a header or of the query, unless its name is known
-to be open, or it consists of plain words and nothing calls it a key, a token or the like. Each is searched for as it
-is, in base64 at any alignment, and in hexadecimal; and all of these within escapes of JSON (`\u002B`, `\/`), URLs
+A secret is the API key, the credentials of the proxy, and each value of a header or of the query, unless its name is
+known to be public, or it consists of plain words and no name calls it a key, a token or the like. Each is searched for
+as it is, in base64 at any alignment, and in hexadecimal; and all of these within escapes of JSON (`\u002B`, `\/`), URLs
 (`%2B`) and HTML (`&#43;`), mixed and nested.
 
-There are two strengths. Texts of errors lose all secrets. Good answers lose credentials: the API key, what opens the
-proxy, and what a name calls a key, a token or the like. Ids and URLs in them lose the API key alone: they are used.
+There are two strengths. Texts of errors lose all secrets. Successful responses lose credentials: the API key, those of
+the proxy, and what a name calls a key, a token or the like. Ids and URLs in them lose the API key alone: they are used.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from asyncsdk.safe_json import json_value
 
 KEY, SECRET = "[key]", "[secret]"
 SHORTEST = 6  # characters of what is searched for
-_GUESSABLE = re.compile(r".{1,5}|[a-z]{1,8}")  # would blank words and ids; it is only searched for beside its name
+_GUESSABLE = re.compile(r".{1,5}|[a-z]{1,8}")  # would hide words and ids; it is only searched for beside its name
 SMALL = 256 << 10  # bytes of an error or of one object, and how much of one text is searched for escapes
-_SHORTEST_BEGINNING = 12  # characters of the API key, which an error may quote cut off
+_SHORTEST_BEGINNING = 12  # characters of the API key, which an error may quote in part
 _MOST_LAYERS = 4  # of escapes within escapes
 _KEYS = frozenset({"authorization", "api-key"})
 _SCHEMES = frozenset({"bearer", "basic", "token", "apikey", "digest", "negotiate"})
 _BETWEEN_PIECES = re.compile(r"[\s;,]+")
-# Headers and parameters of the query whose values are no secrets: those of HTTP and of the API, and names for tracing.
+# Headers and parameters of the query whose values are not secret: those of HTTP and of the API, and names for tracing.
 _OPEN = re.compile(
     r"((accept|content|cache|openai|x-stainless)(-.*)?|user-agent|host|connection|date|expect|transfer-encoding|"
     r"(.*-)?(request|correlation|trace|span)-id|traceparent|tracestate|"
@@ -60,9 +60,9 @@ _HEXADECIMAL = frozenset({1, 2, 4, 5})  # those of its groups
 
 @frozen
 class _Marks:
-    """What some texts may show of secrets, the longest first, each with the mark for it.
+    """The forms in which texts may show secrets, the longest first, each with the mark for it.
 
-    Of `keys` a beginning is enough, as it is.
+    Of `keys` a prefix is enough, unencoded.
     """
 
     by_form: Mapping[str, str] = field(factory=dict)
@@ -72,7 +72,7 @@ class _Marks:
         return any(form in text for form in self.by_form) or any(key[:_SHORTEST_BEGINNING] in text for key in self.keys)
 
     def put_into(self, text: str) -> str:
-        """`text` with a mark in the place of each secret; without its escapes where one of these hides a secret."""
+        """`text` with a mark in the place of each secret; its escapes are resolved if they hide a secret."""
         text = self.replaced(text)
         if not _is_tangled(text):
             return text
@@ -91,10 +91,10 @@ class _Marks:
 
 @frozen
 class Redactor:
-    """Takes the secrets of one request out of texts. It shows none of them itself."""
+    """Removes the secrets of one request from texts. Its repr shows none of them."""
 
     _all: _Marks = field(factory=_Marks, repr=False)
-    _credentials: _Marks = field(factory=_Marks, repr=False)  # what good answers lose
+    _credentials: _Marks = field(factory=_Marks, repr=False)  # what successful responses lose
     _api_key: _Marks = field(factory=_Marks, repr=False)  # what ids and URLs in them lose
 
     def clean(self, text: str) -> str:
@@ -106,18 +106,18 @@ class Redactor:
         except ValueError:
             return self._all.put_into(text)
         cleaned = _marked(value, self._all, self._all)
-        return self._all.replaced(text if cleaned == value else json.dumps(cleaned))  # quotes may be a secret's own
+        return self._all.replaced(text if cleaned == value else json.dumps(cleaned))  # quotes may belong to a secret
 
     def clean_answer(self, value: Any) -> Any:
-        """Decoded JSON of a good answer with a mark in the place of each credential, in names too."""
+        """Decoded JSON of a successful response with a mark in the place of each credential, in names too."""
         return _marked(value, self._credentials, self._api_key)
 
     def clean_url(self, url: str) -> str:
-        """A URL of a good answer with a mark in the place of the API key."""
+        """A URL of a successful response with a mark in the place of the API key."""
         return self._api_key.put_into(url) if self._api_key.by_form else url
 
     def clean_end(self, text: str) -> str:
-        """`text`, which may have been cut, without the beginning of a secret at its end."""
+        """`text`, which may have been cut, with a mark for the beginning of a secret at its end."""
         for form, mark in self._all.by_form.items():
             for size in range(len(form) - 1, SHORTEST - 1, -1):
                 if text.endswith(form[:size]):
@@ -125,7 +125,7 @@ class Redactor:
         return text
 
     def may_be_in(self, text: str) -> bool:
-        """Whether `text` may show a secret, at a quick look."""
+        """Whether `text` may show a secret, by a quick test."""
         return _is_tangled(text) or self._all.are_needed_in(text)
 
 
@@ -135,20 +135,20 @@ NO_SECRETS = Redactor()
 def redactor(
     headers: Mapping[str, str], query: Mapping[str, str], proxy: Mapping[str, str], former_keys: Iterable[str] = ()
 ) -> Redactor:
-    """The redactor of a request with these `headers` and `query`, and `proxy`, which only a proxy is sent.
+    """The redactor of a request with these `headers` and `query`, and `proxy`, the headers that only a proxy is sent.
 
-    It also knows the `former_keys` of the client, which a server may still show.
+    It also removes the `former_keys` of the client, which a server may still show.
     """
     marks: dict[str, str] = {}
     credentials: set[str] = set()
     keys: list[str] = []
-    for given in (headers, query, proxy, *({"Authorization": f"Bearer {key}"} for key in former_keys)):
-        for name, value in given.items():
+    for fields in (headers, query, proxy, *({"Authorization": f"Bearer {key}"} for key in former_keys)):
+        for name, value in fields.items():
             mark = KEY if name.lower() in _KEYS else SECRET
             for secret in dict.fromkeys(_secrets_of(name, value)):
                 forms = [form for form in _forms_of(secret) if len(form) >= SHORTEST]
                 marks = dict.fromkeys(forms, mark) | marks
-                credentials.update(forms if given is proxy or _is_credential(name) else ())
+                credentials.update(forms if fields is proxy or _is_credential(name) else ())
                 keys += [secret] if mark == KEY and len(secret) > _SHORTEST_BEGINNING and secret in value else []
     ordered = dict(sorted(marks.items(), key=lambda item: -len(item[0])))
     return Redactor(
@@ -159,7 +159,7 @@ def redactor(
 
 
 def text_of(body: bytes) -> str:
-    """The text of a body, which may be JSON in UTF-16 or UTF-32, where a secret would be hidden between zeros."""
+    """The text of a body, which may be JSON in UTF-16 or UTF-32, where zero bytes would hide a secret."""
     return body.decode(json.detect_encoding(body) if b"\0" in body else "utf-8", "replace")
 
 
@@ -181,7 +181,7 @@ def _marked(value: Any, marks: _Marks, in_use: _Marks) -> Any:
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
-    """What of a header or parameter is secret: all of it, and each piece that may be shown by itself."""
+    """The secrets in a header or parameter: all of it, and each piece that may be shown on its own."""
     if is_open(name):
         return
     scheme, _, rest = value.partition(" ")
@@ -202,22 +202,22 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
 @lru_cache(256)
 def is_open(name: str) -> bool:
-    """Whether the value of a header or parameter with this name is no secret, whatever it is."""
+    """Whether the value of a header or parameter with this name is never secret."""
     return _OPEN.fullmatch(name) is not None and not _is_credential(name)
 
 
 def _is_credential(name: str) -> bool:
-    """Whether a word of `name`, such as the last one of `X-Gateway-Key` and `accessToken`, calls its value secret."""
+    """Whether a word of `name`, such as the last one of `X-Gateway-Key` and `accessToken`, means a credential."""
     return name.lower() == "code" or any(word.lower() in _CREDENTIALS for word in _WORD_OF_NAME.findall(name))
 
 
 def _common(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """The length of the common prefix."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _is_plain(value: str) -> bool:
-    """Whether it consists of words and short numbers, as secrets don't: an answer may show such words by itself."""
+    """Whether it consists of words and short numbers, as secrets don't: a response may contain such words anyway."""
     return _PLAIN.fullmatch(value) is not None and not _SECRETIVE.search(value)
 
 
@@ -237,7 +237,9 @@ def _forms_of(secret: str) -> Iterator[str]:
     yield from {encoded, encoded.translate(_URL_SAFE)}
     for start in range(3):
         encoded = b64encode(bytes(start) + octets).decode().rstrip("=")
-        inner = encoded[(0, 2, 3)[start] : len(encoded) - bool((start + len(octets)) % 3)]  # what no neighbour changes
+        inner = encoded[
+            (0, 2, 3)[start] : len(encoded) - bool((start + len(octets)) % 3)
+        ]  # all but what neighbours change
         yield from {inner, inner.translate(_URL_SAFE)}
     yield from (octets.hex(), octets.hex().upper())
 

@@ -29,13 +29,13 @@ from asyncsdk.errors import (
 )
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
-LONGEST_ORDERED_DELAY = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
+LONGEST_RETRY_AFTER = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
 MAX_ATTEMPTS = 20
 _LIMIT, _REQUESTED = (re.compile(rf"{word}:? (\d[\d,]{{0,20}})") for word in ("Limit", "Requested"))
 
 
 def is_worth_retrying(error: APIError) -> bool:
-    """Whether the same request, made later, may pass."""
+    """Whether the same request may succeed later."""
     if isinstance(error, QuotaExceededError):
         return False
     if isinstance(error, RateLimitError) and exceeds_limit(error.message):
@@ -43,7 +43,7 @@ def is_worth_retrying(error: APIError) -> bool:
     if isinstance(error, APIConnectionError):
         return error.resumable
     if isinstance(error, APIResponseValidationError):
-        return 200 <= error.status_code < 300  # cut or garbled on the way: the next may be whole
+        return 200 <= error.status_code < 300  # cut or garbled on the way: the next response may be whole
     if not isinstance(error, APIStatusError):
         return False
     ordered = error.headers.get("x-should-retry", "").lower()
@@ -86,9 +86,9 @@ def redirect_may_have_acted(method: str, status: int | None, *, elsewhere: bool)
 
 
 def exceeds_limit(message: str) -> bool:
-    """Whether a 429's text says that the request alone is above the whole limit: no waiting helps."""
+    """Whether a 429's text says that this one request is above the whole limit: no waiting helps."""
     limit = _LIMIT.search(message)
-    requested = limit and _REQUESTED.search(message, limit.end())  # in one pattern it would take the square of the time
+    requested = limit and _REQUESTED.search(message, limit.end())  # one pattern for both would take quadratic time
     if not (limit and requested):
         return False
     return _number(requested) > _number(limit)
@@ -99,7 +99,7 @@ def _number(match: re.Match[str]) -> int:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date."""
+    """Seconds to wait by the server's headers: `retry-after-ms`, else `retry-after` in seconds or as a date."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) / unit
@@ -112,7 +112,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
-    """Seconds before the try after `failures` failed ones: anything up to a bound that doubles each time."""
+    """Seconds before the attempt after `failures` failed ones: random, up to a bound that doubles each time."""
     return jitter() * min(FIRST_DELAY * 2.0 ** min(failures, 16), LONGEST_DELAY)
 
 
@@ -120,7 +120,7 @@ def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float
 class Retry:
     """What the requests of one call, upload or run share.
 
-    `max_retries` counts per request and starts anew when the whole progresses; `budget` is how many
+    `max_retries` counts per request and starts again at 0 when the whole progresses; `budget` is how many
     retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
     time). With `wait_out_outages`, once the server has answered, times without any connection are
     waited out until then, and use nothing up.
@@ -142,7 +142,7 @@ class Retry:
     spent: int = field(default=0, init=False)
 
     def progressed(self) -> None:
-        """Something got through: failures before it don't count any more."""
+        """Record progress: earlier failures don't count any more."""
         self.progress += 1
         self.spent = 0
 
@@ -153,7 +153,7 @@ class Retry:
 
 @define
 class Attempts:
-    """The tries of one request under a shared `Retry`."""
+    """The attempts of one request under a shared `Retry`."""
 
     retry: Retry
     _progress: int
@@ -163,19 +163,19 @@ class Attempts:
     _outages: int = field(default=0, init=False)
 
     def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
-        """Seconds to wait before the next try, or None to give up with `error`. `now` is the server's time."""
+        """Seconds to wait before the next attempt, or None to give up with `error`. `now` is the server's time."""
         self.made += 1
         if not self.retry.should_retry(error):
             return None
-        ordered = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
+        requested = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
         if self._waits_out(error):
             self._outages += 1
             delay = backoff(self._outages - 1, jitter)
         elif self._spend():
-            delay = backoff(self._failures - 1, jitter) if ordered is None else ordered
+            delay = backoff(self._failures - 1, jitter) if requested is None else requested
         else:
             return None
-        return delay if now + delay < self.retry.deadline and self._may_wait(ordered) else None
+        return delay if now + delay < self.retry.deadline and self._may_wait(requested) else None
 
     def _waits_out(self, error: APIError) -> bool:
         bounded = math.isfinite(self.retry.deadline)
@@ -190,32 +190,30 @@ class Attempts:
         self.retry.spent += 1
         return self.retry.spent <= self.retry.budget
 
-    def _may_wait(self, ordered: float | None) -> bool:
-        return ordered is None or ordered <= LONGEST_ORDERED_DELAY or math.isfinite(self.retry.deadline)
+    def _may_wait(self, requested: float | None) -> bool:
+        return requested is None or requested <= LONGEST_RETRY_AFTER or math.isfinite(self.retry.deadline)
 
 
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS, errno.EINTR})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-SCARCE_SECONDS, FULL_SECONDS = 30.0, 5.0  # how long they are waited for: others give descriptors back, seldom room
+SCARCE_SECONDS, FULL_SECONDS = 30.0, 5.0  # how long to wait: descriptors are often given back, disk space seldom
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 
 def is_scarce(error: BaseException) -> bool:
-    """Whether `error`, or what caused it, is a lack of descriptors or memory, of which others give some back."""
+    """Whether `error`, or its cause, is a lack of descriptors or memory, which is likely to pass."""
     return code_of(error) in SCARCE
 
 
 def pause_after(error: BaseException, waited: float) -> float | None:
-    """How many seconds to wait before the next try, after `waited` seconds; None where waiting does not help, or not
-    any more.
-    """
+    """Seconds to wait before the next try, after `waited` seconds; None where waiting does not help, or no longer."""
     code = code_of(error)
     limit = SCARCE_SECONDS if code in SCARCE else FULL_SECONDS if code in FULL else 0.0
     return min(max(waited, FIRST_PAUSE), LONGEST_PAUSE) if waited < limit else None
 
 
 def code_of(error: BaseException | None) -> int | None:
-    """The system's code for what went wrong: that of `error`, or of what caused it."""
+    """The errno of `error`, or of its cause."""
     while error is not None and getattr(error, "errno", None) is None:
         error = error.__cause__
     return None if error is None else error.errno  # type: ignore[attr-defined]  # seen above

@@ -1,7 +1,7 @@
-"""JSON as servers send it, read within bounds: no text costs more memory, time or depth than a real response (pure).
+"""A lenient JSON parser with bounds on memory, time and depth, for what servers send (pure).
 
-It is read leniently: texts may hold line breaks and tabs. What has no place in JSON counts as missing: infinities, NaN,
-and integers of a hundred digits or more. Lists and objects that are nested too deep are emptied.
+Strings may contain line breaks and tabs. Infinities, NaN, and integers of a hundred digits or more count as missing.
+Lists and objects that are nested too deep are emptied.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from contextlib import suppress
 from typing import Any
 
-MOST_MEMBERS = 20_000  # ten pictures with all that is said of them have hundreds; more cost memory and time
+MOST_MEMBERS = 20_000  # ten images with all their fields have hundreds; more cost memory and time
 MOST_OF_A_PAGE = 400_000  # members; 10,000 files have 150,000
 _MOST_VALUES = 1000  # in one text
 _DEEPEST = 100
@@ -34,7 +34,7 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(?P<open>\\?\Z))|[{}\[\],]'
 
 
 def json_value(text: str, *, most: int = MOST_MEMBERS) -> Any:
-    """The value that `text` is, of at most `most` members. Raises ValueError, which holds nothing of the text."""
+    """Decode `text`, which may have at most `most` members. Raises ValueError, which contains nothing of the text."""
     if _is_swollen(text, most):
         raise ValueError(f"it has more than {most} members")
     try:
@@ -49,9 +49,9 @@ def json_value(text: str, *, most: int = MOST_MEMBERS) -> Any:
 
 
 def json_values(text: str) -> tuple[list[Any], str]:
-    """The JSON values at the beginning of `text`, one after the other, and the rest, which is not JSON.
+    """Decode the JSON values at the beginning of `text`, and return them with the rest, which is not JSON.
 
-    A text with more members than any response has is all rest.
+    Of a text with more members than any response has, nothing is decoded.
     """
     values: list[Any] = []
     if _is_swollen(text):
@@ -66,7 +66,7 @@ def json_values(text: str) -> tuple[list[Any], str]:
 
 
 def cut_json(text: str) -> Any | None:
-    """What came of a JSON value that was cut off, less the member that is not whole; None where it is not JSON."""
+    """Decode a JSON value that was cut off, without the member that is not complete; None if it is not JSON."""
     if _is_swollen(text):
         return None
     closing, whole = "", (0, "")

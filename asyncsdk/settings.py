@@ -1,4 +1,4 @@
-"""Which server, as whom: arguments, then the environment, then defaults, checked before anything is sent (pure)."""
+"""Base URL, credentials and headers: from arguments, the environment and defaults, checked first (pure)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Auth = Literal["bearer", "api-key"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
-_HARMLESS = re.compile(  # an address and nothing that may be a key in the wrong place
+_HARMLESS = re.compile(  # a URL, and nothing that may be a key in the wrong place
     r"(\w{1,6}:?/{0,3})?(localhost|[a-z0-9-]{1,30}(\.[a-z0-9-]{1,30}){1,5})(:\w{0,5})?(/[a-z0-9._]{0,12}){0,4}",
     re.IGNORECASE,
 )
@@ -28,7 +28,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Secret(str):
-    """Text that is sent and not shown: where the variables of a traceback are printed, this is `[secret]`."""
+    """Text that is sent and not shown: its repr, such as in a traceback with variables, is `[secret]`."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ class Secret(str):
 
 @frozen
 class Settings:
-    """Where requests go and what they carry. The key is in no repr."""
+    """Where requests go, with which credentials and headers. No repr shows the key."""
 
     base_url: str
     key: Key = field(repr=False)
@@ -65,8 +65,8 @@ def resolve(
     headers: Mapping[str, str] | None,
     query: Mapping[str, str] | None,
 ) -> Settings:
-    """Settle what the caller left open from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID`,
-    `OPENAI_PROJECT_ID` and `OPENAI_CUSTOM_HEADERS` (one `Name: value` a line); empty means unset.
+    """Fill in what the caller left open from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID`,
+    `OPENAI_PROJECT_ID` and `OPENAI_CUSTOM_HEADERS` (one `Name: value` per line); empty means unset.
 
     Raises ConfigurationError, which never shows a key.
     """
@@ -84,15 +84,15 @@ def resolve(
         base_url=_base_url(base_url, environment),
         key=checked_key(key) if isinstance(key, str) else key,
         auth=auth,
-        organization=_stated("organization", organization or environment.get("OPENAI_ORG_ID")),
-        project=_stated("project", project or environment.get("OPENAI_PROJECT_ID")),
+        organization=_checked_text("organization", organization or environment.get("OPENAI_ORG_ID")),
+        project=_checked_text("project", project or environment.get("OPENAI_PROJECT_ID")),
         headers=checked_headers(custom),
         query=dict(query or {}),
     )
 
 
 def nobody() -> Settings:
-    """For requests to strangers, such as the host of a picture's URL: no credentials go along."""
+    """Settings without credentials, for requests to other hosts, such as that of an image's URL."""
     return Settings(base_url="https://nowhere.invalid", key=secrets.token_hex(16), auth=None)
 
 
@@ -104,7 +104,7 @@ def azure_arguments(
     api_key: Key | None,
     token: Key | None,
 ) -> dict[str, Any]:
-    """`Client` arguments for Azure OpenAI. The classic base (`…/openai`) needs an `api_version`; `…/openai/v1` none.
+    """`Client` arguments for Azure OpenAI. The classic base (`…/openai`) needs an `api_version`, `…/openai/v1` none.
 
     What is left open comes from `AZURE_OPENAI_ENDPOINT`, `OPENAI_API_VERSION`, `AZURE_OPENAI_API_KEY` and
     `AZURE_OPENAI_AD_TOKEN`.
@@ -133,13 +133,13 @@ def azure_arguments(
 
 
 def checked_key(key: object) -> str:
-    """`key` as it may stand in a header. Raises ConfigurationError without showing it."""
+    """`key` as a header can carry it. Raises ConfigurationError without showing it."""
     stripped = key.strip(" ") if isinstance(key, str) else ""
     if not stripped:
         raise ConfigurationError("the API key is empty, or its function returned no text. Nothing was sent.")
     if not _VISIBLE.fullmatch(stripped):
         raise ConfigurationError(
-            "the API key holds a line break, a space or another character no key has; was it copied whole, "
+            "the API key contains a line break, a space or another character no key has; was it copied whole, "
             "or read from a file with its last newline? Nothing was sent."
         )
     return Secret(stripped)
@@ -148,19 +148,19 @@ def checked_key(key: object) -> str:
 def checked_base_url(url: str, name: str = "base_url") -> str:
     """`url` normalised: scheme and host in lower case, no default port, no slash at the end.
 
-    Raises ConfigurationError, which says that it is from `name`, and shows it only where no key can have got there.
+    Raises ConfigurationError, which names `name` as the source, and shows the URL only if it can't contain a key.
     """
     text = url.strip()
-    shown = f"{name} is {text!r}, which" if _HARMLESS.fullmatch(text) else f"{name} (not shown: it may hold a key)"
-    no_url = f"{shown} is no http(s) URL. Example: {DEFAULT_BASE_URL}. Nothing was sent."
+    shown = f"{name} is {text!r}, which" if _HARMLESS.fullmatch(text) else f"{name} (not shown: it may contain a key)"
+    no_url = f"{shown} is not an http(s) URL. Example: {DEFAULT_BASE_URL}. Nothing was sent."
     if "@" in text:
-        raise ConfigurationError(f"{name} must hold no user name or password; the key is set by itself. {_NOTHING}")
+        raise ConfigurationError(f"{name} must contain no user name or password; the key is set separately. {_NOTHING}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
-        URL(text)  # the one that sends is pickier
+        URL(text)  # yarl, which is used for sending, is stricter
     except ValueError:
-        raise ConfigurationError(no_url) from None  # the cause would show a piece of it
+        raise ConfigurationError(no_url) from None  # the cause would show a part of it
     if parts.scheme not in _PORTS or not host or re.search(r"\s", text):
         raise ConfigurationError(no_url)
     if parts.query or parts.fragment:
@@ -170,14 +170,14 @@ def checked_base_url(url: str, name: str = "base_url") -> str:
     return f"{parts.scheme}://{name}{shown_port}{parts.path.rstrip('/')}"
 
 
-def _base_url(given: str | None, environment: Mapping[str, str]) -> str:
-    if given:
-        return checked_base_url(given)
+def _base_url(argument: str | None, environment: Mapping[str, str]) -> str:
+    if argument:
+        return checked_base_url(argument)
     return checked_base_url(environment.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL, "OPENAI_BASE_URL")
 
 
 def parse_headers(lines: list[str]) -> dict[str, str]:
-    """`Name: value` lines as headers; a name may come with any case, the last one counts."""
+    """`Name: value` lines as headers; of a name that occurs twice the last value counts."""
     headers = {}
     for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")
@@ -189,14 +189,14 @@ def parse_headers(lines: list[str]) -> dict[str, str]:
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """`headers` as they may stand in a request. Raises ConfigurationError; no value is shown."""
+    """`headers` as a request can carry them. Raises ConfigurationError; no value is shown."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no header name. Nothing was sent.")
+            raise ConfigurationError(f"{name!r} is not a header name. Nothing was sent.")
         if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
-            raise ConfigurationError(f"the value of header {name} holds a line break or control character.")
+            raise ConfigurationError(f"the value of header {name} contains a line break or control character.")
     return {name: Secret(value) for name, value in headers.items()}
 
 
-def _stated(name: str, value: str | None) -> str | None:
+def _checked_text(name: str, value: str | None) -> str | None:
     return str(checked_headers({name: value})[name]) if value else None

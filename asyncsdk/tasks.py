@@ -1,4 +1,4 @@
-"""The one place that starts tasks: always in a group, none outlives the call that wanted it."""
+"""The one place that starts tasks: always in a group, and none outlives the call that started it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = TypeVar("Outcome")
 
 @asynccontextmanager
 async def group() -> AsyncIterator[TaskGroup]:
-    """A task group whose failures come out as one error: the telling one bare, the others as its notes."""
+    """A task group that raises one error, the most significant of its failures; the others are notes on it."""
     failure: BaseException | None = None
     try:
         async with anyio.create_task_group() as tasks:
@@ -55,23 +55,34 @@ def _severity(failure: BaseException) -> int:
         return 3
     if isinstance(failure, APIConnectionError):
         return 2
-    return 1 if isinstance(failure, Exception) else 0  # an interrupt is not to be talked over
+    return 1 if isinstance(failure, Exception) else 0  # an interrupt comes first
 
 
 def _leaves(failures: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
+    leaves: list[BaseException] = []
     for failure in failures.exceptions:
-        found += _leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
-    return found
+        leaves += _leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
+    return leaves
 
 
 def map_unordered(
     items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], *, limit: int
 ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
-    """Run `run` over `items`, `limit` at a time; yields the outcomes as they finish.
+    """Run `run` over `items` concurrently; yields the outcomes as they finish.
 
     An item is taken only when a runner is free, and a runner is free only once its outcome was taken:
-    nothing is read ahead. Leaving the block cancels what still runs. Raises ValueError for `limit` below 1.
+    nothing is read ahead. Leaving the block cancels what still runs.
+
+    Args:
+        items: What to go through; a generator is closed at the end.
+        run: Called with each item.
+        limit: How many may run at a time.
+
+    Returns:
+        A context manager that gives an iterator over the outcomes, in the order in which they finish.
+
+    Raises:
+        ValueError: `limit` is below 1.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
@@ -106,9 +117,9 @@ async def _each(
 
 
 async def await_foreign(work: Awaitable[Outcome]) -> Outcome:
-    """Await what somebody else wrote. A cancellation that leaks out of it, asked for by nobody here, is an error.
+    """Await caller-supplied code. A CancelledError out of it that nobody here requested becomes a RuntimeError.
 
-    Else it would end the task that awaits it, and nobody would hear of it. Raises RuntimeError for that.
+    Else it would end the awaiting task without a trace.
     """
     try:
         return await work

@@ -1,4 +1,4 @@
-"""Who we are, for the package and for servers' logs."""
+"""The version of the package, and the User-Agent."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def test_organization_project_headers_and_query_go_along() -> None:
 
 async def test_a_header_of_one_call_is_checked_too() -> None:
     async with answering(reply(200, FILE)) as server, client_of(server) as client:
-        with pytest.raises(ConfigurationError, match="header X-A holds a line break"):
+        with pytest.raises(ConfigurationError, match="header X-A contains a line break"):
             await client.send(GET_FILE, headers={"X-A": "b\r\nAuthorization: none"})
     assert server.connections == 0
 

@@ -329,3 +329,8 @@ def test_importing_the_package_brings_neither_server_nor_command_line() -> None:
 @pytest.mark.parametrize("name", ["ImageEdit", "ImageRef", "api", "APIStatusError", "Upload", "Progress"])
 def test_a_value_is_imported_without_anything_that_does_input_and_output(name: str) -> None:
     assert loaded_by(f"from asyncsdk import {name}") & {"aiofiles", "aiohttp", "anyio", "asyncio", "ssl"} == set()
+
+
+@pytest.mark.parametrize("name", ["errors", "events", "models", "redaction", "retry", "safe_json", "settings"])
+def test_a_module_of_values_loads_no_converters(name: str) -> None:
+    assert loaded_by(f"import asyncsdk.{name}") & {"aiohttp", "anyio", "asyncio", "cattrs"} == set()

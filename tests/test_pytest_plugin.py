@@ -138,7 +138,7 @@ def test_it_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
 
 
 def test_it_tells_of_itself() -> None:
-    for option, words in (("--fixtures", "A server of this test's own"), ("--markers", "asyncsdk_server(**options)")):
+    for option, words in (("--fixtures", "An empty server for this test"), ("--markers", "asyncsdk_server(**options)")):
         command = [sys.executable, "-m", "pytest", option, "-p", "no:cacheprovider", "tests/test_public.py"]
         told = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
         assert words in told.stdout

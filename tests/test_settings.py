@@ -99,7 +99,7 @@ def test_no_secret_is_in_its_repr() -> None:
 
 @pytest.mark.parametrize("name", ["organization", "project"])
 def test_an_organization_can_not_smuggle_in_a_header(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"header {name} holds a line break"):
+    with pytest.raises(ConfigurationError, match=f"header {name} contains a line break"):
         settled({}, api_key=KEY, **{name: "a\r\nX: y"})
 
 
@@ -144,7 +144,7 @@ def test_what_is_no_base_url_is_refused_and_not_shown(url: str) -> None:
 @pytest.mark.parametrize("url", ["localhost:8787/v1", "api.openai.com/v1", "htp://127.0.0.1:8787", "https//h.io"])
 def test_a_base_url_that_holds_no_key_is_shown_with_the_variable_that_it_came_from(url: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"OPENAI_BASE_URL is '.*', which is no http.* Nothing was sent"
+        ConfigurationError, match=r"OPENAI_BASE_URL is '.*', which is not an http.* Nothing was sent"
     ) as caught:
         settled({"OPENAI_BASE_URL": url}, api_key=KEY)
     assert repr(url) in str(caught.value)
