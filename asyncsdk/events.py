@@ -11,8 +11,8 @@ from attrs import frozen
 class RequestEvent:
     """One attempt. `route` is a template (`/uploads/{upload_id}/parts`), so that it makes a good metric label.
 
-    `status` is None where no answer came, and `error` then names why; `wait` is how long the client sleeps
-    before it tries again, None when it does not. Seconds are floats, `bytes_sent` is the body's size.
+    `status` is None where no response came, and `error` then names why; `wait` is how long the client sleeps
+    before the next attempt, None if there is none. Seconds are floats, `bytes_sent` is the body's size.
     """
 
     method: str
