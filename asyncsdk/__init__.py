@@ -1,4 +1,4 @@
-"""Large files up, and many images edited, through the OpenAI API: the public names, loaded at first use."""
+"""Uploads of large files and edits of many images through the OpenAI API: the public names, loaded at first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -249,13 +249,13 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and misspelt nam
     def __getattr__(name: str) -> Any:  # PEP 562: `asyncsdk --version` and a service's start need no aiohttp
         if name not in __all__:
             raise AttributeError(f"module 'asyncsdk' has no attribute {name!r}")
-        found = (
+        value = (
             import_module("asyncsdk.api")
             if name == "api"
             else getattr(import_module(f"asyncsdk.{_HOME_OF[name]}"), name)
         )
-        globals()[name] = found
-        return found
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

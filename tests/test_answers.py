@@ -9,12 +9,12 @@ import pytest
 from multidict import CIMultiDict
 
 from asyncsdk.errors import APIStatusError
-from asyncsdk.http.decode import is_foreign, is_no_endpoint, read_answer, status_error
+from asyncsdk.http.decode import is_foreign, is_no_endpoint, read_response, status_error
 from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
 
 
 def read(model: type[Any], body: bytes) -> Any:
-    return read_answer(model, 200, CIMultiDict({"X-Request-ID": "r"}), body, request="GET /x")
+    return read_response(model, 200, CIMultiDict({"X-Request-ID": "r"}), body, request="GET /x")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_page_is_told_from_what_may_be_a_paid_answer(body: bytes, *, is_page: 
 )
 @pytest.mark.parametrize("model", [File, Upload, UploadPart, FileDeleted, Page[File], ImagesResponse])
 def test_an_error_in_a_success_is_the_error_that_it_names(model: type[object], error: object, status: int) -> None:
-    with pytest.raises(APIStatusError, match=r"\(in an answer with status 200\)") as caught:
+    with pytest.raises(APIStatusError, match=r"\(in a response with status 200\)") as caught:
         read(model, json.dumps({"error": error}).encode())
     assert (caught.value.status_code, caught.value.request_id) == (status, "r")
     assert ("x" if isinstance(error, dict) else "a text") in str(caught.value)

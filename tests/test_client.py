@@ -121,7 +121,7 @@ async def test_an_id_can_not_lead_elsewhere() -> None:
 async def test_an_answer_about_another_file_is_not_believed(request_of: Callable[[str], api.Request[Any]]) -> None:
     crossed, right = reply(200, {"id": "file-2"}), reply(200, {"id": "file-1"})
     async with answering(crossed, right) as server, client_of(server, max_retries=0) as client:
-        with pytest.raises(ResponseMismatchError, match="of file-2, not of file-1"):
+        with pytest.raises(ResponseMismatchError, match="its id is file-2, not file-1"):
             await client.send(request_of("file-1"))
         assert (await client.send(request_of("file-1"))).id == "file-1"
 

@@ -103,7 +103,7 @@ async def test_https_to_a_server_that_speaks_http_says_so() -> None:
 
     async with serving(puzzled) as server:
         server.scheme = "https"
-        with pytest.raises(APIConnectionError, match=r"answers without TLS.*http://.*Nothing was sent") as caught:
+        with pytest.raises(APIConnectionError, match=r"responds without TLS.*http://.*Nothing was sent") as caught:
             await ask(server)
     assert server.connections == 1  # asking again would not help
     assert not caught.value.resumable
@@ -134,7 +134,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_given_up(
     async with serving(silent) as server:
         server.scheme = "https"
         began = time.monotonic()
-        with pytest.raises(APITimeoutError, match=r"no answer there\. Nothing was sent") as caught:
+        with pytest.raises(APITimeoutError, match=r"no response there\. Nothing was sent") as caught:
             await ask(server, create_ssl_context(ca_file))
         assert time.monotonic() - began < 5
     assert not caught.value.sent

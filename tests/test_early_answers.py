@@ -95,7 +95,7 @@ async def test_an_answer_that_comes_for_ever_is_given_up_at_its_limit() -> None:
 
     async with serving(endless) as server, client_of(server, max_retries=0, timeout=0.3) as client:
         async with asyncio.timeout(5):
-            with pytest.raises(APITimeoutError, match=r"no answer within 0\.3 s"):
+            with pytest.raises(APITimeoutError, match=r"no response within 0\.3 s"):
                 await client.send(api.retrieve_file("file-1"))
         await asyncio.sleep(0.01)
         assert open_sockets_to(server.port) == 0

@@ -14,7 +14,7 @@ from asyncsdk import errors
 from asyncsdk.api import AT_URL
 from asyncsdk.error_details import LONGEST_TEXT, shortened
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
-from asyncsdk.http.decode import read_answer, status_error
+from asyncsdk.http.decode import read_response, status_error
 from asyncsdk.models import File
 
 
@@ -130,12 +130,12 @@ def test_no_body_breaks_the_reading(status: int, body: bytes) -> None:
 
 
 def read(body: bytes, model: type[Any] = File, status: int = 200) -> Any:
-    return read_answer(model, status, CIMultiDict({"X-Request-ID": "r"}), body, request="GET /x")
+    return read_response(model, status, CIMultiDict({"X-Request-ID": "r"}), body, request="GET /x")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": "fi', b"[]", b"null", b'{"object": "file"}', b"[" * 100_000])
 def test_an_answer_that_is_none_quotes_its_beginning(body: bytes) -> None:
-    with pytest.raises(APIResponseValidationError, match=r"GET /x: the answer \(200, no type\)") as caught:
+    with pytest.raises(APIResponseValidationError, match=r"GET /x: the response \(200, no type\)") as caught:
         read(body)
     assert caught.value.request_id == "r"
     assert caught.value.body == body[:500].decode()
@@ -240,5 +240,5 @@ def test_a_text_of_the_longest_length_is_whole() -> None:
 def test_what_could_not_be_read_is_cut_too() -> None:
     for body in (json.dumps({"id": 1, "filename": LONG}).encode(), json.dumps({"id": [LONG]}).encode()):
         with pytest.raises(APIResponseValidationError) as caught:
-            read_answer(File, 200, {"content-type": "text/html"}, body, request="GET /files/{file_id}")
+            read_response(File, 200, {"content-type": "text/html"}, body, request="GET /files/{file_id}")
         assert max(map(len, texts_of(caught.value))) <= LONGEST_TEXT

@@ -162,7 +162,7 @@ async def test_what_speaks_no_http_is_said_so() -> None:
         await talk.gone()
 
     async with serving(ssh) as server, client_of(server, max_retries=0) as client:
-        with pytest.raises(APIConnectionError, match="is no HTTP") as caught:
+        with pytest.raises(APIConnectionError, match="is not valid HTTP") as caught:
             await client.send(GET_FILE)
     assert_keeps_the_key(caught.value)
 
@@ -174,11 +174,11 @@ async def test_a_request_without_an_answer_ends_at_its_limit() -> None:
 
     async with serving(silent) as server, client_of(server, max_retries=0, timeout=0.1) as client:
         for request in (GET_FILE, api.cancel_upload("upload_1"), part(10)):
-            with pytest.raises(APITimeoutError, match=r"no answer within 0\.1 s") as caught:
+            with pytest.raises(APITimeoutError, match=r"no response within 0\.1 s") as caught:
                 await client.send(request)
             assert caught.value.sent
         began = time.monotonic()
-        with pytest.raises(APITimeoutError, match=r"no answer within 0.3 s"):
+        with pytest.raises(APITimeoutError, match=r"no response within 0.3 s"):
             await client.send(part(10), timeout=0.3)
         assert time.monotonic() - began < 2
 
@@ -191,7 +191,7 @@ async def test_an_answer_that_stops_coming_ends_at_the_limit_too() -> None:
 
     async with serving(stuck) as server, client_of(server, max_retries=0, timeout=0.1) as client:
         for request in (GET_FILE, part(10)):
-            with pytest.raises(APITimeoutError, match=r"no answer within 0\.1 s"):
+            with pytest.raises(APITimeoutError, match=r"no response within 0\.1 s"):
                 await client.send(request)
 
 
@@ -220,5 +220,5 @@ async def test_an_error_body_that_is_cut_off_takes_nothing_from_its_status() -> 
 
 async def test_a_host_that_is_none() -> None:
     async with Client(KEY, base_url="http://..", max_retries=0) as client:
-        with pytest.raises(APIConnectionError, match=r"is no name.*Nothing was sent"):
+        with pytest.raises(APIConnectionError, match=r"is not a host name.*Nothing was sent"):
             await client.send(GET_FILE)

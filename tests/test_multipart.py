@@ -36,7 +36,7 @@ def test_a_name_that_is_no_unicode_goes_too() -> None:
 
 @pytest.mark.parametrize("mime_type", ["", "image/png\r\nX-Y: z", "ünknown"])
 def test_a_mime_type_must_fit_in_its_header(mime_type: str) -> None:
-    with pytest.raises(ConfigurationError, match="no MIME type"):
+    with pytest.raises(ConfigurationError, match="not a MIME type"):
         multipart.file_head("b", "n", filename="f", mime_type=mime_type)
 
 

@@ -148,7 +148,7 @@ async def test_a_proxy_that_says_nothing_is_not_waited_for_for_ever(
     async with serving(silent) as proxy:
         options = {"base_url": "https://localhost:1", "proxy": address(proxy), "ssl": trust, "max_retries": 0}
         async with Client(KEY, **options) as client:  # type: ignore[arg-type]  # options of several kinds
-            with pytest.raises(APITimeoutError, match=r"no answer there\. Nothing was sent") as caught:
+            with pytest.raises(APITimeoutError, match=r"no response there\. Nothing was sent") as caught:
                 await client.send(api.add_upload_part("u", data=b"x"))
     assert not caught.value.sent
 

@@ -98,7 +98,7 @@ async def test_a_redirect_says_whether_the_server_may_have_acted(
         with pytest.raises(RedirectError) as caught:
             await client.send(request_)
     assert caught.value.may_have_acted is may
-    assert ("look before you send it again" in str(caught.value)) is may
+    assert ("check that before you send it again" in str(caught.value)) is may
     assert ("Nothing was done." in str(caught.value)) is not may
 
 

@@ -72,7 +72,7 @@ async def test_a_server_that_reads_all_and_never_answers_has_the_answer_limit() 
 
     async with serving(mute) as server, client_of(server, max_retries=0) as client:
         began = time.monotonic()
-        with pytest.raises(APITimeoutError, match=r"parts: no answer within 0\.6 s"):
+        with pytest.raises(APITimeoutError, match=r"parts: no response within 0\.6 s"):
             await client.send(part(4 << 20, stall=0.2), timeout=0.6)
         assert time.monotonic() - began > 0.6
     assert len(server.requests) == 1

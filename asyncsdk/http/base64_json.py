@@ -1,7 +1,7 @@
-"""JSON that carries pictures: their base64 is decoded while it comes in, never held as a text of many MB (pure).
+"""JSON that contains images: their base64 is decoded while it comes in, never held as a text of many MB (pure).
 
-Servers dress base64 in many ways: as a `data:` URL, in lines, without its padding, in the alphabet for URLs. All of
-them are understood, and nothing else is: what can't be decoded is kept as it came.
+Servers write base64 in many ways: as a `data:` URL, in lines, without its padding, in the alphabet for URLs. All of
+them are accepted, and nothing else is: what can't be decoded is kept as it came.
 """
 
 from __future__ import annotations
@@ -46,28 +46,28 @@ Pictures = MutableMapping[str, bytes | UnreadableImage]
 
 
 class TooLarge(ValueError):  # noqa: N818 - said of a response
-    """What comes in is larger than anything that the API sends; the message says what and how large."""
+    """The response is larger than anything that the API sends; the message contains what is, and the limit."""
 
 
 def picture_of(text: str, pictures: Pictures) -> bytes | UnreadableImage:
-    """The picture that a JSON value stands for: the one that its mark is of, else the one that is written in it."""
+    """The image of a JSON value: the one that its mark refers to, else the one that is encoded in it."""
     if text in pictures:
         return pictures.pop(text)
-    written = _Base64()
-    written.feed(json.dumps(text)[1:-1].encode(), last=True)
-    return written.content()
+    decoder = _Base64()
+    decoder.feed(json.dumps(text)[1:-1].encode(), last=True)
+    return decoder.content()
 
 
 def is_data_url(text: str) -> bool:
-    """Whether `text` is a picture that is written in its URL, or the mark of one."""
+    """Whether `text` is a data URL, or the mark of one."""
     return text[:_LONGEST_OPENING].lstrip()[: len(_DATA)].lower() == _DATA.decode()
 
 
 @define(eq=False)
 class Base64Extractor:
-    """Fed with JSON in chunks, cuts the pictures out and leaves a mark, which is not base64, in the place of each.
+    """Fed with JSON in chunks, cuts the images out and leaves a mark, which is not base64, in place of each.
 
-    `pictures` are by their marks: the bytes, or what can't be read.
+    `pictures` maps each mark to the bytes, or to what can't be read.
     """
 
     pictures: dict[str, bytes | UnreadableImage] = field(factory=dict, init=False)
@@ -79,7 +79,7 @@ class Base64Extractor:
 
     @property
     def rest(self) -> bytes:
-        """The JSON so far, with marks for its pictures."""
+        """The JSON so far, with marks for its images."""
         return bytes(self._rest) + self._held
 
     def feed(self, chunk: bytes) -> None:
@@ -89,7 +89,7 @@ class Base64Extractor:
             left = self._text(left) if self._base64 is None else self._picture(left, self._base64)
 
     def close(self) -> None:
-        """Nothing more comes: a picture that is not at its end was cut off."""
+        """Nothing more comes: an image that is not at its end was cut off."""
         if self._base64 is not None:
             self.pictures[self._mark] = self._base64.content(cut=True)
             self._base64, self._held = None, b'"'
@@ -118,14 +118,14 @@ class Base64Extractor:
             return b""
         base64.feed(data[:end], last=True)
         content, self._base64 = base64.content(), None
-        if content == b"":  # no picture, and no mark
+        if content == b"":  # not an image: without a mark
             self._rest[-len(self._mark) :] = json.dumps(base64.prefix)[1:-1].encode()
         else:
             self.pictures[self._mark] = content
         return data[end:]
 
     def _end(self, data: bytes) -> int:
-        """Where the text ends; below 0 where it goes on. A page in a picture's place may have quotes, escaped."""
+        """Where the text ends; below 0 where it continues. A page in place of an image may have escaped quotes."""
         start = int(self._is_escaped)
         end = data.find(b'"', start)
         last = data[end - 1 : end] if end >= 0 else data[-1:]
@@ -153,14 +153,14 @@ class _Base64:
 
     @property
     def prefix(self) -> str:
-        """The beginning of a data URL, up to its comma; empty where it is none."""
+        """The beginning of a data URL, up to its comma; empty where it is not one."""
         return (self._prefix or b"").decode("utf-8", "replace")
 
     def content(self, *, cut: bool = False) -> bytes | UnreadableImage:
         """The bytes; else what came in their place, and why it can't be used."""
         if not self._reason:
-            found = b"".join(self._pieces)
-            return UnreadableImage(raw=found, reason="it is cut off") if cut else found
+            content = b"".join(self._pieces)
+            return UnreadableImage(raw=content, reason="it is cut off") if cut else content
         prefix = self._prefix or b""
         text = base64.b64encode(b"".join(self._pieces)) + self._quad + self._head + b"".join(self._refused)
         if prefix and not cut and not _is_base64(prefix):
@@ -182,7 +182,7 @@ class _Base64:
         self._refused.append(text)
 
     def _begun(self, text: bytes, *, last: bool) -> bytes:
-        """What is behind the beginning of a data URL. Empty as long as it can't be told whether it is one."""
+        """What follows the beginning of a data URL. Empty until it is known whether it is one."""
         text, self._head = self._head + text, b""
         start = text.lstrip(_WHITE)[: len(_DATA)].lower()
         if start == _DATA:
@@ -204,7 +204,7 @@ class _Base64:
         return text
 
     def _take(self, text: bytes, *, last: bool) -> None:
-        """Decode all whole quads, as they should be if they are, else with what they are dressed in taken off."""
+        """Decode all whole quads, plainly if possible, else after white space and the URL alphabet are converted."""
         try:
             self._take_plain(text, last=last)
         except ValueError:
@@ -214,7 +214,7 @@ class _Base64:
             self._take_plain(text, last=last)
 
     def _take_plain(self, text: bytes, *, last: bool) -> None:
-        """Decode what was begun before in a small copy, the rest where it lies."""
+        """Decode a quad that was begun before in a small copy, the rest in place."""
         quad = self._quad
         if self._dressed:
             quad, text = quad.translate(_FROM_URLS, _WHITE), text.translate(_FROM_URLS, _WHITE)
@@ -235,22 +235,22 @@ class _Base64:
 
     def _decoded(self, quads: bytes | memoryview, *, padded: bool) -> bytes:
         if quads and padded:
-            raise ValueError("it goes on behind its padding")
-        if len(quads) % 4 or quads[-3:] == b"===":  # which the standard library may let pass
+            raise ValueError("it continues after its padding")
+        if len(quads) % 4 or quads[-3:] == b"===":  # which the standard library may accept
             raise ValueError("it is not a whole number of quads")
         return _decode(quads)
 
     def _unescaped(self, text: bytes, *, last: bool) -> bytes:
-        """The text as it is meant, but for an escape at its end that may not be whole yet."""
+        """The text without JSON's escapes, except for an escape at its end that may not be complete yet."""
         if not self._escape and b"\\" not in text:
             return text
         text, self._escape = self._escape + text, b""
         end = -1 if last else text.rfind(b"\\", max(0, len(text) - _LONGEST_ESCAPE))
         before = text[: end + 1]
         end = end if (len(before) - len(before.rstrip(b"\\"))) % 2 else len(text)  # else it is the second of two
-        meant: str = json.loads(b'"%b"' % text[:end], strict=False)
+        plain: str = json.loads(b'"%b"' % text[:end], strict=False)
         self._escape = text[end:]
-        return meant.encode("utf-8", "replace")
+        return plain.encode("utf-8", "replace")
 
 
 def _is_base64(prefix: bytes) -> bool:

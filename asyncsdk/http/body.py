@@ -1,7 +1,7 @@
-"""A request body that knows its size, whether it went out whole, and why it did not.
+"""A request body that knows its size, whether it was fully sent, and why it was not.
 
-aiohttp would dress an error that a body raises while it is written, such as a file that can't be read, as
-a lost connection, which would then be retried; so a body keeps it in `failure`, where the client looks first.
+aiohttp would report an error that a body raises while it is written, such as an unreadable file, as a lost
+connection, which would then be retried; so a body keeps it in `failure`, where the client looks first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asyncsdk.errors import APITimeoutError
 from asyncsdk.http.stall import STALL_SECONDS, StallTimer
 
 SLICE = 1 << 19
-SMALL = 1 << 17  # to copy it costs less than another write
+SMALL = 1 << 17  # bytes; copying them costs less than another write
 
 
 class Body(Payload):
@@ -71,7 +71,7 @@ class Body(Payload):
         self.watch.fully_sent = True
 
     async def put(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
-        """Write a chunk and wait until the connection has taken it. What fails here is no failure of the body."""
+        """Write a chunk and wait until the connection has taken it. A failure here is not a failure of the body."""
         if not self.watch.written and self.on_sent is not None:
             self.on_sent()
         self.watch.written += len(chunk)
@@ -80,7 +80,7 @@ class Body(Payload):
         await writer.drain()
         self._lost = False
         if not self.is_small:
-            await asyncio.sleep(0)  # a peer that takes all at once would leave the loop to nobody else
+            await asyncio.sleep(0)  # a peer that takes all at once would never let other tasks run
 
     def abort(self) -> None:
         """Drop the connection and what it still holds of this body."""
@@ -96,7 +96,7 @@ class Body(Payload):
 
 
 class ChunksBody(Body):
-    """Bytes that are there already, one chunk after the other, sent in slices so that none holds up the loop."""
+    """Chunks of bytes in memory, sent in slices so that none blocks the loop."""
 
     def __init__(self, chunks: Sequence[bytes], content_type: str, *, stall: float = STALL_SECONDS) -> None:
         super().__init__(sum(map(len, chunks)), content_type, stall=stall)
@@ -109,7 +109,7 @@ class ChunksBody(Body):
 
 
 class BytesBody(ChunksBody):
-    """Bytes, with what stands before and behind them."""
+    """Bytes, with what comes before and after them."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ def flush_every_write(transport: asyncio.WriteTransport) -> None:
     """Make `drain` wait until the transport holds nothing back, so that a buffer may be filled again.
 
     asyncio's plain transport pauses when it holds more than `high`, its TLS transport when it holds `high`
-    or more: 1 on the former would let a byte pass, 0 on the latter would wait for ever.
+    or more: 1 on the former would let a byte pass, 0 on the latter would wait forever.
     """
     is_tls = transport.get_extra_info("sslcontext") is not None
     transport.set_write_buffer_limits(high=1 if is_tls else 0)

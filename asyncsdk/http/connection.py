@@ -1,4 +1,4 @@
-"""TLS trust, proxy, name resolution, pool size and connect timeouts. A proxy's password is in no URL and no repr."""
+"""TLS trust, proxy, name resolution, pool size and connect timeouts. No URL and no repr contains a proxy's password."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CONNECT_SECONDS = 30.0
 SETUP_SECONDS = 90.0
 KEEP_ALIVE_SECONDS = 10.0  # a POST on a connection that the server has just closed would be lost
 DEFAULT_CONNECTIONS = 100
-# A NAT forgets a connection that is silent, such as one that waits minutes for an edit: some after 120 s.
-# TCP_KEEPALIVE is macOS's name for TCP_KEEPIDLE; without them the system's own hold, two hours on most.
+# A NAT drops a silent connection, such as one that waits minutes for an edit: some after 120 s. TCP_KEEPALIVE is
+# macOS's name for TCP_KEEPIDLE; without them the system's defaults apply, two hours on most.
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30}
 
 
@@ -56,22 +56,22 @@ def create_ssl_context(cafile: str | os.PathLike[str]) -> ssl.SSLContext:
 def check_trust(context: object) -> None:
     """Raise ConfigurationError unless `context` verifies certificates and the names in them."""
     if not isinstance(context, ssl.SSLContext):
-        raise ConfigurationError("ssl= takes an ssl.SSLContext; certificates can't be left unverified.")
+        raise ConfigurationError("ssl= takes an ssl.SSLContext; verification of certificates can't be turned off.")
     if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
         raise ConfigurationError(
             "this ssl= context does not verify certificates and their names: anyone on the way could read the key. "
-            "To trust a certificate of your own, pass ssl=asyncsdk.create_ssl_context('its.pem'). Nothing was sent."
+            "To trust your own certificate, pass ssl=asyncsdk.create_ssl_context('its.pem'). Nothing was sent."
         )
 
 
 def default_trust() -> ssl.SSLContext:
-    """What `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where neither is set, the system's trust store."""
-    file, directory = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
-    if file or directory:
+    """Trust in `SSL_CERT_FILE` and `SSL_CERT_DIR`; where neither is set, in the system's trust store."""
+    cafile, capath = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
+    if cafile or capath:
         try:
-            return ssl.create_default_context(cafile=file, capath=directory)
+            return ssl.create_default_context(cafile=cafile, capath=capath)
         except OSError as error:
-            raise ConfigurationError(_no_certificates(f"SSL_CERT_FILE={file}", error)) from error
+            raise ConfigurationError(_no_certificates(f"SSL_CERT_FILE={cafile}", error)) from error
     if sys.platform in {"darwin", "win32"}:
         import truststore
 
@@ -85,7 +85,7 @@ def _no_certificates(name: str, error: OSError) -> str:
 
 @frozen
 class ConnectionConfig:
-    """How to get to one server: made without an event loop, used on one. `trust` is None where TLS plays no part."""
+    """How to connect to one server: made without an event loop, used on one. `trust` is None without TLS."""
 
     trust: ssl.SSLContext | None = None
     proxy: Proxy | None = None
@@ -93,9 +93,9 @@ class ConnectionConfig:
     trace_configs: list[aiohttp.TraceConfig] | None = None
 
     def open_session(self) -> aiohttp.ClientSession:
-        """A session on the running loop. It has no total time limit: each request brings its own limits.
+        """A session on the running loop. It has no total time limit: each request has its own limits.
 
-        `trust_env` stays off: it would read ~/.netrc and ask for the proxy in a thread at each request.
+        `trust_env` stays off: it would read ~/.netrc and look up the proxy in a thread at each request.
         """
         return aiohttp.ClientSession(
             connector=_Connector(
@@ -113,19 +113,19 @@ class ConnectionConfig:
 
 
 def _probed_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket for `address` on which TCP's keepalive probes keep a silent connection known to what is on the way."""
+    """A socket for `address` with TCP keepalive probes, so that a NAT on the way does not drop a silent connection."""
     family, kind, proto, *_ = address
-    made = socket.socket(family=family, type=kind, proto=proto)
-    with suppress(OSError):  # a system that can't goes without
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    probed = socket.socket(family=family, type=kind, proto=proto)
+    with suppress(OSError):  # not every system supports it
+        probed.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, seconds in _PROBES.items():
             if hasattr(socket, name):
-                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
-    return made
+                probed.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    return probed
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Bounds the making of a connection as a whole: aiohttp would wait for ever for a proxy that says nothing."""
+    """Bounds the set-up of a connection as a whole: aiohttp would wait forever for a silent proxy."""
 
     async def _create_connection(
         self,
@@ -138,7 +138,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _ThreadResolver(AbstractResolver):
-    """Names by getaddrinfo in daemon threads: one that hangs keeps neither a request nor the program alive."""
+    """Resolves names by getaddrinfo in daemon threads: one that hangs blocks neither a request nor the exit."""
 
     def __init__(self) -> None:
         self._threads = DaemonThreadPool("asyncsdk-dns", limit=4)
@@ -146,20 +146,20 @@ class _ThreadResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                found = await self._threads.run(ask)
+                addresses = await self._threads.run(look_up)
         except TimeoutError as error:
             raise OSError(None, f"the name {host} was not resolved within {RESOLVE_SECONDS:g} s") from error
         except UnicodeError as error:
-            raise OSError(None, f"{host} is no name") from error
+            raise OSError(None, f"{host} is not a host name") from error
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [
             ResolveResult(
                 hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=proto, flags=numeric
             )
-            for kind, _, proto, _, address in found
+            for kind, _, proto, _, address in addresses
         ]
 
     async def close(self) -> None:
@@ -168,21 +168,21 @@ class _ThreadResolver(AbstractResolver):
 
 @frozen
 class Proxy:
-    """A proxy's address, and what opens it (`Proxy-Authorization`)."""
+    """A proxy's URL and credentials (`Proxy-Authorization`)."""
 
     url: str
     authorization: str | None = field(default=None, repr=False)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What only the proxy is told: beside CONNECT for https, beside the request itself for http."""
+        """The headers for the proxy alone: with CONNECT for https, with the request itself for http."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else {}
 
 
-def proxy_for(url: str, given: str | None = None) -> Proxy | None:
+def proxy_for(url: str, proxy_url: str | None = None) -> Proxy | None:
     """The proxy on the way to `url`. Raises ConfigurationError for one that can't be used."""
-    named = given or environment_proxy(url)
-    return parse_proxy(named) if named else None
+    proxy_url = proxy_url or environment_proxy(url)
+    return parse_proxy(proxy_url) if proxy_url else None
 
 
 def environment_proxy(url: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What an answer means: the model that was asked for, or the error that it tells of (pure)."""
+"""Decodes a response: status and body to the requested model or an error (pure)."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ _ADVICE = {
 }
 _AT_URL_ADVICE = "It is gone or expired: such a URL lives 60 minutes."
 
-# What an error in a success would have come with: by its code, else by its type. A number from 400 to 599 is the status
-# itself. Any other word is a 500: it may have been done, and paid.
+# The status that an error in a success should have had: by its code, else by its type. A number from 400 to 599 is the
+# status itself. Any other word is a 500: the request may have been done, and paid.
 _STATUS_BY_WORD = {
     "image_generation_user_error": 400,
     "invalid_request_error": 400,
@@ -76,13 +76,13 @@ _STATUS_BY_WORD = {
 }
 _STATUS = re.compile(r"[45][0-9]{2}")
 _STREAM_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
-_LONGEST_PLAIN_TEXT = 1000  # bytes; a picture as bare base64 is longer
+_LONGEST_PLAIN_TEXT = 1000  # bytes; an image as bare base64 is longer
 
-_NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "detail" FastAPI, no JSON a page
+_NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "detail" FastAPI, not JSON a page
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
-def read_answer(
+def read_response(
     model: type[T],
     status: int,
     headers: Mapping[str, str],
@@ -91,9 +91,9 @@ def read_answer(
     request: str,
     redactor: Redactor = NO_SECRETS,
 ) -> T:
-    """Read a successful answer, as it is for `bytes`. The response to an edit is read by `edited.Messages`.
+    """Read a successful response, unchanged for `bytes`. That to an edit is read by `edit_response.Messages`.
 
-    `redactor` takes the request's secrets out of what is made of it.
+    `redactor` removes the request's secrets from the result.
 
     Raises APIStatusError where it is an error object in a success, NotTheAPIError where it is a page, and
     APIResponseValidationError where it is not what the API promises in another way.
@@ -116,10 +116,10 @@ def not_readable(
 ) -> APIResponseValidationError:
     """The error for a success that is not what the API promises: NotTheAPIError where it is a page or plain text."""
     begins = _quote(body.decode("utf-8", "replace"))
-    answer = f"the answer ({status}, {_kind(headers)})"
+    response = f"the response ({status}, {_kind(headers)})"
     is_page = is_foreign(body)
     return (NotTheAPIError if is_page else APIResponseValidationError)(
-        f"{request}: {answer} {'is not from the API' if is_page else why}. It begins: {begins!r}.",
+        f"{request}: {response} {'is not from the API' if is_page else why}. It begins: {begins!r}.",
         request=request,
         status_code=status,
         body=begins,
@@ -128,9 +128,9 @@ def not_readable(
 
 
 def is_foreign(body: bytes) -> bool:
-    """Whether a success is a page or a plain text, which no endpoint of the API gives.
+    """Whether a success is a page or a plain text, which no endpoint of the API returns.
 
-    Nothing at all, cut JSON, a stream's events, an SVG and other pictures are not: they may be what was paid.
+    An empty body, cut JSON, a stream's events, an SVG and other images are not: they may be what was paid.
     """
     begin = body[:_LONGEST_PLAIN_TEXT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if begin.startswith(b"<"):
@@ -140,7 +140,7 @@ def is_foreign(body: bytes) -> bool:
 
 
 def is_error(data: object) -> bool:
-    """Whether decoded JSON is an error in the place of what was asked for, with nothing of that beside it."""
+    """Whether decoded JSON is an error in place of the requested object, with nothing of that beside it."""
     if not isinstance(data, Mapping) or data.get("id") or data.get("data"):
         return False
     return bool(data.get("error")) or data.get("type") == "error"
@@ -149,14 +149,14 @@ def is_error(data: object) -> bool:
 def error_in_success(
     data: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes, *, request: str
 ) -> APIStatusError:
-    """The error that `data`, decoded from the `body` of a success, names: some gateways send their status too early."""
+    """The error that `data`, decoded from the `body` of a success, is: some gateways send their status too early."""
     error = data.get("error")
-    meant = status_meant(error if isinstance(error, Mapping) else data)
-    return status_error(meant, headers, body, request=request, came_with=status)
+    status_of_error = status_meant(error if isinstance(error, Mapping) else data)
+    return status_error(status_of_error, headers, body, request=request, came_with=status)
 
 
 def status_meant(error: Mapping[str, Any]) -> int:
-    """The status that an error object would have come with: by its code, else by its type, else 500."""
+    """The status that an error object should have had: by its code, else by its type, else 500."""
     code = str(error.get("code"))
     if _STATUS.fullmatch(code):
         return int(code)
@@ -164,12 +164,12 @@ def status_meant(error: Mapping[str, Any]) -> int:
 
 
 def is_own(body: object) -> bool:
-    """Whether the `body` of an APIStatusError is in the API's own words, not those of something before it."""
+    """Whether the `body` of an APIStatusError is from the API itself, not from a gateway before it."""
     return isinstance(body, Mapping) and isinstance(body.get("message"), str) and "type" in body
 
 
 def is_no_endpoint(error: Exception) -> bool:
-    """Whether nothing at this address takes such a request; an object that is not there is another 404."""
+    """Whether there is no such endpoint at this URL; an object that does not exist is another 404."""
     if not isinstance(error, APIStatusError) or error.status_code not in {404, 405}:
         return False
     return error.status_code == 405 or _is_no_route(error.body)
@@ -178,22 +178,22 @@ def is_no_endpoint(error: Exception) -> bool:
 def status_error(
     status: int, headers: Mapping[str, str], body: bytes, *, request: str, came_with: int | None = None
 ) -> APIStatusError:
-    """The error that an answer with `status` stands for, whatever its body is: JSON, HTML, text or nothing.
+    """The error for a response with `status`, whatever its body is: JSON, HTML, text or nothing.
 
-    `came_with` is the status that it really had, where that was a success.
+    `came_with` is the status that the response really had, where that was a success.
     """
     text = body.decode("utf-8", "replace")
-    inner = _told(text)
-    told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
-    kind, code, param = (_name(told.get(field)) for field in ("type", "code", "param"))
-    said = _text(told.get("message")) or _quote(inner if isinstance(inner, str) else text)
+    inner = _error_object(text)
+    fields: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
+    kind, code, param = (_name(fields.get(name)) for name in ("type", "code", "param"))
+    message = _text(fields.get("message")) or _quote(inner if isinstance(inner, str) else text)
     request_id = _name(headers.get("x-request-id"))
     advice = _advice(status, inner, request)
     error = _error_class(status, code, kind)(
         _worded(
             f"{request}: {_status_in_words(status, came_with)}",
             None if code == str(status) else code,
-            said,
+            message,
             advice,
             request_id,
         ),
@@ -203,12 +203,12 @@ def status_error(
         code=code,
         param=param,
         request_id=request_id,
-        body=inner if len(text) <= LONGEST_TEXT else _abridged(told, text),
+        body=inner if len(text) <= LONGEST_TEXT else _abridged(fields, text),
         headers=headers,
     )
     error.resumable = error.resumable or status == 408
     if isinstance(error, ModerationBlockedError):
-        _tell_why(error, told.get("moderation_details"))
+        _set_moderation(error, fields.get("moderation_details"))
     return error
 
 
@@ -217,13 +217,13 @@ def _shown(redactor: Redactor, text: str) -> bytes:
 
 
 def _advice(status: int, inner: object, request: str) -> str:
-    if request == AT_URL:  # where neither a key nor the base URL counts
+    if request == AT_URL:  # where neither the key nor the base URL matters
         return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
     return _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
 
 
 def _status_in_words(status: int, came_with: int | None) -> str:
-    return f"{status}" if came_with is None else f"{status} (in an answer with status {came_with})"
+    return f"{status}" if came_with is None else f"{status} (in a response with status {came_with})"
 
 
 def _is_no_route(inner: object) -> bool:
@@ -233,11 +233,11 @@ def _is_no_route(inner: object) -> bool:
     return is_named or str(inner.get("message")).startswith(_NO_SUCH_ROUTE)
 
 
-def _worded(what: str, code: str | None, said: str, advice: str, request_id: str | None) -> str:
-    text = f"{what}{f' {code}' if code else ''}{f': {said}' if said else ''}"
+def _worded(what: str, code: str | None, message: str, advice: str, request_id: str | None) -> str:
+    text = f"{what}{f' {code}' if code else ''}{f': {message}' if message else ''}"
     if advice:
         text += f"{'' if text.endswith(('.', '!', '?')) else '.'} {advice}"
-    is_named = request_id is None or request_id in said  # the safety system's words name it
+    is_named = request_id is None or request_id in message  # the safety system's messages contain it
     return text if is_named else f"{text} (request {request_id})"
 
 
@@ -246,12 +246,12 @@ def _kind(headers: Mapping[str, str]) -> str:
     return f"{kind}, {coding}" if coding else kind
 
 
-def _tell_why(error: ModerationBlockedError, details: object) -> None:
+def _set_moderation(error: ModerationBlockedError, details: object) -> None:
     if isinstance(details, Mapping):
         error.stage = _name(details.get("moderation_stage"))
         categories = details.get("categories")
-        found = categories[:_MOST_CATEGORIES] if isinstance(categories, list) else []
-        error.categories = tuple(shortened(str(category), _LONGEST_NAME) for category in found)
+        names = categories[:_MOST_CATEGORIES] if isinstance(categories, list) else []
+        error.categories = tuple(shortened(str(name), _LONGEST_NAME) for name in names)
 
 
 def _error_class(status: int, code: str | None, kind: str | None) -> type[APIStatusError]:
@@ -262,7 +262,7 @@ def _error_class(status: int, code: str | None, kind: str | None) -> type[APISta
     return STATUS_ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
 
 
-def _told(text: str) -> Any:
+def _error_object(text: str) -> Any:
     try:
         whole = json_value(text)
     except ValueError:
@@ -282,9 +282,9 @@ def _quote(text: str) -> str:
     return " ".join(text[:_LONGEST_QUOTE].split())
 
 
-def _abridged(told: Mapping[str, Any], text: str) -> object:
+def _abridged(fields: Mapping[str, Any], text: str) -> object:
     """What an error keeps of a body that is longer than an error's texts."""
-    texts = {name: _text(told[name]) for name in ("message", "type", "code", "param") if name in told}
+    texts = {name: _text(fields[name]) for name in ("message", "type", "code", "param") if name in fields}
     return texts or shortened(text)
 
 

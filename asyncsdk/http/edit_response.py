@@ -1,7 +1,7 @@
 """What the response to an edit means, in whatever form it comes (pure): chunks in, images out.
 
-Each image that is whole is kept, whatever is wrong with what is around it: odd fields are left out, a response that
-breaks off gives what came before, and what can't be read is kept as it came.
+Each complete image is kept, whatever is wrong around it: odd fields are left out, a response that breaks off gives what
+came before, and what can't be read is kept as it came.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Image = EditedImage | UnreadableImage
 Standing = Literal["final", "partial", "other"]
 
 LARGEST_RESPONSE = 1 << 30  # bytes; ten pictures of the largest size are less than half of it
-_MOST_FRAMES = 10_000  # a response takes ten minutes at most, and few servers send a sign of life each 0.1 s
+_MOST_FRAMES = 10_000  # a response takes ten minutes at most, and few servers send keep-alives each 0.1 s
 _MANY_LINES, _FEW = 500, 8 << 10  # bytes; of the shortest events they take 10 ms
 _WEB = re.compile(r"\s*https?://.", re.IGNORECASE)
 _OF_IMAGES = frozenset({"data", "b64_json", "url", "content", "unreadable", "request_id"})
@@ -36,7 +36,7 @@ _BARE_BASE64 = re.compile(r"(?:(?:data:)?image/[^,\s]{0,100},)?([A-Za-z0-9+/_-][
 
 @frozen
 class Message:
-    """Images of a response, with the settings that they were made with: what was asked for, or on the way to it.
+    """Images of a response, with the settings that they were made with: final, partial, or neither.
 
     `index` counts partial images from 0.
     """
@@ -48,7 +48,7 @@ class Message:
 
 @frozen
 class _Value:
-    """A JSON value of a response, as an object; where it is broken, what is whole of it, and its text."""
+    """A JSON value of a response, as an object; where it is broken, its complete members, and its text."""
 
     body: Mapping[str, Any]
     broken: str = ""
@@ -56,10 +56,10 @@ class _Value:
 
 @define(eq=False, kw_only=True)
 class Messages:
-    """Fed with a response, gives its messages. `wanted` is how many images were asked for, 0 where that is not known.
+    """Fed with a response, gives its messages. `wanted` is how many images were requested, 0 if unknown.
 
-    `failure` is what is wrong: an error in the response, or that it can't be read. What came before it stays.
-    `has_begun` once any image came. `redactor` takes the secrets of the request out of what is made of it.
+    `failure` is an error in the response, or that it can't be read. What came before it stays. `has_begun` once any
+    image came. `redactor` removes the request's secrets from the result.
     """
 
     request: str
@@ -82,16 +82,18 @@ class Messages:
 
     @property
     def is_over(self) -> bool:
-        """Whether all has come: what a server sends after it, or whether it hangs up at all, does not matter."""
+        """Whether everything has come: what a server sends after it, or whether it hangs up at all, does not matter."""
         if self._is_done or self.failure is not None:
             return True
-        # it is asked at each chunk, most of which end nothing
+        # evaluated at each chunk, most of which end nothing
         return bool(self._finals) and 0 < self.wanted <= self._came
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """`chunk` in pieces, between which others may have their turn: many short events take time."""
+        """`chunk` in pieces, between which other tasks may run: many short events take time."""
         start = 0
-        if self._form is None:  # a small piece tells: to count the lines of what has none costs more than to read it
+        if (
+            self._form is None
+        ):  # a small piece is enough: counting the lines of what has none costs more than reading it
             yield chunk[:_FEW]
             start = _FEW
         is_lines = self._form is None or isinstance(self._form, Events)
@@ -102,7 +104,7 @@ class Messages:
 
     @property
     def shown(self) -> Callable[[str], str]:
-        """Makes a text of the server fit to be shown."""
+        """Redacts a text of the server."""
         return self.redactor.clean
 
     @property
@@ -120,12 +122,12 @@ class Messages:
 
     @property
     def strange(self) -> tuple[UnreadableImage, ...]:
-        """What came besides the images that were asked for, where fewer of these came than were asked for."""
+        """What came besides the requested images, where fewer of these came than were requested."""
         return () if 0 < self.wanted <= self._came else tuple(self._others)
 
     @property
     def last_text(self) -> bytes:
-        """What the server sent last, less its pictures, where it holds neither an image nor an error."""
+        """What the server sent last, without its images, where it contains neither an image nor an error."""
         is_error = isinstance(self.failure, APIStatusError)
         return b"" if is_error else self.shown(self._last_text).encode("utf-8", "replace")
 
@@ -134,12 +136,12 @@ class Messages:
         return [] if self.is_over else self._read(partial(self._frames, chunk))
 
     def close(self, lost: APIError | None = None) -> list[Message]:
-        """The messages that are not ended, once nothing more comes: because of `lost`, or as it should be."""
-        found = [] if self.is_over else self._read(self._last_frames)
+        """The messages that are not ended, once nothing more comes: because of `lost`, or regularly."""
+        messages = [] if self.is_over else self._read(self._last_frames)
         if self.failure is None and (lost is not None or not self._finals):
             nothing = self._without_images()
             self.failure = nothing if lost is None or isinstance(nothing, NotTheAPIError) else lost
-        return found
+        return messages
 
     @property
     def _request_id(self) -> str | None:
@@ -166,20 +168,20 @@ class Messages:
         return self._form.feed(chunk)
 
     def _read(self, frames: Callable[[], Iterable[Frame]]) -> list[Message]:
-        found: list[Message] = []
+        messages: list[Message] = []
         try:
             for frame in frames():
                 for message in self._messages(frame):
                     self._keep(message)
-                    found.append(message)
+                    messages.append(message)
                 if self.is_over:
                     break
         except TooLarge as error:
-            text = f"{self.request}: the answer is not read any further: {error}"
+            text = f"{self.request}: the response is not read any further: {error}"
             self.failure = APIResponseValidationError(
                 text, request=self.request, status_code=self.status, request_id=self._request_id
             )
-        return found
+        return messages
 
     def _keep(self, message: Message) -> None:
         self.has_begun = self.has_begun or bool(message.response.data)
@@ -204,10 +206,10 @@ class Messages:
         return [*(self._message(value, frame) for value in values), self._message(last, frame, is_last=True)]
 
     def _message(self, value: _Value, frame: Frame, *, is_last: bool = False) -> Message:
-        """What one JSON value of a frame is; an error in it is the `failure`."""
+        """The message of one JSON value of a frame; an error in it is the `failure`."""
         body, kind = value.body, str(value.body.get("type") or frame.name)
         images = [self._image(item, frame.pictures) for item in _items(body, kind)]
-        if is_last:  # those in places where no picture should be
+        if is_last:  # those in places where no image should be
             images += [self._image(mark, frame.pictures) for mark in list(frame.pictures)]
         if (body.get("error") or kind == "error") and not _are_there(images):
             self.failure = self.failure or self._error(body)
@@ -233,7 +235,7 @@ class Messages:
         return "final" if kind.endswith("completed") or is_empty or (is_response and _are_there(images)) else "other"
 
     def _image(self, item: Any, pictures: Pictures) -> Image:
-        """What one item of a response is: a picture, or where it is, or what can't be used."""
+        """One item of a response: an image, or its URL, or what can't be used."""
         if isinstance(item, str):
             item = {"url" if _WEB.match(item) or is_data_url(item) else "b64_json": item}
         members = item if isinstance(item, dict) else {}
@@ -254,7 +256,7 @@ class Messages:
         return self._unreadable(json.dumps(item).encode(), "there is no picture in it")
 
     def _cleaned(self, members: dict[str, Any]) -> dict[str, Any]:
-        """`members` of the last text without credentials; those that are pictures are not among them."""
+        """`members` of the last text without credentials; images are not among them."""
         cleaned: dict[str, Any] = self.redactor.clean_answer(members) if self._may_hold_secrets else members
         return cleaned
 
@@ -271,16 +273,16 @@ class Messages:
             return APIResponseValidationError(
                 text, request=self.request, status_code=self.status, request_id=self._request_id
             )
-        said = self.shown(self._last_text).encode("utf-8", "replace")
-        why = "has no image in it" if said else "is empty"
-        return not_readable(self.status, self.headers, said, why, request=self.request)
+        body = self.shown(self._last_text).encode("utf-8", "replace")
+        why = "has no image in it" if body else "is empty"
+        return not_readable(self.status, self.headers, body, why, request=self.request)
 
 
 def shown_bytes(shown: Callable[[str], str], raw: bytes) -> bytes:
-    """`raw` as an error may hold it, whatever bytes it is."""
+    """`raw` without secrets, as an error may contain it."""
     text = raw.decode("latin-1")
-    fit = shown(text)
-    return raw if fit == text else fit.encode("latin-1", "replace")
+    redacted = shown(text)
+    return raw if redacted == text else redacted.encode("latin-1", "replace")
 
 
 def _values(text: str) -> list[_Value]:
@@ -299,7 +301,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _items(body: Mapping[str, Any], kind: str) -> list[Any]:
-    """What of a JSON object should be images."""
+    """The items of a JSON object that should be images."""
     data = body.get("data")
     if isinstance(data, list):
         return data

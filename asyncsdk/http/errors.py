@@ -1,4 +1,4 @@
-"""The border where aiohttp's errors become ours: what happened on the way, and what to do about it."""
+"""Translates aiohttp and OS errors into APIConnectionError and its subclasses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from asyncsdk.http.request import PreparedRequest
 
 _UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}  # by OpenSSL's age
-_NO_TLS = "{where} answers without TLS. Is it http:// that the base URL should begin with? Nothing was sent."
-_NO_NAME = "the name {host} is not known. Is the base URL misspelt, or this machine offline? Nothing was sent."
+_NO_TLS = "{where} responds without TLS. Should the base URL begin with http://? Nothing was sent."
+_NO_NAME = "the name {host} is not known. Is the base URL misspelt, or is this machine offline? Nothing was sent."
 
 
 @contextmanager
 def translating_errors(call: PreparedRequest) -> Iterator[None]:
-    """Raise what went wrong within as an error of this package, its cause chained."""
+    """Raise what goes wrong within as an error of this package, with its cause."""
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
@@ -35,12 +35,12 @@ def translating_errors(call: PreparedRequest) -> Iterator[None]:
 
 
 def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> APIConnectionError:
-    """The error of ours that `error` stands for (pure)."""
+    """Return the error of this package for `error` (pure)."""
     where, name = f"{call.url.host}:{call.url.port}", call.name
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return CertificateError(_distrust(error.certificate_error, where), request=name, sent=False)
-    if isinstance(error, aiohttp.ClientConnectorSSLError) and _speaks_no_tls(error.os_error):
-        return _in_vain(APIConnectionError(f"{name}: {_NO_TLS.format(where=where)}", request=name, sent=False))
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and _is_without_tls(error.os_error):
+        return _not_resumable(APIConnectionError(f"{name}: {_NO_TLS.format(where=where)}", request=name, sent=False))
     if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
         return APIConnectionError(f"{name}: {_NO_NAME.format(host=error.host)}", request=name, sent=False)
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -51,41 +51,41 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
         text = f"{name}: can't connect to {via}{error.host}:{error.port} ({error.strerror or error.os_error})"
         return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        text = f"{name}: can't connect to {where}: no answer there. Nothing was sent."
+        text = f"{name}: can't connect to {where}: no response there. Nothing was sent."
         return APITimeoutError(text, request=name, sent=False)
     if isinstance(error, TimeoutError):
-        return APITimeoutError(f"{name}: no answer within {call.answer_limit:g} s", request=name)
+        return APITimeoutError(f"{name}: no response within {call.answer_limit:g} s", request=name)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return APIConnectionError(f"{name}: the answer was cut off", request=name)
+        return APIConnectionError(f"{name}: the response was cut off", request=name)
     if isinstance(error, aiohttp.ClientResponseError):
-        return APIConnectionError(f"{name}: what came back is no HTTP", request=name)
-    why = getattr(error, "strerror", None) or "it was closed before an answer came"
+        return APIConnectionError(f"{name}: the response is not valid HTTP", request=name)
+    why = getattr(error, "strerror", None) or "it was closed before a response came"
     return APIConnectionError(f"{name}: the connection was lost ({why})", request=name, sent=call.was_sent)
 
 
 def has_no_address(error: BaseException) -> bool:
-    """Whether it ended in a look-up of the server's name (pure)."""
+    """Whether the look-up of the server's name failed (pure)."""
     return isinstance(error.__cause__, aiohttp.ClientConnectorDNSError)
 
 
-def _in_vain(error: APIConnectionError) -> APIConnectionError:
+def _not_resumable(error: APIConnectionError) -> APIConnectionError:
     error.resumable = False
     return error
 
 
 def _is_unknown(error: BaseException | None) -> bool:
-    """Whether a look-up was answered: no such name. A resolver says so without a network, too: it may pass."""
+    """Whether the resolver reported that there is no such name. Some do so without a network, so it may pass."""
     return isinstance(error, socket.gaierror) and error.errno in _UNKNOWN
 
 
-def _speaks_no_tls(error: OSError) -> bool:
+def _is_without_tls(error: OSError) -> bool:
     return isinstance(error, ssl.SSLError) and error.reason in _PLAIN
 
 
 def _distrust(error: Exception, where: str) -> str:
     reason = getattr(error, "verify_message", "") or str(error)
     return (
-        f"can't trust {where}: {reason}. If your network re-signs TLS, get its root certificate as PEM and name it in "
+        f"can't trust {where}: {reason}. If your network re-signs TLS, get its root certificate as PEM and set it as "
         "SSL_CERT_FILE (or --ca-file, or ssl=asyncsdk.create_ssl_context(path)). Nothing was sent."
     )
 

@@ -1,8 +1,8 @@
-"""The forms in which a response to an edit comes (pure): JSON, server-sent events, or the bare bytes of a picture.
+"""The formats in which a response to an edit comes (pure): JSON, server-sent events, or the bare bytes of an image.
 
-The first bytes say which it is, whatever was asked for and whatever the content type is. Of events (WHATWG's HTML, 9.2)
-a line may be many MB and ends with LF, CR or both, and the last one counts also without the blank line after it: what
-is in it is paid.
+The first bytes decide which it is, whatever was requested and whatever the content type is. Of events (WHATWG's HTML,
+9.2) a line may be many MB and ends with LF, CR or both, and the last one counts also without the blank line after it:
+its content is paid.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from asyncsdk.http.base64_json import LARGEST_PICTURE, Base64Extractor, Pictures
 _DATA, _EVENT = b"data:", b"event:"
 _LONGEST_NAME = 200
 _BEFORE = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks, which both JSON and events may begin with
-_ENOUGH = 8  # bytes, to tell the form by
+_ENOUGH = 8  # bytes to detect the format by
 _FIELD = re.compile(rb"(?:data|event|id|retry)?:|data[\r\n]")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"<svg")
 
 
 @frozen
 class Frame:
-    """A text that should be JSON, with the pictures that were cut out of it. `name` is an event's, else empty."""
+    """A text that should be JSON, with the images that were cut out of it. `name` is an event's, else empty."""
 
     name: str
     text: str
@@ -45,12 +45,12 @@ class ResponseFormat(Protocol):
 
 
 def is_format_known(beginning: bytes) -> bool:
-    """Whether so much came of a response that its form is known."""
+    """Whether enough of a response came to detect its format."""
     return len(beginning.lstrip(_BEFORE)) >= _ENOUGH
 
 
 def format_of(beginning: bytes, content_type: str) -> ResponseFormat:
-    """The form of a response that begins so. What is in none of them, such as a web page, is one text, as JSON is."""
+    """The format of a response by its beginning. Anything else, such as a web page, is one text, as JSON is."""
     text = beginning.lstrip(_BEFORE)
     if text[:1] in {b"{", b"["}:
         return Json()
@@ -80,7 +80,7 @@ class Json:
 
 @define(eq=False)
 class Bare:
-    """All of it is one picture."""
+    """All of it is one image."""
 
     _content: bytearray = field(factory=bytearray, init=False)
 

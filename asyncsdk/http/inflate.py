@@ -1,7 +1,7 @@
-"""A compressed answer in bounded pieces: a megabyte of it may stand for a gigabyte (pure).
+"""Decompresses a response in bounded pieces: a megabyte of it may become a gigabyte (pure).
 
-None is asked for (`Accept-Encoding: identity`): base64 shrinks by a quarter, pictures not at all, and to inflate them
-takes CPU time here. Some servers compress all the same, and a caller may ask for it with a header.
+The client requests none (`Accept-Encoding: identity`): base64 shrinks by a quarter, images not at all, and inflating
+them takes CPU time here. Some servers compress all the same, and a caller may request it with a header.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from attrs import define, field
 PIECE = 256 << 10  # bytes
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_BEGINS, _ZLIB_METHOD = 0x1F, 8
-_SLICE = 16 << 10  # bytes that are taken at a time: what is behind the end of a member is copied
+_SLICE = 16 << 10  # bytes that are inflated at a time: what follows the end of a member is copied
 _GZIPS = frozenset({"gzip", "x-gzip"})
 _CODINGS = _GZIPS | {"deflate", "br", "zstd", "compress", "x-compress"}
 
 
 class InflateError(ValueError):
-    """What came is not what its Content-Encoding says, or ends too early."""
+    """The body is not encoded as its Content-Encoding states, or ends too early."""
 
 
 @define(eq=False)
 class Inflater:
-    """Takes a body of `coding` (RFC 9110, 8.4.1) as it comes; `taken` counts what came.
+    """Inflates a body of `coding` (RFC 9110, 8.4.1) as it comes; `taken` counts its bytes.
 
     `is_known` is False for a coding that can't be inflated here: such a body is passed on as it is.
     """
@@ -63,7 +63,7 @@ class Inflater:
                 yield piece
 
     def _next_member(self, chunk: bytes) -> bytes:
-        """What of `chunk` is behind the padding after a member of gzip, which may have several (RFC 1952, 2.2)."""
+        """What of `chunk` follows the padding after a member of gzip, which may have several (RFC 1952, 2.2)."""
         chunk = chunk.lstrip(b"\0") if self.coding in _GZIPS else chunk
         if chunk and not (self.coding in _GZIPS and chunk[0] == _GZIP_BEGINS):
             raise InflateError(f"its {self.coding} data goes on after its end")
@@ -71,14 +71,14 @@ class Inflater:
         return chunk
 
     def end(self) -> None:
-        """The body is over. Raises InflateError where its compressed data is not."""
+        """End the body. Raises InflateError where its compressed data is not at its end."""
         if self._stream is not None and not self._stream.eof:
             raise InflateError(f"its {self.coding} data ends too early")
 
     def _new_stream(self, first: int) -> Any:
         if self.coding == "deflate":  # zlib's format; some servers send it without zlib's head
             return zlib.decompressobj(_ZLIB if first & 0xF == _ZLIB_METHOD else _RAW)
-        # a gateway may have inflated it and left the header
+        # a gateway may have inflated it and kept the header
         return zlib.decompressobj(_GZIP) if self.is_known and first == _GZIP_BEGINS else None
 
     def _inflated(self, chunk: bytes) -> bytes:
@@ -90,7 +90,7 @@ class Inflater:
 
 
 def inflater_for(content_encoding: str | None) -> Inflater | None:
-    """What takes a body with this header; None where it is not compressed, whatever else it is called."""
+    """The inflater for a body with this header; None where it is not compressed, whatever else the header contains."""
     names = [name.strip() for name in (content_encoding or "").lower().split(",")]
     coding = ", ".join(name for name in names if name in _CODINGS)
     return Inflater(coding) if coding else None

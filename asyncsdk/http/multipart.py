@@ -1,4 +1,4 @@
-"""How form fields look on the wire: RFC 7578, with raw UTF-8 names as browsers and httpx write them (pure)."""
+"""Encodes form fields: RFC 7578, with raw UTF-8 names as browsers and httpx write them (pure)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from asyncsdk.errors import ConfigurationError
 
-NEXT = b"\r\n"  # behind one field, before the next one's boundary
+NEXT = b"\r\n"  # after one field, before the next one's boundary
 
 _MIME_TYPE = re.compile(r"[!-~][ -~]*")
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 def new_boundary() -> str:
-    """A boundary that no content holds but by a chance of 2⁻¹²⁸."""
+    """A boundary that content contains with a probability of 2⁻¹²⁸."""
     return f"asyncsdk-{secrets.token_hex(16)}"
 
 
@@ -26,24 +26,24 @@ def content_type(boundary: str) -> str:
 
 
 def file_head(boundary: str, name: str, *, filename: str, mime_type: str) -> bytes:
-    """What stands before a file's bytes. Raises ConfigurationError for a MIME type that can't stand in a header."""
+    """The lines before a file's bytes. Raises ConfigurationError for a MIME type that can't be in a header."""
     if not _MIME_TYPE.fullmatch(mime_type):
-        raise ConfigurationError(f"{mime_type!r} is no MIME type, such as image/png. Nothing was sent.")
+        raise ConfigurationError(f"{mime_type!r} is not a MIME type, such as image/png. Nothing was sent.")
     return (
         f"--{boundary}\r\n"
         f'Content-Disposition: form-data; name="{_escaped(name)}"; filename="{_escaped(filename)}"\r\n'
         f"Content-Type: {mime_type}\r\n\r\n"
-    ).encode(errors="replace")  # a file's name on disk may be no Unicode
+    ).encode(errors="replace")  # a file's name on disk may not be Unicode
 
 
 def text_part(boundary: str, name: str, value: str) -> bytes:
-    """A whole field of text, with the line end behind it."""
+    """A whole field of text, with the line end after it."""
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_escaped(name)}"\r\n\r\n'
     return (head + value).encode(errors="replace") + NEXT
 
 
 def flattened(fields: Mapping[str, Any], inside: str = "") -> list[tuple[str, str]]:
-    """Fields as a form has them: all text, nothing that is None; names as `svg[reasoning][effort]`, `names[]`."""
+    """Fields as a form has them: text, without those that are None; names as `svg[reasoning][effort]`, `names[]`."""
     named = ((f"{inside}[{name}]" if inside else name, value) for name, value in fields.items())
     return [pair for name, value in named for pair in _field(name, value)]
 
@@ -59,7 +59,7 @@ def _field(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def closing(boundary: str) -> bytes:
-    """What stands behind the last field."""
+    """The lines after the last field."""
     return f"\r\n--{boundary}--\r\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""An answer as it comes in: read in chunks or as a model, and left without a socket hanging on."""
+"""Reads a response within its limits, in chunks or as a model, and closes its connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import define, field
 from multidict import CIMultiDict
 
 from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError
-from asyncsdk.http.decode import OBJECTS, read_answer, status_error
+from asyncsdk.http.decode import OBJECTS, read_response, status_error
 from asyncsdk.http.edit_response import LARGEST_RESPONSE, Message, Messages
 from asyncsdk.http.errors import translating_errors
 from asyncsdk.http.inflate import InflateError, Inflater, inflater_for
@@ -23,17 +23,17 @@ from asyncsdk.redaction import SMALL, Redactor, text_of
 
 T = TypeVar("T")
 
-_LARGEST_ANSWER = 8 << 20  # a page of 10,000 files is a third of it; read, JSON may take twenty times its size
-_LARGEST_RATIO = 8  # how far an answer may be compressed that is larger than _LARGEST_ANSWER
+_LARGEST_BODY = 8 << 20  # a page of 10,000 files is a third of it; read, JSON may take twenty times its size
+_LARGEST_RATIO = 8  # the compression of a body that is larger than _LARGEST_BODY
 _ERROR_BODY_SECONDS = 10.0
-_LONGEST_TURN = 0.005  # seconds of reading, before others have theirs
+_LONGEST_TURN = 0.005  # seconds of reading before other tasks run
 
 
 @define(eq=False)
 class _Waits:
-    """The waits for more of an answer, none of them longer than `limit` seconds, by one timer for all.
+    """The waits for more of a response, none of them longer than `limit` seconds, by one timer for all.
 
-    A timer for each chunk costs as much as all else that is done with one.
+    A timer for each chunk costs as much as everything else that is done with a chunk.
     """
 
     limit: float
@@ -42,7 +42,7 @@ class _Waits:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
     async def more(self) -> bytes:
-        """What comes next, empty at the end. Raises TimeoutError."""
+        """The next chunk, empty at the end. Raises TimeoutError."""
         loop = asyncio.get_running_loop()
         self._since = loop.time()
         if self._timer is None:
@@ -53,14 +53,14 @@ class _Waits:
             self._since = None
 
     def end(self) -> None:
-        """Nobody waits any more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        if self._since is None:  # the next wait begins with a timer of its own
+        if self._since is None:  # the next wait starts its own timer
             return
         left = self._since + self.limit - loop.time()
         if left > 0:
@@ -71,7 +71,7 @@ class _Waits:
 
 @define(eq=False)
 class Response:
-    """What the server says to `call`: where it echoes a secret, a mark, but in the bytes of files and pictures."""
+    """The response to `call`. A secret that the server echoes is redacted, except in the bytes of files and images."""
 
     call: PreparedRequest
     _response: aiohttp.ClientResponse = field(repr=False)
@@ -82,7 +82,7 @@ class Response:
 
     def __attrs_post_init__(self) -> None:
         headers = self._response.headers
-        text = "\n".join(headers.values())  # nearly always without any: one look tells
+        text = "\n".join(headers.values())  # nearly always without any: one look is enough
         shown = headers.items() if self.shown(text) == text else [(name, self.shown(v)) for name, v in headers.items()]
         self.headers = CIMultiDict(shown)
         self._inflater = inflater_for(self.headers.get("Content-Encoding"))
@@ -95,16 +95,16 @@ class Response:
 
     @property
     def location(self) -> str | None:
-        """Where a redirect leads, as the server wrote it: not to be shown."""
+        """The target of a redirect, as the server sent it: not to be shown."""
         return self._response.headers.get("Location")
 
     def shown(self, text: str) -> str:
-        """`text` of the answer without secrets."""
+        """`text` of the response without secrets."""
         return self._redactor.clean(text)
 
     @property
     def _is_there(self) -> bool:
-        """Whether all of it has come, as small ones do with their head."""
+        """Whether all of it has come, as small bodies do with their headers."""
         return self._response.content.is_eof()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -121,14 +121,14 @@ class Response:
                     if self.call.request.answer is not bytes:
                         self._check(inflated, LARGEST_RESPONSE)
                     yield piece
-                    await asyncio.sleep(0)  # one chunk may hold thousands: others have their turn between
+                    await asyncio.sleep(0)  # one chunk may contain thousands: other tasks run between
             if lost is not None:
                 raise lost
             if not chunk:
                 return
 
     async def _next_chunk(self) -> tuple[bytes, APIError | None]:
-        """What comes next, empty at the end; where the response breaks off, what came before that, and the error."""
+        """The next chunk, empty at the end; where the response breaks off, what came before that, and the error."""
         content = self._response.content
         try:
             with translating_errors(self.call):
@@ -142,15 +142,15 @@ class Response:
         if model is ImagesResponse:
             return cast("T", await self._images())
         most = limit or _largest(model)
-        # files may take their time as long as they move; an object that does is no answer
+        # a file may take long as long as bytes move; an object may not
         seconds = None if model is bytes else self.call.answer_limit
         with translating_errors(self.call):
             async with asyncio.timeout(None if self._is_there else seconds):
                 body = await self._whole(most=most)
-        return read_answer(model, self.status, self.headers, body, request=self.call.name, redactor=self._redactor)
+        return read_response(model, self.status, self.headers, body, request=self.call.name, redactor=self._redactor)
 
     def messages(self, wanted: int = 0) -> Messages:
-        """What it means as the response to an edit for `wanted` images."""
+        """Its messages as the response to an edit for `wanted` images."""
         return Messages(
             request=self.call.name,
             status=self.status,
@@ -160,22 +160,22 @@ class Response:
         )
 
     async def error(self) -> APIStatusError:
-        """What the server says is wrong."""
-        said = bytearray()
-        with suppress(APIError, OSError):  # the status tells enough
+        """The error that the server reports."""
+        body = bytearray()
+        with suppress(APIError, OSError):  # the status is enough
             async with asyncio.timeout(_ERROR_BODY_SECONDS), aclosing(self.chunks()) as chunks:
                 async for chunk in chunks:
-                    said += chunk
-                    if len(said) >= SMALL:
+                    body += chunk
+                    if len(body) >= SMALL:
                         break
-        text = text_of(bytes(said[:SMALL]))
+        text = text_of(bytes(body[:SMALL]))
         shown = self._redactor.clean_end(self.shown(text)).encode("utf-8", "replace")
         return status_error(self.status, self.headers, shown, request=self.call.name)
 
     async def leave(self) -> None:
-        """Be done with it. A connection on which something is still on its way is cut, not drained.
+        """Release the connection. One on which something is still on its way is aborted, not drained.
 
-        A closing transport would keep its socket until the peer has taken what is left, perhaps for ever.
+        A closing transport would keep its socket until the peer has received what is left, perhaps forever.
         """
         self._waits.end()
         connection = self._response.connection
@@ -211,13 +211,13 @@ class Response:
         if size > limit:
             raise self._unreadable(f"is larger than {limit} bytes")
         packed = sys.maxsize if self._inflater is None else self._inflater.taken
-        if limit < sys.maxsize and size > max(_LARGEST_ANSWER, _LARGEST_RATIO * packed):
-            raise self._unreadable(f"is {size} bytes or more, made of {packed} that were sent")
+        if limit < sys.maxsize and size > max(_LARGEST_BODY, _LARGEST_RATIO * packed):
+            raise self._unreadable(f"is {size} bytes or more, inflated from {packed}")
 
     def _inflated(self, inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
-        """What `chunk` holds; an empty one ends the answer."""
-        if not inflater.is_known and self.call.request.answer is bytes:  # it would be taken for the content
-            raise self._unreadable(f"is compressed in a way that was not asked for ({inflater.coding})")
+        """The bytes that `chunk` contains; an empty one ends the response."""
+        if not inflater.is_known and self.call.request.answer is bytes:  # it would pass for the content
+            raise self._unreadable(f"is compressed in a way that was not requested ({inflater.coding})")
         try:
             if chunk:
                 yield from inflater.pieces(chunk)
@@ -228,7 +228,7 @@ class Response:
 
     def _unreadable(self, what: str) -> APIResponseValidationError:
         return APIResponseValidationError(
-            f"{self.call.name}: the answer {what}.",
+            f"{self.call.name}: the response {what}.",
             request=self.call.name,
             status_code=self.status,
             request_id=self.headers.get("x-request-id"),
@@ -238,23 +238,23 @@ class Response:
 def _largest(model: type[Any]) -> int:
     if model is bytes:
         return sys.maxsize  # a file's content, as large as it is
-    return SMALL if model in OBJECTS else _LARGEST_ANSWER
+    return SMALL if model in OBJECTS else _LARGEST_BODY
 
 
 @define(eq=False)
 class Stream(AsyncIterator[bytes]):
-    """An answer's bytes as they come. `request_id` is the server's name for the request."""
+    """A response's bytes as they come. `request_id` is the server's name for the request."""
 
-    _answer: Response
+    _response: Response
     _chunks: AsyncGenerator[bytes, None]
 
     @property
     def request_id(self) -> str | None:
-        return self._answer.headers.get("x-request-id")
+        return self._response.headers.get("x-request-id")
 
     def messages(self, wanted: int) -> Messages:
-        """What it means as the response to an edit for `wanted` images."""
-        return self._answer.messages(wanted)
+        """Its messages as the response to an edit for `wanted` images."""
+        return self._response.messages(wanted)
 
     def __aiter__(self) -> AsyncIterator[bytes]:  # noqa: PYI034 - one coroutine fewer for each chunk
         return self._chunks
@@ -264,9 +264,9 @@ class Stream(AsyncIterator[bytes]):
 
 
 async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Stream) -> AsyncGenerator[Message, None]:
-    """The messages of a response as they come, until all are there: nobody waits for the server to hang up as well.
+    """The messages of a response as they come, until all are there, without waiting for the server to hang up.
 
-    `messages.failure` is what is wrong in the end.
+    `messages.failure` is the error, if any, at the end.
     """
     lost: APIError | None = None
     clock = asyncio.get_running_loop().time

@@ -1,7 +1,7 @@
-"""Is a request getting anywhere? Gives an attempt up when no byte has moved for too long.
+"""Detects a stalled request: gives an attempt up when no byte has moved for too long.
 
 Progress is what counts, not total time: 64 MB on a slow line take as long as they take. On Linux the
-kernel tells what the peer has acknowledged (tcp_info, linux/tcp.h); elsewhere what the transport took.
+kernel reports what the peer has acknowledged (tcp_info, linux/tcp.h); elsewhere it is what the transport accepted.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class SocketProgress:
 
 def observe(transport: asyncio.WriteTransport, written: int) -> SocketProgress:
     """What can be seen of `transport`, to which `written` bytes of the body were handed."""
-    told = _tcp_info(transport)
+    info = _tcp_info(transport)
     waiting = transport.get_write_buffer_size()
-    if told is None:
+    if info is None:
         return SocketProgress(written - waiting, waiting == 0)
-    unsettled = _UNACKED.unpack_from(told)[0] + _NOTSENT.unpack_from(told)[0]
-    return SocketProgress(_ACKED.unpack_from(told)[0], waiting == 0 and unsettled == 0)
+    unsettled = _UNACKED.unpack_from(info)[0] + _NOTSENT.unpack_from(info)[0]
+    return SocketProgress(_ACKED.unpack_from(info)[0], waiting == 0 and unsettled == 0)
 
 
 def _tcp_info(transport: asyncio.WriteTransport) -> bytes | None:
@@ -41,11 +41,11 @@ def _tcp_info(transport: asyncio.WriteTransport) -> bytes | None:
         return None
     connection = transport.get_extra_info("socket")
     try:
-        told: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-    except (AttributeError, OSError):  # no TCP, or closed by now
+        info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    except (AttributeError, OSError):  # not TCP, or closed by now
         return None
-    # sandboxed kernels fill in no count of what was acknowledged; a connection that was made has at least one
-    return told if len(told) >= _NOTSENT.size and _ACKED.unpack_from(told)[0] else None
+    # sandboxed kernels do not count what was acknowledged; an established connection has at least one byte
+    return info if len(info) >= _NOTSENT.size and _ACKED.unpack_from(info)[0] else None
 
 
 @define
@@ -56,7 +56,7 @@ class IdleTime:
     moved: int = -1
 
     def seconds(self, now: float, moved: int, *, idle: bool) -> float:
-        """Seconds since something moved; while we are `idle` ourselves the peer is not to blame."""
+        """Seconds since something moved; while this side is `idle` the peer is not to blame."""
         if idle or moved != self.moved:
             self.since, self.moved = now, moved
         return now - self.since
@@ -67,8 +67,8 @@ class StallTimer:
     """Looks at one attempt about once a second, by a timer: no task, nothing to await.
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
-    have arrived, `answer` seconds without an answer do. `give_up` is told why before the transport is
-    aborted.
+    have arrived, `answer` seconds without a response do. `give_up` is called with the reason before the
+    transport is aborted.
     """
 
     stall: float
@@ -107,6 +107,6 @@ class StallTimer:
             self._timer = loop.call_later(self._interval(), self._check, loop)
             return
         self.give_up(
-            f"no answer within {self.answer:g} s" if answering else f"no byte got through for {self.stall:g} s"
+            f"no response within {self.answer:g} s" if answering else f"no byte got through for {self.stall:g} s"
         )
         transport.abort()

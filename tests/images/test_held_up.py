@@ -12,7 +12,7 @@ from contextlib import aclosing
 import pytest
 
 from asyncsdk.errors import APIResponseValidationError
-from asyncsdk.http.decode import read_answer
+from asyncsdk.http.decode import read_response
 from asyncsdk.http.edit_response import Messages
 from asyncsdk.http.response import received
 from asyncsdk.models import File, Page
@@ -90,7 +90,7 @@ def test_a_page_of_millions_of_members_is_not_read() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(APIResponseValidationError, match="more than 400000 members"):
-            read_answer(Page[File], 200, {}, body, request="GET /files", redactor=KNOWN)
+            read_response(Page[File], 200, {}, body, request="GET /files", redactor=KNOWN)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -100,7 +100,7 @@ def test_a_page_of_millions_of_members_is_not_read() -> None:
 def test_the_longest_page_is_read() -> None:
     file = dict.fromkeys(("object", "purpose", "filename", "status", "status_details", "a", "b", "c", "d"), "text")
     body = json.dumps({"data": [{"id": str(number), **file, "bytes": 1} for number in range(10_000)]}).encode()
-    assert len(read_answer(Page[File], 200, {}, body, request="GET /files", redactor=KNOWN).data) == 10_000
+    assert len(read_response(Page[File], 200, {}, body, request="GET /files", redactor=KNOWN).data) == 10_000
 
 
 def test_an_empty_text_in_the_place_of_a_picture_is_kept_as_the_server_wrote_it() -> None:
