@@ -49,7 +49,7 @@ from asyncsdk.http.decode import is_own
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.retry import exceeds_limit, is_unreachable, may_have_acted
 
-ABANDONED = "the run was left while this was on its way"
+ABANDONED = "the run ended while this edit was in flight"
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 

@@ -70,5 +70,5 @@ async def test_an_edit_that_a_killed_run_left_on_its_way_says_so(
     assert left.status == "uncertain"
     assert left.problem is not None
     assert (left.problem.type, left.problem.retryable) == ("ChargeUnknownError", False)
-    assert left.problem.message == "the run was left while this was on its way: it may have been paid."
+    assert left.problem.message == "the run ended while this edit was in flight: it may have been paid."
     assert server.edits.edits == 1
