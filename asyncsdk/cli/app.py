@@ -8,22 +8,16 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import MissingArgumentError
 
-from asyncsdk.cli import files
-from asyncsdk.cli.demo.demo import demo
-from asyncsdk.cli.edits.edit import edit
-from asyncsdk.cli.edits.edit_many import edit_many
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode, printable
-from asyncsdk.cli.serve import serve
 from asyncsdk.cli.signals import Interrupted, Stop
-from asyncsdk.cli.uploads import uploads
 from asyncsdk.cli.uploads.messages import told
-from asyncsdk.cli.uploads.upload import upload
 from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.version import __version__
 
@@ -46,6 +40,40 @@ SERVE_EPILOGUE = """\
 Exit codes: 1 it can't listen or keep its data; 2 wrong usage, nothing started; 129, 130, 143 stopped by a signal."""
 
 
+# a command's module is imported when that command is called, so its help is here
+COMMANDS: dict[str, dict[str, Any]] = {
+    "uploads.upload:upload": {
+        "help": "Upload files. After any interruption the same command goes on where it stopped.\n\n"
+        "A file that is there already is not sent again. All FILEs are looked at before the first is sent.",
+        "usage": "Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...",
+    },
+    "uploads.uploads:app": {
+        "name": "uploads",
+        "help": "What the journal holds: uploads that stopped half-way, and those that are done.",
+    },
+    "files:app": {"name": "files", "help": "What is stored on the server."},
+    "edits.edit:edit": {
+        "help": "Edit one picture. It is looked at before anything is sent and paid; what comes of it has the "
+        "picture's name.",
+        "help_epilogue": EDIT_EPILOGUE,
+    },
+    "edits.edit_many:edit_many": {
+        "help": "Edit many pictures, each once. After an interruption the same command goes on: what is paid is not "
+        "sent again."
+    },
+    "serve:serve": {
+        "help": "Run a server that keeps the rules of OpenAI's API for uploads, files and image edits.\n\n"
+        'Its first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
+        "help_epilogue": SERVE_EPILOGUE,
+    },
+    "demo.demo:demo": {
+        "help": "Watch an upload being killed half-way, the same command finish it, and a picture edited. Needs no "
+        "account.",
+        "usage": "Usage: asyncsdk demo [FILE]",
+    },
+}
+
+
 def make_app() -> App:
     """The commands of the contract."""
     app = App(
@@ -56,13 +84,8 @@ def make_app() -> App:
         help_epilogue=EPILOGUE,
         default_parameter=Parameter(negative=(), show_default=_worth_showing),
     )
-    app.command(upload, sort_key=1, usage="Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...")
-    app.command(uploads.app)
-    app.command(files.app)
-    app.command(edit, sort_key=4, help_epilogue=EDIT_EPILOGUE)
-    app.command(edit_many, sort_key=5)
-    app.command(serve, sort_key=6, help_epilogue=SERVE_EPILOGUE)
-    app.command(demo, sort_key=7, usage="Usage: asyncsdk demo [FILE]")
+    for sort_key, (command, options) in enumerate(COMMANDS.items(), 1):
+        app.command(f"asyncsdk.cli.{command}", sort_key=sort_key, **options)
     return app
 
 

@@ -15,7 +15,7 @@ from asyncsdk.errors import ConfigurationError
 if TYPE_CHECKING:
     from asyncsdk.models import File
 
-app = App(name="files", help="What is stored on the server.", sort_key=3)
+app = App(name="files")
 
 Id = Annotated[str, Parameter(name="ID", help="A file's id: file-…")]
 MOST_ON_A_PAGE = 10_000

@@ -41,10 +41,7 @@ async def serve(
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: what shall go wrong, and when.")] = None,
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Run a server that keeps the rules of OpenAI's API for uploads, files and image edits.
-
-    Its first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}
-    """
+    """Run the embedded server until a signal ends it; its first line on standard output is its address."""
     from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
     from asyncsdk.server.browsers import is_loopback

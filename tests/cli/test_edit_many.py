@@ -20,7 +20,7 @@ from PIL import Image
 
 from asyncsdk import files
 from asyncsdk.cli import app
-from asyncsdk.cli.edits import bulk_editing
+from asyncsdk.cli.edits import edit_many
 from asyncsdk.cli.signals import Stop
 from asyncsdk.images.ledger.file import open_ledger
 from asyncsdk.server import Fault, LocalServer
@@ -297,7 +297,7 @@ def test_defaults_hold_for_rows_that_leave_them_open_and_a_mask_is_where_the_use
 def test_many_on_a_terminal_are_not_sent_where_the_answer_is_no(
     run: Run, server: LocalServer, environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setattr(bulk_editing, "agreed", lambda *_: False)
+    environment.setattr(edit_many, "agreed", lambda *_: False)
     assert run("edit-many", "otter.png", "--prompt", "x", "--out", "out").code == 2
     assert server.calls.get("edit", 0) == 0
 
@@ -308,7 +308,7 @@ def test_what_can_not_be_written_down_at_the_end_is_said_and_stops_nothing(
     write_jobs({"id": "a", "prompt": "x"}, {"id": "../b", "prompt": "y"})
     (tmp_path / "out" / "failed.jsonl").mkdir(parents=True)
     (tmp_path / "file").touch()
-    environment.setattr(bulk_editing, "check_page", lambda _: None)  # the disk was fine when it was looked at
+    environment.setattr(edit_many, "check_page", lambda _: None)  # the disk was fine when it was looked at
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html", "--json")
     assert (ran.code, statuses(ran)["a"]) == (3, "done")
     assert "error: what failed could not be written down" in ran.err

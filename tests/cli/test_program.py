@@ -68,6 +68,18 @@ def test_help_is_told_without_the_library_that_sends() -> None:
     assert in_python(code).stdout.endswith("heavy: []\n")
 
 
+def test_help_of_the_program_loads_no_command() -> None:
+    code = """
+        import sys
+        from asyncsdk.cli.app import run
+        from asyncsdk.cli.signals import Stop
+        assert run(["--help"], Stop()) == 0
+        commands = ("demo.demo", "edits.edit", "edits.edit_many", "files", "serve", "uploads.upload", "uploads.uploads")
+        print([name for name in commands if f"asyncsdk.cli.{name}" in sys.modules])
+    """
+    assert in_python(code).stdout.endswith("\n[]\n")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["upload", "--help"], ["uploads", "resume", "--help"], ["-h"]])
 def test_help_is_exit_0(run: Run, arguments: list[str]) -> None:
     ran = run(*arguments)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.cli.edits import bulk_editing
+from asyncsdk.cli.edits import edit_many
 from asyncsdk.cli.edits.arguments import check_page, defaults_of, read_redo, wanted_of
-from asyncsdk.cli.edits.bulk_editing import agreed
-from asyncsdk.cli.edits.edit_many import RunOptions
-from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.edit_many import agreed
+from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
 
 
@@ -81,7 +80,7 @@ def test_more_than_a_hundred_are_asked_about_on_a_terminal(
         def readline(self) -> str:
             return answer
 
-    monkeypatch.setattr(bulk_editing.sys, "stdin", Terminal())  # type: ignore[attr-defined]  # it is imported there
+    monkeypatch.setattr(edit_many.sys, "stdin", Terminal())  # type: ignore[attr-defined]  # it is imported there
     assert agreed(100, RunOptions())
     assert agreed(10**6, RunOptions(yes=True))
     assert capsys.readouterr().err == ""

@@ -28,7 +28,7 @@ async def demo(
     ] = None,
     /,
 ) -> int:
-    """Watch an upload being killed half-way, the same command finish it, and a picture edited. Needs no account."""
+    """Play the demo in a temporary directory."""
     from tempfile import TemporaryDirectory
 
     from asyncsdk.cli.demo.children import ChildError

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from asyncsdk.cli.edits.edit_many import RunOptions
-from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
 
 

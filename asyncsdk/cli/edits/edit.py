@@ -1,17 +1,56 @@
-"""`asyncsdk edit IMAGE`: the command. `editing` does it."""
+"""`asyncsdk edit IMAGE`: edits one picture and saves what comes of it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from attrs import define
 from cyclopts import Parameter
 
+from asyncsdk.cli.edits.messages import about_scripts, as_typed, tokens_of
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.options import Connection, Output
+from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import ChargeUnknownError, ConfigurationError, InvalidEditError
 
+if TYPE_CHECKING:
+    from asyncsdk.cli.edits.rescue import Saved
+    from asyncsdk.images.outcome import Status
+    from asyncsdk.images.result import EditResult
+
+SHOWN = 3
+LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
+PAID = (
+    "Stopped. The edit is done and paid, but its pictures could not be saved in time. Sending the edit again would be "
+    "paid again."
+)
+KEPT = "The server keeps its pictures for 60 minutes: fetch what is not saved:"
 Images = Annotated[tuple[str, ...], Parameter(name="IMAGE", help="The picture: PNG, JPEG or WebP.")]
 References = Annotated[tuple[str, ...], Parameter(metavar="IMAGE", help="More pictures to make the one of.")]
+
+
+@define(eq=False)
+class LastWords:
+    """What is said where a signal ends the command: what is known of the edit by then."""
+
+    result: EditResult | None = None
+    failure: Exception | None = None
+
+    def say(self) -> None:
+        """Say it."""
+        if self.result is None and self.failure is None:
+            complain(LEFT)
+        elif self.failure is not None:
+            complain(f"error: {as_typed(str(self.failure))}")
+        elif self.result is not None:
+            from asyncsdk.images.saving import shown_url
+
+            urls = [shown_url(image.url) for image in self.result.images if image.url]
+            complain("\n  ".join([PAID, *([KEPT, *urls] if urls else [])]))
 
 
 async def edit(
@@ -27,17 +66,92 @@ async def edit(
     output: Output = Output(),  # noqa: B008 - frozen
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Edit one picture. It is looked at before anything is sent and paid; what comes of it has the picture's name."""
-    from asyncsdk.cli.edits.editing import edit_one
+    """Send one edit. What goes wrong is a record with --json, and is raised to be reported."""
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.edits.records import record, record_of_error
+    from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, keep_what_came, save
+    from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.images.saving import destination_of
 
-    return await edit_one(
-        images,
-        reference,
-        prompt=prompt,
-        out=out,
-        overwrite=overwrite,
-        options=options,
-        connection=connection,
-        output=output,
-        stop=stop,
+    written, name, last_words = Out(output, goes_on=True), Path(images[0]).stem, LastWords()
+    try:
+        check_images(images, out)
+        await check_place(out, name, options.n or 1, overwrite=overwrite)
+        async with open_client(connection) as client:
+            stop.at_the_end(last_words.say)
+            result = await ImageEditor(client).edit([images[0], *reference], prompt, **options.given)
+            last_words.result, stop.patience = result, LEAVE_SECONDS
+            saved = await save(result, out, name, stop, overwrite=overwrite)
+    except ChargeUnknownError as error:
+        stop.patience = LEAVE_SECONDS
+        problem = await keep_what_came(error, destination_of(out, None, default=name), stop)
+        written.record(record(name, "uncertain", problem=problem))
+        last_words.failure = ChargeUnknownError(problem.message)
+        raise last_words.failure from error.__cause__
+    except Exception as error:
+        written.record(record_of_error(name, error))
+        raise
+    tell(written, name, result, saved)
+    if saved.failure is not None:
+        last_words.failure = saved.failure
+        raise saved.failure
+    return written.code(saved.code)
+
+
+def check_images(images: Sequence[str], out: str) -> None:
+    """Raise InvalidEditError unless there is one picture to be edited."""
+    if len(images) > 1:
+        raise InvalidEditError(too_many(images, out))
+
+
+def too_many(images: Sequence[str], out: str) -> str:
+    """What is to be said to somebody who gave several pictures."""
+    one, other = shlex.quote(images[0]), shlex.quote(images[1])
+    return (
+        f"{len(images):,} pictures given, but `edit` makes ONE picture. Each on its own: "
+        f'asyncsdk edit-many {named(images)} --prompt "…" --out {shlex.quote(out)}\n'
+        f"  As references of one: asyncsdk edit {one} --reference {other} …   Nothing was sent, nothing was paid."
     )
+
+
+def named(images: Sequence[str]) -> str:
+    """The pictures as they were probably typed: `photos/*.jpg`, or the first of them."""
+    alike = {(Path(image).parent, Path(image).suffix) for image in images}
+    if len(images) > SHOWN and len(alike) == 1:
+        [(folder, suffix)] = alike
+        return f"{'' if folder == Path() else shlex.quote(f'{folder}/')}*{suffix}"
+    return " ".join(map(shlex.quote, images[:SHOWN])) + (" …" if len(images) > SHOWN else "")
+
+
+async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
+    """Raise ConfigurationError where pictures could not be saved: better before they are paid."""
+    from asyncsdk import files
+    from asyncsdk.images.saving import destination_of
+
+    place = destination_of(out, None, default=name)
+    taken = await files.existing(place.paths(pictures))
+    if taken and not overwrite:
+        raise ConfigurationError(
+            f"{taken[0]} is there already. Give --out another directory or file, or --overwrite. Nothing was sent."
+        )
+    try:
+        await files.make_writable(place.directory)
+    except OSError as error:
+        raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
+
+
+def tell(written: Out, name: str, result: EditResult, saved: Saved) -> None:
+    """Say where the pictures are: a line each, or one record."""
+    from asyncsdk.cli.edits.records import record
+
+    files = [str(path) for path in saved.files]
+    tokens = tokens_of(result.usage)
+    lines = [f"{files[0]}{f', {tokens}' if tokens else ''}", *files[1:]] if files else []
+    status: Status = "done" if saved.failure is None else "uncertain"
+    told = record(name, status, files=files, usage=result.usage, problem=saved.problem)
+    if files:
+        written.result("\n".join(lines), record=told, name="\n".join(files))
+    else:
+        written.record(told)
+    if note := about_scripts(files):
+        complain(note)

@@ -1,57 +1,47 @@
-"""`asyncsdk edit-many SOURCE...`: the command. `bulk_editing` does it."""
+"""`asyncsdk edit-many SOURCE...`: looks at all rows, then edits them in one run, which ends in good order."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from attrs import frozen
-from cyclopts import Group, Parameter
+from attrs import define, field
+from cyclopts import Parameter
 
-from asyncsdk.cli.edits.options import EditOptions
-from asyncsdk.cli.options import Connection, Output, ShownAs
+from asyncsdk.cli import units
+from asyncsdk.cli.display import choose
+from asyncsdk.cli.edits.arguments import check_page, defaults_of, wanted_of
+from asyncsdk.cli.edits.bar import RunView
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
+from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from asyncsdk.cli.exits import Exit, exit_code
+from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
+from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.descriptors import lowered
+from asyncsdk.errors import APIError, AsyncSDKError, SaveError
 
-RUN = Group("Run", sort_key=4)
+if TYPE_CHECKING:
+    import anyio
+
+    from asyncsdk.cli.edits.report import Report
+    from asyncsdk.cli.edits.rescue import RescueQueue
+    from asyncsdk.cli.edits.sources import Rows
+    from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.editor import ImageEditor
+
+ASK_ABOVE = 100
+# what stopped a run, by its exit code, the same command would meet again unless …
+WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once what is told below is mended, "}
 Sources = Annotated[
     tuple[str, ...],
     Parameter(name="SOURCE", help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, or pictures."),
 ]
-
-
-@Parameter(name="*", group=RUN)
-@frozen(kw_only=True)
-class RunOptions:
-    """How many, how fast, and what becomes of those that did not go well."""
-
-    prompt: Annotated[str | None, Parameter(help="For pictures, and jobs that have none.")] = None
-    prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="The same, from a file.")] = None
-    concurrency: Annotated[int, Parameter(metavar="N", help="Edits in flight.")] = 8
-    images_per_minute: Annotated[
-        float | None, Parameter(metavar="N", help="Your rate limit; else learned from the server.")
-    ] = None
-    on_uncertain: Annotated[
-        Literal["report", "retry", "stop"], Parameter(help="If an answer is lost: it may have been paid.")
-    ] = "report"
-    only: Annotated[
-        Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only those that stand so.")
-    ] = None
-    redo: Annotated[
-        str | None,
-        Parameter(
-            metavar="FILE", help="Ids to send and pay again, as a gallery saves them: once each time it is written."
-        ),
-    ] = None
-    max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
-    max_tokens: Annotated[
-        int | None, Parameter(metavar="N", help="The same in tokens; edits in flight, which are awaited, may pass it.")
-    ] = None
-    accept_damage: Annotated[
-        bool, Parameter(help="Go on with what is intact of a damaged ledger: what it lost may be paid again.")
-    ] = False
-    dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
-    yes: Annotated[bool, Parameter(help="Don't ask before many are sent.")] = False
-    grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for those in flight.")] = 120.0
-    gallery: Annotated[str | None, Parameter(metavar="FILE", help="A page of this run: before, after.")] = None
 
 
 async def edit_many(
@@ -59,16 +49,208 @@ async def edit_many(
     /,
     *,
     out: Annotated[str, Parameter(metavar="DIR", help="Where pictures go, and the ledger of what was paid.")],
-    run: RunOptions = RunOptions(),
+    run: RunOptions = RunOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
     progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Edit many pictures, each once. After an interruption the same command goes on: what is paid is not sent again."""
-    from asyncsdk.cli.edits.bulk_editing import edit_all
+    """Edit every row of `sources`, or report what that would be."""
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.edits.dry_run import tell_plan
+    from asyncsdk.cli.edits.report import Report, ids_left
+    from asyncsdk.cli.edits.rescue import RescueQueue
+    from asyncsdk.cli.edits.sources import rows_in
+    from asyncsdk.files import in_thread
+    from asyncsdk.images.editor import ImageEditor
 
-    return await edit_all(
-        sources, out=out, run=run, options=options, connection=connection, output=output, mode=progress, stop=stop
-    )
+    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
+    wanted, written = wanted_of(run), Out(output, goes_on=True)
+    if run.redo is not None and (ahead := wanted["redo_before"] - time.time()) > 0:
+        complain(
+            f"warning: --redo {run.redo} is dated {units.duration(ahead)} ahead of this clock: it counts as written "
+            "when a run first meets it."
+        )
+    check_page(run.gallery)
+    if run.dry_run:
+        return await tell_plan(rows, Path(out), wanted, written)
+    if not agreed(rows.total, run):
+        return Exit.USAGE
+    async with open_client(connection, connections=run.concurrency) as client:
+        watched = frozenset(wanted["redo"]) | await in_thread(ids_left, Path(out))
+        report = Report(written, run.gallery is not None, watched)
+        work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, wanted, report, stop)
+        return written.code(await work.go(rows, progress, output))
+
+
+def agreed(rows: int, run: RunOptions) -> bool:
+    """Whether so many may be sent: on a terminal somebody is asked."""
+    if run.yes or rows <= ASK_ABOVE or not (sys.stdin is not None and sys.stdin.isatty()):
+        return True
+    complain(f"Up to {rows:,} edits will be sent and paid. Go on? [y/N] ")
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    complain("Nothing was sent.")
+    return False
+
+
+def why_it_stopped(reason: Exception) -> str:
+    """What is said last, and what to do about it."""
+    if isinstance(reason, SaveError) and reason.in_memory:  # of the edit itself all is said above
+        return (
+            f"the disk did not take what is paid ({reason.__cause__}). Nothing more was sent. Make room or mend the "
+            "disk: the same command then goes on with the others."
+        )
+    return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
+
+
+@define(eq=False)
+class BulkEditing:
+    """One run. Whatever ends it, it is told what became of each edit, and what is left of them is on disk."""
+
+    editor: ImageEditor
+    queue: RescueQueue
+    out: Path
+    run: RunOptions
+    wanted: Mapping[str, Any]
+    report: Report
+    stop: Stop
+    _outcomes: Outcomes | None = field(default=None, init=False)
+    _total: int = field(default=0, init=False)
+    _reason: Exception | None = field(default=None, init=False)
+    _is_over: bool = field(default=False, init=False)
+    _grace: anyio.CancelScope | None = field(default=None, init=False)
+    _has_left: bool = field(default=False, init=False)
+    _began: float = field(factory=time.monotonic, init=False)
+
+    async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
+        """Edit the rows, and return the exit code."""
+        from asyncsdk import tasks
+        from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
+
+        self.report.tell_bad(rows)
+        self._total = rows.total
+        limits: Any = {
+            name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency", "accept_damage")
+        }
+        try:
+            async with self.editor.edit_many(rows.edits(), out=self.out, **self.wanted, **limits) as self._outcomes:
+                if self._outcomes.concurrency < self.run.concurrency:
+                    complain(lowered(self.run.concurrency, self._outcomes.concurrency))
+                for damage in self._outcomes.damage:
+                    complain(f"warning: {damage}: not believed; what it recorded may be paid again")
+                self.stop.patience = LEAVE_SECONDS
+                self.stop.gently(self._wind_down)
+                self.stop.at_the_end(self._tell_cut_off)
+                with choose(mode, RunView(self._look), quiet=output.quiet, verbose=output.verbose) as display:
+                    self.report.aside = display.aside
+                    await self._follow(self._outcomes)
+        finally:
+            if self._outcomes is not None:
+                await tasks.to_the_end(partial(self._leave, self._outcomes))
+        return self._code()
+
+    async def _follow(self, outcomes: Outcomes) -> None:
+        import anyio
+
+        try:
+            with anyio.CancelScope() as self._grace:
+                async for outcome in outcomes:
+                    await self.queue.take(outcome)
+                self._is_over = self.stop.signum is None
+        except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
+            self._reason = error
+
+    def _wind_down(self) -> None:
+        """The first signal: nothing new goes out."""
+        self.queue.hurry()
+        if self._grace is not None:
+            self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace
+        if self._outcomes is not None and not self._is_over:
+            self._outcomes.stop()
+            self.report.aside()
+            complain(stopping(self._outcomes.in_flight, self.run.grace))
+
+    def _tell_cut_off(self) -> None:
+        """The last words, where a disk that hangs kept the rest from being reported in time."""
+        if self._outcomes is not None and not self._has_left:
+            ended = self.queue.ids.union(map(id, self._outcomes.abandoned))
+            complain(cut_off(len(ended) + self._outcomes.in_flight))
+
+    async def _leave(self, outcomes: Outcomes) -> None:
+        """Report what was not yet, write what is to be done again, and the page, and say what it came to."""
+        for outcome in outcomes.abandoned:
+            self.queue.add(outcome)
+        if self.stop.signum is not None:
+            self.queue.hurry()
+        await self.queue.empty()
+        details = await self._save_left()
+        await self._write_page()
+        not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
+        when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
+        complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent, when=when))
+        unmet = sorted(set(self.wanted["redo"]) - self.report.told) if self._is_over else []
+        if unmet:
+            complain(f"--redo names {len(unmet):,} that no row has as its id: {', '.join(unmet[:3])}")
+        if stood := len(self.report.stood.intersection(self.wanted["redo"])):
+            complain(
+                f"--redo: {stood:,} done since {self.run.redo} was written stand. Written anew it pays them again."
+            )
+        self._has_left = True
+        if self._reason is not None:
+            complain(f"error: {why_it_stopped(self._reason)}")
+
+    async def _again(self, error: Exception) -> bool:
+        """Whether to try once more to write what is left: somebody who wants to leave does not wait for that."""
+        return self.stop.signum is None and await self.queue.rescue.again(error)
+
+    async def _save_left(self) -> str | None:
+        is_whole = self._is_over and self.run.only is None
+        try:
+            path = await self.report.save_left(self.out, is_whole=is_whole, again=self._again)
+        except (OSError, ValueError) as error:
+            complain(f"error: what failed could not be written down: {error}")
+            return await self._save_left_elsewhere()
+        return str(path) if path is not None and self.report.left else None
+
+    async def _save_left_elsewhere(self) -> str | None:
+        """Beside the pictures that could not be saved either, so that what they belong to is known."""
+        if not self.queue.rescue.is_used:
+            return None
+        try:
+            folder = await self.queue.rescue.directory(self._again)
+            return str(await self.report.save_left(folder, is_whole=True, again=self._again))
+        except OSError:
+            return None
+
+    async def _write_page(self) -> None:
+        if self.run.gallery is None:
+            return
+        from asyncsdk.cli.gallery import write_gallery
+
+        try:
+            page = Path(self.run.gallery)
+            below = self.out if page.is_relative_to(self.out) else None
+            await write_gallery(page, self.report.items, title=str(self.out), below=below)
+        except OSError as error:
+            complain(f"error: the gallery could not be written: {error}")
+        else:
+            complain(f"Gallery: {self.run.gallery}")
+
+    def _look(self) -> Moment:
+        assert self._outcomes is not None  # noqa: S101 - for the type checker: nobody looks before it began
+        return Moment(
+            counts=self.report.tally.counts.copy(),
+            total=None if self.run.only else self._total,
+            in_flight=self._outcomes.in_flight,
+            images=self._outcomes.images_made,
+            tokens=self._outcomes.usage.total_tokens or 0,
+            seconds=time.monotonic() - self._began,
+            holding=self._outcomes.rate_limit_wait,
+        )
+
+    def _code(self) -> int:
+        if self.stop.signum is not None:
+            return self.stop.code
+        return self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)

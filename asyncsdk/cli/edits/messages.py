@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from attrs import define, field, fields, frozen
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.edit_many import RunOptions
-from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit
-from asyncsdk.images.outcome import Problem
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
-    from asyncsdk.images.outcome import EditOutcome
+    from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.models import Usage
 
 _WORDS = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from attrs import fields, frozen
 from cyclopts import Group, Parameter
 
 from asyncsdk.cli.options import from_text
 
-FIELDS = Group("Edit", sort_key=5)
+FIELDS, RUN = Group("Edit", sort_key=5), Group("Run", sort_key=4)
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -62,3 +62,39 @@ class EditOptions:
         """The fields that are set."""
         named = {a.name: getattr(self, a.name) for a in fields(type(self))}
         return {name: value for name, value in named.items() if value is not None}
+
+
+@Parameter(name="*", group=RUN)
+@frozen(kw_only=True)
+class RunOptions:
+    """How many, how fast, and what becomes of those that did not go well."""
+
+    prompt: Annotated[str | None, Parameter(help="For pictures, and jobs that have none.")] = None
+    prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="The same, from a file.")] = None
+    concurrency: Annotated[int, Parameter(metavar="N", help="Edits in flight.")] = 8
+    images_per_minute: Annotated[
+        float | None, Parameter(metavar="N", help="Your rate limit; else learned from the server.")
+    ] = None
+    on_uncertain: Annotated[
+        Literal["report", "retry", "stop"], Parameter(help="If an answer is lost: it may have been paid.")
+    ] = "report"
+    only: Annotated[
+        Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only those that stand so.")
+    ] = None
+    redo: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE", help="Ids to send and pay again, as a gallery saves them: once each time it is written."
+        ),
+    ] = None
+    max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
+    max_tokens: Annotated[
+        int | None, Parameter(metavar="N", help="The same in tokens; edits in flight, which are awaited, may pass it.")
+    ] = None
+    accept_damage: Annotated[
+        bool, Parameter(help="Go on with what is intact of a damaged ledger: what it lost may be paid again.")
+    ] = False
+    dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
+    yes: Annotated[bool, Parameter(help="Don't ask before many are sent.")] = False
+    grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for those in flight.")] = 120.0
+    gallery: Annotated[str | None, Parameter(metavar="FILE", help="A page of this run: before, after.")] = None

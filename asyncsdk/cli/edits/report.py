@@ -73,6 +73,10 @@ class Report:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
 
+    async def save_left(self, out: Path, *, is_whole: bool, again: files.Again) -> Path | None:
+        """Write what is `left` in `out`; see the function."""
+        return await save_left(out, self.left, told=self.told, is_whole=is_whole, again=again)
+
     def _tell_of_scripts(self, outcome: EditOutcome) -> None:
         """Once a run."""
         note = "" if self.told_of_scripts else about_scripts(outcome.files)

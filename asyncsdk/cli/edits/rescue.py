@@ -1,28 +1,48 @@
-"""Saves in a temporary directory what is paid and could not be saved where it was wanted."""
+"""Saves what is paid: where it was wanted, else in a temporary directory."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import mkdtemp
 
 import anyio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
+from asyncsdk import tasks
 from asyncsdk.cli.edits.messages import without_calls
-from asyncsdk.errors import ChargeUnknownError, SaveError
+from asyncsdk.cli.edits.report import Report
+from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.output import complain
+from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import ChargeUnknownError, EditError, SaveError
 from asyncsdk.files import Again, in_thread, patiently
+from asyncsdk.images.billing import problem_of
 from asyncsdk.images.names import safe_name
-from asyncsdk.images.outcome import Problem
-from asyncsdk.images.saving import Destination, FileWriter, Saving, raw_folder_in, save_raw
+from asyncsdk.images.outcome import EditOutcome, Problem
+from asyncsdk.images.result import EditResult, keep_raw, not_saved, saving_at
+from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.retry import pause_after
 
 LEAVE_SECONDS = 10.0  # to leave in, for pictures that are paid
 RESCUE_SECONDS = 3.0  # of them, for what can't be saved at once elsewhere either
 
 Unsaved = ChargeUnknownError | SaveError
+
+
+@frozen
+class Saved:
+    """What is on disk of an edit that is paid, and what is not."""
+
+    files: Sequence[PurePath]
+    failure: Exception | None = None
+    problem: Problem | None = None
+    code: Exit = Exit.DONE
 
 
 @define
@@ -115,11 +135,75 @@ class Rescue:
             return self._directory
 
 
+@define(eq=False)
+class RescueQueue:
+    """The edits of a run of which something is in memory only, until each is saved elsewhere and reported."""
+
+    report: Report
+    rescue: Rescue = field(factory=Rescue, init=False)
+    _waiting: dict[int, EditOutcome] = field(factory=dict, init=False)
+    _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+
+    @property
+    def ids(self) -> set[int]:
+        """Which outcomes wait, by their `id()`."""
+        return set(self._waiting)
+
+    def add(self, outcome: EditOutcome) -> None:
+        """Report an edit that ended, or let it wait until it is saved elsewhere."""
+        if is_due(outcome.error):
+            self._waiting[id(outcome)] = outcome
+        else:
+            self.report.tell(outcome)
+
+    async def take(self, outcome: EditOutcome) -> None:
+        """Report an edit that ended. What is in memory only, such as on a full disk, is saved elsewhere first.
+
+        What can't be is tried again at the end, when nothing else holds memory or descriptors.
+        """
+        self.add(outcome)
+        if id(outcome) in self._waiting:
+            await self._save(outcome, waits=False)
+
+    def hurry(self) -> None:
+        """Give what is left RESCUE_SECONDS from now: somebody wants to leave."""
+        self._scope.deadline = asyncio.get_running_loop().time() + RESCUE_SECONDS  # no task runs a signal's callback
+
+    async def empty(self) -> None:
+        """Try all once more, together, for they wait for the same; then report them, wherever they are."""
+        with self._scope:
+            async with tasks.group() as together:
+                for outcome in self._waiting.values():
+                    together.start_soon(partial(self._save, outcome, waits=True))
+        for outcome in self._waiting.values():
+            self._tell(outcome, self.rescue.so_far(_error_of(outcome)))
+
+    async def _save(self, outcome: EditOutcome, *, waits: bool) -> None:
+        """Save and report an edit; where it can't be saved, or this is cancelled, it goes on waiting."""
+        rescued = await self.rescue.save(_error_of(outcome), outcome.id, waits=waits)
+        if rescued.failure is None:
+            del self._waiting[id(outcome)]
+            self._tell(outcome, rescued)
+
+    def _tell(self, outcome: EditOutcome, rescued: Rescued) -> None:
+        assert outcome.problem is not None  # noqa: S101 - for the type checker: it has an error
+        if rescued.places:
+            self.report.aside()
+            complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
+        files = rescued.files or outcome.files
+        self.report.tell(evolve(outcome, files=files, problem=rescued.added_to(outcome.problem)))
+
+
 def is_due(error: Exception | None) -> bool:
     """Whether something that came is in memory only."""
     if isinstance(error, SaveError) and error.in_memory:
         return True
     return isinstance(error, Unsaved) and bool(_lost_raw(error))
+
+
+def _error_of(outcome: EditOutcome) -> Unsaved:
+    assert isinstance(outcome.error, Unsaved)  # noqa: S101 - for the type checker: `is_due` was asked
+    return outcome.error
 
 
 async def _save_pictures(error: Unsaved, rescued: Rescued, place: Destination, again: Again) -> Exception | None:
@@ -170,3 +254,50 @@ def _raw_of(error: Unsaved) -> tuple[bytes, ...]:
 
 def _make_directory() -> Path:
     return Path(mkdtemp(prefix="asyncsdk-paid-"))
+
+
+async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite: bool) -> Saved:
+    """Save what is paid: where it is wanted, else in a temporary directory. A signal ends waits and fetches."""
+    place, why = destination_of(out, None, default=name), None
+    is_named = place.directory != Path(out)
+    saving = saving_at(result, place, is_named=is_named, overwrite=overwrite, shielded=True)
+    try:
+        async with tasks.group() as group:  # whose end leaves no write half-way
+            group.start_soon(result.save_by, saving)
+    except asyncio.CancelledError:
+        why = EditError("the command was stopped meanwhile")
+    if saving.is_whole:
+        return Saved(saving.files)
+    failure = not_saved(result, saving, why)
+    if not is_due(failure):
+        return Saved(failure.files, failure, problem_of(failure))
+    rescued = await save_elsewhere(failure, name, stop)
+    problem = rescued.added_to(problem_of(failure))
+    if rescued.is_whole and stop.signum is None:
+        complain(
+            f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere: "
+            f"{rescued.places}"
+        )
+        return Saved(rescued.files, code=Exit.SOME_FAILED)
+    return Saved(rescued.files or failure.files, SaveError(problem.message), problem)
+
+
+async def keep_what_came(error: ChargeUnknownError, place: Destination, stop: Stop) -> Problem:
+    """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
+    if any(error.raw):
+        with suppress(asyncio.CancelledError):  # a signal: elsewhere it may take no wait
+            error = await keep_raw(error, raw_folder_in(place.directory), place.name)
+    if not is_due(error):
+        return problem_of(error)
+    return (await save_elsewhere(error, place.name, stop)).added_to(problem_of(error))
+
+
+async def save_elsewhere(error: Unsaved, name: str, stop: Stop) -> Rescued:
+    """Save what is in memory only in a temporary directory; once a signal came there is less time for it."""
+    rescue = Rescue()
+    if stop.signum is None:
+        with suppress(asyncio.CancelledError):
+            return await rescue.save(error, name)
+    with anyio.move_on_after(RESCUE_SECONDS):
+        await rescue.save(error, name)
+    return rescue.so_far(error)

@@ -1,14 +1,30 @@
-"""`asyncsdk upload FILE...`: the command. `uploading` does it."""
+"""`asyncsdk upload FILE...`: looks at all files, then sends them under one uploader."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from attrs import asdict
 from cyclopts import Parameter
 
+from asyncsdk.cli.display import choose
+from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
+from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError
 
+if TYPE_CHECKING:
+    from asyncsdk.cli.uploads.transfer import Listener
+    from asyncsdk.uploads.job import UploadJob, UploadResult
+    from asyncsdk.uploads.journal import Journal
+    from asyncsdk.uploads.uploader import AsyncUploader
+
+IN_MEMORY = "The journal is kept in memory only: the same command starts anew."
+AFRESH = "Without --no-resume the same command goes on."
 Files = Annotated[tuple[str, ...], Parameter(name="FILE", help="What to send: regular files of 1 byte to 8 GiB.")]
 
 
@@ -22,10 +38,90 @@ async def upload(
     progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Upload files. After any interruption the same command goes on where it stopped.
+    """Look at all files, then send them."""
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
+    from asyncsdk.uploads.journal.file import open_journal
+    from asyncsdk.uploads.uploader import AsyncUploader
 
-    A file that is there already is not sent again. All FILEs are looked at before the first is sent.
-    """
-    from asyncsdk.cli.uploads.uploading import upload_files
+    out, jobs = Out(output, goes_on=True), jobs_of(files, options)
+    journal = open_journal(options.journal, lock=not options.no_lock)
+    async with open_client(connection, connections=options.concurrency) as client:
+        uploader = AsyncUploader(
+            client,
+            journal=journal,
+            concurrency=options.concurrency,
+            part_size=options.part_size,
+            md5=None if options.md5 == "off" else options.md5,
+            limit_rate=options.limit_rate,
+        )
+        if bad := await look_at(uploader, jobs):
+            return refuse(out, jobs, bad)
+        display = choose(progress, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
+        transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
+        uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
+        return out.code(await transfer.run(uploads, at_once=options.concurrency))
 
-    return await upload_files(files, options=options, connection=connection, output=output, mode=progress, stop=stop)
+
+def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob]:
+    """The jobs by the names of their files, each once. Raises ConfigurationError where options don't go together."""
+    from asyncsdk.uploads.job import UploadJob
+
+    names = list(dict.fromkeys(files))
+    if options.filename is not None and len(names) > 1:
+        raise ConfigurationError(f"--filename names one file, but {len(names)} are given. Nothing was sent.")
+    return {
+        name: UploadJob(
+            source=name,
+            purpose=options.purpose,
+            filename=options.filename,
+            mime_type=options.mime_type,
+            expires_after=options.expires_after,
+            if_uploaded=options.if_uploaded,
+            on_busy=options.on_busy,
+            resume=not options.no_resume,
+        )
+        for name in names
+    }
+
+
+async def look_at(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
+    """What is wrong with which file."""
+    bad: dict[str, AsyncSDKError] = {}
+    for name, job in jobs.items():
+        try:
+            await uploader.check(job)
+        except (ConfigurationError, InvalidRequestError) as error:
+            bad[name] = error
+    return bad
+
+
+def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:
+    """Say what is wrong; none is sent."""
+    from asyncsdk.cli.uploads import records
+
+    for message in dict.fromkeys(str(error) for error in bad.values()):
+        complain(f"error: {message}")
+    for name in names:
+        error = records.error_of(bad[name]) if name in bad else records.plain_error("NotSent", "another FILE is bad")
+        out.record(records.not_uploaded(name, error))
+    return Exit.USAGE
+
+
+def sizes_of(names: Iterable[str]) -> dict[str, int]:
+    """How many bytes each file has."""
+    return {name: Path(name).stat().st_size for name in names}
+
+
+async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
+    """Upload `job`."""
+    return await uploader.upload(**asdict(job, recurse=False), in_turn=True, on_progress=listener)
+
+
+def what_instead(journal: Journal, options: UploadOptions) -> str:
+    """Why the same command would not go on, if it would not."""
+    from asyncsdk.uploads.journal.memory import MemoryJournal
+
+    if isinstance(journal, MemoryJournal):
+        return IN_MEMORY
+    return AFRESH if options.no_resume else ""

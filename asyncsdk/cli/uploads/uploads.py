@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.uploader import AsyncUploader
 
-app = App(
-    name="uploads", help="What the journal holds: uploads that stopped half-way, and those that are done.", sort_key=2
-)
+app = App(name="uploads")
 
 Id = Annotated[str, Parameter(name="ID", help="An upload's id, or the beginning of it or of its key.")]
 Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a file system without locks.")]
