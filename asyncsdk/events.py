@@ -9,10 +9,18 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One attempt. `route` is a template (`/uploads/{upload_id}/parts`), so that it makes a good metric label.
+    """One attempt at a request, for metrics and tracing.
 
-    `status` is None where no response came, and `error` then names why; `wait` is how long the client sleeps
-    before the next attempt, None if there is none. Seconds are floats, `bytes_sent` is the body's size.
+    Attributes:
+        method: The HTTP method.
+        route: The path as a template, such as `/uploads/{upload_id}/parts`, which makes a good metric label.
+        attempt: The number of the attempt, from 1.
+        seconds: How long it took.
+        bytes_sent: How many bytes of the body were sent.
+        status: The HTTP status; None where no response came.
+        request_id: The server's name for the request.
+        error: The class of the error that ended it, such as "APITimeoutError".
+        wait: How many seconds the client sleeps before the next attempt; None if there is none.
     """
 
     method: str
@@ -39,11 +47,23 @@ class UploadPhase(StrEnum):
 
 @frozen(kw_only=True)
 class Progress:
-    """One moment of one upload. Sizes are bytes, times unix seconds of the server, `rate` bytes a second.
+    """One moment of one upload.
 
-    `bytes_done` counts what is in the journal, `bytes_resumed` what of it earlier runs sent, `bytes_sent`
-    what went over the line in this run, retries included; `bytes_in_flight` may still be lost.
-    `eta` is in seconds, None while unknown. `note` is for people: why it waits, why it began afresh.
+    Attributes:
+        state: What it is doing.
+        source: What is uploaded.
+        bytes_total: Its size.
+        bytes_done: How many bytes the journal holds.
+        bytes_resumed: How many of these an earlier run sent.
+        bytes_in_flight: How many bytes are sent and not yet confirmed.
+        bytes_sent: How many bytes this run sent, retries included.
+        bytes_hashed: How many bytes are hashed.
+        parts_in_flight: How many parts are being sent.
+        rate: Bytes a second.
+        eta: How many seconds are left; None while unknown.
+        upload_id: The server's id of the upload.
+        expires_at: When the server drops the upload, in unix seconds of its clock.
+        note: For people: why it waits, why it started again.
     """
 
     state: UploadPhase
