@@ -9,18 +9,18 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One attempt at a request, for metrics and tracing.
+    """One attempt at a request.
 
-    Attributes:
-        method: The HTTP method.
-        route: The path as a template, such as `/uploads/{upload_id}/parts`, which makes a good metric label.
-        attempt: The number of the attempt, from 1.
-        seconds: How long it took.
-        bytes_sent: How many bytes of the body were sent.
-        status: The HTTP status; None where no response came.
-        request_id: The server's name for the request.
-        error: The class of the error that ended it, such as "APITimeoutError".
-        wait: How many seconds the client sleeps before the next attempt; None if there is none.
+    Args:
+        method: Of HTTP.
+        route: A template (`/uploads/{upload_id}/parts`), so that it is a good metric label.
+        attempt: 1 for the first.
+        seconds: How long the attempt took.
+        bytes_sent: Bytes of the body that were written.
+        status: Of the response; None where none came.
+        request_id: `x-request-id` of the response.
+        error: The class name of the error that it ended with.
+        wait: Seconds until the next attempt; None where there is none.
     """
 
     method: str

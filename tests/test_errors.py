@@ -242,3 +242,15 @@ def test_what_could_not_be_read_is_cut_too() -> None:
         with pytest.raises(APIResponseValidationError) as caught:
             read_response(File, 200, {"content-type": "text/html"}, body, request="GET /files/{file_id}")
         assert max(map(len, texts_of(caught.value))) <= LONGEST_TEXT
+
+
+def test_what_breaks_a_rule_is_not_a_setting_and_the_ledger_is_not_the_journal() -> None:
+    for kind in (errors.SourceError, errors.InvalidEditError):
+        assert issubclass(kind, errors.InvalidRequestError)
+    assert issubclass(errors.InvalidRequestError, ValueError)
+    assert not issubclass(errors.InvalidRequestError, errors.ConfigurationError)
+    for kind in (errors.JournalError, errors.LedgerError):
+        assert issubclass(kind, errors.StorageError)
+    assert not issubclass(errors.LedgerError, errors.JournalError)
+    assert errors.LedgerError("x").resumable
+    assert not errors.LedgerDamagedError("x").resumable

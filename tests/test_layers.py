@@ -36,6 +36,7 @@ INPUT_OUTPUT = {
     "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "selectors",
     "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
 }
+EXECUTOR = {"concurrent.futures.Executor", "concurrent.futures.Future"}  # the contract alone
 DISK = {"aiofiles", "filelock", "shutil", "sqlite3", "tempfile"}
 DISK_CALLS = {
     "fdatasync", "fstat", "fsync", "ftruncate", "hardlink_to", "iterdir", "listdir", "lstat", "makedirs", "mkdir",
@@ -292,10 +293,11 @@ def test_tasks_start_in_one_place() -> None:
 def test_blocking_calls_run_in_pools_of_the_one_executor_class() -> None:
     # the interpreter waits at its end for asyncio's own threads and anyio's: a disk that hangs would keep it alive
     for module in MODULES:
-        if area(module) == "server" or module == "threads.py":
+        if area(module) == "server":
             continue
         assert not calls_any(module, BLOCKERS), module
-        assert not any(name.startswith(("concurrent", "anyio.to_thread")) for name in imported(module)), module
+        others = {name for name in imported(module) if name.startswith(("concurrent", "anyio.to_thread"))}
+        assert others <= (EXECUTOR if module == "threads.py" else set()), module
         assert "aiofiles.open" not in calls(module), f"{module}: it closes on asyncio's executor"
         wrapped = [
             node
@@ -303,7 +305,6 @@ def test_blocking_calls_run_in_pools_of_the_one_executor_class() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and ast.unparse(node.func.func) == "wrap"
         ]
         assert all("executor" in {keyword.arg for keyword in call.keywords} for call in wrapped), module
-    assert not calls_any("threads.py", BLOCKERS - {"run_in_executor"})
 
 
 def test_the_disk_is_touched_where_it_is_said() -> None:
