@@ -35,7 +35,7 @@ class RequestEvent:
 
 
 class UploadPhase(StrEnum):
-    """What an upload is doing."""
+    """What an upload is doing: `Progress.state`."""
 
     WAITING = "waiting"  # another process has it
     CHECKING = "checking"  # is it there already?
@@ -47,23 +47,23 @@ class UploadPhase(StrEnum):
 
 @frozen(kw_only=True)
 class Progress:
-    """One moment of one upload.
+    """A snapshot of one upload.
 
-    Attributes:
-        state: What it is doing.
-        source: What is uploaded.
-        bytes_total: Its size.
-        bytes_done: How many bytes the journal holds.
-        bytes_resumed: How many of these an earlier run sent.
-        bytes_in_flight: How many bytes are sent and not yet confirmed.
-        bytes_sent: How many bytes this run sent, retries included.
-        bytes_hashed: How many bytes are hashed.
-        parts_in_flight: How many parts are being sent.
-        rate: Bytes a second.
-        eta: How many seconds are left; None while unknown.
-        upload_id: The server's id of the upload.
-        expires_at: When the server drops the upload, in unix seconds of its clock.
-        note: For people: why it waits, why it started again.
+    Args:
+        state: What the upload is doing.
+        source: The job's key, else the source's name.
+        bytes_total: Size of the file.
+        bytes_done: Bytes whose parts the server has confirmed and the journal holds.
+        bytes_resumed: Those of `bytes_done` that earlier runs sent.
+        bytes_in_flight: Bytes sent of parts that are not confirmed yet; they may still be lost.
+        bytes_sent: Bytes that left in this run, retries included.
+        bytes_hashed: Bytes hashed.
+        parts_in_flight: Parts that are being sent.
+        rate: Bytes a second over the last 10 seconds.
+        eta: Seconds left at that rate; None while unknown.
+        upload_id: The upload on the server; None before there is one.
+        expires_at: When the server drops the upload, in its unix seconds.
+        note: For people: why it waits, or why it started again.
     """
 
     state: UploadPhase
