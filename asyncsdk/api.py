@@ -46,7 +46,7 @@ class RequestBody(Protocol):
         """Whether every byte was."""
         ...
 
-    def limit_answer(self, seconds: float) -> None:
+    def limit_response(self, seconds: float) -> None:
         """Set how long the server may take once it has everything."""
         ...
 
@@ -79,7 +79,7 @@ class Request(Generic[T_co]):
     Args:
         method: The HTTP method.
         route: The path below the base URL, with `{names}` for what `ids` holds.
-        answer: The model of the response; `bytes` for its content as it is.
+        response_model: The model of the response; `bytes` for its content as it is.
         ids: What stands for the names in `route`.
         query: Query parameters.
         json: The body as JSON.
@@ -87,15 +87,15 @@ class Request(Generic[T_co]):
         files: The files of a multipart form.
         body: Makes a new body for each attempt, in place of `json`, `fields` and `files`.
         deployment: The model below which classic Azure keeps this call.
-        answer_id: The id that the response must have, where it is the object that the call is about: a gateway may
+        response_id: The id that the response must have, where it is the object that the call is about: a gateway may
             swap two responses.
         accept: The Accept header.
-        answer_limit: How many seconds the server may take once it has the whole request.
+        response_timeout: How many seconds the server may take once it has the whole request.
     """
 
     method: str
     route: str
-    answer: type[T_co] = field(repr=False)
+    response_model: type[T_co] = field(repr=False)
     ids: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     json: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -103,9 +103,9 @@ class Request(Generic[T_co]):
     files: Sequence[FormFile] = field(default=(), repr=False)
     body: BodyFactory | None = field(default=None, repr=False)
     deployment: str | None = None
-    answer_id: str | None = None
+    response_id: str | None = None
     accept: str = "application/json"
-    answer_limit: float = 120.0
+    response_timeout: float = 120.0
 
     @property
     def name(self) -> str:
@@ -210,7 +210,7 @@ def create_upload(
         "purpose": purpose,
         "expires_after": expires_after,
     }
-    return Request(method="POST", route="/uploads", answer=Upload, json=_set(fields, extra))
+    return Request(method="POST", route="/uploads", response_model=Upload, json=_set(fields, extra))
 
 
 def add_upload_part(upload_id: str, *, data: bytes | BodyFactory) -> Request[UploadPart]:
@@ -223,7 +223,7 @@ def add_upload_part(upload_id: str, *, data: bytes | BodyFactory) -> Request[Upl
     return Request(
         method="POST",
         route="/uploads/{upload_id}/parts",
-        answer=UploadPart,
+        response_model=UploadPart,
         ids={"upload_id": upload_id},
         files=() if callable(data) else [_part(data)],
         body=data if callable(data) else None,
@@ -248,16 +248,18 @@ def complete_upload(
     return Request(
         method="POST",
         route="/uploads/{upload_id}/complete",
-        answer=Upload,
+        response_model=Upload,
         ids={"upload_id": upload_id},
         json=_set({"part_ids": list(part_ids), "md5": md5}, extra),
-        answer_limit=600.0,
+        response_timeout=600.0,
     )
 
 
 def cancel_upload(upload_id: str) -> Request[Upload]:
     """POST /uploads/{upload_id}/cancel: a request for the Upload, cancelled."""
-    return Request(method="POST", route="/uploads/{upload_id}/cancel", answer=Upload, ids={"upload_id": upload_id})
+    return Request(
+        method="POST", route="/uploads/{upload_id}/cancel", response_model=Upload, ids={"upload_id": upload_id}
+    )
 
 
 def edit_image(
@@ -335,20 +337,23 @@ def list_files(
     """
     query = _set({"purpose": purpose, "limit": limit, "order": order, "after": after}, extra)
     return Request(
-        method="GET", route="/files", answer=Page[File], query={name: str(value) for name, value in query.items()}
+        method="GET",
+        route="/files",
+        response_model=Page[File],
+        query={name: str(value) for name, value in query.items()},
     )
 
 
 def retrieve_file(file_id: str) -> Request[File]:
     """GET /files/{file_id}: a request for the File with this id."""
     ids = {"file_id": file_id}
-    return Request(method="GET", route="/files/{file_id}", answer=File, ids=ids, answer_id=file_id)
+    return Request(method="GET", route="/files/{file_id}", response_model=File, ids=ids, response_id=file_id)
 
 
 def delete_file(file_id: str) -> Request[FileDeleted]:
     """DELETE /files/{file_id}: a request for a FileDeleted."""
     ids = {"file_id": file_id}
-    return Request(method="DELETE", route="/files/{file_id}", answer=FileDeleted, ids=ids, answer_id=file_id)
+    return Request(method="DELETE", route="/files/{file_id}", response_model=FileDeleted, ids=ids, response_id=file_id)
 
 
 def file_content(file_id: str) -> Request[bytes]:
@@ -356,7 +361,7 @@ def file_content(file_id: str) -> Request[bytes]:
     return Request(
         method="GET",
         route="/files/{file_id}/content",
-        answer=bytes,
+        response_model=bytes,
         ids={"file_id": file_id},
         accept="application/binary",
     )
@@ -370,13 +375,13 @@ def _edit(fields: dict[str, Any], *, files: Sequence[FormFile] = ()) -> Request[
     return Request(
         method="POST",
         route="/images/edits",
-        answer=ImagesResponse,
+        response_model=ImagesResponse,
         json=None if files else fields,
         fields=fields if files else {},
         files=files,
         deployment=fields.get("model"),
         accept="text/event-stream" if fields.get("stream") else "application/json",
-        answer_limit=EDIT_SECONDS,
+        response_timeout=EDIT_SECONDS,
     )
 
 

@@ -187,7 +187,7 @@ class Client:
                 ResponseMismatchError, and retried.
 
         Returns:
-            The model that `request.answer` names.
+            The model that `request.response_model` names.
 
         Raises:
             APIError: No usable response came.
@@ -197,7 +197,7 @@ class Client:
 
         async def receive() -> T:
             async with self._transport.sending(call) as response:
-                result = await response.read(request.answer)
+                result = await response.read(request.response_model)
             problem = _of_another(request, result) or (None if check is None else check(result))
             if problem is not None:
                 raise ResponseMismatchError(
@@ -301,7 +301,7 @@ class Client:
             ConfigurationError: It is not an http(s) URL, or one without TLS where the server has TLS.
         """
         limit, tls_only = self.timeout or DOWNLOAD_SECONDS, self.base_url.startswith("https:")
-        call = prepare_external(url, retry=Retry(self.max_retries), answer_limit=limit, tls_only=tls_only)
+        call = prepare_external(url, retry=Retry(self.max_retries), response_timeout=limit, tls_only=tls_only)
 
         async def receive() -> bytes:
             async with self._anonymous.sending(call) as response:
@@ -343,7 +343,7 @@ class Client:
             headers=headers or {},
             query=query or {},
             retry=retry or Retry(self.max_retries if max_retries is None else max_retries),
-            answer_limit=timeout or self.timeout or request.answer_limit,
+            response_timeout=timeout or self.timeout or request.response_timeout,
         )
 
     async def _repeat(self, call: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
@@ -386,8 +386,8 @@ class Client:
 
 def _of_another(request: Request[Any], result: object) -> str | None:
     result_id = getattr(result, "id", None)
-    is_right = request.answer_id is None or result_id == request.answer_id
-    return None if is_right else f"its id is {result_id}, not {request.answer_id}"
+    is_right = request.response_id is None or result_id == request.response_id
+    return None if is_right else f"its id is {result_id}, not {request.response_id}"
 
 
 def _check_limits(timeout: float | None, max_retries: int | None) -> None:

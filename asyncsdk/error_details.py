@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from asyncsdk.models import EditedImage, ImagesResponse, Usage
+if TYPE_CHECKING:  # catching an error needs no cattrs
+    from asyncsdk.models import EditedImage, ImagesResponse, Usage
 
 LONGEST_TEXT = 8192  # characters of a server's text that an error keeps
 _FEW = 10

@@ -31,7 +31,7 @@ EVERY: list[tuple[Request[object], str, object]] = [
 @pytest.mark.parametrize(("request_", "name", "answer"), EVERY, ids=[name for _, name, _ in EVERY])
 def test_each_endpoint_has_its_path_and_answer(request_: Request[object], name: str, answer: object) -> None:
     assert request_.name == name
-    assert request_.answer == answer
+    assert request_.response_model == answer
     assert request_.path == name.split(" ")[1].replace("{upload_id}", "u").replace("{file_id}", "f")
 
 
@@ -67,8 +67,8 @@ def test_complete_keeps_the_order_of_its_parts() -> None:
 
 def test_completes_and_edits_may_take_longer_than_the_others() -> None:
     slow = ("complete", "edits")
-    assert {each.answer_limit for each, name, _ in EVERY if name.endswith(slow)} == {600}
-    assert {each.answer_limit for each, name, _ in EVERY if not name.endswith(slow)} == {120}
+    assert {each.response_timeout for each, name, _ in EVERY if name.endswith(slow)} == {600}
+    assert {each.response_timeout for each, name, _ in EVERY if not name.endswith(slow)} == {120}
 
 
 def test_a_list_is_narrowed_by_its_query() -> None:

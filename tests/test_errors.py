@@ -242,3 +242,14 @@ def test_what_could_not_be_read_is_cut_too() -> None:
         with pytest.raises(APIResponseValidationError) as caught:
             read_response(File, 200, {"content-type": "text/html"}, body, request="GET /files/{file_id}")
         assert max(map(len, texts_of(caught.value))) <= LONGEST_TEXT
+
+
+def test_what_breaks_a_rule_is_not_a_setting_and_the_ledger_is_not_the_journal() -> None:
+    of_requests, of_storage = (errors.SourceError, errors.InvalidEditError), (errors.JournalError, errors.LedgerError)
+    assert all(issubclass(kind, errors.InvalidRequestError) for kind in of_requests)
+    assert issubclass(errors.InvalidRequestError, ValueError)
+    assert not issubclass(errors.InvalidRequestError, errors.ConfigurationError)
+    assert all(issubclass(kind, errors.StorageError) for kind in of_storage)
+    assert not issubclass(errors.LedgerError, errors.JournalError)
+    assert errors.LedgerError("x").resumable
+    assert not errors.LedgerDamagedError("x").resumable

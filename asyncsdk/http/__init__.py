@@ -1,1 +1,1 @@
-"""One request on the wire: what it looks like, how it is sent, what its answer means."""
+"""One request on the wire: how it is encoded, how it is sent, and how its response is decoded."""

@@ -33,7 +33,7 @@ class Body(Payload):
         self.on_sent: Callable[[], object] | None = None
         self._lost = False
         self._transport: asyncio.WriteTransport | None = None
-        self.watch = StallTimer(stall, answer=600.0, give_up=self._give_up)
+        self.watch = StallTimer(stall, response=600.0, give_up=self._give_up)
 
     @property
     def bytes_sent(self) -> int:
@@ -45,9 +45,9 @@ class Body(Payload):
         """Whether every byte was handed to the connection."""
         return self.watch.fully_sent
 
-    def limit_answer(self, seconds: float) -> None:
+    def limit_response(self, seconds: float) -> None:
         """Set how long the server may take once it has everything."""
-        self.watch.answer = seconds
+        self.watch.response = seconds
 
     def stop_watching(self) -> None:
         """Stop the timer that gives up a stalled attempt; safe to call at any time."""

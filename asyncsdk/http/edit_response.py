@@ -56,7 +56,7 @@ class _Value:
 
 @define(eq=False, kw_only=True)
 class Messages:
-    """Fed with a response, gives its messages. `wanted` is how many images were requested, 0 if unknown.
+    """Fed with a response, gives its messages. `wanted` is how many images it should have, 0 if unknown.
 
     `failure` is an error in the response, or that it can't be read. What came before it stays. `has_begun` once any
     image came. `redactor` removes the request's secrets from the result.
@@ -240,16 +240,18 @@ class Messages:
             item = {"url" if _WEB.match(item) or is_data_url(item) else "b64_json": item}
         members = item if isinstance(item, dict) else {}
         texts = {name: text for name in ("b64_json", "url") if isinstance(text := members.get(name), str)}
-        found = [picture_of(text, pictures) for name, text in texts.items() if name == "b64_json" or is_data_url(text)]
-        content = next((content for content in found if isinstance(content, bytes) and content), None)
-        broken = [one for one in found if isinstance(one, UnreadableImage)]
+        decoded = [
+            picture_of(text, pictures) for name, text in texts.items() if name == "b64_json" or is_data_url(text)
+        ]
+        content = next((content for content in decoded if isinstance(content, bytes) and content), None)
+        broken = [content for content in decoded if isinstance(content, UnreadableImage)]
         addresses = [*texts.values(), *(one.raw.decode("utf-8", "replace") for one in broken)]
         url = next((text for text in addresses if _WEB.match(text)), None)
         if content is not None or url is not None:
             others = self._cleaned({name: part for name, part in members.items() if name not in _OF_IMAGES})
-            found_with = from_odd_json(EditedImage, others) if others else EditedImage()
-            return evolve(found_with, content=content, url=url and self.redactor.clean_url(url))
-        if found:
+            image = from_odd_json(EditedImage, others) if others else EditedImage()
+            return evolve(image, content=content, url=url and self.redactor.clean_url(url))
+        if decoded:
             empty = UnreadableImage(raw=json.dumps(item).encode(), reason="it is empty")
             first = broken[0] if broken else empty
             return self._unreadable(first.raw, first.reason)
@@ -290,8 +292,8 @@ def _values(text: str) -> list[_Value]:
     if bare:
         return [_Value({"data": bare[1]})]
     values, rest = json_values(text)
-    found = [_Value(_object(value)) for value in values]
-    return [*found, _Value(_object(cut_json(rest)), rest)] if rest else found
+    complete = [_Value(_object(value)) for value in values]
+    return [*complete, _Value(_object(cut_json(rest)), rest)] if rest else complete
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -326,5 +328,5 @@ def _not_asked_for(image: EditedImage) -> UnreadableImage:
 
 
 def _sum(usages: Iterable[Usage | None]) -> Usage | None:
-    known = [usage for usage in usages if usage is not None]
-    return add(known) if known else None
+    counts = [usage for usage in usages if usage is not None]
+    return add(counts) if counts else None

@@ -54,7 +54,7 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
         text = f"{name}: can't connect to {where}: no response there. Nothing was sent."
         return APITimeoutError(text, request=name, sent=False)
     if isinstance(error, TimeoutError):
-        return APITimeoutError(f"{name}: no response within {call.answer_limit:g} s", request=name)
+        return APITimeoutError(f"{name}: no response within {call.response_timeout:g} s", request=name)
     if isinstance(error, aiohttp.ClientPayloadError):
         return APIConnectionError(f"{name}: the response was cut off", request=name)
     if isinstance(error, aiohttp.ClientResponseError):

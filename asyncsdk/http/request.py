@@ -35,7 +35,7 @@ class PreparedRequest:
     target: URL = field(repr=False)
     headers: CIMultiDict[str] = field(repr=False)
     retry: Retry
-    answer_limit: float
+    response_timeout: float
     url: URL = field(init=False, repr=False)
     body: RequestBody | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)
@@ -59,7 +59,7 @@ class PreparedRequest:
         """The body for one attempt, with the limits of this request."""
         self.body = encoded_body(self.request)
         if self.body is not None:
-            self.body.limit_answer(self.answer_limit)
+            self.body.limit_response(self.response_timeout)
             self.body.on_sent = self.retry.on_sent
         return self.body
 
@@ -142,7 +142,7 @@ def prepare(
     headers: Mapping[str, str],
     query: Mapping[str, str],
     retry: Retry,
-    answer_limit: float,
+    response_timeout: float,
 ) -> PreparedRequest:
     """Settle the URL and the headers of `request`, except for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
@@ -161,7 +161,7 @@ def prepare(
         target=target.update_query(parameters) if parameters else target,
         headers=merged,
         retry=retry,
-        answer_limit=answer_limit,
+        response_timeout=response_timeout,
     )
 
 
@@ -172,7 +172,7 @@ def _path(request: Request[Any], settings: Settings) -> str:
     return f"/deployments/{quote(request.deployment, safe='')}{request.path}"
 
 
-def prepare_external(url: str, *, retry: Retry, answer_limit: float, tls_only: bool = False) -> PreparedRequest:
+def prepare_external(url: str, *, retry: Retry, response_timeout: float, tls_only: bool = False) -> PreparedRequest:
     """A GET of a URL that a response contains. Raises ConfigurationError unless it is an http(s) URL."""
     target = _unchanged(url)
     if tls_only and target.scheme == "http":
@@ -184,11 +184,11 @@ def prepare_external(url: str, *, retry: Retry, answer_limit: float, tls_only: b
             "the response contains an image URL that is not an http(s) URL; nothing was downloaded."
         )
     return PreparedRequest(
-        request=Request(method="GET", route=URL_ROUTE, answer=bytes, accept="*/*"),
+        request=Request(method="GET", route=URL_ROUTE, response_model=bytes, accept="*/*"),
         target=target,
         headers=_common_headers("*/*"),
         retry=retry,
-        answer_limit=answer_limit,
+        response_timeout=response_timeout,
     )
 
 

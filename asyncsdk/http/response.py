@@ -86,7 +86,7 @@ class Response:
         shown = headers.items() if self.shown(text) == text else [(name, self.shown(v)) for name, v in headers.items()]
         self.headers = CIMultiDict(shown)
         self._inflater = inflater_for(self.headers.get("Content-Encoding"))
-        self._waits = _Waits(self.call.answer_limit, self._response.content)
+        self._waits = _Waits(self.call.response_timeout, self._response.content)
 
     @property
     def status(self) -> int:
@@ -118,7 +118,7 @@ class Response:
             elif chunk or lost is None:
                 for piece in self._inflated(self._inflater, chunk):
                     inflated += len(piece)
-                    if self.call.request.answer is not bytes:
+                    if self.call.request.response_model is not bytes:
                         self._check(inflated, LARGEST_RESPONSE)
                     yield piece
                     await asyncio.sleep(0)  # one chunk may contain thousands: other tasks run between
@@ -143,7 +143,7 @@ class Response:
             return cast("T", await self._images())
         most = limit or _largest(model)
         # a file may take long as long as bytes move; an object may not
-        seconds = None if model is bytes else self.call.answer_limit
+        seconds = None if model is bytes else self.call.response_timeout
         with translating_errors(self.call):
             async with asyncio.timeout(None if self._is_there else seconds):
                 body = await self._whole(most=most)
@@ -216,7 +216,7 @@ class Response:
 
     def _inflated(self, inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
         """The bytes that `chunk` contains; an empty one ends the response."""
-        if not inflater.is_known and self.call.request.answer is bytes:  # it would pass for the content
+        if not inflater.is_known and self.call.request.response_model is bytes:  # it would pass for the content
             raise self._unreadable(f"is compressed in a way that was not requested ({inflater.coding})")
         try:
             if chunk:

@@ -67,12 +67,12 @@ class StallTimer:
     """Looks at one attempt about once a second, by a timer: no task, nothing to await.
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
-    have arrived, `answer` seconds without a response do. `give_up` is called with the reason before the
+    have arrived, `response` seconds without a response do. `give_up` is called with the reason before the
     transport is aborted.
     """
 
     stall: float
-    answer: float
+    response: float
     give_up: Callable[[str], None]
     written: int = 0
     fully_sent: bool = False
@@ -94,19 +94,19 @@ class StallTimer:
         self._timer = self._transport = None
 
     def _interval(self) -> float:
-        return min(1.0, self.stall / 4, self.answer / 4)
+        return min(1.0, self.stall / 4, self.response / 4)
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         transport, quiet = self._transport, self._quiet
         if transport is None or quiet is None or transport.is_closing():
             return
         seen = observe(transport, self.written)
-        answering = self.fully_sent and seen.arrived
+        responding = self.fully_sent and seen.arrived
         seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
-        if seconds < (self.answer if answering else self.stall):
+        if seconds < (self.response if responding else self.stall):
             self._timer = loop.call_later(self._interval(), self._check, loop)
             return
         self.give_up(
-            f"no response within {self.answer:g} s" if answering else f"no byte got through for {self.stall:g} s"
+            f"no response within {self.response:g} s" if responding else f"no byte got through for {self.stall:g} s"
         )
         transport.abort()

@@ -48,7 +48,7 @@ class Transport:
     _keys: tuple[str, ...] = field(default=(), init=False, repr=False)  # those used lately, the newest first
     _guarded: tuple[Any, ...] = field(default=(), init=False, repr=False)  # the secrets that `_guard` is made for
     _guard: Redactor = field(default=NO_SECRETS, init=False)
-    _is_known: bool = field(default=False, init=False)  # it has answered as the API
+    _is_known: bool = field(default=False, init=False)  # it has responded as the API
 
     async def aclose(self) -> None:
         """Close the connections; no request can be sent afterwards."""
@@ -76,7 +76,7 @@ class Transport:
                 self.annotate(error)
                 raise
             else:
-                self._is_known = self._is_known or call.request.answer is not bytes
+                self._is_known = self._is_known or call.request.response_model is not bytes
             finally:
                 await response.leave()
         finally:
@@ -112,7 +112,7 @@ class Transport:
         headers.update(call.headers)
         body = call.new_body()
         # with a body its StallTimer limits the time: aiohttp's timer runs while the kernel still sends
-        silence = call.answer_limit if body is None else None
+        silence = call.response_timeout if body is None else None
         with call.abort_on_failure(), translating_errors(call):
             received = await session.request(
                 call.request.method,
