@@ -51,35 +51,21 @@ ASYNC = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 
 Arrows = dict[tuple[str, str], str]  # who imports whom, and why that may be
 
-_JOURNAL = "the records are values, and in one module with the Journal protocol, which is async"
 _SOURCE = "the types of sources are beside the code that reads them"
 IMPURE_IMPORTS: Arrows = {
-    ("cli/edits/messages.py", "cli/edits/edit_many.py"): "the values of a command are beside the command",
     ("cli/edits/messages.py", "cli/edits/options.py"): "the values of a command are beside the command",
-    ("cli/uploads/listing.py", "uploads/journal/__init__.py"): _JOURNAL,
-    ("images/bulk/preview.py", "images/bulk/intake.py"): "PreparedEdit is beside the code that prepares it",
+    ("cli/edits/messages.py", "images/bulk/preview.py"): "EditPlan is beside the code that counts it",
     ("images/outcome.py", "images/result.py"): "an outcome holds a result, which can fetch and save",
-    ("server/edits/answers.py", "server/edits/painting.py"): "Painted is beside the code that paints",
+    ("server/edits/responses.py", "server/edits/painting.py"): "Painted is beside the code that paints",
     ("server/page/view.py", "server/edits/history.py"): "the page shows values of the running server",
     ("server/page/view.py", "server/log.py"): "the page shows values of the running server",
-    ("server/page/view.py", "server/state.py"): "the page shows values of the running server",
+    ("server/page/view.py", "server/repository.py"): "the page shows values of the running server",
     ("uploads/advice.py", "http/errors.py"): "has_no_address is beside the translation of errors",
     ("uploads/advice.py", "threads.py"): "errors of the pools are beside the pools",
     ("uploads/job.py", "uploads/source.py"): _SOURCE,
-    ("uploads/journal/codec.py", "uploads/journal/__init__.py"): _JOURNAL,
-    ("uploads/journal/messages.py", "uploads/journal/__init__.py"): _JOURNAL,
-    ("uploads/journal/retention.py", "uploads/journal/__init__.py"): _JOURNAL,
-    ("uploads/response_checks.py", "uploads/journal/__init__.py"): _JOURNAL,
-    ("uploads/resume.py", "uploads/journal/__init__.py"): _JOURNAL,
-    ("uploads/session.py", "uploads/journal/__init__.py"): _JOURNAL,
     ("uploads/session.py", "uploads/source.py"): _SOURCE,
 }
-CLOSES_A_CIRCLE: Arrows = {
-    ("cli/edits/display.py", "cli/edits/bar.py"): "one display for all commands is to come",
-    ("cli/edits/edit_many.py", "cli/edits/bulk_editing.py"): "the two are to become one",
-    ("images/bulk/worker.py", "images/bulk/run.py"): "an edit's worker is typed by its run",
-    ("images/outcome.py", "images/result.py"): "an outcome is typed by its result",
-}
+CLOSES_A_CIRCLE: Arrows = {}
 _LOG = "the journal and the ledger are being taken apart from the log that both are built on"
 RUNS_UP: Arrows = {
     ("wal/commit.py", "uploads/journal/codec.py"): _LOG,
@@ -98,12 +84,10 @@ KNOW_EACH_OTHER: Arrows = {
     ("images/ledger/file.py", "uploads/journal/messages.py"): _LOG,
     ("images/ledger/recall.py", "uploads/journal/codec.py"): _LOG,
 }
-NAMED_TWICE: dict[str, str] = dict.fromkeys(
-    ("Bar", "JsonLines", "Lines", "Silence"), "one display for all commands is to come"
-)
+NAMED_TWICE: dict[str, str] = {}
 TOUCHES_THE_DISK: dict[str, str] = {
     "descriptors.py": "counts what the process has open",
-    "server/spool.py": "where the server puts the bodies of parts",
+    "server/incoming.py": "where the server puts the bodies of parts",
     "uploads/journal/purge.py": "removes directories of the journal",
 }
 

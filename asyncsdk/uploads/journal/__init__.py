@@ -1,4 +1,4 @@
-"""What an upload writes down: the records, and the `Journal` that keeps them."""
+"""What an upload writes down: the records, and the `Journal` protocol that keeps them (pure)."""
 
 from __future__ import annotations
 
