@@ -20,7 +20,7 @@ import asyncio, os, sys, threading, time
 from pathlib import Path
 from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.wal.dirsync import SharedSync
+from asyncsdk.wal.commit import DirectorySync
 from asyncsdk.threads import Threads
 
 def fork(child):
@@ -119,7 +119,7 @@ go_on.set()
 
 def test_a_sync_that_runs_in_the_parent_holds_no_child_up(tmp_path: Path) -> None:
     program = """
-sync = SharedSync((Path(sys.argv[1]),))
+sync = DirectorySync((Path(sys.argv[1]),))
 begun = threading.Event()
 holding = threading.Thread(target=lambda: (sync._turn.acquire(), begun.set(), time.sleep(3)), daemon=True)
 holding.start()

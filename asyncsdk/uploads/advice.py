@@ -17,9 +17,9 @@ from asyncsdk.errors import (
 )
 from asyncsdk.http.errors import has_no_address
 from asyncsdk.threads import NoThreadError
-from asyncsdk.uploads.journal.messages import DisplacedError
 from asyncsdk.uploads.progress import Progress
 from asyncsdk.uploads.session import TRANSIENT
+from asyncsdk.wal import DisplacedError
 
 REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file anew."
 IN_DOUBT = "Nothing is sent twice: repeated in a while, it asks again, and looks for the file before it sends any."

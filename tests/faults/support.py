@@ -27,8 +27,8 @@ from asyncsdk.errors import AsyncSDKError
 from asyncsdk.server import Fault
 from asyncsdk.uploads.journal import Part, Record
 from asyncsdk.uploads.journal.file import FileLog
+from asyncsdk.uploads.journal.reading import load
 from asyncsdk.uploads.progress import Progress, UploadPhase
-from asyncsdk.wal.reading import load
 
 MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _strptime  # noqa: F401 - loaded by the first strptime, where a child may not be able to read it
 import asyncio
 import os
 import re

@@ -10,7 +10,6 @@ from attrs import frozen
 from asyncsdk.errors import LedgerDamagedError
 
 _FEW = 10
-_PRINTABLE = bytes(range(0x20, 0x7F))
 
 
 @frozen
@@ -28,14 +27,6 @@ class LedgerDamage:
         numbers = ", ".join(map(str, self.lines[:_FEW])) + (", …" if len(self.lines) > _FEW else "")
         lines = f"{len(self.lines):,} damaged line{'s' if len(self.lines) > 1 else ''}"
         return f"{self.path}: {lines} (line {numbers}; {self.bytes:,} bytes)"
-
-
-def is_torn(line: bytes, rest: bytes) -> bool:
-    """Whether `rest`, which can't be read of the last `line` of a file, is the beginning of one that was cut off.
-
-    A crash cuts a line off; it neither changes what is before the cut nor ends it with a newline.
-    """
-    return not line.endswith(b"\n") and line.endswith(rest) and not rest.strip(_PRINTABLE)
 
 
 def damaged(directory: Path, damage: Sequence[LedgerDamage]) -> LedgerDamagedError:

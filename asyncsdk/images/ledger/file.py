@@ -11,29 +11,26 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from asyncsdk import files
-from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
+from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.damage import LedgerDamage, damaged
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
-from asyncsdk.images.ledger.recall import Recalled, recall
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
-from asyncsdk.uploads.journal.codec import encode_line, iso
-from asyncsdk.uploads.journal.messages import DisplacedError
-from asyncsdk.wal import disk
-from asyncsdk.wal.commit import GroupCommit
-from asyncsdk.wal.dirsync import DirectorySync
+from asyncsdk.wal import DisplacedError, NewerVersionError, disk, segments
+from asyncsdk.wal.commit import DirectorySync, GroupCommit
+from asyncsdk.wal.line import VERSION, encode_line, iso, read_lines
 from asyncsdk.wal.lock import KeyLock, owner
 from asyncsdk.wal.permissions import NotPrivateError
-from asyncsdk.wal.reading import find
 from asyncsdk.wal.segments import Anchor, Segments
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
@@ -54,9 +51,21 @@ _PUT_BACK = (
     "It remembers what was paid. Put the directory back where it was: the same call goes on and pays nothing twice. "
     "Without it nothing is remembered, and the same call would pay again for all."
 )
+_NEWER = (
+    "{}: version {} of the ledger was written by a newer asyncsdk; this one reads up to {}. Nothing was sent.\n"
+    "  Upgrade asyncsdk: the same call then goes on, and pays nothing twice."
+)
 
 logger = logging.getLogger(__name__)
 Fact = tuple[dict[str, Any], float]
+
+
+@frozen
+class _Content:
+    """What a ledger's segments contain, as far as they are intact, and what of them is not."""
+
+    index: LedgerIndex
+    damage: tuple[LedgerDamage, ...]
 
 
 @define(eq=False)
@@ -67,7 +76,7 @@ class Ledger:
     """
 
     directory: Path
-    book: LedgerIndex
+    index: LedgerIndex
     damage: tuple[LedgerDamage, ...] = ()
     _commits: GroupCommit | None = field(default=None, repr=False)
     _anchors: list[Anchor] = field(factory=list, repr=False)
@@ -87,15 +96,15 @@ class Ledger:
     @property
     def spent(self) -> Spent:
         """What was paid, or may have been, over all runs."""
-        return self.book.spent
+        return self.index.spent
 
     def state(self, item: str) -> ItemState | None:
         """How an edit stands; None for one that was never sent."""
-        return self.book.state_of(item)
+        return self.index.state_of(item)
 
     def owner_of(self, stem: str) -> str | None:
         """The edit that has, or may have, written a picture of this name: relative to the directory, no suffix."""
-        return self.book.owner_of(stem)
+        return self.index.owner_of(stem)
 
     async def intend(
         self,
@@ -126,7 +135,7 @@ class Ledger:
     def release(self, item: str) -> None:
         """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""
         if self._commits is not None:
-            self._commits.add(_now({"t": "released", "item": item})).add_done_callback(_look_away)
+            self._commits.append(_now({"t": "released", "item": item})).add_done_callback(_look_away)
 
     async def end(
         self,
@@ -158,7 +167,7 @@ class Ledger:
         A ledger that is only read is left as it is. Raises LedgerError.
         """
         now = time.time()
-        before = self.book.redo_before(asked, now)
+        before = self.index.redo_before(asked, now)
         if before == now and self._commits is not None:
             await self._write({"t": "redo", "before": asked})
         return before
@@ -172,7 +181,7 @@ class Ledger:
         if self._commits is None:
             raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
         with _worded(self.directory, sent=True):
-            return self._commits.add(_now(fact))
+            return self._commits.append(_now(fact))
 
 
 @asynccontextmanager
@@ -188,20 +197,19 @@ async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncI
     try:
         with _worded(directory):
             await threads.run(partial(_make, directory))
-            if not await threads.run(lock.take):
+            if not await threads.run(lock.try_acquire):
                 raise _busy(directory, lock.path)
-            segments = Segments(directory / "ledger", _way(directory), patient=True)
-            recalled = await threads.run(partial(_recall, segments, accept_damage=accept_damage))
-        book, anchors = recalled.book, list[Anchor]()
-        write = partial(_append, segments, anchors)
-        commits = GroupCommit(segments.folder, write, threads, partial(_apply, book), encode=_encode)
+            log = Segments(directory / "ledger", _way(directory), patient=True)
+            content = await threads.run(partial(_load, log, accept_damage=accept_damage))
+        index, anchors = content.index, list[Anchor]()
+        commits = GroupCommit(_encode, partial(_append, log, anchors), threads, partial(_apply, index))
         try:
-            yield Ledger(directory, book, recalled.damage, commits, anchors)
+            yield Ledger(directory, index, content.damage, commits, anchors)
         finally:
-            await commits.leave(seconds=WRITE_SECONDS)
-            await _let_go(threads, segments.close)
+            await commits.close(seconds=WRITE_SECONDS)
+            await _let_go(threads, log.close)
     finally:
-        await _let_go(threads, lock.leave)
+        await _let_go(threads, lock.release)
 
 
 async def load_ledger(directory: Path) -> Ledger:
@@ -210,8 +218,8 @@ async def load_ledger(directory: Path) -> Ledger:
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
     with _worded(directory):
-        recalled = await Threads("asyncsdk-ledger", 1).run(partial(_look, directory))
-    return Ledger(directory, recalled.book, recalled.damage)
+        content = await Threads("asyncsdk-ledger", 1).run(partial(_look, directory))
+    return Ledger(directory, content.index, content.damage)
 
 
 async def _let_go(threads: Threads, job: Callable[[], object]) -> None:
@@ -223,18 +231,18 @@ async def _let_go(threads: Threads, job: Callable[[], object]) -> None:
         job()
 
 
-def _append(segments: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
+def _append(log: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
     for anchor in anchors:
         anchor.check()
-    segments.append(lines)
+    log.append(lines)
 
 
 def _make(directory: Path) -> None:
     files.make_directory(directory.parent)
     disk.check_place(directory)
-    disk.make_folder(directory)
-    disk.make_folder(directory / "ledger")
-    disk.make_folder(directory / "drafts")
+    disk.make_directory(directory)
+    disk.make_directory(directory / "ledger")
+    disk.make_directory(directory / "drafts")
     _way(directory)()
 
 
@@ -242,33 +250,62 @@ def _way(directory: Path) -> DirectorySync:
     return DirectorySync((directory, directory.parent))
 
 
-def _recall(segments: Segments, *, accept_damage: bool) -> Recalled:
-    files.clear_drafts(segments.folder.parent / "drafts")
-    segments.adopt(find(segments.folder))
-    recalled = recall(segments.folder)
-    if recalled.damage and not accept_damage:
-        raise damaged(segments.folder.parent, recalled.damage)
-    book = recalled.book
-    if recalled.damage or (book.lines > COMPACT_ABOVE and book.lines > COMPACT_FACTOR * len(book.states)):
+def _load(log: Segments, *, accept_damage: bool) -> _Content:
+    directory = log.folder.parent
+    files.clear_drafts(directory / "drafts")
+    content = log.read(_replay)
+    _warn(content)
+    if content.damage and not accept_damage:
+        raise damaged(directory, content.damage)
+    index = content.index
+    if content.damage or (index.lines > COMPACT_ABOVE and index.lines > COMPACT_FACTOR * len(index.states)):
         try:
-            for damage in recalled.damage:
+            for damage in content.damage:
                 disk.keep_beside(damage.path, DAMAGED)
-            segments.compact(map(_encode, book.facts()))
+            log.compact(map(_encode, index.facts()))
         except OSError as error:  # such as too little room for a second copy: it is as good as before
-            logger.warning("%s: not compacted: %s", segments.folder, error)
-    return recalled
+            logger.warning("%s: not compacted: %s", log.folder, error)
+    return content
 
 
-def _look(directory: Path) -> Recalled:
+def _look(directory: Path) -> _Content:
     with suppress(FileNotFoundError):
         disk.check_place(directory)
-        disk.check_folder(directory)
-    return recall(directory / "ledger")
+        disk.check_directory(directory)
+    content = segments.read(directory / "ledger", _replay)
+    _warn(content)
+    return content
 
 
-def _apply(book: LedgerIndex, facts: list[Fact]) -> None:
+def _replay(paths: Iterable[Path]) -> _Content:
+    """Read these segments. Damage before a compaction does not matter: its facts replace all before them."""
+    index, lost = LedgerIndex(), dict[Path, dict[int, int]]()  # bytes by the number of their line
+
+    def accept(_: bytes, fields: dict[str, Any]) -> None:
+        index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
+        if fields["t"] == "afresh":
+            lost.clear()
+
+    for path in paths:
+        if path.suffix != segments.SEGMENT:
+            continue
+        try:
+            for line in read_lines(disk.lines(path), accept):
+                if line.unread and not line.torn:
+                    lost.setdefault(path, {})[line.number] = len(line.unread)
+        except NewerVersionError as error:
+            raise JournalVersionError(_NEWER.format(path, error.version, VERSION)) from error
+    return _Content(index, tuple(LedgerDamage(path, tuple(of), sum(of.values())) for path, of in lost.items()))
+
+
+def _warn(content: _Content) -> None:
+    for damage in content.damage:
+        logger.warning("%s, not believed", damage)
+
+
+def _apply(index: LedgerIndex, facts: list[Fact]) -> None:
     for fields, at in facts:
-        book.apply(fields, at)
+        index.apply(fields, at)
 
 
 def _now(fields: dict[str, Any]) -> Fact:
@@ -287,23 +324,20 @@ def _look_away(future: Any) -> None:
 
 @contextmanager
 def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
-    """The journal's failures, in words about edits; `sent` tells whether some may be on their way already."""
+    """Raise any OSError of the block as LedgerError; `sent`: some edits may be on their way already."""
     try:
         yield
-    except (LedgerError, JournalVersionError):
-        raise
-    except (JournalError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause or error)
-        if isinstance(cause, NotADirectoryError):
-            reason = "a file stands where a directory should be"
+    except DisplacedError as error:
+        raise _displaced(error) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if isinstance(error, NotADirectoryError):
+            reason = "a file is where a directory should be"
         safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
-        if isinstance(cause, DisplacedError):
-            raise _displaced(cause) from cause
         advice = _GO_ON if sent or os.path.lexists(directory) else _NAME_ANOTHER
-        if isinstance(cause, NotPrivateError) and advice == _GO_ON:
+        if isinstance(error, NotPrivateError) and advice == _GO_ON:
             advice = _MADE_PRIVATE
-        raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from cause
+        raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from error
 
 
 def _displaced(cause: DisplacedError) -> LedgerError:

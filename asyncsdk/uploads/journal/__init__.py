@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from asyncsdk.wal import Owner as Owner
+
 
 def _to_milliseconds(seconds: float) -> float:
     return round(float(seconds), 3)
@@ -108,14 +110,6 @@ def unanswered(records: Iterable[Record]) -> Completing | None:
 
 
 @frozen
-class Owner:
-    """The process that holds a claim."""
-
-    pid: int
-    host: str
-
-
-@frozen
 class JournalEntry:
     """One key's records, and who holds it now."""
 
@@ -136,7 +130,7 @@ class Log(Protocol):
         """Return once the record would survive a power cut. Raises JournalError; the record may then be lost."""
         ...
 
-    async def settle(self, record: Record) -> None:
+    async def append_final(self, record: Record) -> None:
         """Append a last word, then drop all but it, its upload's `Opened`, and which files others became."""
         ...
 

@@ -20,11 +20,12 @@ from asyncsdk.threads import NoThreadError, Threads, wait_through_cancellation
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.journal.messages import not_made, tell_busy
+from asyncsdk.uploads.journal.messages import not_made, not_read, tell_busy, worded, worded_lock, worded_write
+from asyncsdk.uploads.journal.purge import Layout, is_key
+from asyncsdk.uploads.journal.reading import replay
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
-from asyncsdk.wal.commit import GroupCommit
-from asyncsdk.wal.dirsync import DirectorySync
-from asyncsdk.wal.layout import Layout, is_key
+from asyncsdk.wal import disk
+from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.lock import KeyLock, owner, pauses
 from asyncsdk.wal.segments import Segments
 
@@ -52,9 +53,10 @@ class FileLog:
         return tuple(self._records)
 
     async def append(self, record: Record) -> None:
-        await self._commits.add(record)
+        with worded_write(self._segments.folder):
+            await self._commits.append(record)
 
-    async def settle(self, record: Record) -> None:
+    async def append_final(self, record: Record) -> None:
         """Append `record`, then compact if that frees room; where it fails the record is safe, and it is logged.
 
         Once a day what nobody can use any more is purged from the whole journal: now, for the server has just been
@@ -70,16 +72,16 @@ class FileLog:
         self._records[:] = compacted(self._records, record)
         compact = partial(self._segments.compact, [encode(record) for record in self._records])
         try:
-            await self._commits.threads.run(partial(lock.while_held, compact))
+            await self._commits.threads.run(partial(lock.run_if_held, compact))
         except OSError as error:
             logger.warning("%s: not compacted: %s", self._segments.folder, error)
 
 
-def _leave(lock: KeyLock | None, segments: Segments) -> None:
+def _release(lock: KeyLock | None, segments: Segments) -> None:
     """Let go of a key. The lock first: a write that hangs must not keep it from others."""
     try:
         if lock is not None:
-            lock.leave()
+            lock.release()
     finally:
         segments.close()
 
@@ -130,15 +132,15 @@ class FileJournal:
         segments = Segments(self._layout.folder(key), self._sync_way)
         try:
             records = await self._begun(lock, segments, wait=wait, on_busy=on_busy)
-            commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
+            commits = GroupCommit(encode, segments.append, self._threads, records.extend)
             try:
                 yield FileLog(commits, records, segments, lock, self._purge_daily)
             finally:
-                await commits.leave(seconds=WRITE_SECONDS)
+                await commits.close(seconds=WRITE_SECONDS)
         finally:
-            leaving = self._threads.submit(partial(_leave, lock, segments))
+            leaving = self._threads.submit(partial(_release, lock, segments))
             if leaving.done() and isinstance(leaving.exception(), NoThreadError):
-                _leave(lock, segments)  # it may hold the loop up; else the key were held until this process ends
+                _release(lock, segments)  # it may hold the loop up; else the key were held until this process ends
             await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
 
     async def entries(self) -> Sequence[JournalEntry]:
@@ -187,7 +189,15 @@ class FileJournal:
     def _begin(self, lock: KeyLock | None, segments: Segments) -> tuple[Record, ...] | None:
         """One job in a thread, not one for each step: what a small file costs is for the most part such hops."""
         purge.make(self._layout)
-        return segments.load() if lock is None or lock.take() else None
+        if lock is not None:
+            with worded_lock(self._layout.locks):
+                if not lock.try_acquire():
+                    return None
+        with worded(not_made, segments.folder):
+            if disk.make_directory(segments.folder):
+                return ()
+        with worded(not_read, segments.folder):
+            return segments.read(replay).records
 
     @property
     def _layout(self) -> Layout:

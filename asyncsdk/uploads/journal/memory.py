@@ -23,25 +23,25 @@ class MemoryLog:
 
     _records: list[Record]
     _purge: Callable[[float], Awaitable[None]]
-    _left: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
 
     @property
     def records(self) -> Sequence[Record]:
         return tuple(self._records)
 
     async def append(self, record: Record) -> None:
-        if self._left:
+        if self._closed:
             raise JournalError("the claim is over; the record was not kept")
         self._records.append(record)
 
-    async def settle(self, record: Record) -> None:
+    async def append_final(self, record: Record) -> None:
         await self.append(record)
         now = sure_time(self._records, record, local=time.time())
         self._records[:] = compacted(self._records, record)
         await self._purge(now)
 
-    def leave(self) -> None:
-        self._left = True
+    def close(self) -> None:
+        self._closed = True
 
 
 @define(eq=False)
@@ -74,7 +74,7 @@ class MemoryJournal:
             try:
                 yield log
             finally:
-                log.leave()
+                log.close()
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records."""
