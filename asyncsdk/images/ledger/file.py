@@ -1,7 +1,4 @@
-"""The memory of edits, beside their pictures: what was sent, paid and saved, durably, so that nothing is paid twice.
-
-Lines, segments, group commit and lock are the journal's.
-"""
+"""The ledger of edits, beside their pictures: what was sent, paid and saved, durably, so that nothing is paid twice."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ from typing import Any
 from attrs import define, field, frozen
 
 from asyncsdk import files
-from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
-from asyncsdk.images.ledger.damage import LedgerDamage, damaged
+from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerDamagedError, LedgerError
+from asyncsdk.images.ledger.damage import LedgerDamage
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
@@ -36,15 +33,15 @@ from asyncsdk.wal.segments import Anchor, Segments
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
-DAMAGED = ".damaged"  # behind the name of a segment that was believed in part
+DAMAGED = ".damaged"  # after the name of a segment that was believed in part
 
-_NAME_ANOTHER = "It lies beside the pictures: name a directory for them that can be made and written."
+_NAME_ANOTHER = "It is kept beside the pictures: name a directory for them that can be made and written."
 _GO_ON = (
-    "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts anew, "
-    "and pays anew."
+    "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts "
+    "again, and pays again."
 )
 _MADE_PRIVATE = (
-    "It remembers what was paid. Change that where it is, and the same call goes on; another directory starts over, "
+    "It remembers what was paid. Change that where it is, and the same call goes on; another directory starts again, "
     "and pays again."
 )
 _PUT_BACK = (
@@ -70,9 +67,9 @@ class _Content:
 
 @define(eq=False)
 class Ledger:
-    """What is known of each edit, by its item: the SHA-256 of what it is, `#`, and its ordinal among equal ones.
+    """The state of each edit, by its item: the SHA-256 of its content, `#`, and its ordinal among equal ones.
 
-    `damage` is what can't be believed of it.
+    `damage` is what of it is not as it was written.
     """
 
     directory: Path
@@ -84,13 +81,13 @@ class Ledger:
     async def watch(self, out: Path) -> None:
         """Take no more facts once `out`, where the pictures go, is not the directory any more that it is now.
 
-        Raises OSError. That a ledger which lies in it is still there tells as much at no cost.
+        Raises OSError. For a ledger in `out` its own segments are looked at already, at no cost.
         """
         if self.directory.parent != out:
             self._anchors.append(await files.in_thread(Anchor.at, out))
 
     def drafts_for(self, out: Path) -> Path | None:
-        """Where pictures for `out` are written before they take their place; None for a ledger that lies elsewhere."""
+        """Where pictures for `out` are written before they take their place; None for a ledger that is elsewhere."""
         return self.directory / "drafts" if self.directory.parent == out else None
 
     @property
@@ -99,7 +96,7 @@ class Ledger:
         return self.index.spent
 
     def state(self, item: str) -> ItemState | None:
-        """How an edit stands; None for one that was never sent."""
+        """The state of an edit; None for one that was never sent."""
         return self.index.state_of(item)
 
     def owner_of(self, stem: str) -> str | None:
@@ -120,8 +117,8 @@ class Ledger:
 
         Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
         """
-        known = {} if source is None else {"source": source}
-        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
+        origin = {} if source is None else {"source": source}
+        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **origin})
         written.add_done_callback(_look_away)
         try:
             await asyncio.wait([written])
@@ -150,26 +147,28 @@ class Ledger:
         request_id: str | None = None,
     ) -> None:
         """Write down how `item` ended: what went wrong with it, what is on disk, what it cost. Raises LedgerError."""
-        known: dict[str, Any] = {"files": list(files), "images": images, "request_id": request_id}
+        fields: dict[str, Any] = {"files": list(files), "images": images, "request_id": request_id}
         if usage is not None:
-            known["usage"] = usage_fields(usage)
+            fields["usage"] = usage_fields(usage)
         if problem is not None:
-            known["problem"] = problem_fields(problem)
-        await self._write({"t": status, "item": item, "id": id} | {name: told for name, told in known.items() if told})
+            fields["problem"] = problem_fields(problem)
+        await self._write(
+            {"t": status, "item": item, "id": id} | {name: value for name, value in fields.items() if value}
+        )
 
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
-        """Write down that pictures of `item` make way for those of another: where each was, and where it goes."""
+        """Write down that pictures of `item` are moved aside for those of another: from where to where each."""
         await self._write({"t": "moved", "item": item, "files": dict(files)})
 
-    async def redo_before(self, asked: float) -> float:
-        """Up to when a redo as of `asked` (unix time) reaches; where that is ahead of the clock, it is written down.
+    async def redo_before(self, requested: float) -> float:
+        """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.
 
         A ledger that is only read is left as it is. Raises LedgerError.
         """
         now = time.time()
-        before = self.index.redo_before(asked, now)
+        before = self.index.redo_before(requested, now)
         if before == now and self._commits is not None:
-            await self._write({"t": "redo", "before": asked})
+            await self._write({"t": "redo", "before": requested})
         return before
 
     async def _write(self, fact: dict[str, Any]) -> None:
@@ -213,7 +212,7 @@ async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncI
 
 
 async def load_ledger(directory: Path) -> Ledger:
-    """Read the ledger in `directory`, empty where there is none, and keep nobody out.
+    """Read the ledger in `directory`, empty where there is none, without a lock.
 
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
@@ -223,7 +222,7 @@ async def load_ledger(directory: Path) -> Ledger:
 
 
 async def _let_go(threads: Threads, job: Callable[[], object]) -> None:
-    """Do what ends in a moment, however the call ends; where there is no thread for it, right here."""
+    """Run `job`, which ends in a moment, also after a cancellation; where there is no thread for it, right here."""
     done = threads.submit(job)
     done.add_done_callback(_look_away)
     await wait_through_cancellation([done], seconds=RELEASE_SECONDS)
@@ -256,7 +255,7 @@ def _load(log: Segments, *, accept_damage: bool) -> _Content:
     content = log.read(_replay)
     _warn(content)
     if content.damage and not accept_damage:
-        raise damaged(directory, content.damage)
+        raise _damaged(directory, content.damage)
     index = content.index
     if content.damage or (index.lines > COMPACT_ABOVE and index.lines > COMPACT_FACTOR * len(index.states)):
         try:
@@ -341,7 +340,7 @@ def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
 
 
 def _displaced(cause: DisplacedError) -> LedgerError:
-    """The same call is no way on by itself: it would make another ledger, and pay again for all."""
+    """Repeating the call does not resume by itself: it would make another ledger, and pay again for all."""
     error = LedgerError(
         f"{cause.filename} is not where it was when the run began: {cause.strerror}. Nothing more was sent; what was "
         f"under way is in memory, or on disk where it is named.\n  {_PUT_BACK}"
@@ -350,13 +349,25 @@ def _displaced(cause: DisplacedError) -> LedgerError:
     return error
 
 
+def _damaged(directory: Path, damage: tuple[LedgerDamage, ...]) -> LedgerDamagedError:
+    """The error of a run that may not begin without the caller's consent."""
+    error = LedgerDamagedError(
+        f"the ledger in {directory} is damaged: {'; '.join(map(str, damage))}. Edits recorded there may have been "
+        "paid, and would be paid again. Nothing was sent.\n"
+        "  Put a good copy of the file in its place if there is one. Else the same call with accept_damage=True goes "
+        "on with what is intact; the damaged file is kept beside it."
+    )
+    error.damage = damage
+    return error
+
+
 def _busy(directory: Path, lock: Path) -> LedgerBusyError:
-    known = owner(lock)
-    who = f"process {known.pid} on {known.host}" if known else "another process"
+    process = owner(lock)
+    who = f"process {process.pid} on {process.host}" if process else "another process"
     error = LedgerBusyError(
         f"{who} is editing into {directory.parent} right now. Nothing was sent by this call.\n"
         "  Wait for it, or edit into another directory."
     )
-    if known:
-        error.pid, error.host = known.pid, known.host
+    if process:
+        error.pid, error.host = process.pid, process.host
     return error

@@ -98,8 +98,8 @@ def journal_error(say: Callable[[Path, str], str], path: Path, error: OSError) -
     return failure
 
 
-def tell_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | None], None] | None) -> None:
-    """Tell `on_busy` who holds the key, where the caller waits; else raise UploadBusyError."""
+def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | None], None] | None) -> None:
+    """Call `on_busy` with the process that has the key, where the caller waits; else raise UploadBusyError."""
     if not wait:
         raise _busy_error(owner)
     if on_busy is not None:
