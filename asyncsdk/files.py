@@ -20,7 +20,7 @@ from attrs import define, field
 
 from asyncsdk.retry import pause_after
 from asyncsdk.threads import DaemonThreadPool, NoThreadError
-from asyncsdk.wal import disk
+from asyncsdk.wal import NotDurableError, disk
 
 T = TypeVar("T")
 Again = Callable[[Exception], Awaitable[bool]]
@@ -280,8 +280,7 @@ class _Draft:
             with self._opened() as fd:
                 disk.sync(fd)
                 size = os.fstat(fd).st_size
-            self.path.replace(self.target)
-        return size, _doubt(self.target)
+            return size, _replace(self.path, self.target)
 
     def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
         """Write and move it at once; it is dropped where that fails."""
@@ -291,14 +290,12 @@ class _Draft:
             if self.folder is not None:
                 make_directory(self.target.parent, self.below)
             if overwrite:
-                self.path.replace(self.target)
-            else:
-                _name(self.path, self.target)
+                return _replace(self.path, self.target)
+            _name(self.path, self.target)
         except BaseException:
             self.drop()
             raise
-        if not overwrite:
-            self.drop()  # a second name of the saved file; where that fails, `clear_drafts` removes it
+        self.drop()  # a second name of the saved file; where that fails, `clear_drafts` removes it
         return _doubt(self.target)
 
     @contextmanager
@@ -307,7 +304,7 @@ class _Draft:
             raise FileNotFoundError(f"{self.path} was dropped")
         flags = os.O_WRONLY | os.O_APPEND | _NO_LINK
         if self.folder is not None:
-            disk.check_folder(self.folder)  # a link that replaced it leads elsewhere
+            disk.check_directory(self.folder)  # a link that replaced it leads elsewhere
         if not self._begun:
             _refuse_special(self.target)
             if self.folder is None:
@@ -353,11 +350,24 @@ def _name(path: Path, target: Path) -> None:
             raise
 
 
-def _doubt(target: Path) -> OSError | None:
-    """Sync the directory of `target`; return the error if the name may not survive a power cut."""
+def _replace(draft: Path, target: Path) -> OSError | None:
+    """Give the draft its name. Returns what the disk reported where that name may not survive a power cut."""
     try:
-        disk.sync_folder(target.parent)
-    except OSError as error:
-        logger.warning("%s is saved, and its name may not survive a power cut: %s", target, error)
-        return error
+        disk.replace(draft, target)
+    except NotDurableError as error:
+        return _warned(target, error)
     return None
+
+
+def _doubt(target: Path) -> OSError | None:
+    """What the disk reports where the name of `target`, which is there, may not survive a power cut."""
+    try:
+        disk.sync_directory(target.parent)
+    except OSError as error:
+        return _warned(target, error)
+    return None
+
+
+def _warned(target: Path, error: OSError) -> OSError:
+    logger.warning("%s is saved, and its name may not survive a power cut: %s", target, error)
+    return error

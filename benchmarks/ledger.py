@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asyncsdk.images.ledger.file import open_ledger
-from asyncsdk.uploads.journal.codec import encode_head, encode_line, iso
+from asyncsdk.wal.line import encode_head, encode_line, iso
 
 
 def lines(items: int) -> Iterator[bytes]:
@@ -43,7 +43,7 @@ async def measure(directory: Path) -> None:
     """Open the ledger once, and say what that took."""
     before, began, cpu = resident(), time.monotonic(), time.process_time()
     async with open_ledger(directory) as ledger:
-        items, wall, used = len(ledger.book.states), time.monotonic() - began, time.process_time() - cpu
+        items, wall, used = len(ledger.index.states), time.monotonic() - began, time.process_time() - cpu
         held, peak = resident() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         size = sum(path.stat().st_size for path in (directory / "ledger").iterdir())
         print(

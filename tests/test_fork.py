@@ -20,7 +20,7 @@ import asyncio, os, sys, threading, time
 from pathlib import Path
 from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.wal.dirsync import DirectorySync
+from asyncsdk.wal.commit import DirectorySync
 from asyncsdk.threads import DaemonThreadPool
 
 def fork(child):

@@ -66,29 +66,12 @@ IMPURE_IMPORTS: Arrows = {
     ("uploads/session.py", "uploads/source.py"): _SOURCE,
 }
 CLOSES_A_CIRCLE: Arrows = {}
-_LOG = "the journal and the ledger are being taken apart from the log that both are built on"
-RUNS_UP: Arrows = {
-    ("wal/commit.py", "uploads/journal/codec.py"): _LOG,
-    ("wal/commit.py", "uploads/journal/messages.py"): _LOG,
-    ("wal/lock.py", "uploads/journal/__init__.py"): _LOG,
-    ("wal/lock.py", "uploads/journal/messages.py"): _LOG,
-    ("wal/reading.py", "uploads/journal/__init__.py"): _LOG,
-    ("wal/reading.py", "uploads/journal/codec.py"): _LOG,
-    ("wal/reading.py", "uploads/journal/messages.py"): _LOG,
-    ("wal/segments.py", "uploads/journal/__init__.py"): _LOG,
-    ("wal/segments.py", "uploads/journal/codec.py"): _LOG,
-    ("wal/segments.py", "uploads/journal/messages.py"): _LOG,
-}
-KNOW_EACH_OTHER: Arrows = {
-    ("images/ledger/file.py", "uploads/journal/codec.py"): _LOG,
-    ("images/ledger/file.py", "uploads/journal/messages.py"): _LOG,
-    ("images/ledger/recall.py", "uploads/journal/codec.py"): _LOG,
-}
+RUNS_UP: Arrows = {}
+KNOW_EACH_OTHER: Arrows = {}
 NAMED_TWICE: dict[str, str] = {}
 TOUCHES_THE_DISK: dict[str, str] = {
     "descriptors.py": "counts what the process has open",
     "server/incoming.py": "where the server puts the bodies of parts",
-    "uploads/journal/purge.py": "removes directories of the journal",
 }
 
 

@@ -344,8 +344,8 @@ def _make_private(folder: Path, below: Path | None) -> None:
     if below is None:
         files.make_directory(folder.parent.parent)
     for path in (folder.parent, folder) if below is None else (folder,):
-        if disk.make_folder(path):
-            disk.sync_folder(path.parent)
+        if disk.make_directory(path):
+            disk.sync_directory(path.parent)
 
 
 def _names_beside(place: Destination) -> Iterator[Destination]:

@@ -269,7 +269,7 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
         ids.record_file(upload)
         log.warning("%s is not cancelled: complete came first, and its file is kept", upload_id)
     else:
-        await claimed.settle(Cancelled(upload=upload_id))
+        await claimed.append_final(Cancelled(upload=upload_id))
     return upload
 
 
@@ -285,7 +285,7 @@ async def _settle_completed(claimed: Log, upload_id: str, file: File | None) -> 
         raise CompletionUnknownError(
             f"{upload_id} is not cancelled: it was completed before, as {made}. {_CALL_AGAIN}", upload_id=upload_id
         )
-    await claimed.settle(Completed(upload=upload_id, file=to_json(file), md5=asked[0].md5, xxh3=asked[0].xxh3))
+    await claimed.append_final(Completed(upload=upload_id, file=to_json(file), md5=asked[0].md5, xxh3=asked[0].xxh3))
 
 
 async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_a_file: bool, acted: bool) -> Upload:
@@ -301,7 +301,7 @@ async def _after(error: APIStatusError, claimed: Log, upload_id: str, *, may_be_
     if acted:
         return Upload(id=upload_id, object="upload", status="cancelled")
     if isinstance(error, NotFoundError):
-        await claimed.settle(Expired(upload=upload_id, reason="not found when it was to be cancelled"))
+        await claimed.append_final(Expired(upload=upload_id, reason="not found when it was to be cancelled"))
         raise UploadNotFoundError(f"{upload_id} was gone already: {error}", upload_id=upload_id) from error
     raise error
 

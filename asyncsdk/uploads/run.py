@@ -294,7 +294,7 @@ class UploadRun:
     async def _settle(self, upload: Upload, asked: Completing) -> File:
         file = upload.file
         assert file is not None  # noqa: S101 - a completion returns it
-        await self.log.settle(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
+        await self.log.append_final(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
         return file
 
     async def _hash(self) -> None:

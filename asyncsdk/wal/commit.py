@@ -1,8 +1,10 @@
-"""Group commit: the records that wait at the same time go out with one write and one sync."""
+"""Group commit: records that wait at the same time share one write and one sync, and one sync of their directories."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +12,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from asyncsdk.errors import JournalError
 from asyncsdk.retry import pause_after
-from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
-from asyncsdk.uploads.journal.codec import encode
-from asyncsdk.uploads.journal.messages import DisplacedError, displaced, journal_error, not_written
+from asyncsdk.threads import DaemonThreadPool, NoThreadError, after_fork, wait_through_cancellation
+from asyncsdk.wal import ClosedError, disk
 
 
 @frozen(eq=False)
@@ -28,22 +28,24 @@ class _PendingRecord:
 class GroupCommit:
     """Writes records through `write`, a blocking call made in one thread at a time; `keep` gets those that are durable.
 
-    No task runs for it: the end of a write begins the next one.
+    `encode` makes a record a line. No task runs for it: the end of a write begins the next one.
     """
 
-    folder: Path
+    encode: Callable[[Any], bytes]
     write: Callable[[bytes], None]
     threads: DaemonThreadPool
     keep: Callable[[list[Any]], object]
-    encode: Callable[[Any], bytes] = encode
     _waiting: list[_PendingRecord] = field(factory=list, init=False)
     _idle: asyncio.Future[None] | None = field(default=None, init=False)
-    _left: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
 
-    def add(self, record: Any) -> asyncio.Future[None]:
-        """Return a future that is done once `record` is durable. Cancelling it takes nothing back."""
-        if self._left:
-            raise JournalError(f"{self.folder}: the claim is over; the record was not written")
+    def append(self, record: Any) -> asyncio.Future[None]:
+        """Return a future that is done once `record` is durable. Cancelling it does not take the record back.
+
+        Raises ClosedError after `close`, and what `encode` raises; the future raises what `write` does.
+        """
+        if self._closed:
+            raise ClosedError(errno.EBADF, "the claim is over; the record was not written")
         loop = asyncio.get_running_loop()
         waiting = _PendingRecord(record, self.encode(record), loop.create_future())
         self._waiting.append(waiting)
@@ -52,14 +54,14 @@ class GroupCommit:
             loop.call_soon(self._start)  # soon, not now: others of this turn of the loop join the same write
         return waiting.written
 
-    async def leave(self, *, seconds: float) -> None:
+    async def close(self, *, seconds: float) -> None:
         """Take no more, and wait at most `seconds` until all is written; a thread goes on with what takes longer."""
-        self._left = True
+        self._closed = True
         try:
             if self._idle is not None:
                 await wait_through_cancellation([self._idle], seconds=seconds)
         finally:
-            if self._waiting:  # behind a write that does not end
+            if self._waiting:  # after a write that does not end
                 self._start()
 
     def _start(self) -> None:
@@ -80,9 +82,9 @@ class GroupCommit:
             self.keep([waiting.record for waiting in batch])
             _acknowledge(batch)
         else:
-            _fail(batch, error, self.folder)
+            _fail(batch, error)
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._start)  # after those just told: their next records join
+            asyncio.get_running_loop().call_soon(self._start)  # after the callers just resumed: their next records join
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
@@ -94,9 +96,50 @@ def _acknowledge(batch: Sequence[_PendingRecord]) -> None:
             waiting.written.set_result(None)
 
 
-def _fail(batch: Sequence[_PendingRecord], error: BaseException, folder: Path) -> None:
+def _fail(batch: Sequence[_PendingRecord], error: BaseException) -> None:
     for waiting in batch:
         if not waiting.written.done():
-            say = displaced if isinstance(error, DisplacedError) else not_written
-            told = journal_error(say, folder, error) if isinstance(error, OSError) else error
-            waiting.written.set_exception(told)
+            waiting.written.set_exception(error)
+
+
+@define(eq=False)
+class DirectorySync:
+    """Syncs of some directories, each shared by all callers whose names were there before it began. For any thread."""
+
+    folders: tuple[Path, ...]
+    _begun: int = field(default=0, init=False)
+    _done: int = field(default=0, init=False)
+    _failures: int = field(default=0, init=False)
+    _failure: OSError | None = field(default=None, init=False)
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        after_fork(self)
+
+    def begin_again(self) -> None:
+        """In a forked child no thread syncs, even if one did in its parent."""
+        self._turn = threading.Lock()
+
+    def __call__(self) -> None:
+        """Return once the names that are in the directories now would survive a power cut. Raises OSError.
+
+        A sync that fails fails for all callers that wait meanwhile: the next might not report what was lost (Linux
+        reports each error once to a process that has the directory open).
+        """
+        failures = self._failures
+        needed = self._begun + 1  # one that runs already may have begun before our name was there
+        with self._turn:
+            if self._failures == failures and self._done < needed:
+                self._sync()
+            if self._failure is not None and self._failures != failures:
+                raise OSError(self._failure.errno, self._failure.strerror) from self._failure
+
+    def _sync(self) -> None:
+        self._begun += 1
+        try:
+            for folder in self.folders:
+                disk.sync_directory(folder)
+        except OSError as error:
+            self._failures, self._failure = self._failures + 1, error
+        else:
+            self._done = self._begun

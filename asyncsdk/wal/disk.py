@@ -1,4 +1,4 @@
-"""The file system as the journal needs it: private, synced, and never reached through somebody's symbolic link."""
+"""Durable files: private, synced, replaced atomically, and never reached through another user's symbolic link."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from contextlib import contextmanager, suppress
 from itertools import islice, takewhile
 from pathlib import Path
 
+from asyncsdk.wal import NotDurableError
 from asyncsdk.wal.permissions import is_ours, refuse_foreign, refuse_shared
 
-FOLDER_MODE = 0o700
+DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 LINES_AT_ONCE = 1000
 
-# Somebody who may write in a shared directory could place a link there, or a pipe that blocks whoever opens it.
+# A user who may write in a shared directory could place a link there, or a pipe that blocks the process that opens it.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-# File systems that can't sync a directory say so in one of these ways; a failing disk does not.
-_CANT_SYNC_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
+# File systems that can't sync a directory return one of these; a failing disk does not.
+_CANT_SYNC = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
 
 
 def make_root(root: Path) -> None:
@@ -30,13 +31,13 @@ def make_root(root: Path) -> None:
         return
     missing = takewhile(lambda folder: not folder.exists(), (root, *root.parents))
     for folder in reversed(list(missing)):
-        folder.mkdir(FOLDER_MODE, exist_ok=True)
-        sync_folder(folder.parent)
+        folder.mkdir(DIRECTORY_MODE, exist_ok=True)
+        sync_directory(folder.parent)
     check_root(root)
 
 
 def check_root(root: Path) -> None:
-    """Raise OSError unless `root` is a directory of ours, and nobody else can put anything in its place or into it.
+    """Raise OSError unless `root` is the user's directory, and no other user can replace it or write in it.
 
     It may be reached through a link to such a directory.
     """
@@ -58,22 +59,19 @@ def check_place(path: Path) -> None:
     refuse_shared(folder, folder.stat(), path.name.lstrip("."))
 
 
-def make_folder(path: Path) -> bool:
-    """Make the directory `path` and tell whether that was needed.
-
-    Raises OSError (ELOOP) where a symbolic link stands instead.
-    """
+def make_directory(path: Path) -> bool:
+    """Make the directory `path`; return whether that was needed. Raises OSError (ELOOP) where a symbolic link is."""
     with suppress(FileNotFoundError):
-        check_folder(path)
+        check_directory(path)
         return False
-    with suppress(FileExistsError):  # another was quicker
-        path.mkdir(FOLDER_MODE)
+    with suppress(FileExistsError):  # another process was quicker
+        path.mkdir(DIRECTORY_MODE)
         return True
-    check_folder(path)
+    check_directory(path)
     return False
 
 
-def check_folder(path: Path) -> None:
+def check_directory(path: Path) -> None:
     """Raise OSError unless `path` is a directory, not a link to one, and not put there by another user."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
@@ -115,7 +113,7 @@ def write(fd: int, data: bytes) -> None:
 
 
 def write_lines(fd: int, lines: Iterable[bytes]) -> None:
-    """The same for lines without end, of which few are held at a time."""
+    """The same for any number of lines, of which few are in memory at a time."""
     lines = iter(lines)
     while some := b"".join(islice(lines, LINES_AT_ONCE)):
         write_all(fd, some)
@@ -134,8 +132,11 @@ def sync(fd: int) -> None:
         os.fsync(fd)
 
 
-def sync_folder(path: Path) -> None:
-    """Return once the names in the directory would survive a power cut, where the file system can promise that."""
+def sync_directory(path: Path) -> None:
+    """Return once the names in the directory would survive a power cut, where the file system can promise that.
+
+    Raises OSError.
+    """
     try:
         fd = os.open(path, os.O_RDONLY)
     except PermissionError:  # a directory that may be entered but not listed; or Windows, which opens none
@@ -143,14 +144,41 @@ def sync_folder(path: Path) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in _CANT_SYNC_FOLDERS:
+        if error.errno not in _CANT_SYNC:
             raise
     finally:
         os.close(fd)
 
 
+def replace(path: Path, target: Path) -> None:
+    """Give the file at `path` the name `target` atomically, whatever had that name, and durably.
+
+    Raises OSError where that failed, NotDurableError where only the sync of the new name did.
+    """
+    path.replace(target)
+    try:
+        sync_directory(target.parent)
+    except OSError as error:
+        raise NotDurableError(error.errno, error.strerror) from error
+
+
+def subdirectories(path: Path) -> list[str]:
+    """Return the names of the directories in `path`, links left out."""
+    with os.scandir(path) as items:
+        return [item.name for item in items if item.is_dir(follow_symlinks=False)]
+
+
+def remove_directory(path: Path, files: Iterable[Path]) -> bool:
+    """Remove `files`, and the directory `path` if nothing else is in it; return whether it is gone."""
+    for file in files:
+        file.unlink(missing_ok=True)
+    with suppress(OSError):  # something else is in it
+        path.rmdir()
+    return not path.exists()
+
+
 def keep_beside(path: Path, suffix: str) -> None:
-    """Give the file a second name, with `suffix` behind it, under which it outlives the first one."""
+    """Give the file a second name, with `suffix` after it, under which it outlives the first one."""
     beside = path.with_name(path.name + suffix)
     with suppress(FileExistsError):
         try:

@@ -1,4 +1,4 @@
-"""Who owns a key: a lock that dies with its process, and beside it who that is. Blocking, for threads."""
+"""A lock that dies with its process, and beside it a file that names the process. Blocking, for threads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from asyncsdk.uploads.journal import Owner
-from asyncsdk.uploads.journal.messages import NO_LOCKS, journal_error, not_locked, not_made
-from asyncsdk.wal import disk
+from asyncsdk.wal import Owner, disk
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -31,12 +29,12 @@ logger = logging.getLogger(__name__)
 
 @cache
 def this_host() -> str:
-    """What this machine calls itself: in the names of segments, and told to who waits for a key."""
+    """The name of this machine: in the names of segments, and reported to a caller that waits for a key."""
     return socket.gethostname()
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between attempts: ever longer, and by chance, so that those who wait do not march in step."""
+    """Seconds between attempts: ever longer, with jitter, so that processes that wait do not try in step."""
     longest = SHORTEST_PAUSE
     while True:
         yield random.uniform(SHORTEST_PAUSE, longest)
@@ -47,33 +45,33 @@ def pauses() -> Iterator[float]:
 class KeyLock:
     """The lock of one key, for one claim of it. Its methods may be called from any thread; they wait for each other.
 
-    The lock file is never deleted: whoever waits on a deleted one would own nothing.
+    The lock file is never deleted: a process that waits on a deleted one would own nothing.
     """
 
     path: Path
     _lock: BaseFileLock | None = field(default=None, init=False)
-    _left: bool = field(default=False, init=False)
+    _released: bool = field(default=False, init=False)
     _mutex: threading.Lock = field(factory=threading.Lock, init=False)
 
-    def take(self) -> bool:
-        """Try once and tell whether it is ours now. After `leave` it is not tried. Raises JournalError."""
+    def try_acquire(self) -> bool:
+        """Try once; return whether it is ours now. After `release` it is not tried. Raises OSError."""
         with self._mutex:
-            if not self._left:
+            if not self._released:
                 self._lock = _try(self.path)
             if self._lock is not None:
                 _announce(self.path)
             return self._lock is not None
 
-    def while_held(self, job: Callable[[], None]) -> None:
-        """Do `job` if the lock is ours, and keep it until that is done."""
+    def run_if_held(self, job: Callable[[], None]) -> None:
+        """Run `job` if the lock is ours, and keep it until that is done."""
         with self._mutex:
             if self._lock is not None:
                 job()
 
-    def leave(self) -> None:
-        """Give the lock up, after an attempt or job that runs; there will be no further one."""
+    def release(self) -> None:
+        """Give the lock up, after an attempt or job that runs; there will not be another."""
         with self._mutex:
-            self._left = True
+            self._released = True
             if self._lock is not None:
                 with suppress(OSError):
                     _owner_path(self.path).unlink()
@@ -83,7 +81,7 @@ class KeyLock:
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock for a moment if it is free, and tell whether it is. Raises JournalError."""
+    """Hold the lock for the length of the block if it is free; yields whether it is. Raises OSError."""
     lock = _try(path)
     try:
         yield lock is not None
@@ -93,21 +91,21 @@ def try_lock(path: Path) -> Iterator[bool]:
 
 
 def owner(path: Path) -> Owner | None:
-    """Return who says to own the lock; None where nobody does, or nothing that can be read."""
+    """Return the owner that is named beside the lock; None where no file, or none that can be read, names one."""
     try:
-        said = json.loads(disk.read(_owner_path(path)))
-        return Owner(int(said["pid"]), str(said["host"]))
+        fields = json.loads(disk.read(_owner_path(path)))
+        return Owner(int(fields["pid"]), str(fields["host"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def current_owner(path: Path) -> Owner | None:
-    """Return who owns the lock right now. What a dead owner left behind does not count. Raises JournalError."""
-    said = owner(path)
-    if said is None or not path.exists():
+    """Return the process that has the lock now. The file of a process that died does not count. Raises OSError."""
+    named = owner(path)
+    if named is None or not path.exists():
         return None
     with try_lock(path) as free:
-        return None if free else said
+        return None if free else named
 
 
 def _try(path: Path) -> BaseFileLock | None:
@@ -120,8 +118,6 @@ def _try(path: Path) -> BaseFileLock | None:
         lock.acquire(blocking=False)
     except Timeout:
         return None
-    except OSError as error:
-        raise journal_error(not_locked if error.errno in NO_LOCKS else not_made, path.parent, error) from error
     return lock
 
 
@@ -133,11 +129,11 @@ def _release(lock: BaseFileLock) -> None:
 
 
 def _announce(path: Path) -> None:
-    said = {"pid": os.getpid(), "host": this_host()}
+    fields = {"pid": os.getpid(), "host": this_host()}
     try:
-        disk.write_small(_owner_path(path), json.dumps(said).encode())
+        disk.write_small(_owner_path(path), json.dumps(fields).encode())
     except OSError as error:
-        logger.warning("%s: who waits for it can't be told who owns it: %s", path, error)
+        logger.warning("%s: its owner can't be named to processes that wait for it: %s", path, error)
 
 
 def _owner_path(path: Path) -> Path:

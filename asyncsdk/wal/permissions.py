@@ -1,4 +1,4 @@
-"""Whether a directory is private: whose it is, and who else may write in it. Blocking, for threads."""
+"""Whether a directory is private: its owner, and which other users may write in it. Blocking, for threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class NotPrivateError(PermissionError):
-    """A directory belongs to another user, or others may write in it; the text names what to do first."""
+    """A directory belongs to another user, or others may write in it; the text contains what to do first."""
 
 
 def refuse_foreign(path: Path, status: os.stat_result) -> None:
@@ -30,7 +30,7 @@ def refuse_foreign(path: Path, status: os.stat_result) -> None:
 def refuse_shared(folder: Path, status: os.stat_result, name: str) -> None:
     """Raise NotPrivateError where others may replace what is in `folder`; `name` is what is kept in it.
 
-    A file system that keeps no modes says nothing of that, which is logged once.
+    On a file system that keeps no modes that is not known, which is logged once.
     """
     if not _is_shared(status):
         return
@@ -39,7 +39,7 @@ def refuse_shared(folder: Path, status: os.stat_result, name: str) -> None:
     if status.st_dev not in _warned_of:
         _warned_of.add(status.st_dev)
         logger.warning(
-            "%s: its file system keeps no permissions. Whoever can write there could make up what is remembered: "
+            "%s: its file system keeps no permissions. Any user who can write there could make up records: "
             "use it only where that is you alone.",
             folder,
         )
@@ -61,7 +61,7 @@ def is_ours(path: Path, status: os.stat_result) -> bool:
 def _is_shared(status: os.stat_result) -> bool:
     """Whether others may rename and remove what is in this directory; in a sticky one (/tmp) only their own.
 
-    A group with the number of the directory's owner holds nobody else, by custom. A user relies on that for their own
+    A group with the number of the directory's owner has no other member, by custom. A user relies on that for their own
     group and root's, root for anybody's.
     """
     if not _has_owners() or status.st_mode & stat.S_ISVTX:
@@ -72,15 +72,15 @@ def _is_shared(status: os.stat_result) -> bool:
 
 
 def _keeps_modes(folder: Path) -> bool:
-    """Whether a file that is made for us alone in `folder` is so. Where none can be made, nothing speaks against it."""
+    """Whether a file that is made for us alone in `folder` is so. Where none can be made, it is assumed."""
     made = _made_in(folder)
     return made is None or not made.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
 def _made_in(folder: Path) -> os.stat_result | None:
-    """What becomes of a private file that we make in `folder`; None where we can't. It is gone at once.
+    """The status of a private file that we make in `folder`; None where we can't. It is removed at once.
 
-    It is looked at by its descriptor, so nobody can put another in its place meanwhile.
+    It is looked at by its descriptor, so no other can be put in its place meanwhile.
     """
     path = folder / f".asyncsdk-{secrets.token_hex(8)}"
     try:

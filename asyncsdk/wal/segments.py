@@ -1,4 +1,4 @@
-"""Writing one key's segments: append-only files, one a writer. Blocking, for threads."""
+"""Append-only files of one directory, one for each writer: read together, append, compact. Blocking, for threads."""
 
 from __future__ import annotations
 
@@ -11,27 +11,79 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import define, field, frozen
 
 from asyncsdk.retry import is_scarce, pause_after
-from asyncsdk.uploads.journal import Record
-from asyncsdk.uploads.journal.codec import encode_head
-from asyncsdk.uploads.journal.messages import DisplacedError, journal_error, not_made, not_written, worded
-from asyncsdk.wal import disk
-from asyncsdk.wal.layout import SEGMENT, TEMPORARY, stamp_after
+from asyncsdk.wal import DisplacedError, NotDurableError, disk
+from asyncsdk.wal.line import Home, encode_head
 from asyncsdk.wal.lock import this_host
-from asyncsdk.wal.reading import home_at, load
 
+SEGMENT = ".jsonl"
+TEMPORARY = ".tmp"  # after the name of a segment that is not whole yet
+
+_STAMP = "%Y-%m-%dT%H%M%S.%fZ"
+_STAMP_LENGTH = len("2026-11-22T201500.123Z")
+_MILLISECOND = timedelta(milliseconds=1)
 _DISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+def find(folder: Path) -> list[Path]:
+    """Return the segments of a folder, oldest first, with those that are not whole yet. Raises OSError."""
+    try:
+        disk.check_directory(folder)
+        return sorted(path for path in folder.iterdir() if path.suffix in {SEGMENT, TEMPORARY})
+    except FileNotFoundError:
+        return []
+
+
+def read(folder: Path, replay: Callable[[Sequence[Path]], T]) -> T:
+    """Return what `replay` makes of all segments of a folder, oldest first; none where there is no folder.
+
+    It is called again where a segment went meanwhile: that was compacted, and what it held is in a new one. Those that
+    are not whole yet, with TEMPORARY after their name, are passed too.
+
+    The order is that of the segments' names, each of which comes after all that were there before it, and of the lines
+    in them: the time in a fact is that of a wall clock, which steps. Raises OSError.
+    """
+    for _ in range(5):
+        with suppress(FileNotFoundError):
+            return replay(find(folder))
+    return replay(find(folder))
+
+
+def written_at(paths: Iterable[Path]) -> float | None:
+    """Return the unix time at which one of `paths` was written last; None where there are none. Raises OSError."""
+    return max((path.lstat().st_mtime for path in paths), default=None)
+
+
+def is_copy(path: Path, home: Home | None) -> bool:
+    """Return whether the segment at `path` is a copy of one that was written at `home`. Raises OSError."""
+    return home is not None and home.is_left(_home_at(path, path.lstat().st_ino))
+
+
+def stamp_after(names: Iterable[str], *, now: float) -> str:
+    """The UTC time that a new segment's name begins with: `now`, or just after the newest of `names` if that is later.
+
+    Segments are read in the order of their names, and a clock may be set back between two of them.
+    """
+    moments = [datetime.fromtimestamp(now, UTC)]
+    for name in names:
+        with suppress(ValueError, OverflowError):  # a name that is not ours
+            moments.append(datetime.strptime(name[:_STAMP_LENGTH], _STAMP).replace(tzinfo=UTC) + _MILLISECOND)
+    latest = max(moments)
+    return f"{latest:%Y-%m-%dT%H%M%S}.{latest.microsecond // 1000:03}Z"
+
+
 def _name(known: Iterable[Path]) -> str:
-    """Name a segment: by the time, but behind all that are `known`, even if the clock was set back."""
+    """Name a segment: by the time, but after all that are `known`, even if the clock was set back."""
     stamp = stamp_after([path.name for path in known], now=time.time())
     host = re.sub(r"[^A-Za-z0-9.-]", "_", this_host())[:64]
     return f"{stamp}-{host}-{os.getpid()}-{random.getrandbits(32):08x}{SEGMENT}"
@@ -48,14 +100,19 @@ def _displacing(path: Path, how: str) -> Iterator[None]:
         raise DisplacedError(error.errno, f"it was {how}", str(path)) from error
 
 
+def _home_at(path: Path, inode: int) -> Home:
+    """Where the segment `path` is now."""
+    return Home(this_host(), str(path.parent).encode(errors="replace").decode(), inode)
+
+
 def _head(path: Path, fd: int) -> bytes:
-    home = home_at(path, os.fstat(fd).st_ino)
+    home = _home_at(path, os.fstat(fd).st_ino)
     return encode_head(at=time.time(), host=home.host, pid=os.getpid(), home=home)
 
 
 @frozen
 class Anchor:
-    """Which directory lies at a path, itself or by a link, so that it is noticed once another one does, or none."""
+    """Which directory is at a path, itself or by a link, so that it is noticed once another one is, or none."""
 
     path: Path
     _status: os.stat_result
@@ -85,31 +142,31 @@ class Segment:
         path = folder / _name(known)
         with _displacing(folder, "removed or renamed"):
             if known:  # what they hold would be missing in a folder made again
-                disk.check_folder(folder)
+                disk.check_directory(folder)
             else:
-                disk.make_folder(folder)
+                disk.make_directory(folder)
             return cls(path, disk.create(path))
 
     def append(self, lines: bytes, sync_way: Callable[[], None]) -> None:
         """Return once `lines` would survive a power cut: at first with the names that lead to them.
 
-        Raises OSError where another segment may do better; JournalError where the way to it failed, which would not
-        be told again; DisplacedError, and nothing is written, where the file is not at its path any more.
+        Raises OSError where another segment may do better; NotDurableError where the way to it could not be synced,
+        which might not be reported again; DisplacedError, and nothing is written, where the file is not at its path.
         """
         self._look()
         disk.write(self._fd, lines if self._begun else _head(self.path, self._fd) + lines)
         if not self._begun:
-            disk.sync_folder(self.path.parent)
+            disk.sync_directory(self.path.parent)
             try:
                 sync_way()
             except OSError as error:
                 if is_scarce(error):  # no directory was opened, none was synced
                     raise
-                raise journal_error(not_written, self.path.parent, error) from error
+                raise NotDurableError(error.errno, error.strerror) from error
             self._begun = True
 
     def _look(self) -> None:
-        """Whoever reads the journal finds what lies at its path, and nothing that is written elsewhere."""
+        """A reader finds the file that is at the path, and nothing that is written to another."""
         written = os.fstat(self._fd)
         with _displacing(self.path, "renamed" if written.st_nlink else "removed"):
             there = os.lstat(self.path)
@@ -130,7 +187,7 @@ class Segment:
 
 @define(eq=False)
 class Segments:
-    """One owner's view of a key's folder. Its methods may be called from any thread; they wait for each other.
+    """One owner's view of a folder of segments. Its methods may be called from any thread; they wait for each other.
 
     `sync_way` makes the name of the folder durable, and of what it is in. A `patient` one waits for what passes, such
     as a lack of descriptors. Once what is written was removed, renamed or replaced, nothing is written any more: a new
@@ -149,34 +206,30 @@ class Segments:
 
     @property
     def single(self) -> bool:
-        """Whether all that is known here lies in one segment."""
+        """Whether all that is known here is in one segment."""
         return len(self._paths) == 1
 
-    def load(self) -> tuple[Record, ...]:
-        """Make the folder and read what is there."""
+    def read(self, replay: Callable[[Sequence[Path]], T]) -> T:
+        """Read what is there, as `read` does; a compaction will replace that. Raises OSError."""
+
+        def remember(paths: Sequence[Path]) -> T:
+            self._paths = list(paths)
+            return replay(paths)
+
         with self._mutex:
-            with worded(not_made, self.folder):
-                if disk.make_folder(self.folder):
-                    return ()
-            loaded = load(self.folder)
-            self._paths = list(loaded.paths)
-            return loaded.records
+            return read(self.folder, remember)
 
     def append(self, lines: bytes) -> None:
-        """Write `lines` durably; where that fails, once more in a new segment. Raises OSError, JournalError."""
+        """Write `lines` durably; where that fails, once more in a new segment. Raises OSError."""
         with self._mutex:
             try:
                 self._append_at_last(lines)
             finally:
-                if self._closed:  # whoever uses the descriptor last closes it
+                if self._closed:  # the last user of the descriptor closes it
                     self._close()
 
-    def adopt(self, paths: Sequence[Path]) -> None:
-        """Know these segments, which are there already, as what a compaction takes the place of."""
-        self._paths = list(paths)
-
     def compact(self, lines: Iterable[bytes]) -> None:
-        """Put one segment of `lines` in the place of all that are known here. Raises OSError."""
+        """Replace all segments that are known here by one of `lines`. Raises OSError."""
         with self._mutex:
             self._close()
             path = self.folder / _name(self._paths)
@@ -196,7 +249,7 @@ class Segments:
         for attempt in count():
             try:
                 self._append(lines)
-            except DisplacedError:
+            except (DisplacedError, NotDurableError):
                 raise
             except OSError as error:
                 pause = pause_after(error, self._waited) if self.patient and not self._closed else None
@@ -219,7 +272,7 @@ class Segments:
             self._current.append(lines, self.sync_way)
         except BaseException as error:
             self._displaced = error if isinstance(error, DisplacedError) else None
-            self._current.drop(keep=self._displaced is not None)  # what lies there is another's
+            self._current.drop(keep=self._displaced is not None)  # what is there is not ours
             self._current = None
             raise
 
@@ -237,8 +290,7 @@ def _write_whole(path: Path, lines: Iterable[bytes]) -> None:
             disk.write_lines(fd, chain([_head(path, fd)], lines))
         finally:
             os.close(fd)
-        temporary.rename(path)
+        disk.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    disk.sync_folder(path.parent)

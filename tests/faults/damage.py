@@ -7,9 +7,11 @@ from functools import lru_cache
 from itertools import product
 from unittest.mock import patch
 
-from asyncsdk.uploads.journal import Completing, Opened, Record, Refused, codec
-from asyncsdk.uploads.journal.codec import encode, encode_head, parse
+from asyncsdk.uploads.journal import Completing, Opened, Record, Refused
+from asyncsdk.uploads.journal.codec import encode, parse
 from asyncsdk.uploads.resume import ResumeState, Stage, replay
+from asyncsdk.wal import line
+from asyncsdk.wal.line import encode_head
 from tests.journal.support import NOW, completed, opened, part
 
 SOURCE = 3 * 2**24
@@ -63,7 +65,7 @@ def flipped(life: str, masks: Iterable[int]) -> list[str]:
     """What goes wrong with a byte flipped by one of the masks, at any position."""
     written, found = LIVES[life], []
     data = bytearray(journal_of(written))
-    with patch.object(codec, "decode", lru_cache(64)(codec.decode)):  # the sound lines are read once
+    with patch.object(line, "decode_line", lru_cache(64)(line.decode_line)):  # the sound lines are read once
         for position, mask in product(range(len(data)), masks):
             data[position] ^= mask
             if said := wrong(believed(bytes(data)), written):

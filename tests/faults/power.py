@@ -18,10 +18,10 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk.uploads.journal import Record
 from asyncsdk.uploads.journal.codec import parse
-from asyncsdk.wal.layout import SEGMENT
+from asyncsdk.wal.segments import SEGMENT
 
 FOLDER = -1
-CALLS = ("mkdir", "open", "write", "fdatasync", "fsync", "rename", "unlink")
+CALLS = ("mkdir", "open", "write", "fdatasync", "fsync", "replace", "unlink")
 Change = Callable[[dict[Path, int]], object]
 
 
@@ -141,7 +141,7 @@ class Recorder:
                 change(names)
         self._step(names=names, changes=tuple(pending for pending in last.changes if pending[0] != folder))
 
-    def _rename(self, _: None, old: Any, new: Any) -> None:
+    def _replace(self, _: None, old: Any, new: Any) -> None:
         file = self._now()[Path(old)]
         self._change(Path(new), lambda names: (names.pop(Path(old), None), names.update({Path(new): file})))
 

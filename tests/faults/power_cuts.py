@@ -28,7 +28,7 @@ async def live(recorder: Recorder, journal: Path) -> None:
             for record in RECORDS[2:4]:
                 await log.append(record)
                 recorder.promise()
-            await log.settle(RECORDS[4])
+            await log.append_final(RECORDS[4])
             recorder.promise()
 
 

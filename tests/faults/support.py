@@ -28,7 +28,7 @@ from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.server import Fault
 from asyncsdk.uploads.journal import Part, Record
 from asyncsdk.uploads.journal.file import FileLog
-from asyncsdk.wal.reading import load
+from asyncsdk.uploads.journal.reading import load
 
 MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure

@@ -18,7 +18,7 @@ from asyncsdk import AsyncUploader, Client, JournalError, UploadResult
 from asyncsdk.server import LocalServer
 from tests.faults.support import MIB, make_file, remembered
 
-CALLS = ("mkdir", "open", "write", "fdatasync", "fsync", "rename", "unlink")
+CALLS = ("mkdir", "open", "write", "fdatasync", "fsync", "replace", "unlink")
 FOR_GOOD = 1_000_000
 
 

@@ -17,8 +17,8 @@ from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
-from asyncsdk.uploads.journal.codec import encode_head, encode_line
 from asyncsdk.wal import disk
+from asyncsdk.wal.line import encode_head, encode_line
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
 USAGE = Usage(total_tokens=5)
@@ -42,7 +42,7 @@ async def test_what_is_written_is_there_again(place: Path) -> None:
             await ledger.end(f"{status}#0", status, id=status, problem=PROBLEM)
         await ledger.intend("cut off#0", id="c", n=1)
     again = await load_ledger(place)
-    assert {item: state.status for item, state in again.book.states.items()} == {
+    assert {item: state.status for item, state in again.index.states.items()} == {
         "a#0": "done", "failed#0": "failed", "refused#0": "refused", "uncertain#0": "uncertain", "cut off#0": "sent",
     }  # fmt: skip
     done, failed = again.state("a#0"), again.state("failed#0")
@@ -128,7 +128,7 @@ async def test_it_is_private_and_can_not_be_written_through_a_reader(place: Path
     with pytest.raises(LedgerError, match="read only"):
         await (await load_ledger(place)).intend("x#0", id="x", n=1)
     (await load_ledger(place)).release("x#0")
-    assert len((await load_ledger(place.parent / "nowhere")).book.states) == 0
+    assert len((await load_ledger(place.parent / "nowhere")).index.states) == 0
 
 
 async def test_damaged_lines_are_not_believed(place: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
     head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":2')
     fields = head.rpartition(b',"c"')[0] + b"}"
     (place / "ledger" / "2026-x.jsonl").write_bytes(encode_line(json.loads(fields)))
-    with pytest.raises(JournalVersionError, match="newer"):
+    with pytest.raises(JournalVersionError, match=r"version 2 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
         async with open_ledger(place):
             pass
 
@@ -173,7 +173,7 @@ async def test_a_full_disk_is_told(place: Path, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_place_that_is_no_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LedgerError, match=r"a file stands where a directory should be\). Nothing was sent"):
+    with pytest.raises(LedgerError, match=r"a file is where a directory should be\). Nothing was sent"):
         async with open_ledger(tmp_path / "file" / ".asyncsdk"):
             pass
 
@@ -209,7 +209,7 @@ async def test_the_names_that_lead_to_a_ledger_are_synced_before_anything_in_it_
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    monkeypatch.setattr(disk, "sync_directory", synced.append)
     async with open_ledger(place) as ledger:
         synced.clear()
         await do(ledger, "a" * 64)

@@ -65,7 +65,7 @@ async def known(place: Path) -> dict[str, Any]:
     """All that a ledger can be asked."""
     ledger = await load_ledger(place)
     owners = {stem: ledger.owner_of(stem) for stem in STEMS}
-    return {"states": dict(ledger.book.states.items()), "spent": ledger.spent, "owners": owners}
+    return {"states": dict(ledger.index.states.items()), "spent": ledger.spent, "owners": owners}
 
 
 async def compact(place: Path) -> None:
@@ -75,13 +75,13 @@ async def compact(place: Path) -> None:
 
 async def test_compacting_keeps_all_that_counts(place: Path) -> None:
     await three_runs(place)
-    before, lines = await known(place), (await load_ledger(place)).book.lines
+    before, lines = await known(place), (await load_ledger(place)).index.lines
     assert before["spent"].edits == 6  # three done, of which one twice; one lost; two cut off, less none
     await compact(place)
     after = await load_ledger(place)
     [segment] = (place / "ledger").iterdir()
     assert await known(place) == before
-    assert len(segment.read_bytes().splitlines()) == after.book.lines + 1 < lines
+    assert len(segment.read_bytes().splitlines()) == after.index.lines + 1 < lines
     await compact(place)
     assert (place / "ledger" / segment.name).exists()  # there is nothing to gain any more
 
@@ -104,7 +104,7 @@ async def test_a_crash_at_any_step_of_compacting_loses_nothing(
 
     with monkeypatch.context() as patched:
         write = os.write
-        for name in ("fdatasync", "fsync", "rename", "unlink"):
+        for name in ("fdatasync", "fsync", "replace", "unlink"):
             patched.setattr(f"asyncsdk.wal.disk.os.{name}", crash_after(getattr(os, name)))
         patched.setattr(os, "write", crash_after(lambda fd, data: write(fd, data[: len(data) // 2 + 1])))
         await compact(place)

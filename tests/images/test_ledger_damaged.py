@@ -30,7 +30,7 @@ async def segment(place: Path) -> Path:
 
 
 def states(ledger: Ledger) -> dict[str, str]:
-    return {item: state.status for item, state in ledger.book.states.items()}
+    return {item: state.status for item, state in ledger.index.states.items()}
 
 
 ALL_DONE = dict.fromkeys(ITEMS, "done")

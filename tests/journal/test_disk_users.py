@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _strptime  # type: ignore[import-not-found]  # noqa: F401 - which a child may not be able to read, as with filelock
 import asyncio
 import os
 import re

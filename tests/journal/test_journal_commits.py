@@ -84,7 +84,7 @@ async def test_the_names_that_lead_to_a_segment_are_synced_before_its_first_ackn
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    monkeypatch.setattr(disk, "sync_directory", synced.append)
     root = tmp_path / "a" / "journal"
     async with FileJournal(root).claim(KEY) as log:
         assert {tmp_path, tmp_path / "a"} <= set(synced), "what was made above the root"
@@ -327,17 +327,17 @@ def test_a_file_system_that_syncs_no_directories_is_taken_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda fd: failing(fd, code=code)(fd))
-    disk.sync_folder(tmp_path)
+    disk.sync_directory(tmp_path)
     assert not open_below(tmp_path)
 
 
 def test_a_directory_that_can_not_be_opened_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", lambda *_: failing(1, code=errno.EACCES)(1))
-    disk.sync_folder(tmp_path)
+    disk.sync_directory(tmp_path)
 
 
 def test_a_disk_that_fails_to_sync_a_directory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda fd: failing(fd, code=errno.EIO)(fd))
     with pytest.raises(OSError, match="Input/output error"):
-        disk.sync_folder(tmp_path)
+        disk.sync_directory(tmp_path)
     assert not open_below(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from asyncsdk.uploads.journal import Completing, Expired, Record
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.wal import reading as journal_reading
+from asyncsdk.wal import segments
 from tests.journal.support import KEY, NOW, completed, opened, part
 
 ASKED = Completing(upload="upload_1", part_ids=("part_0",), md5="0" * 32, at=NOW)
@@ -75,5 +75,5 @@ async def test_a_copy_on_another_machine_at_the_same_place_is_one(
     root = tmp_path / "journal"
     await write(root, opened())
     put_back(root)
-    monkeypatch.setattr(journal_reading, "this_host", lambda: "another")
+    monkeypatch.setattr(segments, "this_host", lambda: "another")
     assert [type(record) for record in await read(root)][1:] == [Expired]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.errors import JournalVersionError
 from asyncsdk.uploads.journal import Completing, Record
-from asyncsdk.uploads.journal.codec import encode, encode_head, parse
+from asyncsdk.uploads.journal.codec import encode, parse
+from asyncsdk.wal import NewerVersionError
+from asyncsdk.wal.line import encode_head
 from tests.journal.support import NOW, completed, opened, part
 
 RECORDS = (opened(), part(0), part(1), part(2), Completing(upload="upload_1", part_ids=("part_0",), md5=None, at=NOW))
@@ -99,5 +100,5 @@ def test_a_line_of_megabytes_is_a_line() -> None:
 
 def test_a_newer_head_is_found_even_behind_damage() -> None:
     body = b'{"t":"segment","v":2'
-    with pytest.raises(JournalVersionError):
+    with pytest.raises(NewerVersionError):
         parse(LINES[1][:-1] + b'X%b,"c":"%08x"}' % (body, zlib.crc32(body)))

@@ -18,9 +18,10 @@ import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
 from asyncsdk.uploads.journal import Cancelled, Expired, Journal, JournalEntry, Owner, purge
-from asyncsdk.uploads.journal.codec import encode, encode_head
+from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.file import FEW_RECORDS, FileJournal
 from asyncsdk.wal import disk, lock
+from asyncsdk.wal.line import encode_head
 from asyncsdk.wal.segments import Segments
 from tests.journal.support import KEY, NOW, append_parts, completed, open_below, opened, part, segments
 
@@ -145,8 +146,10 @@ async def test_a_newer_journal_is_refused_by_name(tmp_path: Path) -> None:
     await write(FileJournal(tmp_path), opened())
     newer = folder / "2030.jsonl"
     newer.write_bytes(_head_of_version_2())
-    with pytest.raises(JournalVersionError, match=re.escape(str(newer))):
+    words = r"version 2 .* Nothing was sent[\s\S]*Upgrade asyncsdk"
+    with pytest.raises(JournalVersionError, match=rf"{re.escape(str(newer))}: {words}") as caught:
         await read(FileJournal(tmp_path))
+    assert not caught.value.resumable
 
 
 def _head_of_version_2() -> bytes:
@@ -241,7 +244,7 @@ async def test_a_link_in_place_of_the_owners_name_is_not_followed(
     (tmp_path / "locks" / f"{KEY}.owner").symlink_to(elsewhere)
     await write(FileJournal(tmp_path), opened())
     assert elsewhere.read_text() == "precious"
-    assert "can't be told who owns it" in caplog.text
+    assert "its owner can't be named" in caplog.text
 
 
 async def test_a_pipe_in_place_of_a_segment_blocks_nobody(tmp_path: Path) -> None:
@@ -317,7 +320,7 @@ async def test_without_a_lock_nothing_is_ever_removed(tmp_path: Path) -> None:
     async with journal.claim(KEY) as log:
         await log.append(opened())
         await log.append(part(0))
-        await log.settle(completed())
+        await log.append_final(completed())
     assert await read(journal) == [opened(), part(0), completed()]
     assert await journal.purge(now=NOW + 365 * DAY) == 0
     assert await read(journal) == [opened(), part(0), completed()]
@@ -330,7 +333,7 @@ async def test_settling_leaves_the_opening_and_the_last_word_in_one_segment(tmp_
     await write(FileJournal(tmp_path), opened("upload_0"), opened(), part(0))
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(part(1))
-        await log.settle(completed())
+        await log.append_final(completed())
         assert log.records == (opened(), completed())
     assert await read(FileJournal(tmp_path)) == [opened(), completed()]
     [segment] = segments(tmp_path)
@@ -345,7 +348,7 @@ async def test_a_few_records_of_one_segment_are_left_as_they_are(
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(opened())
         await append_parts(log, FEW_RECORDS - 2)
-        await log.settle(completed())
+        await log.append_final(completed())
     assert await read(FileJournal(tmp_path)) == [opened(), *map(part, range(FEW_RECORDS - 2)), completed()]
 
 
@@ -353,7 +356,7 @@ async def test_a_settled_log_takes_the_next_upload(tmp_path: Path) -> None:
     async with FileJournal(tmp_path).claim(KEY) as log:
         await log.append(opened())
         await append_parts(log)
-        await log.settle(Cancelled(upload="upload_1", at=NOW))
+        await log.append_final(Cancelled(upload="upload_1", at=NOW))
         await log.append(opened("upload_2"))
         assert [record.upload for record in log.records] == ["upload_1", "upload_1", "upload_2"]
     assert len(await read(FileJournal(tmp_path))) == 3
@@ -366,7 +369,7 @@ async def test_a_crash_before_the_new_segment_has_its_name_loses_nothing(tmp_pat
     (old.parent / "2030.jsonl.tmp").write_bytes(encode_head(at=NOW, host="web-1", pid=1) + encode(part(7)))
     assert await read(FileJournal(tmp_path)) == [opened(), part(0), completed()]
     async with FileJournal(tmp_path).claim(KEY) as log:
-        await log.settle(completed())
+        await log.append_final(completed())
     assert len(list(old.parent.iterdir())) == 1, "the leftover goes with the old segments"
 
 
@@ -381,13 +384,13 @@ async def test_a_crash_before_the_old_segments_are_gone_loses_and_doubles_nothin
         await append_parts(log)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", refuse)
-            await log.settle(completed())
+            await log.append_final(completed())
     assert "not compacted" in caplog.text
     assert len(segments(tmp_path)) == 2
     assert await read(FileJournal(tmp_path)) == [opened(), *map(part, range(FEW_RECORDS)), completed()]
 
 
-@pytest.mark.parametrize("step", ["fdatasync", "rename"])
+@pytest.mark.parametrize("step", ["fdatasync", "replace"])
 async def test_a_compaction_that_fails_costs_no_more_than_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
 ) -> None:
@@ -404,7 +407,7 @@ async def test_a_compaction_that_fails_costs_no_more_than_room(
             return create(path)
 
         monkeypatch.setattr(disk, "create", create_and_break)
-        await log.settle(completed())
+        await log.append_final(completed())
     assert "not compacted: [Errno 28]" in caplog.text
     monkeypatch.undo()
     assert await read(FileJournal(tmp_path)) == [opened(), *map(part, range(FEW_RECORDS)), completed()]
@@ -538,7 +541,7 @@ async def test_a_key_that_came_to_life_while_the_purge_looked_stays(
         )
         return lock.try_lock(path)
 
-    monkeypatch.setattr("asyncsdk.uploads.journal.purge.passing", write_first)
+    monkeypatch.setattr("asyncsdk.uploads.journal.purge.try_lock", write_first)
     assert await journal.purge(now=NOW + 2 * DAY) == 0
     assert len(await read(journal)) == 2
 
@@ -553,7 +556,7 @@ async def test_settling_purges_once_a_day(tmp_path: Path, monkeypatch: pytest.Mo
         nonlocal clock
         clock += hours * 3600
         async with journal.claim("new") as log:
-            await log.settle(Expired(upload="upload_2", reason="", at=clock))
+            await log.append_final(Expired(upload="upload_2", reason="", at=clock))
         return [entry.key for entry in await journal.entries()]
 
     assert await settle_after(20) == await settle_after(3) == ["new", "old"]
@@ -569,7 +572,7 @@ async def test_a_clock_a_year_ahead_makes_nobody_forget_what_the_server_says_is_
     await write(journal, opened(), completed(), key="kept")
     async with journal.claim("new") as log:
         await log.append(opened("upload_2"))
-        await log.settle(completed("upload_2", at=NOW + 365 * DAY))
+        await log.append_final(completed("upload_2", at=NOW + 365 * DAY))
     assert [entry.key for entry in await journal.entries()] == ["kept", "new"]
 
 

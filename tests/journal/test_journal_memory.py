@@ -34,7 +34,7 @@ async def test_settling_leaves_the_opening_and_the_last_word() -> None:
     async with journal.claim(KEY) as log:
         await log.append(opened())
         await log.append(part(0))
-        await log.settle(completed())
+        await log.append_final(completed())
         assert log.records == (opened(), completed())
     assert await journal.entries() == [JournalEntry(KEY, (opened(), completed()), None)]
 
@@ -102,7 +102,7 @@ async def test_purging_forgets_what_nobody_can_use_and_nobody_holds() -> None:
         async with journal.claim(key) as log:
             await log.append(opened())
     async with journal.claim("completed") as log:
-        await log.settle(completed())
+        await log.append_final(completed())
     async with journal.claim("held"):
         assert await journal.purge(now=NOW) == 0
         assert await journal.purge(now=NOW + 2 * DAY) == 1
@@ -119,7 +119,7 @@ async def test_a_process_that_lives_long_forgets_by_itself(monkeypatch: pytest.M
         await log.append(opened())
     clock += 2 * DAY
     async with journal.claim("new") as log:
-        await log.settle(completed(at=clock))
+        await log.append_final(completed(at=clock))
         assert [entry.key for entry in await journal.entries()] == ["new"]
 
 

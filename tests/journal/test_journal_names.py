@@ -16,7 +16,7 @@ from attrs.exceptions import FrozenAttributeError
 from asyncsdk.errors import JournalError
 from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.wal import disk
-from asyncsdk.wal.dirsync import DirectorySync
+from asyncsdk.wal.commit import DirectorySync
 from tests.journal.support import KEY, opened, segments
 
 
@@ -52,7 +52,7 @@ class Door:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     slow = Disk()
-    monkeypatch.setattr(disk, "sync_folder", slow.sync)
+    monkeypatch.setattr(disk, "sync_directory", slow.sync)
     yield slow
     slow.goes_on.set()
 
@@ -106,7 +106,7 @@ async def test_the_way_to_a_record_is_synced_though_another_made_it_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    monkeypatch.setattr(disk, "sync_directory", synced.append)
     root = tmp_path / "journal"
     journal = FileJournal(root)
     async with journal.claim(KEY) as log:
@@ -141,7 +141,7 @@ async def test_a_link_in_the_place_of_a_claimed_keys_folder_is_not_written_throu
 async def test_a_way_that_could_not_be_synced_is_told_and_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    real, failed = disk.sync_folder, list[Path]()
+    real, failed = disk.sync_directory, list[Path]()
 
     def sync(folder: Path) -> None:
         if folder.name == failing and not failed:  # an error of the disk is told once
@@ -151,7 +151,7 @@ async def test_a_way_that_could_not_be_synced_is_told_and_not_tried_again(
 
     journal = FileJournal(tmp_path / "journal")
     async with journal.claim("before"):
-        monkeypatch.setattr(disk, "sync_folder", sync)
+        monkeypatch.setattr(disk, "sync_directory", sync)
     async with journal.claim(KEY) as log:
         with pytest.raises(JournalError, match="it fails"):
             await log.append(opened())

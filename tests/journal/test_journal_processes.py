@@ -60,7 +60,7 @@ async def main():
         await log.append(opened())
         await append_parts(log)
         setattr({owner}, {step!r}, die)
-        await log.settle(Cancelled(upload="upload_1", at=0))
+        await log.append_final(Cancelled(upload="upload_1", at=0))
 asyncio.run(main())
 """
 
@@ -156,7 +156,7 @@ async def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Pa
     assert all(record == part(int(record.at - part(0).at + 0.5)) for record in found)
 
 
-@pytest.mark.parametrize(("owner", "step"), [("Path", "rename"), ("Path", "unlink")])
+@pytest.mark.parametrize(("owner", "step"), [("Path", "replace"), ("Path", "unlink")])
 async def test_a_process_killed_while_it_compacts_loses_no_last_word(tmp_path: Path, owner: str, step: str) -> None:
     with child(tmp_path, COMPACT_AND_DIE.format(owner=owner, step=step)) as process:
         assert await asyncio.to_thread(process.wait, 10) == -signal.SIGKILL

@@ -64,7 +64,7 @@ async def test_an_edit_that_a_killed_run_left_on_its_way_says_so(
     lines = segment.read_bytes().splitlines(keepends=True)
     segment.write_bytes(b"".join(line for line in lines if json.loads(line).get("t") != "done"))  # killed before that
     async with open_ledger(out / ".asyncsdk") as ledger:
-        assert [state.status for _, state in ledger.book.states.items()] == ["sent"]
+        assert [state.status for _, state in ledger.index.states.items()] == ["sent"]
     async with ImageEditor(client).edit_many([edit], out=out) as outcomes:
         [left] = await all_of(outcomes)
     assert left.status == "uncertain"

@@ -258,7 +258,7 @@ async def test_what_is_kept_is_known_before_the_sync_of_its_name_is_waited_for(
         way=FileWriter(again=again),
         shielded=True,
     )
-    monkeypatch.setattr("asyncsdk.wal.disk.sync_folder", full)
+    monkeypatch.setattr("asyncsdk.wal.disk.sync_directory", full)
     with anyio.move_on_after(0.5):
         await saving.run()
     assert [path.read_bytes() for path in saving.raw_files] == [BROKEN.raw]

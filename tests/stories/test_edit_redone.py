@@ -63,11 +63,11 @@ async def test_a_compacted_ledger_remembers_when_it_met_a_date(tmp_path: Path) -
     place, date = tmp_path / ".asyncsdk", time.time() + 7200
     async with open_ledger(place) as ledger:
         met = await ledger.redo_before(date)
-    facts = list((await load_ledger(place)).book.facts())
+    facts = list((await load_ledger(place)).index.facts())
     async with open_ledger(place) as ledger:
         for fact, at in facts:
-            ledger.book.apply(fact, at)
-        assert ledger.book.redo_before(date, time.time()) == pytest.approx(met, abs=0.01)
+            ledger.index.apply(fact, at)
+        assert ledger.index.redo_before(date, time.time()) == pytest.approx(met, abs=0.01)
 
 
 @pytest.mark.parametrize("date", [math.inf, math.nan])

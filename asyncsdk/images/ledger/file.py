@@ -1,7 +1,4 @@
-"""The memory of edits, beside their pictures: what was sent, paid and saved, durably, so that nothing is paid twice.
-
-Lines, segments, group commit and lock are the journal's.
-"""
+"""The ledger of edits, beside their pictures: what was sent, paid and saved, durably, so that nothing is paid twice."""
 
 from __future__ import annotations
 
@@ -11,64 +8,72 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
-from asyncsdk.errors import JournalError, JournalVersionError, LedgerBusyError, LedgerError
-from asyncsdk.images.ledger.damage import damaged
+from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerDamagedError, LedgerError
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
-from asyncsdk.images.ledger.recall import Recalled, recall
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
-from asyncsdk.uploads.journal.codec import encode_line, iso
-from asyncsdk.uploads.journal.messages import DisplacedError
-from asyncsdk.wal import disk
-from asyncsdk.wal.commit import GroupCommit
-from asyncsdk.wal.dirsync import DirectorySync
+from asyncsdk.wal import DisplacedError, NewerVersionError, disk, segments
+from asyncsdk.wal.commit import DirectorySync, GroupCommit
+from asyncsdk.wal.line import VERSION, encode_line, iso, read_lines
 from asyncsdk.wal.lock import KeyLock, owner
 from asyncsdk.wal.permissions import NotPrivateError
-from asyncsdk.wal.reading import find
 from asyncsdk.wal.segments import Anchor, Segments
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
-DAMAGED = ".damaged"  # behind the name of a segment that was believed in part
+DAMAGED = ".damaged"  # after the name of a segment that was believed in part
 
-_NAME_ANOTHER = "It lies beside the pictures: name a directory for them that can be made and written."
+_NAME_ANOTHER = "It is kept beside the pictures: name a directory for them that can be made and written."
 _GO_ON = (
-    "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts anew, "
-    "and pays anew."
+    "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts "
+    "again, and pays again."
 )
 _MADE_PRIVATE = (
-    "It remembers what was paid. Change that where it is, and the same call goes on; another directory starts over, "
+    "It remembers what was paid. Change that where it is, and the same call goes on; another directory starts again, "
     "and pays again."
 )
 _PUT_BACK = (
     "It remembers what was paid. Put the directory back where it was: the same call goes on and pays nothing twice. "
     "Without it nothing is remembered, and the same call would pay again for all."
 )
+_NEWER = (
+    "{}: version {} of the ledger was written by a newer asyncsdk; this one reads up to {}. Nothing was sent.\n"
+    "  Upgrade asyncsdk: the same call then goes on, and pays nothing twice."
+)
 
 logger = logging.getLogger(__name__)
 Fact = tuple[dict[str, Any], float]
 
 
+@frozen
+class _Content:
+    """What a ledger's segments contain, as far as they are intact, and what of them is not."""
+
+    index: LedgerIndex
+    damage: tuple[LedgerDamage, ...]
+
+
 @define(eq=False)
 class Ledger:
-    """What is known of each edit, by its item: the SHA-256 of what it is, `#`, and its ordinal among equal ones.
+    """The state of each edit, by its item: the SHA-256 of its content, `#`, and its ordinal among equal ones.
 
-    `damage` is what can't be believed of it.
+    `damage` is what of it is not as it was written.
     """
 
     directory: Path
-    book: LedgerIndex
+    index: LedgerIndex
     damage: tuple[LedgerDamage, ...] = ()
     _commits: GroupCommit | None = field(default=None, repr=False)
     _anchors: list[Anchor] = field(factory=list, repr=False)
@@ -76,27 +81,27 @@ class Ledger:
     async def watch(self, out: Path) -> None:
         """Take no more facts once `out`, where the pictures go, is not the directory any more that it is now.
 
-        Raises OSError. That a ledger which lies in it is still there tells as much at no cost.
+        Raises OSError. For a ledger in `out` its own segments are looked at already, at no cost.
         """
         if self.directory.parent != out:
             self._anchors.append(await files.in_thread(Anchor.at, out))
 
     def drafts_for(self, out: Path) -> Path | None:
-        """Where pictures for `out` are written before they take their place; None for a ledger that lies elsewhere."""
+        """Where pictures for `out` are written before they take their place; None for a ledger that is elsewhere."""
         return self.directory / "drafts" if self.directory.parent == out else None
 
     @property
     def spent(self) -> Spent:
         """What was paid, or may have been, over all runs."""
-        return self.book.spent
+        return self.index.spent
 
     def state(self, item: str) -> ItemState | None:
-        """How an edit stands; None for one that was never sent."""
-        return self.book.state_of(item)
+        """The state of an edit; None for one that was never sent."""
+        return self.index.state_of(item)
 
     def owner_of(self, stem: str) -> str | None:
         """The edit that has, or may have, written a picture of this name: relative to the directory, no suffix."""
-        return self.book.owner_of(stem)
+        return self.index.owner_of(stem)
 
     async def intend(
         self,
@@ -112,8 +117,8 @@ class Ledger:
 
         Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
         """
-        known = {} if source is None else {"source": source}
-        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
+        origin = {} if source is None else {"source": source}
+        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **origin})
         written.add_done_callback(_look_away)
         try:
             await asyncio.wait([written])
@@ -127,7 +132,7 @@ class Ledger:
     def release(self, item: str) -> None:
         """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""
         if self._commits is not None:
-            self._commits.add(_now({"t": "released", "item": item})).add_done_callback(_look_away)
+            self._commits.append(_now({"t": "released", "item": item})).add_done_callback(_look_away)
 
     async def end(
         self,
@@ -142,26 +147,28 @@ class Ledger:
         request_id: str | None = None,
     ) -> None:
         """Write down how `item` ended: what went wrong with it, what is on disk, what it cost. Raises LedgerError."""
-        known: dict[str, Any] = {"files": list(files), "images": images, "request_id": request_id}
+        fields: dict[str, Any] = {"files": list(files), "images": images, "request_id": request_id}
         if usage is not None:
-            known["usage"] = usage_fields(usage)
+            fields["usage"] = usage_fields(usage)
         if problem is not None:
-            known["problem"] = problem_fields(problem)
-        await self._write({"t": status, "item": item, "id": id} | {name: told for name, told in known.items() if told})
+            fields["problem"] = problem_fields(problem)
+        await self._write(
+            {"t": status, "item": item, "id": id} | {name: value for name, value in fields.items() if value}
+        )
 
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
-        """Write down that pictures of `item` make way for those of another: where each was, and where it goes."""
+        """Write down that pictures of `item` are moved aside for those of another: from where to where each."""
         await self._write({"t": "moved", "item": item, "files": dict(files)})
 
-    async def redo_before(self, asked: float) -> float:
-        """Up to when a redo as of `asked` (unix time) reaches; where that is ahead of the clock, it is written down.
+    async def redo_before(self, requested: float) -> float:
+        """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.
 
         A ledger that is only read is left as it is. Raises LedgerError.
         """
         now = time.time()
-        before = self.book.redo_before(asked, now)
+        before = self.index.redo_before(requested, now)
         if before == now and self._commits is not None:
-            await self._write({"t": "redo", "before": asked})
+            await self._write({"t": "redo", "before": requested})
         return before
 
     async def _write(self, fact: dict[str, Any]) -> None:
@@ -173,7 +180,7 @@ class Ledger:
         if self._commits is None:
             raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
         with _worded(self.directory, sent=True):
-            return self._commits.add(_now(fact))
+            return self._commits.append(_now(fact))
 
 
 @asynccontextmanager
@@ -189,34 +196,33 @@ async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncI
     try:
         with _worded(directory):
             await threads.run(partial(_make, directory))
-            if not await threads.run(lock.take):
+            if not await threads.run(lock.try_acquire):
                 raise _busy(directory, lock.path)
-            segments = Segments(directory / "ledger", _way(directory), patient=True)
-            recalled = await threads.run(partial(_recall, segments, accept_damage=accept_damage))
-        book, anchors = recalled.book, list[Anchor]()
-        write = partial(_append, segments, anchors)
-        commits = GroupCommit(segments.folder, write, threads, partial(_apply, book), encode=_encode)
+            log = Segments(directory / "ledger", _way(directory), patient=True)
+            content = await threads.run(partial(_load, log, accept_damage=accept_damage))
+        index, anchors = content.index, list[Anchor]()
+        commits = GroupCommit(_encode, partial(_append, log, anchors), threads, partial(_apply, index))
         try:
-            yield Ledger(directory, book, recalled.damage, commits, anchors)
+            yield Ledger(directory, index, content.damage, commits, anchors)
         finally:
-            await commits.leave(seconds=WRITE_SECONDS)
-            await _let_go(threads, segments.close)
+            await commits.close(seconds=WRITE_SECONDS)
+            await _let_go(threads, log.close)
     finally:
-        await _let_go(threads, lock.leave)
+        await _let_go(threads, lock.release)
 
 
 async def load_ledger(directory: Path) -> Ledger:
-    """Read the ledger in `directory`, empty where there is none, and keep nobody out.
+    """Read the ledger in `directory`, empty where there is none, without a lock.
 
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
     with _worded(directory):
-        recalled = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(_look, directory))
-    return Ledger(directory, recalled.book, recalled.damage)
+        content = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(_look, directory))
+    return Ledger(directory, content.index, content.damage)
 
 
 async def _let_go(threads: DaemonThreadPool, job: Callable[[], object]) -> None:
-    """Do what ends in a moment, however the call ends; where there is no thread for it, right here."""
+    """Run `job`, which ends in a moment, also after a cancellation; where there is no thread for it, right here."""
     done = threads.start(job)
     done.add_done_callback(_look_away)
     await wait_through_cancellation([done], seconds=RELEASE_SECONDS)
@@ -224,18 +230,18 @@ async def _let_go(threads: DaemonThreadPool, job: Callable[[], object]) -> None:
         job()
 
 
-def _append(segments: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
+def _append(log: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
     for anchor in anchors:
         anchor.check()
-    segments.append(lines)
+    log.append(lines)
 
 
 def _make(directory: Path) -> None:
     files.make_directory(directory.parent)
     disk.check_place(directory)
-    disk.make_folder(directory)
-    disk.make_folder(directory / "ledger")
-    disk.make_folder(directory / "drafts")
+    disk.make_directory(directory)
+    disk.make_directory(directory / "ledger")
+    disk.make_directory(directory / "drafts")
     _way(directory)()
 
 
@@ -243,33 +249,62 @@ def _way(directory: Path) -> DirectorySync:
     return DirectorySync((directory, directory.parent))
 
 
-def _recall(segments: Segments, *, accept_damage: bool) -> Recalled:
-    files.clear_drafts(segments.folder.parent / "drafts")
-    segments.adopt(find(segments.folder))
-    recalled = recall(segments.folder)
-    if recalled.damage and not accept_damage:
-        raise damaged(segments.folder.parent, recalled.damage)
-    book = recalled.book
-    if recalled.damage or (book.lines > COMPACT_ABOVE and book.lines > COMPACT_FACTOR * len(book.states)):
+def _load(log: Segments, *, accept_damage: bool) -> _Content:
+    directory = log.folder.parent
+    files.clear_drafts(directory / "drafts")
+    content = log.read(_replay)
+    _warn(content)
+    if content.damage and not accept_damage:
+        raise _damaged(directory, content.damage)
+    index = content.index
+    if content.damage or (index.lines > COMPACT_ABOVE and index.lines > COMPACT_FACTOR * len(index.states)):
         try:
-            for damage in recalled.damage:
+            for damage in content.damage:
                 disk.keep_beside(damage.path, DAMAGED)
-            segments.compact(map(_encode, book.facts()))
+            log.compact(map(_encode, index.facts()))
         except OSError as error:  # such as too little room for a second copy: it is as good as before
-            logger.warning("%s: not compacted: %s", segments.folder, error)
-    return recalled
+            logger.warning("%s: not compacted: %s", log.folder, error)
+    return content
 
 
-def _look(directory: Path) -> Recalled:
+def _look(directory: Path) -> _Content:
     with suppress(FileNotFoundError):
         disk.check_place(directory)
-        disk.check_folder(directory)
-    return recall(directory / "ledger")
+        disk.check_directory(directory)
+    content = segments.read(directory / "ledger", _replay)
+    _warn(content)
+    return content
 
 
-def _apply(book: LedgerIndex, facts: list[Fact]) -> None:
+def _replay(paths: Iterable[Path]) -> _Content:
+    """Read these segments. Damage before a compaction does not matter: its facts replace all before them."""
+    index, lost = LedgerIndex(), dict[Path, dict[int, int]]()  # bytes by the number of their line
+
+    def accept(_: bytes, fields: dict[str, Any]) -> None:
+        index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
+        if fields["t"] == "afresh":
+            lost.clear()
+
+    for path in paths:
+        if path.suffix != segments.SEGMENT:
+            continue
+        try:
+            for line in read_lines(disk.lines(path), accept):
+                if line.unread and not line.torn:
+                    lost.setdefault(path, {})[line.number] = len(line.unread)
+        except NewerVersionError as error:
+            raise JournalVersionError(_NEWER.format(path, error.version, VERSION)) from error
+    return _Content(index, tuple(LedgerDamage(path, tuple(of), sum(of.values())) for path, of in lost.items()))
+
+
+def _warn(content: _Content) -> None:
+    for damage in content.damage:
+        logger.warning("%s, not believed", damage)
+
+
+def _apply(index: LedgerIndex, facts: list[Fact]) -> None:
     for fields, at in facts:
-        book.apply(fields, at)
+        index.apply(fields, at)
 
 
 def _now(fields: dict[str, Any]) -> Fact:
@@ -288,27 +323,24 @@ def _look_away(future: Any) -> None:
 
 @contextmanager
 def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
-    """The journal's failures, in words about edits; `sent` tells whether some may be on their way already."""
+    """Raise any OSError of the block as LedgerError; `sent`: some edits may be on their way already."""
     try:
         yield
-    except (LedgerError, JournalVersionError):
-        raise
-    except (JournalError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause or error)
-        if isinstance(cause, NotADirectoryError):
-            reason = "a file stands where a directory should be"
+    except DisplacedError as error:
+        raise _displaced(error) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if isinstance(error, NotADirectoryError):
+            reason = "a file is where a directory should be"
         safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
-        if isinstance(cause, DisplacedError):
-            raise _displaced(cause) from cause
         advice = _GO_ON if sent or os.path.lexists(directory) else _NAME_ANOTHER
-        if isinstance(cause, NotPrivateError) and advice == _GO_ON:
+        if isinstance(error, NotPrivateError) and advice == _GO_ON:
             advice = _MADE_PRIVATE
-        raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from cause
+        raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from error
 
 
 def _displaced(cause: DisplacedError) -> LedgerError:
-    """The same call is no way on by itself: it would make another ledger, and pay again for all."""
+    """Repeating the call does not resume by itself: it would make another ledger, and pay again for all."""
     error = LedgerError(
         f"{cause.filename} is not where it was when the run began: {cause.strerror}. Nothing more was sent; what was "
         f"under way is in memory, or on disk where it is named.\n  {_PUT_BACK}"
@@ -317,13 +349,25 @@ def _displaced(cause: DisplacedError) -> LedgerError:
     return error
 
 
+def _damaged(directory: Path, damage: tuple[LedgerDamage, ...]) -> LedgerDamagedError:
+    """The error of a run that may not begin without the caller's consent."""
+    error = LedgerDamagedError(
+        f"the ledger in {directory} is damaged: {'; '.join(map(str, damage))}. Edits recorded there may have been "
+        "paid, and would be paid again. Nothing was sent.\n"
+        "  Put a good copy of the file in its place if there is one. Else the same call with accept_damage=True goes "
+        "on with what is intact; the damaged file is kept beside it."
+    )
+    error.damage = damage
+    return error
+
+
 def _busy(directory: Path, lock: Path) -> LedgerBusyError:
-    known = owner(lock)
-    who = f"process {known.pid} on {known.host}" if known else "another process"
+    process = owner(lock)
+    who = f"process {process.pid} on {process.host}" if process else "another process"
     error = LedgerBusyError(
         f"{who} is editing into {directory.parent} right now. Nothing was sent by this call.\n"
         "  Wait for it, or edit into another directory."
     )
-    if known:
-        error.pid, error.host = known.pid, known.host
+    if process:
+        error.pid, error.host = process.pid, process.host
     return error

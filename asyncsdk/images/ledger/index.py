@@ -1,4 +1,4 @@
-"""What a ledger's lines say of each edit (pure): a fold over facts, in the order in which they were written."""
+"""The replay of a ledger (pure): a fold over its facts, in the order in which they were written."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Spent:
 
 @define
 class LedgerIndex:
-    """The state of all edits. `lines` counts all it was read from, to tell when compacting pays."""
+    """The state of all edits. `lines` counts all that it was read from, to decide when compacting pays."""
 
     states: StateTable = field(factory=StateTable)
     lines: int = 0
     _edits: int = 0
     _tokens: int = 0
-    _owners: dict[bytes, bytes] = field(factory=dict)  # marks of names, and the items they belong to
-    _redos: dict[float, float] = field(factory=dict)  # times that were ahead of the clock, and when each was first met
+    _owners: dict[bytes, bytes] = field(factory=dict)  # digests of names, and the keys of the items they belong to
+    _redos: dict[float, float] = field(factory=dict)  # times that were ahead of the clock, and when each was first used
 
     @property
     def spent(self) -> Spent:
         return Spent(self._edits, self._tokens)
 
     def state_of(self, item: str) -> ItemState | None:
-        """How an edit stands; None for one that was never sent."""
+        """The state of an edit; None for one that was never sent."""
         return self.states.get(key_of(item))
 
     def owner_of(self, stem: str) -> str | None:
@@ -58,14 +58,14 @@ class LedgerIndex:
         return None if owner is None else item_of(owner)
 
     def redo_before(self, time: float, now: float) -> float:
-        """Up to when a redo as of `time` reaches: where that was ahead of the clock, up to when it was first met.
+        """Up to when a redo as of `time` reaches: where that was ahead of the clock, up to when it was first used.
 
         Else what the redo itself has done would be done, and paid, again by the next run.
         """
         return min(time, self._redos.get(time, now))
 
     def apply(self, fields: Fields, at: float) -> None:
-        """Take one fact in. Raises KeyError, TypeError or ValueError where it has not the shape of one."""
+        """Apply one fact. Raises KeyError, TypeError or ValueError where it does not have the shape of one."""
         self.lines += 1
         kind = fields["t"]
         if kind == "intent":
@@ -84,7 +84,7 @@ class LedgerIndex:
             self.states, self._owners, self._redos, self._edits, self._tokens = StateTable(), {}, {}, 0, 0
 
     def facts(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """The same book in as few facts as will do, each with its time; they stand for all that was said before."""
+        """The same index in as few facts as possible, each with its time; they replace all that were before."""
         yield {"t": "afresh"}, 0.0
         for item, state in self.states.items():
             yield from _facts_of(item, state)
@@ -105,7 +105,7 @@ class LedgerIndex:
         if state is None or state.status != "sent":
             return
         self._edits -= 1
-        # one that was never done stays known: of equal edits, none may take the place of another
+        # one that was never done keeps its entry: of equal edits, none may take the place of another
         self.states.put(key, state.before or evolve(state, status="failed"))
 
     def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
@@ -131,15 +131,15 @@ class LedgerIndex:
         """Give an edit the names of its `files`, and those that its pictures would have and no other's picture has."""
         made = {_stem(file) for file in files}
         for stem in made.union(stems(safe_name(name), n)):
-            marked = name_digest(stem)
-            if stem in made or not self._is_of_another(marked, key):
-                self._owners[marked] = key
+            digest = name_digest(stem)
+            if stem in made or not self._is_of_another(digest, key):
+                self._owners[digest] = key
 
-    def _is_of_another(self, marked: bytes, key: bytes) -> bool:
-        """Whether a picture of this name was made by another edit, and has not made way."""
-        owner = self._owners.get(marked, key)
+    def _is_of_another(self, digest: bytes, key: bytes) -> bool:
+        """Whether a picture of this name was made by another edit, and was not moved aside."""
+        owner = self._owners.get(digest, key)
         state = None if owner == key else self.states.get(owner)
-        return state is not None and any(name_digest(_stem(file)) == marked for file in state.files)
+        return state is not None and any(name_digest(_stem(file)) == digest for file in state.files)
 
 
 def _stem(file: str) -> str:
@@ -149,29 +149,29 @@ def _stem(file: str) -> str:
 def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], float]]:
     if state.before is not None:
         yield from _facts_of(item, state.before)
-    known: dict[str, Any] = {"t": state.status, "item": item, "id": state.id, "n": state.n}
+    fact: dict[str, Any] = {"t": state.status, "item": item, "id": state.id, "n": state.n}
     if state.source is not None:
-        known["source"] = state.source
+        fact["source"] = state.source
     if state.status == "sent":
-        yield known | {"t": "intent"}, state.at
+        yield fact | {"t": "intent"}, state.at
         return
     if state.files:
-        known["files"] = list(state.files)
+        fact["files"] = list(state.files)
     if state.usage is not None:
-        known["usage"] = usage_fields(state.usage)
+        fact["usage"] = usage_fields(state.usage)
     if state.problem is not None:
-        known["problem"] = problem_fields(state.problem)
-    yield known, state.at
+        fact["problem"] = problem_fields(state.problem)
+    yield fact, state.at
 
 
 def usage_fields(usage: Usage) -> dict[str, int]:
     """The tokens of an edit as they are written down: the sums, which limits and summaries count."""
-    known = {name: getattr(usage, name) for name in TOKENS}
-    return {name: value for name, value in known.items() if value is not None}
+    tokens = {name: getattr(usage, name) for name in TOKENS}
+    return {name: value for name, value in tokens.items() if value is not None}
 
 
-def _usage(told: Any) -> Usage | None:
-    if not isinstance(told, Mapping):
+def _usage(value: Any) -> Usage | None:
+    if not isinstance(value, Mapping):
         return None
-    known: Any = {name: int(told[name]) for name in TOKENS if told.get(name) is not None}
-    return Usage(**known)
+    tokens: Any = {name: int(value[name]) for name in TOKENS if value.get(name) is not None}
+    return Usage(**tokens)

@@ -1,4 +1,4 @@
-"""How each of a million edits stands, in little memory (pure): what has ended is kept packed."""
+"""The states of a million edits in little memory (pure): those that have ended are kept packed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _KNOWN_OF_PROBLEMS = frozenset(attribute.name for attribute in fields(Problem))
 
 @frozen
 class ItemState:
-    """How an edit stands. "sent" is an intent without a last word: the process ended between the two.
+    """The state of one edit. "sent" is an intent without an end: the process ended between the two.
 
-    `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were asked
-    for; `source` is a digest of where its first picture came from; `before` is how it stood before it was sent again.
+    `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were requested;
+    `source` is a digest of where its first picture came from; `before` is its state before it was sent again.
     """
 
     status: State
@@ -38,48 +38,48 @@ class ItemState:
     before: ItemState | None = None
 
     def alone(self) -> ItemState:
-        """The same without what was before."""
+        """The same without `before`."""
         return self if self.before is None else evolve(self, before=None)
 
 
 @define
 class StateTable:
-    """Each edit's state by the key of its item, in the order of their last facts; what is on its way comes last."""
+    """Each edit's state by the key of its item, in the order of their last facts; those in flight come last."""
 
     _ended: dict[bytes, bytes] = field(factory=dict)
-    _on_its_way: dict[bytes, ItemState] = field(factory=dict)
+    _in_flight: dict[bytes, ItemState] = field(factory=dict)
 
     def __len__(self) -> int:
-        return len(self._ended) + len(self._on_its_way)
+        return len(self._ended) + len(self._in_flight)
 
     def get(self, key: bytes) -> ItemState | None:
-        """How an edit stands; None for one that was never sent."""
+        """The state of an edit; None for one that was never sent."""
         known = self._ended.get(key)
-        return self._on_its_way.get(key) if known is None else unpacked(known)
+        return self._in_flight.get(key) if known is None else unpacked(known)
 
     def put(self, key: bytes, state: ItemState) -> None:
-        """Let an edit stand so."""
+        """Set the state of an edit."""
         self.drop(key)
         if state.status == "sent":
-            self._on_its_way[key] = state
+            self._in_flight[key] = state
         else:
             self._ended[key] = packed(state)
 
     def drop(self, key: bytes) -> None:
-        """Forget an edit."""
+        """Remove an edit."""
         self._ended.pop(key, None)
-        self._on_its_way.pop(key, None)
+        self._in_flight.pop(key, None)
 
     def items(self) -> Iterator[tuple[str, ItemState]]:
         """All of them, by their items."""
         for key, known in self._ended.items():
             yield item_of(key), unpacked(known)
-        for key, state in self._on_its_way.items():
+        for key, state in self._in_flight.items():
             yield item_of(key), state
 
 
 def key_of(item: str) -> bytes:
-    """An item in few bytes: its SHA-256 as it is, not as hex digits."""
+    """An item in few bytes: its SHA-256 in binary, not as hex digits."""
     if _SHA_256.match(item):
         return b"\0" + bytes.fromhex(item[:64]) + item[64:].encode()
     return b"\1" + item.encode()
@@ -91,7 +91,7 @@ def item_of(key: bytes) -> str:
 
 
 def packed(state: ItemState) -> bytes:
-    """An ended edit's state as bytes that only this process reads; `before` is none of it."""
+    """An ended edit's state as bytes that only this process reads; without `before`."""
     usage = None if state.usage is None else tuple(getattr(state.usage, name) for name in TOKENS)
     problem = None if state.problem is None else problem_fields(state.problem)
     return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem, state.source))
@@ -105,12 +105,12 @@ def unpacked(known: bytes) -> ItemState:
 
 
 def problem_fields(problem: Problem) -> dict[str, Any]:
-    """A problem as it is written down: without what it does not know."""
+    """A problem as it is written down: without fields that are empty."""
     return {name: value for name, value in asdict(problem).items() if value not in (None, ())}
 
 
-def problem_from(told: Any) -> Problem | None:
-    """The problem that was written down. Raises TypeError for what is none."""
-    if not isinstance(told, Mapping):
+def problem_from(value: Any) -> Problem | None:
+    """The problem that was written down. Raises TypeError where a field is missing."""
+    if not isinstance(value, Mapping):
         return None
-    return Problem(**{name: value for name, value in told.items() if name in _KNOWN_OF_PROBLEMS})
+    return Problem(**{name: item for name, item in value.items() if name in _KNOWN_OF_PROBLEMS})

@@ -1,4 +1,4 @@
-"""What an upload writes down: the records, and the `Journal` protocol that keeps them (pure)."""
+"""The records of an upload, and the `Journal` that keeps them: an event log for each key (pure)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from asyncsdk.wal import Owner as Owner
+
 
 def _to_milliseconds(seconds: float) -> float:
     return round(float(seconds), 3)
@@ -16,7 +18,7 @@ def _to_milliseconds(seconds: float) -> float:
 
 @frozen(kw_only=True)
 class Record:
-    """A fact about one upload. `at` is local unix time in seconds; no order of records rests on it.
+    """A fact about one upload. `at` is local unix time in seconds; the order of records does not depend on it.
 
     It is kept to the millisecond, as a journal writes it, so that a record read back equals the one written.
     """
@@ -27,7 +29,7 @@ class Record:
 
 @frozen(kw_only=True)
 class Opened(Record):
-    """The server made the upload: what it is for, and which source it belongs to."""
+    """The server made the upload: its fields, and the source that it belongs to."""
 
     key: str
     base_url: str
@@ -70,7 +72,7 @@ class Completing(Record):
 
 @frozen(kw_only=True)
 class Refused(Record):
-    """The server refused complete with this status: no file was made, and the parts still stand."""
+    """The server refused complete with this status: no file was made, and the parts are still valid."""
 
     status: int
 
@@ -91,33 +93,27 @@ class Cancelled(Record):
 
 @frozen(kw_only=True)
 class Expired(Record):
-    """The upload is gone: its time ran out, or the server knows it no more."""
+    """The upload is gone: its time ran out, or the server does not know it any more."""
 
     reason: str
 
 
 def unanswered(records: Iterable[Record]) -> Completing | None:
-    """Return the complete whose answer nobody saw, among one upload's records, oldest first.
+    """Return the complete whose response was not seen, among one upload's records, oldest first.
 
     One that was refused outright is settled. A damaged line or a clock set back must not settle another: more
-    askings than refusals, or an asking as the last word, are each enough.
+    requests than refusals, or a request as the last of them, are each enough.
     """
-    words = [record for record in records if isinstance(record, Completing | Refused)]
-    asked = [record for record in words if isinstance(record, Completing)]
-    return asked[-1] if asked and (2 * len(asked) > len(words) or asked[-1] is words[-1]) else None
-
-
-@frozen
-class Owner:
-    """The process that holds a claim."""
-
-    pid: int
-    host: str
+    attempts = [record for record in records if isinstance(record, Completing | Refused)]
+    requests = [record for record in attempts if isinstance(record, Completing)]
+    if not requests or (2 * len(requests) <= len(attempts) and requests[-1] is not attempts[-1]):
+        return None
+    return requests[-1]
 
 
 @frozen
 class JournalEntry:
-    """One key's records, and who holds it now."""
+    """One key's records, and the process that has it now."""
 
     key: str
     records: tuple[Record, ...]
@@ -136,28 +132,48 @@ class Log(Protocol):
         """Return once the record would survive a power cut. Raises JournalError; the record may then be lost."""
         ...
 
-    async def settle(self, record: Record) -> None:
-        """Append a last word, then drop all but it, its upload's `Opened`, and which files others became."""
+    async def append_final(self, record: Record) -> None:
+        """Append the record that ends an upload, then drop all but it, its `Opened`, and the files that others became.
+
+        Raises JournalError, as `append` does.
+        """
         ...
 
 
 class Journal(Protocol):
-    """Remembers uploads across processes. A lock or lease is its own affair, so that a fleet can keep it elsewhere."""
+    """Remembers uploads across processes. It locks as it sees fit, so that a fleet of machines can share one."""
 
     def claim(
         self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
     ) -> AbstractAsyncContextManager[Log]:
         """Own `key` for the length of the block.
 
-        Held elsewhere: calls `on_busy` once and waits, or with `wait=False` raises UploadBusyError.
-        Raises JournalVersionError on a newer journal, JournalError where it can't be read or written.
+        Args:
+            key: The name of a log: 1 to 128 letters, digits, `_`, `-` and `.`.
+            wait: Whether to wait while another process has the key.
+            on_busy: Called once, before waiting, with the process that has it; None where that is not known.
+
+        Returns:
+            A context manager of the key's log.
+
+        Raises:
+            UploadBusyError: Another process has the key, and `wait` is False.
+            JournalVersionError: The journal was written by a newer asyncsdk.
+            JournalError: It can't be read or written.
         """
         ...
 
     async def entries(self) -> Sequence[JournalEntry]:
-        """All keys, for people to look at; takes no lock."""
+        """Return all keys, for a list to show; takes no lock."""
         ...
 
     async def purge(self, *, now: float | None = None) -> int:
-        """Forget what nobody can use any more; returns how many keys. Settling does this by itself, daily."""
+        """Remove the keys that are of no use any more. `append_final` does this once a day.
+
+        Args:
+            now: Unix time in seconds; None for the clock's.
+
+        Returns:
+            How many keys were removed.
+        """
         ...

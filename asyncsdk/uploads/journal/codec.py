@@ -1,23 +1,19 @@
-"""A record as a checksummed line of JSON, and back (pure)."""
+"""The journal's records as the fields of a log's lines, and back (pure)."""
 
 from __future__ import annotations
 
-import json
-import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 from attrs import fields, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
-from asyncsdk.errors import JournalVersionError
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
-
-VERSION = 1
+from asyncsdk.wal.line import EPOCH, MILLISECOND, Damaged, encode_line, iso, read_lines
 
 _KINDS: dict[str, type[Record]] = {
     "opened": Opened,
@@ -30,14 +26,6 @@ _KINDS: dict[str, type[Record]] = {
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _WIRE_NAMES = {"upload": "u", "offset": "off", "length": "len"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_CHECKSUM = re.compile(rb',"c":"([0-9a-f]{8})"}')
-_LINE_START = re.compile(rb'(?={"t":")')
-
-
-class Damaged(ValueError):  # noqa: N818 - said of a line, and never shown to a caller
-    """The line is not as it was written: it counts as not written."""
 
 
 @frozen
@@ -53,8 +41,8 @@ def encode(record: Record) -> bytes:
 
     Raises TypeError or ValueError on what JSON can't hold.
     """
-    told = {wire: getattr(record, name) for name, wire in _fields_of(type(record))}  # type: ignore[arg-type]
-    return encode_line({"t": _NAMES[type(record)], **told, "at": iso(record.at)})
+    fields = {wire: getattr(record, name) for name, wire in _fields_of(type(record))}  # type: ignore[arg-type]
+    return encode_line({"t": _NAMES[type(record)], **fields, "at": iso(record.at)})
 
 
 @cache
@@ -64,56 +52,14 @@ def _fields_of(kind: type[Record]) -> tuple[tuple[str, str], ...]:
     return tuple((name, _WIRE_NAMES.get(name, name)) for name in names if name != "at")
 
 
-@frozen
-class Home:
-    """Where a segment was written: the machine, the folder, the file's inode. A copy has another inode, and another
-    machine or folder.
+def decode(fields: Mapping[str, Any]) -> Record | None:
+    """Return the record in a line's fields; None for a type that this version does not know.
+
+    Raises Damaged where their shape is wrong.
     """
-
-    host: str
-    folder: str
-    inode: int
-
-    def is_left(self, now: Home) -> bool:
-        """Whether what is found at `now` is a copy: another file, and not one put back in its place on its machine."""
-        return self.inode != now.inode and (self.host, self.folder) != (now.host, now.folder)
-
-
-def encode_head(*, at: float, host: str, pid: int, home: Home | None = None) -> bytes:
-    """Return a segment's first line: the format's version, and who writes it since when, and where."""
-    place = {} if home is None else {"folder": home.folder, "inode": home.inode}
-    return encode_line({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place})
-
-
-def home_of(data: bytes) -> Home | None:
-    """Return where a segment was written, by its first line; None where that does not say so."""
-    try:
-        head = decode_line(data.partition(b"\n")[0])
-    except Damaged:
-        return None
-    host, folder, inode = head.get("host"), head.get("folder"), head.get("inode")
-    if head.get("t") != "segment" or type(host) is not str or type(folder) is not str or type(inode) is not int:
-        return None
-    return Home(host, folder, inode)
-
-
-def iso(at: float) -> str:
-    """Return unix seconds as UTC in ISO 8601 with milliseconds, such as `2026-11-22T20:15:00.123Z`."""
-    moment = _EPOCH + round(at * 1000) * _MILLISECOND
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def decode(line: bytes) -> Record | None:
-    """Return the record in `line`; None for a head, and for a type this version does not know.
-
-    Raises Damaged where checksum or shape are wrong, JournalVersionError on a newer segment's head.
-    """
-    fields = decode_line(line.removesuffix(b"\n"))
     name = fields.get("t")
     if type(name) is not str:
         raise Damaged("no type")
-    if name == "segment":
-        check_version(fields.get("v"))
     kind = _KINDS.get(name)
     if kind is None:
         return None
@@ -125,74 +71,24 @@ def decode(line: bytes) -> Record | None:
 
 
 def parse(data: bytes) -> Parsed:
-    """Read a whole segment. Damaged lines are left out; what stands intact behind a lost newline is not."""
-    parsed = Parsed({}, [])
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if line and not _collect(line, parsed.records):
-            parsed.damaged.append(number)
-            for piece, _ in pieces(line):
-                _collect(piece, parsed.records)
-    return parsed
+    """Read a whole segment. Damaged lines are left out; records that follow a missing newline are still recovered.
 
+    Raises NewerVersionError where a newer asyncsdk wrote it.
+    """
+    records: dict[bytes, Record] = {}
 
-def pieces(line: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """What may be lines within one that lost its newlines, each with what is after its end."""
-    for piece in _LINE_START.split(line):
-        end = piece.rfind(b'"}') + 2 if b'"}' in piece else len(piece)
-        yield piece[:end], piece[end:]
+    def accept(line: bytes, fields: dict[str, Any]) -> None:
+        record = decode(fields)
+        if record is not None:
+            records[line] = record
 
-
-def _collect(line: bytes, records: dict[bytes, Record]) -> bool:
-    try:
-        record = decode(line)
-    except Damaged:
-        return False
-    if record is not None:
-        records[line] = record
-    return True
-
-
-def encode_line(fields: dict[str, Any]) -> bytes:
-    """Return `fields` as a line, with checksum and newline. Raises TypeError or ValueError on what is no JSON."""
-    body = _ENCODER.encode(fields).removesuffix("}").encode("ascii")
-    return b'%b,"c":"%08x"}\n' % (body, zlib.crc32(body))
-
-
-def decode_line(line: bytes) -> dict[str, Any]:
-    """Return the fields of a line, without its newline. Raises Damaged where they are not as they were written."""
-    checksum = _CHECKSUM.fullmatch(line, max(0, len(line) - 16))
-    if checksum is None or int(checksum[1], 16) != zlib.crc32(line[: checksum.start()]):
-        raise Damaged("the checksum is missing or wrong")
-    try:
-        text = line.decode()
-        fields, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        raise Damaged("not JSON") from error
-    if end != len(text) or type(fields) is not dict:
-        raise Damaged("not one object of JSON")
-    return fields
-
-
-def check_version(version: object) -> None:
-    """Raise JournalVersionError for a segment that is newer than this program, Damaged for one without a version."""
-    if type(version) is not int or version < 1:
-        raise Damaged("a segment without a version")
-    if version > VERSION:
-        raise JournalVersionError(
-            f"version {version} of the journal was written by a newer asyncsdk; this one reads up to {VERSION}. "
-            "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=/data/private/asyncsdk"
-        )
-
-
-def _as_object(value: object) -> dict[Any, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} does not belong in a journal")
+    damaged = [line.number for line in read_lines(BytesIO(data), accept)]
+    return Parsed(records, damaged)
 
 
 def _exactly(kind: type) -> Callable[[Any, Any], Any]:
     def check(value: Any, _: Any) -> Any:
-        if type(value) is not kind:  # not isinstance: True is no number of bytes
+        if type(value) is not kind:  # not isinstance: True is not a number of bytes
             raise TypeError(f"{kind.__name__} expected")
         return value
 
@@ -200,7 +96,7 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
 
 
 def _moment(value: Any, _: Any) -> float:
-    return (datetime.fromisoformat(value) - _EPOCH) // _MILLISECOND / 1000
+    return (datetime.fromisoformat(value) - EPOCH) // MILLISECOND / 1000
 
 
 def _strings(value: Any, _: Any) -> tuple[str, ...]:
@@ -221,7 +117,3 @@ def _reader() -> Converter:
     for kind in _KINDS.values():
         reader.register_structure_hook(kind, make_dict_structure_fn(kind, reader, **renamed))
     return reader
-
-
-_DECODER = json.JSONDecoder()
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_as_object)

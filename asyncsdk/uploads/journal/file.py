@@ -20,26 +20,27 @@ from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cance
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.journal.messages import not_made, tell_busy
+from asyncsdk.uploads.journal.messages import not_made, not_read, report_busy, worded, worded_lock, worded_write
+from asyncsdk.uploads.journal.purge import Layout, is_key
+from asyncsdk.uploads.journal.reading import replay
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
-from asyncsdk.wal.commit import GroupCommit
-from asyncsdk.wal.dirsync import DirectorySync
-from asyncsdk.wal.layout import Layout, is_key
+from asyncsdk.wal import disk
+from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.lock import KeyLock, owner, pauses
 from asyncsdk.wal.segments import Segments
 
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
 PURGE_SECONDS = 2.0
-FEW_RECORDS = 8  # take about a block of the disk; to write them anew costs a small file more than all else
-SILENT_ATTEMPTS = 2  # whoever only looks holds a lock for a moment: nobody is told of that
+FEW_RECORDS = 8  # take about a block of the disk; to write them again costs a small file more than all else
+SILENT_ATTEMPTS = 2  # a process that only looks has a lock for a moment: that is not reported
 
 logger = logging.getLogger(__name__)
 
 
 @define(eq=False)
 class FileLog:
-    """The log of one claim. Once it is settled nothing more is to be said of that upload."""
+    """The log of one claim. After `append_final` no more records of that upload follow."""
 
     _commits: GroupCommit
     _records: list[Record]
@@ -52,13 +53,14 @@ class FileLog:
         return tuple(self._records)
 
     async def append(self, record: Record) -> None:
-        await self._commits.add(record)
+        with worded_write(self._segments.folder):
+            await self._commits.append(record)
 
-    async def settle(self, record: Record) -> None:
+    async def append_final(self, record: Record) -> None:
         """Append `record`, then compact if that frees room; where it fails the record is safe, and it is logged.
 
-        Once a day what nobody can use any more is purged from the whole journal: now, for the server has just been
-        heard, and the local clock alone is not believed.
+        Once a day what is of no use any more is purged from the whole journal: now, since the server has just
+        responded, and the local clock alone is not trusted.
         """
         await self.append(record)
         now = sure_time(self._records, record, local=time.time())
@@ -70,16 +72,16 @@ class FileLog:
         self._records[:] = compacted(self._records, record)
         compact = partial(self._segments.compact, [encode(record) for record in self._records])
         try:
-            await self._commits.threads.run(partial(lock.while_held, compact))
+            await self._commits.threads.run(partial(lock.run_if_held, compact))
         except OSError as error:
             logger.warning("%s: not compacted: %s", self._segments.folder, error)
 
 
-def _leave(lock: KeyLock | None, segments: Segments) -> None:
+def _release(lock: KeyLock | None, segments: Segments) -> None:
     """Let go of a key. The lock first: a write that hangs must not keep it from others."""
     try:
         if lock is not None:
-            lock.leave()
+            lock.release()
     finally:
         segments.close()
 
@@ -96,17 +98,19 @@ def _users_path() -> Path:
         path = user_state_path("asyncsdk", appauthor=False)
     except RuntimeError as error:
         raise JournalError(homeless) from error
-    if not path.is_absolute():  # so older platformdirs say it; it would be a `~` in the working directory
+    if not path.is_absolute():  # older platformdirs return that; it would be a `~` in the working directory
         raise JournalError(homeless)
     return path
 
 
 @define(eq=False)
 class FileJournal:
-    """A directory of append-only segments, one a writing process, with a lock for each key.
+    """A journal in a directory: append-only segments, one for each writing process, and a lock for each key.
 
-    `path` is the root, by default `asyncsdk` in the user's state directory. `lock=False` is for file systems
-    without locks: nothing keeps two processes from sending one file, and nothing is ever compacted or purged.
+    Args:
+        path: The directory, by default `asyncsdk` in the user's state directory.
+        lock: False for file systems without locks: two processes can then send one file at once, and nothing is ever
+            compacted or purged.
     """
 
     path: Path = field(default=None, converter=_to_path, on_setattr=setters.frozen)
@@ -123,32 +127,32 @@ class FileJournal:
     async def claim(
         self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
     ) -> AsyncIterator[Log]:
-        """Own `key` for the length of the block, as `Journal.claim` says."""
+        """Own `key` for the length of the block, as `Journal.claim` describes."""
         if not is_key(key):
             raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
         lock = KeyLock(self._layout.lock(key)) if self.lock else None
         segments = Segments(self._layout.folder(key), self._sync_way)
         try:
             records = await self._begun(lock, segments, wait=wait, on_busy=on_busy)
-            commits = GroupCommit(segments.folder, segments.append, self._threads, records.extend)
+            commits = GroupCommit(encode, segments.append, self._threads, records.extend)
             try:
                 yield FileLog(commits, records, segments, lock, self._purge_daily)
             finally:
-                await commits.leave(seconds=WRITE_SECONDS)
+                await commits.close(seconds=WRITE_SECONDS)
         finally:
-            leaving = self._threads.start(partial(_leave, lock, segments))
+            leaving = self._threads.start(partial(_release, lock, segments))
             if leaving.done() and isinstance(leaving.exception(), NoThreadError):
-                _leave(lock, segments)  # it may hold the loop up; else the key were held until this process ends
+                _release(lock, segments)  # it may hold the loop up; else the key were held until this process ends
             await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
 
     async def entries(self) -> Sequence[JournalEntry]:
-        """Return all keys with their records, for people to look at. Nobody is kept out meanwhile."""
+        """Return all keys with their records, for a list to show; takes no lock for long."""
         keys = await self._threads.run(partial(purge.keys, self._layout))
-        found = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
-        return [entry for entry in found if entry is not None]
+        entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
+        return [entry for entry in entries if entry is not None]
 
     async def purge(self, *, now: float | None = None) -> int:
-        """Remove the keys that nobody can use any more and nobody holds; return how many. None without locks."""
+        """Remove the keys that are of no use any more and not claimed; return how many. None without locks."""
         now = time.time() if now is None else now
         keys = await self._threads.run(partial(purge.keys, self._layout)) if self.lock else []
         random.shuffle(keys)  # the daily one may be cut short: each key gets its turn some day
@@ -157,7 +161,7 @@ class FileJournal:
     async def _forget(self, key: str, now: float) -> bool:
         try:
             return await self._threads.run(partial(purge.forget, self._layout, key, now))
-        except JournalError as error:  # such as one from a newer version: it stays, and the others go
+        except JournalError as error:  # such as one of a newer version: it stays, and the others go
             logger.warning("not purged: %s", error)
             return False
 
@@ -180,14 +184,22 @@ class FileJournal:
         while (records := await self._threads.run(partial(self._begin, lock, segments))) is None:
             attempt, pause = next(attempts)
             if lock is not None and attempt == SILENT_ATTEMPTS:
-                tell_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
+                report_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
             await asyncio.sleep(pause)
         return list(records)
 
     def _begin(self, lock: KeyLock | None, segments: Segments) -> tuple[Record, ...] | None:
-        """One job in a thread, not one for each step: what a small file costs is for the most part such hops."""
+        """One job in a thread, not one for each step: most of the cost of a small file is such hops."""
         purge.make(self._layout)
-        return segments.load() if lock is None or lock.take() else None
+        if lock is not None:
+            with worded_lock(self._layout.locks):
+                if not lock.try_acquire():
+                    return None
+        with worded(not_made, segments.folder):
+            if disk.make_directory(segments.folder):
+                return ()
+        with worded(not_read, segments.folder):
+            return segments.read(replay).records
 
     @property
     def _layout(self) -> Layout:

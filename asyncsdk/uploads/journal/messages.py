@@ -1,4 +1,4 @@
-"""What goes wrong with a journal, in words a caller can act on (pure)."""
+"""The errors of a journal: what failed, what is safe, and what to do next (pure)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asyncsdk.errors import JournalError, UploadBusyError
-from asyncsdk.uploads.journal import Owner
+from asyncsdk.wal import ClosedError, DisplacedError, Owner
+from asyncsdk.wal.line import VERSION
 
-
-class DisplacedError(OSError):
-    """A file that is written does not lie at its path any more: it was removed, renamed or replaced meanwhile."""
-
-
-NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 _ELSEWHERE = "Set ASYNCSDK_JOURNAL=/data/private/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
 
@@ -59,6 +55,13 @@ def not_locked(path: Path, reason: str) -> str:
     )
 
 
+def newer(path: Path, version: int) -> str:
+    return (
+        f"{path}: version {version} of the journal was written by a newer asyncsdk; this one reads up to {VERSION}. "
+        "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=/data/private/asyncsdk"
+    )
+
+
 @contextmanager
 def worded(say: Callable[[Path, str], str], path: Path) -> Iterator[None]:
     """Raise any OSError of the block as JournalError, in the words of `say(path, reason)`."""
@@ -68,6 +71,26 @@ def worded(say: Callable[[Path, str], str], path: Path) -> Iterator[None]:
         raise journal_error(say, path, error) from error
 
 
+@contextmanager
+def worded_lock(path: Path) -> Iterator[None]:
+    """The same for a lock in the directory `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise journal_error(not_locked if error.errno in _NO_LOCKS else not_made, path, error) from error
+
+
+@contextmanager
+def worded_write(folder: Path) -> Iterator[None]:
+    """The same for a record that is appended to the log in `folder`."""
+    try:
+        yield
+    except ClosedError as error:
+        raise JournalError(f"{folder}: {error.strerror}") from error
+    except OSError as error:
+        raise journal_error(displaced if isinstance(error, DisplacedError) else not_written, folder, error) from error
+
+
 def journal_error(say: Callable[[Path, str], str], path: Path, error: OSError) -> JournalError:
     """Return the JournalError for `error`, with its cause set."""
     failure = JournalError(say(path, _reason(error)))
@@ -75,8 +98,8 @@ def journal_error(say: Callable[[Path, str], str], path: Path, error: OSError) -
     return failure
 
 
-def tell_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | None], None] | None) -> None:
-    """Tell `on_busy` who holds the key, where the caller waits; else raise UploadBusyError."""
+def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | None], None] | None) -> None:
+    """Call `on_busy` with the process that has the key, where the caller waits; else raise UploadBusyError."""
     if not wait:
         raise _busy_error(owner)
     if on_busy is not None:

@@ -1,47 +1,80 @@
-"""A journal's directory as a whole: made, listed, and rid of what nobody can use. Blocking, for threads."""
+"""A journal's directory as a whole: made, listed, and rid of what no upload can use any more. Blocking, for threads."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable
+import re
 from contextlib import suppress
 from pathlib import Path
 
+from attrs import frozen
+
 from asyncsdk.errors import JournalError
 from asyncsdk.uploads.journal import JournalEntry
-from asyncsdk.uploads.journal.messages import not_made, not_read, not_written, worded
+from asyncsdk.uploads.journal.messages import not_made, not_read, not_written, worded, worded_lock
+from asyncsdk.uploads.journal.reading import Loaded, load
 from asyncsdk.uploads.journal.retention import keep_until, purge_is_due
 from asyncsdk.wal import disk
-from asyncsdk.wal.layout import Layout, is_key
 from asyncsdk.wal.lock import current_owner, try_lock
-from asyncsdk.wal.reading import Loaded, load
+
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 logger = logging.getLogger(__name__)
 
 
+@frozen
+class Layout:
+    """The paths below `root`."""
+
+    root: Path
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def purged(self) -> Path:
+        """The file that contains when the journal was purged last."""
+        return self.root / "purged"
+
+    def folder(self, key: str) -> Path:
+        return self.uploads / key
+
+    def lock(self, key: str) -> Path:
+        return self.locks / f"{key}.lock"
+
+
+def is_key(name: str) -> bool:
+    """Return whether `name` can name a key's folder: it is short, and does not lead elsewhere."""
+    return _KEY.fullmatch(name) is not None
+
+
 def make(layout: Layout) -> None:
-    """Make the directories. Raises JournalError where they can't be made or are somebody else's links."""
+    """Make the directories. Raises JournalError where they can't be made or are another user's links."""
     with worded(not_made, layout.root):
         disk.make_root(layout.root)
-        disk.make_folder(layout.locks)
-        disk.make_folder(layout.uploads)
+        disk.make_directory(layout.locks)
+        disk.make_directory(layout.uploads)
 
 
 def keys(layout: Layout) -> list[str]:
     """Return the keys that have a folder. A journal that is not there has none."""
     with worded(not_read, layout.root), suppress(FileNotFoundError):
         disk.check_root(layout.root)
-        disk.check_folder(layout.uploads)
-        with os.scandir(layout.uploads) as found:
-            return sorted(item.name for item in found if is_key(item.name) and item.is_dir(follow_symlinks=False))
+        disk.check_directory(layout.uploads)
+        return sorted(filter(is_key, disk.subdirectories(layout.uploads)))
     return []
 
 
 def look(layout: Layout, key: str) -> JournalEntry | None:
     """Return one key's entry; None where there is nothing. What can't be read is logged, its entry has no records."""
     try:
-        owner = current_owner(layout.lock(key))
+        with worded_lock(layout.locks):
+            owner = current_owner(layout.lock(key))
         records = load(layout.folder(key)).records
     except JournalError as error:
         logger.warning("%s", error)
@@ -50,19 +83,19 @@ def look(layout: Layout, key: str) -> JournalEntry | None:
 
 
 def forget(layout: Layout, key: str, now: float) -> bool:
-    """Remove a key that nobody can use any more and nobody holds; tell whether it is gone. Raises JournalError."""
+    """Remove a key that is of no use and that no process has; return whether it is gone. Raises JournalError."""
     folder = layout.folder(key)
     if _is_of_use(load(folder), now):
         return False
-    with try_lock(layout.lock(key)) as free, worded(not_written, folder):
+    with worded_lock(layout.locks), try_lock(layout.lock(key)) as free, worded(not_written, folder):
         if not free:
             return False
-        loaded = load(folder)  # again: until now somebody could write
-        return not _is_of_use(loaded, now) and _remove(folder, loaded.paths)
+        loaded = load(folder)  # again: until now another process could write
+        return not _is_of_use(loaded, now) and disk.remove_directory(folder, loaded.paths)
 
 
 def begin_daily_purge(layout: Layout, now: float) -> bool:
-    """Tell whether a purge is due, and note that it was begun. Raises OSError."""
+    """Return whether a purge is due, and note that it was begun. Raises OSError."""
     if not purge_is_due(_purged_at(layout), now):
         return False
     disk.write_small(layout.purged, repr(now).encode())
@@ -71,14 +104,6 @@ def begin_daily_purge(layout: Layout, now: float) -> bool:
 
 def _is_of_use(loaded: Loaded, now: float) -> bool:
     return now < keep_until(loaded.records, touched=loaded.touched)
-
-
-def _remove(folder: Path, segments: Iterable[Path]) -> bool:
-    for path in segments:
-        path.unlink(missing_ok=True)
-    with suppress(OSError):  # something else is in it
-        folder.rmdir()
-    return not folder.exists()
 
 
 def _purged_at(layout: Layout) -> float | None:

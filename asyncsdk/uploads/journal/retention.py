@@ -1,4 +1,4 @@
-"""How long the journal keeps what (pure)."""
+"""Retention: how long the journal keeps which records, and what a compaction leaves (pure)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PURGE_EVERY_SECONDS = DAY
 
 
 def keep_until(records: Sequence[Record], *, touched: float | None) -> float:
-    """Return the unix time after which nobody can use a key's `records` any more.
+    """Return the unix time after which a key's `records` are of no use any more.
 
     `touched` is when a file of the key was written last, None where there is no file: it decides alone
     where no record can be read, so that a segment just made is not taken for an old one.
@@ -42,15 +42,15 @@ def compacted(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
 def sure_time(records: Iterable[Record], last: Record, *, local: float) -> float:
     """Return a unix time that is surely not in the future when an upload is settled by `last`.
 
-    A local clock that is ahead would make what was kept today look a year old; the server's own time for the end of
-    that upload is no more than its life away.
+    A local clock that is ahead would make the records of today look a year old; the server's own time for the end of
+    that upload is at most its lifetime away.
     """
     ends = [record.expires_at for record in records if isinstance(record, Opened) and record.upload == last.upload]
     return min([local, *ends])
 
 
 def purge_is_due(purged_at: float | None, now: float) -> bool:
-    """Tell whether a day went by since the last purge. A time in the future is a clock set back: due."""
+    """Return whether a day went by since the last purge. A time in the future is a clock set back: due."""
     return purged_at is None or not 0 <= now - purged_at < PURGE_EVERY_SECONDS
 
 
@@ -68,6 +68,6 @@ def _keep_upload_until(records: Sequence[Record]) -> float:
 
 
 def _made_at(record: Completed) -> float:
-    """When a File was made: by the server's time too, for the local clock may have been behind."""
+    """When a File was made: by the server's time too, since the local clock may have been slow."""
     created_at = record.file.get("created_at")
     return max(record.at, created_at) if type(created_at) is int else record.at

@@ -1,0 +1,75 @@
+"""Reading a key's records: all its segments together, and what a copy of a journal leaves to its original. Blocking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from asyncsdk.errors import JournalVersionError
+from asyncsdk.uploads.journal import Cancelled, Completed, Expired, Opened, Record, unanswered
+from asyncsdk.uploads.journal.codec import parse
+from asyncsdk.uploads.journal.messages import newer, not_read, worded
+from asyncsdk.wal import NewerVersionError, disk, segments
+from asyncsdk.wal.line import home_of
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class Loaded:
+    """The records of a key's segments, oldest first; their paths; the unix time at which one was written last."""
+
+    records: tuple[Record, ...]
+    paths: tuple[Path, ...]
+    touched: float | None
+
+
+def load(folder: Path) -> Loaded:
+    """Read all segments of a key, equal lines once; a key without a folder has none.
+
+    Raises JournalError where they can't be read, JournalVersionError where one is newer.
+    """
+    with worded(not_read, folder):
+        return segments.read(folder, replay)
+
+
+def replay(paths: Sequence[Path]) -> Loaded:
+    """Read these segments. Raises OSError, JournalVersionError."""
+    touched = segments.written_at(paths)
+    lines: dict[bytes, Record] = {}
+    copied, own = set[str](), set[str]()
+    for path in paths:
+        if path.suffix == segments.SEGMENT:
+            records, is_copy = _read(path)
+            lines |= records
+            (copied if is_copy else own).update(each.upload for each in records.values() if isinstance(each, Opened))
+    left = [each for upload in copied - own for each in _left_to_the_original(upload, lines.values())]
+    return Loaded((*lines.values(), *left), tuple(paths), touched)
+
+
+def _read(path: Path) -> tuple[dict[bytes, Record], bool]:
+    """A segment's records by their lines, and whether it is a copy of one that was written elsewhere."""
+    data = disk.read(path)
+    try:
+        parsed = parse(data)
+    except NewerVersionError as error:
+        raise JournalVersionError(newer(path, error.version)) from error
+    if parsed.damaged:
+        first = ", ".join(map(str, parsed.damaged[:10]))
+        logger.warning("%s: %d damaged, not believed: line %s", path, len(parsed.damaged), first)
+    return parsed.records, segments.is_copy(path, home_of(data))
+
+
+def _left_to_the_original(upload: str, records: Iterable[Record]) -> list[Record]:
+    """What ends an open `upload` that only a copy of a journal contains: its original may go on with it elsewhere.
+
+    Two runs that shared it could each take the other's bytes for its own. One whose complete was asked is asked for.
+    """
+    own = [record for record in records if record.upload == upload]
+    if unanswered(own) or any(isinstance(record, Completed | Cancelled | Expired) for record in own):
+        return []
+    logger.warning("%s was begun by another journal, of which this is a copy; it is left to that", upload)
+    return [Expired(upload=upload, reason="it is left to the journal of which this is a copy", at=own[-1].at)]
