@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -161,10 +162,19 @@ async def test_a_fixture_that_was_only_copied_is_left_to_its_original(tmp_path: 
     assert [type(entry.records[-1]) for entry in begun] == [Expired]
 
 
+def without_texts(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Files with nothing in the place of messages for people, which may be reworded, and of their lines' checksums."""
+    return {
+        name: re.sub(rb'"message":"(?:[^"\\]|\\.)*"(.*?),"c":"[0-9a-f]{8}"', rb'"message":""\1', data)
+        for name, data in files.items()
+    }
+
+
 @pytest.mark.parametrize("what", OF_NEWER)
 def test_the_same_calls_leave_the_same_bytes(played: Played, what: str) -> None:
     now, then = stored(played.written / what), stored(DATA / NEWER / what)
-    assert {name: data for name, data in now.items() if what != "compacted" or name.startswith("out/")} == then
+    now = {name: data for name, data in now.items() if what != "compacted" or name.startswith("out/")}
+    assert without_texts(now) == without_texts(then)
 
 
 def test_going_on_leaves_the_same_bytes_as_the_version_that_went_on_itself(played: Played) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.errors import JournalError
+from asyncsdk.errors import StorageError
 from asyncsdk.images.ledger.file import load_ledger, open_ledger
 from asyncsdk.uploads.journal.file import FileJournal
 from tests.journal.support import KEY, opened
@@ -60,7 +60,7 @@ def give_away(*paths: Path) -> None:
 async def test_a_directory_of_another_user_is_refused(place: Path, use: Use) -> None:
     await MADE[use](place)
     give_away(place)
-    with pytest.raises(JournalError, match=rf"{place} belongs to another user \(uid 12345\)"):
+    with pytest.raises(StorageError, match=rf"{place} belongs to another user \(uid 12345\)"):
         await use(place)
 
 
@@ -69,7 +69,7 @@ async def test_a_directory_of_another_user_is_refused(place: Path, use: Use) -> 
 async def test_so_is_one_where_all_belongs_to_that_user_its_parent_too(place: Path, use: Use) -> None:
     await MADE[use](place)
     give_away(place.parent, place, *place.rglob("*"))
-    with pytest.raises(JournalError, match="belongs to another user"):
+    with pytest.raises(StorageError, match="belongs to another user"):
         await use(place)
 
 
@@ -78,7 +78,7 @@ async def test_so_is_one_where_all_belongs_to_that_user_its_parent_too(place: Pa
 async def test_so_is_each_directory_within_a_journal(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir(parents=True)
     give_away(tmp_path / name)
-    with pytest.raises(JournalError, match="belongs to another user"):
+    with pytest.raises(StorageError, match="belongs to another user"):
         await claimed(tmp_path)
     assert list((tmp_path / name).iterdir()) == []
 
@@ -89,7 +89,7 @@ async def test_so_is_each_directory_within_a_ledger(place: Path, name: str) -> N
     (place / name).mkdir(parents=True)
     (place / name / ".asyncsdk-1").touch()
     give_away(place / name)
-    with pytest.raises(JournalError, match="belongs to another user"):
+    with pytest.raises(StorageError, match="belongs to another user"):
         await kept(place)
     assert (place / name / ".asyncsdk-1").exists()
 
@@ -98,7 +98,7 @@ async def test_drafts_are_not_cleared_where_a_link_leads(place: Path) -> None:
     place.mkdir()
     (place.parent / ".asyncsdk-1").touch()
     (place / "drafts").symlink_to(place.parent)
-    with pytest.raises(JournalError, match="symbolic link"):
+    with pytest.raises(StorageError, match="symbolic link"):
         await kept(place)
     assert (place.parent / ".asyncsdk-1").exists()
 
@@ -110,7 +110,7 @@ async def test_a_link_to_a_directory_of_another_user_is_refused(place: Path, use
     give_away(place)
     link = place.with_name("link")
     link.symlink_to(place)
-    with pytest.raises(JournalError, match="link is a symbolic link"):
+    with pytest.raises(StorageError, match="link is a symbolic link"):
         await use(link)
 
 
@@ -121,7 +121,7 @@ async def test_a_link_to_a_directory_of_another_user_is_refused(place: Path, use
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o2777])
 async def test_where_everybody_may_write_beside_it_nothing_is_kept(place: Path, use: Use, mode: int) -> None:
     place.parent.chmod(mode)
-    with pytest.raises(JournalError, match=f"others may write in {place.parent}, .* chmod go-w {place.parent}, or "):
+    with pytest.raises(StorageError, match=f"others may write in {place.parent}, .* chmod go-w {place.parent}, or "):
         await use(place)
     assert not place.exists()
 
@@ -130,7 +130,7 @@ async def test_where_everybody_may_write_beside_it_nothing_is_kept(place: Path, 
 async def test_nor_is_read_what_was_kept_there_before(place: Path, use: Use) -> None:
     await MADE[use](place)
     place.parent.chmod(0o777)
-    with pytest.raises(JournalError, match="others may write in"):
+    with pytest.raises(StorageError, match="others may write in"):
         await use(place)
 
 
@@ -139,7 +139,7 @@ async def test_nor_is_read_what_was_kept_there_before(place: Path, use: Use) -> 
 async def test_nor_where_a_group_of_several_users_may_write(place: Path, use: Use) -> None:
     os.chown(place.parent, -1, STRANGER)
     place.parent.chmod(0o775)
-    with pytest.raises(JournalError, match="others may write in"):
+    with pytest.raises(StorageError, match="others may write in"):
         await use(place)
 
 
@@ -164,7 +164,7 @@ async def test_a_sticky_directory_is_as_good_as_tmp(place: Path, use: Use) -> No
 async def test_a_journal_in_which_others_may_write_is_refused(place: Path, use: Use) -> None:
     await claimed(place)
     place.chmod(0o777)
-    with pytest.raises(JournalError, match=f"others may write in {place}, "):
+    with pytest.raises(StorageError, match=f"others may write in {place}, "):
         await use(place)
 
 
@@ -180,7 +180,7 @@ async def test_what_a_link_leads_to_must_not_be_among_others_either(place: Path,
     (tmp_path / "link").symlink_to(place)
     await use(tmp_path / "link")
     place.parent.chmod(0o777)
-    with pytest.raises(JournalError, match="others may write in"):
+    with pytest.raises(StorageError, match="others may write in"):
         await use(tmp_path / "link")
 
 
@@ -188,5 +188,5 @@ async def test_a_relative_journal_is_judged_by_where_it_is(place: Path, monkeypa
     monkeypatch.chdir(place.parent)
     await claimed(Path("journal"))
     place.parent.chmod(0o777)
-    with pytest.raises(JournalError, match=f"others may write in {place.parent}"):
+    with pytest.raises(StorageError, match=f"others may write in {place.parent}"):
         await claimed(Path("journal"))

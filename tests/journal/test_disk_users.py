@@ -21,7 +21,7 @@ import filelock  # noqa: F401 - which a child may not be able to read
 import pytest
 
 from asyncsdk import files
-from asyncsdk.errors import JournalError
+from asyncsdk.errors import StorageError
 from asyncsdk.wal import permissions
 from tests.journal.test_disk_owners import JOURNAL, MADE, USES, Use, as_root, claimed, kept
 
@@ -68,7 +68,7 @@ def run_as(user: int, group: int, umask: int, use: Use, path: Path) -> str:
             os.setuid(user)
             os.umask(umask)
             asyncio.run(used())
-        except JournalError as error:
+        except StorageError as error:
             os.write(sink, str(error).encode())
         except BaseException:  # noqa: BLE001 - the child must not go on with the tests
             os.write(sink, traceback.format_exc().encode())
@@ -183,7 +183,7 @@ async def test_root_takes_a_users_private_group_for_that_user(volume: Path, use:
 @pytest.mark.parametrize("group", [0, USERS_GROUP])
 async def test_but_no_other_group_may_write_there(volume: Path, group: int) -> None:
     home = belonging(volume / "home", USER, group, 0o775)
-    with pytest.raises(JournalError, match="others may write in"):
+    with pytest.raises(StorageError, match="others may write in"):
         await kept(home / ".asyncsdk")
 
 
@@ -199,7 +199,7 @@ def test_nor_does_a_user_trust_the_private_group_of_another(volume: Path) -> Non
 async def test_what_a_user_remembers_is_kept_by_what_root_is_advised_to_do(volume: Path, use: Use) -> None:
     place = belonging(volume / "my home", USER, PRIVATE_GROUP, 0o775) / ".asyncsdk"
     assert run_as(USER, PRIVATE_GROUP, 0o002, use, place) == ""
-    with pytest.raises(JournalError) as refused:
+    with pytest.raises(StorageError) as refused:
         await use(place)
     assert "docker run --user 1000:1000" in str(refused.value)
     assert run_as(USER, PRIVATE_GROUP, 0o022, use, place) == ""
@@ -223,7 +223,7 @@ async def test_a_refused_ledger_says_that_it_is_kept_where_it_is(volume: Path) -
     place = volume / ".asyncsdk"
     await kept(place)
     volume.chmod(0o777)
-    with pytest.raises(JournalError, match="Change that where it is, and the same call goes on; another directory"):
+    with pytest.raises(StorageError, match="Change that where it is, and the same call goes on; another directory"):
         await kept(place)
 
 
@@ -288,5 +288,5 @@ async def test_a_directory_in_which_nothing_can_be_made_is_judged_by_its_mode(
 ) -> None:
     place.parent.chmod(0o777)
     monkeypatch.setattr(permissions, "_made_in", lambda _: None)
-    with pytest.raises(JournalError, match="others may write in"):
+    with pytest.raises(StorageError, match="others may write in"):
         await use(place)
