@@ -1,4 +1,4 @@
-"""The API's fields of an edit as options, for one and as defaults for many. Light: it is imported for --help too."""
+"""The options of the edit commands: fields of an edit, and how a run goes. Imported for --help: keep it light."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FIELDS, RUN = Group("Edit", sort_key=5), Group("Run", sort_key=4)
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    found = json.loads(text) if text.lstrip().startswith("{") else None
-    if not isinstance(found, dict):
-        raise ValueError(f"{text!r} is no JSON object.")  # noqa: TRY004 - a converter's way to say no
-    return found
+    value = json.loads(text) if text.lstrip().startswith("{") else None
+    if not isinstance(value, dict):
+        raise ValueError(f"{text!r} is not a JSON object.")  # noqa: TRY004 - converters raise ValueError
+    return value
 
 
 JsonObject = Annotated[
@@ -28,7 +28,7 @@ JsonObject = Annotated[
 @Parameter(name="*", group=FIELDS)
 @frozen(kw_only=True)
 class EditOptions:
-    """What is not given is not sent."""
+    """The fields of an edit; what is None is not sent."""
 
     mask: Annotated[
         str | None,
@@ -67,34 +67,37 @@ class EditOptions:
 @Parameter(name="*", group=RUN)
 @frozen(kw_only=True)
 class RunOptions:
-    """How many, how fast, and what becomes of those that did not go well."""
+    """What a run sends, how fast, and what it does about failures."""
 
-    prompt: Annotated[str | None, Parameter(help="For pictures, and jobs that have none.")] = None
-    prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="The same, from a file.")] = None
+    prompt: Annotated[str | None, Parameter(help="The prompt for pictures, and for jobs without one.")] = None
+    prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="A file with that prompt.")] = None
     concurrency: Annotated[int, Parameter(metavar="N", help="Edits in flight.")] = 8
     images_per_minute: Annotated[
-        float | None, Parameter(metavar="N", help="Your rate limit; else learned from the server.")
+        float | None, Parameter(metavar="N", help="Your rate limit; else it is learned from the server.")
     ] = None
     on_uncertain: Annotated[
-        Literal["report", "retry", "stop"], Parameter(help="If an answer is lost: it may have been paid.")
+        Literal["report", "retry", "stop"],
+        Parameter(help="What to do if a response is lost: the edit may have been paid."),
     ] = "report"
     only: Annotated[
-        Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only those that stand so.")
+        Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only edits of this status.")
     ] = None
     redo: Annotated[
         str | None,
         Parameter(
-            metavar="FILE", help="Ids to send and pay again, as a gallery saves them: once each time it is written."
+            metavar="FILE", help="Ids to send and pay again, as saved by a gallery: once each time the file is written."
         ),
     ] = None
-    max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop there; counts over reruns.")] = None
+    max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop after N edits, counting earlier runs.")] = None
     max_tokens: Annotated[
-        int | None, Parameter(metavar="N", help="The same in tokens; edits in flight, which are awaited, may pass it.")
+        int | None, Parameter(metavar="N", help="Stop after N tokens; edits in flight may exceed it.")
     ] = None
     accept_damage: Annotated[
-        bool, Parameter(help="Go on with what is intact of a damaged ledger: what it lost may be paid again.")
+        bool, Parameter(help="Use the intact part of a damaged ledger: what is lost may be paid again.")
     ] = False
-    dry_run: Annotated[bool, Parameter(help="Look at all, and tell what would be sent.")] = False
-    yes: Annotated[bool, Parameter(help="Don't ask before many are sent.")] = False
-    grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for those in flight.")] = 120.0
-    gallery: Annotated[str | None, Parameter(metavar="FILE", help="A page of this run: before, after.")] = None
+    dry_run: Annotated[bool, Parameter(help="Check everything, report what would be sent, and send nothing.")] = False
+    yes: Annotated[bool, Parameter(help="Don't ask before sending many edits.")] = False
+    grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for edits in flight.")] = 120.0
+    gallery: Annotated[
+        str | None, Parameter(metavar="FILE", help="Write an HTML page of this run: before and after.")
+    ] = None
