@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
-import cattrs
 from attrs import field, fields, frozen
-from cattrs.gen import make_dict_structure_fn
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
@@ -206,6 +207,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _keeping_extra(model: type[Any], converter: cattrs.Converter) -> Any:
+    from cattrs.gen import make_dict_structure_fn
+
     read = make_dict_structure_fn(model, converter)
     known = {a.name for a in fields(getattr(model, "__origin__", model))} - {"extra"}
 
@@ -239,6 +242,8 @@ def _count(value: Any, _: Any) -> int | None:
 
 @cache  # made at the first answer: `import asyncsdk` stays light
 def _converter() -> cattrs.Converter:
+    import cattrs
+
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_func(lambda kind: kind == int | None, _count)
@@ -248,6 +253,8 @@ def _converter() -> cattrs.Converter:
 
 @cache
 def _odd_converter() -> cattrs.Converter:
+    import cattrs
+
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_func(lambda kind: kind == int | None, _count)

@@ -14,22 +14,15 @@ from attrs import frozen
 
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import InvalidEditError
-from asyncsdk.images.edit import ImageEdit, Loaded
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, Loaded
 from asyncsdk.images.header import BadPicture, Header, look
 
 LONGEST_URL = 20_971_520
 LARGEST = 50 * 10**6  # bytes; the API says "less than 50MB": the smaller reading is safe under both
 LARGEST_MASK = 4 * 10**6
-_GPT_ONLY = (
-    "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "markup", "moderation",
-    "output_compression", "output_format", "partial_images", "quality", "stream", "svg",
-)  # fmt: skip
-_TEXTS = (
-    "model", "quality", "background", "output_format", "input_fidelity", "complexity", "moderation", "response_format",
-    "user", "safety_identifier", "id",
-)  # fmt: skip
+_TEXTS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is str and name not in {"prompt", "size"})
+_RANGES = {name: about.allowed for name, about in EDIT_FIELDS.items() if about.allowed is not None}
 _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
-_RANGES = {"n": (1, 10), "output_compression": (0, 100), "partial_images": (0, 3), "frame_count": (2, 16)}
 
 
 @frozen(kw_only=True)
@@ -45,11 +38,15 @@ class Family:
     not_taken: tuple[str, ...] = ()
 
 
+def _refused_by(family: str) -> tuple[str, ...]:
+    return tuple(name for name, about in EDIT_FIELDS.items() if about.refused_by == family)
+
+
 UNNAMED = Family()
 UNKNOWN = Family(names_sizes=True)
-GPT_IMAGE = Family(not_taken=("response_format",))
+GPT_IMAGE = Family(not_taken=_refused_by("gpt-image"))
 DALL_E_2 = Family(
-    pictures=1, prompt=1000, largest=4 * 10**6, square_png=True, not_taken=_GPT_ONLY,
+    pictures=1, prompt=1000, largest=4 * 10**6, square_png=True, not_taken=_refused_by("dall-e-2"),
     sizes=("256x256", "512x512", "1024x1024"),
 )  # fmt: skip
 

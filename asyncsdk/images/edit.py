@@ -1,12 +1,17 @@
-"""`ImageEdit`: one call of POST /images/edits as a value, with all its fields; what is None is not sent (pure)."""
+"""`ImageEdit`: one call of POST /images/edits as a value, and what each of its fields is (pure).
+
+A new field of the API is one attribute of `ImageEdit` and one parameter in `api.EditParams`: the checks, job files and
+command line options read `EDIT_FIELDS`.
+"""
+
+# ruff: noqa: RUF009 - `_optional` is attrs' `field`
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, get_args
 
 from attrs import field, fields, frozen
 
@@ -28,7 +33,7 @@ Loaded = ImageFile | ImageRef
 
 
 class EditFields(EditParams, total=False):
-    """All of an edit but its pictures and its prompt, as keyword arguments; `ImageEdit` tells of them."""
+    """The keyword arguments of an edit, without its pictures and its prompt; see `ImageEdit`."""
 
     mask: Picture | None
     markup: Picture | None
@@ -36,13 +41,44 @@ class EditFields(EditParams, total=False):
     id: str | None
 
 
-NOT_SENT = frozenset({"image", "mask", "markup", "id", "name", "line", "extra"})
+@frozen
+class EditField:
+    """What a field of `ImageEdit` is, for all that lists the fields: checks, the digest, job files and options.
+
+    Attributes:
+        kind: The type of its values: `str`, `int`, `bool`, `Mapping` (a JSON object) or `ImageFile` (a picture).
+        help: The help text of its command line option. None: it has no option of its own.
+        metavar: The placeholder of the option's value in the help text, None for the command's own choice.
+        allowed: The lowest and the highest integer that is allowed, None for any.
+        refused_by: The models whose requests may not have it; see `check.Family`.
+        sent: Whether `ImageEdit.options` contains it, to be sent under its own name and as it is.
+        in_job_file: Whether it may be a column of a CSV file, or a key of a JSON line.
+        changes_result: Whether an edit that differs in it alone is another edit. False for how the response travels.
+    """
+
+    kind: type
+    help: str | None = None
+    metavar: str | None = None
+    allowed: tuple[int, int] | None = None
+    refused_by: Literal["dall-e-2", "gpt-image"] | None = None
+    sent: bool = True
+    in_job_file: bool = True
+    changes_result: bool = True
+
+
+def _optional(kind: type, help: str | None = None, *, repr: Any = True, **about: Any) -> Any:  # noqa: A002 - as attrs'
+    return field(default=None, repr=repr, metadata={"edit_field": EditField(kind, help, **about)})
+
+
+def _known(values: Any) -> str:
+    """The known values of an open `Literal | str`, as a help text."""
+    return f"{', '.join(get_args(get_args(values)[0]))}."
 
 
 def _several(given: Any) -> tuple[Picture, ...]:
     if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(given, "read"):
         return (given,)
-    return tuple(given) if hasattr(given, "__iter__") else (given,)  # what is no picture is told with its edit
+    return tuple(given) if hasattr(given, "__iter__") else (given,)  # validated later, with the whole edit
 
 
 def _shown(pictures: tuple[Picture, ...]) -> str:
@@ -55,56 +91,111 @@ def _shown_one(picture: Picture | None) -> str:
 
 @frozen(kw_only=True)
 class ImageEdit:
-    """One edit: what `ImageEditor.edit` takes as arguments, and what `edit_many` takes by the thousand.
+    """One edit: what `ImageEditor.edit` takes as arguments, and `edit_many` takes by the thousand.
 
-    `image` is one picture or several, each a path, bytes, an open binary file, or an `ImageRef` to a file that
-    the server has (`file_id`) or can fetch (`image_url`); `mask` and `markup` likewise. The fields from `model`
-    to `svg` are the API's own. `extra` holds fields that this version does not know. `id` names the pictures that
-    come of it. Where it is None they are named by `name`, which gives way to another picture (`name-png`), or else
-    by `line`, which is where it stands in its source.
+    A picture is a path, bytes, an open binary file, or an `ImageRef` to a file that the server has (`file_id`) or can
+    fetch (`image_url`). A field that is None is not sent.
+
+    Args:
+        image: The picture to edit, or several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB each. Becomes
+            a tuple.
+        prompt: What to change, at most 32,000 characters.
+        mask: A PNG of the first picture's size, less than 4 MB: where it is transparent the picture is edited.
+        markup: A PNG of the first picture's size, less than 4 MB, with marks on a transparent ground.
+        model: The name of the model, such as `gpt-image-2`; the server's own choice without one.
+        n: How many pictures to make, 1 to 10; the server makes 1 without it.
+        size: `auto`, or width and height in pixels, such as `1024x1536`.
+        quality: `low`, `medium`, `high`, `xhigh`, `max` or `auto`.
+        background: `transparent` (png and webp only), `opaque` or `auto`.
+        output_format: `png`, `jpeg`, `webp`, `gif` or `svg`.
+        output_compression: Percent, 0 to 100, for webp and jpeg.
+        input_fidelity: How closely to keep to the input: `high` or `low`.
+        complexity: `low`, `medium` or `high`.
+        moderation: How strictly to filter: `auto` or `low`.
+        response_format: `url` or `b64_json`, for older models.
+        user: The end user that the edit is for.
+        safety_identifier: A hash that identifies the end user.
+        stream: Whether the response comes in pieces, which keeps a proxy from cutting a long wait.
+        partial_images: How many partial images a stream has, 0 to 3.
+        frame_count: Frames of a gif, 2 to 16.
+        frame_duration_ms: Milliseconds that each frame of a gif is shown.
+        svg: For svg: `{"model": …, "reasoning": {"effort": …}}`.
+        extra: Other fields to send, by name, which this version does not know.
+        id: What `edit_many` calls the edit and its pictures (`id.png`, `id.1.png`, …). Unique within a run.
+        name: What it is called without an `id`; changed to `name-png` and the like where that is taken.
+        line: Its line number in its source, from 1: what it is called without `id` and `name`.
     """
 
-    image: tuple[Picture, ...] = field(converter=_several, repr=_shown)
-    prompt: str
-    mask: Picture | None = field(default=None, repr=_shown_one)
-    markup: Picture | None = field(default=None, repr=_shown_one)
-    model: str | None = None
-    n: int | None = None
-    size: str | None = None
-    quality: Quality | None = None
-    background: Background | None = None
-    output_format: OutputFormat | None = None
-    output_compression: int | None = None
-    input_fidelity: InputFidelity | None = None
-    complexity: Complexity | None = None
-    moderation: Moderation | None = None
-    response_format: ResponseFormat | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    stream: bool | None = None
-    partial_images: int | None = None
-    frame_count: int | None = None
-    frame_duration_ms: int | None = None
-    svg: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] | None = None
-    id: str | None = None
-    name: str | None = None
-    line: int | None = None
+    image: tuple[Picture, ...] = field(
+        converter=_several, repr=_shown, metadata={"edit_field": EditField(ImageFile, sent=False)}
+    )
+    prompt: str = field(metadata={"edit_field": EditField(str)})
+    mask: Picture | None = _optional(
+        ImageFile,
+        "Where it is transparent the picture is edited. Only its header is checked.",
+        metavar="PNG",
+        sent=False,
+        repr=_shown_one,
+    )
+    markup: Picture | None = _optional(
+        ImageFile,
+        "A transparent PNG laid over the picture.",
+        metavar="PNG",
+        sent=False,
+        refused_by="dall-e-2",
+        repr=_shown_one,
+    )
+    model: str | None = _optional(str, "Such as gpt-image-2; else the server's own choice.")
+    n: int | None = _optional(int, "How many pictures, 1 to 10.", metavar="N", allowed=(1, 10))
+    size: str | None = _optional(str, "auto, or WIDTHxHEIGHT.")
+    quality: Quality | None = _optional(str, _known(Quality), refused_by="dall-e-2")
+    background: Background | None = _optional(str, _known(Background), refused_by="dall-e-2")
+    output_format: OutputFormat | None = _optional(str, _known(OutputFormat), refused_by="dall-e-2")
+    output_compression: int | None = _optional(
+        int, "0 to 100, for webp and jpeg.", metavar="N", allowed=(0, 100), refused_by="dall-e-2"
+    )
+    input_fidelity: InputFidelity | None = _optional(str, _known(InputFidelity), refused_by="dall-e-2")
+    complexity: Complexity | None = _optional(str, _known(Complexity), refused_by="dall-e-2")
+    moderation: Moderation | None = _optional(str, _known(Moderation), refused_by="dall-e-2")
+    response_format: ResponseFormat | None = _optional(
+        str, "url or b64_json, for older models.", refused_by="gpt-image"
+    )
+    user: str | None = _optional(str, "The end user that it is for.")
+    safety_identifier: str | None = _optional(str, "A hash that identifies the end user.")
+    stream: bool | None = _optional(
+        bool, "Let the response come in pieces.", changes_result=False, refused_by="dall-e-2"
+    )
+    partial_images: int | None = _optional(
+        int,
+        "0 to 3, with --stream; the final picture alone is saved.",
+        metavar="N",
+        allowed=(0, 3),
+        changes_result=False,
+        refused_by="dall-e-2",
+    )
+    frame_count: int | None = _optional(int, "2 to 16, for gif.", metavar="N", allowed=(2, 16), refused_by="dall-e-2")
+    frame_duration_ms: int | None = _optional(int, "For gif.", metavar="N", refused_by="dall-e-2")
+    svg: Mapping[str, Any] | None = _optional(
+        Mapping, 'For svg: {"model": …, "reasoning": {"effort": …}}.', refused_by="dall-e-2"
+    )
+    extra: Mapping[str, Any] | None = _optional(Mapping, "Fields that this version does not know.", sent=False)
+    id: str | None = _optional(str, sent=False)
+    name: str | None = _optional(str, sent=False, in_job_file=False)
+    line: int | None = _optional(int, sent=False, in_job_file=False)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The API's fields that are set, but for the pictures."""
-        return {name: value for name in _sent() if (value := getattr(self, name)) is not None}
+        """The API's fields that are set, prompt included, without the pictures and `extra`."""
+        return {name: value for name in _SENT if (value := getattr(self, name)) is not None}
 
     @property
     def input_images(self) -> int:
-        """What it counts against the limit of input images a minute: its pictures, times `n`."""
+        """How many images it counts against the limit of input images a minute: its pictures, times `n`."""
         return len(self.image) * (self.n or 1)
 
 
-@cache
-def _sent() -> tuple[str, ...]:
-    return tuple(a.name for a in fields(ImageEdit) if a.name not in NOT_SENT)
+EDIT_FIELDS: Mapping[str, EditField] = {a.name: a.metadata["edit_field"] for a in fields(ImageEdit)}
+_SENT = tuple(name for name, field in EDIT_FIELDS.items() if field.sent)
 
 
 def described(picture: Picture) -> str:

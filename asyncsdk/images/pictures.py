@@ -17,15 +17,19 @@ from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.check import LARGEST
-from asyncsdk.images.edit import ImageEdit, Loaded, Picture, described, file_name
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, Loaded, Picture, described, file_name
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import SCARCE
 
 _PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
-_TRANSPORT = frozenset({"stream", "partial_images"})
-# what an edit is made of, whether or not it is held against the API's rules
-_SHAPES: dict[str, type] = {"prompt": str, "n": int, "id": str, "name": str, "extra": Mapping, "svg": Mapping}
+_TRANSPORT = frozenset(name for name, about in EDIT_FIELDS.items() if not about.changes_result)
+# checked whether or not the API's rules are: this side computes with them
+_SHAPES = {
+    name: about.kind
+    for name, about in EDIT_FIELDS.items()
+    if about.kind is Mapping or name in {"prompt", "n", "id", "name"}
+}
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from asyncsdk.api import ImageFile, ImageRef
+from asyncsdk.api import EditParams, ImageFile, ImageRef
 from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.check import LONGEST_URL, check
-from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (64, 64), kind: str = "PNG", name: str = "a.png") -> ImageFile:
@@ -119,3 +119,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     told = judge(prompt="", n=0, size="big")
     assert told.count(";") == 2
     assert told.endswith("Nothing was sent.")
+
+
+def test_the_fields_that_are_sent_are_the_parameters_of_the_call() -> None:
+    sent = {name for name, field in EDIT_FIELDS.items() if field.sent}
+    assert sent == {"prompt", *EditParams.__annotations__}
