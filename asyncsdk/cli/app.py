@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import sys
@@ -104,6 +103,8 @@ def run(arguments: Sequence[str], stop: Stop) -> int:
 
 def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
     """Run `work` to its end; what it raises becomes a message and an exit code, with a traceback only if `verbose`."""
+    import asyncio  # --help does without it
+
     _log(to_stderr=verbose)
     try:
         return asyncio.run(stop.watch(work))

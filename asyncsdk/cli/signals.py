@@ -5,7 +5,6 @@ A run that has paid edits in flight takes the first as a request to wind down, a
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -14,8 +13,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    import asyncio
 
 LIMIT_SECONDS = 0.85
 _SHOW_CURSOR = "\x1b[?25h"
@@ -51,11 +54,15 @@ class Stop:
 
     def gently(self, stop: Callable[[], None]) -> None:
         """Let the first signal call `stop` on the loop, and only the second end the run."""
+        import asyncio  # --help does without it
+
         loop = asyncio.get_running_loop()
         self._gently = partial(_call_on, loop, stop)
 
     async def watch(self, work: Awaitable[int]) -> int:
         """Await `work`, which a signal cancels. Raises Interrupted if one did and the work was not done by then."""
+        import asyncio
+
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine that runs is in a task
         _wake_at_signals(loop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Mapping
@@ -14,9 +13,7 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.display import choose
 from asyncsdk.cli.edits.arguments import check_page, defaults_of, request_of
-from asyncsdk.cli.edits.bar import RunView
 from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
@@ -127,6 +124,8 @@ class BulkEditing:
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
         """Edit the rows, and return the exit code."""
         from asyncsdk import tasks
+        from asyncsdk.cli.display import choose
+        from asyncsdk.cli.edits.bar import RunView
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
 
         self.report.add_bad(rows)
@@ -163,7 +162,9 @@ class BulkEditing:
             self._reason = error
 
     def _wind_down(self) -> None:
-        """The first signal: nothing new goes out."""
+        """The first signal: nothing new is sent."""
+        import asyncio
+
         self.queue.hurry()
         if self._grace is not None:
             self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace

@@ -12,17 +12,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
-from attrs import fields as attributes_of
 from attrs import frozen
 
-from asyncsdk.api import ImageRef
+from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit
 
 TABLES = frozenset({".csv", ".tsv"})
 JOB_FILES = TABLES | {".jsonl", ".ndjson", ".json"}
-CELLS_ARE_WHOLE = frozenset({"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"})
-CELLS_ARE_JSON = frozenset({"svg", "extra"})
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 _SEPARATORS = ",;\t"  # what spreadsheets write, depending on their locale
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\r\n])"?[\r\n]*', re.IGNORECASE)  # Excel's own first line of a table
@@ -215,11 +212,12 @@ def _value(name: str, cell: str) -> Any:
         return _json(cell)
     if name == "image":
         return [part.strip() for part in cell.split("|")] if "|" in cell else cell
-    if name in CELLS_ARE_WHOLE and (match := _NUMBER.fullmatch(plain)):
+    kind = EDIT_FIELDS[name].kind if name in EDIT_FIELDS else str
+    if kind is int and (match := _NUMBER.fullmatch(plain)):
         return float(plain) if match[1] else int(plain)
-    if name == "stream":
+    if kind is bool:
         return _FLAGS.get(plain.lower(), cell)
-    return _json(cell) if name in CELLS_ARE_JSON else cell
+    return _json(cell) if kind is Mapping else cell
 
 
 def _json(cell: str) -> Any:
@@ -231,8 +229,14 @@ def _json(cell: str) -> Any:
 
 
 IGNORED = frozenset({"status", "error"})  # what `failed.jsonl` has besides the fields of an edit
-KNOWN = frozenset({a.name for a in attributes_of(ImageEdit)} - {"name", "line"}) | IGNORED
-_OVERLAYS = ("mask", "markup")
+KNOWN = IGNORED.union(name for name, about in EDIT_FIELDS.items() if about.in_job_file)
+_OVERLAYS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is ImageFile and name != "image")
+_JSON_TYPES: dict[type, tuple[type, str]] = {
+    int: (int, "a whole number"),
+    Mapping: (dict, "an object"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+}
 _ELSEWHERE = ("http://", "https://", "data:")
 
 Row = ImageEdit | BadRow
@@ -291,7 +295,7 @@ def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
 
 def _as_meant(name: str, value: Any) -> Any:
     """2.0 as 2: pandas writes such numbers in a column with a missing value."""
-    is_whole = name in CELLS_ARE_WHOLE or name == "id"
+    is_whole = name == "id" or (name in EDIT_FIELDS and EDIT_FIELDS[name].kind is int)
     return int(value) if is_whole and isinstance(value, float) and value.is_integer() else value
 
 
@@ -299,22 +303,12 @@ def _misfit(name: str, value: Any) -> str | None:
     """What is wrong with the type of a field's value. Pictures are checked by `_picture`."""
     if name in {"image", *_OVERLAYS}:
         return None
-    kinds, word = _kinds_of(name)
-    if type(value) not in kinds:
+    kind, word = _JSON_TYPES[EDIT_FIELDS[name].kind]
+    if type(value) is not kind and not (name == "id" and type(value) is int):
         return f"{name!r} is {value!r}, which is not {word}."
     if isinstance(value, str) and name != "id" and not _is_text(value):  # files may have names that are not text
         return f"{name!r} contains half a character, which is not text."
     return None
-
-
-def _kinds_of(name: str) -> tuple[set[type], str]:
-    if name in CELLS_ARE_WHOLE:
-        return {int}, "a whole number"
-    if name in CELLS_ARE_JSON:
-        return {dict}, "an object"
-    if name == "stream":
-        return {bool}, "true or false"
-    return ({str, int} if name == "id" else {str}), "text"
 
 
 def _is_text(value: str) -> bool:

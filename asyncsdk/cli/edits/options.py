@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen, make_class
 from cyclopts import Group, Parameter
 
+from asyncsdk.api import ImageFile
 from asyncsdk.cli.options import from_text
+from asyncsdk.images.edit import EDIT_FIELDS, EditField
 
 FIELDS, RUN = Group("Edit", sort_key=5), Group("Run", sort_key=4)
 
@@ -25,37 +28,22 @@ JsonObject = Annotated[
 ]
 
 
-@Parameter(name="*", group=FIELDS)
-@frozen(kw_only=True)
-class EditOptions:
-    """The fields of an edit; what is None is not sent."""
+_KINDS: dict[type, Any] = {str: str, int: int, bool: bool, ImageFile: str, Mapping: JsonObject}
 
-    mask: Annotated[
-        str | None,
-        Parameter(metavar="PNG", help="Where it is transparent the picture is edited. Its header alone is looked at."),
-    ] = None
-    markup: Annotated[str | None, Parameter(metavar="PNG", help="A transparent PNG laid over the picture.")] = None
-    model: Annotated[str | None, Parameter(help="Such as gpt-image-2; else the server's own choice.")] = None
-    n: Annotated[int | None, Parameter(metavar="N", help="How many pictures, 1 to 10.")] = None
-    size: Annotated[str | None, Parameter(help="auto, or WIDTHxHEIGHT.")] = None
-    quality: Annotated[str | None, Parameter(help="low, medium, high, xhigh, max, auto.")] = None
-    background: Annotated[str | None, Parameter(help="transparent, opaque, auto.")] = None
-    output_format: Annotated[str | None, Parameter(help="png, jpeg, webp, gif, svg.")] = None
-    output_compression: Annotated[int | None, Parameter(metavar="N", help="0 to 100, for webp and jpeg.")] = None
-    input_fidelity: Annotated[str | None, Parameter(help="high, low.")] = None
-    complexity: Annotated[str | None, Parameter(help="low, medium, high.")] = None
-    moderation: Annotated[str | None, Parameter(help="auto, low.")] = None
-    response_format: Annotated[str | None, Parameter(help="url or b64_json, for older models.")] = None
-    user: Annotated[str | None, Parameter(help="Who it is for.")] = None
-    safety_identifier: Annotated[str | None, Parameter(help="Who it is for, hashed.")] = None
-    stream: Annotated[bool | None, Parameter(help="Let the answer come in pieces.")] = None
-    partial_images: Annotated[
-        int | None, Parameter(metavar="N", help="0 to 3, with --stream; the final picture alone is saved.")
-    ] = None
-    frame_count: Annotated[int | None, Parameter(metavar="N", help="2 to 16, for gif.")] = None
-    frame_duration_ms: Annotated[int | None, Parameter(metavar="N", help="For gif.")] = None
-    svg: Annotated[JsonObject | None, Parameter(help='For svg: {"model": …, "reasoning": {"effort": …}}.')] = None
-    extra: Annotated[JsonObject | None, Parameter(help="Fields that this version does not know.")] = None
+
+def _option(about: EditField) -> Any:
+    metavar: Any = {} if about.metavar is None else {"metavar": about.metavar}
+    kind: Any = Annotated[_KINDS[about.kind] | None, Parameter(help=about.help, **metavar)]
+    return field(default=None, type=kind)
+
+
+_OPTIONS = {name: _option(about) for name, about in EDIT_FIELDS.items() if about.help is not None}
+_Fields: Any = make_class("_Fields", _OPTIONS, frozen=True, kw_only=True)
+
+
+@Parameter(name="*", group=FIELDS)
+class EditOptions(_Fields):  # type: ignore[misc]  # its attributes are those of `EDIT_FIELDS`
+    """The fields of an edit; what is None is not sent."""
 
     @property
     def given(self) -> dict[str, Any]:

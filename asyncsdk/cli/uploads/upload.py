@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 from attrs import asdict
 from cyclopts import Parameter
 
-from asyncsdk.cli.display import choose
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
 from asyncsdk.cli.output import Out, complain
@@ -40,6 +39,7 @@ async def upload(
 ) -> int:
     """Check all files, then send them."""
     from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.uploader import AsyncUploader
