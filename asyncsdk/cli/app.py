@@ -1,8 +1,7 @@
-"""The program: which commands there are, and what becomes of everything they raise."""
+"""The program: its commands, and the message and exit code for everything they raise."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import sys
@@ -17,7 +16,7 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode, printable
 from asyncsdk.cli.signals import Interrupted, Stop
-from asyncsdk.cli.uploads.messages import told
+from asyncsdk.cli.uploads.messages import error_text
 from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.version import __version__
 
@@ -25,15 +24,15 @@ EPILOGUE = """\
 Keys come from the environment: OPENAI_API_KEY (OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID), or AZURE_OPENAI_*.
 
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 some of several \
-failed or are uncertain; 4 stopped at a limit you set; 75 failed, the same command goes on; 129, 130, 143 interrupted, \
-the same command goes on."""
+failed or are uncertain; 4 stopped at a limit you set; 75 failed for now, 129, 130, 143 \
+interrupted: run the same command again, and it goes on."""
 
 EDIT_EPILOGUE = """\
 Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 it may have been \
-paid, or it is paid and not all of it is saved, or elsewhere; 75 failed and not paid, the same command tries again; \
+paid, or it is paid and not all of it is saved where you asked; 75 failed and not paid, the same command tries again; \
 129, 130, 143 interrupted: it may have been paid.
 
-Only edit-many keeps a ledger of what was paid: this command, run again, sends and pays again."""
+Only edit-many keeps a ledger of what was paid: running this command again sends, and pays for, the edit again."""
 
 
 SERVE_EPILOGUE = """\
@@ -44,38 +43,36 @@ Exit codes: 1 it can't listen or keep its data; 2 wrong usage, nothing started; 
 COMMANDS: dict[str, dict[str, Any]] = {
     "uploads.upload:upload": {
         "help": "Upload files. After any interruption the same command goes on where it stopped.\n\n"
-        "A file that is there already is not sent again. All FILEs are looked at before the first is sent.",
+        "A file that was uploaded before is not sent again. All FILEs are checked before the first is sent.",
         "usage": "Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...",
     },
     "uploads.uploads:app": {
         "name": "uploads",
-        "help": "What the journal holds: uploads that stopped half-way, and those that are done.",
+        "help": "The uploads in the journal: those that stopped half-way, and those that are done.",
     },
-    "files:app": {"name": "files", "help": "What is stored on the server."},
+    "files:app": {"name": "files", "help": "The files that are stored on the server."},
     "edits.edit:edit": {
-        "help": "Edit one picture. It is looked at before anything is sent and paid; what comes of it has the "
-        "picture's name.",
+        "help": "Edit one picture. It is checked before anything is sent and paid. The result has the picture's name.",
         "help_epilogue": EDIT_EPILOGUE,
     },
     "edits.edit_many:edit_many": {
-        "help": "Edit many pictures, each once. After an interruption the same command goes on: what is paid is not "
+        "help": "Edit many pictures, each once. After an interruption the same command goes on: what was paid is not "
         "sent again."
     },
     "serve:serve": {
-        "help": "Run a server that keeps the rules of OpenAI's API for uploads, files and image edits.\n\n"
-        'Its first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
+        "help": "Run a server that behaves like OpenAI's API for uploads, files and image edits.\n\n"
+        'The first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
         "help_epilogue": SERVE_EPILOGUE,
     },
     "demo.demo:demo": {
-        "help": "Watch an upload being killed half-way, the same command finish it, and a picture edited. Needs no "
-        "account.",
+        "help": "See an upload killed half-way, the same command finish it, and a picture edited. Needs no account.",
         "usage": "Usage: asyncsdk demo [FILE]",
     },
 }
 
 
 def make_app() -> App:
-    """The commands of the contract."""
+    """The program with its commands, none of which is loaded yet."""
     app = App(
         name="asyncsdk",
         help="Send large files and edit many images through the OpenAI API: parallel, resumable, nothing paid twice.",
@@ -93,20 +90,21 @@ def run(arguments: Sequence[str], stop: Stop) -> int:
     """Run one command line and return its exit code."""
     never_fail_to_encode()
     try:
-        command, bound, wanted = make_app().parse_args(list(arguments), exit_on_error=False, print_error=False)
+        command, bound, injected = make_app().parse_args(list(arguments), exit_on_error=False, print_error=False)
     except (CycloptsError, AsyncSDKError) as error:
         complain(f"error: {usage_message(error)}")
         return Exit.USAGE
     if not inspect.iscoroutinefunction(command):  # --help or --version, or a group of commands without one
         command(*bound.args, **bound.kwargs)
         return Exit.DONE if {"--help", "-h", "--version"} & set(arguments) else Exit.USAGE
-    injected = dict.fromkeys(wanted, stop)
     output = bound.arguments.get("output", Output())
-    return finish(command(*bound.args, **bound.kwargs, **injected), stop, verbose=output.verbose)
+    return finish(command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, stop)), stop, verbose=output.verbose)
 
 
 def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
     """Run `work` to its end; what it raises becomes a message and an exit code, with a traceback only if `verbose`."""
+    import asyncio  # --help does without it
+
     _log(to_stderr=verbose)
     try:
         return asyncio.run(stop.watch(work))
@@ -118,13 +116,13 @@ def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
 
 
 def usage_message(error: Exception) -> str:
-    """What is wrong with a command line, and where to read on."""
+    """What is wrong with a command line, and which help to read."""
     chain = getattr(error, "command_chain", None) or ()
     text = str(error)
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
         text = f"{error.keyword or error.argument.name} is missing."
-    told = "" if "Nothing was sent" in text else " Nothing was sent."
-    return f"{text}{told}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
+    safe = "" if "Nothing was sent" in text else " Nothing was sent."
+    return f"{text}{safe}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
 
 
 def failure_message(error: Exception, *, verbose: bool) -> str:
@@ -132,7 +130,7 @@ def failure_message(error: Exception, *, verbose: bool) -> str:
     if isinstance(error, AsyncSDKError):
         from asyncsdk.cli.edits.messages import as_typed  # loads the library, which `--help` does without
 
-        return told(error) if isinstance(error, APIError) else as_typed(told(error))
+        return error_text(error) if isinstance(error, APIError) else as_typed(error_text(error))
     if isinstance(error, OSError):
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"
@@ -152,14 +150,14 @@ def _worth_showing(value: object) -> str | None:
 
 
 class _Printable(logging.Formatter):
-    """What a server said may be in the log, and is nothing for a terminal to obey."""
+    """Shows control characters as escapes: the log may contain text from a server."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 def _log(*, to_stderr: bool) -> None:
-    """Let the library's log be read, or else nowhere: without a handler Python writes its warnings into the bars."""
+    """Send the library's log to standard error, or nowhere: without a handler Python writes warnings into the bars."""
     handler = logging.StreamHandler(sys.stderr) if to_stderr else logging.NullHandler()
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("asyncsdk")

@@ -1,4 +1,4 @@
-"""The client that the options and the environment ask for."""
+"""Opens the client for a command's connection options and the environment."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ _SECRET = re.compile(
 )
 
 
-def open_client(asked: Connection, *, connections: int = 100, **options: Any) -> Client:
-    """A client of Azure where only Azure is set up, else of OpenAI or of what speaks like it.
+def open_client(choice: Connection, *, connections: int = 100, **options: Any) -> Client:
+    """A client of Azure if only Azure is configured, else of OpenAI or a compatible server.
 
     Raises ConfigurationError in the words of the command line.
     """
-    if asked.base_url:
-        checked_base_url(asked.base_url, "--base-url")
+    if choice.base_url:
+        checked_base_url(choice.base_url, "--base-url")
     options |= {
         "connections": max(100, connections),
-        "default_headers": _headers(asked.header),
-        "default_query": dict(_split(pair) for pair in asked.query),
-        "ssl": None if asked.ca_file is None else create_ssl_context(asked.ca_file),
+        "default_headers": _headers(choice.header),
+        "default_query": dict(_split(pair) for pair in choice.query),
+        "ssl": None if choice.ca_file is None else create_ssl_context(choice.ca_file),
     }
-    if means_azure(os.environ, asked):
-        if asked.auth:
-            raise ConfigurationError("--auth goes with --base-url; for AZURE_OPENAI_ENDPOINT the key's kind decides.")
+    if means_azure(os.environ, choice):
+        if choice.auth:
+            raise ConfigurationError(
+                "--auth needs --base-url; with AZURE_OPENAI_ENDPOINT the kind of key decides. Nothing was sent."
+            )
         return Client.azure(**options)
     if not os.environ.get("OPENAI_API_KEY"):
         raise ConfigurationError(
             "no API key: set OPENAI_API_KEY (or AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY). Nothing was sent."
         )
-    return Client(base_url=asked.base_url, auth=asked.auth or "bearer", **options)
+    return Client(base_url=choice.base_url, auth=choice.auth or "bearer", **options)
 
 
-def means_azure(environment: Mapping[str, str], asked: Connection) -> bool:
-    """Whether Azure is set up and nothing says OpenAI."""
-    elsewhere = asked.base_url or environment.get("OPENAI_API_KEY")
+def means_azure(environment: Mapping[str, str], choice: Connection) -> bool:
+    """Whether Azure is configured and OpenAI is not."""
+    elsewhere = choice.base_url or environment.get("OPENAI_API_KEY")
     return bool(environment.get("AZURE_OPENAI_ENDPOINT")) and not elsewhere
 
 
@@ -53,9 +55,9 @@ def _headers(lines: tuple[str, ...]) -> dict[str, str]:
     for name in headers:
         if _SECRET.search(name):
             raise ConfigurationError(
-                f"--header {name}: a key on the command line is seen by all users of this machine; "
-                "set OPENAI_API_KEY (and --auth api-key where that header is meant), or any other header in "
-                "OPENAI_CUSTOM_HEADERS. Nothing was sent."
+                f"--header {name}: all users of this machine can see a key on the command line. "
+                "Set OPENAI_API_KEY instead (with --auth api-key if the server expects that header), or put the header "
+                "in OPENAI_CUSTOM_HEADERS. Nothing was sent."
             )
     return headers
 
@@ -64,7 +66,7 @@ def _split(pair: str) -> tuple[str, str]:
     name, _, value = pair.partition("=")
     if _SECRET.search(name):
         raise ConfigurationError(
-            f"--query {name}: a key on the command line is seen by all users of this machine, and in a URL by every "
-            "server on the way; set it as a header in OPENAI_CUSTOM_HEADERS. Nothing was sent."
+            f"--query {name}: all users of this machine can see a key on the command line, and every server on the "
+            "way can see one in a URL. Send it as a header in OPENAI_CUSTOM_HEADERS. Nothing was sent."
         )
     return name, value

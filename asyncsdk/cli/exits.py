@@ -1,4 +1,4 @@
-"""What a run's exit code says; scripts rely on it (pure)."""
+"""The exit codes, and which error gives which; scripts rely on them (pure)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asyncsdk.errors import (
 
 
 class Exit(IntEnum):
-    """The codes of the contract; 128 + signal where one ended the run."""
+    """The codes that are documented; 128 + signal if one ended the run."""
 
     DONE = 0
     FAILED = 1  # repeating won't help
@@ -32,9 +32,9 @@ class Exit(IntEnum):
 
 
 def exit_code(error: BaseException, *, sent: bool = False) -> Exit:
-    """The code for one failure. What may be paid is SOME_FAILED: whether to repeat it is not ours to say.
+    """The code for one failure. What may be paid is SOME_FAILED: the user decides whether to repeat it.
 
-    `sent`: it ended a run in which things had been sent before, so that its cause is no wrong usage.
+    `sent`: it ended a run that had sent something before, so its cause is not wrong usage.
     """
     if isinstance(error, LimitReachedError):
         return Exit.LIMIT
@@ -46,7 +46,7 @@ def exit_code(error: BaseException, *, sent: bool = False) -> Exit:
 
 
 def exit_code_of_all(errors: Sequence[BaseException | None]) -> Exit:
-    """The code for several items, None where one went well. Where all ended alike, it is that code."""
+    """The code for several items, None for each that went well: one code if all ended alike, else SOME_FAILED."""
     codes = {Exit.DONE if error is None else exit_code(error) for error in errors}
     return Exit.SOME_FAILED if len(codes) > 1 else next(iter(codes), Exit.DONE)
 

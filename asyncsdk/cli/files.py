@@ -1,4 +1,4 @@
-"""`asyncsdk files list | show | content | delete`: what is stored on the server."""
+"""`asyncsdk files list | show | content | delete`: the files that are stored on the server."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ HEADING = _LINE.format("ID", "SIZE", "CREATED", "PURPOSE", "NAME")
 async def list_files(
     *,
     purpose: Annotated[str | None, Parameter(help="Only those for this purpose.")] = None,
-    limit: Annotated[int | None, Parameter(metavar="N", help="So many at most; else all.")] = None,
-    order: Annotated[Literal["asc", "desc"] | None, Parameter(help="By age; desc: the newest first.")] = None,
+    limit: Annotated[int | None, Parameter(metavar="N", help="At most N files; else all.")] = None,
+    order: Annotated[Literal["asc", "desc"] | None, Parameter(help="By age; desc is the newest first.")] = None,
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
@@ -64,7 +64,7 @@ async def show(
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Show all that the server tells of one."""
+    """Show all that the server reports about a file."""
     from asyncsdk import api
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out
@@ -87,13 +87,15 @@ async def content(
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Fetch what is in one."""
+    """Fetch the content of a file."""
     from asyncsdk import api
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out, copy_to_stdout
 
     if out is None and (output.json or output.quiet):
-        raise ConfigurationError("standard output is the content itself: --json and --quiet go with --out FILE.")
+        raise ConfigurationError(
+            "without --out FILE the content goes to standard output: --json and --quiet need --out. Nothing was sent."
+        )
     request = api.file_content(file_id)
     async with open_client(connection) as client:
         if out is None:
@@ -114,23 +116,23 @@ async def delete(
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Delete one for good."""
+    """Delete a file for good."""
     from asyncsdk import api
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out
     from asyncsdk.models import to_json
 
     async with open_client(connection) as client:
-        answer = await client.send(api.delete_file(file_id))
-    line = f"{answer.id}: {'deleted' if answer.deleted is not False else 'not deleted'}"
-    Out(output).result(line, record=to_json(answer), name=answer.id)
-    return 1 if answer.deleted is False else 0
+        deleted = await client.send(api.delete_file(file_id))
+    line = f"{deleted.id}: {'deleted' if deleted.deleted is not False else 'not deleted'}"
+    Out(output).result(line, record=to_json(deleted), name=deleted.id)
+    return 1 if deleted.deleted is False else 0
 
 
-def facts(known: Mapping[str, object], *, now: float) -> str:
-    """All that is known of a file, a line for each fact; times as a clock shows them."""
-    times = {name: at for name, at in known.items() if name.endswith("_at") and isinstance(at, int)}
-    shown = {**known, **{name: units.clock_time(at, now=now) for name, at in times.items()}}
+def facts(fields: Mapping[str, object], *, now: float) -> str:
+    """All fields of a file, a line each, with times as a clock shows them."""
+    times = {name: at for name, at in fields.items() if name.endswith("_at") and isinstance(at, int)}
+    shown = {**fields, **{name: units.clock_time(at, now=now) for name, at in times.items()}}
     return "\n".join(f"{name}: {value}" for name, value in shown.items() if value is not None)
 
 

@@ -1,4 +1,4 @@
-"""Standard output in the shape that was asked for; standard error for all the rest."""
+"""Writes results to standard output in the requested shape, and all else to standard error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from asyncsdk.cli.options import Output
 
 @define
 class Out:
-    """Writes one result after the other. `gone` is set once nobody reads them any more; that is no error.
+    """Writes one result after another. `gone` is set once nobody reads them any more, which is not an error.
 
-    What `goes_on` tells of work that must not stop because a full disk takes no more of its results: that is
-    complained of once, and `code` makes a failure of it at the end.
+    With `goes_on` the work does not stop when standard output takes no more, such as on a full disk: that is
+    reported once, and `code` makes it a failure at the end.
     """
 
     shape: Output
@@ -43,12 +43,12 @@ class Out:
             self._write(printable(name).replace("\n", "\\n"))  # a server's id stays one line
 
     def heading(self, line: str) -> None:
-        """Write a line that only people need."""
+        """Write a line that only a person needs."""
         if not (self.shape.json or self.shape.quiet):
             self._write(line)
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Write what only --json has on standard output: a failure, which people read on standard error."""
+        """Write a failure with --json; without it, it is on standard error alone."""
         if self.shape.json:
             self._write(json.dumps(record))
 
@@ -64,18 +64,21 @@ class Out:
             if self._lost and not self.goes_on:
                 raise
             if self._lost:
-                complain(f"error: standard output takes no more ({error.strerror}): what follows is not told there.")
+                complain(
+                    f"error: standard output takes no more ({error.strerror}): later results are missing there. "
+                    "The work goes on."
+                )
 
 
 def mute_stdout() -> None:
-    """Send what is still written to standard output nowhere: else the interpreter complains about it as it ends."""
+    """Discard what is still written to standard output: else the interpreter reports an error when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, if anybody reads that."""
+    """Write a line to standard error, if that is open."""
     if sys.stderr is None:  # it was closed from the start; print would take standard output
         return
     with suppress(OSError):
@@ -98,7 +101,7 @@ def stdout_is_terminal() -> bool:
 
 
 def never_fail_to_encode() -> None:
-    """File names may hold bytes that are no text, and a terminal may know little: write an escape for those."""
+    """Write an escape for characters that a terminal can't show, such as bytes of a file name that are not text."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -107,7 +110,7 @@ def never_fail_to_encode() -> None:
 async def copy_to_stdout(chunks: AsyncIterator[bytes]) -> None:
     """Write `chunks` as they come, until they end or nobody reads them any more.
 
-    In a thread that nothing waits for: a reader may take its time, and Ctrl-C works meanwhile.
+    In a thread that nothing waits for: a slow reader does not stop Ctrl-C from working.
     """
     from asyncsdk.threads import DaemonThreadPool
 

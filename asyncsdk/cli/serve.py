@@ -1,4 +1,4 @@
-"""`asyncsdk serve`: the embedded server, for trying things out with no account."""
+"""`asyncsdk serve`: runs the embedded server, to try things out without an account."""
 
 from __future__ import annotations
 
@@ -19,26 +19,34 @@ from asyncsdk.errors import ConfigurationError
 if TYPE_CHECKING:
     from asyncsdk.server import Fault, LocalServer
 
-CLEANUP_SECONDS = 60.0  # gigabytes of temporary files are not gone within the second that others get
+CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer than the second that other commands get
 
 
 async def serve(
     *,
-    host: Annotated[str, Parameter(help="Where to listen; anything but this machine is your own risk.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(metavar="N", help="0 takes a free one.")] = 8787,
-    data: Annotated[str | None, Parameter(metavar="DIR", help="Where all is kept; else gone at the end.")] = None,
+    host: Annotated[
+        str, Parameter(help="The address to listen on; others than this machine can reach any other.")
+    ] = "127.0.0.1",
+    port: Annotated[int, Parameter(metavar="N", help="The port; 0 takes a free one.")] = 8787,
+    data: Annotated[
+        str | None, Parameter(metavar="DIR", help="Where to keep all data; else it is deleted at the end.")
+    ] = None,
     allow_host: Annotated[
-        tuple[str, ...], Parameter(metavar="NAME", help="A name it may be asked by, besides localhost and addresses.")
+        tuple[str, ...], Parameter(metavar="NAME", help="A host name to accept, besides localhost and IP addresses.")
     ] = (),
     api_key: Annotated[
         str | None,
         Parameter(
-            metavar="KEY", env_var="ASYNCSDK_SERVE_KEY", help="The one key it takes, no account's; else any will do."
+            metavar="KEY",
+            env_var="ASYNCSDK_SERVE_KEY",
+            help="The only key to accept, not one of a real account; else any.",
         ),
     ] = None,
-    upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it is dropped.")] = 3600,
-    images_per_minute: Annotated[int | None, Parameter(metavar="N", help="The limit on edits' input images.")] = None,
-    faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: what shall go wrong, and when.")] = None,
+    upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it expires.")] = 3600,
+    images_per_minute: Annotated[
+        int | None, Parameter(metavar="N", help="The rate limit on input images of edits.")
+    ] = None,
+    faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Run the embedded server until a signal ends it; its first line on standard output is its address."""
@@ -47,7 +55,7 @@ async def serve(
     from asyncsdk.server.browsers import is_loopback
 
     stop.patience = CLEANUP_SECONDS
-    wrong = () if faults is None else read_faults(Path(faults))
+    planned = () if faults is None else read_faults(Path(faults))
     try:
         server = LocalServer(
             data,
@@ -57,12 +65,12 @@ async def serve(
             api_key=api_key,
             upload_ttl=upload_ttl,
             images_per_minute=images_per_minute,
-            faults=wrong,
+            faults=planned,
         )
     except ValueError as error:
         raise ConfigurationError(f"{error}. Nothing was started.") from error
     if api_key is None and not is_loopback(host):
-        complain(f"warning: whoever reaches {host} can use this server, with any key: set --api-key")
+        complain(f"warning: everyone who can reach {host} can use this server, with any key: set --api-key")
     try:
         await run(server, partial(_announce, key="any-key" if api_key is None else "the-key-you-gave"))
     except (OSError, RuntimeError) as error:
@@ -72,13 +80,15 @@ async def serve(
 
 
 def read_faults(path: Path) -> list[Fault]:
-    """The faults in a JSON file. Raises ConfigurationError where it can't be read, or makes no sense."""
+    """The faults in a JSON file. Raises ConfigurationError if it can't be read or is not valid."""
     from asyncsdk.server import faults_from_json
 
     try:
         return faults_from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"--faults {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigurationError(
+            f"--faults {path}: {getattr(error, 'strerror', None) or error}. Nothing was started."
+        ) from error
 
 
 def _announce(server: LocalServer, *, key: str) -> None:
@@ -86,6 +96,6 @@ def _announce(server: LocalServer, *, key: str) -> None:
     print(json.dumps(address), flush=True)  # noqa: T201 - scripts read this line
     if is_terminal():
         complain(
-            f"Send to it with OPENAI_BASE_URL={server.url} OPENAI_API_KEY={key}; see what comes in at "
+            f"Use it with OPENAI_BASE_URL={server.url} OPENAI_API_KEY={key}; watch its calls at "
             f"{server.url.removesuffix('v1')}. Ctrl-C stops it."
         )

@@ -1,11 +1,10 @@
-"""Ctrl-C, SIGTERM, SIGHUP: one ends the run in good order, within a second whatever hangs; more change nothing.
+"""Ctrl-C, SIGTERM, SIGHUP: the first ends the run in good order, within a second even if something hangs.
 
-A run that must not be cut off, for what is in flight is paid, takes the first as a wish, and the second as the end.
+A run that has paid edits in flight takes the first as a request to wind down, and the second as the end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -14,20 +13,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    import asyncio
 
 LIMIT_SECONDS = 0.85
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error
+class Interrupted(Exception):  # noqa: N818 - it is not an error
     """A signal ended the run."""
 
 
 @define(eq=False)
 class Stop:
-    """Which signal ended the run, if one did, and what there is to say then; `patience` in seconds bounds the end."""
+    """Which signal ended the run, if one did, and the last words for it; the end takes at most `patience` seconds."""
 
     patience: float = LIMIT_SECONDS
     signum: int | None = field(default=None, init=False)
@@ -38,24 +41,28 @@ class Stop:
     _guard: threading.Timer = field(init=False)
 
     def listen(self) -> None:
-        """Take the signals from now on; before there is something to cancel, the first one ends the program."""
+        """Handle the signals from now on; while there is nothing to cancel, the first one ends the program."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self.arrive)
         hangup = getattr(signal, "SIGHUP", None)
-        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # under nohup it is to go on
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # under nohup it is to continue
             signal.signal(hangup, self.arrive)
 
     def at_the_end(self, words: Callable[[], None]) -> None:
-        """Call `words` once, if a signal ends the run: when its work has stopped, or has failed to in time."""
+        """Call `words` once if a signal ends the run: when its work has stopped, or did not stop in time."""
         self._last_words.append(words)
 
     def gently(self, stop: Callable[[], None]) -> None:
-        """Let the first signal call `stop`, on the loop, and only the second end the run."""
+        """Let the first signal call `stop` on the loop, and only the second end the run."""
+        import asyncio  # --help does without it
+
         loop = asyncio.get_running_loop()
         self._gently = partial(_call_on, loop, stop)
 
     async def watch(self, work: Awaitable[int]) -> int:
-        """Await `work`, which a signal cancels. Raises Interrupted if it did, and the work was not done by then."""
+        """Await `work`, which a signal cancels. Raises Interrupted if one did and the work was not done by then."""
+        import asyncio
+
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine that runs is in a task
         _wake_at_signals(loop)
@@ -71,7 +78,7 @@ class Stop:
 
     @property
     def code(self) -> int:
-        """The exit code that tells of the signal."""
+        """The exit code for the signal."""
         return 128 + (self.signum or 0)
 
     def arrive(self, signum: int, _: FrameType | None = None) -> None:
@@ -111,8 +118,8 @@ def _call_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
 def _wake_at_signals(loop: asyncio.AbstractEventLoop) -> None:
     """Let each signal wake `loop` up: Python calls its handler only once the main thread runs again.
 
-    A signal that the system hands to another thread, or that comes just before the loop begins to wait, ends no wait.
-    A loop that handles one signal, and be it SIGURG, which is ignored otherwise, is woken by all of them.
+    A signal that the system delivers to another thread, or just before the loop begins to wait, would not end the wait.
+    A loop that handles one signal is woken by all of them; we take SIGURG, which is otherwise ignored.
     """
     with suppress(NotImplementedError, RuntimeError):  # Windows wakes by itself; only the main thread gets signals
         loop.add_signal_handler(signal.SIGURG, _nothing)

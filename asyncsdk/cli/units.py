@@ -20,18 +20,18 @@ _BIT_STEPS = ("bit/s", "kbit/s", "Mbit/s", "Gbit/s")
 
 def parse_size(text: str) -> int:
     """Bytes in `16MiB`, `10MB`, `512KiB` or `1048576`. Raises ValueError for anything else."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f"{text!r} is no size; write 16MiB, 10MB, 512KiB or a number of bytes.")
-    return round(float(found[1]) * _BYTES[(found[2] or "b").lower()])
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; use for example 16MiB, 10MB, 512KiB or a number of bytes.")
+    return round(float(match[1]) * _BYTES[(match[2] or "b").lower()])
 
 
 def parse_duration(text: str) -> int:
     """Seconds in `30d`, `24h`, `90m`, `45s` or `3600`. Raises ValueError for anything else."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f"{text!r} is no time; write 30d, 24h, 90m or a number of seconds.")
-    return round(float(found[1]) * _SECONDS[(found[2] or "s").lower()])
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a duration; use for example 30d, 24h, 90m or a number of seconds.")
+    return round(float(match[1]) * _SECONDS[(match[2] or "s").lower()])
 
 
 def size(count: float) -> str:
@@ -47,14 +47,14 @@ def part_of(count: float, total: float) -> str:
 
 
 def rate(bytes_per_second: float) -> str:
-    """`9.8 Mbit/s`, as lines are sold."""
+    """`9.8 Mbit/s`, the unit of network lines."""
     bits = bytes_per_second * 8
     step = _step(bits, len(_BIT_STEPS))
     return f"{_number(bits, step)} {_BIT_STEPS[step]}"
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `26 min`, `1 h 49 min`, `3 days`: rounded up, so that nobody comes back too early."""
+    """`45 s`, `26 min`, `1 h 49 min`, `3 days`: rounded up."""
     if seconds <= 90:
         return f"{max(1, math.ceil(seconds))} s"
     minutes = math.ceil(seconds / 60)
@@ -78,7 +78,7 @@ def clock_time(at: float, *, now: float, zone: tzinfo | None = None) -> str:
 
 
 def percent(count: float, total: float) -> str:
-    """`62%`; 100 only when all is there."""
+    """`62%`; 100 only when complete."""
     return f"{100 if count >= total else min(99, int(100 * count / total))}%"
 
 

@@ -1,4 +1,4 @@
-"""The files of a folder, in order, and what of it was left out and why: nothing is passed over in silence."""
+"""Lists the files of a folder in order, and what was left out and why: nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-# what a NAS, a desktop or a file system keeps among a person's files: thumbnails, deleted files, snapshots
+# what a NAS, a desktop or a file system keeps among a user's files: thumbnails, deleted files, snapshots
 _SYSTEM_FOLDERS = frozenset(
     {
         "@eadir", "@tmp", "#recycle", "#snapshot", "@sharesnap", "@recycle", "@recently-snapshot", "@transcode",
@@ -22,7 +22,7 @@ _FILE, _FOLDER = "a file", "a folder"
 
 @frozen
 class LeftOut:
-    """Something that a person may want and that was not looked at."""
+    """Something that the user may want and that was not looked at."""
 
     path: Path
     reason: str
@@ -32,8 +32,8 @@ class LeftOut:
 class Walk:
     """What is in a folder at any depth, ordered by path.
 
-    `left_out` could not be looked at, or is not without being named. `ignored` counts folders that systems keep for
-    themselves, by their names, and what is hidden, as "hidden".
+    `left_out` could not be read, or is only read when it is named. `ignored` counts folders that systems keep for
+    themselves, by name, and hidden entries as "hidden".
     """
 
     files: Sequence[Path]
@@ -42,9 +42,9 @@ class Walk:
 
 
 def walk(folder: Path, *, apart_from: Path | None = None) -> Walk:
-    """Look through `folder`, but for `apart_from`.
+    """Look through `folder`, without `apart_from`.
 
-    Links to files are followed, links to folders are not. Raises OSError where `folder` itself can't be read.
+    Links to files are followed, links to folders are not. Raises OSError if `folder` itself can't be read.
     """
     files: list[Path] = []
     left_out: list[LeftOut] = []
@@ -67,10 +67,10 @@ def walk(folder: Path, *, apart_from: Path | None = None) -> Walk:
 
 
 def _entries(folder: Path, ignored: Counter[str]) -> list[os.DirEntry[str]]:
-    """What is to be looked at in a folder, the last first."""
+    """The entries of a folder that are not ignored, last first."""
     entries: list[os.DirEntry[str]] = []
-    with os.scandir(folder) as found:
-        for entry in found:
+    with os.scandir(folder) as scan:
+        for entry in scan:
             if entry.name.startswith("."):
                 ignored["hidden"] += not entry.name.startswith(_OURS)
             elif entry.name.lower() in _SYSTEM_FOLDERS and entry.is_dir(follow_symlinks=False):
@@ -81,7 +81,7 @@ def _entries(folder: Path, ignored: Counter[str]) -> list[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """A file, a folder, or else why it is left out. Raises OSError."""
+    """`a file`, `a folder`, or why it is left out. Raises OSError."""
     if entry.is_dir():
         return "a link to a folder, which is not followed" if entry.is_symlink() else _FOLDER
     if entry.is_file():

@@ -45,15 +45,15 @@ def test_it_plays_its_story_and_leaves_nothing(run: Run, environment: pytest.Mon
     assert ran.code == 0, ran.err
     assert all(line.startswith("random.bin: ") for line in ran.err.splitlines()), ran.err
     lines = [line for line in ran.out.splitlines() if line]
-    assert lines[0] == "A file of 6.3 MB, random bytes; a server of its own on this machine."
+    assert lines[0] == "A file of 6.3 MB, random bytes; its own server on this machine."
     assert lines[1] == "$ asyncsdk upload random.bin --purpose batch"
     assert "killed half-way" in lines[2]
     assert "the same again" in lines[3]
-    assert "were there and stayed; the server took the other" in lines[4]
+    assert "were there and were kept; the server received the other" in lines[4]
     assert "sha256" in lines[5]
-    assert "are up as file-" in lines[6]
+    assert "are uploaded as file-" in lines[6]
     assert lines[7] == '$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --out edited/'
-    assert re.search(r"saved, for [\d,]+ tokens: the masked region changed, and not one pixel beside it", lines[8])
+    assert re.search(r"saved, for [\d,]+ tokens: the masked region changed, and not one pixel outside it", lines[8])
     assert "asyncsdk upload train.jsonl --purpose fine-tune" in lines[10]
     assert "asyncsdk edit otter.png" in lines[11]
     assert list(stage.iterdir()) == []
@@ -133,7 +133,7 @@ async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> N
             return "0" * 64
 
     story = Story(DemoPlan(make_file(10), 10), Path(), Liar(), print)  # type: ignore[arg-type]  # only this is asked
-    with pytest.raises(ChildError, match="the server stores other bytes"):
+    with pytest.raises(ChildError, match="the server stored other bytes"):
         await story._check_what_is_stored("file-1")
 
 
@@ -159,7 +159,7 @@ async def test_without_pillow_the_edit_is_left_out_and_it_says_what_to_install(
     environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setattr(edit_story, "find_spec", lambda _: None)
-    await edit_story.tell_edit(tmp_path, "http://nowhere", Console(soft_wrap=True).print)
+    await edit_story.play_edit(tmp_path, "http://nowhere", Console(soft_wrap=True).print)
     assert "pip install 'asyncsdk[cli,server]'" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -167,15 +167,15 @@ async def test_without_pillow_the_edit_is_left_out_and_it_says_what_to_install(
 async def test_an_edit_that_fails_is_a_failure_in_its_own_words(server: LocalServer, tmp_path: Path) -> None:
     server.inject(Fault("edit", "answer", status=403))
     with pytest.raises(ChildError, match=r"the edit failed\..*403"):
-        await edit_story.tell_edit(tmp_path, server.url, print)
+        await edit_story.play_edit(tmp_path, server.url, print)
 
 
 async def test_an_edit_of_something_else_is_a_failure(
     server: LocalServer, tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setattr(edit_story, "changed", lambda *_: (0, 0, 256, 256))
-    with pytest.raises(ChildError, match="something else than the masked region"):
-        await edit_story.tell_edit(tmp_path, server.url, print)
+    with pytest.raises(ChildError, match="something outside the masked region"):
+        await edit_story.play_edit(tmp_path, server.url, print)
 
 
 async def test_a_server_that_does_not_start_is_a_failure_in_its_own_words() -> None:

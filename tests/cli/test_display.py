@@ -187,7 +187,7 @@ def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
     ],
 )
 def test_a_row_ends_with_what_it_does_beside_sending(fields: dict[str, Any], end: str) -> None:
-    assert bars.beside(progress(**fields)) == end
+    assert bars.remark(progress(**fields)) == end
 
 
 def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:

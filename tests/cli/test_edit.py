@@ -102,10 +102,10 @@ def test_several_pictures_are_refused_for_they_would_make_one(run: Run, server: 
     ran = run("edit", *pictures, "--prompt", "x", "--out", "out/", "--json")
     assert (ran.code, server.edits.edits) == (2, paid)
     assert ran.err == (
-        "error: 214 pictures given, but `edit` makes ONE picture. Each on its own: "
+        "error: 214 pictures given, but `edit` edits one. To edit each on its own: "
         'asyncsdk edit-many photos/*.jpg --prompt "…" --out out/\n'
-        "  As references of one: asyncsdk edit photos/0.jpg --reference photos/1.jpg …   "
-        "Nothing was sent, nothing was paid.\n"
+        "  To combine them: asyncsdk edit photos/0.jpg --reference photos/1.jpg …\n"
+        "  Nothing was sent, nothing was paid.\n"
     )
     assert [record["status"] for record in ran.records] == ["refused"]
 
@@ -138,11 +138,11 @@ def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
     for out in (".", "otter.png"):
         ran = run("edit", "otter.png", "--prompt", "x", "--out", out)
         assert (ran.code, server.edits.edits) == (2, paid)
-        assert ran.err.startswith("error: otter.png is there already. ")
+        assert ran.err.startswith("error: otter.png already exists. ")
         assert source.read_bytes() == before
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "otter.1.jpg").touch()
-    assert "out/otter.1.jpg is there" in run("edit", "otter.png", "--prompt", "x", "--n", "2", "--out", "out").err
+    assert "out/otter.1.jpg already exists" in run("edit", "otter.png", "--prompt", "x", "--n", "2", "--out", "out").err
     done = run("edit", "otter.png", "--prompt", "x", "--out", "otter.png", "--overwrite", "--model", "gpt-image-2")
     assert (done.code, server.edits.edits) == (0, paid + 1)
     assert source.read_bytes() != before
@@ -204,7 +204,7 @@ def test_pictures_that_are_paid_and_can_not_be_saved_are_saved_elsewhere(
     assert Path(file).is_relative_to(tmp_path / "elsewhere")
     with Image.open(file) as picture:
         picture.load()
-    assert "could not be saved in out (no room); it is saved elsewhere" in ran.err
+    assert "could not be saved in out (no room); they are saved elsewhere" in ran.err
 
 
 def test_an_answer_that_is_lost_is_exit_3_for_it_may_have_been_paid(
@@ -251,7 +251,7 @@ def test_a_signal_says_that_it_may_have_been_paid(
 def test_its_help_promises_no_ledger(run: Run) -> None:
     told = " ".join(run("edit", "--help").out.split())
     assert "130, 143 interrupted: it may have been paid." in told
-    assert "this command, run again, sends and pays again" in told
+    assert "running this command again sends, and pays for, the edit again" in told
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a directory to any group")

@@ -134,7 +134,7 @@ def test_what_no_disk_takes_is_said_to_be_lost(leave: Any, refused: list[Path], 
     [record] = ran.records
     assert (ran.code, record["status"], record["files"]) == (130, "uncertain", [])
     assert "What came could not be saved elsewhere either ([Errno 28] No space left on device): it is lost." in ran.err
-    assert "make room there, or name a directory on another disk in TMPDIR" in ran.err
+    assert "make room there, or set TMPDIR to a directory on another disk" in ran.err
     assert "in memory" not in ran.err
     assert seconds < 8
 
@@ -208,7 +208,10 @@ def test_edits_wait_for_room_elsewhere_together(run: Run, monkeypatch: pytest.Mo
     began = time.monotonic()
     ran = run(*MANY)
     assert (ran.code, len(ran.records)) == (3, 8)
-    assert "error: the disk did not take what is paid ([Errno 28] No space left on device). Nothing more" in ran.err
+    assert (
+        "error: pictures that are paid could not be saved on disk ([Errno 28] No space left on device). Nothing more"
+        in ran.err
+    )
     assert time.monotonic() - began < 4
 
 

@@ -70,11 +70,11 @@ def test_bad_rows_are_told_with_their_lines_and_the_others_run(run: Run, server:
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json")
     assert ran.code == 3
     assert statuses(ran) == {"jobs.jsonl:1": "refused", "jobs.jsonl:3": "refused", "a": "done", "../b": "refused"}
-    assert "error: jobs.jsonl:1: it is no JSON" in ran.err
-    assert "error: jobs.jsonl:3: 'sise' is no field of an edit; is 'size' meant?" in ran.err
+    assert "error: jobs.jsonl:1: it is not valid JSON" in ran.err
+    assert "error: jobs.jsonl:3: 'sise' is not a field of an edit; did you mean 'size'?" in ran.err
     assert "../b: refused: the id '../b' leads out of the directory" in ran.err
     assert "1 done, 1 refused (1 before sending), 2 malformed. Details: out/failed.jsonl" in ran.err
-    assert "The 2 malformed rows told above can make no job, and are in no file." in ran.err
+    assert "The 2 malformed rows listed above can't be sent, and are not in failed.jsonl." in ran.err
     assert left() == {"../b": "refused"}
     assert server.edits.edits == 1
 
@@ -90,7 +90,7 @@ def test_where_no_row_can_be_sent_it_is_exit_2(run: Run, server: LocalServer) ->
     [
         ([], "SOURCE is missing"),
         (["missing.jsonl"], "missing.jsonl: No such file"),
-        (["otter.png"], "pictures need --prompt TEXT"),
+        (["otter.png"], "give --prompt TEXT"),
         (["otter.png", "--prompt", "x", "--max-edits", "0"], "--max-edits 0"),
         (
             ["otter.png", "--prompt", "x", "--concurrency", "0"],
@@ -127,7 +127,7 @@ def test_files_of_a_folder_that_are_no_pictures_are_told(run: Run) -> None:
     Path("photos/x.heic").touch()
     photo(Path("photos/a.png"))
     ran = run("edit-many", "photos", "--prompt", "x", "--out", "out", "--dry-run")
-    assert (ran.code, ran.err) == (0, "1 file skipped, PNG, JPEG and WebP are taken: photos/x.heic\n")
+    assert (ran.code, ran.err) == (0, "1 file skipped (only PNG, JPEG and WebP can be edited): photos/x.heic\n")
 
 
 def test_two_rows_of_one_id_are_told_by_their_lines(run: Run) -> None:
@@ -156,7 +156,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
     told = [line.split()[-1] for line in ran.out.splitlines()[:-1]]
     assert told == ["1", "3", "0", "0", "0", "2"]
     assert ran.out.endswith("60 s at 3 images a minute\n")
-    assert "jobs.jsonl:2: it is no JSON" in ran.err
+    assert "jobs.jsonl:2: it is not valid JSON" in ran.err
     assert "missing.png does not exist" in ran.err
     assert [record for record in run(*dry, "--json").records if "to_send" in record] == [
         {"to_send": 1, "done": 0, "uncertain": 0, "refused": 0, "problems": 2, "input_images": 3, "minutes": 1.0}
@@ -180,8 +180,8 @@ def test_refused_failed_and_uncertain_ones_are_told_apart_and_can_be_sent_again(
     errors = {record["id"]: record["error"] for record in ran.records}
     assert (errors["blocked"]["code"], errors["blocked"]["retryable"]) == ("moderation_blocked", False)
     assert (errors["lost"]["type"], errors["gone"]["status_code"]) == ("ChargeUnknownError", 404)
-    assert "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged: sent, answer lost. Details: " in ran.err
-    assert "Send the 1 again (may pay twice): add --only uncertain --on-uncertain retry" in ran.err
+    assert "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged: sent, response lost. Details: " in ran.err
+    assert "To send the 1 again (may be paid twice): add --only uncertain --on-uncertain retry" in ran.err
     assert left() == {"blocked": "refused", "lost": "uncertain", "gone": "failed"}
     only = run(*one_by_one, "--only", "uncertain", "--on-uncertain", "retry")
     assert (only.code, statuses(only)) == (0, {"lost": "done"})
@@ -205,13 +205,13 @@ def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, se
     Path("rejects.jsonl").write_text('{"id": "b", "item": null}\n{"id": "nobody"}\n')
     again = run(*command, "--redo", "rejects.jsonl")
     assert statuses(again) == {"a": "skipped", "b": "done"}
-    assert "--redo names 1 that no row has as its id: nobody" in again.err
+    assert "--redo names 1 id that no row has: nobody" in again.err
     assert server.edits.by_prompt == {"a": 1, "b": 2}
     assert Path("pages/gallery.html").read_text().count("<article") == 2
     assert list(Path("out/.asyncsdk/replaced").iterdir())
     third = run(*command, "--redo", "rejects.jsonl")
     assert statuses(third)["b"] == "skipped"
-    assert "--redo: 1 done since rejects.jsonl was written stand. Written anew it pays them again." in third.err
+    assert "--redo: 1 edit done after rejects.jsonl was written: not sent again." in third.err
 
 
 def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, server: LocalServer) -> None:
@@ -250,7 +250,7 @@ def test_a_paid_picture_that_is_gone_is_exit_3_and_says_how_it_is_made_again(run
     assert (ran.code, server.edits.edits) == (3, 2)
     assert "a: paid, but gone or empty: out/a.png" in ran.err
     assert "1 done before, 1 paid, but pictures are gone. Details: out/failed.jsonl" in ran.err
-    assert "Send the 1 whose pictures are gone again (paid again): --redo FILE" in ran.err
+    assert "To send the 1 whose pictures are gone again (paid again): add --redo FILE" in ran.err
     dry = run(*command, "--dry-run", "--json")
     assert (dry.code, dry.records[-1]["problems"], dry.records[0]["status"]) == (3, 1, "skipped")
     time.sleep(0.01)
@@ -271,7 +271,7 @@ def test_what_stops_all_is_told_at_the_end(run: Run, server: LocalServer, fault:
     server.inject(fault)
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--on-uncertain", "stop")
     assert ran.code == code
-    mended = "once what is told below is mended, " if code == 1 else ""
+    mended = "once the error below is fixed, " if code == 1 else ""
     assert f"2 not sent: {mended}the same command goes on." in ran.err
     assert ran.err.splitlines()[-1].startswith(("error: ", "  The edit was sent"))
 
@@ -311,7 +311,7 @@ def test_what_can_not_be_written_down_at_the_end_is_said_and_stops_nothing(
     environment.setattr(edit_many, "check_page", lambda _: None)  # the disk was fine when it was looked at
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html", "--json")
     assert (ran.code, statuses(ran)["a"]) == (3, "done")
-    assert "error: what failed could not be written down" in ran.err
+    assert "error: the list of what failed could not be written" in ran.err
     assert "error: the gallery could not be written" in ran.err
     assert "1 done, 1 refused" in ran.err
 
@@ -351,7 +351,7 @@ def test_edits_that_are_left_are_uncertain_and_written_down(
     out, err = capfd.readouterr()
     assert Counter(json.loads(line)["status"] for line in out.splitlines()) == {"uncertain": 2}
     assert "Stopping: nothing new is sent. 2 edits in flight" in err
-    assert "2 maybe charged: sent, answer lost. Details: out/failed.jsonl" in err
+    assert "2 maybe charged: sent, response lost. Details: out/failed.jsonl" in err
     assert "3 not sent: the same command goes on." in err
     assert len(left()) == 2
     assert Path("gallery.html").read_text().count("<article") == 2

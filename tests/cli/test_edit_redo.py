@@ -24,5 +24,5 @@ def test_three_runs_pay_once_and_each_warns(run: Run, server: LocalServer) -> No
     for _ in range(3):
         ran = run(*COMMAND, "--redo", rejects)
         assert ran.code == 0
-        assert "warning: --redo rejects.jsonl is dated 2 h 1" in ran.err
+        assert "warning: --redo rejects.jsonl was written 2 h 1" in ran.err
     assert server.edits.edits == 2

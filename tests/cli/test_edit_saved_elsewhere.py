@@ -55,7 +55,7 @@ def answer(server: LocalServer, *items: dict[str, Any]) -> None:
 
 @pytest.fixture
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response that holds no picture at all."""
+    """A response that contains no picture at all."""
 
     async def send(*_: object, **__: object) -> None:
         error = ChargeUnknownError("the response can't be read: it may have been paid.")
@@ -266,7 +266,7 @@ class TestMany:
         answer(server, {"url": url_of(server, "")})
         ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--json")
         assert (ran.code, server.calls["edit"], len(ran.records)) == (1, 3, 3)
-        assert "6 not sent: once what is told below is mended, the same command goes on." in ran.err
+        assert "6 not sent: once the error below is fixed, the same command goes on." in ran.err
         assert "error: 3 responses in a row may have been paid and had no usable picture" in ran.err
         assert "out/.asyncsdk/raw: look at it" in ran.err
 

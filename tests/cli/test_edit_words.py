@@ -64,7 +64,7 @@ def test_a_line_on_the_terminal_is_written_beside_the_progress_even_where_the_fi
     moved: list[str] = []
     monkeypatch.setattr(edit_report, "stdout_is_terminal", lambda: True)
     report = Report(Out(Output()), is_wanted=True, aside=lambda: moved.append("aside"))
-    report.tell(EditOutcome(edit=EDIT, id="b", status="done", files=(Path("gone/b.png"),)))
+    report.add(EditOutcome(edit=EDIT, id="b", status="done", files=(Path("gone/b.png"),)))
     assert (moved, capsys.readouterr().out) == (["aside"], "b: gone/b.png\n")
     assert [(item.id, item.at) for item in report.items] == [("b", None)]
 
@@ -129,11 +129,11 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
     assert summary(ended, moment, details="out/failed.jsonl").splitlines() == [
         (
             "49,873 done, 112 refused (97 moderation, 15 before sending), 11 failed, "
-            "4 maybe charged: sent, answer lost. Details: out/failed.jsonl"
+            "4 maybe charged: sent, response lost. Details: out/failed.jsonl"
         ),
         "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
         "  Nothing was paid for the 11 that failed: the same command sends them again.",
-        "  Send the 4 again (may pay twice): add --only uncertain --on-uncertain retry",
+        "  To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry",
     ]
 
 
@@ -148,8 +148,8 @@ def test_a_summary_tells_only_what_there_is() -> None:
         "  1 image, in 0.5 s.",
         "  7 not sent: the same command goes on.",
         (
-            "  What came of the 1 paid but not saved is named above: use that first; a URL "
-            "holds its picture for 60 minutes. Send them again (paid again): add --only uncertain --on-uncertain retry"
+            "  What is left of the 1 paid but not saved is listed above. Use that first: a URL is valid for "
+            "60 minutes. To send them again (paid again): add --only uncertain --on-uncertain retry"
         ),
     ]
 

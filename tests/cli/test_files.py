@@ -71,7 +71,7 @@ def test_where_there_are_none_that_is_said(run: Run) -> None:
 
 def test_what_the_server_says_is_told_without_the_name_of_the_request(run: Run) -> None:
     ran = run("files", "show", "file-none")
-    assert ran.err.startswith("error: the server answers 404: No such File object: file-none")
+    assert ran.err.startswith("error: the server responded 404: No such File object: file-none")
     assert "{" not in ran.err
 
 

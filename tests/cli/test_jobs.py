@@ -56,20 +56,20 @@ def test_defaults_fill_what_a_line_leaves_open() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("not json", "1: it is no JSON"),
-        ("[" * 100_000, "1: it is no JSON"),
-        ("[]", "1: it is no JSON object."),
+        ("not json", "1: it is not valid JSON"),
+        ("[" * 100_000, "1: it is not valid JSON"),
+        ("[]", "1: it is not a JSON object."),
         ('{"prompt": "x"}', "1: 'image' is missing."),
         ('{"image": "a", "prompt": ""}', "1: 'prompt' is missing."),
-        ('{"image": "a", "promt": "x"}', "1: 'promt' is no field of an edit; is 'prompt' meant?"),
-        ('{"image": "a", "prompt": "x", "zzzz": 1}', "1: 'zzzz' is no field of an edit."),
-        ('{"image": "a", "prompt": "x", "line": 1}', "1: 'line' is no field of an edit"),
-        ('{"image": "a", "prompt": "x", "name": "a"}', "1: 'name' is no field of an edit"),
+        ('{"image": "a", "promt": "x"}', "1: 'promt' is not a field of an edit; did you mean 'prompt'?"),
+        ('{"image": "a", "prompt": "x", "zzzz": 1}', "1: 'zzzz' is not a field of an edit."),
+        ('{"image": "a", "prompt": "x", "line": 1}', "1: 'line' is not a field of an edit"),
+        ('{"image": "a", "prompt": "x", "name": "a"}', "1: 'name' is not a field of an edit"),
         ('{"image": 5, "prompt": "x"}', "1: a picture is a path, or an object with a file_id or an image_url, not 5."),
         ('{"image": ["a", ""], "prompt": "x"}', "1: a picture is a path"),
         ('{"image": {"x": 1}, "prompt": "x"}', "1: a picture is a path"),
         ('{"image": {"file_id": "a", "image_url": "b"}, "prompt": "x"}', "1: an ImageRef has a file_id or an"),
-        ('{"image": "https://x/a.png", "prompt": "x"}', '1: a picture that is elsewhere is written as {"image_url": '),
+        ('{"image": "https://x/a.png", "prompt": "x"}', '1: a picture on the web is written as {"image_url": '),
         ('{"image": "a", "mask": 7, "prompt": "x"}', "1: a picture is a path"),
         ('{"image": "a", "prompt": 5}', "1: 'prompt' is 5, which is not text."),
         ('{"image": "a", "prompt": "x", "n": "2"}', "1: 'n' is '2', which is not a whole number."),
@@ -77,9 +77,9 @@ def test_defaults_fill_what_a_line_leaves_open() -> None:
         ('{"image": "a", "prompt": "x", "stream": 1}', "1: 'stream' is 1, which is not true or false."),
         ('{"image": "a", "prompt": "x", "extra": "x"}', "1: 'extra' is 'x', which is not an object."),
         ('{"image": "a", "prompt": "x", "id": 1.5}', "1: 'id' is 1.5, which is not text."),
-        ('{"image": "a", "prompt": "\\ud800"}', "1: 'prompt' holds half a character"),
+        ('{"image": "a", "prompt": "\\ud800"}', "1: 'prompt' contains half a character"),
         ('{"image": "a", "prompt": "x", "n": 2.5}', "1: 'n' is 2.5, which is not a whole number."),
-        ('{"image": "a", "prompt": "x", "n": Infinity}', "1: it is no JSON: Infinity is not a value."),
+        ('{"image": "a", "prompt": "x", "n": Infinity}', "1: it is not valid JSON: Infinity is not a value."),
         ('{"image": ["a", NaN], "prompt": "x"}', "1: a picture is a path"),
     ],
 )
@@ -119,10 +119,10 @@ def test_the_line_in_which_a_spreadsheet_names_its_separator_is_not_the_header(
 
 
 def test_lines_are_counted_right_below_a_named_separator() -> None:
-    with pytest.raises(ValueError, match=r"^line 2 has to name the columns, and 'promt'"):
+    with pytest.raises(ValueError, match=r"^line 2 must name the columns, and 'promt'"):
         rows("sep=;\nimage;promt\n", ".csv")
     [bad] = rows('sep=|\nimage|prompt\na|"b\nc|d\n', ".csv")
-    assert problem(bad).startswith("3: it is no CSV")
+    assert problem(bad).startswith("3: it is not valid CSV")
     assert problem(bad).endswith("Nothing is read from here to line 4.")
 
 
@@ -156,7 +156,7 @@ LIST = """
 def test_a_list_of_objects_is_a_job_file_with_the_lines_where_they_begin() -> None:
     one, two, three, four = rows(LIST, ".json")
     assert [(edit(row).prompt, row.line) for row in (one, two)] == [("x", 3), ("y\nz", 5)]
-    assert [problem(row) for row in (three, four)] == ["6: it is no JSON object.", "7: 'image' is missing."]
+    assert [problem(row) for row in (three, four)] == ["6: it is not a JSON object.", "7: 'image' is missing."]
     assert rows("[]", ".json") == rows(" ", ".json") == []
     [last] = rows('[{"image": "a", "prompt": "x"},]', ".json")
     assert edit(last).prompt == "x"
@@ -167,7 +167,9 @@ def test_a_list_that_is_broken_says_where_and_that_the_rest_is_not_read() -> Non
     for text in (f"[{good}\n{good}]", f"[{good}\n", f"[{good},\n{{", f"[{good},\n{'[' * 100_000}", f"[{good}]\n{good}"):
         first, broken = rows(text, ".json")
         assert edit(first).line == 1
-        assert problem(broken).startswith(("1: the list should go on", "2: the list should go on", "2: it is no JSON"))
+        assert problem(broken).startswith(
+            ("1: the list should continue", "2: the list should continue", "2: it is not valid JSON")
+        )
         assert problem(broken).endswith("Nothing is read from here on.")
 
 
@@ -175,7 +177,7 @@ def test_a_list_that_is_broken_says_where_and_that_the_rest_is_not_read() -> Non
 def test_lines_of_objects_may_have_other_names(suffix: str) -> None:
     first, bad, last = rows('{"image": "a", "prompt": "x"}\nodd\n{"image": "b", "prompt": "y"}\n', suffix)
     assert (edit(first).prompt, edit(last).prompt, edit(last).line) == ("x", "y", 3)
-    assert problem(bad).startswith("2: it is no JSON")
+    assert problem(bad).startswith("2: it is not valid JSON")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_another_kind_of_file_under_the_name_of_a_job_file_is_named(data: bytes,
     [
         ("a,b,2,4", "it has more cells than the header."),
         ("a,b,2,,x", "it has more cells than the header."),
-        ('"a"b,c,', "it is no CSV: "),
+        ('"a"b,c,', "it is not valid CSV: "),
         ("a,b,two", "'n' is 'two', which is not a whole number."),
         ("a,b,2.5", "'n' is 2.5, which is not a whole number."),
         (f"a,b,{'9' * 5000}", "'n' is '999"),
@@ -227,20 +229,23 @@ def test_a_column_without_a_name_may_not_hold_anything() -> None:
 def test_a_quote_that_is_never_closed_says_what_it_swallows() -> None:
     good, bad = rows('image,prompt\na,b\nc,"d\ne,f\ng,h\n', ".csv")
     assert edit(good).line == 2
-    assert problem(bad).startswith("3: it is no CSV: ")
+    assert problem(bad).startswith("3: it is not valid CSV: ")
     assert problem(bad).endswith("Nothing is read from here to line 5.")
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"image,promt\na,b\n", "line 1 has to name the columns, and 'promt' is no field of an edit; is 'prompt'"),
-        (b"a.png,make it red\n", "line 1 has to name the columns, and 'a.png' is no field of an edit."),
-        (b"prompt,n\na,1\n", "line 1 has to name the columns, and 'image' is not among them"),
+        (
+            b"image,promt\na,b\n",
+            "line 1 must name the columns, and 'promt' is not a field of an edit; did you mean 'prompt'",
+        ),
+        (b"a.png,make it red\n", "line 1 must name the columns, and 'a.png' is not a field of an edit."),
+        (b"prompt,n\na,1\n", "line 1 must name the columns, and 'image' is not among them"),
         (b"image,prompt,image\n", "line 1 names the column 'image' twice"),
-        (b'"image"x,prompt\n', "line 1: it is no CSV"),
-        (b"", "line 1 has to name the columns, and 'image' is not among them"),
-        ("image,prompt\na,é\n".encode("latin-1"), "it is no text in UTF-8, nor in UTF-16 with a byte order mark"),
+        (b'"image"x,prompt\n', "line 1: it is not valid CSV"),
+        (b"", "line 1 must name the columns, and 'image' is not among them"),
+        ("image,prompt\na,é\n".encode("latin-1"), "it is not text in UTF-8, or in UTF-16 with a byte order mark"),
     ],
 )
 def test_a_table_that_can_not_be_read_at_all_is_no_job_file(data: bytes, why: str) -> None:

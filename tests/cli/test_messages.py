@@ -62,12 +62,15 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
         ({"upload_id": None, "bytes_done": 0}, "stopped before anything was sent. The same command starts it."),
         ({"bytes_done": 0}, "stopped at 0.0 of 5.0 GB.\n  The same command goes on: 5.0 GB, about"),
         ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
-        ({"bytes_done": 5 * GB}, "all is sent, it is only to be completed."),
+        ({"bytes_done": 5 * GB}, "everything is sent, and only has to be completed."),
         (
             {"rate": 500_000.0},
-            "about 1 h 4 min at 4.0 Mbit/s. That is longer than it is kept: a faster line is needed.",
+            "about 1 h 4 min at 4.0 Mbit/s. That is longer than the server keeps it: use a faster connection.",
         ),
-        ({"expires_at": int(NOW) - 1}, "its time is over. The same command starts anew."),
+        (
+            {"expires_at": int(NOW) - 1},
+            "the server has deleted what was sent. The same command starts again from the beginning.",
+        ),
         ({"expires_at": None}, "stopped at 3.1 of 5.0 GB.\n  The same command goes on"),
         (
             {"state": UploadPhase.WAITING, "note": "process 7 on box is sending this file"},
@@ -81,9 +84,10 @@ def test_a_stopped_upload_tells_what_is_special_about_it(fields: dict[str, Any],
 
 
 def test_where_the_same_command_would_not_go_on_it_does_not_say_so() -> None:
-    text = stopped(progress(), instead="The journal is kept in memory only: the same command starts anew.")
+    text = stopped(progress(), instead="The journal is in memory only: the same command starts from the beginning.")
     assert text == (
-        "train.jsonl: stopped at 3.1 of 5.0 GB.\n  The journal is kept in memory only: the same command starts anew."
+        "train.jsonl: stopped at 3.1 of 5.0 GB.\n"
+        "  The journal is in memory only: the same command starts from the beginning."
     )
 
 
@@ -96,9 +100,9 @@ def failed(error: errors.AsyncSDKError, shown: Progress | None) -> str:
     ("error", "reason"),
     [
         (errors.APIConnectionError("reset"), "no connection"),
-        (errors.APITimeoutError("slow"), "no answer"),
+        (errors.APITimeoutError("slow"), "no response"),
         (errors.RateLimitError("slower", status_code=429), "too many requests for now (429)"),
-        (errors.InternalServerError("oops", status_code=503), "the server is in trouble (503)"),
+        (errors.InternalServerError("oops", status_code=503), "the server failed (503)"),
     ],
 )
 def test_a_failure_that_can_go_on_reads_as_a_stop_with_its_reason(error: errors.AsyncSDKError, reason: str) -> None:
@@ -124,8 +128,8 @@ def test_a_failure_that_needs_mending_says_what_is_kept_until_then() -> None:
     error.advice = "Once that is mended, it goes on."
     assert failed(error, progress()) == "error: a/train.jsonl: wrong key\n  Once that is mended, it goes on."
     error.progress = progress()
-    afresh = messages.failed("a", error, now=NOW, instead="The same command starts anew.")
-    assert afresh == "error: a: wrong key\n  The same command starts anew."
+    afresh = messages.failed("a", error, now=NOW, instead="The same command starts again from the beginning.")
+    assert afresh == "error: a: wrong key\n  The same command starts again from the beginning."
 
 
 def test_a_failure_that_names_its_file_is_not_named_twice() -> None:

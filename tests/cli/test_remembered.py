@@ -113,7 +113,7 @@ def test_one_is_found_by_its_id_or_the_beginning_of_its_id_or_key() -> None:
 
 def test_what_names_none_or_several_is_refused() -> None:
     uploads = [one(id="upload_1"), one(id="upload_2")]
-    with pytest.raises(ConfigurationError, match="holds no upload 'x'"):
+    with pytest.raises(ConfigurationError, match="has no upload 'x'"):
         looks.find(uploads, "x")
     with pytest.raises(ConfigurationError, match=r"2 uploads begin with 'upload_' \(upload_1, upload_2\)"):
         looks.find(uploads, "upload_")
@@ -128,7 +128,7 @@ def test_without_a_name_the_only_one_that_stopped_is_gone_on_with() -> None:
 
 def test_where_several_stopped_it_must_be_said_which_or_all() -> None:
     uploads = [one(id="upload_1"), one(id="upload_2", source="/b")]
-    with pytest.raises(ConfigurationError, match=r"(?s)say which, or --all.*upload_1 .*/data/train.*upload_2  /b"):
+    with pytest.raises(ConfigurationError, match=r"(?s)Give an ID or --all.*upload_1 .*/data/train.*upload_2  /b"):
         looks.chosen(uploads, None, every=False)
     assert looks.chosen(uploads, None, every=True) == uploads
     assert looks.chosen(uploads, "upload_2", every=False) == uploads[1:]

@@ -45,7 +45,8 @@ def test_a_folder_whose_pictures_can_not_be_looked_at_says_why(tmp_path: Path) -
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "linked").symlink_to(tmp_path / "away")
     with pytest.raises(
-        ConfigurationError, match=r"holds no picture: .*linked: a link to a folder, which is not followed"
+        ConfigurationError,
+        match=r"contains no picture that can be edited .*linked: a link to a folder, which is not followed",
     ):
         ids(tmp_path / "photos", out=tmp_path / "out")
     assert ids(tmp_path / "photos" / "linked", out=tmp_path / "out") == ["a"]
@@ -60,7 +61,7 @@ def test_a_picture_that_is_given_twice_is_taken_once_and_that_is_reported(
     sources = ["photos", "photos/a.png", "photos/../photos/b.png", str(tmp_path / "photos")]
     rows = rows_in(sources, out=tmp_path / "out", defaults={"prompt": "x"})
     assert [edit.name for edit in rows.edits()] == ["a", "b", "c"]
-    assert {left.reason for left in rows.left_out} == {"it is given twice"}
+    assert {left.reason for left in rows.left_out} == {"it was given twice"}
     assert (rows.total, len(rows.left_out)) == (8, 5)
 
 
@@ -99,10 +100,10 @@ def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None
     words = {
         "missing.png": "No such file",
         "missing.csv": "No such file",
-        "nothing": "holds no picture",
-        "empty.jsonl": "holds no job",
-        "odd.jsonl": "no text in UTF-8",
-        "odd.csv": "is 'prompt' meant?",
+        "nothing": "contains no picture",
+        "empty.jsonl": "contains no job",
+        "odd.jsonl": "not text in UTF-8",
+        "odd.csv": "did you mean 'prompt'?",
     }
     for name, why in words.items():
         with pytest.raises(ConfigurationError, match=why) as raised:
@@ -146,5 +147,5 @@ def test_a_source_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
 def test_pictures_without_a_prompt_are_refused_once_not_each(tmp_path: Path) -> None:
     fill(tmp_path, "a.png", "b.png")
     for source in (tmp_path, tmp_path / "a.png"):
-        with pytest.raises(ConfigurationError, match="need --prompt TEXT"):
+        with pytest.raises(ConfigurationError, match="give --prompt TEXT"):
             rows_in([str(source)], out=tmp_path / "out", defaults={})

@@ -57,7 +57,7 @@ def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(
     assert lines[0].startswith("a: stopped at 30 of 100 MB. What is sent is kept until ")
     assert lines[1] == "  The same command goes on: 70 MB."
     assert lines[2].startswith("b: stopped at 40 of 100 MB. What is sent is kept until ")
-    assert lines[4:] == ["3 files not sent. The same command goes on."]
+    assert lines[4:] == ["3 files not sent. The same command sends them."]
     told = [json.loads(line) for line in out.splitlines()]
     assert [record["source"] for record in told] == list("abcde")
     assert [record["id"] for record in told] == ["upload_30000000", "upload_40000000", None, None, None]

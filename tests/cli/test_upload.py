@@ -155,7 +155,10 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [("--journal=memory", "kept in memory only: the same command starts anew"), ("--no-resume", "Without --no-resume")],
+    [
+        ("--journal=memory", "in memory only: the same command starts from the beginning"),
+        ("--no-resume", "Without --no-resume"),
+    ],
 )
 def test_where_the_same_command_would_not_go_on_it_is_not_promised(
     run: Run, server: LocalServer, make_file: MakeFile, option: str, said: str

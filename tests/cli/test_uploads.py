@@ -51,7 +51,7 @@ def test_what_stopped_is_listed_and_shown_and_goes_on(
     [told] = run("uploads", "list", "--json").records
     assert (told["state"], told["file_id"], told["md5"]) == ("completed", done["file"]["id"], done["md5"])
     ran = run("uploads", "resume")
-    assert (ran.code, ran.out, ran.err) == (0, "", "no upload stopped half-way: there is nothing to go on with.\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no upload stopped half-way: there is nothing to resume.\n")
 
 
 def test_of_several_that_stopped_one_or_all_go_on(run: Run, stopped: Stopped) -> None:
@@ -90,7 +90,7 @@ def test_one_is_cancelled_on_the_server_and_then_settled(run: Run, stopped: Stop
     assert told["state"] == "cancelled"
     again = run("uploads", "resume", upload)
     assert again.code == 2
-    assert "is cancelled: there is nothing to go on with" in again.err
+    assert "is cancelled: there is nothing to resume" in again.err
 
 
 def test_cancel_tells_the_upload_as_json(run: Run, stopped: Stopped) -> None:
@@ -117,7 +117,7 @@ def test_what_is_being_sent_is_said_with_its_process_and_cant_be_cancelled(
 def test_what_nobody_can_use_any_more_is_forgotten(run: Run, stopped: Stopped) -> None:
     stopped()
     ran = run("uploads", "prune")
-    assert (ran.code, ran.out) == (0, "0 uploads forgotten\n")
+    assert (ran.code, ran.out) == (0, "0 uploads removed from the journal\n")
     assert run("uploads", "prune", "--json").records == [{"forgotten": 0, "ids": []}]
     assert run("uploads", "prune", "--quiet").out == ""
 
@@ -130,7 +130,7 @@ def test_what_is_forgotten_is_named_and_what_was_never_sent_is_not_counted(
     later = time.time() + 2 * 86400
     environment.setattr(time, "time", lambda: later)
     ran = run("uploads", "prune")
-    assert ran.out == f"1 upload forgotten:\n  {upload}  expired  {tmp_path / 'train.jsonl'}\n"
+    assert ran.out == f"1 upload removed from the journal:\n  {upload}  expired  {tmp_path / 'train.jsonl'}\n"
     assert run("uploads", "list", "--json").records == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.cli.edits import edit_many
-from asyncsdk.cli.edits.arguments import check_page, defaults_of, read_redo, wanted_of
+from asyncsdk.cli.edits.arguments import check_page, defaults_of, read_redo, request_of
 from asyncsdk.cli.edits.edit_many import agreed
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
@@ -40,7 +40,7 @@ def test_rejects_are_ids_plain_or_as_json_and_what_was_done_since_stands(tmp_pat
     path.write_text('{"id": "a", "item": null}\nb c\n\n')
     assert read_redo(str(path)) == (["a", "b c"], path.stat().st_mtime)
     assert read_redo(None) == ([], None)
-    wanted = wanted_of(RunOptions(redo=str(path), only="failed", images_per_minute=60.0))
+    wanted = request_of(RunOptions(redo=str(path), only="failed", images_per_minute=60.0))
     assert (wanted["redo"], wanted["only"], wanted["images_per_minute"]) == (["a", "b c"], ["failed"], 60.0)
 
 
@@ -60,7 +60,7 @@ def test_a_page_that_could_not_be_written_is_refused_before_anything_is_paid(tmp
     with pytest.raises(ConfigurationError, match="is a directory"):
         check_page(str(tmp_path))
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"no file can be made in .*file\. Nothing was sent"):
+    with pytest.raises(ConfigurationError, match=r"can't create a file in .*file\. Nothing was sent"):
         check_page(str(tmp_path / "file" / "gallery.html"))
 
 

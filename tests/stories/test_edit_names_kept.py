@@ -52,7 +52,7 @@ class Scene:
         ):
             ended = [outcome async for outcome in outcomes]
         left = [left_of(outcome) for outcome in ended if outcome.status not in {"done", "skipped"}]
-        await save_left(self.out, left, told=[outcome.id for outcome in ended], is_whole=True)
+        await save_left(self.out, left, reported=[outcome.id for outcome in ended], is_whole=True)
         self.check(ended)
         return ended
 

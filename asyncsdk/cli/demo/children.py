@@ -1,4 +1,4 @@
-"""The processes that the demo starts, and watches, and always ends."""
+"""The processes of the demo: starts them, watches them, and always ends them."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ _OURS = ("OPENAI_", "AZURE_", "ASYNCSDK_")
 
 
 class ChildError(Exception):
-    """A process of the demo did not do what it should; its own words are in the message."""
+    """A process of the demo failed; the message contains what it printed."""
 
 
 @define(eq=False)
 class UploadChild:
-    """`asyncsdk upload` in a process of its own. `result` is what it wrote with --json, once it has ended."""
+    """`asyncsdk upload` in its own process. `result` is what it wrote with --json, once it has ended."""
 
     process: asyncio.subprocess.Process
     watch: Callable[[Progress], None]
-    words: list[str] = field(factory=list, init=False)
+    messages: list[str] = field(factory=list, init=False)
     result: dict[str, Any] = field(factory=dict, init=False)
 
     @property
-    def told(self) -> str:
-        """What it said beside its progress."""
-        return " ".join(self.words)
+    def output(self) -> str:
+        """What it printed besides its progress."""
+        return " ".join(self.messages)
 
     async def ended(self) -> None:
-        """Follow it to its end."""
+        """Follow it until it ends."""
         async with tasks.group() as group:
             group.start_soon(self._read_progress)
             group.start_soon(self._read_result)
         await self.process.wait()
 
     async def _read_progress(self) -> None:
-        assert self.process.stderr is not None  # noqa: S101 - it was asked for
+        assert self.process.stderr is not None  # noqa: S101 - it was requested
         async for line in self.process.stderr:
             progress = progress_of(line)
             if progress is None:
-                self.words.append(line.decode(errors="replace").rstrip())
+                self.messages.append(line.decode(errors="replace").rstrip())
             else:
                 self.watch(progress)
 
     async def _read_result(self) -> None:
-        assert self.process.stdout is not None  # noqa: S101 - it was asked for
-        with suppress(ValueError):  # it was killed before it wrote anything
+        assert self.process.stdout is not None  # noqa: S101 - it was requested
+        with suppress(ValueError):  # it was killed before it wrote a result
             self.result = json.loads(await self.process.stdout.read())
 
 
 def progress_of(line: bytes) -> Progress | None:
-    """The snapshot that a line of --progress json holds; None for words."""
+    """The snapshot in a line of --progress json; None for any other line."""
     try:
         fields = json.loads(line)
         return Progress(**{**fields, "state": UploadPhase(fields["state"])})
@@ -69,9 +69,9 @@ def progress_of(line: bytes) -> Progress | None:
 
 @asynccontextmanager
 async def child(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `asyncsdk` with these arguments; leaving the block kills it, if it still runs.
+    """Run `asyncsdk` with these arguments; leaving the block kills it if it still runs.
 
-    It is in a session of its own: Ctrl-C is for the demo, which then ends it.
+    It has its own session: Ctrl-C goes to the demo, which then ends it.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "asyncsdk", *arguments),
@@ -90,15 +90,15 @@ async def child(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without the user's account, journal and proxy: the demo talks to its own server alone."""
-    kept = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
-    return kept | {"OPENAI_API_KEY": "demo", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    """`environment` without the user's account, journal and proxy: the demo uses its own server alone."""
+    rest = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+    return rest | {"OPENAI_API_KEY": "demo", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
 async def address_of(server: asyncio.subprocess.Process) -> str:
-    """The base URL from a server's first line. Raises ChildError where it ends instead."""
-    assert server.stdout is not None  # noqa: S101 - it was asked for
-    assert server.stderr is not None  # noqa: S101 - it was asked for
+    """The base URL in a server's first line. Raises ChildError if the server ends instead."""
+    assert server.stdout is not None  # noqa: S101 - it was requested
+    assert server.stderr is not None  # noqa: S101 - it was requested
     line = await server.stdout.readline()
     if not line:
         raise ChildError(f"the server did not start: {(await server.stderr.read()).decode(errors='replace')}")

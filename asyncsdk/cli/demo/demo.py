@@ -1,4 +1,4 @@
-"""`asyncsdk demo`: the main jobs, with no account: a stage is set up, `story` plays on it, all is cleared away."""
+"""`asyncsdk demo`: runs the stories in a temporary directory against its own server, and deletes everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 USUAL_SIZE, SMALLEST_SIZE = 256 * MIB, 4 * MIB
 NEXT = """
-All of it was in a temporary directory, and is gone now. Next, with your own key in OPENAI_API_KEY:
+Everything was in a temporary directory and is deleted now. Next, with your own key in OPENAI_API_KEY:
   asyncsdk upload train.jsonl --purpose fine-tune
   asyncsdk edit otter.png --mask mask.png --prompt "a beret" --out out/"""
 COPIES = 3  # on this disk: the file, its parts, and the file that the server makes of them
@@ -24,11 +24,11 @@ COPIES = 3  # on this disk: the file, its parts, and the file that the server ma
 
 async def demo(
     file: Annotated[
-        str | None, Parameter(name="FILE", help="A file of yours, 4 MiB or more; else random bytes.")
+        str | None, Parameter(name="FILE", help="A file to upload, 4 MiB or more; else random bytes.")
     ] = None,
     /,
 ) -> int:
-    """Play the demo in a temporary directory."""
+    """Run the demo in a temporary directory."""
     from tempfile import TemporaryDirectory
 
     from asyncsdk.cli.demo.children import ChildError
@@ -43,48 +43,50 @@ async def demo(
     return Exit.DONE
 
 
-async def _play(folder: Path, given: Path | None) -> None:
+async def _play(folder: Path, file: Path | None) -> None:
     from rich.console import Console
 
     from asyncsdk.cli.demo.children import address_of, child
-    from asyncsdk.cli.demo.edit_story import tell_edit
+    from asyncsdk.cli.demo.edit_story import play_edit
     from asyncsdk.cli.demo.evidence import Evidence
     from asyncsdk.cli.demo.upload_story import Story
     from asyncsdk.cli.units import size
 
     say = Console(highlight=False, soft_wrap=True).print
-    plan = plan_for(folder) if given is None else plan_of(given)
-    say(f"A file of {size(plan.size)}{', random bytes' if given is None else ''}; a server of its own on this machine.")
+    plan = plan_for(folder) if file is None else plan_of(file)
+    say(f"A file of {size(plan.size)}{', random bytes' if file is None else ''}; its own server on this machine.")
     async with child("serve", "--port", "0", "--data", str(folder / "server")) as server:
-        if given is None:
+        if file is None:
             await _make_noise(plan)
         address = await address_of(server)
-        await Story(plan, folder, Evidence(address), say).tell()
-        await tell_edit(folder, address, say)
+        await Story(plan, folder, Evidence(address), say).play()
+        await play_edit(folder, address, say)
     say(NEXT)
 
 
-def plan_of(given: Path) -> DemoPlan:
-    """The plan for a file of the user's. Raises ConfigurationError where it can't be shown."""
+def plan_of(file: Path) -> DemoPlan:
+    """The plan for the user's file. Raises ConfigurationError if it can't be used."""
     from asyncsdk.cli.demo.upload_story import DemoPlan
 
-    if not given.is_file():
-        raise ConfigurationError(f"{given} is no file that can be sent.")
-    size = given.stat().st_size
+    if not file.is_file():
+        raise ConfigurationError(f"{file} is not a file that can be sent.")
+    size = file.stat().st_size
     if size < SMALLEST_SIZE:
-        raise ConfigurationError(f"{given} has {size:,} bytes: too small to be stopped half-way; 4 MiB will do.")
-    return DemoPlan(given, size)
+        raise ConfigurationError(
+            f"{file} has {size:,} bytes: too small to be stopped half-way; give one of 4 MiB or more."
+        )
+    return DemoPlan(file, size)
 
 
 def plan_for(folder: Path) -> DemoPlan:
-    """The plan for a file to be made, as large as the disk allows without crowding it."""
+    """The plan for a file of random bytes, of at most half the free disk space with its copies."""
     from shutil import disk_usage
 
     from asyncsdk.cli.demo.upload_story import DemoPlan
 
     size = min(USUAL_SIZE, disk_usage(folder).free // (2 * COPIES))
     if size < SMALLEST_SIZE:
-        raise ConfigurationError(f"{folder.parent} has no room left for a demo; TMPDIR names another place.")
+        raise ConfigurationError(f"{folder.parent} has no room for a demo; set TMPDIR to another directory.")
     return DemoPlan(folder / "random.bin", size)
 
 

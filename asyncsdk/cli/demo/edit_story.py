@@ -1,4 +1,4 @@
-"""The demo's second part: a picture with a mask is edited, and what must not change is compared."""
+"""The second part of the demo: edits a picture with a mask, and checks that only the masked region changed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SIZE, HOLE = (256, 256), (64, 32, 192, 96)
 NEEDS = "\nAn edit would follow; it needs Pillow: pip install 'asyncsdk\\[cli,server]'"  # a bracket is rich's markup
 
 
-async def tell_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:
-    """Edit a picture on the server at `url`. Raises ChildError where it is not as it should be."""
+async def play_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:
+    """Edit a picture on the server at `url`. Raises ChildError if the result is wrong."""
     if find_spec("PIL") is None:
         say(NEEDS)
         return
@@ -24,22 +24,22 @@ async def tell_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:
     record = await _edit(picture, mask, folder / "edited", url)
     [edited] = record["files"]
     if changed(picture, Path(edited)) != HOLE:
-        raise ChildError("the edit changed something else than the masked region.")
+        raise ChildError("the edit changed something outside the masked region.")
     tokens = f"{record['usage']['total_tokens']:,} tokens" if record["usage"] else "no tokens"
-    say(f"  [green]✓[/] saved, for {tokens}: the masked region changed, and not one pixel beside it")
+    say(f"  [green]✓[/] saved, for {tokens}: the masked region changed, and not one pixel outside it")
 
 
 async def _edit(picture: Path, mask: Path, out: Path, url: str) -> dict[str, Any]:
     where = ("--base-url", url, "--model", "gpt-image-2", "--out", str(out), "--json")
     async with child("edit", str(picture), "--mask", str(mask), "--prompt", "a beret", *where) as process:
-        told, said = await process.communicate()
+        output, errors = await process.communicate()
     if process.returncode != 0:
-        raise ChildError(f"the edit failed. {said.decode(errors='replace').strip()}")
-    return dict(json.loads(told))
+        raise ChildError(f"the edit failed. {errors.decode(errors='replace').strip()}")
+    return dict(json.loads(output))
 
 
 def draw(folder: Path) -> tuple[Path, Path]:
-    """A picture, and a mask that is transparent in the middle."""
+    """Create a picture, and a mask that is transparent in the middle."""
     from PIL import Image
 
     picture, mask = folder / "picture.png", folder / "mask.png"

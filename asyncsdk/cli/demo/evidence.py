@@ -1,4 +1,4 @@
-"""What the demo asks its server, by a client that is not ours: what came, and what is stored."""
+"""What the demo's server received and stored, by urllib rather than our own client."""
 
 from __future__ import annotations
 
@@ -17,46 +17,47 @@ PATIENCE_SECONDS = 5.0
 
 @frozen
 class Parts:
-    """The parts that a server took: how many, and how many bytes their requests had."""
+    """The parts that a server accepted: their number, and the bytes of their requests."""
 
     count: int
     bytes: int
 
     def since(self, before: Parts) -> Parts:
-        """What came after `before`."""
+        """The parts that came after `before`."""
         return Parts(self.count - before.count, self.bytes - before.bytes)
 
 
 @define
 class Evidence:
-    """Questions to the server at `base_url`; each blocks."""
+    """Requests to the server at `base_url`; each blocks."""
 
     base_url: str
     _opener: OpenerDirector = field(factory=lambda: build_opener(ProxyHandler({})), init=False)
 
     def parts(self) -> Parts:
-        """The parts that it took so far. Waits until none is under way."""
+        """The parts that it accepted so far. Waits until none is in flight."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._control("stats")["in_flight"].get("part") and time.monotonic() < deadline:
             time.sleep(0.05)
-        taken = [it for it in self._control("requests")["requests"] if it["route"] == "part" and it["status"] == 200]
-        return Parts(len(taken), sum(it["bytes"] for it in taken))
+        log = self._control("requests")["requests"]
+        sizes = [call["bytes"] for call in log if call["route"] == "part" and call["status"] == 200]
+        return Parts(len(sizes), sum(sizes))
 
     def sha256_of(self, file_id: str) -> str:
-        """The digest of what it stored."""
+        """The SHA-256 of a stored file."""
         digest = hashlib.sha256()
-        asked = Request(f"{self.base_url}/files/{file_id}/content", headers={"Authorization": "Bearer demo"})  # noqa: S310 - our own server's address
-        with self._opener.open(asked) as answer:
-            while chunk := answer.read(CHUNK):
+        request = Request(f"{self.base_url}/files/{file_id}/content", headers={"Authorization": "Bearer demo"})  # noqa: S310 - our own server's address
+        with self._opener.open(request) as response:
+            while chunk := response.read(CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
 
     def _control(self, what: str) -> dict[str, Any]:
-        with self._opener.open(f"{self.base_url.removesuffix('/v1')}/_control/{what}") as answer:
-            return cast("dict[str, Any]", json.load(answer))
+        with self._opener.open(f"{self.base_url.removesuffix('/v1')}/_control/{what}") as response:
+            return cast("dict[str, Any]", json.load(response))
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file."""
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

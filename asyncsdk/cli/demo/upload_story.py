@@ -1,4 +1,4 @@
-"""The demo's story: an upload is killed half-way, the same command finishes it, and every claim is checked."""
+"""The first part of the demo: kills an upload half-way, finishes it by the same command, and checks every claim."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 
 PARTS = 48
-SECONDS_TO_THE_END = 4.0  # at the pace of the first run, which is killed half-way
-OVERHEAD = 1024  # bytes of a part's request beside its data, at most
+SECONDS_TO_THE_END = 4.0  # at the rate of the first run, which is killed half-way
+OVERHEAD = 1024  # bytes of a part's request besides its data, at most
 
 
 @frozen
 class DemoPlan:
-    """How `path`, of `size` bytes, is sent so that there is something to see."""
+    """How `path`, of `size` bytes, is sent slowly enough to watch."""
 
     path: Path
     size: int
 
     @property
     def part_size(self) -> int:
-        """So small that at half-time half of the parts are there."""
+        """Small enough that half of the parts are there at half-time."""
         return max(1, self.size // PARTS // BLOCK) * BLOCK
 
     @property
     def connections(self) -> int:
-        """Few where there are few parts."""
+        """Few if there are few parts."""
         return max(1, min(4, self.size // self.part_size // 8))
 
     @property
     def rate(self) -> int:
-        """The pace of the first run, in bytes a second."""
+        """The rate of the first run, in bytes a second."""
         return int(self.size / SECONDS_TO_THE_END)
 
 
 @define(eq=False)
 class RunObserver:
-    """Follows one run; when `kill_at` bytes are there, it is killed."""
+    """Follows one run, and kills it when `kill_at` bytes are there."""
 
     show: Callable[[Progress], None]
     kill: Callable[[], None]
@@ -75,7 +75,7 @@ class RunObserver:
 
 @define(eq=False)
 class Story:
-    """The upload of `plan`, told by `say`; `evidence` is what the server knows."""
+    """The upload of `plan`, reported by `say`; `evidence` is what the server received."""
 
     plan: DemoPlan
     folder: Path
@@ -83,8 +83,8 @@ class Story:
     say: Callable[[str], None]
     _threads: DaemonThreadPool = field(factory=lambda: DaemonThreadPool("asyncsdk-demo", limit=1), init=False)
 
-    async def tell(self) -> None:
-        """Send, kill, send again, compare. Raises ChildError where anything is not as it should be."""
+    async def play(self) -> None:
+        """Send, kill, send again, compare. Raises ChildError if a claim is wrong."""
         self.say(f"\n[bold]$ asyncsdk upload {self.plan.path.name} --purpose batch[/]")
         stopped = await self._stop_half_way()
         before = await self._threads.run(self.evidence.parts)
@@ -98,14 +98,14 @@ class Story:
     async def _stop_half_way(self) -> Progress:
         watch, upload = await self._upload(kill_at=self.plan.size / 2, rate=self.plan.rate)
         if watch.last is None or not watch.killed:
-            raise ChildError(f"the upload ended before it could be stopped half-way. {upload.told}")
-        self.say("  [red]killed[/] half-way, by SIGKILL: it had no chance to say goodbye")
+            raise ChildError(f"the upload ended before it could be stopped half-way. {upload.output}")
+        self.say("  [red]killed[/] half-way, by SIGKILL: it had no chance to clean up")
         return watch.last
 
     async def _finish(self) -> tuple[RunObserver, Mapping[str, Any]]:
         watch, upload = await self._upload(kill_at=math.inf, rate=None)
         if not upload.result.get("file"):
-            raise ChildError(f"the second run failed. {upload.told}")
+            raise ChildError(f"the second run failed. {upload.output}")
         return watch, upload.result
 
     async def _upload(self, *, kill_at: float, rate: int | None) -> tuple[RunObserver, UploadChild]:
@@ -133,22 +133,22 @@ class Story:
     def _check_what_went(self, result: Mapping[str, Any], stopped: Progress, second: Parts) -> None:
         sent, resumed = result["bytes_sent"], result["bytes_resumed"]
         if sent + resumed != self.plan.size or resumed < stopped.bytes_done:
-            raise ChildError(f"of {stopped.bytes_done} bytes sent before, {resumed} were kept; {sent} went again.")
+            raise ChildError(f"of {stopped.bytes_done} bytes sent before, {resumed} were kept; {sent} were sent again.")
         if not sent <= second.bytes <= sent + second.count * OVERHEAD:
-            raise ChildError(f"the second run says that it sent {sent} bytes, the server took {second.bytes}.")
-        self._tick(f"{units.size(resumed)} were there and stayed; the server took the other {units.size(sent)}")
+            raise ChildError(f"the second run reports {sent} bytes, the server received {second.bytes}.")
+        self._tick(f"{units.size(resumed)} were there and were kept; the server received the other {units.size(sent)}")
 
     async def _check_what_is_stored(self, file_id: str) -> None:
         stored = await self._threads.run(partial(self.evidence.sha256_of, file_id))
         source = await self._threads.run(partial(sha256_of, self.plan.path))
         if stored != source:
-            raise ChildError(f"the server stores other bytes: sha256 {stored}, the file has {source}.")
-        self._tick(f"what the server stores has the file's sha256, {source[:16]}…")
+            raise ChildError(f"the server stored other bytes: sha256 {stored}, not {source} of the file.")
+        self._tick(f"what the server stored has the sha256 of the file, {source[:16]}…")
 
     def _sum_up(self, result: Mapping[str, Any], seconds: float) -> None:
         sent, file_id = result["bytes_sent"], result["file"]["id"]
         pace = f"the rest took {units.elapsed(seconds)} ({units.rate(sent / seconds)})" if seconds else "in no time"
-        self.say(f"\n{units.size(self.plan.size)} are up as {file_id}; {pace}.")
+        self.say(f"\n{units.size(self.plan.size)} are uploaded as {file_id}; {pace}.")
 
     def _tick(self, claim: str) -> None:
         self.say(f"  [green]✓[/] {claim}")

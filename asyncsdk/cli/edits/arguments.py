@@ -1,4 +1,4 @@
-"""What the options of `edit-many` ask of the library; the files that they name are read here."""
+"""Turns the options of `edit-many` into arguments of the library, and reads the files that they name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from asyncsdk.errors import ConfigurationError
 
 
 def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
-    """The fields of rows that leave them open. Raises ConfigurationError where the prompt can't be read."""
+    """The default fields of all rows. Raises ConfigurationError if the prompt can't be read."""
     prompt = _prompt(run)
     return options.given | ({} if prompt is None else {"prompt": prompt})
 
 
-def wanted_of(run: RunOptions) -> dict[str, Any]:
-    """What is to be sent, and how fast: what plans and runs have in common."""
+def request_of(run: RunOptions) -> dict[str, Any]:
+    """The arguments that `ImageEditor.edit_many` and `ImageEditor.plan` share."""
     redo, before = read_redo(run.redo)
     return {
         "images_per_minute": run.images_per_minute,
@@ -30,7 +30,7 @@ def wanted_of(run: RunOptions) -> dict[str, Any]:
 
 
 def read_redo(name: str | None) -> tuple[list[str], float | None]:
-    """The ids of a file, a line each, plain or as JSON; and when it was written: what was done since then stands."""
+    """The ids in a file, one a line, plain or as JSON, and when it was written: edits done since then are kept."""
     if name is None:
         return [], None
     try:
@@ -43,7 +43,7 @@ def read_redo(name: str | None) -> tuple[list[str], float | None]:
 
 
 def check_page(name: str | None) -> None:
-    """Raise ConfigurationError where no gallery could be written: better before anything is paid."""
+    """Raise ConfigurationError if no gallery could be written, before anything is paid."""
     if name is None:
         return
     page = Path(name)
@@ -53,14 +53,14 @@ def check_page(name: str | None) -> None:
         )
     above = next(folder for folder in page.absolute().parents if os.path.lexists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"--gallery {name}: no file can be made in {above}. Nothing was sent.")
+        raise ConfigurationError(f"--gallery {name}: can't create a file in {above}. Nothing was sent.")
 
 
 def _prompt(run: RunOptions) -> str | None:
     if run.prompt_file is None:
         return run.prompt
     if run.prompt is not None:
-        raise ConfigurationError("--prompt and --prompt-file are two prompts; choose one. Nothing was sent.")
+        raise ConfigurationError("--prompt and --prompt-file exclude each other; choose one. Nothing was sent.")
     try:
         return Path(run.prompt_file).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as error:
@@ -71,7 +71,7 @@ def _prompt(run: RunOptions) -> str | None:
 def _id_in(line: str) -> str:
     if not line.startswith("{"):
         return line
-    named = json.loads(line).get("id")
-    if not isinstance(named, str):
-        raise ValueError(f"{line[:80]} names no id")  # noqa: TRY004 - the file is bad, not the caller
-    return named
+    edit_id = json.loads(line).get("id")
+    if not isinstance(edit_id, str):
+        raise ValueError(f"{line[:80]} has no id")  # noqa: TRY004 - the file is bad, not the caller
+    return edit_id

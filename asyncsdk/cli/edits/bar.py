@@ -1,4 +1,4 @@
-"""A run of edits as progress: a line, a JSON object, or a bar with how edits ended below it."""
+"""The progress of a run of edits: as a line, a JSON object, or a bar with the counts below it."""
 
 from __future__ import annotations
 

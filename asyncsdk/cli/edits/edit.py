@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from asyncsdk.images.result import EditResult
 
 SHOWN = 3
-LEFT = "Stopped. If the edit was on its way by then, it may have been paid."
+STOPPED = "Stopped. If the edit was already sent, it may have been paid."
 PAID = (
-    "Stopped. The edit is done and paid, but its pictures could not be saved in time. Sending the edit again would be "
-    "paid again."
+    "Stopped. The edit is done and paid, but its pictures could not be saved in time. Sending the edit again costs "
+    "again."
 )
-KEPT = "The server keeps its pictures for 60 minutes: fetch what is not saved:"
-Images = Annotated[tuple[str, ...], Parameter(name="IMAGE", help="The picture: PNG, JPEG or WebP.")]
-References = Annotated[tuple[str, ...], Parameter(metavar="IMAGE", help="More pictures to make the one of.")]
+KEPT = "The server keeps its pictures for 60 minutes. Download what is not saved:"
+Images = Annotated[tuple[str, ...], Parameter(name="IMAGE", help="The picture to edit: PNG, JPEG or WebP.")]
+References = Annotated[tuple[str, ...], Parameter(metavar="IMAGE", help="Another picture to combine with it.")]
 
 
 @define(eq=False)
 class LastWords:
-    """What is said where a signal ends the command: what is known of the edit by then."""
+    """The message if a signal ends the command: what is known of the edit by then."""
 
     result: EditResult | None = None
     failure: Exception | None = None
 
     def say(self) -> None:
-        """Say it."""
+        """Print it."""
         if self.result is None and self.failure is None:
-            complain(LEFT)
+            complain(STOPPED)
         elif self.failure is not None:
             complain(f"error: {as_typed(str(self.failure))}")
         elif self.result is not None:
@@ -57,10 +57,10 @@ async def edit(
     images: Images,
     /,
     *,
-    prompt: Annotated[str, Parameter(help="What is to become of it.")],
-    out: Annotated[str, Parameter(metavar="DIR", help="Where it is saved: a directory, or a file's name.")],
+    prompt: Annotated[str, Parameter(help="What to change.")],
+    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the result: a directory, or a file name.")],
     reference: References = (),
-    overwrite: Annotated[bool, Parameter(help="Save over a file that is there.")] = False,
+    overwrite: Annotated[bool, Parameter(help="Replace existing files.")] = False,
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
@@ -91,7 +91,7 @@ async def edit(
     except Exception as error:
         written.record(record_of_error(name, error))
         raise
-    tell(written, name, result, saved)
+    report(written, name, result, saved)
     if saved.failure is not None:
         last_words.failure = saved.failure
         raise saved.failure
@@ -105,53 +105,51 @@ def check_images(images: Sequence[str], out: str) -> None:
 
 
 def too_many(images: Sequence[str], out: str) -> str:
-    """What is to be said to somebody who gave several pictures."""
+    """The message for a command line with several pictures."""
     one, other = shlex.quote(images[0]), shlex.quote(images[1])
     return (
-        f"{len(images):,} pictures given, but `edit` makes ONE picture. Each on its own: "
+        f"{len(images):,} pictures given, but `edit` edits one. To edit each on its own: "
         f'asyncsdk edit-many {named(images)} --prompt "…" --out {shlex.quote(out)}\n'
-        f"  As references of one: asyncsdk edit {one} --reference {other} …   Nothing was sent, nothing was paid."
+        f"  To combine them: asyncsdk edit {one} --reference {other} …\n  Nothing was sent, nothing was paid."
     )
 
 
 def named(images: Sequence[str]) -> str:
-    """The pictures as they were probably typed: `photos/*.jpg`, or the first of them."""
-    alike = {(Path(image).parent, Path(image).suffix) for image in images}
-    if len(images) > SHOWN and len(alike) == 1:
-        [(folder, suffix)] = alike
+    """The pictures as the user probably typed them: `photos/*.jpg`, or the first of them."""
+    patterns = {(Path(image).parent, Path(image).suffix) for image in images}
+    if len(images) > SHOWN and len(patterns) == 1:
+        [(folder, suffix)] = patterns
         return f"{'' if folder == Path() else shlex.quote(f'{folder}/')}*{suffix}"
     return " ".join(map(shlex.quote, images[:SHOWN])) + (" …" if len(images) > SHOWN else "")
 
 
 async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
-    """Raise ConfigurationError where pictures could not be saved: better before they are paid."""
+    """Raise ConfigurationError if pictures could not be saved, before they are paid."""
     from asyncsdk import files
     from asyncsdk.images.saving import destination_of
 
     place = destination_of(out, None, default=name)
     taken = await files.existing(place.paths(pictures))
     if taken and not overwrite:
-        raise ConfigurationError(
-            f"{taken[0]} is there already. Give --out another directory or file, or --overwrite. Nothing was sent."
-        )
+        raise ConfigurationError(f"{taken[0]} already exists. Give another --out, or --overwrite. Nothing was sent.")
     try:
         await files.make_writable(place.directory)
     except OSError as error:
         raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
 
 
-def tell(written: Out, name: str, result: EditResult, saved: Saved) -> None:
-    """Say where the pictures are: a line each, or one record."""
+def report(written: Out, name: str, result: EditResult, saved: Saved) -> None:
+    """Print where the pictures are: a line each, or one record."""
     from asyncsdk.cli.edits.records import record
 
     files = [str(path) for path in saved.files]
     tokens = tokens_of(result.usage)
     lines = [f"{files[0]}{f', {tokens}' if tokens else ''}", *files[1:]] if files else []
     status: Status = "done" if saved.failure is None else "uncertain"
-    told = record(name, status, files=files, usage=result.usage, problem=saved.problem)
+    entry = record(name, status, files=files, usage=result.usage, problem=saved.problem)
     if files:
-        written.result("\n".join(lines), record=told, name="\n".join(files))
+        written.result("\n".join(lines), record=entry, name="\n".join(files))
     else:
-        written.record(told)
+        written.record(entry)
     if note := about_scripts(files):
         complain(note)

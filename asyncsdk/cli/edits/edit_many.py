@@ -1,8 +1,7 @@
-"""`asyncsdk edit-many SOURCE...`: looks at all rows, then edits them in one run, which ends in good order."""
+"""`asyncsdk edit-many SOURCE...`: checks all rows, then edits them in one run, and reports how each ended."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Mapping
@@ -14,9 +13,7 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.display import choose
-from asyncsdk.cli.edits.arguments import check_page, defaults_of, wanted_of
-from asyncsdk.cli.edits.bar import RunView
+from asyncsdk.cli.edits.arguments import check_page, defaults_of, request_of
 from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
@@ -36,8 +33,8 @@ if TYPE_CHECKING:
     from asyncsdk.images.editor import ImageEditor
 
 ASK_ABOVE = 100
-# what stopped a run, by its exit code, the same command would meet again unless …
-WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once what is told below is mended, "}
+# the condition on which the same command gets further, by the exit code of what stopped the run
+WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once the error below is fixed, "}
 Sources = Annotated[
     tuple[str, ...],
     Parameter(name="SOURCE", help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, or pictures."),
@@ -48,7 +45,7 @@ async def edit_many(
     sources: Sources,
     /,
     *,
-    out: Annotated[str, Parameter(metavar="DIR", help="Where pictures go, and the ledger of what was paid.")],
+    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the pictures, and the ledger of what was paid.")],
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
@@ -56,9 +53,9 @@ async def edit_many(
     progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Edit every row of `sources`, or report what that would be."""
+    """Edit every row of `sources`, or report what would be sent."""
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.edits.dry_run import tell_plan
+    from asyncsdk.cli.edits.dry_run import show_plan
     from asyncsdk.cli.edits.report import Report, ids_left
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import rows_in
@@ -66,29 +63,29 @@ async def edit_many(
     from asyncsdk.images.editor import ImageEditor
 
     rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
-    wanted, written = wanted_of(run), Out(output, goes_on=True)
-    if run.redo is not None and (ahead := wanted["redo_before"] - time.time()) > 0:
+    request, written = request_of(run), Out(output, goes_on=True)
+    if run.redo is not None and (ahead := request["redo_before"] - time.time()) > 0:
         complain(
-            f"warning: --redo {run.redo} is dated {units.duration(ahead)} ahead of this clock: it counts as written "
-            "when a run first meets it."
+            f"warning: --redo {run.redo} was written {units.duration(ahead)} in the future by this machine's clock: "
+            "the time of the first run that reads it counts instead."
         )
     check_page(run.gallery)
     if run.dry_run:
-        return await tell_plan(rows, Path(out), wanted, written)
+        return await show_plan(rows, Path(out), request, written)
     if not agreed(rows.total, run):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        watched = frozenset(wanted["redo"]) | await in_thread(ids_left, Path(out))
+        watched = frozenset(request["redo"]) | await in_thread(ids_left, Path(out))
         report = Report(written, run.gallery is not None, watched)
-        work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, wanted, report, stop)
+        work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
         return written.code(await work.go(rows, progress, output))
 
 
 def agreed(rows: int, run: RunOptions) -> bool:
-    """Whether so many may be sent: on a terminal somebody is asked."""
+    """Whether to send that many: asks the user if there are more than ASK_ABOVE and a terminal."""
     if run.yes or rows <= ASK_ABOVE or not (sys.stdin is not None and sys.stdin.isatty()):
         return True
-    complain(f"Up to {rows:,} edits will be sent and paid. Go on? [y/N] ")
+    complain(f"Up to {rows:,} edits will be sent and paid. Continue? [y/N] ")
     if sys.stdin.readline().strip().lower() in {"y", "yes"}:
         return True
     complain("Nothing was sent.")
@@ -96,24 +93,24 @@ def agreed(rows: int, run: RunOptions) -> bool:
 
 
 def why_it_stopped(reason: Exception) -> str:
-    """What is said last, and what to do about it."""
-    if isinstance(reason, SaveError) and reason.in_memory:  # of the edit itself all is said above
+    """The last message: why the run stopped, and what to do about it."""
+    if isinstance(reason, SaveError) and reason.in_memory:  # the edit itself is reported above
         return (
-            f"the disk did not take what is paid ({reason.__cause__}). Nothing more was sent. Make room or mend the "
-            "disk: the same command then goes on with the others."
+            f"pictures that are paid could not be saved on disk ({reason.__cause__}). Nothing more was sent. Make room "
+            "or fix the disk: the same command then goes on with the others."
         )
     return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
 
 
 @define(eq=False)
 class BulkEditing:
-    """One run. Whatever ends it, it is told what became of each edit, and what is left of them is on disk."""
+    """One run. However it ends, each edit is reported, and what is left of them is on disk."""
 
     editor: ImageEditor
     queue: RescueQueue
     out: Path
     run: RunOptions
-    wanted: Mapping[str, Any]
+    request: Mapping[str, Any]
     report: Report
     stop: Stop
     _outcomes: Outcomes | None = field(default=None, init=False)
@@ -127,22 +124,24 @@ class BulkEditing:
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
         """Edit the rows, and return the exit code."""
         from asyncsdk import tasks
+        from asyncsdk.cli.display import choose
+        from asyncsdk.cli.edits.bar import RunView
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
 
-        self.report.tell_bad(rows)
+        self.report.add_bad(rows)
         self._total = rows.total
         limits: Any = {
             name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency", "accept_damage")
         }
         try:
-            async with self.editor.edit_many(rows.edits(), out=self.out, **self.wanted, **limits) as self._outcomes:
+            async with self.editor.edit_many(rows.edits(), out=self.out, **self.request, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 for damage in self._outcomes.damage:
-                    complain(f"warning: {damage}: not believed; what it recorded may be paid again")
+                    complain(f"warning: {damage}: ignored; what it recorded may be paid again")
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
-                self.stop.at_the_end(self._tell_cut_off)
+                self.stop.at_the_end(self._report_cut_off)
                 with choose(mode, RunView(self._look), quiet=output.quiet, verbose=output.verbose) as display:
                     self.report.aside = display.aside
                     await self._follow(self._outcomes)
@@ -159,11 +158,13 @@ class BulkEditing:
                 async for outcome in outcomes:
                     await self.queue.take(outcome)
                 self._is_over = self.stop.signum is None
-        except (AsyncSDKError, OSError) as error:  # what stops a run: told last, and its exit code
+        except (AsyncSDKError, OSError) as error:  # what stops a run: reported last, and its exit code
             self._reason = error
 
     def _wind_down(self) -> None:
-        """The first signal: nothing new goes out."""
+        """The first signal: nothing new is sent."""
+        import asyncio
+
         self.queue.hurry()
         if self._grace is not None:
             self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace
@@ -172,14 +173,14 @@ class BulkEditing:
             self.report.aside()
             complain(stopping(self._outcomes.in_flight, self.run.grace))
 
-    def _tell_cut_off(self) -> None:
-        """The last words, where a disk that hangs kept the rest from being reported in time."""
+    def _report_cut_off(self) -> None:
+        """The last words, if a disk that hangs kept the rest from being reported in time."""
         if self._outcomes is not None and not self._has_left:
             ended = self.queue.ids.union(map(id, self._outcomes.abandoned))
             complain(cut_off(len(ended) + self._outcomes.in_flight))
 
     async def _leave(self, outcomes: Outcomes) -> None:
-        """Report what was not yet, write what is to be done again, and the page, and say what it came to."""
+        """Report the rest, write `failed.jsonl` and the gallery, and print the summary."""
         for outcome in outcomes.abandoned:
             self.queue.add(outcome)
         if self.stop.signum is not None:
@@ -190,19 +191,20 @@ class BulkEditing:
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
         when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
         complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent, when=when))
-        unmet = sorted(set(self.wanted["redo"]) - self.report.told) if self._is_over else []
-        if unmet:
-            complain(f"--redo names {len(unmet):,} that no row has as its id: {', '.join(unmet[:3])}")
-        if stood := len(self.report.stood.intersection(self.wanted["redo"])):
+        unknown = sorted(set(self.request["redo"]) - self.report.reported) if self._is_over else []
+        if unknown:
+            complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
+        if kept := len(self.report.kept.intersection(self.request["redo"])):
             complain(
-                f"--redo: {stood:,} done since {self.run.redo} was written stand. Written anew it pays them again."
+                f"--redo: {units.counted(kept, 'edit')} done after {self.run.redo} was written: not sent again. "
+                "Write the file again to send, and pay for, them again."
             )
         self._has_left = True
         if self._reason is not None:
             complain(f"error: {why_it_stopped(self._reason)}")
 
     async def _again(self, error: Exception) -> bool:
-        """Whether to try once more to write what is left: somebody who wants to leave does not wait for that."""
+        """Whether to try once more to write what is left: after a signal it is not waited for."""
         return self.stop.signum is None and await self.queue.rescue.again(error)
 
     async def _save_left(self) -> str | None:
@@ -210,12 +212,12 @@ class BulkEditing:
         try:
             path = await self.report.save_left(self.out, is_whole=is_whole, again=self._again)
         except (OSError, ValueError) as error:
-            complain(f"error: what failed could not be written down: {error}")
+            complain(f"error: the list of what failed could not be written: {error}")
             return await self._save_left_elsewhere()
         return str(path) if path is not None and self.report.left else None
 
     async def _save_left_elsewhere(self) -> str | None:
-        """Beside the pictures that could not be saved either, so that what they belong to is known."""
+        """Next to the pictures that are saved elsewhere, so that it is known which edits they belong to."""
         if not self.queue.rescue.is_used:
             return None
         try:
@@ -239,7 +241,7 @@ class BulkEditing:
             complain(f"Gallery: {self.run.gallery}")
 
     def _look(self) -> Moment:
-        assert self._outcomes is not None  # noqa: S101 - for the type checker: nobody looks before it began
+        assert self._outcomes is not None  # noqa: S101 - for the type checker: nothing is shown before it began
         return Moment(
             counts=self.report.tally.counts.copy(),
             total=None if self.run.only else self._total,

@@ -1,4 +1,4 @@
-"""Job files: their text as rows, and a row as an edit, in both directions (pure)."""
+"""Job files: parses text into rows and rows into edits, and writes an edit as a row (pure)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
-from attrs import fields, frozen
+from attrs import frozen
 
-from asyncsdk.api import ImageRef
+from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit
 
 TABLES = frozenset({".csv", ".tsv"})
 JOB_FILES = TABLES | {".jsonl", ".ndjson", ".json"}
-CELLS_ARE_WHOLE = frozenset({"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"})
-CELLS_ARE_JSON = frozenset({"svg", "extra"})
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
-_SEPARATORS = ",;\t"  # what spreadsheets write, by their country and their mood
+_SEPARATORS = ",;\t"  # what spreadsheets write, depending on their locale
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\r\n])"?[\r\n]*', re.IGNORECASE)  # Excel's own first line of a table
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d+)?", re.ASCII)
 _SPACE = re.compile(r"\s*")
@@ -47,7 +45,7 @@ _FOREIGN_CONTENT = {
 
 @frozen
 class BadRow:
-    """A row that is no edit: where it stands, and why."""
+    """A row that is not an edit: its line, and why."""
 
     line: int
     message: str
@@ -57,14 +55,14 @@ NumberedRow = tuple[int, Mapping[str, Any] | BadRow]
 
 
 def foreign_file(suffix: str) -> str | None:
-    """What a file that ends with `suffix` is instead of a job file, and what to do with it; None for all others."""
+    """What a file that ends with `suffix` is, and how to convert it; None for a job file or an unknown suffix."""
     return _instead(_FOREIGN_SUFFIXES.get(suffix))
 
 
 def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterator[NumberedRow]:
-    """The rows of a file that ends with `suffix`, whose columns may be `known`.
+    """The rows of a file that ends with `suffix`; `known` are the columns that it may have.
 
-    Raises ValueError for what can't be read at all: not text, or a header without a picture or with an unknown column.
+    Raises ValueError for a file that can't be read: not text, or a header without a picture or with an unknown column.
     """
     foreign = next((file for start, file in _FOREIGN_CONTENT.items() if data.startswith(start)), None)
     if foreign is not None:
@@ -78,7 +76,7 @@ def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterato
             yield from _json_rows(data)
     except UnicodeDecodeError as error:
         raise ValueError(
-            "it is no text in UTF-8, nor in UTF-16 with a byte order mark: save it as UTF-8 (in Excel: CSV UTF-8)"
+            "it is not text in UTF-8, or in UTF-16 with a byte order mark: save it as UTF-8 (in Excel: CSV UTF-8)"
         ) from error
 
 
@@ -89,9 +87,9 @@ def text_of(data: bytes, *, newline: str) -> TextIO:
 
 
 def unknown_field(name: str, known: Collection[str]) -> str:
-    """What is to be said of a field that no edit has."""
+    """The message for a field that edits don't have."""
     near = get_close_matches(name.lower(), known, 1)
-    return f"{name!r} is no field of an edit{f'; is {near[0]!r} meant?' if near else '.'}"
+    return f"{name!r} is not a field of an edit{f'; did you mean {near[0]!r}?' if near else '.'}"
 
 
 def _instead(foreign: tuple[str, str] | None) -> str | None:
@@ -106,7 +104,7 @@ def _json_rows(data: bytes) -> Iterator[NumberedRow]:
         try:
             row = _DECODER.decode(content)
         except (ValueError, RecursionError) as error:
-            yield line, BadRow(line, f"it is no JSON: {error}.")
+            yield line, BadRow(line, f"it is not valid JSON: {error}.")
             continue
         yield line, _object(row, line)
 
@@ -127,7 +125,7 @@ def _document_rows(data: bytes) -> Iterator[NumberedRow]:
         try:
             row, end = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            yield line, BadRow(line, f"it is no JSON: {error}. Nothing is read from here on.")
+            yield line, BadRow(line, f"it is not valid JSON: {error}. Nothing is read from here on.")
             return
         yield line, _object(row, line)
         position = _after_space(text, end)
@@ -136,12 +134,12 @@ def _document_rows(data: bytes) -> Iterator[NumberedRow]:
         line += text.count("\n", counted, position)
         yield (
             line,
-            BadRow(line, "the list should go on with ',' or end with ']'. Nothing is read from here on."),
+            BadRow(line, "the list should continue with ',' or end with ']'. Nothing is read from here on."),
         )
 
 
 def _object(row: object, line: int) -> Mapping[str, Any] | BadRow:
-    return row if isinstance(row, dict) else BadRow(line, "it is no JSON object.")
+    return row if isinstance(row, dict) else BadRow(line, "it is not a JSON object.")
 
 
 def _after_space(text: str, position: int) -> int:
@@ -150,7 +148,7 @@ def _after_space(text: str, position: int) -> int:
 
 
 def _constant(name: str) -> None:
-    """NaN is how pandas writes a value that is missing; its infinities mean nothing here."""
+    """Pandas writes a missing value as NaN; its infinities are not valid here."""
     if name != "NaN":
         raise ValueError(f"{name} is not a value")
 
@@ -184,17 +182,17 @@ def _table_rows(data: bytes, known: Collection[str], *, separators: str) -> Iter
 def _check_header(names: list[str], line: int, known: Collection[str]) -> None:
     for name in names:
         if name and name not in known:
-            raise ValueError(f"line {line} has to name the columns, and {unknown_field(name, known)}")
+            raise ValueError(f"line {line} must name the columns, and {unknown_field(name, known)}")
         if name and names.count(name) > 1:
             raise ValueError(f"line {line} names the column {name!r} twice")
     if "image" not in names:
-        raise ValueError(f"line {line} has to name the columns, and 'image' is not among them")
+        raise ValueError(f"line {line} must name the columns, and 'image' is not among them")
 
 
 def _cells(reader: Any, above: int) -> Iterator[tuple[int, list[str] | BadRow]]:
     """Each row with its first line; `above` are the lines that the reader did not get.
 
-    What is no CSV costs that row alone, unless a quote of it is never closed.
+    Invalid CSV spoils that row alone, unless a quote in it is never closed.
     """
     while True:
         line = above + reader.line_num + 1
@@ -205,7 +203,7 @@ def _cells(reader: Any, above: int) -> Iterator[tuple[int, list[str] | BadRow]]:
         except csv.Error as error:
             last = above + reader.line_num
             lost = f" Nothing is read from here to line {last}." if last > line else ""
-            yield line, BadRow(line, f"it is no CSV: {error}.{lost}")
+            yield line, BadRow(line, f"it is not valid CSV: {error}.{lost}")
 
 
 def _value(name: str, cell: str) -> Any:
@@ -214,54 +212,61 @@ def _value(name: str, cell: str) -> Any:
         return _json(cell)
     if name == "image":
         return [part.strip() for part in cell.split("|")] if "|" in cell else cell
-    if name in CELLS_ARE_WHOLE and (match := _NUMBER.fullmatch(plain)):
+    kind = EDIT_FIELDS[name].kind if name in EDIT_FIELDS else str
+    if kind is int and (match := _NUMBER.fullmatch(plain)):
         return float(plain) if match[1] else int(plain)
-    if name == "stream":
+    if kind is bool:
         return _FLAGS.get(plain.lower(), cell)
-    return _json(cell) if name in CELLS_ARE_JSON else cell
+    return _json(cell) if kind is Mapping else cell
 
 
 def _json(cell: str) -> Any:
-    """A cell that looks like JSON; if it is none it stays text, and is told of as such."""
+    """The value of a cell that looks like JSON; what is not JSON stays text, and is refused as such."""
     try:
         return _DECODER.decode(cell)
     except (ValueError, RecursionError):
         return cell
 
 
-TOLD = frozenset({"status", "error"})  # what a file of failed jobs tells beside; it is a job file all the same
-KNOWN = frozenset({a.name for a in fields(ImageEdit)} - {"name", "line"}) | TOLD
-_OVERLAYS = ("mask", "markup")
+IGNORED = frozenset({"status", "error"})  # what `failed.jsonl` has besides the fields of an edit
+KNOWN = IGNORED.union(name for name, about in EDIT_FIELDS.items() if about.in_job_file)
+_OVERLAYS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is ImageFile and name != "image")
+_JSON_TYPES: dict[type, tuple[type, str]] = {
+    int: (int, "a whole number"),
+    Mapping: (dict, "an object"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+}
 _ELSEWHERE = ("http://", "https://", "data:")
 
 Row = ImageEdit | BadRow
 
 
 def read_jobs(data: bytes, *, suffix: str, folder: Path, defaults: Mapping[str, Any]) -> Iterator[Row]:
-    """The rows of a job file in `folder`, to which its paths are relative. Raises ValueError for what is no such file.
+    """The rows of a job file in `folder`, to which its paths are relative. Raises ValueError for any other file.
 
-    `defaults` are the fields of rows that leave them open.
+    `defaults` are the fields of rows that do not have them.
     """
-    for line, found in rows_of_text(data, suffix=suffix, known=KNOWN):
-        yield found if isinstance(found, BadRow) else edit_of(found, line=line, folder=folder, defaults=defaults)
+    for line, row in rows_of_text(data, suffix=suffix, known=KNOWN):
+        yield row if isinstance(row, BadRow) else edit_of(row, line=line, folder=folder, defaults=defaults)
 
 
 def edit_of(row: Mapping[str, Any], *, line: int, folder: Path, defaults: Mapping[str, Any]) -> Row:
     """One row as an edit, or what is wrong with it."""
-    own = {name: _as_meant(name, value) for name, value in row.items() if name not in TOLD and value is not None}
-    told = {**defaults, **own}
-    problem = _problem(own, told)
+    own = {name: _as_meant(name, value) for name, value in row.items() if name not in IGNORED and value is not None}
+    fields = {**defaults, **own}
+    problem = _problem(own, fields)
     if problem is not None:
         return BadRow(line, problem)
-    images = told["image"] if isinstance(told["image"], list) else [told["image"]]
+    images = fields["image"] if isinstance(fields["image"], list) else [fields["image"]]
     try:
-        told["image"] = [_picture(image, folder) for image in images]
-        told |= {name: _picture(own[name], folder) for name in _OVERLAYS if name in own}
+        fields["image"] = [_picture(image, folder) for image in images]
+        fields |= {name: _picture(own[name], folder) for name in _OVERLAYS if name in own}
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
-    if "id" in told:
-        told["id"] = str(told["id"])
-    return ImageEdit(**told, line=line)
+    if "id" in fields:
+        fields["id"] = str(fields["id"])
+    return ImageEdit(**fields, line=line)
 
 
 def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:
@@ -278,42 +283,32 @@ def rows_of_pictures(named: Sequence[tuple[str, Path]], defaults: Mapping[str, A
         yield ImageEdit(image=path, name=name, **defaults)
 
 
-def _problem(own: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
+def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
     unknown = next((name for name in own if name not in KNOWN), None)
     if unknown is not None:
-        return unknown_field(unknown, KNOWN - TOLD)
-    missing = next((name for name in ("image", "prompt") if not told.get(name)), None)
+        return unknown_field(unknown, KNOWN - IGNORED)
+    missing = next((name for name in ("image", "prompt") if not fields.get(name)), None)
     if missing is not None:
         return f"{missing!r} is missing."
     return next((problem for name, value in own.items() if (problem := _misfit(name, value))), None)
 
 
 def _as_meant(name: str, value: Any) -> Any:
-    """2.0 as 2: pandas makes such numbers of a column in which one is missing."""
-    is_whole = name in CELLS_ARE_WHOLE or name == "id"
+    """2.0 as 2: pandas writes such numbers in a column with a missing value."""
+    is_whole = name == "id" or (name in EDIT_FIELDS and EDIT_FIELDS[name].kind is int)
     return int(value) if is_whole and isinstance(value, float) and value.is_integer() else value
 
 
 def _misfit(name: str, value: Any) -> str | None:
-    """What is wrong with the kind of a field's value. Pictures are looked at by `_picture`."""
+    """What is wrong with the type of a field's value. Pictures are checked by `_picture`."""
     if name in {"image", *_OVERLAYS}:
         return None
-    kinds, word = _kinds_of(name)
-    if type(value) not in kinds:
+    kind, word = _JSON_TYPES[EDIT_FIELDS[name].kind]
+    if type(value) is not kind and not (name == "id" and type(value) is int):
         return f"{name!r} is {value!r}, which is not {word}."
     if isinstance(value, str) and name != "id" and not _is_text(value):  # files may have names that are not text
-        return f"{name!r} holds half a character, which is not text."
+        return f"{name!r} contains half a character, which is not text."
     return None
-
-
-def _kinds_of(name: str) -> tuple[set[type], str]:
-    if name in CELLS_ARE_WHOLE:
-        return {int}, "a whole number"
-    if name in CELLS_ARE_JSON:
-        return {dict}, "an object"
-    if name == "stream":
-        return {bool}, "true or false"
-    return ({str, int} if name == "id" else {str}), "text"
 
 
 def _is_text(value: str) -> bool:
@@ -324,14 +319,14 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _picture(given: Any, folder: Path) -> Path | ImageRef:
-    if isinstance(given, Mapping) and set(given) <= {"file_id", "image_url"}:
-        return ImageRef(**given)
-    if not isinstance(given, str) or not given:
-        raise TypeError(f"a picture is a path, or an object with a file_id or an image_url, not {given!r}")
-    if given.startswith(_ELSEWHERE):
-        raise TypeError(f'a picture that is elsewhere is written as {{"image_url": "{given[:60]}"}}')
-    return folder / given
+def _picture(value: Any, folder: Path) -> Path | ImageRef:
+    if isinstance(value, Mapping) and set(value) <= {"file_id", "image_url"}:
+        return ImageRef(**value)
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"a picture is a path, or an object with a file_id or an image_url, not {value!r}")
+    if value.startswith(_ELSEWHERE):
+        raise TypeError(f'a picture on the web is written as {{"image_url": "{value[:60]}"}}')
+    return folder / value
 
 
 def _named(picture: Any) -> Any:

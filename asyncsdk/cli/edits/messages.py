@@ -1,4 +1,4 @@
-"""What the edit commands print: outcomes, summaries and the library's messages in the command line's terms (pure)."""
+"""Messages of the edit commands: outcomes, summaries, and library messages with options for arguments (pure)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ _WORDS = {
     "left out": "left out",
 }
 MOST_NAMED = 5
-LONGEST_WAIT_NOT_TOLD = 2.0  # seconds: a steady pace is no wait
+FAILED_JOBS = "failed.jsonl"
+LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 
 
 @frozen(kw_only=True)
 class Moment:
-    """A run as it is now. `total` is None where not every row is to be sent; `holding` is the rate limit's wait."""
+    """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait."""
 
     counts: Mapping[str, int] = field(factory=Counter)
     total: int | None = None
@@ -48,12 +49,12 @@ class Moment:
 
     @property
     def ended(self) -> int:
-        """How many edits have ended, whichever way."""
+        """How many edits have ended, however they ended."""
         return sum(self.counts.values())
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end at the pace so far; what was done before cost no time."""
+        """Seconds to the end at the rate so far; what was done before took no time."""
         made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
         if self.total is None or not made or self.seconds <= 0:
             return None
@@ -66,68 +67,68 @@ def line_of(outcome: EditOutcome) -> str:
     if outcome.is_gone:
         return f"{outcome.id}: {why}"
     if outcome.status in {"done", "skipped"}:
-        told = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
-        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), told, why) if part)}"
+        remark = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
+        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), remark, why) if part)}"
     return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
 
 
-def made_way(outcome: EditOutcome) -> str:
-    """`beach: its older picture made way and is now out/.asyncsdk/replaced/20260102T030405Z-beach.png`."""
+def moved_aside(outcome: EditOutcome) -> str:
+    """`beach: its older picture was moved to out/.asyncsdk/replaced/20260102T030405Z-beach.png`."""
     where = ", ".join(map(str, outcome.displaced))
-    older = "its older picture made way and is now" if len(outcome.displaced) == 1 else "older pictures made way:"
+    older = "its older picture was moved to" if len(outcome.displaced) == 1 else "its older pictures were moved to"
     return f"{outcome.id}: {older} {where}"
 
 
 def skipped(paths: Sequence[Path]) -> str:
-    """`2 files skipped, PNG, JPEG and WebP are taken: photos/x.heic, photos/notes.txt`."""
+    """`2 files skipped (only PNG, JPEG and WebP can be edited): photos/x.heic, photos/notes.txt`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
     named = ", ".join(map(str, paths[:MOST_NAMED]))
-    return f"{units.counted(len(paths), 'file')} skipped, PNG, JPEG and WebP are taken: {named}{more}"
+    return f"{units.counted(len(paths), 'file')} skipped (only PNG, JPEG and WebP can be edited): {named}{more}"
 
 
 def ignored(counts: Mapping[str, int]) -> str:
-    """`Not looked at: 3 hidden, 2 @eaDir, 1 #recycle, which systems keep for themselves`."""
+    """`Not searched: 3 hidden, 2 @eaDir, 1 #recycle, which belong to the system`."""
     hidden = [f"{counts['hidden']:,} hidden"] if counts.get("hidden") else []
     kept = [f"{count:,} {name}" for name, count in sorted(counts.items()) if name != "hidden"]
-    whose = ", which systems keep for themselves" if kept else ""
-    return f"Not looked at: {', '.join([*hidden, *kept])}{whose}"
+    whose = ", which belong to the system" if kept else ""
+    return f"Not searched: {', '.join([*hidden, *kept])}{whose}"
 
 
 def about_scripts(files: Iterable[str | PurePath]) -> str:
-    """What to do with an SVG among `files`; nothing where there is none."""
-    found = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)
-    if found is None:
+    """What to do with an SVG among `files`; '' if there is none."""
+    svg = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)
+    if svg is None:
         return ""
     return (
-        f"note: {found} is an SVG, which may contain a program that runs where a browser opens the file by itself. "
+        f"note: {svg} is an SVG, which may contain a program that runs if a browser opens the file by itself. "
         "Look at it in a gallery or in a viewer that runs no scripts, or convert it to PNG."
     )
 
 
 def moving(moment: Moment) -> str:
-    """How a run goes: `1,204 of 50,000: 1,190 done, 14 refused; 8 in flight, 240 images a minute, 3 h left`."""
+    """The progress of a run: `1,204 of 50,000: 1,190 done, 14 refused; 8 in flight, 240 images a minute, 3 h left`."""
     of_all = "" if moment.total is None else f" of {moment.total:,}"
-    told = ", ".join(counted(moment.counts))
-    return f"{moment.ended:,}{of_all}{f': {told}' if told else ''}; {', '.join(pace(moment))}"
+    counts = ", ".join(counted(moment.counts))
+    return f"{moment.ended:,}{of_all}{f': {counts}' if counts else ''}; {', '.join(pace(moment))}"
 
 
 def counted(counts: Mapping[str, int], reasons: Mapping[str, int] | None = None) -> list[str]:
-    """`1,190 done`, `14 refused (12 moderation, 2 by the server)`: what there is of each, in order."""
-    told = ", ".join(f"{count:,} {reason}" for reason, count in (reasons or {}).items())
-    beside = {"refused": f" ({told})"} if told else {}
+    """`1,190 done`, `14 refused (12 moderation, 2 by the server)`: the counts that are not 0, in order."""
+    why = ", ".join(f"{count:,} {reason}" for reason, count in (reasons or {}).items())
+    remarks = {"refused": f" ({why})"} if why else {}
     return [
-        f"{counts[status]:,} {word}{beside.get(status, '')}" for status, word in _WORDS.items() if counts.get(status)
+        f"{counts[status]:,} {word}{remarks.get(status, '')}" for status, word in _WORDS.items() if counts.get(status)
     ]
 
 
 def pace(moment: Moment) -> list[str]:
-    """What is under way, how fast, and what it waits for."""
+    """What is in flight, how fast it goes, and what it waits for."""
     facts = [f"{moment.in_flight} in flight"]
     if moment.images and moment.seconds >= 1:
         facts.append(f"{moment.images * 60 / moment.seconds:.0f} images a minute")
     if moment.tokens:
         facts.append(f"{moment.tokens:,} tokens")
-    if moment.holding > LONGEST_WAIT_NOT_TOLD:
+    if moment.holding > LONGEST_WAIT_NOT_SHOWN:
         facts.append(f"waiting {units.duration(moment.holding)} for the rate limit")
     if moment.left:
         facts.append(f"{units.duration(moment.left)} left")
@@ -135,31 +136,35 @@ def pace(moment: Moment) -> list[str]:
 
 
 def summary(tally: Summary, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "") -> str:
-    """What a run came to, and how to go on. `details` is the file of those that did not go well.
+    """The result of a run, and how to go on. `details` is the file with those that did not succeed.
 
-    `when` is what has to be before the same command can go on.
+    `when` is the condition on which the same command gets further.
     """
-    told = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
-    lost = ": sent, answer lost" if tally.counts["uncertain"] else ""
-    lines = [f"{told}{lost}.{f' Details: {details}' if details else ''}", *_made(moment), *_next(tally, not_sent, when)]
+    counts = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
+    lost = ": sent, response lost" if tally.counts["uncertain"] else ""
+    lines = [
+        f"{counts}{lost}.{f' Details: {details}' if details else ''}",
+        *_made(moment),
+        *_next(tally, not_sent, when),
+    ]
     return "\n  ".join(lines)
 
 
 def stopping(in_flight: int, grace: float) -> str:
-    """What the first signal is answered."""
+    """The message after the first signal."""
     if not in_flight:
         return "Stopping: nothing new is sent, and nothing is in flight."
     edits = units.counted(in_flight, "edit")
     return (
         f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for them, "
-        f"up to {grace:g} s. Ctrl-C again leaves at once."
+        f"up to {grace:g} s. Ctrl-C again stops at once."
     )
 
 
 def cut_off(edits: int) -> str:
-    """What is said where the program ends before it could report these."""
+    """The message if the program ends before it could report `edits`."""
     return (
-        f"Stopped: the disk did not answer in time. {units.counted(edits, 'edit')} that may be paid could not be "
+        f"Stopped: the disk did not respond in time. {units.counted(edits, 'edit')} that may be paid could not be "
         "reported. The same command reports them, and does not send them again by itself."
     )
 
@@ -180,7 +185,7 @@ def plan_lines(plan: EditPlan, *, bad_rows: int, images_per_minute: float | None
 
 
 def tokens_of(usage: Usage | None) -> str:
-    """`1,205 tokens`; nothing where the server does not say."""
+    """`1,205 tokens`; '' if the server does not report them."""
     return f"{usage.total_tokens:,} tokens" if usage is not None and usage.total_tokens else ""
 
 
@@ -195,25 +200,29 @@ def _made(moment: Moment) -> list[str]:
 def _next(tally: Summary, not_sent: int, when: str) -> list[str]:
     lines = []
     if malformed := tally.counts["malformed"]:
-        lines.append(f"The {units.counted(malformed, 'malformed row')} told above can make no job, and are in no file.")
+        lines.append(
+            f"The {units.counted(malformed, 'malformed row')} listed above can't be sent, and are not in {FAILED_JOBS}."
+        )
     if left_out := tally.counts["left out"]:
         lines.append(
-            f"The {left_out:,} left out and named above were not looked at: mend them, or name a linked folder "
-            "as a SOURCE of its own; the same command then sends what is in them."
+            f"The {left_out:,} left out are listed above. Fix them, or give a linked folder as a SOURCE of its own: "
+            "the same command then sends what is in them."
         )
     if not_sent:
         lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
     if failed := tally.counts["failed"]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
-        lines.append(f"Send the {uncertain:,} again (may pay twice): add --only uncertain --on-uncertain retry")
+        lines.append(f"To send the {uncertain:,} again (may be paid twice): add --only uncertain --on-uncertain retry")
     if unsaved := tally.counts["unsaved"]:
         lines.append(
-            f"What came of the {unsaved:,} paid but not saved is named above: use that first; a URL "
-            "holds its picture for 60 minutes. Send them again (paid again): add --only uncertain --on-uncertain retry"
+            f"What is left of the {unsaved:,} paid but not saved is listed above. Use that first: a URL is valid for "
+            "60 minutes. To send them again (paid again): add --only uncertain --on-uncertain retry"
         )
     if gone := tally.counts["gone"]:
-        lines.append(f"Send the {gone:,} whose pictures are gone again (paid again): --redo FILE, with their ids in it")
+        lines.append(
+            f"To send the {gone:,} whose pictures are gone again (paid again): add --redo FILE, a file with their ids"
+        )
     return lines
 
 
@@ -226,19 +235,19 @@ _ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<
 
 
 def as_typed(message: str) -> str:
-    """`message` with the names of options, as they were or would be typed."""
+    """`message` with options in place of arguments: `--n 99` for `n=99`."""
     return without_calls(_ARGUMENT.sub(_option, message)).replace("the same call", "the same command")
 
 
 def without_calls(message: str) -> str:
-    """`message` without what only a program can do about an edit that is paid: a command has done it by then."""
+    """`message` without the advice for programs on an edit that is paid: a command has done it by then."""
     return _CALLS.sub("", message)
 
 
-def _option(found: re.Match[str]) -> str:
-    name, value = found.groups()
+def _option(match: re.Match[str]) -> str:
+    name, value = match.groups()
     if name not in _OPTIONS:
-        return found[0]
+        return match[0]
     option = f"--{name.replace('_', '-')}"
     return option if value == "True" else f"{option} {value.strip(chr(39))}"
 
@@ -248,10 +257,10 @@ _BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed", "left 
 
 @define
 class Summary:
-    """`counts` by status; what is paid and not saved counts as *unsaved*, and as *gone* what was saved once.
+    """`counts` by status; *unsaved* is paid and not saved, *gone* was saved once.
 
-    Rows that are no edits are *malformed*; what could not be looked at in a folder is *left out*. `reasons` tell why
-    edits were refused.
+    *malformed* are rows that are not edits; *left out* is what could not be read in a folder. `reasons` are who
+    refused edits.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -273,7 +282,7 @@ class Summary:
 
 
 def kind_of(status: str, problem: Problem | None) -> str:
-    """What an edit counts as: its status, or *unsaved* or *gone* where it is paid and pictures are not on disk."""
+    """What an edit counts as: its status, or *unsaved* or *gone* if it is paid and pictures are not on disk."""
     if problem is None or problem.type != "SaveError":
         return status
     return "gone" if status == "skipped" else "unsaved"

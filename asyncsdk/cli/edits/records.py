@@ -1,4 +1,4 @@
-"""What --json writes: one object for each edit, failures too (pure)."""
+"""The JSON objects of `edit --json` and `edit-many --json`: one for each edit, failures too (pure)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from asyncsdk.models import Usage, to_json
 
 
 def record_of(outcome: EditOutcome) -> dict[str, Any]:
-    """How an edit of many ended; `displaced` is there if older pictures made way for its own."""
+    """How an edit of a run ended; `displaced` is there if older pictures were moved aside."""
     files = [str(path) for path in outcome.files]
-    known = record(outcome.id, outcome.status, files=files, usage=outcome.usage, problem=outcome.problem)
-    return known | ({"displaced": list(map(str, outcome.displaced))} if outcome.displaced else {})
+    entry = record(outcome.id, outcome.status, files=files, usage=outcome.usage, problem=outcome.problem)
+    return entry | ({"displaced": list(map(str, outcome.displaced))} if outcome.displaced else {})
 
 
 def record_of_error(edit_id: str, error: Exception) -> dict[str, Any]:
-    """How a single edit ended that did not go well."""
+    """How a single edit failed."""
     return record(edit_id, status_of(error), problem=problem_of(error))
 
 
@@ -32,7 +32,7 @@ def record(
     usage: Usage | None = None,
     problem: Problem | None = None,
 ) -> dict[str, Any]:
-    """`error` is a Problem: `type` is the class in `asyncsdk.errors`, `code` and `status_code` are the server's own."""
+    """`error` is a Problem: `type` is the class in `asyncsdk.errors`, `code` and `status_code` are from the server."""
     return {
         "id": edit_id,
         "status": status,

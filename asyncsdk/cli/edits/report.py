@@ -1,4 +1,4 @@
-"""Where each outcome of a run goes: the screen, `--json`, the gallery, and `failed.jsonl`, which sends again."""
+"""Reports each outcome of a run: on the screen, as JSON, in the gallery, and in `failed.jsonl` to be sent again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from attrs import asdict, define, evolve, field
 
 from asyncsdk import files
 from asyncsdk.cli.edits.job_file import BadRow, row_of
-from asyncsdk.cli.edits.messages import Summary, about_scripts, ignored, line_of, made_way, skipped, without_calls
+from asyncsdk.cli.edits.messages import (
+    FAILED_JOBS,
+    Summary,
+    about_scripts,
+    ignored,
+    line_of,
+    moved_aside,
+    skipped,
+    without_calls,
+)
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.gallery import GalleryItem, gallery_item
@@ -22,9 +31,9 @@ from asyncsdk.images.outcome import EditOutcome, Problem
 
 @define(eq=False)
 class Report:
-    """`left` are the job lines of those that did not go well; `items` are for the gallery, if one `is_wanted`.
+    """`left` are the job lines of edits that did not succeed; `items` are for the gallery, if one `is_wanted`.
 
-    Of the ids that are `watched` it keeps those that it `told` of, and those that `stood` as an earlier run did them.
+    Of the ids that are `watched` it collects those that were `reported`, and those `kept` from an earlier run.
     `aside` is called before a line is written where progress may be drawn.
     """
 
@@ -33,102 +42,99 @@ class Report:
     watched: Collection[str] = frozenset()
     aside: Callable[[], None] = lambda: None
     tally: Summary = field(factory=Summary, init=False)
-    told: set[str] = field(factory=set, init=False)
-    stood: set[str] = field(factory=set, init=False)
+    reported: set[str] = field(factory=set, init=False)
+    kept: set[str] = field(factory=set, init=False)
     left: list[dict[str, Any]] = field(factory=list, init=False)
     items: list[GalleryItem] = field(factory=list, init=False)
-    told_of_scripts: bool = field(default=False, init=False)
+    warned_of_scripts: bool = field(default=False, init=False)
 
-    def tell_bad(self, rows: Rows) -> None:
-        """Of these rows no edit can be made, and this is left out of folders."""
+    def add_bad(self, rows: Rows) -> None:
+        """Report the rows that are not edits, and what is left out of folders."""
         for path, row in rows.bad:
-            self._tell_bad(path, row)
+            self._add_bad(path, row)
         for left in rows.left_out:
-            self._tell_left_out(left)
+            self._add_left_out(left)
         if rows.skipped:
             complain(skipped(rows.skipped))
         if rows.ignored.total():
             complain(ignored(rows.ignored))
 
-    def tell(self, outcome: EditOutcome) -> None:
-        """An edit ended."""
-        if outcome.problem is not None:  # also of an earlier run, whose memory is gone
+    def add(self, outcome: EditOutcome) -> None:
+        """Report an edit that ended."""
+        if outcome.problem is not None:  # also of an earlier run, whose memory is lost
             outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
         if outcome.id in self.watched:
-            self.told.add(outcome.id)
+            self.reported.add(outcome.id)
         if outcome.id in self.watched and outcome.status == "skipped":
-            self.stood.add(outcome.id)
+            self.kept.add(outcome.id)
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
         if outcome.displaced:
             self.aside()
-            complain(made_way(outcome))
+            complain(moved_aside(outcome))
         if outcome.status in {"done", "skipped"} and not outcome.is_gone:
             if stdout_is_terminal():
                 self.aside()
             self.out.result(line_of(outcome), record=record_of(outcome), name=outcome.id)
-            self._tell_of_scripts(outcome)
+            self._warn_of_scripts(outcome)
         else:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
 
     async def save_left(self, out: Path, *, is_whole: bool, again: files.Again) -> Path | None:
-        """Write what is `left` in `out`; see the function."""
-        return await save_left(out, self.left, told=self.told, is_whole=is_whole, again=again)
+        """Write what is `left` in `out`, as `save_left` does."""
+        return await save_left(out, self.left, reported=self.reported, is_whole=is_whole, again=again)
 
-    def _tell_of_scripts(self, outcome: EditOutcome) -> None:
-        """Once a run."""
-        note = "" if self.told_of_scripts else about_scripts(outcome.files)
+    def _warn_of_scripts(self, outcome: EditOutcome) -> None:
+        """Warn of scripts in an SVG, once a run."""
+        note = "" if self.warned_of_scripts else about_scripts(outcome.files)
         if note:
-            self.told_of_scripts = True
+            self.warned_of_scripts = True
             self.aside()
             complain(note)
 
-    def _tell_bad(self, path: Path, row: BadRow) -> None:
+    def _add_bad(self, path: Path, row: BadRow) -> None:
         name = f"{path}:{row.line}"
         problem = Problem(type="InvalidEditError", message=f"{name}: {row.message} Nothing was sent for it.")
         self.tally.counts["malformed"] += 1
         self._complain(f"error: {problem.message}", record(name, "refused", problem=problem))
 
-    def _tell_left_out(self, left: LeftOut) -> None:
-        message = f"{left.path}: {left.reason}. It is left out: nothing was sent for it."
+    def _add_left_out(self, left: LeftOut) -> None:
+        message = f"{left.path}: {left.reason}. It was left out, and nothing was sent for it."
         self.tally.counts["left out"] += 1
         problem = Problem(type="SourceError", message=message)
         self._complain(f"error: {message}", record(str(left.path), "failed", problem=problem))
 
-    def _complain(self, line: str, told: dict[str, Any]) -> None:
+    def _complain(self, line: str, entry: dict[str, Any]) -> None:
         self.aside()
-        self.out.record(told)
+        self.out.record(entry)
         complain(line)
 
 
 def _saved_at(outcome: EditOutcome) -> float | None:
-    """When its first picture was saved: a mark in the gallery holds until that changes."""
+    """When its first picture was saved: a mark in the gallery is valid until that changes."""
     try:
         return Path(outcome.files[0]).stat().st_mtime if outcome.files else None
     except OSError:
         return None
 
 
-NAME = "failed.jsonl"
-
-
 def left_of(outcome: EditOutcome) -> dict[str, Any]:
-    """The job line of an edit that did not go well."""
+    """The job line of an edit that did not succeed."""
     problem = None if outcome.problem is None else asdict(outcome.problem)
     return {**row_of(outcome.edit, outcome.id), "status": outcome.status, "error": problem}
 
 
-def still_left(text: str, told: Collection[str]) -> list[str]:
-    """The lines of an earlier file that the run did not come to: it told of other ids."""
-    return [line for line in text.splitlines() if line.strip() and _id_of(line) not in told]
+def still_left(text: str, reported: Collection[str]) -> list[str]:
+    """The lines of an earlier file whose edits the run did not report."""
+    return [line for line in text.splitlines() if line.strip() and _id_of(line) not in reported]
 
 
 def ids_left(out: Path) -> frozenset[str]:
-    """Whom an earlier file tells of. Blocking; a file that can't be read is told of when it is to be replaced."""
+    """The ids in the file of an earlier run. Blocking; a file that can't be read is reported when it is replaced."""
     try:
-        lines = (out / NAME).read_text(encoding="utf-8").splitlines()
+        lines = (out / FAILED_JOBS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return frozenset()
     return frozenset(name for line in lines if isinstance(name := _id_of(line), str))
@@ -138,17 +144,17 @@ async def save_left(
     out: Path,
     left: Sequence[dict[str, Any]],
     *,
-    told: Collection[str],
+    reported: Collection[str],
     is_whole: bool,
     again: files.Again | None = None,
 ) -> Path | None:
-    """Write what is left in `out`, and return where; None if nothing is. Raises OSError, also where `out` is gone.
+    """Write what is left in `out`; return the path, or None if nothing is left. Raises OSError, also if `out` is gone.
 
-    A run that is not whole did not come to every edit: what an earlier one left of the others stays. `again` says
+    A run that is not whole did not reach every edit: what an earlier run left of the others stays. `again` decides
     whether to try once more after a failure.
     """
-    path = out / NAME
-    earlier = [] if is_whole or not path.exists() else still_left(path.read_text(encoding="utf-8"), told)
+    path = out / FAILED_JOBS
+    earlier = [] if is_whole or not path.exists() else still_left(path.read_text(encoding="utf-8"), reported)
     lines = [*earlier, *(json.dumps(row) for row in left)]
     if not lines:
         path.unlink(missing_ok=True)

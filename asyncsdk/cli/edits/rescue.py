@@ -1,4 +1,4 @@
-"""Saves what is paid: where it was wanted, else in a temporary directory."""
+"""Saves what is paid: where it was requested, else in a temporary directory."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from asyncsdk.images.result import EditResult, keep_raw, not_saved, saving_at
 from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.retry import pause_after
 
-LEAVE_SECONDS = 10.0  # to leave in, for pictures that are paid
-RESCUE_SECONDS = 3.0  # of them, for what can't be saved at once elsewhere either
+LEAVE_SECONDS = 10.0  # for the end of a command with pictures that are paid
+RESCUE_SECONDS = 3.0  # of these, for what can't be saved elsewhere at once either
 
 Unsaved = ChargeUnknownError | SaveError
 
 
 @frozen
 class Saved:
-    """What is on disk of an edit that is paid, and what is not."""
+    """What is on disk of an edit that is paid, and why the rest is not."""
 
     files: Sequence[PurePath]
     failure: Exception | None = None
@@ -47,9 +47,9 @@ class Saved:
 
 @define
 class Rescued:
-    """What is on disk elsewhere of an edit, by its number in the response: all of it if it `is_whole`.
+    """What is saved elsewhere of an edit, by its number in the response: everything if `is_whole`.
 
-    `failure` is why something of it is in memory only.
+    `failure` is why something is in memory only.
     """
 
     pictures: dict[int, Path] = field(factory=dict)
@@ -64,27 +64,27 @@ class Rescued:
 
     @property
     def places(self) -> str:
-        """Where it is, in words."""
+        """The paths, as a message has them."""
         return ", ".join(map(str, [*self.files, *self.raw.values()]))
 
     def added_to(self, problem: Problem) -> Problem:
-        """The edit's problem, with where it is, and what is lost."""
+        """The edit's problem, with where its pictures are, and what is lost."""
         lines = [without_calls(problem.message)]
         if self.places:
             lines.append(f"Saved elsewhere: {self.places}")
         if self.failure is not None:
             what = "The rest" if self.places else "What came"
             lines.append(f"{what} could not be saved elsewhere either ({self.failure}): it is lost.")
-            lines.append("Before you send more, make room there, or name a directory on another disk in TMPDIR.")
+            lines.append("Before you send more, make room there, or set TMPDIR to a directory on another disk.")
         return evolve(problem, message="\n  ".join(lines), raw_files=(*problem.raw_files, *self.raw.values()))
 
 
 @define(eq=False)
 class Rescue:
-    """One directory for all that a command could not save, made once it is needed.
+    """One temporary directory for all that a command could not save, created when it is needed.
 
-    An edit may be tried again: what is saved of it by then is not saved twice. What passes is waited for once for all
-    edits together.
+    An edit may be tried again: what is saved of it by then is not saved twice. All edits together share one time limit
+    for what may pass, such as a full disk.
     """
 
     _waits_since: float | None = field(default=None, init=False)
@@ -93,11 +93,11 @@ class Rescue:
     _rescued: dict[Unsaved, Rescued] = field(factory=dict, init=False)
 
     async def save(self, error: Unsaved, name: str, *, waits: bool = True) -> Rescued:
-        """Save what is in memory of the edit `name`; nothing is fetched, for that was tried or is too late."""
+        """Save what is in memory of the edit `name`. Nothing is downloaded: that was tried, or it is too late."""
         rescued = self.so_far(error)
 
         async def again(reason: Exception) -> bool:
-            rescued.failure = reason  # what is known of it if the wait is cut short
+            rescued.failure = reason  # reported if the wait is cut short
             return waits and await self.again(reason)
 
         try:
@@ -110,11 +110,11 @@ class Rescue:
         return rescued
 
     def so_far(self, error: Unsaved) -> Rescued:
-        """What is saved of an edit by now."""
+        """What is saved of an edit so far."""
         return self._rescued.setdefault(error, Rescued(failure=TimeoutError("there was no time for it")))
 
     async def again(self, error: Exception) -> bool:
-        """Whether to try once more after `error`: a moment later, for which it waits."""
+        """Whether to try once more after `error`; waits first."""
         now = time.monotonic()
         self._waits_since = now if self._waits_since is None else self._waits_since
         pause = pause_after(error, now - self._waits_since)
@@ -128,7 +128,7 @@ class Rescue:
         return self._directory is not None
 
     async def directory(self, again: Again) -> Path:
-        """Where it all goes, made if it was not yet. Raises OSError where that fails and `again` waits no more."""
+        """The directory, created on first use. Raises OSError if that fails and `again` waits no more."""
         async with self._making:
             if self._directory is None:
                 self._directory = await patiently(partial(in_thread, _make_directory, again=again), again)
@@ -146,15 +146,15 @@ class RescueQueue:
 
     @property
     def ids(self) -> set[int]:
-        """Which outcomes wait, by their `id()`."""
+        """The outcomes that wait, by `id()`."""
         return set(self._waiting)
 
     def add(self, outcome: EditOutcome) -> None:
-        """Report an edit that ended, or let it wait until it is saved elsewhere."""
+        """Report an edit that ended, or keep it until it is saved elsewhere."""
         if is_due(outcome.error):
             self._waiting[id(outcome)] = outcome
         else:
-            self.report.tell(outcome)
+            self.report.add(outcome)
 
     async def take(self, outcome: EditOutcome) -> None:
         """Report an edit that ended. What is in memory only, such as on a full disk, is saved elsewhere first.
@@ -166,36 +166,36 @@ class RescueQueue:
             await self._save(outcome, waits=False)
 
     def hurry(self) -> None:
-        """Give what is left RESCUE_SECONDS from now: somebody wants to leave."""
+        """Limit the rescue of what is left to RESCUE_SECONDS from now: a signal came."""
         self._scope.deadline = asyncio.get_running_loop().time() + RESCUE_SECONDS  # no task runs a signal's callback
 
     async def empty(self) -> None:
-        """Try all once more, together, for they wait for the same; then report them, wherever they are."""
+        """Try all once more, together, since they wait for the same; then report them, wherever they are."""
         with self._scope:
             async with tasks.group() as together:
                 for outcome in self._waiting.values():
                     together.start_soon(partial(self._save, outcome, waits=True))
         for outcome in self._waiting.values():
-            self._tell(outcome, self.rescue.so_far(_error_of(outcome)))
+            self._report(outcome, self.rescue.so_far(_error_of(outcome)))
 
     async def _save(self, outcome: EditOutcome, *, waits: bool) -> None:
         """Save and report an edit; where it can't be saved, or this is cancelled, it goes on waiting."""
         rescued = await self.rescue.save(_error_of(outcome), outcome.id, waits=waits)
         if rescued.failure is None:
             del self._waiting[id(outcome)]
-            self._tell(outcome, rescued)
+            self._report(outcome, rescued)
 
-    def _tell(self, outcome: EditOutcome, rescued: Rescued) -> None:
+    def _report(self, outcome: EditOutcome, rescued: Rescued) -> None:
         assert outcome.problem is not None  # noqa: S101 - for the type checker: it has an error
         if rescued.places:
             self.report.aside()
             complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
         files = rescued.files or outcome.files
-        self.report.tell(evolve(outcome, files=files, problem=rescued.added_to(outcome.problem)))
+        self.report.add(evolve(outcome, files=files, problem=rescued.added_to(outcome.problem)))
 
 
 def is_due(error: Exception | None) -> bool:
-    """Whether something that came is in memory only."""
+    """Whether something of an edit is in memory only."""
     if isinstance(error, SaveError) and error.in_memory:
         return True
     return isinstance(error, Unsaved) and bool(_lost_raw(error))
@@ -207,7 +207,7 @@ def _error_of(outcome: EditOutcome) -> Unsaved:
 
 
 async def _save_pictures(error: Unsaved, rescued: Rescued, place: Destination, again: Again) -> Exception | None:
-    """Returns the first failure of the disk; all were tried then."""
+    """Return the first failure of the disk, after all were tried."""
     if not isinstance(error, SaveError) or error.result is None:
         return None
     images = error.result.images
@@ -235,18 +235,18 @@ async def _save_raw(error: Unsaved, rescued: Rescued, folder: Path, name: str, a
     """Raises OSError."""
     for number, content in enumerate(_lost_raw(error)):
         if number not in rescued.raw:
-            found = partial(rescued.raw.__setitem__, number)
-            await save_raw(folder, name, content, FileWriter(again=again), on_saved=found)
+            on_saved = partial(rescued.raw.__setitem__, number)
+            await save_raw(folder, name, content, FileWriter(again=again), on_saved=on_saved)
 
 
 def _lost_raw(error: Unsaved) -> tuple[bytes, ...]:
-    """All that came in the place of images, where some of it is in no file."""
+    """Everything that came in the place of images, if some of it is in no file."""
     raw = _raw_of(error)
     return raw if len(error.raw_files) < len(raw) else ()
 
 
 def _raw_of(error: Unsaved) -> tuple[bytes, ...]:
-    """What came in the place of images, also what was not looked at any more when the command was left."""
+    """Everything that came in the place of images, also what was not checked any more when the command was stopped."""
     result = error.result if isinstance(error, SaveError) else None
     came = () if result is None else (unreadable.raw for unreadable in result.response.unreadable)
     return tuple(filter(None, (Counter(came) | Counter(error.raw)).elements()))
@@ -257,12 +257,12 @@ def _make_directory() -> Path:
 
 
 async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite: bool) -> Saved:
-    """Save what is paid: where it is wanted, else in a temporary directory. A signal ends waits and fetches."""
+    """Save what is paid: where it was requested, else in a temporary directory. A signal ends waits and fetches."""
     place, why = destination_of(out, None, default=name), None
     is_named = place.directory != Path(out)
     saving = saving_at(result, place, is_named=is_named, overwrite=overwrite, shielded=True)
     try:
-        async with tasks.group() as group:  # whose end leaves no write half-way
+        async with tasks.group() as group:  # so that no write is left half-way
             group.start_soon(result.save_by, saving)
     except asyncio.CancelledError:
         why = EditError("the command was stopped meanwhile")
@@ -275,17 +275,17 @@ async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite
     problem = rescued.added_to(problem_of(failure))
     if rescued.is_whole and stop.signum is None:
         complain(
-            f"error: what is paid could not be saved in {out} ({failure.__cause__}); it is saved elsewhere: "
-            f"{rescued.places}"
+            f"error: pictures that are paid could not be saved in {out} ({failure.__cause__}); "
+            f"they are saved elsewhere: {rescued.places}"
         )
         return Saved(rescued.files, code=Exit.SOME_FAILED)
     return Saved(rescued.files or failure.files, SaveError(problem.message), problem)
 
 
 async def keep_what_came(error: ChargeUnknownError, place: Destination, stop: Stop) -> Problem:
-    """Save what came in the place of pictures beside where they were wanted, else in a temporary directory."""
+    """Save what came in the place of pictures next to where they were requested, else in a temporary directory."""
     if any(error.raw):
-        with suppress(asyncio.CancelledError):  # a signal: elsewhere it may take no wait
+        with suppress(asyncio.CancelledError):  # a signal came: a temporary directory may need no wait
             error = await keep_raw(error, raw_folder_in(place.directory), place.name)
     if not is_due(error):
         return problem_of(error)
@@ -293,7 +293,7 @@ async def keep_what_came(error: ChargeUnknownError, place: Destination, stop: St
 
 
 async def save_elsewhere(error: Unsaved, name: str, stop: Stop) -> Rescued:
-    """Save what is in memory only in a temporary directory; once a signal came there is less time for it."""
+    """Save what is in memory only in a temporary directory; after a signal there is less time for it."""
     rescue = Rescue()
     if stop.signum is None:
         with suppress(asyncio.CancelledError):

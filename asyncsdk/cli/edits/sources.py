@@ -1,4 +1,4 @@
-"""The SOURCEs of `edit-many`: job files, directories and pictures, looked at before anything is sent."""
+"""The SOURCEs of `edit-many`: job files, directories and pictures, all checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 
 @frozen
 class JobFile:
-    """A job file as it was when the run began: its bytes, of which rows are made each time they are asked for."""
+    """A job file as it was when the run began: its bytes, from which the rows are read each time."""
 
     path: Path
     data: bytes
@@ -34,24 +34,24 @@ class JobFile:
 
 @frozen
 class FolderPictures:
-    """Pictures with the names that theirs will have, and what else was in their folder."""
+    """Pictures with the names of their results, and what else was in their folder."""
 
-    found: Sequence[tuple[str, Path]]
+    pictures: Sequence[tuple[str, Path]]
     defaults: Mapping[str, Any]
     skipped: Sequence[Path] = ()
     left_out: Sequence[LeftOut] = ()
     ignored: Mapping[str, int] = field(factory=dict)
 
     def rows(self) -> Iterator[Row]:
-        return rows_of_pictures(self.found, self.defaults)
+        return rows_of_pictures(self.pictures, self.defaults)
 
 
 @define
 class Rows:
-    """All rows of all sources, of which `bad` are no edits. A million of them cost as much memory as their files.
+    """All rows of all sources, of which `bad` are not edits. A million rows need as much memory as their files.
 
-    Of folders, `skipped` are files that are not pictures, `left_out` is what could not be looked at and counts in
-    `total`, and `ignored` counts what is hidden or kept by systems for themselves.
+    Of folders, `skipped` are files that are not pictures, `left_out` is what could not be read and counts in
+    `total`, and `ignored` counts what is hidden or belongs to the system.
     """
 
     sources: list[JobFile | FolderPictures]
@@ -62,7 +62,7 @@ class Rows:
     ignored: Counter[str] = field(factory=Counter)
 
     def edits(self) -> Iterator[ImageEdit]:
-        """The others, in order."""
+        """The rows that are edits, in order."""
         for source in self.sources:
             for row in source.rows():
                 if not isinstance(row, BadRow):
@@ -70,7 +70,7 @@ class Rows:
 
 
 def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> Rows:
-    """Look at all rows of all sources. Raises ConfigurationError where a source is bad."""
+    """Check all rows of all sources. Raises ConfigurationError if a source is bad."""
     rows, met = Rows([]), set[str]()
     for source in [_source(Path(name), out, defaults) for name in sources]:
         if isinstance(source, JobFile):
@@ -79,7 +79,7 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
         else:
             pictures = _without(source, met)
             rows.sources.append(pictures)
-            rows.total += len(pictures.found) + len(pictures.left_out)
+            rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.skipped += pictures.skipped
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
@@ -87,14 +87,16 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
 
 
 def _without(pictures: FolderPictures, met: set[str]) -> FolderPictures:
-    """The same without those that were `met` in an earlier source: they would be paid twice."""
-    paths = [os.path.abspath(path) for _, path in pictures.found]  # noqa: PTH100 - two links are two pictures
+    """The same without those that were `met` in an earlier source, which would be paid twice."""
+    paths = [os.path.abspath(path) for _, path in pictures.pictures]  # noqa: PTH100 - two links are two pictures
     again = [
-        LeftOut(found[1], "it is given twice") for found, path in zip(pictures.found, paths, strict=True) if path in met
+        LeftOut(picture[1], "it was given twice")
+        for picture, path in zip(pictures.pictures, paths, strict=True)
+        if path in met
     ]
-    found = [found for found, path in zip(pictures.found, paths, strict=True) if path not in met]
+    rest = [picture for picture, path in zip(pictures.pictures, paths, strict=True) if path not in met]
     met.update(paths)
-    return evolve(pictures, found=found, left_out=[*pictures.left_out, *again])
+    return evolve(pictures, pictures=rest, left_out=[*pictures.left_out, *again])
 
 
 def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
@@ -109,18 +111,20 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | F
     except OSError as error:
         raise _unreadable(source, error) from error
     if not defaults.get("prompt"):
-        raise ConfigurationError(f"{source}: pictures need --prompt TEXT or --prompt-file FILE. Nothing was sent.")
+        raise ConfigurationError(f"{source}: give --prompt TEXT or --prompt-file FILE for pictures. Nothing was sent.")
     return pictures
 
 
 def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPictures:
     content = walk(folder, apart_from=_within(folder, out))
-    found = [(_name_in(folder, path), path) for path in content.files if _is_named_picture(path)]
-    if not found:
+    pictures = [(_name_in(folder, path), path) for path in content.files if _is_named_picture(path)]
+    if not pictures:
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
-        raise ConfigurationError(f"{folder} holds no picture: PNG, JPEG and WebP are taken{why}. Nothing was sent.")
+        raise ConfigurationError(
+            f"{folder} contains no picture that can be edited (PNG, JPEG or WebP){why}. Nothing was sent."
+        )
     skipped = [path for path in content.files if not _is_named_picture(path)]
-    return FolderPictures(found, defaults, skipped, content.left_out, content.ignored)
+    return FolderPictures(pictures, defaults, skipped, content.left_out, content.ignored)
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
@@ -133,7 +137,7 @@ def _look_through(source: JobFile, rows: Rows) -> None:
     except ValueError as error:
         raise _unreadable(source.path, error) from error
     if rows.total == before:
-        raise ConfigurationError(f"{source.path} holds no job. Nothing was sent.")
+        raise ConfigurationError(f"{source.path} contains no job. Nothing was sent.")
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigurationError:
@@ -150,6 +154,6 @@ def _name_in(folder: Path, path: Path) -> str:
 
 
 def _within(folder: Path, out: Path) -> Path | None:
-    """The directory of results as it is met on a walk through `folder`, where it is below that."""
+    """The directory of results as a path below `folder`; None if it is not below it."""
     root, made = folder.resolve(), out.resolve()
     return folder / made.relative_to(root) if made != root and made.is_relative_to(root) else None

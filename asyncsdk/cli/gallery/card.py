@@ -1,4 +1,4 @@
-"""One edit as HTML: its pictures, its prompt, its settings, and its tokens or its error (pure)."""
+"""One edit of the gallery as HTML: pictures, prompt, settings, and tokens or error (pure)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ MEANINGS = {
     "done": "the pictures are saved",
     "skipped": "done by an earlier run",
     "failed": "nothing was paid; the same command tries again",
-    "refused": "not accepted; it is not sent again",
-    "uncertain": "it may have been paid: its answer was lost, or not all of it is saved",
+    "refused": "not accepted, and not sent again",
+    "uncertain": "it may have been paid: its response was lost, or not all of it is saved",
 }
 WORDS = {status: "done before" if status == "skipped" else status for status in MEANINGS}
-# What no browser runs, opened by itself; an SVG is a program then, and within a page a picture.
+# what a browser can open by itself without running a program, as it would for an SVG
 _PIXELS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
-FOLD_CHARACTERS, FOLD_LINES = 240, 5  # a prompt's beginning that is always seen
+FOLD_CHARACTERS, FOLD_LINES = 240, 5  # the beginning of a prompt that is always shown
 
 
 def card(item: GalleryItem, number: int, base: PurePath) -> str:
-    """The item as an article; a script finds in `data-redo` what is saved for a reject."""
+    """The item as an article; `data-redo` is what the page's script saves for a reject."""
     heading = tag("h2", isolated(item.id), id=f"name-{number}")
     status = tag("span", WORDS[item.status], class_="status", title=MEANINGS[item.status])
     reject = tag("button", "Reject", type="button", class_="mark", data_do="mark", aria_pressed="false")
@@ -51,7 +51,7 @@ def card(item: GalleryItem, number: int, base: PurePath) -> str:
 
 
 def digest(*parts: object) -> str:
-    """A short name for these values together."""
+    """A short hash of these values."""
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 
@@ -111,10 +111,10 @@ def folded(prompt: str) -> tuple[str, str]:
 
 
 def _problem(problem: Problem) -> str:
-    told = [tag("strong", text(problem.type)), tag("p", isolated(problem.message))]
+    words = [tag("strong", text(problem.type)), tag("p", isolated(problem.message))]
     more = {"code": problem.code, "status": problem.status_code, "request": problem.request_id}
     more |= _moderation(problem)
-    return tag("div", *told, *_list(more), class_="problem")
+    return tag("div", *words, *_list(more), class_="problem")
 
 
 def _moderation(problem: Problem) -> dict[str, Any]:
@@ -130,11 +130,11 @@ def _facts(item: GalleryItem, base: PurePath) -> str:
 
 
 def _list(facts: dict[str, Any], **prepared: str | None) -> Iterator[str]:
-    """A list of what is known: of values, and of such as are HTML already."""
-    told = {name: isolated(str(value)) for name, value in facts.items() if value is not None}
-    told |= {name: html for name, html in prepared.items() if html is not None}
-    if told:
-        yield tag("dl", *(tag("div", tag("dt", text(name)), tag("dd", html)) for name, html in told.items()))
+    """A list of the values that are not None: of `facts` as text, of `prepared` as HTML."""
+    shown = {name: isolated(str(value)) for name, value in facts.items() if value is not None}
+    shown |= {name: html for name, html in prepared.items() if html is not None}
+    if shown:
+        yield tag("dl", *(tag("div", tag("dt", text(name)), tag("dd", html)) for name, html in shown.items()))
 
 
 def _value(value: Any) -> str:

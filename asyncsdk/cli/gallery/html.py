@@ -1,4 +1,4 @@
-"""Text, tags and links as HTML: whatever a user gave stays text (pure)."""
+"""Text, tags and links as HTML; what a user gave stays text (pure)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import PurePath
 from typing import Literal
 from urllib.parse import quote
 
-# HTML has no way to write most control characters; their pictures stand for them
+# HTML can't contain most control characters: the symbols for them are shown
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 
 
 def visible(text: str) -> str:
-    """`text` in characters that a page can hold: control characters as their pictures, broken ones as U+FFFD."""
+    """`text` in characters that a page can contain: control characters as symbols, broken ones as U+FFFD."""
     whole = text.replace("\r\n", "\n").translate(_VISIBLE)
     return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def text(given: str) -> str:
-    """`given` as HTML text or as the inside of a quoted attribute."""
-    return escape(visible(given))
+def text(value: str) -> str:
+    """`value` as HTML text or as the inside of a quoted attribute."""
+    return escape(visible(value))
 
 
-def isolated(given: str) -> str:
-    """`given` as HTML whose writing direction, or tricks with it, end where it ends."""
-    return tag("bdi", text(given))
+def isolated(value: str) -> str:
+    """`value` as HTML whose writing direction does not affect what follows."""
+    return tag("bdi", text(value))
 
 
 def tag(name: str, *content: str, **attributes: str | bool) -> str:
@@ -35,14 +35,14 @@ def tag(name: str, *content: str, **attributes: str | bool) -> str:
 
 
 def image(**attributes: str | bool) -> str:
-    """A picture that is loaded when it comes near, and decoded without holding up the page."""
+    """A picture that is loaded when it comes into view, and decoded without blocking the page."""
     return tag("img", loading="lazy", decoding="async", **attributes).removesuffix("</img>")
 
 
 def link(picture: PurePath, base: PurePath) -> str:
     """The URL of `picture` seen from a page in `base`; both are absolute and without `..`.
 
-    Relative, so that pages move along with their pictures; a file: URL where no relative one can lead.
+    Relative, so that page and pictures can be moved together; a file: URL if there is no relative one.
     """
     for up, folder in enumerate((base, *base.parents)):
         if picture.is_relative_to(folder):

@@ -1,4 +1,4 @@
-"""What the gallery shows of one edit, as a small value: names of pictures, never their bytes (pure)."""
+"""What the gallery shows of one edit, as a small value with names of pictures, not their bytes (pure)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from asyncsdk.images.edit import ImageEdit, Picture, described
 from asyncsdk.images.outcome import EditOutcome, Problem, Status
 from asyncsdk.models import Usage
 
-Shown = Path | str  # a file, or words for a picture that is in no file
+Shown = Path | str  # a file, or the description of a picture that is in no file
 
 
 @frozen(kw_only=True)
 class GalleryItem:
     """One edit in the gallery.
 
-    `before`, `after` and `mask` are files; where a picture is in none, `str` is what to say of it. `at` is the
-    unix time it ended: a mark holds until that changes.
+    `before`, `after` and `mask` are files; a `str` describes a picture that is in no file. `at` is the unix time when
+    it ended: a mark is valid until that changes.
     """
 
     id: str
@@ -55,14 +55,14 @@ def gallery_item(outcome: EditOutcome, *, at: float | None = None) -> GalleryIte
 
 
 def settings_of(edit: ImageEdit) -> dict[str, Any]:
-    """The fields that are set, but for the prompt and the pictures."""
+    """The fields that are set, without the prompt and the pictures."""
     options = {**edit.options, **(edit.extra or {})}
     options.pop("prompt")
     return options
 
 
 def shown(picture: Picture) -> Shown:
-    """The file that a picture is in, else words for it."""
+    """The file that a picture is in, else its description."""
     if isinstance(picture, bytes | bytearray | memoryview | ImageRef):
         return described(picture)
     name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)

@@ -1,4 +1,4 @@
-"""The whole page: self-contained, its policy forbids every load but of pictures beside it (pure)."""
+"""The whole page: self-contained; its policy allows it to load only pictures (pure)."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Dress:
 
 
 def gallery_page(items: Iterable[GalleryItem], *, title: str, base: PurePath, dress: Dress) -> Iterator[str]:
-    """The page in pieces, to be written one after the other as UTF-8.
+    """The page in pieces, to be written one after another as UTF-8.
 
     `base` is the absolute directory that the page will be in; the items' paths are absolute too, without `..`.
     """
-    known = tuple(items)
+    shown = tuple(items)
     yield "<!doctype html>\n"
     yield f'<html lang="en" data-run="{digest(title, base)}">\n'
     yield tag("head", *_head(title, dress))
     yield "\n<body>\n"
-    yield tag("header", *_bar(known, title), id="bar")
+    yield tag("header", *_bar(shown, title), id="bar")
     yield "\n<main>\n"
-    for number, item in enumerate(known, 1):
+    for number, item in enumerate(shown, 1):
         yield card(item, number, base) + "\n"
     yield "</main>\n"
-    yield tag("p", "Nothing fits this filter.", id="empty", hidden=bool(known))
+    yield tag("p", "Nothing fits this filter.", id="empty", hidden=bool(shown))
     yield _large()
     yield "\n</body>\n</html>\n"
 
@@ -65,7 +65,7 @@ def _head(title: str, dress: Dress) -> Iterator[str]:
 
 
 def _policy(dress: Dress) -> str:
-    """Pictures beside the page, this one style, this one script: nothing else is loaded, run or sent."""
+    """Pictures, this one style, this one script: nothing else is loaded, run or sent."""
     return (
         "default-src 'none'; img-src 'self' file: data:; base-uri 'none'; form-action 'none'; "
         f"style-src 'sha256-{_hash(dress.css)}'; script-src 'sha256-{_hash(dress.js)}'"

@@ -1,4 +1,4 @@
-"""The gallery on disk: saved whole or not at all, with links that lead from where it is."""
+"""Writes the gallery to disk: as a whole or not at all, with links relative to where it is."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ async def write_gallery(
 ) -> None:
     """Write one HTML page that shows `items`, in their order.
 
-    It needs no network and no other file but the pictures, which it names relative to itself: move both
-    together. Whoever opens `path` meanwhile sees the page before or the new one. `below` is a directory that is not
-    made again where it is gone. Raises OSError.
+    It needs no network and no other file than the pictures, which it links relative to itself: move both
+    together. A reader who opens `path` meanwhile sees the old page or the new one. `below` is a directory that is not
+    created again if it is gone. Raises OSError.
     """
     page = _absolute(Path(path))
     dress = Dress(await _own("gallery.css"), await _own("gallery.js"))
-    known = (_anchored(item) for item in items)
-    await files.stream_to(page, _encoded(gallery_page(known, title=title, base=page.parent, dress=dress)), below=below)
+    absolute = (_anchored(item) for item in items)
+    await files.stream_to(
+        page, _encoded(gallery_page(absolute, title=title, base=page.parent, dress=dress)), below=below
+    )
 
 
 async def _own(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Uploads as bars on a terminal: one each, and a total where there are several."""
+"""Draws uploads as bars: a row for each, and a total if there are several."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def frame(rows: Mapping[str, Progress], total: tuple[str, Progress] | None, widt
 
 @define
 class Bar:
-    """One upload's bytes: from earlier runs, from this one, on their way, and left."""
+    """The bytes of one upload: from earlier runs, from this one, in flight, and left."""
 
     progress: Progress
 
@@ -47,7 +47,7 @@ class Bar:
 
 
 def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
-    """How many of `width` cells each kind of bytes takes; the last cell is filled only when all is there."""
+    """How many of `width` cells each kind of bytes takes; the last cell is filled only when all bytes are there."""
     before = progress.bytes_resumed
     done = progress.bytes_hashed if progress.state is UploadPhase.CHECKING else progress.bytes_done
     edges = [before, max(before, done), max(before, done) + progress.bytes_in_flight, progress.bytes_total]
@@ -58,7 +58,7 @@ def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
 
 
 def table(rows: list[tuple[str, Progress]], width: int) -> Table:
-    """Name, bar, percent, bytes, pace: a row each; the last ones only where there is room."""
+    """A row for each upload: name, bar, percent, bytes, rate; the last columns only if there is room."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.width = width
     columns = 5 if width >= ROOM_FOR_PACE else 4 if width >= ROOM_FOR_BYTES else 3
@@ -73,23 +73,23 @@ def table(rows: list[tuple[str, Progress]], width: int) -> Table:
 
 
 def cells(name: str, progress: Progress) -> list[RenderableType]:
-    """What a row tells, the most important first."""
+    """The cells of a row, the most important first."""
     moved = min(progress.bytes_done + progress.bytes_in_flight, progress.bytes_total)
     return [
         Text(tail(printable(name), LONGEST_NAME)),
         Bar(progress),
         Text(units.percent(moved, progress.bytes_total), style="bold"),
         Text(units.part_of(moved, progress.bytes_total)),
-        Text(beside(progress), style="bright_black"),
+        Text(remark(progress), style="bright_black"),
     ]
 
 
 def tail(name: str, length: int) -> str:
-    """The end of a name: of paths it is what tells them apart."""
+    """The end of a name: the part in which paths differ."""
     return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
-def beside(progress: Progress) -> str:
+def remark(progress: Progress) -> str:
     """A few words at the end of a row."""
     words = pace(progress)
     if not words and progress.state is not UploadPhase.SENDING:
@@ -100,12 +100,12 @@ def beside(progress: Progress) -> str:
 
 
 def is_worth_a_line(progress: Progress) -> bool:
-    """Whether its note has to be read: why it waits, or why it began afresh. What was resumed is in the bar."""
+    """Whether its note matters: why it waits, or why it began again. What was resumed is in the bar."""
     if progress.state in {UploadPhase.RETRYING, UploadPhase.WAITING}:
         return True
     return progress.state is UploadPhase.SENDING and bool(progress.note) and not progress.bytes_resumed
 
 
 def note(progress: Progress) -> Text:
-    """What an upload has to say, on a line of its own."""
+    """The note of an upload, on its own line."""
     return Text(f"  {printable(activity(progress))}", style="yellow", no_wrap=True, overflow="ellipsis")

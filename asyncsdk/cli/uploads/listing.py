@@ -1,4 +1,4 @@
-"""What the journal holds, as people look at it (pure)."""
+"""The uploads in the journal, as a table or as facts for a person (pure)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADINGS = ("ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "FILE ID", "SERVER", "
 
 @frozen(kw_only=True)
 class Remembered:
-    """One upload. `state` is a stage of the journal's; `pid` is of the process that is sending it now.
+    """One upload. `state` is a stage of the journal; `pid` is the process that is sending it now.
 
     Sizes are bytes, times unix seconds. `file_id` and `md5` are known once it is completed.
     """
@@ -38,105 +38,130 @@ class Remembered:
 
     @property
     def is_from_a_path(self) -> bool:
-        """Whether the file can be found again: else it was sent from memory, under a name of its own."""
+        """Whether its source is a file that can be read again, rather than memory."""
         return bool(self.source) and not str(self.source).startswith("key:")
 
 
 def remembered(entries: Sequence[JournalEntry], *, now: float) -> list[Remembered]:
-    """The newest upload of each key, oldest first; one whose time is over counts as expired."""
-    found = [(entry, upload) for entry in entries if (upload := replay(entry.records))]
-    uploads = [_of(entry, upload, now) for entry, upload in found]
+    """The newest upload of each key, oldest first; after its expiry time it counts as expired."""
+    latest = [(entry, upload) for entry in entries if (upload := replay(entry.records))]
+    uploads = [_of(entry, upload, now) for entry, upload in latest]
     return sorted(uploads, key=lambda upload: (upload.created_at or 0, upload.id))
 
 
 def find(uploads: Sequence[Remembered], name: str) -> Remembered:
-    """The upload with this id, or the one whose id or key begins so. Raises ConfigurationError."""
+    """The upload with this id or key, or the only one whose id or key begins with upload. Raises ConfigurationError."""
     exact = [upload for upload in uploads if name in {upload.id, upload.key}]
     begun = [upload for upload in uploads if upload.id.startswith(name) or upload.key.startswith(name)]
     matches = exact or begun
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        raise ConfigurationError(f"the journal holds no upload {name!r}; see `asyncsdk uploads list`.")
+        raise ConfigurationError(f"the journal has no upload {name!r}; see `asyncsdk uploads list`. Nothing was sent.")
     ids = ", ".join([upload.id for upload in matches[:5]] + ["…"] * (len(matches) > 5))
-    raise ConfigurationError(f"{len(matches)} uploads begin with {name!r} ({ids}); write more of it.")
+    raise ConfigurationError(
+        f"{len(matches)} uploads begin with {name!r} ({ids}); give more of the id. Nothing was sent."
+    )
 
 
 def chosen(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> list[Remembered]:
-    """Those to go on with: the one called `name`, all that stopped half-way, or the only one that did.
+    """The uploads to resume: the one called `name`, all that stopped half-way, or the only one that did.
 
-    Raises ConfigurationError where that can't be told, or can't be done.
+    Raises ConfigurationError if that is ambiguous or can't be done.
     """
     if name is not None and every:
-        raise ConfigurationError("an ID and --all exclude each other.")
+        raise ConfigurationError("an ID and --all exclude each other. Nothing was sent.")
     if name is not None:
-        return [_that_can_go_on(find(uploads, name))]
-    stopped = [it for it in uploads if it.state in UNDER_WAY and it.pid is None and it.is_from_a_path]
+        return [_resumable(find(uploads, name))]
+    stopped = [
+        upload for upload in uploads if upload.state in UNDER_WAY and upload.pid is None and upload.is_from_a_path
+    ]
     if len(stopped) > 1 and not every:
-        ids = "".join(f"\n  {it.id}  {it.source}" for it in stopped)
-        raise ConfigurationError(f"{len(stopped)} uploads stopped half-way; say which, or --all:{ids}")
+        ids = "".join(f"\n  {upload.id}  {upload.source}" for upload in stopped)
+        raise ConfigurationError(
+            f"{len(stopped)} uploads stopped half-way. Give an ID or --all; nothing was sent:{ids}"
+        )
     return stopped
 
 
 def names(uploads: Sequence[Remembered]) -> dict[str, Remembered]:
-    """The uploads by the names of their files; by their ids too where one file goes up twice."""
+    """The uploads by file name, with the id added if one file is uploaded twice."""
     sources = [upload.source for upload in uploads]
-    return {str(it.source) if sources.count(it.source) == 1 else f"{it.source} ({it.id})": it for it in uploads}
+    return {
+        str(upload.source) if sources.count(upload.source) == 1 else f"{upload.source} ({upload.id})": upload
+        for upload in uploads
+    }
 
 
-def _that_can_go_on(it: Remembered) -> Remembered:
-    if it.state not in UNDER_WAY:
+def _resumable(upload: Remembered) -> Remembered:
+    if upload.state not in UNDER_WAY:
         raise ConfigurationError(
-            f"{it.id} is {it.state}: there is nothing to go on with. `asyncsdk upload` begins anew."
+            f"{upload.id} is {upload.state}: there is nothing to resume. "
+            "`asyncsdk upload` starts a new one. Nothing was sent."
         )
-    if not it.is_from_a_path:
-        raise ConfigurationError(f"{it.id} was sent from memory: only the program that began it can go on with it.")
-    return it
+    if not upload.is_from_a_path:
+        raise ConfigurationError(
+            f"{upload.id} was sent from memory: only the program that started it can resume it. Nothing was sent."
+        )
+    return upload
 
 
 def rows(uploads: Sequence[Remembered], *, now: float) -> list[str]:
-    """A table: a line of headings, then one for each upload. Columns that tell nothing are left out."""
-    cells = [_HEADINGS, *(_cells(it, now=now) for it in uploads)]
-    told = [column for column in range(len(_HEADINGS)) if any(row[column] for row in cells[1:])]
-    widths = {column: max(len(row[column]) for row in cells) for column in told}
-    return ["  ".join(row[column].ljust(widths[column]) for column in told).rstrip() for row in cells]
+    """A table: a line of headings, then one for each upload. Empty columns are left out."""
+    cells = [_HEADINGS, *(_cells(upload, now=now) for upload in uploads)]
+    columns = [column for column in range(len(_HEADINGS)) if any(row[column] for row in cells[1:])]
+    widths = {column: max(len(row[column]) for row in cells) for column in columns}
+    return ["  ".join(row[column].ljust(widths[column]) for column in columns).rstrip() for row in cells]
 
 
-def _cells(it: Remembered, *, now: float) -> tuple[str, ...]:
-    server = (it.base_url or "").partition("://")[2]
-    known = (it.id, state_of(it), done_of(it), expiry_of(it, now=now), it.purpose, it.file_id, server, it.source)
-    return tuple(cell or "" for cell in known)
+def _cells(upload: Remembered, *, now: float) -> tuple[str, ...]:
+    server = (upload.base_url or "").partition("://")[2]
+    row = (
+        upload.id,
+        state_of(upload),
+        done_of(upload),
+        expiry_of(upload, now=now),
+        upload.purpose,
+        upload.file_id,
+        server,
+        upload.source,
+    )
+    return tuple(cell or "" for cell in row)
 
 
-def facts(it: Remembered, *, now: float) -> str:
-    """All that is known of one, a line for each fact."""
+def facts(upload: Remembered, *, now: float) -> str:
+    """All that is known about an upload, a line for each fact."""
     shown = {
-        **asdict(it),
-        "state": state_of(it),
-        "created_at": None if it.created_at is None else units.clock_time(it.created_at, now=now),
-        "expires_at": expiry_of(it, now=now) or None,
+        **asdict(upload),
+        "state": state_of(upload),
+        "created_at": None if upload.created_at is None else units.clock_time(upload.created_at, now=now),
+        "expires_at": expiry_of(upload, now=now) or None,
     }
     del shown["pid"]
     return "\n".join(f"{name}: {value}" for name, value in shown.items() if value is not None)
 
 
-def state_of(it: Remembered) -> str:
+def state_of(upload: Remembered) -> str:
     """Its state in words."""
-    return f"sending ({it.pid})" if it.pid is not None else it.state
+    return f"sending ({upload.pid})" if upload.pid is not None else upload.state
 
 
-def done_of(it: Remembered) -> str:
-    """How much the server holds."""
-    if it.bytes is None:
+def done_of(upload: Remembered) -> str:
+    """How much the server has."""
+    if upload.bytes is None:
         return ""
-    return units.size(it.bytes) if it.bytes_done == it.bytes else units.part_of(it.bytes_done, it.bytes)
+    return (
+        units.size(upload.bytes)
+        if upload.bytes_done == upload.bytes
+        else units.part_of(upload.bytes_done, upload.bytes)
+    )
 
 
-def expiry_of(it: Remembered, *, now: float) -> str:
-    """When the server drops it, while that matters."""
-    if it.state not in UNDER_WAY or it.expires_at is None:
+def expiry_of(upload: Remembered, *, now: float) -> str:
+    """When it expires on the server, while it can be resumed."""
+    if upload.state not in UNDER_WAY or upload.expires_at is None:
         return ""
-    return f"in {units.duration(it.expires_at - now)}"
+    return f"in {units.duration(upload.expires_at - now)}"
 
 
 def _of(entry: JournalEntry, upload: ResumeState, now: float) -> Remembered:

@@ -1,4 +1,4 @@
-"""What a person reads about an upload: how it goes, how it ended, what to do next (pure)."""
+"""Messages about an upload: its progress, how it ended, what to do next (pure)."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from asyncsdk.events import Progress, UploadPhase
 if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult
 
-ENOUGH_FOR_A_RATE = 10**6  # bytes: of fewer it is the calls that take the time
+ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
-    (APITimeoutError, lambda _: "no answer"),
+    (APITimeoutError, lambda _: "no response"),
     (APIConnectionError, lambda _: "no connection"),
-    (APIResponseValidationError, lambda _: "the server's answers can't be used"),
+    (APIResponseValidationError, lambda _: "the server's responses can't be used"),
     (RateLimitError, lambda _: "too many requests for now (429)"),
-    (APIStatusError, lambda error: f"the server is in trouble ({getattr(error, 'status_code', '')})"),
+    (APIStatusError, lambda error: f"the server failed ({getattr(error, 'status_code', '')})"),
 )
 
 
 def moving(name: str, progress: Progress) -> str:
-    """How an upload goes, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left`."""
+    """The progress of an upload, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left`."""
     done = units.part_of(progress.bytes_done, progress.bytes_total)
     facts = [done, units.percent(progress.bytes_done, progress.bytes_total), *pace(progress), activity(progress)]
     return f"{name}: {', '.join(fact for fact in facts if fact)}"
 
 
 def pace(progress: Progress) -> list[str]:
-    """How fast, and how long still, where that is known."""
+    """The rate and the time left, where known."""
     if progress.state is not UploadPhase.SENDING or not progress.rate:
         return []
     left = [] if progress.eta is None else [f"{units.duration(progress.eta)} left"]
@@ -48,14 +48,14 @@ def pace(progress: Progress) -> list[str]:
 
 
 def activity(progress: Progress) -> str:
-    """What it does beside sending, in its own words where it has some."""
+    """What it does besides sending: its note, else its state."""
     if progress.note:
         return progress.note
     return "" if progress.state is UploadPhase.SENDING else str(progress.state)
 
 
 def done(name: str, result: UploadResult) -> str:
-    """How an upload ended well."""
+    """The message for an upload that succeeded."""
     if result.reused:
         return f"{name}: {result.file.id}, uploaded before; nothing was sent"
     size = units.size(result.bytes_sent + result.bytes_resumed)
@@ -66,8 +66,8 @@ def done(name: str, result: UploadResult) -> str:
 
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
-    """How an upload failed, and what to do next; `instead` as in `stopped`."""
-    text = told(error)
+    """The message for an upload that failed, and what to do next; `instead` as in `stopped`."""
+    text = error_text(error)
     plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
@@ -79,16 +79,16 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     return stopped(name, progress, reason=reason, now=now, instead=instead)
 
 
-def told(error: BaseException) -> str:
-    """What an error says, for a person: without the name of the request, which is a programmer's."""
+def error_text(error: BaseException) -> str:
+    """The message of an error without the name of the request, which only a programmer needs."""
     if not isinstance(error, APIError) or not error.request:
         return str(error)
     text = str(error).removeprefix(f"{error.request}: ")
-    return f"the server answers {text}" if isinstance(error, APIStatusError) else text
+    return f"the server responded {text}" if isinstance(error, APIStatusError) else text
 
 
 def _advice(error: BaseException, instead: str) -> str:
-    """What to do next, where the message does not say so itself and something was under way."""
+    """What to do next, if the message does not contain it and something was under way."""
     if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
         return ""
     return instead or error.advice
@@ -97,10 +97,10 @@ def _advice(error: BaseException, instead: str) -> str:
 def stopped(
     name: str, progress: Progress, *, now: float, reason: str = "", instead: str = "", zone: tzinfo | None = None
 ) -> str:
-    """Where an upload stopped, until when what was sent is kept, and what the same command has left to do.
+    """Where an upload stopped, how long the server keeps what was sent, and what is left to send.
 
-    `now` is the server's unix time. `instead` is said where the same command would not go on. `zone` is where
-    the reader lives, by default the machine's own.
+    `now` is the server's unix time. `instead` is the advice if the same command would not resume. `zone` is the time
+    zone of the reader, by default the machine's.
     """
     why = f", {reason}" if reason else ""
     if progress.state is UploadPhase.WAITING:
@@ -110,7 +110,10 @@ def stopped(
     place = f"{name}: stopped at {units.part_of(progress.bytes_done, progress.bytes_total)}{why}."
     left = (progress.expires_at or now + 1) - now
     if left <= 0:
-        return f"{place} The server has dropped what was sent: its time is over. The same command starts anew."
+        return (
+            f"{place} The upload has expired, and the server has deleted what was sent. "
+            "The same command starts again from the beginning."
+        )
     until = units.clock_time(now + left, now=now, zone=zone)
     is_kept = progress.expires_at is not None and progress.bytes_done > 0
     kept = f" What is sent is kept until {until} ({units.duration(left)})." if is_kept else ""
@@ -120,12 +123,12 @@ def stopped(
 def _what_is_left(progress: Progress, seconds_left: float) -> str:
     rest = progress.bytes_total - progress.bytes_done
     if rest == 0:
-        return "The same command goes on: all is sent, it is only to be completed."
+        return "The same command goes on: everything is sent, and only has to be completed."
     if not progress.rate:
         return f"The same command goes on: {units.size(rest)}."
     needed = rest / progress.rate
     pace_of_it = f"{units.size(rest)}, about {units.duration(needed)} at {units.rate(progress.rate)}"
-    late = " That is longer than it is kept: a faster line is needed." if needed > seconds_left else ""
+    late = " That is longer than the server keeps it: use a faster connection." if needed > seconds_left else ""
     return f"The same command goes on: {pace_of_it}.{late}"
 
 

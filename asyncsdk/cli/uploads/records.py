@@ -1,4 +1,4 @@
-"""What --json writes: one object for each file, failures too (pure)."""
+"""The JSON objects of `upload --json`: one for each file, failures too (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asyncsdk.uploads.job import UploadResult
 
 
 def uploaded(source: str, result: UploadResult) -> dict[str, Any]:
-    """The API's Upload with its `file`, and what became of `source`, the FILE as it was given."""
+    """The API's Upload with its `file`, and how `source`, the FILE argument, was uploaded."""
     return {
         **to_json(result.upload),
         "file": to_json(result.file),
@@ -26,7 +26,7 @@ def uploaded(source: str, result: UploadResult) -> dict[str, Any]:
 
 
 def not_uploaded(source: str, error: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
-    """The same shape for a file that is not up: what is known of its upload, else nulls."""
+    """The same shape for a file that was not uploaded: what is known of its upload, else nulls."""
     return {
         "id": progress.upload_id if progress else None,
         "object": "upload",
@@ -43,7 +43,7 @@ def not_uploaded(source: str, error: Mapping[str, Any], progress: Progress | Non
 
 
 def error_of(error: BaseException) -> dict[str, Any]:
-    """`type` is the class in `asyncsdk.errors`; `code`, `status_code` and `request_id` are the server's own."""
+    """`type` is the class in `asyncsdk.errors`; `code`, `status_code` and `request_id` are from the server."""
     return {
         "type": type(error).__name__,
         "code": getattr(error, "code", None),
@@ -56,7 +56,7 @@ def error_of(error: BaseException) -> dict[str, Any]:
 
 
 def plain_error(kind: str, message: str) -> dict[str, Any]:
-    """An error that nobody raised: the same command, made again (and made right), sends the file."""
+    """An error that was not raised: the same command, repeated or corrected, sends the file."""
     return {
         "type": kind,
         "code": None,

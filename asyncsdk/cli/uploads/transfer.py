@@ -1,4 +1,4 @@
-"""Uploads side by side: shows how they go, and says of each how it ended."""
+"""Runs uploads in parallel: shows their progress, and reports how each ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
 
 @frozen
 class Snapshot:
-    """What an upload reports, and what it reported before."""
+    """A new snapshot of an upload, and the one before."""
 
     name: str
     before: Progress | None
@@ -112,7 +112,7 @@ class _Ended:
 
 @define(eq=False)
 class Transfer:
-    """`now` tells the server's time; `instead` is said where the same command would not go on."""
+    """`now` returns the server's time; `instead` is the advice if the same command would not resume."""
 
     out: Out
     display: NullDisplay[UploadsView]
@@ -123,8 +123,8 @@ class Transfer:
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
 
     async def run(self, uploads: Mapping[str, Upload], *, at_once: int) -> Exit:
-        """Run `uploads`, by the names of their files, so many at once."""
-        self.stop.at_the_end(partial(self._tell_of_the_rest, list(uploads)))
+        """Run `uploads`, by file name, `at_once` at a time."""
+        self.stop.at_the_end(partial(self._report_the_rest, list(uploads)))
         with self.display:
             async with tasks.map_unordered(uploads.items(), self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
@@ -148,25 +148,25 @@ class Transfer:
         if ended.error is not None or stdout_is_terminal():
             self.display.aside()
         if ended.error is not None:
-            self._say_failed(ended.name, ended.error)
+            self._report_failed(ended.name, ended.error)
         elif ended.result is not None:
-            self._say_done(ended.name, ended.result)
+            self._report_done(ended.name, ended.result)
 
-    def _say_done(self, name: str, result: UploadResult) -> None:
+    def _report_done(self, name: str, result: UploadResult) -> None:
         self.out.result(messages.done(name, result), record=records.uploaded(name, result), name=result.file.id)
 
-    def _say_failed(self, name: str, error: AsyncSDKError) -> None:
+    def _report_failed(self, name: str, error: AsyncSDKError) -> None:
         complain(messages.failed(name, error, now=self.now(), instead=self.instead))
         self.out.record(records.not_uploaded(name, records.error_of(error), error.progress))
 
-    def _tell_of_the_rest(self, names: list[str]) -> None:
-        """Say of what was under way or to come how it goes on."""
+    def _report_the_rest(self, names: list[str]) -> None:
+        """Report what was under way or not begun, and how to resume it."""
         rest = [name for name in names if name not in self._ended]
         begun = [name for name in rest if name in self._latest]
         for name in begun[:_MOST_LINES]:
             complain(messages.stopped(name, self._latest[name], now=self.now(), instead=self.instead))
         if more := len(rest) - len(begun[:_MOST_LINES]):
-            complain(f"{units.counted(more, 'file')} not sent. The same command goes on.")
+            complain(f"{units.counted(more, 'file')} not sent. The same command sends them.")
         interrupted = records.plain_error("Interrupted", "stopped by a signal; the same command goes on")
         for name in rest:
             self.out.record(records.not_uploaded(name, interrupted, self._latest.get(name)))

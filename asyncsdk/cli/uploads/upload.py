@@ -1,4 +1,4 @@
-"""`asyncsdk upload FILE...`: looks at all files, then sends them under one uploader."""
+"""`asyncsdk upload FILE...`: checks all files, then sends them with one uploader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 from attrs import asdict
 from cyclopts import Parameter
 
-from asyncsdk.cli.display import choose
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
 from asyncsdk.cli.output import Out, complain
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.uploader import AsyncUploader
 
-IN_MEMORY = "The journal is kept in memory only: the same command starts anew."
-AFRESH = "Without --no-resume the same command goes on."
-Files = Annotated[tuple[str, ...], Parameter(name="FILE", help="What to send: regular files of 1 byte to 8 GiB.")]
+IN_MEMORY = "The journal is in memory only: the same command starts from the beginning."
+FROM_THE_START = "Without --no-resume the same command goes on."
+Files = Annotated[tuple[str, ...], Parameter(name="FILE", help="The files to send: regular files of 1 byte to 8 GiB.")]
 
 
 async def upload(
@@ -38,8 +37,9 @@ async def upload(
     progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Look at all files, then send them."""
+    """Check all files, then send them."""
     from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -55,7 +55,7 @@ async def upload(
             md5=None if options.md5 == "off" else options.md5,
             limit_rate=options.limit_rate,
         )
-        if bad := await look_at(uploader, jobs):
+        if bad := await check_all(uploader, jobs):
             return refuse(out, jobs, bad)
         display = choose(progress, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
         transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
@@ -64,12 +64,12 @@ async def upload(
 
 
 def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob]:
-    """The jobs by the names of their files, each once. Raises ConfigurationError where options don't go together."""
+    """The jobs by file name, each once. Raises ConfigurationError if the options contradict each other."""
     from asyncsdk.uploads.job import UploadJob
 
     names = list(dict.fromkeys(files))
     if options.filename is not None and len(names) > 1:
-        raise ConfigurationError(f"--filename names one file, but {len(names)} are given. Nothing was sent.")
+        raise ConfigurationError(f"--filename is for one file, but {len(names)} were given. Nothing was sent.")
     return {
         name: UploadJob(
             source=name,
@@ -85,8 +85,8 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
     }
 
 
-async def look_at(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
-    """What is wrong with which file."""
+async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
+    """The errors by file name; none for files that can be sent."""
     bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
         try:
@@ -97,7 +97,7 @@ async def look_at(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dic
 
 
 def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:
-    """Say what is wrong; none is sent."""
+    """Report what is wrong; no file is sent."""
     from asyncsdk.cli.uploads import records
 
     for message in dict.fromkeys(str(error) for error in bad.values()):
@@ -109,7 +109,7 @@ def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKErro
 
 
 def sizes_of(names: Iterable[str]) -> dict[str, int]:
-    """How many bytes each file has."""
+    """The size of each file, in bytes."""
     return {name: Path(name).stat().st_size for name in names}
 
 
@@ -119,9 +119,9 @@ async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> U
 
 
 def what_instead(journal: Journal, options: UploadOptions) -> str:
-    """Why the same command would not go on, if it would not."""
+    """Why the same command would not resume; '' if it would."""
     from asyncsdk.uploads.journal.memory import MemoryJournal
 
     if isinstance(journal, MemoryJournal):
         return IN_MEMORY
-    return AFRESH if options.no_resume else ""
+    return FROM_THE_START if options.no_resume else ""

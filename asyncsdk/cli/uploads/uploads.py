@@ -1,4 +1,4 @@
-"""`asyncsdk uploads list | show | resume | cancel | prune`: what the journal holds."""
+"""`asyncsdk uploads list | show | resume | cancel | prune`: the uploads in the journal."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 app = App(name="uploads")
 
-Id = Annotated[str, Parameter(name="ID", help="An upload's id, or the beginning of it or of its key.")]
-Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a file system without locks.")]
+Id = Annotated[str, Parameter(name="ID", help="The id of an upload, or the beginning of its id or key.")]
+Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a file system without file locks.")]
 
 
 @app.command(name="list")
 async def list_uploads(*, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
-    """List what is remembered, oldest first."""
+    """List uploads, oldest first."""
     from asyncsdk.cli.output import Out
     from asyncsdk.cli.uploads.listing import rows
 
-    found = await _remembered(_journal(journal))
-    heading, *lines = rows(found, now=time.time())
+    uploads = await _remembered(_journal(journal))
+    heading, *lines = rows(uploads, now=time.time())
     out = Out(output)
-    if found:
+    if uploads:
         out.heading(heading)
-    for upload, line in zip(found, lines, strict=True):
+    for upload, line in zip(uploads, lines, strict=True):
         out.result(line, record=asdict(upload), name=upload.id)
     return 0
 
 
 @app.command
 async def show(upload_id: Id, /, *, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
-    """Show all that is known of one."""
+    """Show all that is known about an upload."""
     from asyncsdk.cli.output import Out
     from asyncsdk.cli.uploads.listing import facts, find
 
@@ -55,11 +55,11 @@ async def show(upload_id: Id, /, *, journal: JournalPlace = None, output: Output
 @app.command(usage="Usage: asyncsdk uploads resume [OPTIONS] [ID | --all]")
 async def resume(
     upload_id: Annotated[
-        str | None, Parameter(name="ID", help="Which; where only one stopped, it need not be said.")
+        str | None, Parameter(name="ID", help="Which upload; may be left out if only one stopped.")
     ] = None,
     /,
     *,
-    every: Annotated[bool, Parameter(name="--all", help="All that stopped half-way.")] = False,
+    every: Annotated[bool, Parameter(name="--all", help="All uploads that stopped half-way.")] = False,
     concurrency: Annotated[int, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8,
     limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None,
     journal: JournalPlace = None,
@@ -69,7 +69,7 @@ async def resume(
     progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
-    """Go on with uploads that stopped half-way."""
+    """Resume uploads that stopped half-way."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.output import Out, complain
@@ -77,15 +77,15 @@ async def resume(
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.uploader import AsyncUploader
 
-    kept = _journal(journal, no_lock=no_lock)
-    picked = names(chosen(await _remembered(kept), upload_id, every=every))
+    records = _journal(journal, no_lock=no_lock)
+    picked = names(chosen(await _remembered(records), upload_id, every=every))
     if not picked:
-        complain("no upload stopped half-way: there is nothing to go on with.")
+        complain("no upload stopped half-way: there is nothing to resume.")
     async with open_client(connection, connections=concurrency) as client:
-        uploader = AsyncUploader(client, journal=kept, concurrency=concurrency, limit_rate=limit_rate)
+        uploader = AsyncUploader(client, journal=records, concurrency=concurrency, limit_rate=limit_rate)
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
-        uploads = {name: partial(_go_on, uploader, upload.id) for name, upload in picked.items()}
+        uploads = {name: partial(_resume, uploader, upload.id) for name, upload in picked.items()}
         return await Transfer(Out(output), display, stop, client.clock.now).run(uploads, at_once=concurrency)
 
 
@@ -99,35 +99,39 @@ async def cancel(
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """End one on the server; what was sent of it is dropped there."""
+    """Cancel an upload on the server, which deletes what was sent of it."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out
     from asyncsdk.cli.uploads.listing import find
     from asyncsdk.models import to_json
     from asyncsdk.uploads.uploader import AsyncUploader
 
-    kept = _journal(journal, no_lock=no_lock)
+    records = _journal(journal, no_lock=no_lock)
     async with open_client(connection) as client:
-        found = find(await _remembered(kept), upload_id)
-        ended = await AsyncUploader(client, journal=kept).cancel(found.id)
+        upload = find(await _remembered(records), upload_id)
+        ended = await AsyncUploader(client, journal=records).cancel(upload.id)
     Out(output).result(f"{ended.id}: {ended.status or 'cancelled'}", record=to_json(ended), name=ended.id)
     return 0
 
 
 @app.command
 async def prune(*, journal: JournalPlace = None, no_lock: Unlocked = False, output: Output = Output()) -> int:  # noqa: B008 - frozen
-    """Forget what nobody can use any more: uploads a day after they expired, and those completed 30 days ago."""
+    """Remove from the journal uploads that expired a day ago or were completed 30 days ago."""
     from asyncsdk.cli.output import Out
     from asyncsdk.cli.units import counted
 
-    kept = _journal(journal, no_lock=no_lock)
-    before = await _remembered(kept)
-    await kept.purge()  # its count has keys, too, under which nothing was ever sent
-    left = {upload.key for upload in await _remembered(kept)}
+    records = _journal(journal, no_lock=no_lock)
+    before = await _remembered(records)
+    await records.purge()  # its count includes keys under which nothing was ever sent
+    left = {upload.key for upload in await _remembered(records)}
     gone = [upload for upload in before if upload.key not in left]
-    told = "".join(f"\n  {upload.id}  {upload.state}  {upload.source or ''}".rstrip() for upload in gone)
+    details = "".join(f"\n  {upload.id}  {upload.state}  {upload.source or ''}".rstrip() for upload in gone)
     record = {"forgotten": len(gone), "ids": [upload.id for upload in gone]}
-    Out(output).result(f"{counted(len(gone), 'upload')} forgotten{':' if gone else ''}{told}", record=record, name=None)
+    Out(output).result(
+        f"{counted(len(gone), 'upload')} removed from the journal{':' if gone else ''}{details}",
+        record=record,
+        name=None,
+    )
     return 0
 
 
@@ -143,5 +147,5 @@ async def _remembered(journal: Journal) -> list[Remembered]:
     return remembered(await journal.entries(), now=time.time())
 
 
-async def _go_on(uploader: AsyncUploader, upload_id: str, listener: Listener) -> UploadResult:
+async def _resume(uploader: AsyncUploader, upload_id: str, listener: Listener) -> UploadResult:
     return await uploader.resume(upload_id, in_turn=True, on_progress=listener)
