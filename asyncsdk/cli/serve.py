@@ -25,7 +25,7 @@ CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer tha
 async def serve(
     *,
     host: Annotated[
-        str, Parameter(help="The address to listen on; others than this machine can reach any other.")
+        str, Parameter(help="The address to listen on. Other machines can reach all but the default.")
     ] = "127.0.0.1",
     port: Annotated[int, Parameter(metavar="N", help="The port; 0 takes a free one.")] = 8787,
     data: Annotated[
@@ -39,7 +39,7 @@ async def serve(
         Parameter(
             metavar="KEY",
             env_var="ASYNCSDK_SERVE_KEY",
-            help="The only key to accept, not one of a real account; else any.",
+            help="The only key to accept; else any. Don't use a real one.",
         ),
     ] = None,
     upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it expires.")] = 3600,
