@@ -25,11 +25,11 @@ from asyncsdk.http.transport import Transport
 from asyncsdk.models import Page
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 
 T = TypeVar("T")
 
-DOWNLOAD_SECONDS = 120.0
-LARGEST_DOWNLOAD = 100 * 10**6
+DOWNLOAD_SECONDS, LARGEST_DOWNLOAD = 120.0, 100 * 10**6
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Client:
         session: A session to use as it is; it is never closed.
         on_event: Called with a RequestEvent after each attempt.
         trace_configs: For aiohttp's tracing.
+        timing: Durations that the client chooses itself; meant for tests, which hand in shorter ones.
 
     Raises:
         ConfigurationError: A setting is wrong or missing.
@@ -79,6 +80,7 @@ class Client:
         session: aiohttp.ClientSession | None = None,
         on_event: Callable[[RequestEvent], None] | None = None,
         trace_configs: list[aiohttp.TraceConfig] | None = None,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         if session is not None and (ssl, proxy, connections, trace_configs) != (None, None, None, None):
             raise TypeError(
@@ -99,18 +101,19 @@ class Client:
             headers=default_headers,
             query=default_query,
         )
-        self.timeout, self.max_retries, self.on_event = timeout, max_retries, on_event
+        self.timeout, self.max_retries, self.on_event, self.timing = timeout, max_retries, on_event, timing
         self.clock = Clock()
-        config = ConnectionConfig()
+        config = ConnectionConfig(timing=timing)
         if session is None:
             config = ConnectionConfig(
                 trust=(ssl or default_trust()) if self.base_url.startswith("https:") else None,
                 proxy=proxy_for(self.base_url, proxy),
                 connections=connections or DEFAULT_CONNECTIONS,
                 trace_configs=trace_configs,
+                timing=timing,
             )
         self._transport = Transport(self.settings, self.clock, config, session)
-        anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust)
+        anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust, timing=timing)
         self._anonymous = Transport(settings.nobody(), Clock(), anonymous)
 
     @classmethod
@@ -347,7 +350,7 @@ class Client:
         )
 
     async def _repeat(self, call: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
-        attempts = call.retry.attempts()
+        attempts = call.retry.attempts(self.timing)
         while True:
             if call.retry.before_attempt is not None:
                 await call.retry.before_attempt()

@@ -27,8 +27,9 @@ from asyncsdk.errors import (
     RateLimitError,
     RedirectError,
 )
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
+LONGEST_DELAY = 8.0
 LONGEST_RETRY_AFTER = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
 MAX_ATTEMPTS = 20
 _LIMIT, _REQUESTED = (re.compile(rf"{word}:? (\d[\d,]{{0,20}})") for word in ("Limit", "Requested"))
@@ -111,9 +112,9 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if date is None else max(0.0, date - now)
 
 
-def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
-    """Seconds before the attempt after `failures` failed ones: random, up to a bound that doubles each time."""
-    return jitter() * min(FIRST_DELAY * 2.0 ** min(failures, 16), LONGEST_DELAY)
+def backoff(failures: int, first: float, jitter: Callable[[], float] = random.random) -> float:
+    """Seconds before the attempt after `failures` failed ones: random, up to `first`, which doubles each time."""
+    return jitter() * min(first * 2.0 ** min(failures, 16), LONGEST_DELAY)
 
 
 @define
@@ -146,9 +147,9 @@ class Retry:
         self.progress += 1
         self.spent = 0
 
-    def attempts(self) -> Attempts:
+    def attempts(self, timing: Timing = DEFAULT_TIMING) -> Attempts:
         """Begin one request."""
-        return Attempts(self, self.progress)
+        return Attempts(self, self.progress, timing.first_delay)
 
 
 @define
@@ -157,6 +158,7 @@ class Attempts:
 
     retry: Retry
     _progress: int
+    _first_delay: float
     made: int = field(default=0, init=False)
     _counted: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
@@ -170,9 +172,9 @@ class Attempts:
         requested = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
         if self._waits_out(error):
             self._outages += 1
-            delay = backoff(self._outages - 1, jitter)
+            delay = backoff(self._outages - 1, self._first_delay, jitter)
         elif self._spend():
-            delay = backoff(self._failures - 1, jitter) if requested is None else requested
+            delay = backoff(self._failures - 1, self._first_delay, jitter) if requested is None else requested
         else:
             return None
         return delay if now + delay < self.retry.deadline and self._may_wait(requested) else None

@@ -18,12 +18,12 @@ from weakref import WeakSet
 import anyio
 from attrs import define, field
 
+from asyncsdk.timing import DEFAULT_TIMING
+
 T = TypeVar("T")
 P = ParamSpec("P")
 _AnyFuture: TypeAlias = "asyncio.Future[Any] | Future[Any]"
 _Job = tuple[asyncio.AbstractEventLoop | None, _AnyFuture, Callable[[], Any]]  # without a loop: one that was submitted
-
-IDLE_SECONDS = 2.0
 
 
 class NoThreadError(OSError, RuntimeError):
@@ -56,7 +56,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 
 @define(eq=False)
 class DaemonThreadPool(Executor):
-    """At most `limit` threads, started when there is work and ended after `IDLE_SECONDS` without.
+    """At most `limit` threads, started when there is work and ended after `idle` seconds without.
 
     The interpreter joins the threads of asyncio's and the standard library's executors at exit, so that a read that
     hangs in the kernel keeps a cancelled program alive; these are daemons. A forked child has none, and starts its own.
@@ -66,11 +66,13 @@ class DaemonThreadPool(Executor):
     Args:
         name: The name of each of its threads.
         limit: How many jobs may run at a time.
+        idle: For how many seconds a thread waits for another job.
         cancellable: Whether `submit`'s futures can be cancelled before their job begins. Without, each job is run.
     """
 
     name: str
     limit: int
+    idle: float = field(default=DEFAULT_TIMING.thread_idle, kw_only=True)
     cancellable: bool = field(default=True, kw_only=True)
     busy: int = field(default=0, init=False)
     _threads: set[threading.Thread] = field(factory=set, init=False)
@@ -178,7 +180,7 @@ class DaemonThreadPool(Executor):
     def _take(self) -> _Job | None:
         while True:
             try:
-                job = self._jobs.get(timeout=IDLE_SECONDS)
+                job = self._jobs.get(timeout=self.idle)
             except Empty:
                 job = None
             with self._counting:

@@ -14,8 +14,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from attrs import define, field, frozen
 
 from asyncsdk import Client
+from asyncsdk.timing import Timing
 
 KEY = "sk-a-secret-0123456789"
+QUICK = Timing(first_delay=0.001)
 UPLOAD = {"id": "upload_1", "object": "upload", "status": "pending"}
 PART = {"id": "part_1", "object": "upload.part", "created_at": 1, "upload_id": "upload_1"}
 
@@ -145,8 +147,8 @@ def reply(status: int = 200, body: object = b"", headers: Mapping[str, str] | No
 
 
 def client_of(server: RawServer, **options: object) -> Client:
-    """A client of `server` with a key that must not be seen anywhere."""
-    return Client(KEY, base_url=server.url, **options)  # type: ignore[arg-type]  # passed through
+    """A client of `server` with a key that must not be seen anywhere; it hardly waits before a retry."""
+    return Client(KEY, base_url=server.url, **{"timing": QUICK} | options)  # type: ignore[arg-type]  # passed through
 
 
 def assert_keeps_the_key(error: BaseException) -> None:

@@ -17,11 +17,10 @@ from asyncsdk import (
     RateLimitError,
     RequestEvent,
     api,
-    retry,
 )
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.retry import Retry
-from tests.raw_server import PART, answering, client_of, reply
+from tests.raw_server import PART, QUICK, answering, client_of, reply
 
 PIXELS = bytes(range(256)) * 5000
 EDIT = api.edit_image(
@@ -31,18 +30,16 @@ GET_FILE = api.retrieve_file("file-1")
 FILE = {"id": "file-1", "expires_at": None, "status_details": None}
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
-
-
 async def test_a_key_function_is_asked_at_each_attempt() -> None:
     keys = iter(["first", "second"])
 
     async def current_key() -> str:
         return next(keys)
 
-    async with answering(reply(500), reply(200, FILE)) as server, Client(current_key, base_url=server.url) as client:
+    async with (
+        answering(reply(500), reply(200, FILE)) as server,
+        Client(current_key, base_url=server.url, timing=QUICK) as client,
+    ):
         await client.send(GET_FILE)
     assert [request.headers["authorization"] for request in server.requests] == ["Bearer first", "Bearer second"]
 

@@ -25,6 +25,7 @@ from asyncsdk import (
 )
 from asyncsdk.http import connection
 from asyncsdk.http.connection import ConnectionConfig, default_trust
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 from asyncsdk.uploads.advice import waiting
 from tests.raw_server import KEY, RawServer, Talk, answering, reply, serving
 
@@ -62,8 +63,8 @@ def _no_trust_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
 
 
-async def ask(server: RawServer, trust: ssl.SSLContext | None = None) -> str:
-    async with Client(KEY, base_url=server.url, ssl=trust, max_retries=1) as client:
+async def ask(server: RawServer, trust: ssl.SSLContext | None = None, timing: Timing = DEFAULT_TIMING) -> str:
+    async with Client(KEY, base_url=server.url, ssl=trust, max_retries=1, timing=timing) as client:
         return (await client.send(GET_FILE)).id
 
 
@@ -124,18 +125,15 @@ async def test_a_name_that_nobody_knows_is_told_as_such_and_may_be_known_later(m
     assert waiting(caught.value, 1.0) == "the server's name can't be looked up; again in 1 s"
 
 
-async def test_a_server_that_accepts_and_says_nothing_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, ca_file: str
-) -> None:
+async def test_a_server_that_accepts_and_says_nothing_is_given_up(ca_file: str) -> None:
     async def silent(talk: Talk) -> None:
         await talk.gone()
 
-    monkeypatch.setattr("asyncsdk.http.transport.CONNECT_SECONDS", 0.1)
     async with serving(silent) as server:
         server.scheme = "https"
         began = time.monotonic()
         with pytest.raises(APITimeoutError, match=r"no response there\. Nothing was sent") as caught:
-            await ask(server, create_ssl_context(ca_file))
+            await ask(server, create_ssl_context(ca_file), Timing(connect=0.1))
         assert time.monotonic() - began < 5
     assert not caught.value.sent
 
@@ -180,7 +178,7 @@ def test_the_systems_store_verifies_names_and_certificates() -> None:
 
 
 async def test_names_resolve_to_every_address() -> None:
-    resolver = connection._ThreadResolver()
+    resolver = connection.ThreadResolver(DEFAULT_TIMING.resolve)
     found = await resolver.resolve("localhost", 80, 0)  # type: ignore[arg-type]  # any family, as aiohttp asks
     assert "127.0.0.1" in {each["host"] for each in found}
     assert {each["port"] for each in found} == {80}
@@ -201,9 +199,9 @@ async def test_a_session_has_no_total_limit_no_cookies_and_no_environment_of_its
     await session.close()
 
 
-async def test_an_idle_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.05)
-    async with answering(GOOD) as server, Client(KEY, base_url=server.url) as client:
+async def test_an_idle_connection_is_not_kept_for_long() -> None:
+    timing = Timing(keep_alive=0.05)
+    async with answering(GOOD) as server, Client(KEY, base_url=server.url, timing=timing) as client:
         await client.send(GET_FILE)
         await asyncio.sleep(0.2)
         await client.send(GET_FILE)

@@ -19,17 +19,11 @@ from asyncsdk import (
     PermissionDeniedError,
     RedirectError,
     api,
-    retry,
 )
 from tests.raw_server import KEY, Talk, answering, client_of, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
 FILE = {"id": "file-1", "expires_at": None, "status_details": None}
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 async def test_pages_walk_to_the_end_and_no_further() -> None:

@@ -10,21 +10,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from asyncsdk import APIConnectionError, APIStatusError, APITimeoutError, AuthenticationError, Client, api, retry
+from asyncsdk import APIConnectionError, APIStatusError, APITimeoutError, AuthenticationError, Client, api
 from asyncsdk.api import Request
-from asyncsdk.http import connection
 from asyncsdk.models import UploadPart
+from asyncsdk.timing import Timing
 from tests.raw_server import KEY, PART, UPLOAD, Talk, answering, assert_keeps_the_key, client_of, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
 FILE = {"id": "file-1"}
 LARGE = 8 << 20  # more than the kernel takes in for a server that does not read
 Handler = Callable[[Talk], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 def part(size: int = LARGE) -> Request[UploadPart]:
@@ -149,8 +144,7 @@ async def test_a_name_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> No
         time.sleep(0.3)
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(connection, "RESOLVE_SECONDS", 0.05)
-    async with Client(KEY, base_url="http://slow.invalid/v1", max_retries=0) as client:
+    async with Client(KEY, base_url="http://slow.invalid/v1", max_retries=0, timing=Timing(resolve=0.05)) as client:
         with pytest.raises(APIConnectionError, match=r"slow\.invalid was not resolved within 0\.05 s"):
             await client.send(GET_FILE)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import files, retry
+from asyncsdk import files
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.wal import disk
 
@@ -293,7 +293,7 @@ async def test_what_does_not_pass_is_told_in_the_end(tmp_path: Path, monkeypatch
 async def test_what_does_not_pass_by_its_nature_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "FIRST_PAUSE", 999.0)
+    monkeypatch.setattr("asyncsdk.files.anyio.sleep", lambda _: pytest.fail("waited"))
     monkeypatch.setattr(os, "open", failing(os.open, errno.EROFS))
     with pytest.raises(OSError, match="Read-only"):
         await files.save(tmp_path / "it", b"picture")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk import APIResponseValidationError, BadRequestError, ChargeUnknownError, ImageEdit, ImageEditor, api, retry
+from asyncsdk import APIResponseValidationError, BadRequestError, ChargeUnknownError, ImageEdit, ImageEditor, api
 from asyncsdk.http.inflate import PIECE, InflateError, Inflater, inflater_for
 from tests.raw_server import answering, client_of, reply
 from tests.stories.pictures import png
@@ -23,11 +23,6 @@ FILE = {"id": "file-1", "filename": "a.jsonl", "bytes": 3}
 IMAGES = json.dumps({"data": [{"b64_json": "aGVsbG8="}]}).encode()
 PACKED = gzip.compress(IMAGES, mtime=0)
 GET_FILE = api.retrieve_file("file-1")
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 def deflated(content: bytes, wbits: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from asyncsdk import APIResponseValidationError, AsyncUploader, BadRequestError, api
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from tests.raw_server import PART, UPLOAD, Handler, Talk, client_of, reply, serving
 
 Names = Callable[[], Iterator[str]]
@@ -49,10 +49,8 @@ async def test_a_list_that_gives_its_last_page_for_ever_ends() -> None:
 
 
 @pytest.mark.parametrize("names", [lambda: itertools.cycle(["a", "b"]), lambda: map(str, itertools.count())])
-async def test_a_refused_complete_is_said_though_the_list_has_no_end(
-    monkeypatch: pytest.MonkeyPatch, names: Names
-) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.3)
-    async with serving(pages_of(names())) as server, client_of(server) as client, asyncio.timeout(5):
+async def test_a_refused_complete_is_said_though_the_list_has_no_end(names: Names) -> None:
+    timing = Timing(file_search=0.3)
+    async with serving(pages_of(names())) as server, client_of(server, timing=timing) as client, asyncio.timeout(5):
         with pytest.raises(BadRequestError, match="completed already"):
             await AsyncUploader(client, journal="memory").upload(b"x", purpose="batch", filename="a.jsonl")

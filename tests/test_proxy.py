@@ -11,8 +11,8 @@ import pytest
 import trustme
 
 from asyncsdk import APIConnectionError, APITimeoutError, Client, ConfigurationError, api
-from asyncsdk.http import connection
 from asyncsdk.http.connection import Proxy, environment_proxy, parse_proxy, proxy_for
+from asyncsdk.timing import Timing
 from tests.raw_server import KEY, RawServer, Talk, answering, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
@@ -120,6 +120,7 @@ async def test_a_proxy_that_does_not_let_us_through_is_named_without_its_passwor
 ) -> None:
     async with serving(proxy_does) as proxy:
         options = {"base_url": "https://localhost:1", "proxy": address(proxy), "ssl": trust, "max_retries": 0}
+        options["timing"] = Timing(connection_setup=0.1)
         async with Client(KEY, **options) as client:  # type: ignore[arg-type]  # options of several kinds
             with pytest.raises(APIConnectionError) as caught:
                 await client.send(api.add_upload_part("u", data=b"x"))
@@ -137,16 +138,14 @@ async def test_a_proxy_that_is_not_there_is_what_can_not_be_reached(trust: ssl.S
     assert_shows_no(PASSWORD, caught.value)
 
 
-async def test_a_proxy_that_says_nothing_is_not_waited_for_for_ever(
-    trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_proxy_that_says_nothing_is_not_waited_for_for_ever(trust: ssl.SSLContext) -> None:
     async def silent(talk: Talk) -> None:
         await talk.hear()
         await talk.gone()
 
-    monkeypatch.setattr(connection, "SETUP_SECONDS", 0.1)
     async with serving(silent) as proxy:
         options = {"base_url": "https://localhost:1", "proxy": address(proxy), "ssl": trust, "max_retries": 0}
+        options["timing"] = Timing(connection_setup=0.1)
         async with Client(KEY, **options) as client:  # type: ignore[arg-type]  # options of several kinds
             with pytest.raises(APITimeoutError, match=r"no response there\. Nothing was sent") as caught:
                 await client.send(api.add_upload_part("u", data=b"x"))

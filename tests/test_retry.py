@@ -21,7 +21,6 @@ from asyncsdk.errors import (
 )
 from asyncsdk.http.decode import status_error
 from asyncsdk.retry import (
-    FIRST_DELAY,
     LONGEST_DELAY,
     MAX_ATTEMPTS,
     Attempts,
@@ -31,7 +30,9 @@ from asyncsdk.retry import (
     is_worth_retrying,
     retry_after,
 )
+from asyncsdk.timing import DEFAULT_TIMING
 
+FIRST_DELAY = DEFAULT_TIMING.first_delay
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 LOST, UNREACHABLE = APIConnectionError("lost"), APIConnectionError("no network", sent=False)
 
@@ -126,7 +127,11 @@ def test_the_server_says_how_long(headers: dict[str, str], seconds: float | None
 
 @given(st.integers(0, 100_000), st.floats(0, 1))
 def test_a_wait_of_our_own_is_anything_up_to_its_bound(failures: int, jitter: float) -> None:
-    assert 0 <= backoff(failures, lambda: jitter) <= min(FIRST_DELAY * 2.0 ** min(failures, 10), LONGEST_DELAY)
+    assert (
+        0
+        <= backoff(failures, FIRST_DELAY, lambda: jitter)
+        <= min(FIRST_DELAY * 2.0 ** min(failures, 10), LONGEST_DELAY)
+    )
 
 
 def test_two_retries_by_default_each_waiting_longer() -> None:

@@ -22,10 +22,9 @@ from asyncsdk import (
     RedirectError,
     RequestEvent,
     api,
-    retry,
 )
 from asyncsdk.models import File
-from tests.raw_server import KEY, RawServer, Talk, answering, assert_keeps_the_key, client_of, reply, serving
+from tests.raw_server import KEY, QUICK, RawServer, Talk, answering, assert_keeps_the_key, client_of, reply, serving
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -37,11 +36,6 @@ GET_FILE = api.retrieve_file("file-1")
 FILE = {"id": "file-1"}
 LARGE = 8 << 20  # more than the kernel takes in for a server that does not read
 Handler = Callable[[Talk], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 ECHOES = [
@@ -81,7 +75,7 @@ async def test_a_key_with_slashes_is_known_in_json_and_in_a_url_too(echo: str) -
 async def test_a_key_that_was_replaced_since_is_not_shown_either() -> None:
     keys = iter(["sk-former-0a1b2c3d", "sk-newer-4e5f6a7b"])
     both = reply(400, {"error": {"message": "old sk-former-0a1b2c3d, new sk-newer-4e5f6a7b"}})
-    async with answering(both) as server, Client(lambda: next(keys), base_url=server.url) as client:
+    async with answering(both) as server, Client(lambda: next(keys), base_url=server.url, timing=QUICK) as client:
         with pytest.raises(BadRequestError, match=r"old \[key\], new sk-newer"):
             await client.send(GET_FILE)
         with pytest.raises(BadRequestError, match=r"old \[key\], new \[key\]"):

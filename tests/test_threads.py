@@ -17,14 +17,12 @@ import anyio
 import pytest
 from aiofiles.os import wrap
 
-from asyncsdk import threads as module
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 
 
 @pytest.fixture
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DaemonThreadPool:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
-    return DaemonThreadPool(request.node.name, 2)
+def threads(request: pytest.FixtureRequest) -> DaemonThreadPool:
+    return DaemonThreadPool(request.node.name, 2, idle=0.05)
 
 
 def alive(threads: DaemonThreadPool) -> int:

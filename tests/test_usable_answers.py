@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import APIError, BadRequestError, ChargeUnknownError, Client, ImageEdit, ImageEditor, api, retry
+from asyncsdk import APIError, BadRequestError, ChargeUnknownError, Client, ImageEdit, ImageEditor, api
 from asyncsdk.http.edit_response import Messages
 from asyncsdk.redaction import redactor
 from tests.raw_server import KEY, Talk, answering, client_of, reply, serving
@@ -24,11 +24,6 @@ GATEWAY_KEY = "gw-7f3b9c21-x"
 
 def b64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 async def at_a_url(talk: Talk) -> None:

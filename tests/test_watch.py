@@ -15,7 +15,7 @@ import pytest
 import trustme
 from aiohttp.abc import AbstractStreamWriter
 
-from asyncsdk import APITimeoutError, RequestEvent, UploadPart, api, retry
+from asyncsdk import APITimeoutError, RequestEvent, UploadPart, api
 from asyncsdk.api import Request
 from asyncsdk.http.body import Body, BytesBody
 from asyncsdk.http.stall import IdleTime, SocketProgress, StallTimer, observe
@@ -39,10 +39,7 @@ async def deaf(talk: Talk) -> None:
 
 
 @pytest.mark.usefixtures("_both_ways_to_see")
-async def test_a_server_that_does_not_read_is_given_up_and_asked_on_a_new_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
+async def test_a_server_that_does_not_read_is_given_up_and_asked_on_a_new_connection() -> None:
     events: list[RequestEvent] = []
     async with serving(deaf) as server, client_of(server, max_retries=1, on_event=events.append) as client:
         began = time.monotonic()

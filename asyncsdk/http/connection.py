@@ -10,6 +10,7 @@ import sys
 from base64 import b64encode
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,11 +23,8 @@ from attrs import field, frozen
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.settings import Secret
 from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 
-RESOLVE_SECONDS = 30.0
-CONNECT_SECONDS = 30.0
-SETUP_SECONDS = 90.0
-KEEP_ALIVE_SECONDS = 10.0  # a POST on a connection that the server has just closed would be lost
 DEFAULT_CONNECTIONS = 100
 # A NAT drops a silent connection, such as one that waits minutes for an edit: some after 120 s. TCP_KEEPALIVE is
 # macOS's name for TCP_KEEPIDLE; without them the system's defaults apply, two hours on most.
@@ -91,6 +89,7 @@ class ConnectionConfig:
     proxy: Proxy | None = None
     connections: int = DEFAULT_CONNECTIONS
     trace_configs: list[aiohttp.TraceConfig] | None = None
+    timing: Timing = DEFAULT_TIMING
 
     def open_session(self) -> aiohttp.ClientSession:
         """A session on the running loop. It has no total time limit: each request has its own limits.
@@ -99,11 +98,12 @@ class ConnectionConfig:
         """
         return aiohttp.ClientSession(
             connector=_Connector(
+                self.timing.connection_setup,
                 limit=self.connections,
                 ssl=self.trust or True,
-                resolver=_ThreadResolver(),
+                resolver=ThreadResolver(self.timing.resolve),
                 socket_factory=_probed_socket,
-                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                keepalive_timeout=self.timing.keep_alive,
             ),
             proxy=None if self.proxy is None else self.proxy.url,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -127,20 +127,25 @@ def _probed_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 class _Connector(aiohttp.TCPConnector):
     """Bounds the set-up of a connection as a whole: aiohttp would wait forever for a silent proxy."""
 
+    def __init__(self, setup: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._setup = setup
+
     async def _create_connection(
         self,
         req: aiohttp.ClientRequest,
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> ResponseHandler:
-        async with asyncio.timeout(SETUP_SECONDS):
+        async with asyncio.timeout(self._setup):
             return await super()._create_connection(req, traces, timeout)
 
 
-class _ThreadResolver(AbstractResolver):
+class ThreadResolver(AbstractResolver):
     """Resolves names by getaddrinfo in daemon threads: one that hangs blocks neither a request nor the exit."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
         self._threads = DaemonThreadPool("asyncsdk-dns", limit=4)
 
     async def resolve(
@@ -148,10 +153,10 @@ class _ThreadResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
+            async with asyncio.timeout(self._limit):
                 addresses = await self._threads.run(look_up)
         except TimeoutError as error:
-            raise OSError(None, f"the name {host} was not resolved within {RESOLVE_SECONDS:g} s") from error
+            raise OSError(None, f"the name {host} was not resolved within {self._limit:g} s") from error
         except UnicodeError as error:
             raise OSError(None, f"{host} is not a host name") from error
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV

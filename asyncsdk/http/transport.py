@@ -22,7 +22,7 @@ from asyncsdk.errors import (
     NotTheAPIError,
     RedirectError,
 )
-from asyncsdk.http.connection import CONNECT_SECONDS, ConnectionConfig
+from asyncsdk.http.connection import ConnectionConfig
 from asyncsdk.http.decode import is_own
 from asyncsdk.http.errors import translating_errors
 from asyncsdk.http.request import PreparedRequest
@@ -122,7 +122,7 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
                 auto_decompress=False,  # aiohttp's has no limit
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.timing.connect, sock_read=silence),
                 proxy_headers=for_proxy if tunnelled else None,
             )
         response = Response(call, received, self._redactor(call, received.request_info.headers))

@@ -171,7 +171,7 @@ class ImageEditor:
         policy = _policy(on_uncertain, redo, redo_before, only)
         limits, rate = Limits(max_edits, max_tokens), images_per_minute
         where = _ledger_of(out, ledger) if _is_kept(out, save, ledger) else None
-        opened = _opened(where, accept_damage=accept_damage)
+        opened = _opened(where, accept_damage=accept_damage, idle=self.client.timing.thread_idle)
         return self._running(
             edits, out, opened, policy=policy, limits=limits, rate=rate, save=save, concurrency=concurrency, check=check
         )
@@ -304,8 +304,8 @@ async def _possible(concurrency: int) -> int:
     return most
 
 
-def _opened(where: Path | None, *, accept_damage: bool) -> AbstractAsyncContextManager[Ledger | None]:
-    return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage)
+def _opened(where: Path | None, *, accept_damage: bool, idle: float) -> AbstractAsyncContextManager[Ledger | None]:
+    return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage, idle=idle)
 
 
 async def _check_writable(out: Where | None, ledger: Ledger | None) -> None:

@@ -13,9 +13,8 @@ from contextlib import asynccontextmanager
 import anyio
 from attrs import define, field
 
+from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.uploads.progress import Meter
-
-LOOK_SECONDS = 0.02  # a part that ends does not notify the queue
 
 
 @define(eq=False)
@@ -48,9 +47,13 @@ class Slot:
 
 @define(eq=False)
 class AdmissionQueue:
-    """The uploads under way over `connections`, and those that wait, first come, first served."""
+    """The uploads under way over `connections`, and those that wait, first come, first served.
+
+    `poll` is how often the first of these looks for room, in seconds: a part that ends does not notify the queue.
+    """
 
     connections: int
+    poll: float = DEFAULT_TIMING.admission_poll
     _under_way: set[Slot] = field(factory=set, init=False)
     _next: anyio.Lock = field(factory=anyio.Lock, init=False)
     _room: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -66,7 +69,7 @@ class AdmissionQueue:
             async with self._next:
                 while self.demand() >= self.connections:
                     self._room.clear()
-                    with anyio.move_on_after(LOOK_SECONDS):
+                    with anyio.move_on_after(self.poll):
                         await self._room.wait()
                 self._under_way.add(slot)
         self._under_way.add(slot)

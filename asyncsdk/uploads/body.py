@@ -12,12 +12,11 @@ from attrs import define, field
 from asyncsdk.http import multipart
 from asyncsdk.http.body import Body, flush_every_write
 from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.source import Source, fill
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
-
-SLOW_SLICE_SECONDS = 5.0
 
 
 @define(eq=False)
@@ -45,6 +44,7 @@ class PartSource:
     throttle: Throttle
     stall: float
     moved: Callable[[int], None]
+    slow_slice: float = DEFAULT_TIMING.slow_slice
 
 
 class PartBody(Body):
@@ -110,7 +110,7 @@ class PartBody(Body):
             await self.put(writer, piece)
             self.sent += len(piece)
             self._part_source.moved(len(piece))
-            self._slice = next_slice(self._slice, time.monotonic() - began)
+            self._slice = next_slice(self._slice, time.monotonic() - began, self._part_source.slow_slice)
             start += len(piece)
 
     async def _wait_for_leave(self, count: int) -> None:
@@ -121,6 +121,6 @@ class PartBody(Body):
             self.watch.idle = False
 
 
-def next_slice(size: int, seconds: float) -> int:
-    """Smaller slices where one takes long: outside Linux only drained slices show progress."""
-    return max(SMALLEST_SLICE, size // 2) if seconds > SLOW_SLICE_SECONDS else size
+def next_slice(size: int, seconds: float, slow: float = DEFAULT_TIMING.slow_slice) -> int:
+    """Smaller slices where one takes more than `slow` seconds: outside Linux only drained slices show progress."""
+    return max(SMALLEST_SLICE, size // 2) if seconds > slow else size

@@ -42,8 +42,6 @@ from asyncsdk.uploads.session import (
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS, LOOK_INTERVAL = 30.0, 2.0
-
 
 @define(eq=False, kw_only=True)
 class Completion:
@@ -149,7 +147,7 @@ class Completion:
         return upload
 
     async def _listed_until_found(self, asked: Completing) -> _Listed:
-        until = time.monotonic() + LOOK_SECONDS
+        until = time.monotonic() + self.client.timing.file_search
         while True:
             try:
                 listed = await self._listed(asked)
@@ -157,13 +155,13 @@ class Completion:
                 raise self._unknown("the files could not be listed to look for its own") from unseen
             if (listed.own and listed.sure) or listed.shared or time.monotonic() >= until:
                 return listed
-            await anyio.sleep(LOOK_INTERVAL)
+            await anyio.sleep(self.client.timing.file_search_interval)
 
     async def _listed(self, asked: Completing) -> _Listed:
         """The files that this upload may have become. The whole list is read: some servers don't keep its order.
 
         Raises:
-            APIError: It could not be read, or its pages took longer than `LOOK_SECONDS`.
+            APIError: It could not be read, or its pages took longer than `Timing.file_search`.
         """
         others = await self.others(asked)
         request = api.list_files(purpose=self.content.purpose, order="desc")
@@ -171,10 +169,12 @@ class Completion:
         until: float | None = None  # from the first page on, which has limits of its own
         async with aclosing(self.client.pages(request)) as files:
             async for file in files:
-                until = until or time.monotonic() + LOOK_SECONDS
+                until = until or time.monotonic() + self.client.timing.file_search
                 if time.monotonic() > until:
                     raise APITimeoutError(
-                        f"the list of files did not end within {LOOK_SECONDS:g} s", request=request.name, sent=False
+                        f"the list of files did not end within {self.client.timing.file_search:g} s",
+                        request=request.name,
+                        sent=False,
                     )
                 if self._may_be(file) and file.id not in others.files:
                     alike.append(file)

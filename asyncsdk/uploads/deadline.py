@@ -6,14 +6,12 @@ import anyio
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadTooSlowError
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
-TICK_SECONDS = 0.5
-OVER_SECONDS = 60.0  # parts are refused long before: what is still waiting then hangs on our side
 
-
-async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
+async def watch_deadline(session: Session, meter: Meter, clock: Clock, timing: Timing = DEFAULT_TIMING) -> None:
     """Check twice a second until cancelled. Raises UploadTooSlowError once the rest surely can't be sent in time.
 
     Judged by the rate of all uploads together: each gets more of it as others end. Only time in which bytes move
@@ -22,16 +20,16 @@ async def watch_deadline(session: Session, meter: Meter, clock: Clock) -> None:
     """
     sending_for, moved = 0.0, meter.shared.moved
     while True:
-        await anyio.sleep(TICK_SECONDS)
+        await anyio.sleep(timing.deadline_check)
         meter.tick()
         if session.unverified:
             continue
         seconds_left = clock.seconds_until(session.expires_at)
-        if meter.done < meter.total and seconds_left < -OVER_SECONDS:
+        if meter.done < meter.total and seconds_left < -timing.expiry_grace:
             raise session.expired()
         if meter.shared.moved == moved:
             continue
-        sending_for, moved = sending_for + TICK_SECONDS, meter.shared.moved
+        sending_for, moved = sending_for + timing.deadline_check, meter.shared.moved
         rate = max(meter.shared.rate.best, meter.shared.rate.current)
         needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:

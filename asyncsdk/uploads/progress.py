@@ -11,11 +11,11 @@ from collections.abc import Callable
 from attrs import define, field
 
 from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.timing import DEFAULT_TIMING
 
 log = logging.getLogger(__name__)
 
 RATE_WINDOW, SAMPLE_INTERVAL = 10.0, 0.2
-REPORT_INTERVAL = 0.1
 
 
 @define
@@ -64,6 +64,7 @@ class Meter:
     listener: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.monotonic
     shared: SharedThroughput = field(factory=SharedThroughput)
+    report_interval: float = field(default=DEFAULT_TIMING.report_interval, kw_only=True)
     state: UploadPhase = UploadPhase.CHECKING
     note: str = ""
     upload_id: str | None = None
@@ -157,7 +158,7 @@ class Meter:
 
     def tick(self) -> None:
         """Call the listener if it is due."""
-        if self.clock() - self._reported_at >= REPORT_INTERVAL:
+        if self.clock() - self._reported_at >= self.report_interval:
             self._report()
 
     def _report(self) -> None:

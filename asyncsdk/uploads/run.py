@@ -231,8 +231,9 @@ class UploadRun:
 
     async def _send_all(self, session: Session) -> UploadResult:
         self.meter.enter(UploadPhase.SENDING, self.meter.note)
+        client = self.context.client
         async with tasks.group() as background:
-            background.start_soon(watch_deadline, session, self.meter, self.context.client.clock)
+            background.start_soon(watch_deadline, session, self.meter, client.clock, client.timing)
             parts = await self._sending(session).finish()
             await check_unchanged(self.source, self._digest, self.context.readers, self.context.hashers)
             asked = self._asking(session, parts)
@@ -244,7 +245,13 @@ class UploadRun:
     def _sending(self, session: Session) -> Sending:
         context = self.context
         part_source = PartSource(
-            self.source, context.readers, context.buffers, context.throttle, context.stall, self.meter.bytes_sent
+            self.source,
+            context.readers,
+            context.buffers,
+            context.throttle,
+            context.stall,
+            self.meter.bytes_sent,
+            context.client.timing.slow_slice,
         )
         return Sending(
             client=context.client,

@@ -81,12 +81,13 @@ class AsyncUploader:
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
-        self._queue = AdmissionQueue(self.concurrency)
+        timing = self.client.timing
+        self._queue = AdmissionQueue(self.concurrency, timing.admission_poll)
         self._context = UploadContext(
             client=self.client,
             limiter=anyio.CapacityLimiter(self.concurrency),
-            readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency),
-            hashers=DaemonThreadPool("asyncsdk-hash", limit=self.concurrency),
+            readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency, idle=timing.thread_idle),
+            hashers=DaemonThreadPool("asyncsdk-hash", limit=self.concurrency, idle=timing.thread_idle),
             buffers=Buffers(),
             throttle=Throttle(self.limit_rate),
             ids=Ids(),
@@ -232,7 +233,8 @@ class AsyncUploader:
             fields = job.fields(source.name)
             place = _place(job, source)
             size = source.identity.size
-            meter = Meter(job.describe(), size, listener, shared=self._shared)
+            interval = self.client.timing.report_interval
+            meter = Meter(job.describe(), size, listener, shared=self._shared, report_interval=interval)
             journal = self._journal if place else MemoryJournal()
             key = self._key(fields, place or secrets.token_hex(16), size)
             if expected_key not in {None, key}:

@@ -17,7 +17,7 @@ import pytest
 from attrs import fields
 
 from asyncsdk import __main__ as entry
-from asyncsdk.cli import app, output, signals
+from asyncsdk.cli import app, output
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
@@ -251,9 +251,8 @@ def test_a_program_that_is_to_outlive_its_terminal_does(start: Start) -> None:
     assert process.returncode == 143
 
 
-def test_a_signal_cancels_the_work_and_the_last_words_are_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "LIMIT_SECONDS", 60.0)
-    stop, said = Stop(), list[str]()
+def test_a_signal_cancels_the_work_and_the_last_words_are_said_once() -> None:
+    stop, said = Stop(patience=60.0), list[str]()
     stop.listen()
     stop.at_the_end(lambda: said.append("bye"))
 

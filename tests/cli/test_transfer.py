@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from asyncsdk.cli import app, signals
+from asyncsdk.cli import app
 from asyncsdk.cli.display import NullDisplay
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
@@ -40,10 +40,9 @@ async def stuck(done: int, arrive: Stop | None, listener: Listener) -> UploadRes
 
 
 def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(signals, "LIMIT_SECONDS", 60.0)
-    stop = Stop()
+    stop = Stop(patience=60.0)
     transfer = Transfer(Out(Output(json=True)), NullDisplay(UploadsView({})), stop, lambda: NOW)
     uploads = {
         "a": partial(stuck, 30_000_000, None),

@@ -10,12 +10,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from asyncsdk import Client
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run, Start
+from tests.raw_server import QUICK
 
 MIB = 1 << 20
 
@@ -126,7 +129,7 @@ def test_where_nobody_listens_it_is_exit_75_and_says_so(
     run: Run, make_file: MakeFile, environment: pytest.MonkeyPatch
 ) -> None:
     make_file(1000)
-    environment.setattr("asyncsdk.retry.FIRST_DELAY", 0.01)
+    environment.setattr("asyncsdk.cli.connect.Client", partial(Client, timing=QUICK))
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     ran = run("upload", "train.jsonl", "--purpose", "batch", "--base-url", f"http://127.0.0.1:{port}/v1")

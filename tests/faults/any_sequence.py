@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult, retry
+from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.journal import Opened, Part
 from asyncsdk.uploads.resume import non_overlapping
@@ -30,6 +30,7 @@ from tests.faults.table import Row
 
 MAYBE_DONE = {408, 409, 500, 503}
 SIZE = 2 * BLOCK + 12345
+HASTY = Timing(first_delay=0.001, file_search=0.02, file_search_interval=0.005)
 
 
 def _is_honest(refusal: Fault) -> bool:
@@ -196,7 +197,7 @@ class AnySequence(RuleBasedStateMachine):
         self.retries = retries
 
     async def upload(self, part: int, connections: int) -> UploadResult:
-        async with Client("sk-test", base_url=self.server.url) as client:
+        async with Client("sk-test", base_url=self.server.url, timing=HASTY) as client:
             uploader = AsyncUploader(
                 client, journal=self.journal, part_size=part, concurrency=connections, max_retries=self.retries
             )
@@ -237,9 +238,6 @@ def search(examples: int, *, seed: int, steps: int = 25) -> Row:
         suppress_health_check=list(HealthCheck),
     )
     with (
-        patch.object(retry, "FIRST_DELAY", 0.001),
-        patch.object(completing, "LOOK_SECONDS", 0.02),
-        patch.object(completing, "LOOK_INTERVAL", 0.005),
         patch.object(AnySequence, "outcomes", outcomes),
     ):
         try:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 from asyncsdk.server import LocalServer
-from asyncsdk.uploads import completing
 from tests.faults.line import line_to
 from tests.faults.scene import Scene, Waits
 
@@ -31,9 +30,7 @@ async def scene(server: LocalServer, tmp_path: Path) -> AsyncIterator[Scene]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
-    """Between attempts and looks nothing waits; what would have been waited is told here."""
+    """Between attempts nothing waits; what would have been waited is told here."""
     waited = Waits()
     monkeypatch.setattr("asyncsdk.client.anyio", SimpleNamespace(sleep=waited.sleep))
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.01)
     return waited

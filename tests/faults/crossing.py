@@ -14,12 +14,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from attrs import define, evolve, field, frozen
 
-from asyncsdk import AsyncSDKError, AsyncUploader, Client, retry
-from asyncsdk.uploads import completing
+from asyncsdk import AsyncSDKError, AsyncUploader, Client
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.chunking import BLOCK
 from tests.faults.table import Row
 from tests.raw_server import Received, Talk, reply, serving
@@ -27,6 +26,7 @@ from tests.raw_server import Received, Talk, reply, serving
 ROUTES = ("create", "part", "complete")
 PARTNER_SECONDS = 0.15  # how long an answer waits for another one to be crossed with
 NAME = "data.bin"
+HASTY = Timing(first_delay=0.001, file_search=0.01, file_search_interval=0.005)
 
 
 @frozen
@@ -161,7 +161,10 @@ def plan_of(numbers: random.Random) -> Plan:
 async def play(plan: Plan, folder: Path) -> tuple[Gateway, list[str]]:
     """Two files of one name and size go up at once under `plan`, and again until both are there; what was wrong."""
     gateway, wrong = Gateway(plan), list[str]()
-    async with serving(gateway.handle, limit=1 << 24) as server, Client("sk-test", base_url=server.url) as client:
+    async with (
+        serving(gateway.handle, limit=1 << 24) as server,
+        Client("sk-test", base_url=server.url, timing=HASTY) as client,
+    ):
         paths = [_written(folder / name / NAME, plan.parts, seed) for seed, name in enumerate(("a", "b"))]
         uploader = AsyncUploader(
             client, journal=folder / "journal", part_size=BLOCK, md5="hex" if plan.md5 else None, max_retries=2
@@ -193,15 +196,10 @@ def _written(path: Path, parts: int, seed: int) -> Path:
 async def cross_answers(exchanges: int, *, seed: int) -> Row:
     """Play one plan after another until so many answers were given."""
     row, numbers, crossed, plays = Row("crossed"), random.Random(seed), 0, 0
-    with (
-        patch.object(retry, "FIRST_DELAY", 0.001),
-        patch.object(completing, "LOOK_SECONDS", 0.01),
-        patch.object(completing, "LOOK_INTERVAL", 0.005),
-    ):
-        while row.cases < exchanges:
-            with tempfile.TemporaryDirectory() as folder:
-                gateway, wrong = await play(plan_of(numbers), Path(folder))
-            row.cases, crossed, plays = row.cases + gateway.answered, crossed + gateway.crossed, plays + 1
-            row.violations += wrong
+    while row.cases < exchanges:
+        with tempfile.TemporaryDirectory() as folder:
+            gateway, wrong = await play(plan_of(numbers), Path(folder))
+        row.cases, crossed, plays = row.cases + gateway.answered, crossed + gateway.crossed, plays + 1
+        row.violations += wrong
     row.figures = {"plays": f"{plays:,}", "crossed": f"{crossed:,}"}
     return row

@@ -19,6 +19,7 @@ from asyncsdk.api import Request
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.objects import StoredFile, StoredUpload
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 from tests.faults.leaving import left_behind, threads_of, within_a_second
 from tests.faults.line import Line
 from tests.stories.support import MIB, md5_of
@@ -30,6 +31,7 @@ PATHS = {"create": "/uploads"} | {
     for route, name in [("part", "parts"), ("complete", "complete"), ("cancel", "cancel")]
 }
 _OF_THE_SERVER = "RequestHandler.start"
+BRIEF_SEARCH = Timing(file_search=0.05, file_search_interval=0.01)
 LIMIT = 20.0  # seconds after which a call that should have ended is a failure
 
 
@@ -68,6 +70,7 @@ class Scene:
     patience: float = 10.0
     retries: int = 2
     limits: dict[str, float] = field(factory=dict)
+    timing: Timing = DEFAULT_TIMING
     client_options: dict[str, Any] = field(factory=dict)
     uploader_options: dict[str, Any] = field(factory=dict)
     events: list[RequestEvent] = field(factory=list)
@@ -88,7 +91,8 @@ class Scene:
     async def call(self, what: Callable[[AsyncUploader], Awaitable[Any]]) -> Any:
         """Make one call as a program of its own would, and see that it leaves nothing."""
         options: dict[str, Any] = {"base_url": f"http://127.0.0.1:{self.line.entry}/v1", "timeout": self.patience}
-        options |= {"max_retries": self.retries, "on_event": self.events.append} | self.client_options
+        options |= {"max_retries": self.retries, "on_event": self.events.append, "timing": self.timing}
+        options |= self.client_options
         try:
             async with _Limited(self.limits, **options) as client:
                 self.client = client

@@ -15,10 +15,11 @@ from attrs import define, field
 
 from asyncsdk import AsyncSDKError, AsyncUploader, Client, CompletionUnknownError, UploadResult
 from asyncsdk.server import Fault, LocalServer, app
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.chunking import BLOCK
 
 PARTS = 3
+BRIEF_SEARCH = Timing(file_search=0.05, file_search_interval=0.01)
 DAY = 86_400.0
 CALLS = 10
 SECONDS = [1.0, 7200.0, DAY, 365 * DAY, -1.0, -7200.0, -DAY, -365 * DAY]
@@ -42,7 +43,7 @@ class Story:
         (self.folder / name).write_bytes(random.Random(seed).randbytes(PARTS * BLOCK))
 
     async def upload(self, name: str, **options: object) -> UploadResult:
-        async with Client("sk-test", base_url=self.server.url) as client:
+        async with Client("sk-test", base_url=self.server.url, timing=BRIEF_SEARCH) as client:
             uploader = AsyncUploader(
                 client, journal=self.folder / "journal", part_size=BLOCK, concurrency=1, max_retries=0
             )
@@ -112,8 +113,6 @@ class Story:
 
 @pytest.fixture
 async def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Story]:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.01)
     async with LocalServer(tmp_path / "server", clock=_time) as server:
         story = Story(server, tmp_path)
         story.write("a", 1)

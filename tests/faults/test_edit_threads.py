@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from asyncsdk import Client, EditError, ImageEditor, RequestEvent, files, threads
+from asyncsdk import Client, EditError, ImageEditor, RequestEvent, files
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.timing import Timing
 from tests.stories.edits import jobs
 
 NAMES = {"asyncsdk-saving", "asyncsdk-reading", "asyncsdk-ledger"}
+IDLE_BRIEFLY = Timing(thread_idle=0.05)
 
 
 @define(eq=False)
@@ -36,11 +39,10 @@ class NoThreads:
             start(thread)
 
         monkeypatch.setattr(threading.Thread, "start", starting)
-        monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
         for name in ("_READING", "_SAVING"):
             pool = getattr(files, name)
             monkeypatch.setattr(
-                files, name, threads.DaemonThreadPool(pool.name, pool.limit, cancellable=pool.cancellable)
+                files, name, DaemonThreadPool(pool.name, pool.limit, idle=0.05, cancellable=pool.cancellable)
             )
 
 
@@ -75,7 +77,7 @@ async def test_a_thread_is_waited_for_and_what_is_paid_is_saved_and_written_down
     def answered(_: RequestEvent) -> None:
         no_threads.until = time.monotonic() + 1.0
 
-    async with Client("sk-test", base_url=server.url, on_event=answered) as client:
+    async with Client("sk-test", base_url=server.url, timing=IDLE_BRIEFLY, on_event=answered) as client:
         editor = ImageEditor(client)
         async with editor.edit_many(jobs(1), out=tmp_path / "out") as outcomes:
             [done] = [outcome async for outcome in outcomes]
@@ -90,7 +92,7 @@ async def test_a_thread_is_waited_for_and_what_is_paid_is_saved_and_written_down
 async def test_a_ledger_is_let_go_of_where_there_is_no_thread_for_it(
     server: LocalServer, tmp_path: Path, no_threads: NoThreads, complaints: list[object]
 ) -> None:
-    async with Client("sk-test", base_url=server.url) as client:
+    async with Client("sk-test", base_url=server.url, timing=IDLE_BRIEFLY) as client:
         editor = ImageEditor(client)
         async with editor.edit_many(jobs(1), out=tmp_path / "out") as outcomes:
             assert [outcome.status async for outcome in outcomes] == ["done"]

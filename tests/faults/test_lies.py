@@ -15,6 +15,7 @@ from attrs import define, field
 from asyncsdk import AsyncSDKError, AsyncUploader, ChargeUnknownError, Client, ImageEdit, ImageEditor, SaveError, api
 from tests.faults.books import Books, Route, picture_of
 from tests.faults.lies import LIES, Liar, Lie
+from tests.faults.scene import BRIEF_SEARCH
 from tests.raw_server import KEY, RawServer, serving
 from tests.stories.pictures import png
 
@@ -49,7 +50,8 @@ class Play:
 
     async def ending(self, call: Callable[[Client], Awaitable[Any]]) -> Any:
         """What the call returns, or the error of ours that it ends in; anything else fails the test."""
-        async with asyncio.timeout(LIMIT), Client(KEY, base_url=self.server.url, timeout=5) as client:
+        options: dict[str, Any] = {"base_url": self.server.url, "timeout": 5, "timing": BRIEF_SEARCH}
+        async with asyncio.timeout(LIMIT), Client(KEY, **options) as client:
             try:
                 return await call(client)
             except AsyncSDKError as error:

@@ -12,12 +12,12 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, CompletionUnknownError
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from tests.faults.line import line_to
-from tests.faults.scene import Scene, Waits
+from tests.faults.scene import Scene
 from tests.faults.support import MIB, Job, make_file, serving, start, upload
 
-pytestmark = pytest.mark.usefixtures("waits", "_look_long")
+pytestmark = pytest.mark.usefixtures("waits")
 NOTHING_LISTED = {"object": "list", "data": [], "has_more": False}
 REPEATS, TELLS = "says the same again", 200
 SERVERS: dict[str, tuple[int, list[Fault], bool]] = {
@@ -41,18 +41,13 @@ SERVERS: dict[str, tuple[int, list[Fault], bool]] = {
 
 
 @pytest.fixture
-def _look_long(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 10.0)
-
-
-@pytest.fixture
 async def scene(tmp_path: Path, kind: str) -> AsyncIterator[Scene]:
     now = 1_795_000_000
     async with (
         LocalServer(tmp_path / "server", repeated_complete=SERVERS[kind][0], clock=lambda: now) as server,
         line_to(server.port) as line,
     ):
-        yield Scene(server, line, tmp_path)
+        yield Scene(server, line, tmp_path, timing=Timing(file_search=10.0, file_search_interval=0.01))
 
 
 def lose(scene: Scene, kind: str, **often: Any) -> None:

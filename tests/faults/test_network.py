@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from asyncsdk import AsyncSDKError, BadRequestError, FileJournal
-from asyncsdk.retry import FIRST_DELAY
 from asyncsdk.server import Fault
 from tests.faults.leaving import stopwatch
 from tests.faults.network import DATE, ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected, table
-from tests.faults.scene import PART, SIZE, Scene, Waits
+from tests.faults.scene import BRIEF_SEARCH, PART, SIZE, Scene, Waits
 
 QUICK = 0.2  # seconds for each answer of a route that stalls for good; nothing else is hurried
 PATIENT = 1.0  # where it stalls once: the next answer of that route has to come within it
@@ -50,7 +49,7 @@ def be_quick(scene: Scene, trouble: Trouble, route: Route, times: Times) -> floa
 def longest_waits(scene: Scene, trouble: Trouble, route: Route) -> float:
     """Seconds that all waits between tries come to at most: as ordered, else by `backoff`'s bound."""
     requests = -(-SIZE // PART) if route == "part" else 1
-    once = trouble.waits + DATE_SECONDS if trouble.waits else FIRST_DELAY * 2.0 ** (scene.retries - 1)
+    once = trouble.waits + DATE_SECONDS if trouble.waits else scene.timing.first_delay * 2.0 ** (scene.retries - 1)
     return requests * scene.retries * once
 
 
@@ -86,6 +85,7 @@ CELLS = [
 
 @pytest.mark.parametrize(("trouble", "route", "times"), CELLS)
 async def test_the_table(scene: Scene, waits: Waits, trouble: Trouble, route: Route, times: Times) -> None:
+    scene.timing = BRIEF_SEARCH
     upload_id = await scene.begin() if route == "cancel" else ""
     patience = be_quick(scene, trouble, route, times)
     plan(scene, trouble, route, times)

@@ -17,7 +17,7 @@ from asyncsdk.clock import boot_time
 from asyncsdk.server import LocalServer
 from tests.faults.line import line_to
 from tests.faults.network import ROUTES, TIMES, TROUBLES, Route, Times, Trouble, expected
-from tests.faults.scene import Scene, Waits
+from tests.faults.scene import BRIEF_SEARCH, Scene, Waits
 
 SPEED = 100.0  # an hour is waited out in 36 seconds of waiting, which themselves take no time
 NAME = "uploads.test"
@@ -89,7 +89,7 @@ async def way(
         LocalServer(tmp_path / "stranger", ssl_context=identity(trustme.CA())) as stranger,
         line_to(server.port) as line,
     ):
-        scene = Scene(server, line, tmp_path)
+        scene = Scene(server, line, tmp_path, timing=BRIEF_SEARCH)
         scene.client_options |= {"base_url": f"https://{NAME}:{line.entry}/v1", "ssl": trust}
         way = Way(scene, trouble, stranger.port)
 

@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 
 from asyncsdk import Progress, SourceChangedError
-from asyncsdk.uploads import progress
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.source import Source
 from tests.faults.scene import PART, SIZE, Scene
@@ -116,7 +116,7 @@ async def test_a_source_that_changes_while_it_goes_up(
 ) -> None:
     moment = Moment(scene, change, hashed_first)
     moment.hold_hashing(monkeypatch)
-    await assert_outcome(scene, monkeypatch, moment, outcome)
+    await assert_outcome(scene, moment, outcome)
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ async def test_a_source_that_changes_while_it_goes_up(
     ],
 )
 async def test_a_source_that_is_read_only_once_and_changes_meanwhile(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, change: Change, outcome: str
+    scene: Scene, *, change: Change, outcome: str
 ) -> None:
     os.utime(scene.path, (10**9, 10**9))
     scene.uploader_options["md5"] = None
     moment = Moment(scene, change, hashed_first=False)
-    await assert_outcome(scene, monkeypatch, moment, outcome)
+    await assert_outcome(scene, moment, outcome)
 
 
-async def assert_outcome(scene: Scene, monkeypatch: pytest.MonkeyPatch, moment: Moment, outcome: str) -> None:
+async def assert_outcome(scene: Scene, moment: Moment, outcome: str) -> None:
     before = scene.path.read_bytes()
-    monkeypatch.setattr(progress, "REPORT_INTERVAL", 0.0)
+    scene.timing = Timing(report_interval=0.0)
     scene.uploader_options |= {"concurrency": 1, "limit_rate": 8 * PART}
     if outcome == STOPS:
         with pytest.raises(SourceChangedError, match="othing was completed") as changed:

@@ -22,7 +22,7 @@ from asyncsdk import (
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from tests.faults.line import line_to
-from tests.faults.scene import PART, Scene, Waits
+from tests.faults.scene import BRIEF_SEARCH, PART, Scene, Waits
 
 HOUR = 3600.0
 
@@ -212,6 +212,7 @@ async def test_one_that_only_starts_slowly_is_not_ended(short: Scene) -> None:
 
 async def test_what_waits_for_the_server_ends_with_the_hour(scene: Scene, world: World, waits: Waits) -> None:
     """Retry-After beyond the upload's time is not waited for: the error comes at once."""
+    scene.timing = BRIEF_SEARCH
     late = {"Retry-After": "3700"}
     scene.server.inject(Fault("part", "answer", "before", every=1, status=503, headers=late))
     with pytest.raises(AsyncSDKError, match="503"):

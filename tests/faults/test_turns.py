@@ -6,11 +6,10 @@ import asyncio
 from pathlib import Path
 
 import anyio
-import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import admission
+from asyncsdk.timing import Timing
 from tests.faults.leaving import open_files
 
 WAITING = 20
@@ -44,12 +43,9 @@ async def test_who_waits_holds_nothing_and_all_begin_in_order(server: LocalServe
     assert len(server.files) == WAITING
 
 
-async def test_small_files_begin_as_soon_as_there_is_room(
-    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "LOOK_SECONDS", 3600)
+async def test_small_files_begin_as_soon_as_there_is_room(server: LocalServer, tmp_path: Path) -> None:
     contents, before = [b"%d" % number for number in range(WAITING)], len(server.files)
-    async with Client("sk-test", base_url=server.url) as client:
+    async with Client("sk-test", base_url=server.url, timing=Timing(admission_poll=3600)) as client:
         uploader = AsyncUploader(client, journal=tmp_path / "journal", concurrency=2)
         with anyio.fail_after(20):
             await asyncio.gather(

@@ -10,6 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
+from asyncsdk.timing import Timing
 from tests.stories.support import MIB
 
 
@@ -20,8 +21,14 @@ async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
 
 
 @pytest.fixture
-async def client(server: LocalServer) -> AsyncIterator[Client]:
-    async with Client("sk-test", base_url=server.url) as client:
+def timing() -> Timing:
+    """For modules to override."""
+    return Timing()
+
+
+@pytest.fixture
+async def client(server: LocalServer, timing: Timing) -> AsyncIterator[Client]:
+    async with Client("sk-test", base_url=server.url, timing=timing) as client:
         yield client
 
 

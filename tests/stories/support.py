@@ -10,9 +10,11 @@ import pytest
 
 from asyncsdk import AsyncUploader, BadRequestError, Client, FileJournal, InternalServerError
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.resume import replay
 
 MIB = 1 << 20
+BRIEF_SEARCH = Timing(file_search=0.3, file_search_interval=0.05)
 MakeFile = Callable[..., Path]
 
 

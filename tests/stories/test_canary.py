@@ -17,10 +17,11 @@ from urllib.parse import quote
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent, retry
+from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.server import Fault, LocalServer
 from tests.encodings import forms_of
+from tests.raw_server import QUICK
 from tests.stories.pictures import photo
 from tests.stories.support import MIB, MakeFile
 
@@ -60,7 +61,6 @@ def with_locals(error: BaseException) -> str:
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """All that any logger says, asyncio's and aiohttp's too."""
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
     out = io.StringIO()
     handler, root = logging.StreamHandler(out), logging.getLogger()
     root.addHandler(handler)
@@ -88,6 +88,7 @@ async def test_a_key_is_written_nowhere_whatever_happens(
             base_url=server.url,
             auth="api-key" if how == "api-key" else "bearer",
             on_event=events.append,
+            timing=QUICK,
         ) as client,
     ):
         uploader, editor = AsyncUploader(client, journal=tmp_path / "journal", part_size=MIB), ImageEditor(client)
@@ -119,7 +120,7 @@ async def test_nor_where_the_server_is_not_there_or_refuses_it(
     async with LocalServer(api_key="another") as server:
         url = server.url
         for base_url in (url, "http://127.0.0.1:1/v1", url.replace("http:", "https:")):
-            async with Client(CANARY, base_url=base_url, max_retries=0) as client:
+            async with Client(CANARY, base_url=base_url, max_retries=0, timing=QUICK) as client:
                 try:
                     await AsyncUploader(client, journal="memory").upload(file, purpose="batch")
                 except AsyncSDKError as error:

@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent, api, retry
+from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent, api
 from asyncsdk.cli.gallery import gallery_item, write_gallery
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.server import LocalServer
 from tests.encodings import ENCODINGS, forms_of
+from tests.raw_server import QUICK
 from tests.stories.echoing_gateway import Gateway, echoing
 from tests.stories.pictures import photo
 from tests.stories.support import MIB, MakeFile
@@ -56,7 +57,6 @@ def told_of(error: BaseException) -> str:
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """All that any logger says of the client, at any level."""
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", CUSTOM)
     out = io.StringIO()
     handler = logging.StreamHandler(out)
@@ -76,6 +76,7 @@ def client_by(gateway: Gateway, events: list[RequestEvent]) -> Client:
         default_query={"code": CODE},
         on_event=events.append,
         max_retries=1,
+        timing=QUICK,
     )
 
 

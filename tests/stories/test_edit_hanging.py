@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from asyncsdk import Client, ImageEditor, SaveError
-from asyncsdk.images.bulk import worker
+from asyncsdk.timing import Timing
 from tests.stories.edits import all_of, jobs
 from tests.stories.pictures import photo
 
@@ -100,6 +100,7 @@ def test_a_signal_that_the_system_hands_to_another_thread_ends_a_command_that_on
         assert process.wait(10) == 130
 
 
+@pytest.mark.parametrize("timing", [Timing(final_write=0.3)], ids=[""])
 @pytest.mark.parametrize("call", ["fdatasync", "link"])
 async def test_a_disk_that_hangs_while_a_picture_is_saved_delays_the_end_of_a_call_by_little(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
@@ -111,7 +112,6 @@ async def test_a_disk_that_hangs_while_a_picture_is_saved_delays_the_end_of_a_ca
             go_on.wait(30)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(worker, "FINAL_WRITE_SECONDS", 0.3)
     editor, edits = ImageEditor(client), jobs(3)
     began = time.monotonic()
     try:

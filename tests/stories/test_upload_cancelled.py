@@ -21,9 +21,9 @@ from asyncsdk import (
     UploadBusyError,
     UploadJob,
     UploadNotFoundError,
-    threads,
 )
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.timing import Timing
 from tests.stories.support import MIB, MakeFile
 
 
@@ -100,10 +100,8 @@ async def test_leaving_upload_many_early_cancels_the_rest(client: Client, journa
     assert time.monotonic() - began < 2
 
 
-async def test_threads_go_home_when_there_is_no_more_work(
-    client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
+@pytest.mark.parametrize("timing", [Timing(thread_idle=0.05)], ids=[""])
+async def test_threads_go_home_when_there_is_no_more_work(client: Client, journal: Path, make_file: MakeFile) -> None:
     uploader = AsyncUploader(client, journal=journal)
     await uploader.upload(make_file(), purpose="batch")
     await until(lambda: uploader._context.readers.alive == 0)

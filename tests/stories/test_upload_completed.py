@@ -19,18 +19,18 @@ from asyncsdk import (
 )
 from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from tests.raw_server import PART, UPLOAD, answering, client_of, reply
 from tests.stories.support import MIB, MakeFile, refused_at_complete
 
+BRIEF_SEARCH = Timing(file_search=0.5, file_search_interval=0.05)
 LOST = Fault("complete", "reset", "done")
 LOST_FOR_GOOD = Fault("complete", "reset", "done", every=1)
 
 
-@pytest.fixture(autouse=True)
-def look_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.5)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.05)
+@pytest.fixture
+def timing() -> Timing:
+    return BRIEF_SEARCH
 
 
 async def files_on(client: Client) -> int:
@@ -54,7 +54,7 @@ async def test_a_lost_answer_then_refused_is_found_in_the_listing(
 ) -> None:
     async with (
         LocalServer(tmp_path / "server", faults=[LOST], repeated_complete=status) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         path = make_file(3 * MIB)
         result = await AsyncUploader(client, journal=journal, max_retries=1).upload(path, purpose="batch")
@@ -114,7 +114,7 @@ async def test_two_files_that_look_alike_are_not_guessed_between(
     now = int(time.time())
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         path = make_file()
         await AsyncUploader(client, journal="memory").upload(path, purpose="batch")
@@ -130,7 +130,7 @@ async def test_long_after_its_hour_an_unlisted_file_was_surely_not_made(
     path = make_file()
     async with (
         LocalServer(tmp_path / "server", clock=lambda: clock["now"]) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         server.inject(Fault("complete", "reset", "after", every=1))
         uploader = AsyncUploader(client, journal=journal, max_retries=0)
@@ -176,7 +176,7 @@ async def test_a_completed_answer_without_its_file_is_looked_up(
     path, now = make_file(), int(time.time())
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         uploader = AsyncUploader(client, journal=journal)
         upload_id = await refused_at_complete(server, uploader, path)
@@ -233,7 +233,7 @@ async def test_a_file_of_a_colleague_is_not_believed_where_the_bytes_were_refuse
     path, now = make_file(MIB), int(time.time())
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         colleague = AsyncUploader(client, journal="memory")
         await colleague.upload(bytes(MIB), purpose="batch", filename=path.name)
@@ -252,7 +252,7 @@ async def test_a_number_that_json_does_not_have_loses_no_finished_upload(
     completed = f'{{"id": "upload_1", "status": "completed", "score": {number}, "file": {file}}}'
     async with (
         answering(reply(200, UPLOAD), reply(200, PART), reply(200, completed), reply(200, file)) as server,
-        client_of(server) as client,
+        client_of(server, timing=BRIEF_SEARCH) as client,
     ):
         uploader = AsyncUploader(client, journal=journal)
         for reused in (False, True):

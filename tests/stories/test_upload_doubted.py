@@ -11,8 +11,8 @@ import pytest
 from asyncsdk import AsyncUploader, Client, CompletionUnknownError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.objects import StoredFile
-from asyncsdk.uploads import completing
-from tests.stories.support import MIB, MakeFile
+from asyncsdk.timing import Timing
+from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile
 
 LOST = Fault("complete", "reset", "done", every=1)
 NEVER_CAME = Fault("complete", "reset", "after", every=1)
@@ -23,10 +23,9 @@ DONE_BUT_409 = {
 }
 
 
-@pytest.fixture(autouse=True)
-def look_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.05)
+@pytest.fixture
+def timing() -> Timing:
+    return BRIEF_SEARCH
 
 
 class Clock:
@@ -77,7 +76,10 @@ async def test_a_strangers_file_made_in_our_hour_is_not_taken_for_ours(
     tmp_path: Path, journal: Path, make_file: MakeFile
 ) -> None:
     clock, path = Clock(), make_file(2 * MIB)
-    async with LocalServer(tmp_path / "server", clock=clock) as server, Client("k", base_url=server.url) as client:
+    async with (
+        LocalServer(tmp_path / "server", clock=clock) as server,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
+    ):
         uploader = AsyncUploader(client, journal=journal, max_retries=0)
         server.inject(NEVER_CAME)
         with pytest.raises(CompletionUnknownError):
@@ -96,7 +98,7 @@ async def test_a_strangers_file_beside_ours_hides_nothing(tmp_path: Path, journa
     clock, path = Clock(), make_file(2 * MIB)
     async with (
         LocalServer(tmp_path / "server", clock=clock, repeated_complete=400) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         uploader = AsyncUploader(client, journal=journal, max_retries=0)
         server.inject(LOST)
@@ -117,7 +119,7 @@ async def test_a_listing_in_another_order_proves_nothing_before_it_was_read_whol
     clock, path = Clock(), make_file(2 * MIB)
     async with (
         LocalServer(tmp_path / "server", clock=clock, repeated_complete=400) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         for _ in range(2):
             await someone_else_uploads(client, b"older", "older.jsonl")

@@ -11,17 +11,16 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, CompletionUnknownError, FileJournal, ResponseMismatchError, UploadResult
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from tests.raw_server import UPLOAD, Talk, client_of, reply, serving
-from tests.stories.support import MIB, MakeFile, refused_at_complete
+from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile, refused_at_complete
 
 LOST = Fault("complete", "reset", "done", every=1)
 
 
-@pytest.fixture(autouse=True)
-def look_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.05)
+@pytest.fixture
+def timing() -> Timing:
+    return BRIEF_SEARCH
 
 
 async def left_in_doubt(server: LocalServer, uploader: AsyncUploader, path: Path) -> dict[str, Any]:
@@ -65,7 +64,7 @@ async def test_a_cancel_that_hears_of_a_completed_upload_without_its_file_leaves
 async def test_a_cancel_believes_no_answer_of_another_status(
     server: LocalServer, journal: Path, make_file: MakeFile, status: str
 ) -> None:
-    async with Client("k", base_url=server.url, max_retries=0) as hasty:
+    async with Client("k", base_url=server.url, timing=BRIEF_SEARCH, max_retries=0) as hasty:
         uploader = AsyncUploader(hasty, journal=journal)
         upload_id = await refused_at_complete(server, uploader, make_file(MIB))
         server.inject(Fault("cancel", "answer", "before", status=200, body={"id": upload_id, "status": status}))
@@ -101,7 +100,7 @@ async def test_parts_whose_ids_come_twice_for_ever_are_sent_twice_and_then_it_is
             if not received.target.endswith("/parts"):
                 next(numbers)
 
-    async with serving(handle) as server, client_of(server) as client:
+    async with serving(handle) as server, client_of(server, timing=BRIEF_SEARCH) as client:
         uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2)
         async with asyncio.timeout(10):
             with pytest.raises(ResponseMismatchError, match=r"the same id.*Nothing was completed.*concurrency=1"):

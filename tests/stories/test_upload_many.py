@@ -10,7 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, Progress, UploadJob, UploadOutcome, UploadOutcomes
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import admission
+from asyncsdk.timing import Timing
 from tests.stories.support import MIB, MakeFile
 
 
@@ -65,10 +65,10 @@ async def test_a_stop_lets_what_is_under_way_end_well_and_begins_nothing(
         assert outcomes.counts == {"reused": 2, "done": 4}
 
 
+@pytest.mark.parametrize("timing", [Timing(admission_poll=3600)], ids=[""])
 async def test_a_stop_ends_the_wait_of_those_that_are_to_begin_later(
-    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    monkeypatch.setattr(admission, "LOOK_SECONDS", 3600)
     server.inject(Fault("part", "stall", "before", every=1, times=1, seconds=0.5))
     uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2, limit_rate=16 * MIB)
     seen: list[Progress] = []

@@ -23,16 +23,15 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
-from tests.stories.support import MIB, MakeFile, refused_at_complete
+from asyncsdk.timing import Timing
+from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile, refused_at_complete
 
 LOST_BEFORE = Fault("complete", "reset", "after", every=1)
 
 
-@pytest.fixture(autouse=True)
-def look_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.05)
+@pytest.fixture
+def timing() -> Timing:
+    return BRIEF_SEARCH
 
 
 async def leave_in_doubt(server: LocalServer, client: Client, journal: Path, path: Path) -> None:
@@ -49,7 +48,7 @@ async def test_a_namesake_made_after_the_hour_is_not_taken(tmp_path: Path, journ
     other.write_bytes(b"x" * (2 * MIB))
     async with (
         LocalServer(tmp_path / "server", clock=lambda: clock["now"]) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         await leave_in_doubt(server, client, journal, mine)
         clock["now"] += 3600 + 400
@@ -67,7 +66,7 @@ async def test_not_being_able_to_look_makes_no_second_file(
     path = make_file(2 * MIB)
     async with (
         LocalServer(tmp_path / "server", clock=lambda: clock["now"]) as server,
-        Client("k", base_url=server.url, max_retries=0) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH, max_retries=0) as client,
     ):
         await leave_in_doubt(server, client, journal, path)
         clock["now"] += 3600 + 400
@@ -86,7 +85,7 @@ async def test_of_two_alike_the_one_known_to_be_another_upload_is_ruled_out(
     other.write_bytes(b"x" * (2 * MIB))
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         uploader = AsyncUploader(client, journal=journal)
         theirs = await uploader.upload(other, purpose="batch")
@@ -103,7 +102,7 @@ async def test_files_that_the_same_path_became_before_are_ruled_out(
     now = int(time.time())
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
-        Client("k", base_url=server.url, max_retries=1) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH, max_retries=1) as client,
     ):
         uploader = AsyncUploader(client, journal=journal, max_retries=1)
         earlier = [await uploader.upload(make_file(MIB, seed=seed), purpose="batch") for seed in (1, 2)]
@@ -139,7 +138,10 @@ async def test_create_is_not_retried_for_ever(server: LocalServer, client: Clien
 async def test_files_that_each_fit_their_hour_all_arrive_together(
     tmp_path: Path, journal: Path, make_file: MakeFile
 ) -> None:
-    async with LocalServer(tmp_path / "server", upload_ttl=4) as server, Client("k", base_url=server.url) as client:
+    async with (
+        LocalServer(tmp_path / "server", upload_ttl=4) as server,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
+    ):
         uploader = AsyncUploader(client, journal=journal, part_size=MIB // 2, concurrency=4, limit_rate=2 * MIB)
         jobs = [UploadJob(make_file(3 * MIB, f"{n}.bin", seed=n), "batch") for n in range(4)]
         async with uploader.upload_many(jobs) as outcomes:
@@ -183,7 +185,7 @@ async def test_another_project_neither_resumes_nor_cancels(
     server.clear_faults()
     assert stopped.value.progress is not None
     upload_id = stopped.value.progress.upload_id or ""
-    async with Client("k", base_url=server.url, project="proj_other") as elsewhere:
+    async with Client("k", base_url=server.url, timing=BRIEF_SEARCH, project="proj_other") as elsewhere:
         for attempt in (
             AsyncUploader(elsewhere, journal=journal).resume(upload_id),
             AsyncUploader(elsewhere, journal=journal).cancel(upload_id),
@@ -280,7 +282,7 @@ async def test_between_two_files_that_nobody_knows_it_says_so_and_names_them(
     path, now = make_file(1000), int(time.time())
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         stranger = await AsyncUploader(client, journal="memory").upload(path, purpose="batch")
         server.inject(Fault("complete", "reset", "done"))
@@ -337,7 +339,7 @@ async def test_no_part_is_sent_after_the_hour(tmp_path: Path, journal: Path, mak
     clock = {"now": time.time()}
     async with (
         LocalServer(tmp_path / "server", clock=lambda: clock["now"]) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=20 * MIB)
 

@@ -12,19 +12,18 @@ from attrs import evolve
 from asyncsdk import AsyncUploader, Client, ResponseMismatchError
 from asyncsdk.models import File, Upload
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import completing
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.response_checks import Content, Ids, not_a_file_of, not_created
 from tests.journal.support import opened
 from tests.raw_server import PART, UPLOAD, Talk, client_of, reply, serving
-from tests.stories.support import MIB, MakeFile
+from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile
 
 RENAMED = {"filename": "my_train.jsonl", "bytes": 9, "purpose": "batch"}
 
 
-@pytest.fixture(autouse=True)
-def look_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(completing, "LOOK_INTERVAL", 0.05)
+@pytest.fixture
+def timing() -> Timing:
+    return BRIEF_SEARCH
 
 
 async def renaming(talk: Talk) -> None:
@@ -42,7 +41,7 @@ async def renaming(talk: Talk) -> None:
 
 
 async def test_a_file_that_the_server_renames_goes_up_once_and_is_found_again(journal: Path) -> None:
-    async with serving(renaming) as server, client_of(server) as client:
+    async with serving(renaming) as server, client_of(server, timing=BRIEF_SEARCH) as client:
         uploader = AsyncUploader(client, journal=journal)
         for reused in (False, True):
             result = await uploader.upload(b"123456789", purpose="batch", filename="my train.jsonl", key="mine")
@@ -51,7 +50,7 @@ async def test_a_file_that_the_server_renames_goes_up_once_and_is_found_again(jo
 
 
 async def test_a_name_that_another_upload_of_this_uploader_has_is_a_crossed_answer(journal: Path) -> None:
-    async with serving(renaming) as server, client_of(server) as client:
+    async with serving(renaming) as server, client_of(server, timing=BRIEF_SEARCH) as client:
         uploader = AsyncUploader(client, journal=journal, max_retries=0)
         await uploader.upload(b"123456789", purpose="batch", filename="my_train.jsonl", key="other")
         with pytest.raises(ResponseMismatchError, match=r"its filename is 'my_train\.jsonl'"):
@@ -64,7 +63,7 @@ async def test_a_lost_complete_finds_a_file_whose_name_has_other_signs(
     now, path = int(time.time()), make_file(MIB, "my train.jsonl")
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
-        Client("k", base_url=server.url) as client,
+        Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         file = {"id": "file-1", "object": "file", "bytes": MIB, "created_at": now, "purpose": "batch"}
         listed = {"object": "list", "data": [file | {"filename": "My_train.jsonl"}], "has_more": False}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, FileJournal, UploadError, threads
+from asyncsdk import AsyncUploader, Client, FileJournal, UploadError
 from asyncsdk.server import LocalServer
 from tests.stories.support import MIB, MakeFile, refused_at_complete
 
@@ -45,9 +45,8 @@ async def test_an_upload_without_threads_is_a_resumable_upload_error(
 
 
 async def test_a_cancel_without_threads_is_a_resumable_upload_error(
-    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.05)
     upload_id = await refused_at_complete(server, AsyncUploader(client, journal=journal), make_file(MIB))
     uploader = AsyncUploader(client, journal=journal)
     with pytest.MonkeyPatch.context() as patch:
@@ -57,8 +56,7 @@ async def test_a_cancel_without_threads_is_a_resumable_upload_error(
     assert (await uploader.cancel(upload_id)).status == "cancelled"
 
 
-async def test_a_key_is_let_go_of_without_threads_too(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+async def test_a_key_is_let_go_of_without_threads_too(journal: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         async with FileJournal(journal).claim("a" * 32, wait=False) as held:
             refuse_threads(patch, "asyncsdk-journal")

@@ -6,16 +6,18 @@ import asyncio
 import time
 
 import pytest
+from attrs import evolve
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadExpiredError, UploadTooSlowError
 from asyncsdk.events import Progress
-from asyncsdk.uploads import deadline
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.deadline import seconds_short, watch_deadline
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
 MB, GB = 10**6, 10**9
+WATCHED_CLOSELY = Timing(deadline_check=0.01)
 
 
 @pytest.mark.parametrize(
@@ -50,15 +52,16 @@ def test_the_time_that_is_short(
 
 
 @pytest.fixture
-def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
+def meter() -> Meter:
     """100 MB to send on a line that has never done more than 1 MB/s."""
-    monkeypatch.setattr(deadline, "TICK_SECONDS", 0.01)
     meter = Meter("data.bin", 100 * MB)
     meter.shared.rate.best = 1.0 * MB
     return meter
 
 
-async def mind(meter: Meter, *, life: float, watched_for: float, moving: bool = True) -> None:
+async def mind(
+    meter: Meter, *, life: float, watched_for: float, moving: bool = True, timing: Timing = WATCHED_CLOSELY
+) -> None:
     """Watch `meter` for a while; the server forgets the upload in `life` seconds."""
     clock, began = Clock(elapsed=lambda: time.monotonic() - began), time.monotonic()
     clock.anchor(0)
@@ -66,7 +69,7 @@ async def mind(meter: Meter, *, life: float, watched_for: float, moving: bool = 
     mover = asyncio.create_task(keep_moving(meter, moving=moving))
     try:
         async with asyncio.timeout(watched_for):
-            await watch_deadline(session, meter, clock)
+            await watch_deadline(session, meter, clock, timing)
     finally:
         mover.cancel()
 
@@ -123,7 +126,6 @@ async def test_uploads_that_share_a_line_are_judged_by_all_of_it(meter: Meter) -
         await mind(meter, life=0.5, watched_for=0.3)
 
 
-async def test_what_still_hangs_long_after_its_hour_is_ended(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadline, "OVER_SECONDS", 0.05)
+async def test_what_still_hangs_long_after_its_hour_is_ended(meter: Meter) -> None:
     with pytest.raises(UploadExpiredError):
-        await mind(meter, life=0.05, watched_for=5, moving=False)
+        await mind(meter, life=0.05, watched_for=5, moving=False, timing=evolve(WATCHED_CLOSELY, expiry_grace=0.05))

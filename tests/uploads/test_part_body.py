@@ -9,10 +9,8 @@ from typing import cast
 import pytest
 from aiohttp.abc import AbstractStreamWriter
 
-from asyncsdk import retry
 from asyncsdk.errors import APIConnectionError, InternalServerError, SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads import body as module
 from asyncsdk.uploads.body import PartBody, next_slice
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK, Range
@@ -24,11 +22,6 @@ from tests.uploads.upload_helpers import Gate, Slow, until
 
 ON_GRID = [Range(0, BLOCK), Range(BLOCK, 3 * BLOCK), Range(2 * BLOCK, 3 * BLOCK + 17), WHOLE]
 SPANS = [Range(0, 1), Range(BLOCK, BLOCK + 1), *ON_GRID]
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 def resetting_after(count: int) -> Callable[[Talk], Awaitable[None]]:
@@ -110,9 +103,9 @@ async def test_what_moved_is_told_slice_by_slice() -> None:
         assert line.bodies[0].sent == len(LARGE)
 
 
-async def test_a_line_on_which_slices_take_long_gets_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SLOW_SLICE_SECONDS", -1.0)
+async def test_a_line_on_which_slices_take_long_gets_smaller_ones() -> None:
     async with answering(TAKEN) as server, line_to(server) as line:
+        line.part_source.slow_slice = -1.0
         await line.send(Range(0, 2 * BLOCK))
         assert line.moved[:8] == [BLOCK >> halved for halved in (0, 1, 2, 3, 4, 5, 6, 7)]
         assert min(line.moved[:-1]) == 4096

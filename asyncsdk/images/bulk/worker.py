@@ -25,7 +25,6 @@ from asyncsdk.retry import Retry, is_unreachable
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the rate limiter keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 POLL_SECONDS = 0.1
-FINAL_WRITE_SECONDS = 10.0  # once a run is left, for pictures and for the ledger; a disk that hangs may take longer
 
 
 @define(eq=False)
@@ -74,7 +73,7 @@ class EditWorker:
     def leave(self) -> None:
         """Limit how long it waits for a disk that hangs: it is cancelled next."""
         if self._writer is not None:
-            self._writer.end_within(FINAL_WRITE_SECONDS)
+            self._writer.end_within(self.run.client.timing.final_write)
 
     async def _send_and_save(self) -> EditOutcome | None:
         try:
@@ -190,7 +189,7 @@ class EditWorker:
         """Record its end. Where the ledger can't be written the run stops; the outcome stays true."""
         self.lifecycle = self.lifecycle.to("ended")
         outcome = self._outcome(error)
-        with anyio.move_on_after(FINAL_WRITE_SECONDS, shield=True):
+        with anyio.move_on_after(self.run.client.timing.final_write, shield=True):
             outcome = self._outcome(await self._with_raw(error))
             if self.lifecycle.lost is not None and self.lifecycle.lost is not error:
                 await self._with_raw(self.lifecycle.lost)  # of an earlier attempt, which may have been paid too

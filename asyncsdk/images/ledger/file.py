@@ -23,6 +23,7 @@ from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
+from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.wal import DisplacedError, NewerVersionError, disk, segments
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.line import VERSION, encode_line, iso, read_lines
@@ -184,15 +185,18 @@ class Ledger:
 
 
 @asynccontextmanager
-async def open_ledger(directory: Path, *, accept_damage: bool = False) -> AsyncIterator[Ledger]:
+async def open_ledger(
+    directory: Path, *, accept_damage: bool = False, idle: float = DEFAULT_TIMING.thread_idle
+) -> AsyncIterator[Ledger]:
     """Own the ledger in `directory`, made if missing, for the length of the block.
 
     With `accept_damage` what is intact of a damaged one is believed, and written again; the damaged file is kept.
+    `idle` is for how many seconds its threads wait for another job.
 
     Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
     can't be read or written, JournalVersionError where a newer asyncsdk wrote it.
     """
-    threads, lock = DaemonThreadPool("asyncsdk-ledger", 4), KeyLock(directory / "ledger.lock")
+    threads, lock = DaemonThreadPool("asyncsdk-ledger", 4, idle=idle), KeyLock(directory / "ledger.lock")
     try:
         with _worded(directory):
             await threads.run(partial(_make, directory))
