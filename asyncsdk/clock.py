@@ -1,4 +1,4 @@
-"""The server's time: the last one that it sent, plus what has elapsed here since (pure).
+"""The server's time: from its last `Date` or `created_at`, plus what has elapsed here since (pure).
 
 The `created_at` of a new object is by the server's own clock; a `Date` may be a proxy's. Elapsed time is boot time,
 which counts while the lid is closed; the local wall clock may be wrong or step, and ends nothing.

@@ -1,4 +1,4 @@
-"""Retry policy: whether to retry, after how long, and whether the server may have acted already (pure).
+"""Retry policy: whether to retry, after how long (Retry-After), and whether the server may have acted (pure).
 
 For requests the rules are those of openai-python (`x-should-retry`, `retry-after-ms`, `retry-after`; 408, 409, 429, 500
 and above, lost connections), with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015) and a budget that

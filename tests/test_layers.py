@@ -28,7 +28,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"images", "uploads"},
     {"client"},
     {"http"},
-    {"descriptors", "files", "tasks", "threads", "wal"},
+    {"open_files", "files", "tasks", "threads", "wal"},
     {"api", "clock", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "models", "pickling", "timing", "version"},
 ]
@@ -70,7 +70,7 @@ RUNS_UP: Arrows = {}
 KNOW_EACH_OTHER: Arrows = {}
 NAMED_TWICE: dict[str, str] = {}
 TOUCHES_THE_DISK: dict[str, str] = {
-    "descriptors.py": "counts what the process has open",
+    "open_files.py": "counts what the process has open",
     "server/incoming.py": "where the server puts the bodies of parts",
 }
 

@@ -1,4 +1,4 @@
-"""JSON that contains images: their base64 is decoded while it comes in, never held as a text of many MB (pure).
+"""Decodes images in JSON, as base64 or `data:` URLs, while it comes in: never held as a text of many MB (pure).
 
 Servers write base64 in many ways: as a `data:` URL, in lines, without its padding, in the alphabet for URLs. All of
 them are accepted, and nothing else is: what can't be decoded is kept as it came.

@@ -1,4 +1,4 @@
-"""What the response to an edit means, in whatever form it comes (pure): chunks in, images out.
+"""Reads the response to an edit, whatever its format (`frames`, `base64_json`), into images and errors (pure).
 
 Each complete image is kept, whatever is wrong around it: odd fields are left out, a response that breaks off gives what
 came before, and what can't be read is kept as it came.

@@ -1,4 +1,4 @@
-"""The formats in which a response to an edit comes (pure): JSON, server-sent events, or the bare bytes of an image.
+"""Splits the response to an edit into frames: JSON, server-sent events, or the bare bytes of an image (pure).
 
 The first bytes decide which it is, whatever was requested and whatever the content type is. Of events (WHATWG's HTML,
 9.2) a line may be many MB and ends with LF, CR or both, and the last one counts also without the blank line after it:

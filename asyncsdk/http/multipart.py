@@ -1,4 +1,4 @@
-"""Encodes form fields: RFC 7578, with raw UTF-8 names as browsers and httpx write them (pure)."""
+"""Encodes forms as multipart: boundaries, and fields by RFC 7578 with raw UTF-8 names as browsers write them (pure)."""
 
 from __future__ import annotations
 

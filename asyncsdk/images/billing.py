@@ -1,4 +1,4 @@
-"""Whether an edit that failed was paid, may be repeated, and lets the run go on (pure).
+"""What an error means for an edit: its status (failed, refused, uncertain), was it paid, may it be repeated (pure).
 
 ::
 

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from attrs import define, evolve, field
 
-from asyncsdk import descriptors, files, tasks
+from asyncsdk import files, open_files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.billing import is_safe_to_repeat
@@ -292,15 +292,15 @@ def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
 async def _possible(concurrency: int) -> int:
     """`concurrency`, or fewer if this process may open too few files. Raises ConfigurationError for less than one."""
     with thread_errors_typed():
-        most = await files.in_thread(descriptors.most_edits)
+        most = await files.in_thread(open_files.most_edits)
     if most is None or most >= concurrency:
         return concurrency
     if most == 0:
         raise ConfigurationError(
-            f"this process may open {descriptors.limit_of_files()} files, too few to save the pictures of one edit. "
+            f"this process may open {open_files.limit_of_files()} files, too few to save the pictures of one edit. "
             "Nothing was sent.\n  Let it open more (ulimit -n 1024), or close what it has open."
         )
-    logger.warning("%s", descriptors.lowered(concurrency, most))
+    logger.warning("%s", open_files.lowered(concurrency, most))
     return most
 
 

@@ -1,4 +1,4 @@
-"""The rate limit of input images a minute, shared by the edits of a run: `acquire` waits, first come first served."""
+"""Makes the edits of a run wait for their turn under the one rate limit of `ratelimit`, first come first served."""
 
 from __future__ import annotations
 

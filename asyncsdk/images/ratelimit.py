@@ -1,4 +1,4 @@
-"""The rate limit of images a minute, given or learned from 429s: when the next may be sent (pure).
+"""Computes when the next input images may be sent: a limit a minute, given or learned from 429s (pure).
 
 Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, annex A): a server may count by a sliding
 minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the limit of

@@ -1,4 +1,4 @@
-"""Middleware that makes planned faults happen to calls, on their own connections."""
+"""Middleware that carries out planned faults: error responses, delays, broken connections."""
 
 from __future__ import annotations
 

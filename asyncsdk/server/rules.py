@@ -1,4 +1,4 @@
-"""The rules of uploads and files: which operation is allowed in which status, expiry, and pages of lists (pure).
+"""Which operation is allowed in which status of an upload or file; expiry, and pages of lists (pure).
 
 The real server's errors for these are not known; all are 400 here, and the upload stays as it was.
 """

@@ -1,4 +1,4 @@
-"""The /uploads endpoints: create, add a part, complete, cancel."""
+"""The /uploads endpoints: create, add a part (and its size limit), complete, cancel."""
 
 from __future__ import annotations
 

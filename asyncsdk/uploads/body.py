@@ -1,4 +1,4 @@
-"""The request body of a part: multipart head, views of one pooled buffer, tail. A retry reads the source again."""
+"""The request body of a part: the form around blocks that are read from the source into one buffer, again on a retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that a response belongs to its request: a gateway may cross two, or give one twice (pure).
+"""Checks that a response belongs to its request: a gateway may swap two responses, or repeat one (pure).
 
 Each check names the first thing that does not fit, or returns None. Servers leave fields out: what is missing is not
 compared.

@@ -1,4 +1,4 @@
-"""One upload from start to end: replay the journal, create, hash and send, complete, settle."""
+"""One upload from start to end: replay the journal, create, hash and send, complete, record the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An upload on the server, as this run knows it, and what its refusals mean (pure)."""
+"""An upload on the server: its id and expiry as this run knows them, and what the server's refusals mean (pure)."""
 
 from __future__ import annotations
 

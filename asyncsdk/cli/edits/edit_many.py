@@ -20,8 +20,8 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.descriptors import lowered
 from asyncsdk.errors import APIError, AsyncSDKError, SaveError
+from asyncsdk.open_files import lowered
 
 if TYPE_CHECKING:
     import anyio

@@ -1,4 +1,4 @@
-"""The state machine of one edit of a run: what may follow what, and what a stop, an error or an end means (pure).
+"""The state machine of one edit of a run: waiting, sent, answered; what a stop or an error means at each stage (pure).
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""The ledger of edits, beside their pictures: what was sent, paid and saved, durably, so that nothing is paid twice."""
+"""The ledger of edits: the facts that it records of each (sent, paid, saved), durably, so that none is paid twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The replay of a ledger (pure): a fold over its facts, in the order in which they were written."""
+"""Replays a ledger's facts, in the order in which they were written, into the state of each edit (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receives the input pictures of an edit: files of a form, or references in JSON."""
+"""Receives the input pictures of a request to edit: files of a form, or `data:` URLs and file ids in JSON."""
 
 from __future__ import annotations
 

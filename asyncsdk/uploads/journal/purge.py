@@ -1,4 +1,4 @@
-"""A journal's directory as a whole: made, listed, and rid of what no upload can use any more. Blocking, for threads."""
+"""A journal's directory as a whole: made, listed, purged of what no upload can use any more. Blocking, for threads."""
 
 from __future__ import annotations
 

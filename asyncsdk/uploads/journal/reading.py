@@ -1,4 +1,4 @@
-"""Reading a key's records: all its segments together, and what a copy of a journal leaves to its original. Blocking."""
+"""Reads the records of a key from all its segments; a copied journal resumes none of its original's. Blocking."""
 
 from __future__ import annotations
 

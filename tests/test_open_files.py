@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 
-from asyncsdk import Client, ConfigurationError, ImageEditor, descriptors
+from asyncsdk import Client, ConfigurationError, ImageEditor, open_files
 from asyncsdk.server import LocalServer
 from tests.stories.edits import MODEL, jobs
 from tests.stories.pictures import photo
@@ -33,15 +33,15 @@ async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
     ("limit", "is_open", "edits"), [(256, 10, 118), (1024, 12, 501), (24, 8, 3), (20, 8, 1), (19, 8, 0), (14, 14, 0)]
 )
 def test_each_edit_needs_two_and_some_are_kept_for_all(limit: int, is_open: int, edits: int) -> None:
-    assert descriptors.carried(limit, is_open) == edits
+    assert open_files.carried(limit, is_open) == edits
 
 
 def test_what_is_open_is_counted() -> None:
-    before = descriptors.most_edits()
+    before = open_files.most_edits()
     assert before is not None
-    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(2 * descriptors.PER_EDIT)]
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(2 * open_files.PER_EDIT)]
     try:
-        assert descriptors.most_edits() == before - 2
+        assert open_files.most_edits() == before - 2
     finally:
         for fd in held:
             os.close(fd)
@@ -53,13 +53,13 @@ def test_a_process_that_can_open_nothing_more_carries_no_edit(monkeypatch: pytes
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "listdir", full)
-    assert descriptors.most_edits() == 0
+    assert open_files.most_edits() == 0
 
 
 async def test_fewer_are_taken_at_a_time_where_fewer_fit(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(descriptors, "most_edits", lambda: 3)
+    monkeypatch.setattr(open_files, "most_edits", lambda: 3)
     async with Client("sk-test", base_url=server.url) as client:
         async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out", concurrency=8) as outcomes:
             assert outcomes.concurrency == 3
@@ -67,9 +67,9 @@ async def test_fewer_are_taken_at_a_time_where_fewer_fit(
         async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out", concurrency=2) as outcomes:
             assert outcomes.concurrency == 2
     assert [record.message for record in caplog.records if "concurrency" in record.message] == [
-        descriptors.lowered(8, 3)
+        open_files.lowered(8, 3)
     ]
-    monkeypatch.setattr(descriptors, "most_edits", lambda: 0)
+    monkeypatch.setattr(open_files, "most_edits", lambda: 0)
     async with Client("sk-test", base_url=server.url) as client:
         with pytest.raises(ConfigurationError, match=r"too few to save what one edit makes\. Nothing was sent"):
             async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out"):
