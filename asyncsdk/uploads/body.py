@@ -1,4 +1,4 @@
-"""The request body of a part: the form around blocks that are read from the source into one buffer, again on a retry."""
+"""The request body of a part: the form around blocks read from the source into one buffer, once more on a retry."""
 
 from __future__ import annotations
 
