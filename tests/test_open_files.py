@@ -71,7 +71,7 @@ async def test_fewer_are_taken_at_a_time_where_fewer_fit(
     ]
     monkeypatch.setattr(open_files, "most_edits", lambda: 0)
     async with Client("sk-test", base_url=server.url) as client:
-        with pytest.raises(ConfigurationError, match=r"too few to save what one edit makes\. Nothing was sent"):
+        with pytest.raises(ConfigurationError, match=r"too few to save the pictures of one edit\. Nothing was sent"):
             async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out"):
                 pass
     assert server.edits.edits == 9
