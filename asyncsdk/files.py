@@ -85,7 +85,7 @@ async def stream_to(
     the old file or the new one, never half of one. `below` is as with `save`. Raises OSError, also for a device or a
     pipe at `path`, which is never replaced by a file.
     """
-    draft = _Draft(Path(path), mode=mode, below=below)
+    draft = Draft(Path(path), mode=mode, below=below)
     try:
         async for chunk in chunks:
             await _saving(draft.append, chunk)
@@ -121,7 +121,7 @@ async def save(
     target, again = Path(path), again or Waiting().again
 
     async def job() -> OSError | None:  # a draft that failed is dropped: each attempt has its own
-        draft = _Draft(target, drafts, mode=mode, below=below)
+        draft = Draft(target, drafts, mode=mode, below=below)
         return await _saving(partial(draft.save, content, overwrite=overwrite), again=again)
 
     doubt = await patiently(job, again)
@@ -222,7 +222,7 @@ def _make_with_parents(path: Path) -> None:
 
 def _make_writable(folder: Path) -> None:
     make_directory(folder)
-    draft = _Draft(folder / "any")
+    draft = Draft(folder / "any")
     try:
         draft.append(b"x")
     finally:
@@ -255,7 +255,7 @@ def _move(path: Path, target: Path, below: Path | None) -> None:
 
 
 @define
-class _Draft:
+class Draft:
     """The temporary file. No handle outlives a job, and a job whose caller was cancelled can't bring it back."""
 
     target: Path

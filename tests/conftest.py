@@ -34,7 +34,7 @@ def judged() -> Iterator[None]:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "make_app", _judged_app(make_app))
-        patch.setattr(responses, "_frame", _judged_frame(responses._frame))
+        patch.setattr(responses, "_frame", _judged_frame(responses._frame))  # noqa: SLF001 - events are made in this one place
         for module, name in [
             (uploads, "read_json"),
             (uploads, "read_form"),

@@ -310,10 +310,10 @@ def _fix() -> None:
     counts: defaultdict[CodeType, Iterator[int]] = defaultdict(lambda: itertools.count(1))
 
     def token_hex(count: int) -> str:
-        return f"{next(counts[sys._getframe(1).f_code]):0{2 * count}x}"
+        return f"{next(counts[sys._getframe(1).f_code]):0{2 * count}x}"  # noqa: SLF001 - the quick way to the caller
 
     def choice(letters: Sequence[str]) -> str:
-        return letters[next(counts[sys._getframe(1).f_code]) // 7 % len(letters)]
+        return letters[next(counts[sys._getframe(1).f_code]) // 7 % len(letters)]  # noqa: SLF001 - the quick way to the caller
 
     gmtime = time.gmtime
     time.time = lambda: CLOCK["now"]

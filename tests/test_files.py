@@ -78,15 +78,15 @@ async def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at", ["append", "keep"])
 async def test_a_cancelled_save_can_not_come_back(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began, go_on = threading.Event(), threading.Event()
-    usual = files._Draft._opened
+    usual = files.Draft._opened  # noqa: SLF001 - the one step that both jobs have
 
-    def slow(draft: files._Draft) -> object:
+    def slow(draft: files.Draft) -> object:
         if at == "append" or draft.path.exists():
             began.set()
             go_on.wait(5)
         return usual(draft)
 
-    monkeypatch.setattr(files._Draft, "_opened", slow)
+    monkeypatch.setattr(files.Draft, "_opened", slow)
     task = asyncio.create_task(files.stream_to(tmp_path / "it", chunks(b"new")))
     while not began.is_set():
         await asyncio.sleep(0.001)
@@ -103,7 +103,7 @@ async def test_a_cancelled_save_can_not_come_back(at: str, tmp_path: Path, monke
 
 
 def test_a_dropped_draft_takes_nothing_more(tmp_path: Path) -> None:
-    draft = files._Draft(tmp_path / "it")
+    draft = files.Draft(tmp_path / "it")
     draft.append(b"new")
     draft.drop()
     for job in (lambda: draft.append(b"more"), draft.keep):

@@ -16,7 +16,7 @@ import pytest
 from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
-from tests.cli.support import Ran, Run, Start, heed_hangups
+from tests.cli.support import Ran, Run, Start, disarm, heed_hangups
 from tests.stories.pictures import photo
 
 MIB = 1 << 20
@@ -67,8 +67,7 @@ def stop() -> Iterator[Stop]:
     """What takes signals. Its guard ends a program that hangs, and may not outlive the test."""
     listening = Stop()
     yield listening
-    if hasattr(listening, "_guard"):
-        listening._guard.cancel()
+    disarm(listening)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ STOPPED = Progress(state=UploadPhase.SENDING, source="x", bytes_total=100, bytes
 def test_a_claim_that_does_not_hold_is_a_failure(sent: int, resumed: int, taken: int) -> None:
     story = Story(DemoPlan(Path("x"), 100), Path(), None, print)  # type: ignore[arg-type]  # no server is asked
     with pytest.raises(ChildError):
-        story._check_what_went({"bytes_sent": sent, "bytes_resumed": resumed}, STOPPED, Parts(2, taken))
+        story._check_what_went({"bytes_sent": sent, "bytes_resumed": resumed}, STOPPED, Parts(2, taken))  # noqa: SLF001 - a step by itself: in a whole demo it does not fail
 
 
 async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> None:
@@ -134,7 +134,7 @@ async def test_other_bytes_on_the_server_are_a_failure(make_file: MakeFile) -> N
 
     story = Story(DemoPlan(make_file(10), 10), Path(), Liar(), print)  # type: ignore[arg-type]  # only this is asked
     with pytest.raises(ChildError, match="the server stored other bytes"):
-        await story._check_what_is_stored("file-1")
+        await story._check_what_is_stored("file-1")  # noqa: SLF001 - a step by itself: in a whole demo it does not fail
 
 
 async def test_an_upload_that_fails_is_a_failure_in_its_own_words(
@@ -143,7 +143,7 @@ async def test_an_upload_that_fails_is_a_failure_in_its_own_words(
     story = Story(DemoPlan(make_file(4 * MIB), 4 * MIB), tmp_path, Evidence(server.url), print)
     server.inject(Fault("create", "answer", status=403))
     with pytest.raises(ChildError, match=r"ended before it could be stopped half-way.*403"):
-        await story._stop_half_way()
+        await story._stop_half_way()  # noqa: SLF001 - a step by itself: in a whole demo it does not fail
 
 
 async def test_a_second_run_without_a_file_is_a_failure(environment: pytest.MonkeyPatch) -> None:
@@ -151,8 +151,9 @@ async def test_a_second_run_without_a_file_is_a_failure(environment: pytest.Monk
         return RunObserver(print, print, 0), UploadChild(None, print)  # type: ignore[arg-type]  # it has ended
 
     environment.setattr(Story, "_upload", upload)
+    story = Story(DemoPlan(Path("x"), 1), Path(), None, print)  # type: ignore[arg-type]  # no server is asked
     with pytest.raises(ChildError, match="the second run failed"):
-        await Story(DemoPlan(Path("x"), 1), Path(), None, print)._finish()  # type: ignore[arg-type]  # no server is asked
+        await story._finish()  # noqa: SLF001 - a step by itself: in a whole demo it does not fail
 
 
 async def test_without_pillow_the_edit_is_left_out_and_it_says_what_to_install(
@@ -216,7 +217,7 @@ async def test_without_a_file_it_makes_one_as_large_as_the_disk_allows(
     assert demo.plan_for(tmp_path).size == 256 * MIB
     free(30 * MIB + 6)
     plan = demo.plan_for(tmp_path)
-    await demo._make_noise(plan)
+    await demo._make_noise(plan)  # noqa: SLF001 - a whole demo takes 256 MB
     assert (plan.size, plan.path.stat().st_size) == (5 * MIB + 1, 5 * MIB + 1)
     free(20 * MIB)
     with pytest.raises(ConfigurationError, match="TMPDIR"):

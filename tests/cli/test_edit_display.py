@@ -102,7 +102,9 @@ async def test_a_bar_makes_room_for_lines_and_is_wiped_at_the_end() -> None:
         moments.append(MOMENT)
         bar.draw()
         assert screen.getvalue()[len(wiped) :].count("4 of 8") == 1
-    assert bar._live is None
+    ended = screen.getvalue()
+    bar.aside()
+    assert screen.getvalue() == ended
     assert all(len(line) <= 80 for line in screen.getvalue().replace("\r", "\n").split("\n") if "\x1b" not in line)
 
 

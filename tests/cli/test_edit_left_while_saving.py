@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def jobs(otter: Path, elsewhere: Path) -> None:
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The disk takes no picture below `out`: which it refused."""
-    save_draft, paths = files._Draft.save, list[Path]()
+    save_draft, paths = files.Draft.save, list[Path]()
 
     def fails_in_out(draft: Any, content: bytes, *, overwrite: bool) -> OSError | None:
         if "out" in draft.target.parts and draft.target.suffix in {".png", ".raw"}:
@@ -49,7 +50,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             raise FULL
         return save_draft(draft, content, overwrite=overwrite)
 
-    monkeypatch.setattr(files._Draft, "save", fails_in_out)
+    monkeypatch.setattr(files.Draft, "save", fails_in_out)
     return paths
 
 
@@ -143,14 +144,14 @@ def test_what_no_disk_takes_is_said_to_be_lost(leave: Any, refused: list[Path], 
 def test_an_edit_whose_rescue_is_interrupted_is_reported(
     leave: Any, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, tries = rescue._make_directory, list[float]()
+    tries: list[float] = []
 
-    def make_slowly() -> Path:
+    def make_slowly(prefix: str) -> str:
         tries.append(time.monotonic())
         time.sleep(0.6)
-        return make()
+        return mkdtemp(prefix=prefix)
 
-    monkeypatch.setattr(rescue, "_make_directory", make_slowly)
+    monkeypatch.setattr(rescue, "mkdtemp", make_slowly)
     ran, _ = leave(MANY, lambda: tries)
     [record] = ran.records
     assert (ran.code, record["status"]) == (130, "uncertain")
@@ -177,7 +178,7 @@ def test_every_edit_is_reported_once_though_the_last_signal_comes_while_they_are
 def test_where_the_disk_hangs_the_last_words_say_how_many_edits_are_not_reported(
     stop: Stop, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_draft, hangs, goes_on = files._Draft.save, threading.Event(), threading.Event()
+    save_draft, hangs, goes_on = files.Draft.save, threading.Event(), threading.Event()
 
     def hanging(draft: Any, content: bytes, *, overwrite: bool) -> OSError | None:
         if draft.target.suffix == ".png":
@@ -193,7 +194,7 @@ def test_where_the_disk_hangs_the_last_words_say_how_many_edits_are_not_reported
         stop.say()  # as when patience ends
         goes_on.set()
 
-    monkeypatch.setattr(files._Draft, "save", hanging)
+    monkeypatch.setattr(files.Draft, "save", hanging)
     thread = threading.Thread(target=interrupt)
     thread.start()
     assert app.run(MANY, stop) == 130
@@ -231,14 +232,14 @@ def test_a_picture_that_is_elsewhere_is_not_saved_there_twice(
     run: Run, server: LocalServer, elsewhere: Path, refused: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "FULL_SECONDS", 0.0)
-    save_draft, failures = files._Draft.save, [FULL]
+    save_draft, failures = files.Draft.save, [FULL]
 
     def fails_once(draft: Any, content: bytes, *, overwrite: bool) -> OSError | None:
         if elsewhere in draft.target.parents and draft.target.name == "otter.1.png" and failures:
             raise failures.pop()
         return save_draft(draft, content, overwrite=overwrite)
 
-    monkeypatch.setattr(files._Draft, "save", fails_once)
+    monkeypatch.setattr(files.Draft, "save", fails_once)
     answer(server, WHOLE, WHOLE)
     [record] = run(*MANY).records
     assert len(record["files"]) == 2

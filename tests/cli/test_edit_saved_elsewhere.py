@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -339,21 +340,21 @@ class TestADirectoryThatIsGoneOrFull:
     def test_a_temporary_directory_that_can_not_be_made_for_a_moment_is_made_then(
         self, run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        save, make, tries = files.save, rescue._make_directory, [0]
+        save, tries = files.save, [0]
 
         async def full(path: Path, *arguments: Any, **named: Any) -> OSError | None:
             if path.parent.name == "out" and path.suffix == ".png":
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
             return await save(path, *arguments, **named)
 
-        def make_late() -> Path:
+        def make_late(prefix: str) -> str:
             tries[0] += 1
             if tries[0] < 3:
                 raise OSError(errno.EMFILE, "Too many open files")
-            return make()
+            return mkdtemp(prefix=prefix)
 
         monkeypatch.setattr(files, "save", full)
-        monkeypatch.setattr(rescue, "_make_directory", make_late)
+        monkeypatch.setattr(rescue, "mkdtemp", make_late)
         ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json", "--concurrency", "1")
         assert ran.code == 3
         assert len(list(elsewhere.rglob("i*.png"))) == 1

@@ -24,7 +24,7 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import APIConnectionError
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.version import __version__
-from tests.cli.support import Run, Start, heed_hangups
+from tests.cli.support import Run, Start, disarm, heed_hangups
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_a_first_signal_that_is_a_wish_ends_nothing_and_the_second_does() -> Non
         return 0
 
     assert app.finish(work(), stop) == 130
-    stop._guard.cancel()
+    disarm(stop)
     assert wishes == ["stop"]
 
 
@@ -263,7 +263,7 @@ def test_a_signal_cancels_the_work_and_the_last_words_are_said_once() -> None:
         return 0
 
     assert app.finish(work(), stop) == 130
-    stop._guard.cancel()
+    disarm(stop)
     assert said == ["bye"]
     signal.raise_signal(signal.SIGINT)
     stop.say()
@@ -290,7 +290,7 @@ def test_where_the_work_hangs_the_cursor_comes_back_and_the_last_words_are_said(
     stop = Stop()
     stop.signum = signal.SIGINT
     stop.at_the_end(lambda: output.complain("bye"))
-    stop._leave_at_once()
+    stop._leave_at_once()  # noqa: SLF001 - a timer calls it, from a thread of its own
     assert (left, capsys.readouterr().err) == ([130], "\x1b[?25hbye\n")
 
 

@@ -17,6 +17,7 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads.transfer import Listener, Transfer, UploadsView
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.job import UploadResult
+from tests.cli.support import disarm
 
 NOW = 1_795_360_260.0
 
@@ -50,7 +51,7 @@ def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(
         **{name: partial(stuck, 0, None) for name in "cde"},
     }
     assert app.finish(transfer.run(uploads, at_once=2), stop) == 143
-    stop._guard.cancel()
+    disarm(stop)
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert lines[0].startswith("a: stopped at 30 of 100 MB. What is sent is kept until ")

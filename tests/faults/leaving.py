@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from asyncsdk import AsyncUploader, FileJournal
@@ -88,9 +89,14 @@ def left_behind(
 
 def threads_of(uploader: AsyncUploader) -> list[DaemonThreadPool]:
     """Those that read, hash and write the journal."""
-    journal = uploader._journal
-    of_journal = [journal._threads] if isinstance(journal, FileJournal) else []
-    return [uploader._context.readers, uploader._context.hashers, *of_journal]
+    context, journal = uploader._context, uploader._journal  # noqa: SLF001 - that a thread is busy shows nowhere else
+    of_journal = [journal._threads] if isinstance(journal, FileJournal) else []  # noqa: SLF001 - as above
+    return [context.readers, context.hashers, *of_journal]
+
+
+def connections_of(uploader: AsyncUploader) -> anyio.CapacityLimiter:
+    """The places of its connections."""
+    return uploader._context.limiter  # noqa: SLF001 - the way to hold one without a request, or to count those held
 
 
 def open_files(*places: Path) -> list[str]:

@@ -20,7 +20,7 @@ from asyncsdk.clock import boot_time
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.timing import DEFAULT_TIMING, Timing
-from tests.faults.leaving import left_behind, threads_of, within_a_second
+from tests.faults.leaving import connections_of, left_behind, threads_of, within_a_second
 from tests.faults.line import Line
 from tests.stories.support import MIB, md5_of
 
@@ -148,7 +148,7 @@ class Scene:
         assert result.md5 == md5_of(self.path)
 
     def left_of(self, uploader: AsyncUploader) -> list[str]:
-        taken = uploader._context.limiter.borrowed_tokens
+        taken = connections_of(uploader).borrowed_tokens
         return [
             *left_behind(threads_of(uploader), self.path, self.journal, beside=self.line.tasks | _serving()),
             *["a connection's place"] * taken,

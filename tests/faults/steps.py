@@ -31,7 +31,8 @@ class Death:
 
     def __call__(self) -> None:
         """Wrap what this process does to the disk and the network."""
-        transport: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined] # from outside
+        loop: Any = asyncio.selector_events
+        transport = loop._SelectorSocketTransport  # noqa: SLF001 - what is written to sockets, not only begun, passes it
         names = [(os, name) for name in DISK] + [(transport, name) for name in WIRE]
         for owner, name in names:
             if name == "write" or not self.torn:

@@ -41,7 +41,7 @@ async def test_at_each_step(server: LocalServer, tmp_path: Path, how: How) -> No
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Reads that hang in the kernel until this is set."""
-    go_on, read_at = threading.Event(), PathSource._read_at
+    go_on, read_at = threading.Event(), PathSource._read_at  # noqa: SLF001 - what a thread does; nothing else hangs with it
 
     def hang(source: PathSource, offset: int, view: memoryview) -> int:
         go_on.wait(20)

@@ -43,7 +43,9 @@ class Way:
         else:
             self.scene.line.port = self.stranger
         self.scene.line.cut()
-        session = None if self.scene.client is None else self.scene.client._transport._session
+        if self.scene.client is None:
+            return
+        session = self.scene.client._transport._session  # noqa: SLF001 - nobody else empties its cache of addresses
         if session is not None:
             session.connector.clear_dns_cache()  # type: ignore[union-attr]  # a TCPConnector
 

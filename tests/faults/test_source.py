@@ -62,7 +62,7 @@ class Moment:
 
     def hold_hashing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the pass begin when it may, and know when it is through."""
-        read_on = ContentHash._read_on
+        read_on = ContentHash._read_on  # noqa: SLF001 - what a thread does; nothing else waits with it
 
         def wait(digest: ContentHash, source: Source, stop: threading.Event, batch: list[int]) -> None:
             assert self.hashed_first or self.may_hash.wait(10)

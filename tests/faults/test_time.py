@@ -205,7 +205,7 @@ async def test_one_that_only_starts_slowly_is_not_ended(short: Scene) -> None:
 
     def speed_up(now: Progress) -> None:
         if now.bytes_sent > 80_000 and short.uploaders:
-            short.uploaders[-1]._context.throttle.rate = 100.0 * PART
+            short.uploaders[-1]._context.throttle.rate = 100.0 * PART  # noqa: SLF001 - nobody but a line changes its rate half-way
 
     short.assert_arrived(await short.upload(on_progress=speed_up))
 

@@ -192,7 +192,7 @@ async def test_a_lock_that_somebody_only_looks_at_is_not_busy(tmp_path: Path, mo
     from asyncsdk.wal import lock
 
     attempts: list[Path] = []
-    real = lock._try
+    real = lock._try  # noqa: SLF001 - the one step that takes it
 
     def busy_once(path: Path) -> object:
         attempts.append(path)

@@ -45,9 +45,14 @@ def until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
+def child_of(server: ServerProcess) -> subprocess.Popen[bytes]:
+    child = server._process  # noqa: SLF001 - to end it from outside, as an operator would by its pid
+    assert child is not None
+    return child
+
+
 def pid_of(server: ServerProcess) -> int:
-    assert server._process is not None
-    return server._process.pid
+    return child_of(server).pid
 
 
 def test_it_serves_is_asked_and_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -106,8 +111,7 @@ def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
 
 def test_sigterm_ends_it_in_good_order() -> None:
     with ServerProcess() as server:
-        process = server._process
-        assert process is not None
+        process = child_of(server)
         process.send_signal(signal.SIGINT)  # a Ctrl-C is the parent's
         assert server.calls == {}
         process.terminate()
@@ -122,9 +126,8 @@ def test_it_tells_of_the_edits_that_were_done() -> None:
 
 def test_one_that_was_killed_says_so_when_it_is_asked() -> None:
     with ServerProcess() as server:
-        assert server._process is not None
-        server._process.kill()
-        server._process.wait(20)
+        child_of(server).kill()
+        child_of(server).wait(20)
         with pytest.raises(RuntimeError, match="process ended with -9"):
             _ = server.calls
 

@@ -236,7 +236,8 @@ async def test_what_arrived_is_discarded_though_the_call_is_cancelled_and_all_th
     async def receive() -> None:
         async with state.incoming(2**22) as incoming:
             await incoming.write(bytes(2**21))
-            busy.extend(asyncio.ensure_future(state._workers.run(go.wait, 5)) for _ in range(THREADS))
+            workers = state._workers  # noqa: SLF001 - no call keeps all its threads busy for long
+            busy.extend(asyncio.ensure_future(workers.run(go.wait, 5)) for _ in range(THREADS))
             await asyncio.sleep(0)
 
     busy: list[asyncio.Future[bool]] = []
@@ -266,7 +267,8 @@ async def test_two_sweeps_at_once_do_no_harm() -> None:
     async with running(clock=clock) as (server, call):
         for number in range(20):
             await call.created(10)
-            await server._repository.keep_picture(f"img-{number}.png", b"x")
+            repository = server._repository  # noqa: SLF001 - twenty edits that are painted would take long
+            await repository.keep_picture(f"img-{number}.png", b"x")
 
         async def sweep() -> set[int]:
             return {answer.status for answer in await asyncio.gather(*[call("GET", "files") for _ in range(5)])}

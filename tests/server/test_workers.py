@@ -26,9 +26,10 @@ async def test_a_job_that_fails_when_nobody_waits_any_more_is_not_logged_as_forg
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    workers._stop.set()
+    closing = asyncio.create_task(workers.close(lambda: None))
+    await asyncio.sleep(0)
     may_fail.set()
-    await workers.close(lambda: None)
+    await closing
     await asyncio.sleep(0)
     gc.collect()
     assert caplog.records == []

@@ -24,12 +24,18 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
+from tests.faults.leaving import threads_of
 from tests.stories.support import MIB, MakeFile
 
 
 def files_under(folder: Path) -> int:
     """Descriptors of this process that are open on something in `folder`."""
     return sum(os.path.realpath(link).startswith(str(folder)) for link in Path("/proc/self/fd").iterdir())
+
+
+def jobs_of(uploader: AsyncUploader) -> int:
+    """How many jobs its threads are at."""
+    return sum(pool.busy for pool in threads_of(uploader))
 
 
 @pytest.mark.parametrize("after", [0.0, 0.002, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4])
@@ -46,7 +52,7 @@ async def test_a_native_cancel_at_any_moment_leaves_nothing_and_resumes(
         await task
     assert time.monotonic() - began < 1
     assert [each for each in asyncio.all_tasks() if "upload" in repr(each.get_coro())] == []
-    await until(lambda: uploader._context.readers.busy == files_under(path) == files_under(journal) == 0)
+    await until(lambda: jobs_of(uploader) == files_under(path) == files_under(journal) == 0)
     result = await AsyncUploader(client, journal=journal, part_size=MIB).upload(path, purpose="batch")
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
 
@@ -86,7 +92,7 @@ async def test_a_failing_neighbour_in_a_task_group_stops_all_uploads(
     with pytest.raises(ExceptionGroup) as failures:
         await all_at_once()
     assert isinstance(failures.value.exceptions[0], ZeroDivisionError)
-    await until(lambda: uploader._context.readers.busy == 0)
+    await until(lambda: jobs_of(uploader) == 0)
     assert files_under(journal) == 0
 
 
@@ -104,7 +110,8 @@ async def test_leaving_upload_many_early_cancels_the_rest(client: Client, journa
 async def test_threads_go_home_when_there_is_no_more_work(client: Client, journal: Path, make_file: MakeFile) -> None:
     uploader = AsyncUploader(client, journal=journal)
     await uploader.upload(make_file(), purpose="batch")
-    await until(lambda: uploader._context.readers.alive == 0)
+    reading, hashing, _ = threads_of(uploader)
+    await until(lambda: reading.alive == hashing.alive == 0)
 
 
 async def test_cancel_ends_the_upload_on_the_server_and_settles_the_journal(

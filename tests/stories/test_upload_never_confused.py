@@ -14,6 +14,7 @@ from asyncsdk import (
     Client,
     CompletionUnknownError,
     ConfigurationError,
+    FileJournal,
     PayloadTooLargeError,
     Progress,
     RateLimitError,
@@ -206,7 +207,7 @@ async def test_resume_refuses_a_file_of_another_size_and_a_key_without_path(
             await uploader.upload(path, purpose="batch", **options)  # type: ignore[arg-type]  # a key is text
     path.write_bytes(b"longer" * 1000)
     refusals = []
-    for entry in await uploader._journal.entries():
+    for entry in await FileJournal(journal).entries():
         with pytest.raises(ConfigurationError) as refused:
             await uploader.resume(entry.records[0].upload)
         refusals.append(str(refused.value))

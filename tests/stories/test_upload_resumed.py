@@ -23,6 +23,7 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
+from tests.faults.leaving import connections_of
 from tests.stories.support import MIB, MakeFile, interrupted
 
 
@@ -262,7 +263,7 @@ async def test_what_is_all_sent_waits_for_no_connection(
         nonlocal parts_left
         parts_left -= event.route == "/uploads/{upload_id}/parts"
         if not parts_left and not queued:
-            queued.append(asyncio.ensure_future(uploader._context.limiter.acquire_on_behalf_of(object())))
+            queued.append(asyncio.ensure_future(connections_of(uploader).acquire_on_behalf_of(object())))
 
     client.on_event = another_queues
     async with asyncio.timeout(10):
@@ -278,6 +279,6 @@ async def test_a_small_file_that_was_sent_before_waits_for_no_connection(
     with pytest.raises(BadRequestError):
         await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
     uploader = AsyncUploader(client, journal=journal, concurrency=1)
-    await uploader._context.limiter.acquire_on_behalf_of(object())
+    await connections_of(uploader).acquire_on_behalf_of(object())
     async with asyncio.timeout(10):
         assert (await uploader.upload(path, purpose="batch")).bytes_resumed == 1000

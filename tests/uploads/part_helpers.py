@@ -54,7 +54,7 @@ class Line:
 
     @property
     def pooled(self) -> list[bytearray]:
-        return self.part_source.buffers._free
+        return self.part_source.buffers._free  # noqa: SLF001 - what the pool keeps shows nowhere else
 
 
 class Narrow(socket.socket):

@@ -216,7 +216,8 @@ class Late:
 async def test_a_block_that_a_cancelled_reading_took_at_last_is_not_hashed_twice() -> None:
     content = RANDOM[:BLOCK]
     digest = ContentHash(BLOCK)
-    digest._turn = cast("Any", Late(lambda: digest._hash(0, memoryview(content))))
+    late = Late(lambda: digest._hash(0, memoryview(content)))  # noqa: SLF001 - what the cancelled reading did at last
+    digest._turn = cast("Any", late)  # noqa: SLF001 - only so does one wait for the other at this very moment
     await digest.read(BytesSource.over(content), THREADS, lambda _: None)
     assert (digest.done, digest.md5) == (True, hashlib.md5(content).hexdigest())
 
@@ -224,7 +225,7 @@ async def test_a_block_that_a_cancelled_reading_took_at_last_is_not_hashed_twice
 async def test_a_block_that_a_cancelled_reading_is_still_at_is_waited_for_without_the_loop() -> None:
     content, told = RANDOM[:BLOCK], list[int]()
     digest = ContentHash(BLOCK)
-    with digest._turn:
+    with digest._turn:  # noqa: SLF001 - as the cancelled reading has it
         reading = asyncio.create_task(digest.read(BytesSource.over(content), THREADS, told.append))
         await until(lambda: THREADS.busy)
         assert told == []
