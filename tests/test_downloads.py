@@ -200,11 +200,11 @@ async def test_only_http_is_fetched(url: str) -> None:
 
 
 HANGING_DISK = """
-import asyncio, sys, time
+import asyncio, os, sys, time
 from asyncsdk import Client, api
 from asyncsdk.wal import disk
 def stuck(*_):
-    print("stuck", flush=True)
+    os.write(1, b"stuck\\n")
     time.sleep(60)
 setattr(disk, sys.argv[2], stuck)
 async def main():
@@ -218,7 +218,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("at", ["write_all", "sync", "sync_folder"])
+@pytest.mark.parametrize("at", ["write_all", "sync", "sync_directory"])
 async def test_a_disk_that_hangs_delays_neither_the_end_of_a_download_nor_of_its_program(
     at: str, tmp_path: Path
 ) -> None:

@@ -96,7 +96,7 @@ async def test_the_hour_ends(scene: Scene, world: World, route: str, count: int,
         await scene.upload()
     assert expired.value.resumable
     assert expired.value.expires_in == 0
-    assert "starts anew" in expired.value.advice
+    assert "it starts again" in expired.value.advice
     assert scene.files == []
     scene.client_options.clear()
     result = await scene.upload()
@@ -197,7 +197,7 @@ async def test_too_slow_for_its_hour_it_says_so_early_and_in_figures(short: Scen
     assert figures is not None
     assert 0.3 < float(figures[1]) < 1.5
     assert short.files == []
-    assert "faster line" in slow.value.advice
+    assert "faster connection" in slow.value.advice
 
 
 async def test_one_that_only_starts_slowly_is_not_ended(short: Scene) -> None:

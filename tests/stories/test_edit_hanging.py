@@ -25,11 +25,12 @@ READS = {
     "the directory of the pictures": "image, files._make_writable = 'x.png', stuck",
     "what is there already": "image, files._existing = 'x.png', stuck",
 }
+# the stuck thread writes without a lock: one that is held as the interpreter ends would abort it
 PROGRAM = """
 import asyncio, os, sys, time
 from asyncsdk import Client, ImageEdit, ImageEditor, files
 def stuck(*_):
-    print("stuck", flush=True)
+    os.write(1, b"stuck\\n")
     time.sleep(60)
 {what}
 async def main():
@@ -57,10 +58,10 @@ def test_a_call_that_is_given_up_ends_with_its_program(tmp_path: Path, what: str
 
 
 STUCK_READING = """
-import signal, sys, threading, time
+import os, signal, sys, threading, time
 from asyncsdk import files
 def stuck(*_):
-    print("stuck", flush=True)
+    os.write(1, b"stuck\\n")
     {what}
     time.sleep(60)
 files._read = stuck
