@@ -39,24 +39,19 @@ class RequestBody(Protocol):
     @property
     def bytes_sent(self) -> int:
         """How many bytes were handed to the connection."""
-        ...
 
     @property
     def fully_sent(self) -> bool:
         """Whether every byte was."""
-        ...
 
     def limit_response(self, seconds: float) -> None:
         """Set how long the server may take once it has everything."""
-        ...
 
     def stop_watching(self) -> None:
         """Stop the timer that gives up a stalled attempt."""
-        ...
 
     def abort(self) -> None:
         """Drop the connection and what it still holds of this body."""
-        ...
 
 
 BodyFactory = Callable[[], RequestBody]

@@ -51,29 +51,23 @@ class PaidImages(Protocol):
     @property
     def images(self) -> tuple[EditedImage, ...]:
         """The images, each with `content` or a `url`."""
-        ...
 
     @property
     def response(self) -> ImagesResponse:
         """The whole response."""
-        ...
 
     @property
     def usage(self) -> Usage | None:
         """What it cost, in tokens."""
-        ...
 
     @property
     def request_id(self) -> str | None:
         """The server's name for the request."""
-        ...
 
     async def contents(self) -> list[bytes]:
         """Return the images' bytes; see `EditResult.contents`."""
-        ...
 
     async def save(
         self, target: str | os.PathLike[str], *, name: str | None = None, overwrite: bool = False
     ) -> list[Path]:
         """Save the images; see `EditResult.save`."""
-        ...

@@ -1,7 +1,5 @@
 """The version of the package, and the User-Agent."""
 
-from __future__ import annotations
-
 import platform
 
 __version__ = "0.1.0"

@@ -26,15 +26,12 @@ class Change(Protocol):
 
     def line(self) -> str:
         """The change in words."""
-        ...
 
     def record(self) -> Mapping[str, Any]:
         """The change as a JSON object."""
-        ...
 
     def is_news(self, *, each_change: bool) -> bool:
         """Whether it is worth a line at once; with `each_change` more is."""
-        ...
 
 
 class View(Protocol):
@@ -42,15 +39,12 @@ class View(Protocol):
 
     def lines(self) -> Iterable[str]:
         """A line for each thing under way."""
-        ...
 
     def records(self) -> Iterable[Mapping[str, Any]]:
         """JSON objects to be written each second; none where each change is written."""
-        ...
 
     def frame(self, width: int) -> RenderableType:
         """The bars, `width` cells wide."""
-        ...
 
 
 V = TypeVar("V", bound=View)

@@ -37,11 +37,9 @@ class ResponseFormat(Protocol):
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """Yield the frames that `chunk` completes."""
-        ...
 
     def close(self) -> Iterator[Frame]:
         """Yield the frame that is not ended, once nothing more comes."""
-        ...
 
 
 def is_format_known(beginning: bytes) -> bool:

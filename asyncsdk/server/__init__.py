@@ -1,7 +1,5 @@
 """A local server with OpenAI's API for uploads, files and image edits, for tests and demos without an account."""
 
-from __future__ import annotations
-
 from asyncsdk.server.faults import Fault, faults_from_json
 from asyncsdk.server.local import LocalServer, serve
 from asyncsdk.server.log import RequestRecord

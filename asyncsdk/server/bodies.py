@@ -35,7 +35,6 @@ class Sink(Protocol):
 
     async def write(self, data: bytes, /) -> None:
         """Take the next bytes."""
-        ...
 
 
 @define

@@ -38,41 +38,33 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """For people."""
-        ...
 
     @property
     def place(self) -> str | None:
         """Where it can be found again, or None: such a source can't be resumed without a `key`."""
-        ...
 
     @property
     def identity(self) -> Identity:
         """As it was when it was opened."""
-        ...
 
     @property
     def tells_changes(self) -> bool:
         """Whether a change after it was opened shows when one looks again, unless it is made through a mapping."""
-        ...
 
     def read(self, offset: int, view: memoryview) -> None:
         """Fill `view`; may block.
 
         Raises SourceChangedError when the source ends before that, UploadError when it can't be read.
         """
-        ...
 
     def read_now(self, offset: int, view: memoryview) -> bool:
         """Fill `view` if that takes no waiting; False if it would."""
-        ...
 
     def look_again(self) -> Identity | None:
         """As it is now; None where it can't be found any more. May block."""
-        ...
 
     def close(self) -> None:
         """Let go of it; a read under way in a thread is not disturbed, a later one is refused."""
-        ...
 
 
 @define(eq=False)

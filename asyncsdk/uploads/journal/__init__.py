@@ -126,18 +126,15 @@ class Log(Protocol):
     @property
     def records(self) -> Sequence[Record]:
         """Everything known, oldest first, what was appended here included."""
-        ...
 
     async def append(self, record: Record) -> None:
         """Return once the record would survive a power cut. Raises JournalError; the record may then be lost."""
-        ...
 
     async def append_final(self, record: Record) -> None:
         """Append the record that ends an upload, then drop all but it, its `Opened`, and the files that others became.
 
         Raises JournalError, as `append` does.
         """
-        ...
 
 
 class Journal(Protocol):
@@ -161,11 +158,9 @@ class Journal(Protocol):
             JournalVersionError: The journal was written by a newer asyncsdk.
             JournalError: It can't be read or written.
         """
-        ...
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys, for a list to show; takes no lock."""
-        ...
 
     async def purge(self, *, now: float | None = None) -> int:
         """Remove the keys that are of no use any more. `append_final` does this once a day.
@@ -176,4 +171,3 @@ class Journal(Protocol):
         Returns:
             How many keys were removed.
         """
-        ...
