@@ -220,7 +220,9 @@ def add_upload_part(upload_id: str, *, data: bytes | BodyFactory) -> Request[Upl
         route="/uploads/{upload_id}/parts",
         response_model=UploadPart,
         ids={"upload_id": upload_id},
-        files=() if callable(data) else [_part(data)],
+        files=()
+        if callable(data)
+        else [FormFile(name="data", content=data, filename="upload", mime_type="application/octet-stream")],
         body=data if callable(data) else None,
     )
 
@@ -288,7 +290,13 @@ def edit_image(
     name = "image" if len(images) == 1 else "image[]"
     files = [(name, picture) for picture in images]
     files += [(name, file) for name, file in (("mask", mask), ("markup", markup)) if file is not None]
-    return _edit(_set({"prompt": prompt, **options}, extra), files=[_form_file(name, file) for name, file in files])
+    return _edit(
+        _set({"prompt": prompt, **options}, extra),
+        files=[
+            FormFile(name=name, content=file.content, filename=file.filename, mime_type=file.mime_type)
+            for name, file in files
+        ],
+    )
 
 
 def edit_image_by_reference(
@@ -382,11 +390,3 @@ def _edit(fields: dict[str, Any], *, files: Sequence[FormFile] = ()) -> Request[
 
 def _reference(image: ImageRef) -> dict[str, str]:
     return {"file_id": image.file_id} if image.file_id is not None else {"image_url": image.image_url or ""}
-
-
-def _form_file(name: str, file: ImageFile) -> FormFile:
-    return FormFile(name=name, content=file.content, filename=file.filename, mime_type=file.mime_type)
-
-
-def _part(data: bytes) -> FormFile:
-    return FormFile(name="data", content=data, filename="upload", mime_type="application/octet-stream")

@@ -177,12 +177,14 @@ async def existing(paths: Iterable[Path], *, again: Again | None = None) -> list
 
 async def gone(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where nothing is, or an empty file, such as a power cut or a full disk may leave."""
-    return await in_thread(_gone, list(paths))
+    return await in_thread(lambda: [path for path in paths if not _has_content(path)])
 
 
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where something is that is not a directory, or can't be looked at."""
-    return await in_thread(_no_directories, list(paths))
+    return await in_thread(
+        lambda: [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]  # noqa: PTH112 - which raises nothing
+    )
 
 
 async def move(path: Path, target: Path, *, below: Path | None = None, again: Again | None = None) -> None:
@@ -233,19 +235,11 @@ def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if os.path.lexists(path)]
 
 
-def _gone(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if not _has_content(path)]
-
-
 def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
     except OSError:
         return False
-
-
-def _no_directories(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]  # noqa: PTH112 - which raises nothing
 
 
 def _move(path: Path, target: Path, below: Path | None) -> None:
@@ -280,7 +274,8 @@ class Draft:
             with self._opened() as fd:
                 disk.sync(fd)
                 size = os.fstat(fd).st_size
-            return size, _replace(self.path, self.target)
+            self.path.replace(self.target)
+        return size, _doubt(self.target)  # not within the turn: a sync that hangs would hold up `drop`
 
     def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
         """Write and move it at once; it is dropped where that fails."""

@@ -105,7 +105,7 @@ class Redactor:
             value = json_value(text)
         except ValueError:
             return self._all.put_into(text)
-        cleaned = _marked(value, self._all, self._all)
+        cleaned = _marked(value, self._all, self._all, with_numbers=True)
         return self._all.replaced(text if cleaned == value else json.dumps(cleaned))  # quotes may belong to a secret
 
     def clean_answer(self, value: Any) -> Any:
@@ -163,18 +163,23 @@ def text_of(body: bytes) -> str:
     return body.decode(json.detect_encoding(body) if b"\0" in body else "utf-8", "replace")
 
 
-def _marked(value: Any, marks: _Marks, in_use: _Marks) -> Any:
-    """Decoded JSON with `marks` for its secrets; those of `in_use` in its ids and URLs."""
+def _marked(value: Any, marks: _Marks, in_use: _Marks, *, with_numbers: bool = False) -> Any:
+    """Decoded JSON with `marks` for its secrets; those of `in_use` in its ids and URLs.
+
+    Numbers are left alone unless `with_numbers`: a number of a successful response, such as its tokens, is counted.
+    """
     if isinstance(value, str):
         return marks.put_into(value)
-    if type(value) in {int, float}:  # a secret of digits alone may be shown as a number
+    if with_numbers and type(value) in {int, float}:  # as which a secret of digits alone may be shown
         shown = marks.put_into(text := repr(value))
         return value if shown == text else shown
     if isinstance(value, list):
-        return [_marked(item, marks, in_use) for item in value]
+        return [_marked(item, marks, in_use, with_numbers=with_numbers) for item in value]
     if isinstance(value, dict):
         return {
-            marks.put_into(name): _marked(item, in_use if _OF_USE.fullmatch(name) else marks, in_use)
+            marks.put_into(name): _marked(
+                item, in_use if _OF_USE.fullmatch(name) else marks, in_use, with_numbers=with_numbers
+            )
             for name, item in value.items()
         }
     return value

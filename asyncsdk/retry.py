@@ -177,7 +177,8 @@ class Attempts:
             delay = backoff(self._failures - 1, self._first_delay, jitter) if requested is None else requested
         else:
             return None
-        return delay if now + delay < self.retry.deadline and self._may_wait(requested) else None
+        is_too_long = requested is not None and requested > LONGEST_RETRY_AFTER and math.isinf(self.retry.deadline)
+        return None if is_too_long or now + delay >= self.retry.deadline else delay
 
     def _waits_out(self, error: APIError) -> bool:
         bounded = math.isfinite(self.retry.deadline)
@@ -191,9 +192,6 @@ class Attempts:
             return False
         self.retry.spent += 1
         return self.retry.spent <= self.retry.budget
-
-    def _may_wait(self, requested: float | None) -> bool:
-        return requested is None or requested <= LONGEST_RETRY_AFTER or math.isfinite(self.retry.deadline)
 
 
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS, errno.EINTR})

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Timing:
-    """Durations in seconds. A `Client` carries one, and all that is made for it reads from there.
+    """Durations in seconds. A `Client` carries one, which all that is made for it reads; a journal has its own threads.
 
     Limits that a caller sets, such as `timeout` and `stall_timeout`, and those of the API are not among them.
     """

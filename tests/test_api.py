@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError, api
 from asyncsdk.api import ImageFile, Request
-from asyncsdk.http.body import BytesBody
+from asyncsdk.http.body import ChunksBody
 from asyncsdk.http.request import encoded_body
 from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
 
@@ -83,7 +83,7 @@ def test_a_list_is_narrowed_by_its_query() -> None:
 
 
 def test_a_part_is_bytes_or_a_factory_of_bodies() -> None:
-    body = BytesBody(b"", "text/plain")
+    body = ChunksBody([b""], "text/plain")
     assert encoded_body(api.add_upload_part("u", data=lambda: body)) is body
     part = api.add_upload_part("u", data=b"x")
     assert encoded_body(part) is not encoded_body(part)

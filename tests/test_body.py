@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk import api
 from asyncsdk.api import Request
-from asyncsdk.http.body import Body, BytesBody, ChunksBody, flush_every_write
+from asyncsdk.http.body import Body, ChunksBody, flush_every_write
 from asyncsdk.models import UploadPart
 from tests.raw_server import PART, Talk, answering, client_of, reply, serving
 
@@ -196,7 +196,7 @@ async def test_a_large_body_in_small_pieces_leaves_the_loop_to_others() -> None:
 
 def test_a_body_is_written_not_read() -> None:
     with pytest.raises(TypeError, match="written, not read"):
-        BytesBody(b"x", "text/plain").decode()
+        ChunksBody([b"x"], "text/plain").decode()
 
 
 async def test_a_body_without_a_connection_is_not_watched() -> None:
@@ -210,7 +210,7 @@ async def test_a_body_without_a_connection_is_not_watched() -> None:
         async def drain(self) -> None:
             pass
 
-    nowhere, body = Nowhere(), BytesBody(b"content", "text/plain", head=b"<", tail=b">")
+    nowhere, body = Nowhere(), ChunksBody([b"<", b"content", b">"], "text/plain")
     await body.write(cast("AbstractStreamWriter", nowhere))
     body.abort()
     assert nowhere.written == b"<content>"
@@ -237,7 +237,7 @@ async def test_a_peer_that_takes_all_at_once_leaves_the_loop_to_others() -> None
             seen.append(len(written))
 
     beside = asyncio.create_task(others())
-    await BytesBody(bytes(LARGE), "text/plain").write(cast("AbstractStreamWriter", Greedy()))
+    await ChunksBody([bytes(LARGE)], "text/plain").write(cast("AbstractStreamWriter", Greedy()))
     beside.cancel()
     assert sum(written) == LARGE
     assert len(written) > 8

@@ -52,7 +52,12 @@ def test_whatever_a_key_is_made_of_it_is_in_no_decoded_answer(key: str, before: 
 def test_a_secret_of_digits_is_not_shown_as_a_number_either(text: str) -> None:
     known = redactor({}, {"secret": "1000000007"}, {})
     assert "1000000007" not in known.clean(text)
-    assert known.clean_answer({"created": 1000000007, "n": 1}) == {"created": "[secret]", "n": 1}
+
+
+def test_the_numbers_of_a_successful_response_count_whatever_the_secrets_are() -> None:
+    known = redactor({"X-Gateway-Token": "170001"}, {}, {})
+    usage = {"total_tokens": 170001, "created": 1_700_012_345, "x": 1.70001}
+    assert known.clean_answer({"usage": usage, "note": "170001"}) == {"usage": usage, "note": "[secret]"}
 
 
 def test_what_the_answer_says_besides_stays_as_it_is() -> None:

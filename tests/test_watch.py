@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk import APITimeoutError, RequestEvent, UploadPart, api
 from asyncsdk.api import Request
-from asyncsdk.http.body import Body, BytesBody
+from asyncsdk.http.body import Body, ChunksBody
 from asyncsdk.http.stall import IdleTime, SocketProgress, StallTimer, observe
 from tests.raw_server import PART, Talk, client_of, reply, serving
 
@@ -31,7 +31,7 @@ def _both_ways_to_see(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
 
 def part(size: int, stall: float) -> Request[UploadPart]:
-    return api.add_upload_part("u", data=lambda: BytesBody(bytes(size), "application/octet-stream", stall=stall))
+    return api.add_upload_part("u", data=lambda: ChunksBody([bytes(size)], "application/octet-stream", stall=stall))
 
 
 async def deaf(talk: Talk) -> None:

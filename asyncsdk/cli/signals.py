@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ class Stop:
 
     patience: float = LIMIT_SECONDS
     signum: int | None = field(default=None, init=False)
-    _gently: Callable[[], None] | None = field(default=None, init=False)
+    _gently: Callable[[], object] | None = field(default=None, init=False)
     _ending: bool = field(default=False, init=False)
     _cancel: Callable[[], object] | None = field(default=None, init=False)
     _last_words: list[Callable[[], None]] = field(factory=list, init=False)
@@ -57,7 +56,7 @@ class Stop:
         import asyncio  # --help does without it
 
         loop = asyncio.get_running_loop()
-        self._gently = partial(_call_on, loop, stop)
+        self._gently = lambda: loop.call_soon_threadsafe(stop)
 
     async def watch(self, work: Awaitable[int]) -> int:
         """Await `work`, which a signal cancels. Raises Interrupted if one did and the work was not done by then."""
@@ -109,10 +108,6 @@ class Stop:
                 sys.stderr.write(_SHOW_CURSOR)
             self.say()
         os._exit(self.code)
-
-
-def _call_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(stop)
 
 
 def _wake_at_signals(loop: asyncio.AbstractEventLoop) -> None:

@@ -108,21 +108,6 @@ class ChunksBody(Body):
                 await self.put(writer, memoryview(chunk)[start : start + SLICE])
 
 
-class BytesBody(ChunksBody):
-    """Bytes, with what comes before and after them."""
-
-    def __init__(
-        self,
-        content: bytes,
-        content_type: str,
-        *,
-        head: bytes = b"",
-        tail: bytes = b"",
-        stall: float = STALL_SECONDS,
-    ) -> None:
-        super().__init__((head, content, tail), content_type, stall=stall)
-
-
 def flush_every_write(transport: asyncio.WriteTransport) -> None:
     """Make `drain` wait until the transport holds nothing back, so that a buffer may be filled again.
 

@@ -101,7 +101,7 @@ class ConnectionConfig:
                 self.timing.connection_setup,
                 limit=self.connections,
                 ssl=self.trust or True,
-                resolver=ThreadResolver(self.timing.resolve),
+                resolver=ThreadResolver(self.timing.resolve, self.timing.thread_idle),
                 socket_factory=_probed_socket,
                 keepalive_timeout=self.timing.keep_alive,
             ),
@@ -144,9 +144,9 @@ class _Connector(aiohttp.TCPConnector):
 class ThreadResolver(AbstractResolver):
     """Resolves names by getaddrinfo in daemon threads: one that hangs blocks neither a request nor the exit."""
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, idle: float = DEFAULT_TIMING.thread_idle) -> None:
         self._limit = limit
-        self._threads = DaemonThreadPool("asyncsdk-dns", limit=4)
+        self._threads = DaemonThreadPool("asyncsdk-dns", limit=4, idle=idle)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -191,7 +191,7 @@ def status_error(
     advice = _advice(status, inner, request)
     error = _error_class(status, code, kind)(
         _worded(
-            f"{request}: {_status_in_words(status, came_with)}",
+            f"{request}: {status}{'' if came_with is None else f' (in a response with status {came_with})'}",
             None if code == str(status) else code,
             message,
             advice,
@@ -220,10 +220,6 @@ def _advice(status: int, inner: object, request: str) -> str:
     if request == AT_URL:  # where neither the key nor the base URL matters
         return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
     return _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
-
-
-def _status_in_words(status: int, came_with: int | None) -> str:
-    return f"{status}" if came_with is None else f"{status} (in a response with status {came_with})"
 
 
 def _is_no_route(inner: object) -> bool:

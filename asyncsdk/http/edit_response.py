@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 from asyncsdk.errors import APIError, APIResponseValidationError, APIStatusError, NotTheAPIError
 from asyncsdk.http.base64_json import Pictures, TooLarge, is_data_url, picture_of
 from asyncsdk.http.decode import error_in_success, not_readable
-from asyncsdk.http.frames import Events, Frame, ResponseFormat, format_of, is_format_known
+from asyncsdk.http.frames import Events, Frame, FrameReader, format_of, is_format_known
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage, add, from_odd_json
 from asyncsdk.redaction import NO_SECRETS, Redactor
 from asyncsdk.safe_json import cut_json, json_values
@@ -70,7 +70,7 @@ class Messages:
     failure: APIError | None = field(default=None, init=False)
     has_begun: bool = field(default=False, init=False)
     _beginning: bytes = field(default=b"", init=False, repr=False)
-    _form: ResponseFormat | None = field(default=None, init=False)
+    _form: FrameReader | None = field(default=None, init=False)
     _size: int = field(default=0, init=False)
     _is_done: bool = field(default=False, init=False)
     _frames_read: int = field(default=0, init=False)

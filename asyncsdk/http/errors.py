@@ -39,9 +39,13 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
     where, name = f"{call.url.host}:{call.url.port}", call.name
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return CertificateError(_distrust(error.certificate_error, where), request=name, sent=False)
-    if isinstance(error, aiohttp.ClientConnectorSSLError) and _is_without_tls(error.os_error):
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and (
+        isinstance(error.os_error, ssl.SSLError) and error.os_error.reason in _PLAIN
+    ):
         return _not_resumable(APIConnectionError(f"{name}: {_NO_TLS.format(where=where)}", request=name, sent=False))
-    if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and (  # some resolvers say so without a network: it may pass
+        isinstance(error.os_error, socket.gaierror) and error.os_error.errno in _UNKNOWN
+    ):
         return APIConnectionError(f"{name}: {_NO_NAME.format(host=error.host)}", request=name, sent=False)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         text = f"{name}: the proxy does not let us through to {where} ({error.status})"
@@ -71,15 +75,6 @@ def has_no_address(error: BaseException) -> bool:
 def _not_resumable(error: APIConnectionError) -> APIConnectionError:
     error.resumable = False
     return error
-
-
-def _is_unknown(error: BaseException | None) -> bool:
-    """Whether the resolver reported that there is no such name. Some do so without a network, so it may pass."""
-    return isinstance(error, socket.gaierror) and error.errno in _UNKNOWN
-
-
-def _is_without_tls(error: OSError) -> bool:
-    return isinstance(error, ssl.SSLError) and error.reason in _PLAIN
 
 
 def _distrust(error: Exception, where: str) -> str:

@@ -32,7 +32,7 @@ class Frame:
     pictures: Pictures = field(factory=dict)
 
 
-class ResponseFormat(Protocol):
+class FrameReader(Protocol):
     """Fed with a response, gives its frames. Raises TooLarge."""
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
@@ -47,7 +47,7 @@ def is_format_known(beginning: bytes) -> bool:
     return len(beginning.lstrip(_BEFORE)) >= _ENOUGH
 
 
-def format_of(beginning: bytes, content_type: str) -> ResponseFormat:
+def format_of(beginning: bytes, content_type: str) -> FrameReader:
     """The format of a response by its beginning. Anything else, such as a web page, is one text, as JSON is."""
     text = beginning.lstrip(_BEFORE)
     if text[:1] in {b"{", b"["}:

@@ -17,7 +17,7 @@ from asyncsdk.api import URL_ROUTE, FormFile, Request, RequestBody
 from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http import multipart
-from asyncsdk.http.body import BytesBody, ChunksBody
+from asyncsdk.http.body import ChunksBody
 from asyncsdk.retry import Retry, redirect_may_have_acted
 from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT
@@ -199,7 +199,7 @@ def encoded_body(request: Request[Any]) -> RequestBody | None:
     if request.files:
         return _form_body(request.fields, request.files)
     if request.json is not None:
-        return BytesBody(json.dumps(request.json, separators=(",", ":")).encode(), "application/json")
+        return ChunksBody([json.dumps(request.json, separators=(",", ":")).encode()], "application/json")
     return None
 
 

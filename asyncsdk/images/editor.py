@@ -163,7 +163,7 @@ class ImageEditor:
             A context manager of `Outcomes`, which raises what stops a run.
 
         Raises:
-            ConfigurationError: An argument is wrong: at once, or when entered if the disk is the reason.
+            ConfigurationError: An argument is wrong, at once; the rate, or too few descriptors, when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:

@@ -288,7 +288,9 @@ class Saving:
 
     async def _free(self, place: Destination, numbers: Iterable[int]) -> Destination:
         """`place`, or the first beside it where the names of these images are free."""
-        for candidate in chain([place], _names_beside(self.place or place)):
+        first = self.place or place
+        beside = (Destination(first.directory, f"{first.name}-{number}") for number in count(2))
+        for candidate in chain([place], beside):
             if any(self.is_anothers(candidate.stem(number)) for number in numbers):
                 continue
             paths = [path for number in numbers for path in candidate.paths_of(number)]
@@ -346,10 +348,6 @@ def _make_private(folder: Path, below: Path | None) -> None:
     for path in (folder.parent, folder) if below is None else (folder,):
         if disk.make_directory(path):
             disk.sync_directory(path.parent)
-
-
-def _names_beside(place: Destination) -> Iterator[Destination]:
-    return (Destination(place.directory, f"{place.name}-{number}") for number in count(2))
 
 
 async def move_existing_aside(place: Destination, pictures: int, way: FileWriter) -> dict[str, str]:

@@ -53,7 +53,7 @@ def refuse(message: str, param: str | None, code: str) -> ApiError:
 
 def mistyped(name: str, expected: str, value: object) -> ApiError:
     """`expected` with its article, as in "an integer"."""
-    message = f"Invalid type for '{name}': expected {expected}, but got {_in_words(value)} instead."
+    message = f"Invalid type for '{name}': expected {expected}, but got {_WORDS.get(type(value), 'null')} instead."
     return bad_request(message, name, "invalid_type")
 
 
@@ -81,7 +81,3 @@ def too_large(what: str, limit: int) -> ApiError:
 
 
 _WORDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}
-
-
-def _in_words(value: object) -> str:
-    return _WORDS.get(type(value), "null")

@@ -91,7 +91,8 @@ class _PendingFault:
         return self.planned.fault
 
     async def reach(self, moment: Moment) -> None:
-        if self._reached or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or self._has_no_upload_to_end():
+        has_no_upload = self.fault.kind == "expire" and self.request[ACTIVE_REQUEST].upload_id is None
+        if self._reached or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or has_no_upload:
             return
         self._reached = True
         if self.fault.kind == "limit":
@@ -113,9 +114,6 @@ class _PendingFault:
     def happen(self) -> None:
         self.request[ACTIVE_REQUEST].fault = self.fault
         self.planned.happened()
-
-    def _has_no_upload_to_end(self) -> bool:
-        return self.fault.kind == "expire" and self.request[ACTIVE_REQUEST].upload_id is None
 
     def _moment(self) -> Moment:
         """When to act: a slow body or response is slow from its beginning."""

@@ -64,10 +64,6 @@ class RequestRecord:
         return cls(**{**record, "fault": None if fault is None else faults_from_json(fault)[0]})
 
 
-def _count_nothing(_: int) -> None:
-    return
-
-
 @define(eq=False)
 class ActiveRequest:
     """A call under way: its handler writes down here what it learns, and faults act through its hooks."""
@@ -85,7 +81,7 @@ class ActiveRequest:
     fault: Fault | None = None
     stalled: bool = False
     hooks: CallHooks = field(factory=CallHooks)
-    count_bytes: Callable[[int], None] = _count_nothing
+    count_bytes: Callable[[int], None] = lambda _: None
     request_id: str = field(factory=new_request_id)
 
     @classmethod

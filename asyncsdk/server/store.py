@@ -75,7 +75,10 @@ class Store:
             path.unlink()
         files = self._load_files()
         uploads = self._load_uploads({file.id: file for file in files})
-        if len(files) + len(uploads) == self._count_records():
+        # what belongs to an unreadable record is not known
+        if len(files) + len(uploads) == len(
+            [*self.root.glob("uploads/upload_*.json"), *self.root.glob("files/file-*.json")]
+        ):
             self._remove_orphans({file.id for file in files} | {upload.file_id for upload, _ in uploads})
         return uploads, files
 
@@ -182,7 +185,8 @@ class Store:
             upload = _read_json(path, StoredUpload)
             if upload is not None:
                 upload = self._settled(upload, files.get(upload.file_id))
-                uploads.append((upload, self._sizes(upload) if upload.status == "pending" else {}))
+                parts = self._content(upload.file_id).glob("part_*") if upload.status == "pending" else ()
+                uploads.append((upload, {part.name: part.stat().st_size for part in parts}))
         return uploads
 
     def _settled(self, upload: StoredUpload, file: StoredFile | None) -> StoredUpload:
@@ -192,13 +196,6 @@ class Store:
         completed = completed_as(upload, file)
         self.complete_upload(completed, file)
         return completed
-
-    def _sizes(self, upload: StoredUpload) -> dict[str, int]:
-        return {path.name: path.stat().st_size for path in self._content(upload.file_id).glob("part_*")}
-
-    def _count_records(self) -> int:
-        """Count all records, also the unreadable ones: what belongs to those is not known."""
-        return sum(1 for pattern in ("uploads/upload_*.json", "files/file-*.json") for _ in self.root.glob(pattern))
 
     def _remove_orphans(self, known: Collection[str]) -> None:
         """Remove the parts of files whose record a killed server had not written yet."""

@@ -24,7 +24,10 @@ class Workers:
     _stop: threading.Event = field(factory=threading.Event, init=False)
     _jobs: set[futures.Future[Any]] = field(factory=set, init=False)
     _threads: futures.ThreadPoolExecutor = field(
-        default=Factory(lambda self: _pool(self.threads), takes_self=True), init=False
+        default=Factory(
+            lambda self: futures.ThreadPoolExecutor(self.threads, thread_name_prefix="asyncsdk-server"), takes_self=True
+        ),
+        init=False,
     )
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -58,7 +61,3 @@ def _retrieve_exception(job: asyncio.Future[Any]) -> None:
     """Keep asyncio from logging the error of an abandoned job as never retrieved."""
     if not job.cancelled():
         job.exception()
-
-
-def _pool(threads: int) -> futures.ThreadPoolExecutor:
-    return futures.ThreadPoolExecutor(threads, thread_name_prefix="asyncsdk-server")

@@ -76,7 +76,7 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
     if error.expires_in == 0:
         return f"{begins} starts again: the server has dropped what was sent, its time is over."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
-    advice = f"{begins} resumes: {there}{_until(error.expires_in)}."
+    advice = f"{begins} resumes. {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
 
 

@@ -22,6 +22,8 @@ from asyncsdk.uploads.chunking import BLOCK, MIB, Range
 from asyncsdk.uploads.journal import Completed, Completing
 from asyncsdk.uploads.source import Source
 
+log = logging.getLogger(__name__)
+
 WIDTH = 16
 JOB = 8 * MIB  # what a thread hashes before it reports; it checks for a stop after every block
 
@@ -181,9 +183,6 @@ def check_same(read: str | None, sent: str, name: str) -> None:
         raise SourceChangedError(
             f"{name} changed while it was being sent; nothing was completed. The same call sends what changed."
         )
-
-
-log = logging.getLogger(__name__)
 
 
 async def check_unchanged(

@@ -228,7 +228,6 @@ def completed_upload(upload_id: str, file: File) -> Upload:
     )
 
 
-log = logging.getLogger(__name__)
 _CALL_AGAIN = "Make the upload call again, which looks for it."
 
 

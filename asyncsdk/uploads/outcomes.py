@@ -17,7 +17,7 @@ from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
 
 log = logging.getLogger(__name__)
 
-Upload = Callable[[UploadJob, AbstractAsyncContextManager[Slot]], Awaitable[UploadResult]]
+StartUpload = Callable[[UploadJob, AbstractAsyncContextManager[Slot]], Awaitable[UploadResult]]
 
 
 class _StoppedError(Exception):
@@ -32,7 +32,7 @@ class UploadOutcomes:
     under way have ended and their outcomes were given.
     """
 
-    _upload: Upload
+    _upload: StartUpload
     _queue: AdmissionQueue
     _receiving: AsyncIterator[UploadOutcome | None] = field(init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)

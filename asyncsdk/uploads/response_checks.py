@@ -106,11 +106,11 @@ def others_than(asked: Completing, key: str, entries: Iterable[JournalEntry], id
     """
     files = {file_id for file_id, upload_id in ids.files.items() if upload_id != asked.upload}
     pending = {upload_id: opened for upload_id, opened in ids.uploads.items() if upload_id != asked.upload}
-    shared = False
+    shared, content = False, (asked.upload, asked.md5, asked.xxh3)
     for entry in entries:
         ours = entry.key == key
         for record in entry.records:
-            outcome = ours and isinstance(record, Completed) and _is_outcome(record, asked)
+            outcome = ours and isinstance(record, Completed) and (record.upload, record.md5, record.xxh3) == content
             if isinstance(record, Completed) and not outcome:
                 files.add(str(record.file.get("id")))
             if record.upload == asked.upload:
@@ -195,7 +195,3 @@ def _similar(one: str, other: str) -> bool:
 
 def _letters(text: str) -> str:
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
-
-
-def _is_outcome(record: Completed, asked: Completing) -> bool:
-    return (record.upload, record.md5, record.xxh3) == (asked.upload, asked.md5, asked.xxh3)

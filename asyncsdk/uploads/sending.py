@@ -32,7 +32,7 @@ FRUITLESS_ROUNDS = 2  # one may be lost to a source that changed before, or to r
 
 @define(eq=False, kw_only=True)
 class Sending:
-    """Sends what `session` lacks. `limiter` bounds the parts in attempt over all uploads of an uploader.
+    """Sends what `session` lacks. `limiter` bounds the parts in flight over all uploads of an uploader.
 
     Parts are of `part_size`; with `fit`, smaller ones on a slow connection.
     """

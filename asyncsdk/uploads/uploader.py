@@ -231,7 +231,7 @@ class AsyncUploader:
         began, started, waited_from = time.time(), time.monotonic(), None
         async with admission as slot, self._opened(job) as source:
             fields = job.fields(source.name)
-            place = _place(job, source)
+            place = f"{_KEYED}{job.key}" if job.key else source.place  # where the content can be found again
             size = source.identity.size
             interval = self.client.timing.report_interval
             meter = Meter(job.describe(), size, listener, shared=self._shared, report_interval=interval)
@@ -332,8 +332,3 @@ async def _claimed(
     with without_threads():
         async with journal.claim(key, wait=wait, on_busy=on_busy) as log:
             yield log
-
-
-def _place(job: UploadJob, source: Source) -> str | None:
-    """Where the content can be found again: the caller's name for it, else its real path, else None."""
-    return f"{_KEYED}{job.key}" if job.key else source.place

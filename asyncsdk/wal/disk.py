@@ -159,7 +159,7 @@ def replace(path: Path, target: Path) -> None:
     try:
         sync_directory(target.parent)
     except OSError as error:
-        raise NotDurableError(error.errno, error.strerror) from error
+        raise NotDurableError(error.errno, error.strerror, error.filename or str(target.parent)) from error
 
 
 def subdirectories(path: Path) -> list[str]:

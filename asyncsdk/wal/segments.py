@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.retry import is_scarce, pause_after
 from asyncsdk.wal import DisplacedError, NotDurableError, disk
-from asyncsdk.wal.line import Home, encode_head
+from asyncsdk.wal.line import MILLISECOND, Home, encode_head
 from asyncsdk.wal.lock import this_host
 
 SEGMENT = ".jsonl"
@@ -28,7 +28,6 @@ TEMPORARY = ".tmp"  # after the name of a segment that is not whole yet
 
 _STAMP = "%Y-%m-%dT%H%M%S.%fZ"
 _STAMP_LENGTH = len("2026-11-22T201500.123Z")
-_MILLISECOND = timedelta(milliseconds=1)
 _DISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 T = TypeVar("T")
@@ -77,7 +76,7 @@ def stamp_after(names: Iterable[str], *, now: float) -> str:
     moments = [datetime.fromtimestamp(now, UTC)]
     for name in names:
         with suppress(ValueError, OverflowError):  # a name that is not ours
-            moments.append(datetime.strptime(name[:_STAMP_LENGTH], _STAMP).replace(tzinfo=UTC) + _MILLISECOND)
+            moments.append(datetime.strptime(name[:_STAMP_LENGTH], _STAMP).replace(tzinfo=UTC) + MILLISECOND)
     latest = max(moments)
     return f"{latest:%Y-%m-%dT%H%M%S}.{latest.microsecond // 1000:03}Z"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from asyncsdk import APITimeoutError, api
-from asyncsdk.http.body import BytesBody
+from asyncsdk.http.body import ChunksBody
 from tests.faults.table import Row
 from tests.raw_server import PART, Talk, client_of, reply, serving
 
@@ -49,7 +49,9 @@ async def seconds_until_given_up(handle: Callable[[Talk], Awaitable[None]], size
     async with serving(handle, buffer=1 << 16) as server, client_of(server, max_retries=0) as client:
         began = time.monotonic()
         try:
-            await client.send(api.add_upload_part("u", data=lambda: BytesBody(bytes(size), "application/octet-stream")))
+            await client.send(
+                api.add_upload_part("u", data=lambda: ChunksBody([bytes(size)], "application/octet-stream"))
+            )
         except APITimeoutError:
             return time.monotonic() - began
     return 0.0
@@ -60,7 +62,7 @@ async def seconds_of_a_slow_part() -> float:
     size = int(SLOW * SLOW_SECONDS)
     async with serving(slow, buffer=8192) as server, client_of(server, max_retries=0) as client:
         began = time.monotonic()
-        await client.send(api.add_upload_part("u", data=lambda: BytesBody(bytes(size), "application/octet-stream")))
+        await client.send(api.add_upload_part("u", data=lambda: ChunksBody([bytes(size)], "application/octet-stream")))
         return time.monotonic() - began
 
 

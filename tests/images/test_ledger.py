@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerError
+from asyncsdk.errors import LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
@@ -153,7 +153,7 @@ async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
     head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":2')
     fields = head.rpartition(b',"c"')[0] + b"}"
     (place / "ledger" / "2026-x.jsonl").write_bytes(encode_line(json.loads(fields)))
-    with pytest.raises(JournalVersionError, match=r"version 2 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
+    with pytest.raises(LedgerError, match=r"version 2 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
         async with open_ledger(place):
             pass
 

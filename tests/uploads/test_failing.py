@@ -47,7 +47,7 @@ OVER = Progress(
             SENDING,
             True,
             True,
-            "Repeat the call: it resumes: 3,000 of 5,000 bytes are there, and kept for 31 min more.",
+            "Repeat the call: it resumes. 3,000 of 5,000 bytes are there, and kept for 31 min more.",
         ),
         (LOST, UNBORN, True, True, "Repeat the call: it starts again: nothing was sent yet."),
         (
@@ -69,7 +69,7 @@ OVER = Progress(
             SENDING,
             True,
             False,
-            "Fix this, then repeat the call: it resumes: 3,000 of 5,000 bytes are there, and kept for 31 min more.",
+            "Fix this, then repeat the call: it resumes. 3,000 of 5,000 bytes are there, and kept for 31 min more.",
         ),
         (REFUSED, UNBORN, True, False, "Fix this, then repeat the call: it starts again: nothing was sent yet."),
         (

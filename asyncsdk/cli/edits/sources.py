@@ -117,7 +117,8 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | F
 
 def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPictures:
     content = walk(folder, apart_from=_within(folder, out))
-    pictures = [(_name_in(folder, path), path) for path in content.files if _is_named_picture(path)]
+    found = filter(_is_named_picture, content.files)
+    pictures = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found]
     if not pictures:
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
         raise ConfigurationError(
@@ -147,10 +148,6 @@ def _unreadable(path: Path, error: Exception) -> ConfigurationError:
 
 def _is_named_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES
-
-
-def _name_in(folder: Path, path: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _within(folder: Path, out: Path) -> Path | None:

@@ -50,7 +50,7 @@ def remembered(entries: Sequence[JournalEntry], *, now: float) -> list[Remembere
 
 
 def find(uploads: Sequence[Remembered], name: str) -> Remembered:
-    """The upload with this id or key, or the only one whose id or key begins with upload. Raises ConfigurationError."""
+    """The upload with this id or key, or the only one whose id or key begins with `name`. Raises ConfigurationError."""
     exact = [upload for upload in uploads if name in {upload.id, upload.key}]
     begun = [upload for upload in uploads if upload.id.startswith(name) or upload.key.startswith(name)]
     matches = exact or begun

@@ -91,7 +91,7 @@ def _advice(error: BaseException, instead: str) -> str:
     """What to do next, if the message does not contain it and something was under way."""
     if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
         return ""
-    return instead or error.advice
+    return (instead or error.advice).replace("the call", "the command")
 
 
 def stopped(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Listener = Callable[[Progress], None]
-Upload = Callable[[Listener], Awaitable[UploadResult]]
+StartUpload = Callable[[Listener], Awaitable[UploadResult]]
 _MOST_LINES = 10
 _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
 
@@ -122,7 +122,7 @@ class Transfer:
     _latest: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
 
-    async def run(self, uploads: Mapping[str, Upload], *, at_once: int) -> Exit:
+    async def run(self, uploads: Mapping[str, StartUpload], *, at_once: int) -> Exit:
         """Run `uploads`, by file name, `at_once` at a time."""
         self.stop.at_the_end(partial(self._report_the_rest, list(uploads)))
         with self.display:
@@ -131,7 +131,7 @@ class Transfer:
                     self._report(ended)
         return exit_code_of_all(list(self._ended.values()))
 
-    async def _one(self, named: tuple[str, Upload]) -> _Ended:
+    async def _one(self, named: tuple[str, StartUpload]) -> _Ended:
         name, upload = named
         try:
             return _Ended(name, result=await upload(partial(self._watch, name)))

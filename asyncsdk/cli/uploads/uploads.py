@@ -10,6 +10,7 @@ from attrs import asdict
 from cyclopts import App, Parameter
 
 from asyncsdk.cli.options import Connection, JournalPlace, Output, ShownAs, Size
+from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a 
 @app.command(name="list")
 async def list_uploads(*, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
     """List uploads, oldest first."""
-    from asyncsdk.cli.output import Out
     from asyncsdk.cli.uploads.listing import rows
 
     uploads = await _remembered(_journal(journal))
@@ -44,7 +44,6 @@ async def list_uploads(*, journal: JournalPlace = None, output: Output = Output(
 @app.command
 async def show(upload_id: Id, /, *, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
     """Show all that is known about an upload."""
-    from asyncsdk.cli.output import Out
     from asyncsdk.cli.uploads.listing import facts, find
 
     upload = find(await _remembered(_journal(journal)), upload_id)
@@ -72,7 +71,6 @@ async def resume(
     """Resume uploads that stopped half-way."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
-    from asyncsdk.cli.output import Out, complain
     from asyncsdk.cli.uploads.listing import chosen, names
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -101,7 +99,6 @@ async def cancel(
 ) -> int:
     """Cancel an upload on the server, which deletes what was sent of it."""
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.output import Out
     from asyncsdk.cli.uploads.listing import find
     from asyncsdk.models import to_json
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -117,7 +114,6 @@ async def cancel(
 @app.command
 async def prune(*, journal: JournalPlace = None, no_lock: Unlocked = False, output: Output = Output()) -> int:  # noqa: B008 - frozen
     """Remove from the journal uploads that expired a day ago or were completed 30 days ago."""
-    from asyncsdk.cli.output import Out
     from asyncsdk.cli.units import counted
 
     records = _journal(journal, no_lock=no_lock)

@@ -87,7 +87,7 @@ class Intake:
             return await self._prepared(edit)
 
     async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
-        named = Named(edit, str(self._number_of(edit)), source_of(edit))
+        named = Named(edit, str(edit.line or self._number), source_of(edit))
         try:
             loaded_edit = await read_and_check(edit, checked=self.checked)
         except (InvalidEditError, EditError) as error:
@@ -111,10 +111,6 @@ class Intake:
 
     def _state_of(self, item: str) -> ItemState | None:
         return None if self.ledger is None else self.ledger.state(item)
-
-    def _number_of(self, edit: ImageEdit) -> int:
-        """The line of the current edit in its source, or else its number in the run."""
-        return edit.line or self._number
 
     def _place_of(self, edit: ImageEdit) -> int:
         """The same as `Names.reserve` takes it: a line, or the number in the run as a negative number."""
@@ -175,7 +171,7 @@ class Intake:
             usage=state.usage,
             problem=_pictures_gone(gone)
             if gone and is_done
-            else _cut_off()
+            else problem_of(charge_unknown(EditError(ABANDONED)))  # its process ended before the response came
             if state.status == "sent"
             else state.problem,
         )
@@ -222,11 +218,6 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
         f"paid, but gone or empty: {which}. Put it back, or name the id for redo: it is sent again, and paid again."
     )
     return Problem(type="SaveError", message=message)
-
-
-def _cut_off() -> Problem:
-    """The Problem of an edit whose process ended before its response came."""
-    return problem_of(charge_unknown(EditError(ABANDONED)))
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:

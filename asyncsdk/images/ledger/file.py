@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
-from asyncsdk.errors import JournalVersionError, LedgerBusyError, LedgerDamagedError, LedgerError
+from asyncsdk.errors import LedgerBusyError, LedgerDamagedError, LedgerError
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
@@ -194,7 +194,7 @@ async def open_ledger(
     `idle` is for how many seconds its threads wait for another job.
 
     Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
-    can't be read or written, JournalVersionError where a newer asyncsdk wrote it.
+    can't be read or written, or where a newer asyncsdk wrote it.
     """
     threads, lock = DaemonThreadPool("asyncsdk-ledger", 4, idle=idle), KeyLock(directory / "ledger.lock")
     try:
@@ -297,7 +297,7 @@ def _replay(paths: Iterable[Path]) -> _Content:
                 if line.unread and not line.torn:
                     lost.setdefault(path, {})[line.number] = len(line.unread)
         except NewerVersionError as error:
-            raise JournalVersionError(_NEWER.format(path, error.version, VERSION)) from error
+            raise LedgerError(_NEWER.format(path, error.version, VERSION)) from error
     return _Content(index, tuple(LedgerDamage(path, tuple(of), sum(of.values())) for path, of in lost.items()))
 
 

@@ -92,10 +92,8 @@ def worded_write(folder: Path) -> Iterator[None]:
 
 
 def journal_error(say: Callable[[Path, str], str], path: Path, error: OSError) -> JournalError:
-    """Return the JournalError for `error`, with its cause set."""
-    failure = JournalError(say(path, _reason(error)))
-    failure.__cause__ = error
-    return failure
+    """Return the JournalError for `error`."""
+    return JournalError(say(path, _reason(error)))
 
 
 def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | None], None] | None) -> None:
