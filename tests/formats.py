@@ -315,11 +315,15 @@ def _fix() -> None:
     def choice(letters: Sequence[str]) -> str:
         return letters[next(counts[sys._getframe(1).f_code]) // 7 % len(letters)]  # noqa: SLF001 - the quick way to the caller
 
-    gmtime = time.gmtime
+    def getpid() -> int:
+        """For the package alone: filelock knows by it that it is in a forked child."""
+        return PID if sys._getframe(1).f_globals["__name__"].startswith("asyncsdk") else real_pid()  # noqa: SLF001 - the caller
+
+    gmtime, real_pid = time.gmtime, os.getpid
     time.time = lambda: CLOCK["now"]
     time.gmtime = lambda seconds=None: gmtime(CLOCK["now"] if seconds is None else seconds)
     socket.gethostname = lambda: MACHINE
-    os.getpid = lambda: PID
+    os.getpid = getpid
     random.getrandbits = lambda _: 0x5EED
     secrets.token_hex = token_hex  # type: ignore[assignment]  # it is always told how many
     secrets.choice = choice  # type: ignore[assignment]  # letters are all that is chosen

@@ -81,7 +81,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         steps += [f"{'again' if name.endswith('whole') else 'rest'}:of/{name}", f"keep:of/{name}:{name}"]
     command = [sys.executable, "-P", formats.__file__, *steps]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, check=False)
+    ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, check=False, timeout=240)
     assert ended.returncode == 0, ended.stderr.decode()
     came = map(json.loads, ended.stdout.splitlines())
     return Played(place, dict(zip(["new", *GONE_ON_WITH], came, strict=True)))
