@@ -107,8 +107,8 @@ def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | N
 def _busy_error(owner: Owner | None) -> UploadBusyError:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
     error = UploadBusyError(
-        f"{who} is sending this very file. Nothing was sent by this call.\n"
-        '  Wait for it and take its result: on_busy="wait" (--on-busy wait); or call again later.'
+        f"{who} is sending this file. Nothing was sent by this call.\n"
+        '  To wait for its result: on_busy="wait" (--on-busy wait). Or call again later.'
     )
     if owner:
         error.pid, error.host = owner.pid, owner.host
