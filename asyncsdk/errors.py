@@ -278,7 +278,7 @@ class UploadError(AsyncSDKError):
 
 
 class SourceChangedError(UploadError):
-    """The file changed while it was uploaded. Nothing was completed; the same call sends what changed."""
+    """The file changed while it was uploaded. No file was made; the same call sends what changed."""
 
     resumable = True
 

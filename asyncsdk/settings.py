@@ -139,8 +139,8 @@ def checked_key(key: object) -> str:
         raise ConfigurationError("the API key is empty, or its function returned no text. Nothing was sent.")
     if not _VISIBLE.fullmatch(stripped):
         raise ConfigurationError(
-            "the API key contains a line break, a space or another character no key has; was it copied whole, "
-            "or read from a file with its last newline? Nothing was sent."
+            "the API key contains a line break, a space or another character that no key has. Was it copied in part, "
+            "or read from a file with its newline? Nothing was sent."
         )
     return Secret(stripped)
 

@@ -122,7 +122,7 @@ async def test_a_name_that_nobody_knows_is_told_as_such_and_may_be_known_later(m
             await client.send(GET_FILE)
     assert caught.value.resumable
     assert not caught.value.sent
-    assert waiting(caught.value, 1.0) == "the server's name can't be looked up; again in 1 s"
+    assert waiting(caught.value, 1.0) == "the server's name can't be looked up; trying again in 1 s"
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(ca_file: str) -> None:

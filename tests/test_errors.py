@@ -69,8 +69,7 @@ def test_the_servers_words_are_all_there() -> None:
     assert isinstance(error.body, dict)
     assert error.body["message"] == "No such File"
     assert str(error) == (
-        "GET /files/{file_id}: 404: No such File. Gone or expired, or made with a key of another project. "
-        "(request req_1)"
+        "GET /files/{file_id}: 404: No such File. It is gone, expired, or belongs to another project. (request req_1)"
     )
     assert error.headers["x-request-id"] == "req_1"
 

@@ -50,7 +50,7 @@ _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not
 _ADVICE = {
     401: "Check the key, and that it belongs to this server.",
     403: "This key may not do that; repeating won't help.",
-    404: "Gone or expired, or made with a key of another project.",
+    404: "It is gone, expired, or belongs to another project.",
 }
 _AT_URL_ADVICE = "It is gone or expired: such a URL lives 60 minutes."
 

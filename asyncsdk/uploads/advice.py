@@ -66,17 +66,17 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
         return "Use a faster connection or a smaller file: the server keeps an upload for about an hour only."
     if isinstance(error.__cause__, DisplacedError):
         return DISPLACED
-    begins = "Repeat the call: it" if error.resumable or not remembered else "Fix this, then repeat the call: it"
+    repeat = "Repeat the call" if error.resumable or not remembered else "Fix this, then repeat the call"
     if error.upload_id is None:
-        return f"{begins} starts again: nothing was sent yet."
+        return f"Nothing was sent yet. {repeat}."
     if not remembered:
-        return f"{begins} starts again: without a key= it can't know that the content is the same."
+        return f"{repeat}: it starts again. Without a key= it can't know that the content is the same."
     if isinstance(error, UploadNotFoundError):
-        return f"{begins} starts again: the server has dropped what was sent."
+        return f"The server has dropped what was sent. {repeat}: it starts again."
     if error.expires_in == 0:
-        return f"{begins} starts again: the server has dropped what was sent, its time is over."
+        return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
-    advice = f"{begins} resumes. {there}{_until(error.expires_in)}."
+    advice = f"{repeat}: it resumes. {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
 
 
@@ -95,11 +95,11 @@ def _until(seconds: float | None) -> str:
 
 
 def waiting(error: APIError, delay: float) -> str:
-    """Why an upload waits, and how long: `no connection; again in 2 s`. `delay` is in seconds."""
+    """Why an upload waits, and how long: `no connection; trying again in 2 s`. `delay` is in seconds."""
     if isinstance(error, APIStatusError):
-        reason = f"the server answers {error.status_code}"
+        reason = f"the server responded with {error.status_code}"
     elif isinstance(error, APIResponseValidationError):
-        reason = "the server's answer can't be used"
+        reason = "the server's response can't be used"
     else:
         reason = "the server's name can't be looked up" if has_no_address(error) else "no connection"
-    return f"{reason}; again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"
+    return f"{reason}; trying again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"

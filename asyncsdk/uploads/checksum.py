@@ -181,7 +181,7 @@ def check_same(read: str | None, sent: str, name: str) -> None:
     """Raise SourceChangedError where the hashing pass and the sending pass saw different bytes."""
     if read is not None and read != sent:
         raise SourceChangedError(
-            f"{name} changed while it was being sent; nothing was completed. The same call sends what changed."
+            f"{name} changed while it was sent. No file was made. The same call sends what changed."
         )
 
 
@@ -195,7 +195,9 @@ async def check_unchanged(
     was, name = source.identity, source.name
     now = await readers.run(source.look_again)
     if now is not None and now.size != was.size:
-        raise SourceChangedError(f"{name} had {was.size:,} bytes and now has {now.size:,}. Nothing was completed.")
+        raise SourceChangedError(
+            f"{name} changed while it was sent ({was.size:,} bytes, now {now.size:,}). No file was made."
+        )
     if now == was:
         return
     if not digest.reads_all:

@@ -252,7 +252,7 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
         raise ConfigurationError(f"another upload of that file has begun since {upload_id}. Nothing was sent.")
     if recalled.completed is not None:
         file = recalled.completed.file.get("id")
-        raise ConfigurationError(f"{upload_id} is completed: it is {file}, which can be deleted. Nothing was sent.")
+        raise ConfigurationError(f"{upload_id} is completed as {file}: delete that file instead. Nothing was sent.")
     earlier = _MayHaveActed()
     try:
         upload = await client.send(

@@ -230,8 +230,8 @@ def fill_whole(read_at: Callable[[int, memoryview], int], offset: int, view: mem
 
 def _shorter(name: str, end: int) -> SourceChangedError:
     return SourceChangedError(
-        f"{name} became shorter while it was being sent: nothing is at byte {end:,} any more. Nothing was completed; "
-        "the same call sends the file as it is then."
+        f"{name} became shorter while it was being sent: nothing is at byte {end:,} any more. No file was made. "
+        "The same call sends the file as it is then."
     )
 
 

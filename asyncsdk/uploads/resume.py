@@ -75,8 +75,8 @@ class ResumeState:
         ):
             if its != ours:
                 raise ConfigurationError(
-                    f"{self.upload_id} belongs to the {what} {its}, this client to {ours}. Nothing was sent. "
-                    f"Set {where} as it was then."
+                    f"{self.upload_id} was started with the {what} {its}, but the {what} is now {ours}. "
+                    f"Nothing was sent. Set {where} to {its or 'nothing'}."
                 )
         return opened
 

@@ -138,7 +138,7 @@ class UploadRun:
         return None
 
     async def _seen(self, file: File) -> File | None:
-        self.meter.enter(UploadPhase.CHECKING, f"is it there already, as {file.id}?")
+        self.meter.enter(UploadPhase.CHECKING, f"checking whether {file.id} is the same")
         check = partial(not_a_file_of, content=self._content)
         try:
             return await self.context.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)

@@ -238,7 +238,10 @@ class AsyncUploader:
             journal = self._journal if place else MemoryJournal()
             key = self._key(fields, place or secrets.token_hex(16), size)
             if expected_key not in {None, key}:
-                raise ConfigurationError(f"{source.name} has another size than when it began. Nothing was sent.")
+                raise ConfigurationError(
+                    f"{source.name} has another size than when the upload began: call upload to send it. "
+                    "Nothing was sent."
+                )
             part_size = self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
 
             def busy(owner: Owner | None) -> None:

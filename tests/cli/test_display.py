@@ -99,7 +99,7 @@ async def test_after_the_end_no_line_comes() -> None:
 
 
 SENDING = progress()
-RETRYING = progress(state=UploadPhase.RETRYING, note="reset; again in 1 s")
+RETRYING = progress(state=UploadPhase.RETRYING, note="reset; trying again in 1 s")
 WAITING = progress(state=UploadPhase.WAITING, note="process 7 is sending this file")
 COMPLETING = progress(state=UploadPhase.COMPLETING)
 
@@ -111,7 +111,7 @@ COMPLETING = progress(state=UploadPhase.COMPLETING)
         (SENDING, progress(bytes_done=5), ""),
         (SENDING, COMPLETING, "each"),
         (SENDING, RETRYING, "calm each"),
-        (RETRYING, progress(state=UploadPhase.RETRYING, note="reset; again in 2 s"), ""),
+        (RETRYING, progress(state=UploadPhase.RETRYING, note="reset; trying again in 2 s"), ""),
         (RETRYING, SENDING, "calm each"),
         (None, WAITING, "calm each"),
         (SENDING, progress(note="beginning afresh"), "calm each"),
@@ -131,7 +131,7 @@ async def test_news_is_a_line_at_once() -> None:
     with LineDisplay(UploadsView({}), write=lines.append) as shown:
         shown.show(shown.view.update("a", SENDING))
         shown.show(shown.view.update("a", RETRYING))
-    assert lines == ["a: 0 of 100 MB, 0%, reset; again in 1 s"]
+    assert lines == ["a: 0 of 100 MB, 0%, reset; trying again in 1 s"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     assert (first[:2], second[:2]) == ("a ", "b ")
     assert total.startswith("1 of 3 files ━")
     assert spaced(total).endswith("─── 62% 250 of 400 MB 8.0 Mbit/s, 3 min left")
-    assert trouble == "  reset; again in 1 s"
+    assert trouble == "  reset; trying again in 1 s"
 
 
 @pytest.mark.parametrize(

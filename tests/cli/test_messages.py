@@ -154,7 +154,10 @@ def test_of_a_few_bytes_no_rate_is_told() -> None:
         ({"eta": None}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s"),
         ({"rate": 0.0}, "t: 3.1 of 5.0 GB, 62%"),
         ({"state": UploadPhase.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
-        ({"state": UploadPhase.RETRYING, "note": "reset; again in 3 s"}, "t: 3.1 of 5.0 GB, 62%, reset; again in 3 s"),
+        (
+            {"state": UploadPhase.RETRYING, "note": "reset; trying again in 3 s"},
+            "t: 3.1 of 5.0 GB, 62%, reset; trying again in 3 s",
+        ),
     ],
 )
 def test_an_upload_under_way_is_told_on_a_line(fields: dict[str, Any], line: str) -> None:

@@ -108,7 +108,7 @@ def test_one_bad_file_among_good_ones_and_none_is_sent(run: Run, calls: Calls, t
     [
         ({"OPENAI_API_KEY": ""}, "set OPENAI_API_KEY"),
         ({"OPENAI_API_KEY": "sk-se\ncret"}, "line break"),
-        ({"OPENAI_API_KEY": "sk-sécret"}, "another character no key has"),
+        ({"OPENAI_API_KEY": "sk-sécret"}, "another character that no key has"),
         ({"OPENAI_BASE_URL": "localhost:8787"}, "is not an http(s) URL"),
         ({"OPENAI_API_KEY": "", "AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}, "set AZURE_OPENAI_API_KEY"),
     ],
@@ -131,7 +131,10 @@ def test_a_journal_that_cant_be_made_is_refused_with_both_ways_out(
     ran = run("upload", "good.jsonl", "--purpose", "batch")
     assert (ran.code, ran.out, calls()) == (2, "", 0)
     assert "can't create the journal" in ran.err
-    assert "ASYNCSDK_JOURNAL=memory" in ran.err
+    assert (
+        "Name a directory that can be written (journal=, --journal, ASYNCSDK_JOURNAL), or memory to go without."
+        in ran.err
+    )
 
 
 @pytest.mark.parametrize(

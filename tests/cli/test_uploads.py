@@ -77,8 +77,8 @@ def test_one_for_another_server_is_refused(run: Run, stopped: Stopped, server: L
     upload = stopped()
     ran = run("uploads", "cancel", upload, "--base-url", server.url.replace("/v1", "/v2"))
     assert ran.code == 2
-    assert f"{upload} belongs to the base URL {server.url}" in ran.err
-    assert "Nothing was sent. Set base_url= (--base-url, OPENAI_BASE_URL) as it was then." in ran.err
+    assert f"{upload} was started with the base URL {server.url}, but the base URL is now" in ran.err
+    assert f"Nothing was sent. Set base_url= (--base-url, OPENAI_BASE_URL) to {server.url}." in ran.err
 
 
 def test_one_is_cancelled_on_the_server_and_then_settled(run: Run, stopped: Stopped, server: LocalServer) -> None:

@@ -147,7 +147,7 @@ async def assert_outcome(scene: Scene, moment: Moment, outcome: str) -> None:
     scene.timing = Timing(report_interval=0.0)
     scene.uploader_options |= {"concurrency": 1, "limit_rate": 8 * PART}
     if outcome == STOPS:
-        with pytest.raises(SourceChangedError, match="othing was completed") as changed:
+        with pytest.raises(SourceChangedError, match="No file was made") as changed:
             await scene.upload(on_progress=moment.seen)
         assert changed.value.resumable
         assert scene.files == []

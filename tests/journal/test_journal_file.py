@@ -187,9 +187,8 @@ async def test_a_journal_that_can_not_be_made_names_both_ways_out_before_anythin
         async with FileJournal(tmp_path / "file" / "asyncsdk").claim(KEY):
             pytest.fail("claimed")
     assert str(caught.value) == (
-        f"can't create the journal in {tmp_path}/file/asyncsdk (Not a directory); a restart could not resume. "
-        "Nothing was sent.\n"
-        "  Set ASYNCSDK_JOURNAL=/data/private/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
+        f"can't create the journal in {tmp_path}/file/asyncsdk (Not a directory). Nothing was sent.\n"
+        "  Name a directory that can be written (journal=, --journal, ASYNCSDK_JOURNAL), or memory to go without."
     )
     assert isinstance(caught.value.__cause__, NotADirectoryError)
     assert caught.value.resumable

@@ -58,7 +58,7 @@ async def test_numbers_on_the_error_are_of_the_upload_that_was_begun_afresh(
     with pytest.raises(AuthenticationError) as failure:
         await uploader.upload(path, purpose="batch")
     assert (failure.value.bytes_done, failure.value.upload_id, failure.value.expires_in) == (0, None, None)
-    assert failure.value.advice == "Fix this, then repeat the call: it starts again: nothing was sent yet."
+    assert failure.value.advice == "Nothing was sent yet. Fix this, then repeat the call."
 
 
 async def test_an_upload_lost_by_the_server_starts_anew_and_says_so(
@@ -69,7 +69,7 @@ async def test_an_upload_lost_by_the_server_starts_anew_and_says_so(
     with pytest.raises(UploadNotFoundError) as failure:
         await uploader.upload(path, purpose="batch")
     assert failure.value.resumable
-    assert failure.value.advice == "Repeat the call: it starts again: the server has dropped what was sent."
+    assert failure.value.advice == "The server has dropped what was sent. Repeat the call: it starts again."
 
 
 async def test_a_refused_complete_names_the_way_out_when_it_stays_refused(

@@ -191,7 +191,7 @@ async def test_another_project_neither_resumes_nor_cancels(
             AsyncUploader(elsewhere, journal=journal).resume(upload_id),
             AsyncUploader(elsewhere, journal=journal).cancel(upload_id),
         ):
-            with pytest.raises(ConfigurationError, match="belongs to the project"):
+            with pytest.raises(ConfigurationError, match="was started with the project"):
                 await attempt
     assert server.calls["create"] == 1
 

@@ -49,20 +49,20 @@ OVER = Progress(
             True,
             "Repeat the call: it resumes. 3,000 of 5,000 bytes are there, and kept for 31 min more.",
         ),
-        (LOST, UNBORN, True, True, "Repeat the call: it starts again: nothing was sent yet."),
+        (LOST, UNBORN, True, True, "Nothing was sent yet. Repeat the call."),
         (
             LOST,
             OVER,
             True,
             True,
-            "Repeat the call: it starts again: the server has dropped what was sent, its time is over.",
+            "The server has dropped what was sent, as its time is over. Repeat the call: it starts again.",
         ),
         (
             LOST,
             SENDING,
             False,
             False,
-            "Repeat the call: it starts again: without a key= it can't know that the content is the same.",
+            "Repeat the call: it starts again. Without a key= it can't know that the content is the same.",
         ),
         (
             REFUSED,
@@ -71,7 +71,7 @@ OVER = Progress(
             False,
             "Fix this, then repeat the call: it resumes. 3,000 of 5,000 bytes are there, and kept for 31 min more.",
         ),
-        (REFUSED, UNBORN, True, False, "Fix this, then repeat the call: it starts again: nothing was sent yet."),
+        (REFUSED, UNBORN, True, False, "Nothing was sent yet. Fix this, then repeat the call."),
         (
             CompletionUnknownError("?"),
             SENDING,
@@ -120,10 +120,10 @@ def test_an_error_before_any_upload_says_nothing_of_one() -> None:
 @pytest.mark.parametrize(
     ("error", "delay", "said"),
     [
-        (InternalServerError("x", status_code=503), 2.0, "the server answers 503; again in 2 s"),
-        (APIConnectionError("x"), 0.2, "no connection; again at once"),
-        (NotTheAPIError("x"), 2.0, "the server's answer can't be used; again in 2 s"),
-        (APIConnectionError("x"), 0.7, "no connection; again in 1 s"),
+        (InternalServerError("x", status_code=503), 2.0, "the server responded with 503; trying again in 2 s"),
+        (APIConnectionError("x"), 0.2, "no connection; trying again at once"),
+        (NotTheAPIError("x"), 2.0, "the server's response can't be used; trying again in 2 s"),
+        (APIConnectionError("x"), 0.7, "no connection; trying again in 1 s"),
     ],
 )
 def test_a_wait_is_told_with_its_reason(error: APIError, delay: float, said: str) -> None:

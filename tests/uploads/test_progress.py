@@ -87,11 +87,15 @@ def test_every_change_of_state_is_told_at_once(heard: Heard) -> None:
 
 
 def test_another_note_is_a_change_and_the_same_one_is_not(heard: Heard) -> None:
-    for note in ("no connection; again in 1 s", "no connection; again in 1 s", "no connection; again in 2 s"):
+    for note in (
+        "no connection; trying again in 1 s",
+        "no connection; trying again in 1 s",
+        "no connection; trying again in 2 s",
+    ):
         heard.meter.enter(UploadPhase.RETRYING, note)
     assert [progress.note for _, progress in heard.told] == [
-        "no connection; again in 1 s",
-        "no connection; again in 2 s",
+        "no connection; trying again in 1 s",
+        "no connection; trying again in 2 s",
     ]
 
 

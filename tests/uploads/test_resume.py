@@ -301,5 +301,5 @@ def test_an_upload_belongs_to_its_server_organization_and_project(changes: dict[
     begun = opened()
     own = Settings(base_url=begun.base_url, key="k", organization=begun.organization, project=begun.project)
     assert recalled(begun).for_client_of(own) is begun
-    with pytest.raises(ConfigurationError, match="belongs to the"):
+    with pytest.raises(ConfigurationError, match="was started with the"):
         recalled(begun).for_client_of(evolve(own, **changes))

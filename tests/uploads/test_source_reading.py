@@ -96,7 +96,7 @@ async def test_a_system_without_reads_at_an_offset_seeks_one_reader_at_a_time(
 async def test_a_file_that_becomes_shorter_while_it_is_read_has_changed(path: Path, threads: DaemonThreadPool) -> None:
     with closing(await open_source(path, threads)) as source:
         os.truncate(path, BLOCK + 10)
-        with pytest.raises(SourceChangedError, match=r"data\.bin became shorter .* at byte 524,298 .*Nothing was"):
+        with pytest.raises(SourceChangedError, match=r"data\.bin became shorter .* at byte 524,298 .*No file was made"):
             await fill(source, threads, BLOCK, memoryview(bytearray(BLOCK)))
 
 

@@ -14,26 +14,24 @@ from asyncsdk.wal.line import VERSION
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
-_ELSEWHERE = "Set ASYNCSDK_JOURNAL=/data/private/asyncsdk (a volume), or ASYNCSDK_JOURNAL=memory to go without."
+_ELSEWHERE = "Name a directory that can be written (journal=, --journal, ASYNCSDK_JOURNAL), or memory to go without."
 
 
 def not_made(path: Path, reason: str) -> str:
-    return (
-        f"can't create the journal in {path} ({reason}); a restart could not resume. Nothing was sent.\n  {_ELSEWHERE}"
-    )
+    return f"can't create the journal in {path} ({reason}). Nothing was sent.\n  {_ELSEWHERE}"
 
 
 def not_read(path: Path, reason: str) -> str:
     return (
         f"can't read the journal in {path} ({reason}). Nothing was sent.\n"
-        f"  Make it readable, or keep another: {_ELSEWHERE}"
+        f"  Make it readable, or keep another journal. {_ELSEWHERE}"
     )
 
 
 def not_written(path: Path, reason: str) -> str:
     return (
         f"can't write the journal in {path} ({reason}). What it held before and what the server holds is safe.\n"
-        f"  Make room or mend the disk: the same call goes on. Or begin another: {_ELSEWHERE}"
+        f"  Make room or mend the disk: the same call goes on. Or begin another journal. {_ELSEWHERE}"
     )
 
 
@@ -107,8 +105,8 @@ def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | N
 def _busy_error(owner: Owner | None) -> UploadBusyError:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
     error = UploadBusyError(
-        f"{who} is sending this very file. Nothing was sent by this call.\n"
-        '  Wait for it and take its result: on_busy="wait" (--on-busy wait); or call again later.'
+        f"{who} is sending this file. Nothing was sent by this call.\n"
+        '  To wait for its result: on_busy="wait" (--on-busy wait). Or call again later.'
     )
     if owner:
         error.pid, error.host = owner.pid, owner.host
