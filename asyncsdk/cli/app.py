@@ -121,7 +121,7 @@ def usage_message(error: Exception) -> str:
     text = str(error)
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
         text = f"{error.keyword or error.argument.name} is missing."
-    safe = "" if "Nothing was sent" in text else " Nothing was sent."
+    safe = "" if "Nothing was sent" in text else f"{'' if text.endswith(('.', '?')) else '.'} Nothing was sent."
     return f"{text}{safe}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
 
 

@@ -25,7 +25,7 @@ CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer tha
 async def serve(
     *,
     host: Annotated[
-        str, Parameter(help="The address to listen on. Other machines can reach all but the default.")
+        str, Parameter(help="The address to listen on. Other machines can reach any address but the default.")
     ] = "127.0.0.1",
     port: Annotated[int, Parameter(metavar="N", help="The port; 0 takes a free one.")] = 8787,
     data: Annotated[

@@ -86,4 +86,4 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "a link to a folder, which is not followed" if entry.is_symlink() else _FOLDER
     if entry.is_file():
         return _FILE
-    return "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"
+    return "a broken link" if entry.is_symlink() else "neither a file nor a folder"

@@ -82,7 +82,7 @@ def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
             yield f"{name}={value!r} is not a whole number from {low} to {high}"
     for name in family.not_taken:
         if getattr(edit, name) is not None:
-            yield f"{name} is not taken by {edit.model}"
+            yield f"{edit.model} does not accept {name}"
     if edit.size is not None and not _is_size(edit.size, family):
         sizes = ", ".join(family.sizes) if family.sizes else "'auto', or a width and a height such as '1024x1536'"
         yield f"size={edit.size!r} is not a size that {edit.model or 'a model'} takes: {sizes}"
@@ -156,7 +156,7 @@ def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
     if header.kind != "png":
         yield f"the {name} {overlay.filename} is a {header.kind}: it must be a PNG"
     elif not header.has_alpha:
-        yield f"the {name} {overlay.filename} has no transparency: where it is transparent the picture is edited"
+        yield f"the {name} {overlay.filename} has no transparency: only its transparent parts are edited"
     if len(overlay.content) >= LARGEST_MASK:
         yield f"the {name} {overlay.filename} has {len(overlay.content)} bytes, and less than {LARGEST_MASK} are taken"
     if header.size != below.size:

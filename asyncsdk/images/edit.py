@@ -132,7 +132,7 @@ class ImageEdit:
     prompt: str = field(metadata={"edit_field": EditField(str)})
     mask: Picture | None = _optional(
         ImageFile,
-        "Where it is transparent the picture is edited. Only its header is checked.",
+        "Its transparent parts are edited. Only its header is checked.",
         metavar="PNG",
         sent=False,
         repr=_shown_one,
@@ -160,14 +160,14 @@ class ImageEdit:
     response_format: ResponseFormat | None = _optional(
         str, "url or b64_json, for older models.", refused_by="gpt-image"
     )
-    user: str | None = _optional(str, "The end user that it is for.")
+    user: str | None = _optional(str, "Your end user's id.")
     safety_identifier: str | None = _optional(str, "A hash that identifies the end user.")
     stream: bool | None = _optional(
         bool, "Let the response come in pieces.", changes_result=False, refused_by="dall-e-2"
     )
     partial_images: int | None = _optional(
         int,
-        "0 to 3, with --stream; the final picture alone is saved.",
+        "0 to 3, with --stream; only the final picture is saved.",
         metavar="N",
         allowed=(0, 3),
         changes_result=False,

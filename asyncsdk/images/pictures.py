@@ -84,9 +84,7 @@ async def read_picture(picture: Picture, field: str) -> Loaded:
     content = await _content(picture, field)
     kind = kind_of(content)
     if kind is None:
-        raise InvalidEditError(
-            f"{field}: {described(picture)} is {_instead(content)}: PNG, JPEG and WebP are taken. Nothing was sent."
-        )
+        raise InvalidEditError(f"{field}: {described(picture)} is {_instead(content)}. Nothing was sent.")
     name = file_name(picture) or f"{field}.{kind}"
     return ImageFile(content=content, filename=_as_unicode(name), mime_type=MIME_TYPES[kind])
 
@@ -154,7 +152,7 @@ def _instead(content: bytes) -> str:
     if not content:
         return "empty (an open file may be at its end)"
     foreign = foreign_kind(content)
-    return f"{foreign} inside, convert it" if foreign else "not a picture"
+    return f"{foreign} inside, convert it to PNG, JPEG or WebP" if foreign else "not a PNG, JPEG or WebP picture"
 
 
 def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 Event = PartialImage | CompletedImage
 
 _MAYBE_PAID = (
-    "The edit was sent and its response lost: it may have been paid, and sending it again may be paid twice. "
+    "The edit was sent, and no usable response came: it may have been paid, and sending it again may be paid twice. "
     "Look at the account's usage page; send it again only if that is worth it."
 )
 _WITHOUT_PICTURE = (

@@ -152,11 +152,11 @@ def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
     ("arguments", "why"),
     [
         (["missing.png"], "missing.png does not exist"),
-        (["notes.png"], "notes.png is not a picture: PNG, JPEG and WebP are taken"),
-        (["heic.png"], "heic.png is HEIC inside, convert it: PNG, JPEG and WebP are taken"),
+        (["notes.png"], "notes.png is not a PNG, JPEG or WebP picture"),
+        (["heic.png"], "heic.png is HEIC inside, convert it to PNG, JPEG or WebP"),
         (["otter.png", "--n", "11"], "--n 11 is not a whole number from 1 to 10"),
         (["otter.png", "--model", "dall-e-2", "--size", "1x1"], "--size 1x1 is not a size that dall-e-2 takes"),
-        (["otter.png", "--mask", "otter.png"], "has no transparency"),
+        (["otter.png", "--mask", "otter.png"], "has no transparency: only its transparent parts are edited"),
         ([], "IMAGE is missing"),
     ],
 )

@@ -33,7 +33,7 @@ def test_what_can_not_be_looked_at_is_reported_and_the_rest_is_done(run: Run, ph
     assert ran.records[1]["error"]["message"] == (
         "photos/linked: a link to a folder, which is not followed. It was left out, and nothing was sent for it."
     )
-    assert "error: photos/gone.png: a link that leads nowhere" in ran.err
+    assert "error: photos/gone.png: a broken link" in ran.err
     assert "\n1 done, 2 left out.\n" in ran.err
     assert "The 2 left out are listed above. Fix them" in ran.err
     assert "not sent" not in ran.err
@@ -54,7 +54,7 @@ def test_thumbnails_and_what_was_deleted_are_not_paid_and_that_is_said(run: Run,
         photo(photos / name, (16, 16))
     ran = run("edit-many", "photos", *MODEL, "--quiet")
     assert (ran.code, ran.out) == (0, "deep/a\n")
-    assert "Not searched: 1 hidden, 1 #recycle, 2 @eaDir, which belong to the system\n" in ran.err
+    assert "Skipped: 1 hidden, 1 #recycle, 2 @eaDir (folders of the system)\n" in ran.err
 
 
 def test_two_pictures_of_one_stem_are_two_and_what_is_fed_back_moves_neither(run: Run, photos: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_file_where_the_pictures_should_go_is_no_matter_of_disks(run: Run, ser
     Path("file").touch()
     ran = run("edit-many", "otter.png", "--prompt", "x", "--out", "file")
     assert (ran.code, server.calls.get("edit", 0)) == (2, 0)
-    assert ran.err.endswith("name a directory for them that can be made and written.\n")
+    assert ran.err.endswith("The ledger is kept beside the pictures: name a directory that can be written.\n")
 
 
 def test_files_of_a_folder_that_are_no_pictures_are_told(run: Run) -> None:
@@ -133,7 +133,7 @@ def test_files_of_a_folder_that_are_no_pictures_are_told(run: Run) -> None:
 def test_two_rows_of_one_id_are_told_by_their_lines(run: Run) -> None:
     write_jobs({"id": "one", "prompt": "x"}, {"id": "one", "prompt": "y"})
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--dry-run")
-    assert "line 2 has the id 'one', which would save over the pictures of line 1" in ran.err
+    assert "line 2 has the id 'one', which line 1 has too. Give each its own id" in ran.err
 
 
 async def test_a_directory_that_another_run_has_is_tried_again_later(run: Run, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_refused_failed_and_uncertain_ones_are_told_apart_and_can_be_sent_again(
     errors = {record["id"]: record["error"] for record in ran.records}
     assert (errors["blocked"]["code"], errors["blocked"]["retryable"]) == ("moderation_blocked", False)
     assert (errors["lost"]["type"], errors["gone"]["status_code"]) == ("ChargeUnknownError", 404)
-    assert "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged: sent, response lost. Details: " in ran.err
+    assert "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged: sent, no usable response. Details: " in ran.err
     assert "To send the 1 again (may be paid twice): add --only uncertain --on-uncertain retry" in ran.err
     assert left() == {"blocked": "refused", "lost": "uncertain", "gone": "failed"}
     only = run(*one_by_one, "--only", "uncertain", "--on-uncertain", "retry")
@@ -211,7 +211,7 @@ def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, se
     assert list(Path("out/.asyncsdk/replaced").iterdir())
     third = run(*command, "--redo", "rejects.jsonl")
     assert statuses(third)["b"] == "skipped"
-    assert "--redo: 1 edit done after rejects.jsonl was written: not sent again." in third.err
+    assert "1 edit was already redone for rejects.jsonl. Save the file again to send and pay again." in third.err
 
 
 def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, server: LocalServer) -> None:
@@ -219,7 +219,10 @@ def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, ser
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2", "--concurrency", "1")
     assert (ran.code, server.edits.edits) == (4, 2)
     assert "3 not sent: with a higher limit the same command goes on." in ran.err
-    told = "error: --max-edits 2 is reached: 2 edits were sent in all. Nothing more was sent. With a higher limit"
+    told = (
+        "error: --max-edits 2 is reached: 2 edits were sent so far, earlier runs included. Nothing more was sent. "
+        "With a higher limit"
+    )
     assert ran.err.splitlines()[-1].startswith(told)
     again = run("edit-many", "jobs.jsonl", "--out", "out", "--max-edits", "2")
     assert (again.code, again.err.splitlines()[-1].startswith(told)) == (4, True)
@@ -233,7 +236,7 @@ def test_tokens_that_edits_in_flight_use_beyond_the_limit_are_told_and_are_exit_
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--max-tokens", "1", "--concurrency", "1", "--json")
     used = ran.records[0]["usage"]["total_tokens"]
     assert (ran.code, server.edits.edits) == (4, 1)
-    told = f"error: --max-tokens 1 is passed (edits in flight may go over it): {used:,} tokens were used in all."
+    told = f"error: --max-tokens 1 is exceeded by edits that were in flight: {used:,} tokens were used in all."
     assert ran.err.splitlines()[-1].startswith(told)
     assert f"1 image, {used:,} tokens" in ran.err
     last = run("edit-many", "jobs.jsonl", "--out", "out", "--max-tokens", str(used + 1), "--json")
@@ -248,9 +251,9 @@ def test_a_paid_picture_that_is_gone_is_exit_3_and_says_how_it_is_made_again(run
     Path("out/a.png").unlink()
     ran = run(*command)
     assert (ran.code, server.edits.edits) == (3, 2)
-    assert "a: paid, but gone or empty: out/a.png" in ran.err
+    assert "a: paid, but its file is gone or empty: out/a.png. Put the file back, or name the id in redo" in ran.err
     assert "1 done before, 1 paid, but pictures are gone. Details: out/failed.jsonl" in ran.err
-    assert "To send the 1 whose pictures are gone again (paid again): add --redo FILE" in ran.err
+    assert "To send the 1 missing again, and pay again: add --redo FILE" in ran.err
     dry = run(*command, "--dry-run", "--json")
     assert (dry.code, dry.records[-1]["problems"], dry.records[0]["status"]) == (3, 1, "skipped")
     time.sleep(0.01)
@@ -312,7 +315,7 @@ def test_what_can_not_be_written_down_at_the_end_is_said_and_stops_nothing(
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html", "--json")
     assert (ran.code, statuses(ran)["a"]) == (3, "done")
     assert "error: the list of what failed could not be written" in ran.err
-    assert "error: the gallery could not be written" in ran.err
+    assert "error: the gallery file/gallery.html could not be written: Not a directory\n" in ran.err
     assert "1 done, 1 refused" in ran.err
 
 
@@ -351,7 +354,7 @@ def test_edits_that_are_left_are_uncertain_and_written_down(
     out, err = capfd.readouterr()
     assert Counter(json.loads(line)["status"] for line in out.splitlines()) == {"uncertain": 2}
     assert "Stopping: nothing new is sent. 2 edits in flight" in err
-    assert "2 maybe charged: sent, response lost. Details: out/failed.jsonl" in err
+    assert "2 maybe charged: sent, no usable response. Details: out/failed.jsonl" in err
     assert "3 not sent: the same command goes on." in err
     assert len(left()) == 2
     assert Path("gallery.html").read_text().count("<article") == 2

@@ -129,7 +129,7 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
     assert summary(ended, moment, details="out/failed.jsonl").splitlines() == [
         (
             "49,873 done, 112 refused (97 moderation, 15 before sending), 11 failed, "
-            "4 maybe charged: sent, response lost. Details: out/failed.jsonl"
+            "4 maybe charged: sent, no usable response. Details: out/failed.jsonl"
         ),
         "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
         "  Nothing was paid for the 11 that failed: the same command sends them again.",

@@ -103,7 +103,7 @@ def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None
         "nothing": "contains no picture",
         "empty.jsonl": "contains no job",
         "odd.jsonl": "not text in UTF-8",
-        "odd.csv": "did you mean 'prompt'?",
+        "odd.csv": r"did you mean 'prompt'\? Nothing was sent",
     }
     for name, why in words.items():
         with pytest.raises(ConfigurationError, match=why) as raised:

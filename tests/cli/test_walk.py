@@ -79,7 +79,7 @@ def test_links_to_files_are_followed_and_all_others_named(tmp_path: Path) -> Non
     assert found.files == [photos / "file", photos / "real"]
     assert [(left.path.name, left.reason) for left in found.left_out] == [
         ("folder", "a link to a folder, which is not followed"),
-        ("gone", "a link that leads nowhere"),
+        ("gone", "a broken link"),
         ("loop", os.strerror(40)),
         ("pipe", "neither a file nor a folder"),
         ("socket", "neither a file nor a folder"),

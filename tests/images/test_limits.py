@@ -23,7 +23,9 @@ def test_as_many_edits_are_begun_as_are_allowed() -> None:
     limits = Limits(max_edits=2)
     limits.begin()
     limits.begin()
-    with pytest.raises(LimitReachedError, match="max_edits=2 is reached: 2 edits were sent in all"):
+    with pytest.raises(
+        LimitReachedError, match="max_edits=2 is reached: 2 edits were sent so far, earlier runs included"
+    ):
         limits.begin()
 
 

@@ -94,7 +94,7 @@ def test_a_name_is_given_once_whatever_its_case_and_spelling() -> None:
     names = Names()
     assert names.reserve("Été", 1, -17) is None
     for same in ("Été", "ÉTÉ", "e\u0301te\u0301"):
-        told = f"line 18 has the id {same!r}, which would save over the pictures of edit 17"
+        told = f"line 18 has the id {same!r}, which edit 17 has too. Give each its own id"
         assert told in (names.reserve(same, 1, 18) or "")
 
 

@@ -79,7 +79,7 @@ async def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate(LARGEST + 1)
     for name, why in {
-        "missing.png": "does not exist", "empty.png": "empty", "text.png": "not a picture",
+        "missing.png": "does not exist", "empty.png": "empty", "text.png": "is not a PNG, JPEG or WebP picture",
         "pipe.png": "not a regular file", "large.png": f"{LARGEST + 1} bytes", ".": "[Dd]irectory",
     }.items():  # fmt: skip
         with pytest.raises(InvalidEditError, match=why) as caught:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.result import EditResult
 
 SHOWN = 3
-STOPPED = "Stopped. If the edit was already sent, it may have been paid."
+STOPPED = "Stopped. The edit may have been paid. The same command sends, and pays, again."
 PAID = (
     "Stopped. The edit is done and paid, but its pictures could not be saved in time. Sending the edit again costs "
     "again."

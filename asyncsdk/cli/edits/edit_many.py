@@ -196,8 +196,8 @@ class BulkEditing:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
         if kept := len(self.report.kept.intersection(self.request["redo"])):
             complain(
-                f"--redo: {units.counted(kept, 'edit')} done after {self.run.redo} was written: not sent again. "
-                "Write the file again to send, and pay for, them again."
+                f"{units.counted(kept, 'edit')} {'was' if kept == 1 else 'were'} already redone for {self.run.redo}. "
+                "Save the file again to send and pay again."
             )
         self._has_left = True
         if self._reason is not None:
@@ -236,7 +236,7 @@ class BulkEditing:
             below = self.out if page.is_relative_to(self.out) else None
             await write_gallery(page, self.report.items, title=str(self.out), below=below)
         except OSError as error:
-            complain(f"error: the gallery could not be written: {error}")
+            complain(f"error: the gallery {self.run.gallery} could not be written: {error.strerror or error}")
         else:
             complain(f"Gallery: {self.run.gallery}")
 

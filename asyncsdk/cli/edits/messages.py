@@ -87,11 +87,11 @@ def skipped(paths: Sequence[Path]) -> str:
 
 
 def ignored(counts: Mapping[str, int]) -> str:
-    """`Not searched: 3 hidden, 2 @eaDir, 1 #recycle, which belong to the system`."""
+    """`Skipped: 3 hidden, 2 @eaDir, 1 #recycle (folders of the system)`."""
     hidden = [f"{counts['hidden']:,} hidden"] if counts.get("hidden") else []
     kept = [f"{count:,} {name}" for name, count in sorted(counts.items()) if name != "hidden"]
-    whose = ", which belong to the system" if kept else ""
-    return f"Not searched: {', '.join([*hidden, *kept])}{whose}"
+    whose = " (folders of the system)" if kept else ""
+    return f"Skipped: {', '.join([*hidden, *kept])}{whose}"
 
 
 def about_scripts(files: Iterable[str | PurePath]) -> str:
@@ -141,7 +141,7 @@ def summary(tally: Summary, moment: Moment, *, details: str | None, not_sent: in
     `when` is the condition on which the same command gets further.
     """
     counts = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
-    lost = ": sent, response lost" if tally.counts["uncertain"] else ""
+    lost = ": sent, no usable response" if tally.counts["uncertain"] else ""
     lines = [
         f"{counts}{lost}.{f' Details: {details}' if details else ''}",
         *_made(moment),
@@ -173,7 +173,7 @@ def plan_lines(plan: EditPlan, *, bad_rows: int, images_per_minute: float | None
     """What a run would do: a table of two columns."""
     rows = {
         "to send": f"{plan.to_send:,}",
-        "input images x n": f"{plan.input_images:,}",
+        "pictures times n": f"{plan.input_images:,}",
         "done before": f"{plan.done:,}",
         "refused before": f"{plan.refused:,}",
         "maybe charged": f"{plan.uncertain:,}",
@@ -201,7 +201,8 @@ def _next(tally: Summary, not_sent: int, when: str) -> list[str]:
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(
-            f"The {units.counted(malformed, 'malformed row')} listed above can't be sent, and are not in {FAILED_JOBS}."
+            f"The {units.counted(malformed, 'malformed row')} listed above can't be sent, and "
+            f"{'is' if malformed == 1 else 'are'} not in {FAILED_JOBS}."
         )
     if left_out := tally.counts["left out"]:
         lines.append(
@@ -220,9 +221,7 @@ def _next(tally: Summary, not_sent: int, when: str) -> list[str]:
             "60 minutes. To send them again (paid again): add --only uncertain --on-uncertain retry"
         )
     if gone := tally.counts["gone"]:
-        lines.append(
-            f"To send the {gone:,} whose pictures are gone again (paid again): add --redo FILE, a file with their ids"
-        )
+        lines.append(f"To send the {gone:,} missing again, and pay again: add --redo FILE, a file with their ids")
     return lines
 
 

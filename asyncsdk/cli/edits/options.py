@@ -73,7 +73,8 @@ class RunOptions:
     redo: Annotated[
         str | None,
         Parameter(
-            metavar="FILE", help="Ids to send and pay again, as saved by a gallery: once each time the file is written."
+            metavar="FILE",
+            help="Ids to send and pay again, as saved by the gallery: once for each time that FILE is saved.",
         ),
     ] = None
     max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop after N edits, counting earlier runs.")] = None

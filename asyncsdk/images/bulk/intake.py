@@ -215,7 +215,8 @@ def _in_the_way(path: Path, name: str) -> str:
 def _pictures_gone(paths: Sequence[Path]) -> Problem:
     which = ", ".join(map(str, paths))
     message = (
-        f"paid, but gone or empty: {which}. Put it back, or name the id for redo: it is sent again, and paid again."
+        f"paid, but its file is gone or empty: {which}. Put the file back, or name the id in redo to send and pay it "
+        "again."
     )
     return Problem(type="SaveError", message=message)
 

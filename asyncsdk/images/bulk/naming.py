@@ -40,8 +40,8 @@ class Names:
         taken = next((self._taken[stem] for stem in digests if stem in self._taken), None)
         if taken is not None:
             return (
-                f"{_line(place)} has the id {name!r}, which would save over the pictures of {_line(taken)}: ids must "
-                "differ, in more than upper and lower case, and 'a' with n=2 takes 'a.1' too. Nothing was sent."
+                f"{_line(place)} has the id {name!r}, which {_line(taken)} has too. Give each its own id: upper and "
+                "lower case count as the same, and 'a' with n=2 also takes 'a.1'. Nothing was sent."
             )
         self._taken.update(dict.fromkeys(digests, place))
         return None

@@ -119,8 +119,10 @@ class Limits:
     def reached(self) -> LimitReachedError:
         """The error of the limit that stops a run, with the current counts over all runs."""
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
-            verb, why = ("passed", " (edits in flight may go over it)") if self.is_passed else ("reached", "")
+            verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
             problem = f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
         else:
-            problem = f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent in all."
+            problem = (
+                f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent so far, earlier runs included."
+            )
         return LimitReachedError(f"{problem} Nothing more was sent. {_GO_ON}")

@@ -36,7 +36,7 @@ COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
 DAMAGED = ".damaged"  # after the name of a segment that was believed in part
 
-_NAME_ANOTHER = "It is kept beside the pictures: name a directory for them that can be made and written."
+_NAME_ANOTHER = "The ledger is kept beside the pictures: name a directory that can be written."
 _GO_ON = (
     "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts "
     "again, and pays again."
