@@ -179,7 +179,7 @@ async def test_cancel_refuses_what_the_journal_does_not_hold_for_this_server(
     with pytest.raises(ConfigurationError, match="no upload"):
         await uploader.cancel("upload_0")
     async with Client("k", base_url="http://127.0.0.1:9/v1") as elsewhere:
-        with pytest.raises(ConfigurationError, match="belongs to"):
+        with pytest.raises(ConfigurationError, match="was started with the base URL"):
             await AsyncUploader(elsewhere, journal=journal).cancel(upload_id)
 
 
