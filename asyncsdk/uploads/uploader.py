@@ -37,6 +37,7 @@ from asyncsdk.uploads.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.run import UploadContext, UploadRun
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.wal import name_of
 
 MOST_CONNECTIONS = 256
 Listener = Callable[[Progress], None]
@@ -247,9 +248,8 @@ class AsyncUploader:
             def busy(owner: Owner | None) -> None:
                 nonlocal waited_from
                 waited_from = began
-                who = f"process {owner.pid} on {owner.host}" if owner else "another process"
                 slot.yield_slot()
-                meter.enter(UploadPhase.WAITING, f"{who} is sending this file")
+                meter.enter(UploadPhase.WAITING, f"{name_of(owner)} is sending this file")
 
             try:
                 slot.begin(meter, part_size)

@@ -16,6 +16,11 @@ class Owner:
     host: str
 
 
+def name_of(owner: Owner | None) -> str:
+    """How a message names the process that holds a lock, which may be unknown."""
+    return f"process {owner.pid} on {owner.host}" if owner else "another process"
+
+
 class NotDurableError(OSError):
     """A file was written, and its name may not survive a power cut; a second sync might not report that again."""
 

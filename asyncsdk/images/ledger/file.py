@@ -24,7 +24,7 @@ from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.timing import DEFAULT_TIMING
-from asyncsdk.wal import DisplacedError, NewerVersionError, disk, segments
+from asyncsdk.wal import DisplacedError, NewerVersionError, disk, name_of, segments
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.line import VERSION, encode_line, iso, read_lines
 from asyncsdk.wal.lock import KeyLock, owner
@@ -367,9 +367,8 @@ def _damaged(directory: Path, damage: tuple[LedgerDamage, ...]) -> LedgerDamaged
 
 def _busy(directory: Path, lock: Path) -> LedgerBusyError:
     process = owner(lock)
-    who = f"process {process.pid} on {process.host}" if process else "another process"
     error = LedgerBusyError(
-        f"{who} is editing into {directory.parent} right now. Nothing was sent by this call.\n"
+        f"{name_of(process)} is editing into {directory.parent} right now. Nothing was sent by this call.\n"
         "  Wait for it, or edit into another directory."
     )
     if process:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asyncsdk.errors import JournalError, UploadBusyError
-from asyncsdk.wal import ClosedError, DisplacedError, Owner
+from asyncsdk.wal import ClosedError, DisplacedError, Owner, name_of
 from asyncsdk.wal.line import VERSION
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
@@ -103,9 +103,8 @@ def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | N
 
 
 def _busy_error(owner: Owner | None) -> UploadBusyError:
-    who = f"process {owner.pid} on {owner.host}" if owner else "another process"
     error = UploadBusyError(
-        f"{who} is sending this file. Nothing was sent by this call.\n"
+        f"{name_of(owner)} is sending this file. Nothing was sent by this call.\n"
         '  To wait for its result: on_busy="wait" (--on-busy wait). Or call again later.'
     )
     if owner:
