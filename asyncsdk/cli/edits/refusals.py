@@ -89,10 +89,10 @@ def instead_of(image: str, prompt: str, out: str, given: Mapping[str, Any], *, i
 
 def edit_many_command(source: str, prompt: str, out: str, given: Mapping[str, Any]) -> str:
     """The whole command with the same prompt and fields; its --out is a directory."""
-    is_file = format_of(PurePath(out).suffix) is not None
-    fields = [part for name, value in given.items() for part in _typed(name, value)]
-    words = ["asyncsdk", "edit-many", source, "--prompt", prompt, *fields, "--out", "out/" if is_file else out]
-    return shlex.join(words)
+    kind = format_of(PurePath(out).suffix)
+    wanted = given if kind is None else {"output_format": kind, **given}
+    fields = [part for name, value in wanted.items() for part in _typed(name, value)]
+    return shlex.join(["asyncsdk", "edit-many", source, "--prompt", prompt, *fields, "--out", "out/" if kind else out])
 
 
 def _typed(name: str, value: object) -> list[str]:
