@@ -29,7 +29,7 @@ def _next_step(error: APIError) -> str:
     if isinstance(error, AuthenticationError):
         return "Set the right key in OPENAI_API_KEY (for Azure in AZURE_OPENAI_API_KEY)."
     if isinstance(error, QuotaExceededError) or status == 402:
-        return "Once the account has credit or a higher limit, the same command sends the edit."
+        return "Once the account has credit or a higher limit, the same command sends it."
     if code == "model_not_found":
         return "Choose another --model."
     if isinstance(error, PermissionDeniedError):
