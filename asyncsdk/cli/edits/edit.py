@@ -59,7 +59,7 @@ async def edit(
     /,
     *,
     prompt: Annotated[str, Parameter(help="What to change.")],
-    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the result: a directory, or a file name.")],
+    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the result: a directory, or a file name, whose suffix sets the format.")],
     reference: References = (),
     overwrite: Annotated[bool, Parameter(help="Replace existing files.")] = False,
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
