@@ -12,6 +12,7 @@ from tests.cli.support import Run
 from tests.stories.pictures import photo
 
 USUAL = ["--prompt", "a red hat", "--model", "gpt-image-2"]
+MODERATED = " The same edit would be refused again: change the prompt or the picture."
 CREDIT = " Once the account has credit or a higher limit, the same command sends it."
 TOO_MANY = " This edit alone is above the limit: use fewer pictures, or a smaller --n."
 OWN = {"error": {"message": "no", "type": "invalid_request_error"}}
@@ -49,7 +50,7 @@ def test_a_directory_and_a_job_file_come_with_the_command_that_does_them(
         (["https://me:pw@host/a.png?sig=secret"], "https://host/a.png is a URL, and URLs can't be read yet: download"),
         (["otter.png", "--mask", "https://host/m.png"], "https://host/m.png is a URL"),
         (["otter.png", "--reference", "https://host/m.png"], "https://host/m.png is a URL"),
-        (["data:image/png;base64,AAAA"], "data:… is a URL"),
+        (["data:image/png;base64," + "A" * 5000], "data:… is a URL"),
         (["file:///tmp/a.png"], "file:///tmp/a.png is a URL: give the path alone."),
         (["*.webp"], "*.webp does not exist. In quotes * is not expanded; for several pictures there is edit-many."),
         (["book.xlsx"], "book.xlsx is not a picture: it is a spreadsheet, not a job file: save it as CSV UTF-8"),
@@ -91,6 +92,7 @@ def test_bad_options_are_named_before_what_is_in_the_way_and_no_directory_is_mad
     ("status", "body", "ended"),
     [
         (400, OWN, (1, " The same edit would be refused again: change what the server names.")),
+        (400, {"error": {"message": "no", "type": "x", "code": "moderation_blocked"}}, (1, MODERATED)),
         (400, "a proxy's page", (1, "")),
         (401, OWN, (1, " Set the right key in OPENAI_API_KEY (for Azure in AZURE_OPENAI_API_KEY).")),
         (402, OWN, (1, CREDIT)),

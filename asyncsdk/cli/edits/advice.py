@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncsdk.errors import (
     APIError,
     AuthenticationError,
+    ModerationBlockedError,
     PayloadTooLargeError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -36,6 +37,8 @@ def _next_step(error: APIError) -> str:
         return "Use another key or another --model."
     if isinstance(error, RateLimitError):
         return "This edit alone is above the limit: use fewer pictures, or a smaller --n."
+    if isinstance(error, ModerationBlockedError):
+        return "The same edit would be refused again: change the prompt or the picture."
     if is_permanent_refusal(error):
         return "The same edit would be refused again: change what the server names."
     return "Use a smaller picture." if isinstance(error, PayloadTooLargeError) else ""

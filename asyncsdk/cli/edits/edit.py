@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,7 +60,12 @@ async def edit(
     /,
     *,
     prompt: Annotated[str, Parameter(help="What to change.")],
-    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the result: a directory, or a file name, whose suffix sets the format.")],
+    out: Annotated[
+        str,
+        Parameter(
+            metavar="DIR", help="Where to save the result: a directory, or a file name, whose suffix sets the format."
+        ),
+    ],
     reference: References = (),
     overwrite: Annotated[bool, Parameter(help="Replace existing files.")] = False,
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
@@ -126,9 +132,9 @@ def check_source(image: str, prompt: str, out: str, given: Mapping[str, Any]) ->
     """Raise InvalidEditError where `image` is not a file that `edit` could read, with what to type instead."""
     from asyncsdk.cli.edits.refusals import instead_of
 
-    is_directory = Path(image).is_dir()
+    is_directory = os.path.isdir(image)  # noqa: PTH112 - which raises nothing
     problem = unread_source(image) or instead_of(image, prompt, out, given, is_directory=is_directory)
-    if problem is None and "*" in image and not Path(image).exists():
+    if problem is None and "*" in image and not os.path.lexists(image):
         problem = f"{image} does not exist. In quotes * is not expanded; for several pictures there is edit-many."
         problem = f"{problem} Nothing was sent."
     if problem is not None:

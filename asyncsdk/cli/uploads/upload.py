@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,7 +101,8 @@ async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> d
 
 def check_source(name: str, purpose: str) -> None:
     """Raise SourceError for a directory or a URL, with what to type instead."""
-    if problem := messages.no_file(name, purpose, is_directory=Path(name).is_dir()):
+    is_directory = os.path.isdir(name)  # noqa: PTH112 - which raises nothing
+    if problem := messages.no_file(name, purpose, is_directory=is_directory):
         raise SourceError(problem)
 
 
