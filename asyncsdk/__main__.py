@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
+from asyncsdk.extras import where_from
 from asyncsdk.version import __version__
 
-NEEDS = "needs: pip install 'asyncsdk[cli]'"
+NEEDS = f"needs: pip install 'asyncsdk[cli]'\n  {where_from('cli')}"
 FILES = 1024
 _EXTRA = {"cyclopts", "rich"}
 

@@ -227,6 +227,9 @@ def _make_writable(folder: Path) -> None:
     draft = Draft(folder / "any")
     try:
         draft.append(b"x")
+    except OSError as error:
+        error.filename = os.fspath(folder)
+        raise
     finally:
         draft.drop()
 
@@ -265,12 +268,12 @@ class Draft:
         self.path = (self.folder or self.target.parent) / f".asyncsdk-{secrets.token_hex(8)}"
 
     def append(self, chunk: bytes) -> None:
-        with self._turn, self._opened() as fd:
+        with self._turn, self._named_errors(), self._opened() as fd:
             disk.write_all(fd, chunk)
 
     def keep(self) -> tuple[int, OSError | None]:
         """Move it to the target; return its size, and the error where its name may not survive a power cut."""
-        with self._turn:
+        with self._turn, self._named_errors():
             with self._opened() as fd:
                 disk.sync(fd)
                 size = os.fstat(fd).st_size
@@ -280,13 +283,14 @@ class Draft:
     def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
         """Write and move it at once; it is dropped where that fails."""
         try:
-            with self._opened() as fd:
-                disk.write(fd, content)
-            if self.folder is not None:
-                make_directory(self.target.parent, self.below)
-            if overwrite:
-                return _replace(self.path, self.target)
-            _name(self.path, self.target)
+            with self._named_errors():
+                with self._opened() as fd:
+                    disk.write(fd, content)
+                if self.folder is not None:
+                    make_directory(self.target.parent, self.below)
+                if overwrite:
+                    return _replace(self.path, self.target)
+                _name(self.path, self.target)
         except BaseException:
             self.drop()
             raise
@@ -294,9 +298,20 @@ class Draft:
         return _doubt(self.target)
 
     @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Let an OSError name what the caller knows: not the draft, but its target, or the directory of drafts."""
+        try:
+            yield
+        except OSError as error:
+            if str(self.path) == str(error.filename):
+                known = error.filename2 or (self.target if self.folder is None else self.folder)
+                error.filename, error.filename2 = os.fspath(known), None
+            raise
+
+    @contextmanager
     def _opened(self) -> Iterator[int]:
         if self._dropped:
-            raise FileNotFoundError(f"{self.path} was dropped")
+            raise FileNotFoundError(f"{self.target}: it was dropped before it was whole")
         flags = os.O_WRONLY | os.O_APPEND | _NO_LINK
         if self.folder is not None:
             disk.check_directory(self.folder)  # a link that replaced it leads elsewhere

@@ -73,7 +73,7 @@ def _plots() -> Any:
     try:
         import matplotlib as mpl
     except ImportError:
-        print("no matplotlib here, so no plot: pip install 'asyncsdk[bench]'")
+        print("no matplotlib here, so no plot: pip install matplotlib")
         return None
     mpl.use("Agg")  # no screen is needed
     import matplotlib.pyplot as plt

@@ -30,7 +30,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"http"},
     {"open_files", "files", "tasks", "threads", "wal"},
     {"api", "clock", "redaction", "retry", "safe_json", "settings"},
-    {"error_details", "errors", "events", "models", "pickling", "timing", "version"},
+    {"error_details", "errors", "events", "extras", "models", "pickling", "timing", "version"},
 ]
 INPUT_OUTPUT = {
     "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "selectors",

@@ -1,1 +1,1 @@
-"""The command line: one file per command, thin callers of the library. Comes with `pip install 'asyncsdk[cli]'`."""
+"""The command line: one file per command, thin callers of the library. Comes with the extra `cli`."""

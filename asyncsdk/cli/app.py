@@ -7,15 +7,17 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import MissingArgumentError
+from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode, printable
 from asyncsdk.cli.signals import Interrupted, Stop
+from asyncsdk.cli.unread import STANDARD_INPUT
 from asyncsdk.cli.uploads.messages import error_text
 from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.version import __version__
@@ -118,11 +120,23 @@ def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
 def usage_message(error: Exception) -> str:
     """What is wrong with a command line, and which help to read."""
     chain = getattr(error, "command_chain", None) or ()
-    text = str(error)
-    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
-        text = f"{error.keyword or error.argument.name} is missing."
+    text = _usage_problem(error)
     safe = "" if "Nothing was sent" in text else f"{'' if text.endswith(('.', '?')) else '.'} Nothing was sent."
     return f"{text}{safe}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
+
+
+def _usage_problem(error: Exception) -> str:
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
+        name = error.keyword or error.argument.name
+        is_dash = (name, "-") in pairwise(error.root_input_tokens or ())
+        return f"{name}: a file name is needed, `-` is not taken." if is_dash else f"{name} is missing."
+    if isinstance(error, UnknownOptionError) and error.token.value == "-":
+        return STANDARD_INPUT[0].upper() + STANDARD_INPUT[1:]
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return (
+            f"{', '.join(map(repr, error.unused_tokens))} is too much: what is before it is all that the command takes."
+        )
+    return str(error)
 
 
 def failure_message(error: Exception, *, verbose: bool) -> str:
@@ -141,7 +155,8 @@ def failure_message(error: Exception, *, verbose: bool) -> str:
 def _explain(error: Exception, *, verbose: bool) -> int:
     if verbose and not isinstance(error, AsyncSDKError | OSError):
         traceback.print_exception(error)
-    complain(f"error: {failure_message(error, verbose=verbose)}")
+    advice = error.advice if isinstance(error, AsyncSDKError) else ""
+    complain("\n  ".join(filter(None, [f"error: {failure_message(error, verbose=verbose)}", advice])))
     return exit_code(error)
 
 

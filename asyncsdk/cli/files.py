@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.options import Connection, Output
+from asyncsdk.cli.options import Connection, Output, Whole
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ HEADING = _LINE.format("ID", "SIZE", "CREATED", "PURPOSE", "NAME")
 async def list_files(
     *,
     purpose: Annotated[str | None, Parameter(help="Only those for this purpose.")] = None,
-    limit: Annotated[int | None, Parameter(metavar="N", help="At most N files; else all.")] = None,
+    limit: Annotated[Whole | None, Parameter(metavar="N", help="At most N files; else all.")] = None,
     order: Annotated[Literal["asc", "desc"] | None, Parameter(help="By age; desc is the newest first.")] = None,
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
@@ -84,6 +87,7 @@ async def content(
     out: Annotated[
         str | None, Parameter(metavar="FILE", help="Save it there; else it goes to standard output.")
     ] = None,
+    overwrite: Annotated[bool, Parameter(help="Replace an existing file.")] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
@@ -96,6 +100,8 @@ async def content(
         raise ConfigurationError(
             "without --out FILE the content goes to standard output: --json and --quiet need --out. Nothing was sent."
         )
+    if out is not None:
+        check_target(out, overwrite=overwrite)
     request = api.file_content(file_id)
     async with open_client(connection) as client:
         if out is None:
@@ -106,6 +112,26 @@ async def content(
     line = f"{file_id}: {units.size(size)} saved as {out}"
     Out(output).result(line, record={"id": file_id, "out": out, "bytes": size}, name=file_id)
     return 0
+
+
+def check_target(out: str, *, overwrite: bool) -> None:
+    """Raise ConfigurationError unless a file can be saved as `out`, before anything is fetched."""
+    path, problem = Path(out), None
+    if not out.strip():
+        problem = "--out is empty: name a file. Without --out the content goes to standard output."
+    elif path.is_dir() or out.endswith("/"):
+        problem = f"--out {out} is a directory: name a file in it."
+    elif path.exists() and not path.is_file():
+        problem = f"--out {out} is not a regular file. Without --out the content goes to standard output."
+    elif os.path.lexists(path) and not overwrite:
+        problem = f"{out} already exists. Give another --out, or --overwrite."
+    elif not path.parent.is_dir():
+        word = "is not a directory" if path.parent.exists() else "does not exist. Make that directory first"
+        problem = f"--out {out}: {path.parent} {word}."
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        problem = f"--out {out}: no file can be made in {path.parent} ({os.strerror(errno.EACCES)})."
+    if problem is not None:
+        raise ConfigurationError(f"{problem} Nothing was sent.")
 
 
 @app.command

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from attrs import frozen
 from cyclopts import Group, Parameter, Token
 
-from asyncsdk.cli.units import parse_duration, parse_size
+from asyncsdk.cli.units import parse_duration, parse_size, parse_whole
 from asyncsdk.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ def _pair(separator: str) -> Callable[[object, Sequence[Token]], tuple[str, ...]
     return convert
 
 
+Whole = Annotated[int, Parameter(converter=from_text(parse_whole))]
 Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
 JournalPlace = Annotated[
@@ -94,7 +95,7 @@ class UploadOptions:
     part_size: Annotated[
         Size | None, Parameter(help="Size of a part, at most 64MiB; else chosen by the file's size.")
     ] = None
-    concurrency: Annotated[int, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8
+    concurrency: Annotated[Whole, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8
     limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None
     journal: JournalPlace = None
     no_resume: Annotated[bool, Parameter(help="Start from the beginning, even if a part was sent.")] = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.options import Duration
+from asyncsdk.cli.options import Duration, Whole
 from asyncsdk.cli.output import complain, is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ConfigurationError
@@ -27,7 +27,7 @@ async def serve(
     host: Annotated[
         str, Parameter(help="The address to listen on. Other machines can reach any address but the default.")
     ] = "127.0.0.1",
-    port: Annotated[int, Parameter(metavar="N", help="The port; 0 takes a free one.")] = 8787,
+    port: Annotated[Whole, Parameter(metavar="N", help="The port; 0 takes a free one.")] = 8787,
     data: Annotated[
         str | None, Parameter(metavar="DIR", help="Where to keep all data; else it is deleted at the end.")
     ] = None,

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, tzinfo
 
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])?", re.IGNORECASE | re.ASCII)
 _BYTES: dict[str, int] = {"b": 1} | {
@@ -32,6 +33,13 @@ def parse_duration(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a duration; use for example 30d, 24h, 90m or a number of seconds.")
     return round(float(match[1]) * _SECONDS[(match[2] or "s").lower()])
+
+
+def parse_whole(text: str) -> int:
+    """The whole number in `12`. Raises ValueError for anything else, such as `1.5`, which is not rounded."""
+    if not _WHOLE.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is not a whole number.")
+    return int(text)
 
 
 def size(count: float) -> str:

@@ -26,6 +26,7 @@ from asyncsdk.errors import (
 )
 from asyncsdk.models import File, FileDeleted, Upload, UploadPart, from_json
 from asyncsdk.redaction import NO_SECRETS, Redactor, text_of
+from asyncsdk.retry import exceeds_limit
 from asyncsdk.safe_json import MOST_MEMBERS, MOST_OF_A_PAGE, json_value
 
 T = TypeVar("T")
@@ -206,7 +207,7 @@ def status_error(
         body=inner if len(text) <= LONGEST_TEXT else _abridged(fields, text),
         headers=headers,
     )
-    error.resumable = error.resumable or status == 408
+    error.resumable = (error.resumable or status == 408) and not (status == 429 and exceeds_limit(error.message))
     if isinstance(error, ModerationBlockedError):
         _set_moderation(error, fields.get("moderation_details"))
     return error

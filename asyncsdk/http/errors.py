@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from asyncsdk.http.request import PreparedRequest
 _UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}  # by OpenSSL's age
 _NO_TLS = "{where} responds without TLS. Should the base URL begin with http://? Nothing was sent."
+_CHECK = "Check the base URL, the network, and the proxy if you use one."
 _NO_NAME = "the name {host} is not known. Is the base URL misspelt, or is this machine offline? Nothing was sent."
 
 
@@ -52,10 +54,10 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
         return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
     if isinstance(error, aiohttp.ClientConnectorError):
         via = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-        text = f"{name}: can't connect to {via}{error.host}:{error.port} ({error.strerror or error.os_error})"
-        return APIConnectionError(f"{text}. Nothing was sent.", request=name, sent=False)
+        text = f"{name}: can't connect to {via}{error.host}:{error.port} ({_why(error)}). Nothing was sent. {_CHECK}"
+        return APIConnectionError(text, request=name, sent=False)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        text = f"{name}: can't connect to {where}: no response there. Nothing was sent."
+        text = f"{name}: can't connect to {where}: no response there. Nothing was sent. {_CHECK}"
         return APITimeoutError(text, request=name, sent=False)
     if isinstance(error, TimeoutError):
         return APITimeoutError(f"{name}: no response within {call.response_timeout:g} s", request=name)
@@ -65,6 +67,12 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
         return APIConnectionError(f"{name}: the response is not valid HTTP", request=name)
     why = getattr(error, "strerror", None) or "it was closed before a response came"
     return APIConnectionError(f"{name}: the connection was lost ({why})", request=name, sent=call.was_sent)
+
+
+def _why(error: aiohttp.ClientConnectorError) -> str:
+    """`Connection refused`, where asyncio says "Connect call failed ('127.0.0.1', 1)"."""
+    code = error.os_error.errno
+    return os.strerror(code) if code else str(error.strerror or error.os_error)
 
 
 def has_no_address(error: BaseException) -> bool:

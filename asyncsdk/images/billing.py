@@ -33,6 +33,7 @@ from asyncsdk.errors import (
     APIConnectionError,
     APIError,
     APIStatusError,
+    AsyncSDKError,
     AuthenticationError,
     CertificateError,
     ChargeUnknownError,
@@ -101,14 +102,13 @@ def status_of(error: Exception) -> Status:
 
 def problem_of(error: Exception) -> Problem:
     """`error` as it is recorded and shown."""
-    unpaid_and_passing = not isinstance(error, ChargeUnknownError | SaveError) and not is_permanent_refusal(error)
     return Problem(
         type=type(error).__name__,
         message=str(error),
         code=getattr(error, "code", None),
         status_code=getattr(error, "status_code", None),
         request_id=getattr(error, "request_id", None),
-        retryable=unpaid_and_passing,
+        retryable=isinstance(error, AsyncSDKError) and error.resumable and status_of(error) == "failed",
         moderation=_moderation(error),
         urls=getattr(error, "urls", ()),
         raw_files=getattr(error, "raw_files", ()),

@@ -23,6 +23,7 @@ LARGEST_MASK = 4 * 10**6
 _TEXTS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is str and name not in {"prompt", "size"})
 _RANGES = {name: about.allowed for name, about in EDIT_FIELDS.items() if about.allowed is not None}
 _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
+_NEARLY_A_SIZE = re.compile(r"\s*(\d{1,5})(?:\s*[xX*\u00d7,:/ ]\s*(\d{1,5}))?(?:\s*px)?\s*")
 
 
 @frozen(kw_only=True)
@@ -67,7 +68,8 @@ def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None,
     if not problems:
         problems = [*_overlay("mask", mask, images[0]), *_overlay("markup", markup, images[0])]
     if problems:
-        raise InvalidEditError("; ".join(problems) + ". Nothing was sent.")
+        text = "; ".join(problems)
+        raise InvalidEditError(f"{text}{'' if text.endswith('?') else '.'} Nothing was sent.")
 
 
 def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
@@ -84,8 +86,7 @@ def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
         if getattr(edit, name) is not None:
             yield f"{edit.model} does not accept {name}"
     if edit.size is not None and not _is_size(edit.size, family):
-        sizes = ", ".join(family.sizes) if family.sizes else "'auto', or a width and a height such as '1024x1536'"
-        yield f"size={edit.size!r} is not a size that {edit.model or 'a model'} takes: {sizes}"
+        yield f"size={edit.size!r} is not a size that {edit.model or 'a model'} takes: {_sizes(edit.size, family)}"
     yield from _formats(edit)
 
 
@@ -102,6 +103,15 @@ def _is_size(size: Any, family: Family) -> bool:
     if family.names_sizes:
         return size != ""
     return size in family.sizes if family.sizes else _SIZE.fullmatch(size) is not None
+
+
+def _sizes(size: Any, family: Family) -> str:
+    """Which sizes there are, or the one that is probably meant."""
+    match = _NEARLY_A_SIZE.fullmatch(size) if isinstance(size, str) else None
+    near = f"{int(match[1])}x{int(match[2] or match[1])}" if match else ""
+    if near and _is_size(near, family):
+        return f"did you mean '{near}'?"
+    return ", ".join(family.sizes) if family.sizes else "'auto', or a width and a height such as '1024x1536'"
 
 
 def _formats(edit: ImageEdit) -> Iterator[str]:

@@ -14,6 +14,7 @@ _LONGEST_RAW = 40  # characters; a number follows
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "svg": ".svg"}
+_FORMATS = {suffix: kind for kind, suffix in _SUFFIXES.items()} | {".jpeg": "jpeg"}
 # what Windows does not take, control characters, line separators, what turns the text around, half characters
 _REFUSED = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]|%(?=[0-9A-Fa-f]{2})')
 # Windows keeps these for devices, with any suffix; a picture of that name could not be copied there
@@ -26,6 +27,16 @@ _PLAIN = re.compile(f"{_PLAIN_PART}(?:/{_PLAIN_PART})*", re.IGNORECASE | re.ASCI
 def suffix_of(content: bytes) -> str:
     """The suffix of a file with these bytes."""
     return _SUFFIXES.get(picture_kind(content) or "", ".bin")
+
+
+def format_of(suffix: str) -> str | None:
+    """The format of a file that ends with `suffix`: `jpeg` for `.JPG`; None if it is not one that edits have."""
+    return _FORMATS.get(suffix.lower())
+
+
+def suffix_for(content: bytes, wanted: str) -> str:
+    """The suffix of a file with these bytes, as it is written in `wanted` (`.jpeg`, `.PNG`) if that is its format."""
+    return wanted if wanted and format_of(wanted) == picture_kind(content) else suffix_of(content)
 
 
 def stems(name: str, pictures: int) -> list[str]:

@@ -31,7 +31,7 @@ class Problem:
         code: The server's code of the error, such as `moderation_blocked`.
         status_code: The HTTP status of the response.
         request_id: The server's id of the request, for its support.
-        retryable: Whether the same edit may pass later, and nothing was paid for it.
+        retryable: Whether the same edit may pass later with nothing changed, and nothing was paid for it.
         moderation: `{"stage": "input" | "output", "categories": [...]}` where the safety system refused the edit.
         urls: Where the server keeps pictures that are paid and not saved, for 60 minutes.
         raw_files: The files that have what came in the place of pictures.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePath
@@ -14,6 +15,8 @@ from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.header import picture_problem
 from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
+
+logger = logging.getLogger(__name__)
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -117,10 +120,11 @@ class EditResult:
         """Save the pictures durably, each with the suffix of what its bytes are.
 
         Args:
-            target: A directory, made if missing, or a file if it ends like one (`otter.png`).
+            target: A directory, made if missing, or a file if it ends like one (`otter.png`). Pictures of another
+                format get the suffix of that, which is logged as a warning.
             name: The name without suffix; several pictures become `name.png`, `name.1.png` and so on. By default the
                 name of the first source picture, with a number where that is taken.
-            overwrite: Whether to replace files that exist.
+            overwrite: Whether to replace files that exist; never one with another suffix than `target`'s.
 
         Returns:
             The paths of the pictures.
@@ -130,10 +134,10 @@ class EditResult:
                 has the others. What came in the place of a picture is kept in `.asyncsdk/raw` beside them.
         """
         place = destination_of(target, name, default=PurePath(file_name(self.edit.image[0]) or "edit").stem)
-        saving = saving_at(
-            self, place, is_named=name is not None or place.directory != Path(target), overwrite=overwrite
-        )
+        saving = saving_at(self, place, is_named=name is not None or bool(place.suffix), overwrite=overwrite)
         await self.save_by(saving)
+        if saving.misnamed:
+            logger.warning("%s", saving.misnamed)
         if not saving.is_whole:
             raise not_saved(self, saving)
         return list(saving.files)

@@ -19,13 +19,12 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
-from asyncsdk.images.names import raw_stem, safe_name, stem_of, suffix_of
+from asyncsdk.images.names import raw_stem, safe_name, stem_of, suffix_for
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 from asyncsdk.wal import disk
 
 OWN_DIRECTORY, RAW = ".asyncsdk", "raw"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".bin")
-
 LONGEST_URL = 8192
 
 _LOGIN = re.compile(r"\A((?:[a-z][a-z0-9+.-]*:)?//)[^/?#]*@", re.IGNORECASE)
@@ -36,10 +35,14 @@ IfTaken = Literal["refuse", "overwrite", "beside", "move aside"]
 
 @frozen
 class Destination:
-    """A directory and the name of pictures in it: `name.png`, `name.1.png` and so on."""
+    """A directory and the name of pictures in it: `name.png`, `name.1.png` and so on.
+
+    `suffix` is the one that the caller gave, if any: a picture of another format has the suffix of its own.
+    """
 
     directory: Path
     name: str
+    suffix: str = ""
 
     def paths(self, pictures: int) -> list[Path]:
         """Every path that `pictures` images may get, whatever their type."""
@@ -51,11 +54,20 @@ class Destination:
 
     def paths_of(self, number: int) -> list[Path]:
         """Every path that one of several pictures may get, whatever its type."""
-        return [self.directory / f"{self.stem(number)}{suffix}" for suffix in SUFFIXES]
+        suffixes = dict.fromkeys((*SUFFIXES, self.suffix) if self.suffix else SUFFIXES)
+        return [self.directory / f"{self.stem(number)}{suffix}" for suffix in suffixes]
+
+    def requested(self, number: int) -> Path:
+        """The path that the caller asked for, if there is a `suffix`."""
+        return self.directory / f"{self.stem(number)}{self.suffix}"
 
     def path(self, number: int, content: bytes) -> Path:
         """Where one of several pictures goes, with the suffix of what its bytes are."""
-        return self.directory / f"{self.stem(number)}{suffix_of(content)}"
+        return self.directory / f"{self.stem(number)}{suffix_for(content, self.suffix)}"
+
+    def accepts(self, path: Path) -> bool:
+        """Whether a picture at `path` has the suffix that the caller gave, if any."""
+        return not self.suffix or path.suffix == self.suffix
 
     @property
     def folders(self) -> list[Path]:
@@ -66,9 +78,14 @@ class Destination:
 def destination_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Destination:
     """Read the `target` of a caller: a directory, or a file if it has the suffix of a picture."""
     path = Path(target)
-    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):  # noqa: PTH112 - which raises nothing
-        return Destination(path.parent, name or path.stem)
+    if path.suffix.lower() in SUFFIXES and not is_directory(target):
+        return Destination(path.parent, name or path.stem, path.suffix)
     return Destination(path, name or safe_name(default))
+
+
+def is_directory(target: str | os.PathLike[str]) -> bool:
+    """Whether a caller's `target` is a directory that is there, or is written as one: `out/`."""
+    return os.fspath(target).endswith(("/", os.sep)) or os.path.isdir(target)  # noqa: PTH112 - which raises nothing
 
 
 @frozen
@@ -121,8 +138,9 @@ class Saving:
     fetched), all under the name of their number. Without a `place` only what can't be used is kept, in `raw_folder`.
     `if_taken` is what to do if a name is in use: refuse the image, overwrite the file, save beside it, or move aside
     the files of the first `names` names, and call `moved` with them; an image beyond those gets a name that is free
-    and that is not another edit's (`is_anothers`). With `shielded` a cancellation interrupts no write, unless that
-    takes longer than `end_within` allows; it does interrupt a wait of `way.again`.
+    and that is not another edit's (`is_anothers`). An image that does not get the place's suffix is saved beside. With
+    `shielded` a cancellation interrupts no write, unless that takes longer than `end_within` allows; it does interrupt
+    a wait of `way.again`.
 
     Afterwards `saved` are the images on disk by their number, `fetched` those that were fetched and are not on disk,
     `raw_files` have what came in the place of others, `displaced` are older images where they are now, and `failures`
@@ -182,6 +200,15 @@ class Saving:
     def came(self) -> int:
         """How many images the response has, usable or not."""
         return len(self.response.data) + len(self.response.unreadable)
+
+    @property
+    def misnamed(self) -> str:
+        """The message for images that have another suffix than was requested; '' if there are none."""
+        if self.place is None:
+            return ""
+        others = (number for number in sorted(self.saved) if not self.place.accepts(self.saved[number]))
+        names = [f"{self.saved[number]} (not {self.place.requested(number).name})" for number in others]
+        return f"the server sent another format than was requested: saved as {', '.join(names)}" if names else ""
 
     @property
     def unusable(self) -> list[UnreadableImage]:
@@ -269,14 +296,15 @@ class Saving:
 
     async def _write(self, place: Destination, number: int, content: bytes) -> None:
         is_requested = number < self.names or self.if_taken != "move aside"
+        if not is_requested:  # its name may be another edit's
+            place = await self._free(place, [number])
+        path = place.path(number, content)
+        if_taken = self.if_taken if place.accepts(path) else "beside"  # nobody asked for another file to be replaced
         try:
-            if not is_requested:  # its name may be another edit's
-                place = await self._free(place, [number])
-            path = place.path(number, content)
             on_saved = partial(self._note, number, path)
-            await self._way.save(path, content, overwrite=self.if_taken == "overwrite", on_saved=on_saved)
+            await self._way.save(path, content, overwrite=if_taken == "overwrite", on_saved=on_saved)
         except FileExistsError:
-            if self.if_taken == "refuse":
+            if if_taken == "refuse":
                 raise
             if is_requested:  # a file could not be moved, or came meanwhile: all that follow go elsewhere too
                 place = self._at = await self._free(place, range(len(self.response.data)))
@@ -289,7 +317,7 @@ class Saving:
     async def _free(self, place: Destination, numbers: Iterable[int]) -> Destination:
         """`place`, or the first beside it where the names of these images are free."""
         first = self.place or place
-        beside = (Destination(first.directory, f"{first.name}-{number}") for number in count(2))
+        beside = (evolve(first, name=f"{first.name}-{number}") for number in count(2))
         for candidate in chain([place], beside):
             if any(self.is_anothers(candidate.stem(number)) for number in numbers):
                 continue
@@ -334,11 +362,9 @@ def raw_folder_in(directory: Path) -> Path:
 
 def shown_url(url: str) -> str:
     """`url` as it may be shown and used: on one line, of bounded length, without user name and password."""
-    return _NOT_IN_URLS.sub(_percent_encoded, _LOGIN.sub(r"\1", url[:LONGEST_URL], count=1))
-
-
-def _percent_encoded(match: re.Match[str]) -> str:
-    return quote(match[0].encode("utf-8", "surrogatepass"))
+    return _NOT_IN_URLS.sub(
+        lambda match: quote(match[0].encode("utf-8", "surrogatepass")), _LOGIN.sub(r"\1", url[:LONGEST_URL], count=1)
+    )
 
 
 def _make_private(folder: Path, below: Path | None) -> None:

@@ -39,7 +39,7 @@ class LocalServer:
     `async with LocalServer() as server` runs it in this event loop; `with LocalServer() as server` in a thread, which a
     blocking client needs. Use `server.url` as the client's base URL.
 
-    Edits really change pictures (they need Pillow: `pip install 'asyncsdk[server]'`): where a mask is transparent, or
+    Edits really change pictures (they need Pillow: the extra `server`): where a mask is transparent, or
     everywhere without one, in a colour that depends on the prompt. A prompt with the word "forbidden" is refused as by
     the safety system, with "forbidden-output" at its second stage.
 

@@ -161,7 +161,7 @@ async def test_without_pillow_the_edit_is_left_out_and_it_says_what_to_install(
 ) -> None:
     environment.setattr(edit_story, "find_spec", lambda _: None)
     await edit_story.play_edit(tmp_path, "http://nowhere", Console(soft_wrap=True).print)
-    assert "pip install 'asyncsdk[cli,server]'" in capsys.readouterr().out
+    assert "it needs Pillow: pip install pillow" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from asyncsdk import files
 from asyncsdk.cli import app
-from asyncsdk.cli.edits.edit import named
+from asyncsdk.cli.edits.refusals import named
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -104,24 +106,59 @@ def test_a_list_that_nobody_reads_to_its_end_is_no_failure(start: Start, stored:
     assert (process.returncode, err) == (0, "")
 
 
-def test_the_content_is_saved_whole_in_place_of_what_was_there(
-    run: Run, stored: Callable[..., str], tmp_path: Path
+def test_the_content_is_saved_whole_and_replaces_a_file_only_if_asked(
+    run: Run, calls: Callable[[], int], stored: Callable[..., str], tmp_path: Path
 ) -> None:
     name = stored()
     (tmp_path / "out.bin").write_bytes(b"old")
+    before = calls()
     ran = run("files", "content", name, "--out", "out.bin")
+    assert (ran.code, ran.out, calls()) == (2, "", before)
+    assert ran.err == "error: out.bin already exists. Give another --out, or --overwrite. Nothing was sent.\n"
+    assert (tmp_path / "out.bin").read_bytes() == b"old"
+    ran = run("files", "content", name, "--out", "out.bin", "--overwrite")
     assert (ran.code, ran.out) == (0, f"{name}: 1.0 kB saved as out.bin\n")
     assert (tmp_path / "out.bin").read_bytes() == (tmp_path / "train.jsonl").read_bytes()
-    [told] = run("files", "content", name, "--out", "new/out.bin", "--json").records
-    assert told == {"id": name, "out": "new/out.bin", "bytes": 1000}
+    [told] = run("files", "content", name, "--out", "new.bin", "--json").records
+    assert told == {"id": name, "out": "new.bin", "bytes": 1000}
 
 
-def test_content_that_cant_be_saved_is_said(run: Run, stored: Callable[..., str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("folder", "--out folder is a directory: name a file in it. Nothing was sent."),
+        ("folder/", "--out folder/ is a directory: name a file in it."),
+        ("missing/x", "--out missing/x: missing does not exist. Make that directory first. Nothing was sent."),
+        ("good/x", "--out good/x: good is not a directory. Nothing was sent."),
+        ("/dev/null", "--out /dev/null is not a regular file. Without --out the content goes to standard output."),
+        ("", "--out is empty: name a file."),
+        ("-", "--out: a file name is needed, `-` is not taken. Nothing was sent."),
+    ],
+)
+def test_a_place_where_content_cant_be_saved_is_refused_before_it_is_fetched(
+    run: Run, calls: Callable[[], int], tmp_path: Path, out: str, said: str
+) -> None:
     (tmp_path / "folder").mkdir()
-    ran = run("files", "content", stored(), "--out", "folder")
-    assert ran.code == 1
-    assert ran.err == "error: folder: Is a directory\n"
-    assert not list(tmp_path.glob(".folder*"))
+    (tmp_path / "good").touch()
+    ran = run("files", "content", "file-1", "--out", out)
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert ran.err.startswith(f"error: {said}")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "good"}
+
+
+def test_a_disk_that_refuses_content_is_reported_with_the_name_of_the_file(
+    run: Run, stored: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name, real = stored(), os.open
+
+    def refuse(path: object, *arguments: Any, **named: Any) -> int:
+        if ".asyncsdk-" in os.fspath(cast("str", path)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(cast("str", path), *arguments, **named)
+
+    monkeypatch.setattr("asyncsdk.files.os.open", refuse)
+    ran = run("files", "content", name, "--out", str(tmp_path / "it"))
+    assert (ran.code, ran.err) == (1, f"error: {tmp_path / 'it'}: Read-only file system\n")
 
 
 def test_content_that_the_server_does_not_give_is_said(run: Run, stored: Callable[..., str]) -> None:

@@ -176,3 +176,46 @@ def test_other_commands_refuse_too(run: Run, calls: Calls, arguments: list[str],
     ran = run(*arguments)
     assert (ran.code, ran.out, calls()) == (2, "", 0)
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "my files",
+            "my files is a directory, and `upload` takes files. For each file in it: asyncsdk upload 'my files'/* --p",
+        ),
+        ("-", "Standard input can't be read yet; write it to a file first. Nothing was sent."),
+        ("https://host/a.jsonl?sig=secret", "https://host/a.jsonl is a URL, and URLs can't be read yet: download it"),
+        ("s3://bucket/a.jsonl", "s3://bucket/a.jsonl is a URL, and URLs can't be read yet"),
+    ],
+)
+def test_what_is_no_file_comes_with_what_to_type_instead(
+    run: Run, calls: Calls, tmp_path: Path, source: str, said: str
+) -> None:
+    (tmp_path / "my files").mkdir()
+    ran = run("upload", source, "--purpose", "batch")
+    assert (ran.code, ran.out, calls()) == (2, "", 0)
+    assert ran.err.startswith(f"error: {said}")
+    assert "secret" not in ran.err
+
+
+def test_of_standard_input_and_urls_edit_many_says_the_same(run: Run, calls: Calls) -> None:
+    for source, said in (("-", "Standard input can't be read yet"), ("https://host/a.png", "URLs can't be read yet")):
+        ran = run("edit-many", source, "--prompt", "x", "--out", "out")
+        assert (ran.code, calls()) == (2, 0)
+        assert said in ran.err
+
+
+def test_a_fraction_is_not_rounded_where_a_whole_number_is_meant(run: Run, calls: Calls) -> None:
+    for name in ("--concurrency", "--part-size"):
+        assert "Nothing was sent" in run("upload", "good.jsonl", "--purpose", "batch", name, "1.5x").err
+    ran = run("upload", "good.jsonl", "--purpose", "batch", "--concurrency", "1.5")
+    assert (ran.code, calls()) == (2, 0)
+    assert "Invalid value for --concurrency: '1.5' is not a whole number." in ran.err
+
+
+def test_a_word_too_much_is_named(run: Run, calls: Calls) -> None:
+    ran = run("files", "show", "file-1", "file-2")
+    assert (ran.code, calls()) == (2, 0)
+    assert ran.err.startswith("error: 'file-2' is too much: what is before it is all that the command takes.")

@@ -64,7 +64,7 @@ def test_a_refusal_is_one_that_stays() -> None:
 def test_what_something_before_the_api_refuses_is_not_refused_for_good(body: bytes) -> None:
     for status in (400, 413, 415, 422):
         assert status_of(answered(status, body)) == "failed"
-        assert problem_of(answered(status, body)).retryable
+        assert not problem_of(answered(status, body)).retryable  # not before something is changed there
 
 
 def test_a_page_is_unpaid_and_ends_the_run_unless_the_api_has_answered_there() -> None:
@@ -87,4 +87,4 @@ def test_a_problem_holds_what_a_caller_needs() -> None:
     assert problem_of(answered(429)).retryable
     assert not problem_of(SaveError("x")).retryable
     assert not problem_of(ChargeUnknownError("x")).retryable
-    assert problem_of(OSError("disk")) == Problem(type="OSError", message="disk", retryable=True)
+    assert problem_of(OSError("disk")) == Problem(type="OSError", message="disk", retryable=False)

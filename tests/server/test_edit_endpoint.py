@@ -107,7 +107,7 @@ async def test_without_pillow_it_says_what_to_install(monkeypatch: pytest.Monkey
     async with running() as (_, call):
         answer = await edit(call, image)
         assert (answer.status, answer.error["type"]) == (501, "server_error")
-        assert "pip install 'asyncsdk[server]'" in answer.error["message"]
+        assert "Image edits need Pillow: pip install pillow" in answer.error["message"]
 
 
 class TestUrls:

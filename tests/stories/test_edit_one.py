@@ -269,3 +269,25 @@ class TestSaving:
 async def test_one_editor_serves_many_tasks(editor: ImageEditor) -> None:
     results = await asyncio.gather(*(editor.edit(png(seed), f"beret {seed}", model=MODEL) for seed in range(8)))
     assert len({result.images[0].content for result in results}) == 8
+
+
+async def test_a_format_that_is_not_the_suffixs_is_saved_under_its_own_and_logged(
+    editor: ImageEditor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = await editor.edit(png(), "a beret", model=MODEL, n=2)
+    assert await result.save(tmp_path / "b.jpg") == [tmp_path / "b.png", tmp_path / "b.1.png"]
+    names = f"{tmp_path / 'b.png'} (not b.jpg), {tmp_path / 'b.1.png'} (not b.1.jpg)"
+    assert caplog.messages == [f"the server sent another format than was requested: saved as {names}"]
+    caplog.clear()
+    assert await result.save(tmp_path / "new" / "b.PNG") == [tmp_path / "new" / "b.PNG", tmp_path / "new" / "b.1.PNG"]
+    assert caplog.messages == []
+
+
+async def test_a_file_that_was_not_named_is_never_replaced_by_another_format(
+    editor: ImageEditor, tmp_path: Path
+) -> None:
+    other = photo(tmp_path / "b.png")
+    before, result = other.read_bytes(), await editor.edit(png(), "a beret", model=MODEL)
+    assert await result.save(tmp_path / "b.jpg", overwrite=True) == [tmp_path / "b-2.png"]
+    assert await result.save(tmp_path / "b.jpg") == [tmp_path / "b-3.png"]
+    assert other.read_bytes() == before

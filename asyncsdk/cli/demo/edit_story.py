@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from asyncsdk.cli.demo.children import ChildError, child
+from asyncsdk.extras import install_command
 
 SIZE, HOLE = (256, 256), (64, 32, 192, 96)
-NEEDS = "\nAn edit would follow; it needs Pillow: pip install 'asyncsdk\\[cli,server]'"  # a bracket is rich's markup
+NEEDS = f"\nAn edit would follow; it needs Pillow: {install_command('server')}"
 
 
 async def play_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import define
 from cyclopts import Parameter
@@ -15,14 +15,16 @@ from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import ChargeUnknownError, ConfigurationError, InvalidEditError
+from asyncsdk.cli.unread import unread_source
+from asyncsdk.errors import AsyncSDKError, ChargeUnknownError, ConfigurationError, InvalidEditError
 
 if TYPE_CHECKING:
     from asyncsdk.cli.edits.rescue import Saved
+    from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.outcome import Status
     from asyncsdk.images.result import EditResult
+    from asyncsdk.images.saving import Destination
 
-SHOWN = 3
 STOPPED = "Stopped. The edit may have been paid. The same command sends, and pays, again."
 PAID = (
     "Stopped. The edit is done and paid, but its pictures could not be saved in time. Sending the edit again costs "
@@ -58,7 +60,12 @@ async def edit(
     /,
     *,
     prompt: Annotated[str, Parameter(help="What to change.")],
-    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the result: a directory, or a file name.")],
+    out: Annotated[
+        str,
+        Parameter(
+            metavar="DIR", help="Where to save the result: a directory, or a file name, whose suffix sets the format."
+        ),
+    ],
     reference: References = (),
     overwrite: Annotated[bool, Parameter(help="Replace existing files.")] = False,
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
@@ -68,28 +75,34 @@ async def edit(
 ) -> int:
     """Send one edit. What goes wrong is a record with --json, and is raised to be reported."""
     from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.edits.advice import advice_on
     from asyncsdk.cli.edits.records import record, record_of_error
     from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, keep_what_came, save
+    from asyncsdk.images.bulk.intake import read_and_check
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.saving import destination_of
 
     written, name, last_words = Out(output, goes_on=True), Path(images[0]).stem, LastWords()
+    place = destination_of(out, None, default=name)
     try:
-        check_images(images, out)
-        await check_place(out, name, options.n or 1, overwrite=overwrite)
+        wanted = edit_of([*images], [*reference], prompt, out, options.given)
+        await read_and_check(wanted, checked=True)
         async with open_client(connection) as client:
+            await check_place(place, wanted.n or 1, overwrite=overwrite)
             stop.at_the_end(last_words.say)
-            result = await ImageEditor(client).edit([images[0], *reference], prompt, **options.given)
+            result = await ImageEditor(client).edit(wanted)
             last_words.result, stop.patience = result, LEAVE_SECONDS
             saved = await save(result, out, name, stop, overwrite=overwrite)
     except ChargeUnknownError as error:
         stop.patience = LEAVE_SECONDS
-        problem = await keep_what_came(error, destination_of(out, None, default=name), stop)
+        problem = await keep_what_came(error, place, stop)
         written.record(record(name, "uncertain", problem=problem))
         last_words.failure = ChargeUnknownError(problem.message)
         raise last_words.failure from error.__cause__
     except Exception as error:
         written.record(record_of_error(name, error))
+        if isinstance(error, AsyncSDKError):
+            error.advice = advice_on(error)
         raise
     report(written, name, result, saved)
     if saved.failure is not None:
@@ -98,38 +111,42 @@ async def edit(
     return written.code(saved.code)
 
 
-def check_images(images: Sequence[str], out: str) -> None:
-    """Raise InvalidEditError unless there is one picture to be edited."""
+def edit_of(images: list[str], reference: list[str], prompt: str, out: str, given: Mapping[str, Any]) -> ImageEdit:
+    """The edit to send. Raises InvalidEditError or ConfigurationError, with the command to type instead."""
+    from asyncsdk.cli.edits.refusals import format_for, too_many
+    from asyncsdk.images.edit import ImageEdit
+    from asyncsdk.images.saving import is_directory
+
     if len(images) > 1:
         raise InvalidEditError(too_many(images, out))
+    check_source(images[0], prompt, out, given)
+    for other in (*reference, given.get("mask"), given.get("markup")):
+        if problem := unread_source(other or ""):
+            raise InvalidEditError(problem)
+    output_format = format_for(out, given, is_directory=is_directory(out))
+    fields = {**given, **({} if output_format is None else {"output_format": output_format})}
+    return ImageEdit(image=[*images, *reference], prompt=prompt, **fields)
 
 
-def too_many(images: Sequence[str], out: str) -> str:
-    """The message for a command line with several pictures."""
-    one, other = shlex.quote(images[0]), shlex.quote(images[1])
-    return (
-        f"{len(images):,} pictures given, but `edit` edits one. To edit each on its own: "
-        f'asyncsdk edit-many {named(images)} --prompt "…" --out {shlex.quote(out)}\n'
-        f"  To combine them: asyncsdk edit {one} --reference {other} …\n  Nothing was sent, nothing was paid."
-    )
+def check_source(image: str, prompt: str, out: str, given: Mapping[str, Any]) -> None:
+    """Raise InvalidEditError where `image` is not a file that `edit` could read, with what to type instead."""
+    from asyncsdk.cli.edits.refusals import instead_of
+
+    is_directory = os.path.isdir(image)  # noqa: PTH112 - which raises nothing
+    problem = unread_source(image) or instead_of(image, prompt, out, given, is_directory=is_directory)
+    if problem is None and "*" in image and not os.path.lexists(image):
+        problem = f"{image} does not exist. In quotes * is not expanded; for several pictures there is edit-many."
+        problem = f"{problem} Nothing was sent."
+    if problem is not None:
+        raise InvalidEditError(problem)
 
 
-def named(images: Sequence[str]) -> str:
-    """The pictures as the user probably typed them: `photos/*.jpg`, or the first of them."""
-    patterns = {(Path(image).parent, Path(image).suffix) for image in images}
-    if len(images) > SHOWN and len(patterns) == 1:
-        [(folder, suffix)] = patterns
-        return f"{'' if folder == Path() else shlex.quote(f'{folder}/')}*{suffix}"
-    return " ".join(map(shlex.quote, images[:SHOWN])) + (" …" if len(images) > SHOWN else "")
-
-
-async def check_place(out: str, name: str, pictures: int, *, overwrite: bool) -> None:
+async def check_place(place: Destination, pictures: int, *, overwrite: bool) -> None:
     """Raise ConfigurationError if pictures could not be saved, before they are paid."""
     from asyncsdk import files
-    from asyncsdk.images.saving import destination_of
 
-    place = destination_of(out, None, default=name)
-    taken = await files.existing(place.paths(pictures))
+    names = [place.requested(number) for number in range(pictures)] if place.suffix else place.paths(pictures)
+    taken = await files.existing(names)
     if taken and not overwrite:
         raise ConfigurationError(f"{taken[0]} already exists. Give another --out, or --overwrite. Nothing was sent.")
     try:

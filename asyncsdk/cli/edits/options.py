@@ -10,7 +10,7 @@ from attrs import field, fields, frozen, make_class
 from cyclopts import Group, Parameter
 
 from asyncsdk.api import ImageFile
-from asyncsdk.cli.options import from_text
+from asyncsdk.cli.options import Whole, from_text
 from asyncsdk.images.edit import EDIT_FIELDS, EditField
 
 FIELDS, RUN = Group("Edit", sort_key=5), Group("Run", sort_key=4)
@@ -28,7 +28,7 @@ JsonObject = Annotated[
 ]
 
 
-_KINDS: dict[type, Any] = {str: str, int: int, bool: bool, ImageFile: str, Mapping: JsonObject}
+_KINDS: dict[type, Any] = {str: str, int: Whole, bool: bool, ImageFile: str, Mapping: JsonObject}
 
 
 def _option(about: EditField) -> Any:
@@ -59,7 +59,7 @@ class RunOptions:
 
     prompt: Annotated[str | None, Parameter(help="The prompt for pictures, and for jobs without one.")] = None
     prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="A file with that prompt.")] = None
-    concurrency: Annotated[int, Parameter(metavar="N", help="Edits in flight.")] = 8
+    concurrency: Annotated[Whole, Parameter(metavar="N", help="Edits in flight.")] = 8
     images_per_minute: Annotated[
         float | None, Parameter(metavar="N", help="Your rate limit; else it is learned from the server.")
     ] = None
@@ -77,9 +77,9 @@ class RunOptions:
             help="Ids to send and pay again, as saved by the gallery: once for each time that FILE is saved.",
         ),
     ] = None
-    max_edits: Annotated[int | None, Parameter(metavar="N", help="Stop after N edits, counting earlier runs.")] = None
+    max_edits: Annotated[Whole | None, Parameter(metavar="N", help="Stop after N edits, counting earlier runs.")] = None
     max_tokens: Annotated[
-        int | None, Parameter(metavar="N", help="Stop after N tokens; edits in flight may exceed it.")
+        Whole | None, Parameter(metavar="N", help="Stop after N tokens; edits in flight may exceed it.")
     ] = None
     accept_damage: Annotated[
         bool, Parameter(help="Use the intact part of a damaged ledger: what is lost may be paid again.")

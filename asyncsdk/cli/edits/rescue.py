@@ -259,13 +259,14 @@ def _make_directory() -> Path:
 async def save(result: EditResult, out: str, name: str, stop: Stop, *, overwrite: bool) -> Saved:
     """Save what is paid: where it was requested, else in a temporary directory. A signal ends waits and fetches."""
     place, why = destination_of(out, None, default=name), None
-    is_named = place.directory != Path(out)
-    saving = saving_at(result, place, is_named=is_named, overwrite=overwrite, shielded=True)
+    saving = saving_at(result, place, is_named=bool(place.suffix), overwrite=overwrite, shielded=True)
     try:
         async with tasks.group() as group:  # so that no write is left half-way
             group.start_soon(result.save_by, saving)
     except asyncio.CancelledError:
         why = EditError("the command was stopped meanwhile")
+    if saving.misnamed:
+        complain(f"warning: {saving.misnamed}")
     if saving.is_whole:
         return Saved(saving.files)
     failure = not_saved(result, saving, why)

@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk.cli.edits.job_file import JOB_FILES, BadRow, Row, foreign_file, read_jobs, rows_of_pictures
 from asyncsdk.cli.edits.messages import MOST_NAMED
+from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import LeftOut, walk
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
@@ -71,6 +72,8 @@ class Rows:
 
 def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> Rows:
     """Check all rows of all sources. Raises ConfigurationError if a source is bad."""
+    if problem := next(filter(None, map(unread_source, sources)), None):
+        raise ConfigurationError(problem)
     rows, met = Rows([]), set[str]()
     for source in [_source(Path(name), out, defaults) for name in sources]:
         if isinstance(source, JobFile):

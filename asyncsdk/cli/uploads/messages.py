@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from asyncsdk.cli import units
+from asyncsdk.cli.unread import unread_source
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
@@ -77,6 +79,20 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     if progress is None or progress.upload_id is None:
         return f"{plain}\n  The same command tries again."
     return stopped(name, progress, reason=reason, now=now, instead=instead)
+
+
+def no_file(source: str, purpose: str, *, is_directory: bool) -> str | None:
+    """What a FILE is that `upload` can't read, and what to type instead; None for what may be a file."""
+    if (problem := unread_source(source)) is not None:
+        return problem
+    if not is_directory:
+        return None
+    folder = source.rstrip("/") or "/"
+    files = f"{shlex.quote(folder).rstrip('/')}/*"
+    return (
+        f"{source} is a directory, and `upload` takes files. For each file in it: asyncsdk upload {files} "
+        f"--purpose {shlex.quote(purpose)}. Nothing was sent."
+    )
 
 
 def error_text(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError
+from asyncsdk.cli.uploads import messages
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError, SourceError
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.transfer import Listener
@@ -90,10 +92,18 @@ async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> d
     bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
         try:
+            check_source(name, job.purpose)
             await uploader.check(job)
         except (ConfigurationError, InvalidRequestError) as error:
             bad[name] = error
     return bad
+
+
+def check_source(name: str, purpose: str) -> None:
+    """Raise SourceError for a directory or a URL, with what to type instead."""
+    is_directory = os.path.isdir(name)  # noqa: PTH112 - which raises nothing
+    if problem := messages.no_file(name, purpose, is_directory=is_directory):
+        raise SourceError(problem)
 
 
 def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:

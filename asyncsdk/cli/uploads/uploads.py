@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from attrs import asdict
 from cyclopts import App, Parameter
 
-from asyncsdk.cli.options import Connection, JournalPlace, Output, ShownAs, Size
+from asyncsdk.cli.options import Connection, JournalPlace, Output, ShownAs, Size, Whole
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 
@@ -59,7 +59,7 @@ async def resume(
     /,
     *,
     every: Annotated[bool, Parameter(name="--all", help="All uploads that stopped half-way.")] = False,
-    concurrency: Annotated[int, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8,
+    concurrency: Annotated[Whole, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8,
     limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None,
     journal: JournalPlace = None,
     no_lock: Unlocked = False,

@@ -45,7 +45,7 @@ class Edits:
 
     async def edit(self, request: web.Request) -> web.StreamResponse:
         if find_spec("PIL") is None:
-            raise ApiError(501, "Image edits need Pillow: pip install 'asyncsdk[server]'", type="server_error")
+            raise ApiError(501, "Image edits need Pillow: pip install pillow", type="server_error")
         with self.memory.reserve() as request[ACTIVE_REQUEST].count_bytes:
             return await self._edit(request)
 
