@@ -13,6 +13,6 @@ def install_command(extra: str) -> str:
 def where_from(extra: str) -> str:
     """Where asyncsdk is to be had with `extra`, or what `extra` brings alone."""
     return (
-        f"It is on no package index yet. From a clone: pip install '/path/to/the/clone[{extra}]'. "
+        f"It is not on a package index yet. From a clone: pip install '/path/to/the/clone[{extra}]'. "
         f"Or what is missing alone: {install_command(extra)}"
     )

@@ -164,7 +164,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
         "needs: pip install 'asyncsdk[cli]'\n"
-        "  It is on no package index yet. From a clone: pip install '/path/to/the/clone[cli]'. "
+        "  It is not on a package index yet. From a clone: pip install '/path/to/the/clone[cli]'. "
         "Or what is missing alone: pip install cyclopts rich\n"
     )
     assert in_python(code, "--version").stdout == f"{__version__}\n"
