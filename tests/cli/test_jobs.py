@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
-from asyncsdk.cli.edits.job_file import BadRow, Row, read_jobs, row_of, rows_of_pictures
+from asyncsdk.cli.edits.job_file import Row, read_jobs, row_of, rows_of_pictures
+from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.images.edit import ImageEdit
 
 FOLDER = Path("/jobs")
@@ -183,8 +184,8 @@ def test_lines_of_objects_may_have_other_names(suffix: str) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"PK\x03\x04rest", "it is a spreadsheet or an archive, not a job file: save it as CSV UTF-8"),
-        (b"\xd0\xcf\x11\xe0rest", "it is a spreadsheet, not a job file: save it as CSV UTF-8"),
+        (b"PK\x03\x04rest", 'it is a spreadsheet or an archive, not a job file: in Excel, save it as "CSV UTF-8"'),
+        (b"\xd0\xcf\x11\xe0rest", 'it is a spreadsheet, not a job file: in Excel, save it as "CSV UTF-8"'),
         (b"PAR1rest", "it is a data file, not a job file: write it as JSON lines"),
         (b"\x1f\x8brest", "it is an archive, not a job file: unpack it"),
     ],
@@ -240,7 +241,10 @@ def test_a_quote_that_is_never_closed_says_what_it_swallows() -> None:
             b"image,promt\na,b\n",
             "line 1 must name the columns, and 'promt' is not a field of an edit; did you mean 'prompt'",
         ),
-        (b"a.png,make it red\n", "line 1 must name the columns, and 'a.png' is not a field of an edit."),
+        (
+            b"a.png,make it red\n",
+            "line 1 must name the columns, and 'image' is not among them: 'a.png', 'make it red'",
+        ),
         (b"prompt,n\na,1\n", "line 1 must name the columns, and 'image' is not among them"),
         (b"image,prompt,image\n", "line 1 names the column 'image' twice"),
         (b'"image"x,prompt\n', "line 1: it is not valid CSV"),

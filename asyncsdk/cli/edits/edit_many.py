@@ -20,7 +20,7 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, SaveError
 from asyncsdk.open_files import lowered
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def edit_many(
     """Edit every row of `sources`, or report what would be sent."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.edits.dry_run import show_plan
-    from asyncsdk.cli.edits.report import Report, ids_left
+    from asyncsdk.cli.edits.report import Report, leftovers_in
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
@@ -75,8 +75,8 @@ async def edit_many(
     if not agreed(rows.total, run):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        watched = frozenset(request["redo"]) | await in_thread(ids_left, Path(out))
-        report = Report(written, run.gallery is not None, watched)
+        leftovers = await in_thread(leftovers_in, Path(out))
+        report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
         return written.code(await work.go(rows, progress, output))
 
@@ -190,7 +190,12 @@ class BulkEditing:
         await self._write_page()
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
         when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
-        complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent, when=when))
+        is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
+        complain(
+            summary(
+                self.report.tally, self._look(), details=details, not_sent=not_sent, when=when, has_ledger=not is_gone
+            )
+        )
         unknown = sorted(set(self.request["redo"]) - self.report.reported) if self._is_over else []
         if unknown:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
@@ -208,12 +213,13 @@ class BulkEditing:
         return self.stop.signum is None and await self.queue.rescue.again(error)
 
     async def _save_left(self) -> str | None:
-        is_whole = self._is_over and self.run.only is None
         try:
-            path = await self.report.save_left(self.out, is_whole=is_whole, again=self._again)
+            path, earlier = await self.report.save_left(self.out, again=self._again)
         except (OSError, ValueError) as error:
             complain(f"error: the list of what failed could not be written: {error}")
             return await self._save_left_elsewhere()
+        if earlier:
+            complain(f"{path} also has {units.counted(earlier, 'edit')} of earlier runs, not reported by this one.")
         return str(path) if path is not None and self.report.left else None
 
     async def _save_left_elsewhere(self) -> str | None:
@@ -222,7 +228,8 @@ class BulkEditing:
             return None
         try:
             folder = await self.queue.rescue.directory(self._again)
-            return str(await self.report.save_left(folder, is_whole=True, again=self._again))
+            path, _ = await self.report.save_left(folder, again=self._again)
+            return None if path is None else str(path)
         except OSError:
             return None
 
