@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.arguments import check_page, defaults_of, request_of
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, still_there, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
@@ -37,7 +37,10 @@ ASK_ABOVE = 100
 WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once the error below is fixed, "}
 Sources = Annotated[
     tuple[str, ...],
-    Parameter(name="SOURCE", help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, or pictures."),
+    Parameter(
+        name="SOURCE",
+        help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, pictures, '*.jpg'.",
+    ),
 ]
 
 
@@ -119,6 +122,7 @@ class BulkEditing:
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
     _has_left: bool = field(default=False, init=False)
+    _earlier: int = field(default=0, init=False)  # lines of earlier runs that stay in `failed.jsonl`
     _began: float = field(factory=time.monotonic, init=False)
 
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
@@ -196,6 +200,8 @@ class BulkEditing:
                 self.report.tally, self._look(), details=details, not_sent=not_sent, when=when, has_ledger=not is_gone
             )
         )
+        if self._earlier:
+            complain(still_there(self.out, self._earlier))
         unknown = sorted(set(self.request["redo"]) - self.report.reported) if self._is_over else []
         if unknown:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
@@ -218,8 +224,7 @@ class BulkEditing:
         except (OSError, ValueError) as error:
             complain(f"error: the list of what failed could not be written: {error}")
             return await self._save_left_elsewhere()
-        if earlier:
-            complain(f"{path} also has {units.counted(earlier, 'edit')} of earlier runs, not reported by this one.")
+        self._earlier = earlier
         return str(path) if path is not None and self.report.left else None
 
     async def _save_left_elsewhere(self) -> str | None:

@@ -159,6 +159,13 @@ def summary(
     return "\n  ".join(lines)
 
 
+def still_there(out: Path, edits: int) -> str:
+    """`out/failed.jsonl still has 3 edits of earlier runs, which this run did not report.`."""
+    return (
+        f"{out / FAILED_JOBS} still has {units.counted(edits, 'edit')} of earlier runs, which this run did not report."
+    )
+
+
 def stopping(in_flight: int, grace: float) -> str:
     """The message after the first signal."""
     if not in_flight:
