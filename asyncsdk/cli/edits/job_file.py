@@ -72,8 +72,8 @@ def has_only_ids(data: bytes, *, suffix: str) -> bool:
     """Whether no row has more than an id, as in a file of rejects."""
     if suffix in TABLES:
         return False
-    rows = [row for _, row in rows_of_text(data, suffix=suffix, known=KNOWN)]
-    return all(isinstance(row, Mapping) and "id" in row and set(row) <= _OF_REJECTS for row in rows)
+    rows = rows_of_text(data, suffix=suffix, known=KNOWN)
+    return all(isinstance(row, Mapping) and "id" in row and set(row) <= _OF_REJECTS for _, row in rows)
 
 
 def _instead(foreign: tuple[str, str] | None) -> str | None:
