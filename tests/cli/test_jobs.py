@@ -156,9 +156,9 @@ def test_a_header_of_two_words_is_a_field_too() -> None:
 
 
 def test_columns_of_something_else_are_ignored_and_named() -> None:
-    table = b"image,Notes,prompt,Client name,Sites\na,very long,x,Bob,1\nb,,y,,\n"
+    table = b"image,Notes,prompt,Rating,Sites\na,very long,x,5,1\nb,,y,,\n"
     assert [edit(row).prompt for row in rows(table, ".csv")] == ["x", "y"]
-    assert ignored_in(table, suffix=".csv") == {"Notes": None, "Client name": None, "Sites": "size"}
+    assert ignored_in(table, suffix=".csv") == {"Notes": None, "Rating": None, "Sites": "size"}
     assert ignored_in(b'{"image": "a"}', suffix=".jsonl") == {}
 
 

@@ -27,7 +27,8 @@ _WORDS_APART = re.compile(r"[\s-]+")
 NumberedCells = tuple[int, list[str] | BadRow]
 
 SURELY_MEANT = 0.75  # how like a field a column is that may be that field, misspelt: `maks`, `promt`
-PERHAPS_MEANT = 0.6
+PERHAPS_MEANT = 0.65
+_IN_A_PROGRAM = 0.6  # where each field is meant
 _SHORTEST_MISSPELT = 3  # letters of a field: of `n` and `id` anything is a near miss
 
 
@@ -59,7 +60,7 @@ def ignored_columns(data: bytes, *, suffix: str, known: Collection[str]) -> Mapp
     return _opened(data, suffix, known)[0].ignored
 
 
-def near_field(name: str, fields: Iterable[str], cutoff: float = PERHAPS_MEANT) -> str | None:
+def near_field(name: str, fields: Iterable[str], cutoff: float = _IN_A_PROGRAM) -> str | None:
     """The one of `fields` that `name` may be, misspelt."""
     return next(iter(get_close_matches(name.lower(), list(fields), 1, cutoff)), None)
 
@@ -97,7 +98,7 @@ def _header(names: Sequence[str], line: int, known: Collection[str]) -> TableHea
         raise ValueError(f"{must} 'image' is not among them{': ' if names else ''}{', '.join(map(repr, names))}")
     has_index = not names[0] or _UNNAMED.fullmatch(names[0]) is not None
     fields[0] = None if has_index else fields[0]
-    return TableHeader(fields, {name: near_field(name, missing) for name in others}, has_index)
+    return TableHeader(fields, {name: near_field(name, missing, PERHAPS_MEANT) for name in others}, has_index)
 
 
 def _field(name: str, known: Collection[str]) -> str | None:
