@@ -69,7 +69,7 @@ class Output:
 
     json: Annotated[bool, Parameter(help="Write JSON to standard output, one object a line.")] = False
     quiet: Annotated[bool, Parameter(help="Write only ids to standard output.")] = False
-    verbose: Annotated[bool, Parameter(help="Log every request to standard error.")] = False
+    verbose: Annotated[bool, Parameter(help="Log every request to standard error; list what was done before.")] = False
 
     def __attrs_post_init__(self) -> None:
         if self.json and self.quiet:

@@ -66,6 +66,17 @@ def walk(folder: Path, *, apart_from: Path | None = None) -> Walk:
     return Walk(files, left_out, ignored)
 
 
+def within(folder: Path, out: Path) -> Path | None:
+    """The directory of results as a path below `folder`; None if it is not below it."""
+    root, made = folder.resolve(), out.resolve()
+    return folder / made.relative_to(root) if made != root and made.is_relative_to(root) else None
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether an entry of this name is hidden, or a folder that a system keeps for itself."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
 def _entries(folder: Path, ignored: Counter[str]) -> list[os.DirEntry[str]]:
     """The entries of a folder that are not ignored, last first."""
     entries: list[os.DirEntry[str]] = []

@@ -53,7 +53,7 @@ def test_a_directory_and_a_job_file_come_with_the_command_that_does_them(
         (["data:image/png;base64," + "A" * 5000], "data:… is a URL"),
         (["file:///tmp/a.png"], "file:///tmp/a.png is a URL: give the path alone."),
         (["*.webp"], "*.webp does not exist. In quotes * is not expanded; for several pictures there is edit-many."),
-        (["book.xlsx"], "book.xlsx is not a picture: it is a spreadsheet, not a job file: save it as CSV UTF-8"),
+        (["book.xlsx"], "book.xlsx is not a picture: it is a spreadsheet, not a job file: in Excel, save it as"),
         (["otter.png", "--size", "1024*1024"], "--size 1024*1024 is not a size that gpt-image-2 takes: did you mean"),
         (["otter.png", "--size", "1024X512"], "did you mean '1024x512'? Nothing was sent."),
         (["otter.png", "--size", "1024 x 512 px"], "did you mean '1024x512'? Nothing was sent."),

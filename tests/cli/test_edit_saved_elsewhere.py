@@ -283,6 +283,7 @@ class TestADirectoryThatIsGoneOrFull:
         )
         assert ran.code == 1  # the same command by itself would pay again
         assert "Put the directory back where it was: the same command goes on and pays nothing twice" in ran.err
+        assert "(paid again): put the ledger back (see below), and add --only uncertain --on-uncertain retry" in ran.err
         assert not (tmp_path / "out").exists()
         found = statuses(ran)
         assert server.edits.edits == len(found["done"]) + len(found["uncertain"]) <= 6

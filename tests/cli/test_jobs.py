@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
-from asyncsdk.cli.edits.job_file import BadRow, Row, read_jobs, row_of, rows_of_pictures
+from asyncsdk.cli.edits.job_file import Row, has_only_ids, ignored_in, read_jobs, row_of, rows_of_pictures
+from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.images.edit import ImageEdit
 
 FOLDER = Path("/jobs")
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: "|" not in text)
+PROMPTS = TEXTS.filter(lambda text: text.strip().lower() not in {"", "nan", "none", "<na>"} and text[0] != "#")
 
 
 def rows(data: bytes | str, suffix: str = ".jsonl", **defaults: Any) -> list[Row]:
@@ -142,6 +144,115 @@ def test_what_pandas_writes_for_missing_values_is_left_open() -> None:
     assert isinstance(edit(by_table).n, int)
 
 
+@pytest.mark.parametrize("header", ["Image;PROMPT;N", " image ; Prompt;n", "IMAGE;prompt; N "])
+def test_a_header_may_be_in_any_case(header: str) -> None:
+    [found] = rows(f"{header}\na.png;x;2\n", ".csv")
+    assert (edit(found).prompt, edit(found).n) == ("x", 2)
+
+
+def test_a_header_of_two_words_is_a_field_too() -> None:
+    [found] = rows("image,prompt,Output Format,input-fidelity\na,x,png,high\n", ".csv")
+    assert (edit(found).output_format, edit(found).input_fidelity) == ("png", "high")
+
+
+def test_columns_of_something_else_are_ignored_and_named() -> None:
+    table = b"image,Notes,prompt,Rating,Sites\na,very long,x,5,1\nb,,y,,\n"
+    assert [edit(row).prompt for row in rows(table, ".csv")] == ["x", "y"]
+    assert ignored_in(table, suffix=".csv") == {"Notes": None, "Rating": None, "Sites": "size"}
+    assert ignored_in(b'{"image": "a"}', suffix=".jsonl") == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("promt", "prompt"),
+        ("Prompts", "prompt"),
+        ("maks", "mask"),
+        ("Maske", "mask"),
+        ("Task", "mask"),
+        ("Modell", "model"),
+    ],
+)
+def test_a_column_that_may_be_a_misspelt_field_is_refused_since_it_would_cost_money(column: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"^line 1 must name the columns, and '{column}' is not a field .* '{meant}'"):
+        rows(f"image,{column}\na,x\n", ".csv")
+    there = f"image,{meant},{column}\n".encode()
+    assert set(ignored_in(there, suffix=".csv")) == {column}, "where the field itself is a column too"
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0"])
+def test_the_index_that_pandas_writes_is_ignored(index: str) -> None:
+    table = f"{index},image,prompt,Unnamed: 7\n0,a,x,\n1,b,y,left\n2,,,\n".encode()
+    assert [edit(row).prompt for row in rows(table, ".csv")] == ["x", "y"]
+    assert ignored_in(table, suffix=".csv") == {}
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "None", "<NA>", "  ", ""])
+def test_what_pandas_writes_for_a_missing_value_is_empty_in_a_table_too(missing: str) -> None:
+    first, second = rows(
+        f"image,prompt,mask,n,id\na,{missing},{missing},{missing},{missing}\n{missing},x,,,\n", ".csv", prompt="d"
+    )
+    assert (edit(first).prompt, edit(first).mask, edit(first).n, edit(first).id) == ("d", None, None, None)
+    assert problem(second) == "3: 'image' is missing."
+    [without] = rows(f"image,prompt,n\na,{missing},1\n", ".csv")
+    assert problem(without) == "2: 'prompt' is missing."
+
+
+def test_numbers_and_flags_are_read_as_spreadsheets_write_them() -> None:
+    table = "image;prompt;n;stream;size\na;x;2.0;TRUE;auto \na;x;3,0;False; 64x64\na;x; 4 ;0.0;\n"
+    found = [edit(row) for row in rows(table, ".csv")]
+    assert [(each.n, each.stream, each.size) for each in found] == [
+        (2, True, "auto"),
+        (3, False, "64x64"),
+        (4, False, None),
+    ]
+
+
+@pytest.mark.parametrize("cell", ["#N/A", "#REF!", "#NAME?", " #VALUE! "])
+def test_a_formula_that_failed_is_not_paid_as_a_prompt(cell: str) -> None:
+    [bad] = rows(f"image,prompt\na,{cell}\n", ".csv", prompt="x")
+    assert problem(bad) == f"2: 'prompt' is '{cell.strip()}', which a spreadsheet writes for a formula that failed."
+
+
+@pytest.mark.parametrize("first", ["sep=;;;", "sep=; ", '"sep=;";;'])
+def test_a_named_separator_may_have_empty_cells_after_it(first: str) -> None:
+    [found] = rows(f"{first}\nimage;prompt\na;x\n", ".csv")
+    assert (edit(found).prompt, edit(found).line) == ("x", 3)
+
+
+@pytest.mark.parametrize(
+    ("there", "leads_to"),
+    [
+        (set(), "photos\\a.jpg"),
+        ({"photos/a.jpg"}, "photos/a.jpg"),
+        ({"photos/a.jpg", "photos\\a.jpg"}, "photos\\a.jpg"),
+    ],
+)
+def test_a_path_as_windows_writes_it_leads_to_the_file_that_is_there(there: set[str], leads_to: str) -> None:
+    is_there = {FOLDER / name for name in there}.__contains__
+    for text, suffix in (
+        ("image,mask,prompt\nphotos\\a.jpg,photos\\a.jpg,x\n", ".csv"),
+        ('{"image": ["photos\\\\a.jpg"], "mask": "photos\\\\a.jpg", "prompt": "x"}', ".jsonl"),
+    ):
+        [found] = read_jobs(text.encode(), suffix=suffix, folder=FOLDER, defaults={}, is_there=is_there)
+        assert (edit(found).image, edit(found).mask) == ((FOLDER / leads_to,), FOLDER / leads_to)
+
+
+def test_rows_with_ids_alone_are_known() -> None:
+    assert has_only_ids(b'{"id": "a", "item": null}\n{"id": "b"}\n', suffix=".jsonl")
+    for other in (b'{"id": "a"}\n{"id": "b", "image": "c"}', b'{"id": "a"}\nodd', b'{"item": 5}'):
+        assert not has_only_ids(other, suffix=".jsonl")
+    assert not has_only_ids(b"id,image\na,\n", suffix=".csv")
+
+
+def test_a_list_on_one_line_is_numbered_by_its_elements() -> None:
+    good = '{"image": "a", "prompt": "x"}'
+    one, two, three, four = rows(f'[{good}, 5, {good}, {{"image": "a"}}]\n', ".json")
+    assert (edit(one).line, edit(three).line) == (1, 3)
+    assert [problem(row) for row in (two, four)] == ["2: it is not a JSON object.", "4: 'prompt' is missing."]
+    assert problem(rows(f"[{good}, {{]", ".json")[1]).startswith("2: it is not valid JSON")
+
+
 LIST = """
 [
   {"image": "a", "prompt": "x"},
@@ -183,8 +294,8 @@ def test_lines_of_objects_may_have_other_names(suffix: str) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"PK\x03\x04rest", "it is a spreadsheet or an archive, not a job file: save it as CSV UTF-8"),
-        (b"\xd0\xcf\x11\xe0rest", "it is a spreadsheet, not a job file: save it as CSV UTF-8"),
+        (b"PK\x03\x04rest", 'it is a spreadsheet or an archive, not a job file: in Excel, save it as "CSV UTF-8"'),
+        (b"\xd0\xcf\x11\xe0rest", 'it is a spreadsheet, not a job file: in Excel, save it as "CSV UTF-8"'),
         (b"PAR1rest", "it is a data file, not a job file: write it as JSON lines"),
         (b"\x1f\x8brest", "it is an archive, not a job file: unpack it"),
     ],
@@ -240,12 +351,18 @@ def test_a_quote_that_is_never_closed_says_what_it_swallows() -> None:
             b"image,promt\na,b\n",
             "line 1 must name the columns, and 'promt' is not a field of an edit; did you mean 'prompt'",
         ),
-        (b"a.png,make it red\n", "line 1 must name the columns, and 'a.png' is not a field of an edit."),
+        (
+            b"a.png,make it red\n",
+            "line 1 must name the columns, and 'image' is not among them: 'a.png', 'make it red'",
+        ),
         (b"prompt,n\na,1\n", "line 1 must name the columns, and 'image' is not among them"),
         (b"image,prompt,image\n", "line 1 names the column 'image' twice"),
         (b'"image"x,prompt\n', "line 1: it is not valid CSV"),
         (b"", "line 1 must name the columns, and 'image' is not among them"),
-        ("image,prompt\na,é\n".encode("latin-1"), "it is not text in UTF-8, or in UTF-16 with a byte order mark"),
+        (
+            "image,prompt\na,é\n".encode("cp1252"),
+            'it is not text in UTF-8, or in UTF-16 with a byte order mark: in Excel, save it as "CSV UTF-8"',
+        ),
     ],
 )
 def test_a_table_that_can_not_be_read_at_all_is_no_job_file(data: bytes, why: str) -> None:
@@ -262,7 +379,7 @@ def test_spreadsheets_write_other_encodings(encoding: str, suffix: str) -> None:
     assert (edit(found).prompt, edit(found).image) == ("été", (FOLDER / "é.png",))
 
 
-@given(prompt=TEXTS, image=TEXTS, n=st.none() | st.integers(1, 10))
+@given(prompt=PROMPTS, image=TEXTS, n=st.none() | st.integers(1, 10))
 def test_what_a_table_and_a_line_say_is_the_same(prompt: str, image: str, n: int | None) -> None:
     table = io.StringIO(newline="")
     csv.writer(table).writerows([["prompt", "image", "n"], [prompt, f"./{image}", n]])

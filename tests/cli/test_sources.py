@@ -103,7 +103,7 @@ def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None
         "nothing": "contains no picture",
         "empty.jsonl": "contains no job",
         "odd.jsonl": "not text in UTF-8",
-        "odd.csv": r"did you mean 'prompt'\? Nothing was sent",
+        "odd.csv": r"did you mean 'prompt'\? If it is something else, rename it\. Nothing was sent",
     }
     for name, why in words.items():
         with pytest.raises(ConfigurationError, match=why) as raised:
@@ -115,7 +115,7 @@ def test_bad_sources_are_refused_before_anything_is_sent(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("jobs.xlsx", "it is a spreadsheet, not a job file: save it as CSV UTF-8 and give that file"),
+        ("jobs.xlsx", "it is a spreadsheet, not a job file: in Excel, save it as .CSV UTF-8., and give that file"),
         ("JOBS.XLS", "it is a spreadsheet"),
         ("jobs.ods", "it is a spreadsheet"),
         ("jobs.parquet", "it is a data file, not a job file: write it as JSON lines"),

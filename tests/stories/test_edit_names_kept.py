@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncsdk import Client, EditOutcome, ImageEditor
-from asyncsdk.cli.edits.report import left_of, save_left
+from asyncsdk.cli.edits.leftovers import left_of
+from asyncsdk.cli.edits.report import leftovers_in, save_left
 from asyncsdk.cli.edits.sources import rows_in
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.pictures import png
@@ -45,6 +46,7 @@ class Scene:
         return str(path)
 
     async def run(self, *sources: str, prompt: str = "p", redo: Sequence[str] = ()) -> list[EditOutcome]:
+        leftovers = leftovers_in(self.out)
         rows = rows_in(sources, out=self.out, defaults={"prompt": prompt, "model": MODEL})
         async with (
             Client("sk-1", base_url=self.server.url) as client,
@@ -52,7 +54,9 @@ class Scene:
         ):
             ended = [outcome async for outcome in outcomes]
         left = [left_of(outcome) for outcome in ended if outcome.status not in {"done", "skipped"}]
-        await save_left(self.out, left, reported=[outcome.id for outcome in ended], is_whole=True)
+        for outcome in ended:
+            leftovers.note(outcome)
+        await save_left(self.out, left, leftovers)
         self.check(ended)
         return ended
 

@@ -14,13 +14,13 @@ from cyclopts import Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.arguments import check_page, defaults_of, request_of
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, stopping, summary
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, still_there, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, SaveError
 from asyncsdk.open_files import lowered
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ ASK_ABOVE = 100
 WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once the error below is fixed, "}
 Sources = Annotated[
     tuple[str, ...],
-    Parameter(name="SOURCE", help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, or pictures."),
+    Parameter(
+        name="SOURCE",
+        help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, pictures, '*.jpg'.",
+    ),
 ]
 
 
@@ -56,7 +59,7 @@ async def edit_many(
     """Edit every row of `sources`, or report what would be sent."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.edits.dry_run import show_plan
-    from asyncsdk.cli.edits.report import Report, ids_left
+    from asyncsdk.cli.edits.report import Report, leftovers_in
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
@@ -75,8 +78,8 @@ async def edit_many(
     if not agreed(rows.total, run):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        watched = frozenset(request["redo"]) | await in_thread(ids_left, Path(out))
-        report = Report(written, run.gallery is not None, watched)
+        leftovers = await in_thread(leftovers_in, Path(out))
+        report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
         return written.code(await work.go(rows, progress, output))
 
@@ -119,6 +122,7 @@ class BulkEditing:
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
     _has_left: bool = field(default=False, init=False)
+    _earlier: int = field(default=0, init=False)  # lines of earlier runs that stay in `failed.jsonl`
     _began: float = field(factory=time.monotonic, init=False)
 
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
@@ -190,7 +194,14 @@ class BulkEditing:
         await self._write_page()
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
         when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
-        complain(summary(self.report.tally, self._look(), details=details, not_sent=not_sent, when=when))
+        is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
+        complain(
+            summary(
+                self.report.tally, self._look(), details=details, not_sent=not_sent, when=when, has_ledger=not is_gone
+            )
+        )
+        if self._earlier:
+            complain(still_there(self.out, self._earlier))
         unknown = sorted(set(self.request["redo"]) - self.report.reported) if self._is_over else []
         if unknown:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
@@ -208,12 +219,12 @@ class BulkEditing:
         return self.stop.signum is None and await self.queue.rescue.again(error)
 
     async def _save_left(self) -> str | None:
-        is_whole = self._is_over and self.run.only is None
         try:
-            path = await self.report.save_left(self.out, is_whole=is_whole, again=self._again)
+            path, earlier = await self.report.save_left(self.out, again=self._again)
         except (OSError, ValueError) as error:
             complain(f"error: the list of what failed could not be written: {error}")
             return await self._save_left_elsewhere()
+        self._earlier = earlier
         return str(path) if path is not None and self.report.left else None
 
     async def _save_left_elsewhere(self) -> str | None:
@@ -222,7 +233,8 @@ class BulkEditing:
             return None
         try:
             folder = await self.queue.rescue.directory(self._again)
-            return str(await self.report.save_left(folder, is_whole=True, again=self._again))
+            path, _ = await self.report.save_left(folder, again=self._again)
+            return None if path is None else str(path)
         except OSError:
             return None
 

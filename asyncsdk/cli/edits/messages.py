@@ -30,6 +30,7 @@ _WORDS = {
     "malformed": "malformed",
     "left out": "left out",
 }
+_RETRY = "--only uncertain --on-uncertain retry"
 MOST_NAMED = 5
 FAILED_JOBS = "failed.jsonl"
 LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
@@ -94,6 +95,12 @@ def ignored(counts: Mapping[str, int]) -> str:
     return f"Skipped: {', '.join([*hidden, *kept])}{whose}"
 
 
+def columns_ignored(path: Path, columns: Mapping[str, str | None]) -> str:
+    """`warning: jobs.csv: columns that are not fields of an edit are ignored: 'Notes', 'Sides' (or is it 'size'?)`."""
+    named = ", ".join(f"{name!r}{f' (or is it {near!r}?)' if near else ''}" for name, near in columns.items())
+    return f"warning: {path}: columns that are not fields of an edit are ignored: {named}"
+
+
 def about_scripts(files: Iterable[str | PurePath]) -> str:
     """What to do with an SVG among `files`; '' if there is none."""
     svg = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)
@@ -135,19 +142,28 @@ def pace(moment: Moment) -> list[str]:
     return facts
 
 
-def summary(tally: Summary, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "") -> str:
+def summary(
+    tally: Summary, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "", has_ledger: bool = True
+) -> str:
     """The result of a run, and how to go on. `details` is the file with those that did not succeed.
 
-    `when` is the condition on which the same command gets further.
+    `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
     """
     counts = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
     lost = ": sent, no usable response" if tally.counts["uncertain"] else ""
     lines = [
         f"{counts}{lost}.{f' Details: {details}' if details else ''}",
         *_made(moment),
-        *_next(tally, not_sent, when),
+        *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
     ]
     return "\n  ".join(lines)
+
+
+def still_there(out: Path, edits: int) -> str:
+    """`out/failed.jsonl still has 3 edits of earlier runs, which this run did not report.`."""
+    return (
+        f"{out / FAILED_JOBS} still has {units.counted(edits, 'edit')} of earlier runs, which this run did not report."
+    )
 
 
 def stopping(in_flight: int, grace: float) -> str:
@@ -197,7 +213,7 @@ def _made(moment: Moment) -> list[str]:
     return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
 
 
-def _next(tally: Summary, not_sent: int, when: str) -> list[str]:
+def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(
@@ -214,11 +230,11 @@ def _next(tally: Summary, not_sent: int, when: str) -> list[str]:
     if failed := tally.counts["failed"]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
-        lines.append(f"To send the {uncertain:,} again (may be paid twice): add --only uncertain --on-uncertain retry")
+        lines.append(f"To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}")
     if unsaved := tally.counts["unsaved"]:
         lines.append(
             f"What is left of the {unsaved:,} paid but not saved is listed above. Use that first: a URL is valid for "
-            "60 minutes. To send them again (paid again): add --only uncertain --on-uncertain retry"
+            f"60 minutes. To send them again (paid again): {add} {_RETRY}"
         )
     if gone := tally.counts["gone"]:
         lines.append(f"To send the {gone:,} missing again, and pay again: add --redo FILE, a file with their ids")

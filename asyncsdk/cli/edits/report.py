@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, evolve, field
+from attrs import define, evolve, field
 
 from asyncsdk import files
-from asyncsdk.cli.edits.job_file import BadRow, row_of
+from asyncsdk.cli.edits.job_text import BadRow
+from asyncsdk.cli.edits.leftovers import Leftovers, left_of
 from asyncsdk.cli.edits.messages import (
     FAILED_JOBS,
     Summary,
     about_scripts,
+    columns_ignored,
     ignored,
     line_of,
     moved_aside,
@@ -28,18 +31,21 @@ from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.walk import LeftOut
 from asyncsdk.images.outcome import EditOutcome, Problem
 
+_BYTES = "surrogateescape"  # what is not text stays as it is
+
 
 @define(eq=False)
 class Report:
     """`left` are the job lines of edits that did not succeed; `items` are for the gallery, if one `is_wanted`.
 
     Of the ids that are `watched` it collects those that were `reported`, and those `kept` from an earlier run.
-    `aside` is called before a line is written where progress may be drawn.
+    `leftovers` are what earlier runs left. `aside` is called before a line is written where progress may be drawn.
     """
 
     out: Out
     is_wanted: bool = False
     watched: Collection[str] = frozenset()
+    leftovers: Leftovers = field(factory=Leftovers)
     aside: Callable[[], None] = lambda: None
     tally: Summary = field(factory=Summary, init=False)
     reported: set[str] = field(factory=set, init=False)
@@ -54,6 +60,8 @@ class Report:
             self._add_bad(path, row)
         for left in rows.left_out:
             self._add_left_out(left)
+        for path, columns in rows.ignored_columns:
+            complain(columns_ignored(path, columns))
         if rows.skipped:
             complain(skipped(rows.skipped))
         if rows.ignored.total():
@@ -67,6 +75,7 @@ class Report:
             self.reported.add(outcome.id)
         if outcome.id in self.watched and outcome.status == "skipped":
             self.kept.add(outcome.id)
+        self.leftovers.note(outcome)
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
@@ -74,17 +83,24 @@ class Report:
             self.aside()
             complain(moved_aside(outcome))
         if outcome.status in {"done", "skipped"} and not outcome.is_gone:
-            if stdout_is_terminal():
-                self.aside()
-            self.out.result(line_of(outcome), record=record_of(outcome), name=outcome.id)
+            self._show(outcome)
             self._warn_of_scripts(outcome)
         else:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
 
-    async def save_left(self, out: Path, *, is_whole: bool, again: files.Again) -> Path | None:
+    async def save_left(self, out: Path, *, again: files.Again) -> tuple[Path | None, int]:
         """Write what is `left` in `out`, as `save_left` does."""
-        return await save_left(out, self.left, reported=self.reported, is_whole=is_whole, again=again)
+        return await save_left(out, self.left, self.leftovers, again=again)
+
+    def _show(self, outcome: EditOutcome) -> None:
+        """Print an edit that succeeded; of those that were done before, a person wants only the count."""
+        shape = self.out.shape
+        if outcome.status == "skipped" and not (shape.verbose or shape.json or shape.quiet):
+            return
+        if stdout_is_terminal():
+            self.aside()
+        self.out.result(line_of(outcome), record=record_of(outcome), name=outcome.id)
 
     def _warn_of_scripts(self, outcome: EditOutcome) -> None:
         """Warn of scripts in an SVG, once a run."""
@@ -120,52 +136,36 @@ def _saved_at(outcome: EditOutcome) -> float | None:
         return None
 
 
-def left_of(outcome: EditOutcome) -> dict[str, Any]:
-    """The job line of an edit that did not succeed."""
-    problem = None if outcome.problem is None else asdict(outcome.problem)
-    return {**row_of(outcome.edit, outcome.id), "status": outcome.status, "error": problem}
-
-
-def still_left(text: str, reported: Collection[str]) -> list[str]:
-    """The lines of an earlier file whose edits the run did not report."""
-    return [line for line in text.splitlines() if line.strip() and _id_of(line) not in reported]
-
-
-def ids_left(out: Path) -> frozenset[str]:
-    """The ids in the file of an earlier run. Blocking; a file that can't be read is reported when it is replaced."""
+def leftovers_in(out: Path) -> Leftovers:
+    """What earlier runs left. Blocking; a file that can't be read is reported when it is written."""
     try:
-        lines = (out / FAILED_JOBS).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return frozenset()
-    return frozenset(name for line in lines if isinstance(name := _id_of(line), str))
+        return Leftovers.of(_text_of(out / FAILED_JOBS))
+    except OSError:
+        return Leftovers()
 
 
 async def save_left(
-    out: Path,
-    left: Sequence[dict[str, Any]],
-    *,
-    reported: Collection[str],
-    is_whole: bool,
-    again: files.Again | None = None,
-) -> Path | None:
-    """Write what is left in `out`; return the path, or None if nothing is left. Raises OSError, also if `out` is gone.
+    out: Path, left: Sequence[dict[str, Any]], leftovers: Leftovers, *, again: files.Again | None = None
+) -> tuple[Path | None, int]:
+    """Write what is left in `out`, beside the lines of earlier runs that are of edits that this run did not report.
 
-    A run that is not whole did not reach every edit: what an earlier run left of the others stays. `again` decides
-    whether to try once more after a failure.
+    Returns the path, None if nothing is left, and how many lines of earlier runs stay. Raises OSError, also if `out`
+    is gone. `again` decides whether to try once more after a failure.
     """
     path = out / FAILED_JOBS
-    earlier = [] if is_whole or not path.exists() else still_left(path.read_text(encoding="utf-8"), reported)
-    lines = [*earlier, *(json.dumps(row) for row in left)]
-    if not lines:
+    before = _text_of(path)
+    earlier = leftovers.still_left(before, left, is_there=os.path.exists)
+    after = "".join(f"{line}\n" for line in [*earlier, *map(json.dumps, left)])
+    if not after:
         path.unlink(missing_ok=True)
-        return None
-    await files.save(path, "".join(f"{line}\n" for line in lines).encode(), below=out, again=again)
-    return path
+    elif after != before:  # else its time stays: a redo names the time when the file was written
+        await files.save(path, after.encode(errors=_BYTES), below=out, again=again)
+    return path if after else None, len(earlier)
 
 
-def _id_of(line: str) -> object:
+def _text_of(path: Path) -> str:
+    """Raises OSError, unless there is no such file."""
     try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row.get("id") if isinstance(row, dict) else None
+        return path.read_text(encoding="utf-8", errors=_BYTES)
+    except FileNotFoundError:
+        return ""

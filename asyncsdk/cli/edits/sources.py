@@ -11,10 +11,20 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from asyncsdk.cli.edits.job_file import JOB_FILES, BadRow, Row, foreign_file, read_jobs, rows_of_pictures
+from asyncsdk.cli.edits.job_file import (
+    JOB_FILES,
+    Row,
+    foreign_file,
+    has_only_ids,
+    ignored_in,
+    read_jobs,
+    rows_of_pictures,
+)
+from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.edits.messages import MOST_NAMED
+from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.unread import unread_source
-from asyncsdk.cli.walk import LeftOut, walk
+from asyncsdk.cli.walk import LeftOut, walk, within
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
 
@@ -30,7 +40,12 @@ class JobFile:
     defaults: Mapping[str, Any]
 
     def rows(self) -> Iterator[Row]:
-        return read_jobs(self.data, suffix=self.path.suffix.lower(), folder=self.path.parent, defaults=self.defaults)
+        folder, is_there = self.path.parent, os.path.exists
+        return read_jobs(self.data, suffix=self.suffix, folder=folder, defaults=self.defaults, is_there=is_there)
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix.lower()
 
 
 @frozen
@@ -51,12 +66,14 @@ class FolderPictures:
 class Rows:
     """All rows of all sources, of which `bad` are not edits. A million rows need as much memory as their files.
 
+    Of tables, `ignored_columns` are not fields of an edit, each with the field that it may mean.
     Of folders, `skipped` are files that are not pictures, `left_out` is what could not be read and counts in
     `total`, and `ignored` counts what is hidden or belongs to the system.
     """
 
     sources: list[JobFile | FolderPictures]
     total: int = 0
+    ignored_columns: list[tuple[Path, Mapping[str, str | None]]] = field(factory=list)
     bad: list[tuple[Path, BadRow]] = field(factory=list)
     skipped: list[Path] = field(factory=list)
     left_out: list[LeftOut] = field(factory=list)
@@ -75,7 +92,7 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
     if problem := next(filter(None, map(unread_source, sources)), None):
         raise ConfigurationError(problem)
     rows, met = Rows([]), set[str]()
-    for source in [_source(Path(name), out, defaults) for name in sources]:
+    for source in [_source(Path(name), out, defaults) for name in expand(sources, apart_from=out)]:
         if isinstance(source, JobFile):
             rows.sources.append(source)
             _look_through(source, rows)
@@ -119,7 +136,7 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | F
 
 
 def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPictures:
-    content = walk(folder, apart_from=_within(folder, out))
+    content = walk(folder, apart_from=within(folder, out))
     found = filter(_is_named_picture, content.files)
     pictures = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found]
     if not pictures:
@@ -132,16 +149,24 @@ def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPi
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
-    before = rows.total
+    total, bad = rows.total, len(rows.bad)
     try:
         for row in source.rows():
             rows.total += 1
             if isinstance(row, BadRow):
                 rows.bad.append((source.path, row))
+        ignored = ignored_in(source.data, suffix=source.suffix)
     except ValueError as error:
         raise _unreadable(source.path, error) from error
-    if rows.total == before:
+    if rows.total == total:
         raise ConfigurationError(f"{source.path} contains no job. Nothing was sent.")
+    if rows.total - total == len(rows.bad) - bad and has_only_ids(source.data, suffix=source.suffix):
+        raise ConfigurationError(
+            f"{source.path} has ids and no pictures, as a gallery saves rejects; did you mean --redo {source.path}? "
+            "Nothing was sent."
+        )
+    if ignored:
+        rows.ignored_columns.append((source.path, ignored))
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigurationError:
@@ -151,9 +176,3 @@ def _unreadable(path: Path, error: Exception) -> ConfigurationError:
 
 def _is_named_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES
-
-
-def _within(folder: Path, out: Path) -> Path | None:
-    """The directory of results as a path below `folder`; None if it is not below it."""
-    root, made = folder.resolve(), out.resolve()
-    return folder / made.relative_to(root) if made != root and made.is_relative_to(root) else None

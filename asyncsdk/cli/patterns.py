@@ -1,0 +1,59 @@
+"""Expands `photos/*.jpg` where the shell did not: it was quoted, or the shell is one of Windows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from asyncsdk.cli.walk import is_passed_over, within
+from asyncsdk.errors import ConfigurationError
+
+_SPECIAL = frozenset("*?[")
+
+
+def expand(names: Sequence[str], *, apart_from: Path | None = None) -> list[str]:
+    """The names, each pattern replaced by what matches it, in order. What exists as it is written is not a pattern.
+
+    `**` is any number of folders, of which linked ones are not followed. As in a directory, what is hidden, what a
+    system keeps for itself and what is in `apart_from` does not match, unless the pattern names it.
+
+    Raises ConfigurationError if nothing matches.
+    """
+    return [match for name in names for match in _expanded(name, apart_from)]
+
+
+def _expanded(name: str, apart_from: Path | None) -> list[str]:
+    if not _SPECIAL.intersection(name) or os.path.lexists(name):
+        return [name]
+    try:
+        matches = sorted(_matches(Path(name), apart_from))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name} is not a pattern that can be read: {error}. Nothing was sent.") from error
+    if not matches:
+        raise ConfigurationError(
+            f"nothing matches {name}. Upper and lower case count: *.jpg does not match IMG.JPG. Nothing was sent."
+        )
+    return [str(match) for match in matches]
+
+
+def _matches(pattern: Path, apart_from: Path | None) -> Iterator[Path]:
+    root, rest = _split(pattern)
+    left_out = None if apart_from is None else within(root, apart_from)
+    is_deep = "**" in rest
+    for path in dict.fromkeys(root.glob(os.path.join(*rest))):  # noqa: PTH118 - a pattern is not a path
+        below = path.relative_to(root).parts
+        if any(is_passed_over(part) and part not in rest for part in below):
+            continue
+        if left_out is not None and path.is_relative_to(left_out):
+            continue
+        if not (is_deep and path.is_dir()):  # whose files match by themselves
+            yield path
+
+
+def _split(pattern: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder to look in, and the parts below it from the first that is special."""
+    parts = pattern.parts
+    first = next(number for number, part in enumerate(parts) if _SPECIAL.intersection(part))
+    rest = parts[first:]
+    return Path(*parts[:first]), (*rest, "*") if rest[-1] == "**" else rest
