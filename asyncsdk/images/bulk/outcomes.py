@@ -133,6 +133,8 @@ async def _prepared(
             try:
                 edit = await _next(run, source)
                 prepared = None if edit is None else await run.intake.prepare(edit)
+                if isinstance(prepared, PreparedEdit):
+                    prepared = await run.intake.ready(prepared)
             except Exception as error:  # noqa: BLE001 - the caller gets it back, once all in flight has ended
                 run.halt(error)
                 return
