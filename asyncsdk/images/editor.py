@@ -238,6 +238,7 @@ class ImageEditor:
             ConfigurationError: An argument is wrong.
             LedgerError: The ledger can't be read.
         """
+        RateLimiter(images_per_minute)  # refuses what is not a rate, as a run does
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
         loaded_ledger = None if where is None else await load_ledger(where)
         intake = await self._intake(_policy(on_uncertain, redo, redo_before, only), out, loaded_ledger, check=check)

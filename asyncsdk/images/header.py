@@ -32,6 +32,7 @@ _FOREIGN = {
     b"\0\0\0\x0cJXL ": "JPEG XL", b"\0\0\0\x0cjP  ": "JPEG 2000",
 }  # fmt: skip
 _LONGEST_BRANDS = 256  # bytes
+_EXTENTS = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _FILL = re.compile(rb"\xff+")
 _MOST_SECTIONS = 10_000  # before the pixels; real pictures have tens, and a hostile one could have millions
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
@@ -86,6 +87,19 @@ def _kind_of_brands(data: bytes) -> str | None:
     if major in _HEIC | _ANY_HEIF:
         return "HEIC"
     return "camera raw" if major == b"crx " else None
+
+
+def heic_pixels(data: bytes) -> int:
+    """How many pixels the largest image in a HEIC has, by its header; 0 where there is none (ISO 23008-12, 6.5.3)."""
+    position = 0
+    while position + 16 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, position)
+        size = struct.unpack_from(">Q", data, position + 8)[0] if size == 1 else size or len(data)
+        if name == b"meta":
+            extents = _EXTENTS.finditer(data, position, position + size)
+            return max((int.from_bytes(each[1]) * int.from_bytes(each[2]) for each in extents), default=0)
+        position += max(size, 8)
+    return 0
 
 
 def look(data: bytes) -> Header | None:

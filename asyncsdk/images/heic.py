@@ -15,7 +15,7 @@ from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.check import invalid
 from asyncsdk.images.edit import ConvertedImage, HeicImage
-from asyncsdk.images.header import MIME_TYPES, Header
+from asyncsdk.images.header import MIME_TYPES, Header, heic_pixels
 from asyncsdk.threads import DaemonThreadPool, NoThreadError
 
 MOST_PIXELS = 100_000_000  # phones make 50 million; decoded, a pixel takes ten bytes for a moment
@@ -28,14 +28,15 @@ _CONVERTING = DaemonThreadPool("asyncsdk-converting", 1)
 
 async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -> HeicImage:
     """A HEIC picture by its header: nothing is decoded. Raises InvalidEditError, also where Pillow-heif is missing."""
-    with _refusing(f"{field}: {name}"):
-        header = await files.in_thread(_look, content, png_only, pool=_CONVERTING)
-    if header.width * header.height > MOST_PIXELS:
+    pixels = heic_pixels(content)
+    if pixels > MOST_PIXELS:
         raise invalid(
-            f"{field}: {name} is a HEIC of {header.width}x{header.height} pixels, and at most {MOST_PIXELS:,} are "
-            "converted. Make it smaller. Nothing was sent.",
+            f"{field}: {name} is a HEIC of {pixels:,} pixels, and at most {MOST_PIXELS:,} are converted. "
+            "Make it smaller. Nothing was sent.",
             "too large",
         )
+    with _refusing(f"{field}: {name}"):
+        header = await files.in_thread(_look, content, png_only, pool=_CONVERTING)
     return HeicImage(content=content, filename=name, mime_type="image/heic", header=header)
 
 

@@ -210,7 +210,7 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         _canonical([edit.options, edit.extra])
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEditError(f"a field contains what is not JSON: {error}. Nothing was sent.") from error
-    kinds = {type(picture) for picture in pictures}
+    kinds = {ImageRef if isinstance(picture, ImageRef) else ImageFile for picture in pictures}
     if len(kinds) > 1:
         raise InvalidEditError(
             "image: files and references don't go together in one edit. Upload the files (purpose 'vision') and refer "
