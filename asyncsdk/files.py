@@ -61,13 +61,13 @@ async def patiently(job: Callable[[], Awaitable[T]], again: Again, *, on: type[E
 
 
 async def in_thread(
-    job: Callable[..., T], *arguments: Any, again: Again | None = None, pool: DaemonThreadPool = _READING
+    job: Callable[..., T], *arguments: Any, again: Again | None = None, pool: DaemonThreadPool | None = None
 ) -> T:
-    """Run `job`, which reads or computes, in a thread of `pool`. A cancelled caller does not wait for it.
+    """Run `job`, which reads or computes, in a thread, of `pool` if it has its own. A cancelled caller does not wait.
 
     Where the system gives no thread, `again` decides how long to try; then NoThreadError is raised.
     """
-    return await _submitted(pool, partial(job, *arguments), again)
+    return await _submitted(_READING if pool is None else pool, partial(job, *arguments), again)
 
 
 async def _saving(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:

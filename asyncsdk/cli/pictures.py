@@ -7,11 +7,11 @@ from pathlib import PurePath
 EDITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 # these are read, so that each is refused by what is in it, or converted
 _HEIC = frozenset({".heic", ".heif", ".hif", ".heics", ".heifs"})
-_SHOWN = frozenset({".gif", ".bmp", ".avif", ".svg", ".ico", ".jfif", ".jpe", ".apng"})
+_SHOWN = frozenset({".gif", ".bmp", ".avif", ".svg", ".svgz", ".ico", ".jfif", ".jpe", ".apng"})
 _NOT_SHOWN = frozenset(
     {
         ".tif", ".tiff", ".psd", ".psb", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".tga", ".xcf", ".exr", ".hdr",
-        ".svgz", ".eps", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng",
+        ".eps", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng",
         ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2",
         ".rwl", ".sr2", ".srf", ".srw", ".x3f",
     }

@@ -98,8 +98,8 @@ class ImageEdit:
     fetch (`image_url`). A field that is None is not sent.
 
     Args:
-        image: The picture to edit, or several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB each. Becomes
-            a tuple.
+        image: The picture to edit, or several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB each; or
+            HEIC, which Pillow-heif (the extra `heic`) converts. Becomes a tuple.
         prompt: What to change, at most 32,000 characters.
         mask: A PNG of the first picture's size, less than 4 MB: where it is transparent the picture is edited.
         markup: A PNG of the first picture's size, less than 4 MB, with marks on a transparent ground.
