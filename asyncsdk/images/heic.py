@@ -5,6 +5,7 @@ Nothing is registered with Pillow: what else this process opens is not changed b
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ _CONVERTING = DaemonThreadPool("asyncsdk-converting", 1)
 
 async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -> HeicImage:
     """A HEIC picture by its header: nothing is decoded. Raises InvalidEditError, also where Pillow-heif is missing."""
-    pixels = heic_pixels(content)
+    pixels = await files.in_thread(heic_pixels, content)
     if pixels > MOST_PIXELS:
         raise invalid(
             f"{field}: {name} is a HEIC of {pixels:,} pixels, and at most {MOST_PIXELS:,} are converted. "
@@ -36,20 +37,26 @@ async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -
             "too large",
         )
     with _refusing(f"{field}: {name}"):
-        header = await files.in_thread(_look, content, png_only, pool=_CONVERTING)
+        header = await files.in_thread(_look, content, png_only)
     return HeicImage(content=content, filename=name, mime_type="image/heic", header=header)
 
 
-async def converted(image: HeicImage, *, field: str, original: str) -> ConvertedImage:
-    """The picture as JPEG, or as PNG where its `header` says so. `original` is the SHA-256 of its content.
+async def converted(image: HeicImage, *, field: str) -> ConvertedImage:
+    """The picture as JPEG, or as PNG where its `header` says so.
 
     Raises InvalidEditError where it is damaged, EditError where there is too little memory for it.
     """
     kind = image.header.kind
     with _refusing(f"{field}: {image.filename}"):
         content = await files.in_thread(_convert, image.content, kind == "png", pool=_CONVERTING)
+    original = await files.in_thread(sha256_of, image.content)
     name = str(PurePath(image.filename).with_suffix(_SUFFIXES[kind]))
     return ConvertedImage(content=content, filename=name, mime_type=MIME_TYPES[kind], original=original)
+
+
+def sha256_of(content: bytes) -> str:
+    """As an edit's digest has it. Blocking, for a tenth of a second at most."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _look(content: bytes, png_only: bool) -> Header:  # noqa: FBT001 - an argument of a thread's job

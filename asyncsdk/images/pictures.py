@@ -108,7 +108,7 @@ async def converted(loaded: LoadedEdit) -> LoadedEdit:
 async def _converted(picture: P, field: str) -> P | ConvertedImage:
     if not isinstance(picture, HeicImage):
         return picture
-    return await heic.converted(picture, field=field, original=hashlib.sha256(picture.content).hexdigest())
+    return await heic.converted(picture, field=field)
 
 
 async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -> Loaded:
