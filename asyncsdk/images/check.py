@@ -170,7 +170,8 @@ def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[tu
     elif header.kind == "gif":
         yield "GIF", f"{image.filename} is a GIF: PNG, JPEG and WebP are taken, convert it"
     elif family.square_png and (header.kind != "png" or header.width != header.height):
-        problem = f"{image.filename} is a {header.kind} of {_by(header)}: {model} takes a square PNG"
+        kind = "HEIC" if isinstance(image, HeicImage) else header.kind
+        problem = f"{image.filename} is a {kind} of {_by(header)}: {model} takes a square PNG"
         yield "of a wrong shape", problem
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.extras import install_command
 from asyncsdk.images.check import invalid
 from asyncsdk.images.edit import ConvertedImage, HeicImage
 from asyncsdk.images.header import MIME_TYPES, Header, heic_pixels
@@ -21,7 +22,7 @@ from asyncsdk.threads import DaemonThreadPool, NoThreadError
 
 MOST_PIXELS = 100_000_000  # phones make 50 million; decoded, a pixel takes ten bytes for a moment
 QUALITY = 95
-MISSING = "HEIC inside: pip install pillow-heif, or convert it to PNG, JPEG or WebP"
+MISSING = f"HEIC inside: {install_command('heic')}, or convert it to PNG, JPEG or WebP"
 _SUFFIXES: dict[str, str] = {"jpeg": ".jpg", "png": ".png"}
 # one at a time in the whole process, since each holds all its pixels
 _CONVERTING = DaemonThreadPool("asyncsdk-converting", 1)
