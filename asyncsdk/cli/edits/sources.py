@@ -188,5 +188,3 @@ def _look_through(source: JobFile, rows: Rows) -> None:
 def _unreadable(path: Path, error: Exception) -> ConfigurationError:
     reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
     return ConfigurationError(f"{path}: {reason}{'' if reason.endswith('?') else '.'} Nothing was sent.")
-
-
