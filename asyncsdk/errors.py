@@ -91,6 +91,8 @@ class SourceError(InvalidRequestError):
 class InvalidEditError(InvalidRequestError):
     """An image or a field of an edit breaks a rule: the message names all three. Nothing was sent."""
 
+    reason: str = ""  # in a word or two, such as "too large", for who counts them
+
 
 class APIError(AsyncSDKError):
     """A request and what became of it. A server's text is cut at 8,192 characters, with a note of how long it was.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PACKAGES = {"cli": ("cyclopts", "rich"), "server": ("pillow",)}  # as in pyproject.toml
+PACKAGES = {"cli": ("cyclopts", "rich"), "server": ("pillow",), "heic": ("pillow-heif",)}  # as in pyproject.toml
 
 
 def install_command(extra: str) -> str:

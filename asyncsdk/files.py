@@ -60,12 +60,14 @@ async def patiently(job: Callable[[], Awaitable[T]], again: Again, *, on: type[E
                 raise
 
 
-async def in_thread(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:
-    """Run `job`, which reads or computes, in a thread. A cancelled caller does not wait for it.
+async def in_thread(
+    job: Callable[..., T], *arguments: Any, again: Again | None = None, pool: DaemonThreadPool | None = None
+) -> T:
+    """Run `job`, which reads or computes, in a thread, of `pool` if it has its own. A cancelled caller does not wait.
 
     Where the system gives no thread, `again` decides how long to try; then NoThreadError is raised.
     """
-    return await _submitted(_READING, partial(job, *arguments), again)
+    return await _submitted(_READING if pool is None else pool, partial(job, *arguments), again)
 
 
 async def _saving(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:

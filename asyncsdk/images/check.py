@@ -14,7 +14,7 @@ from attrs import frozen
 
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.errors import InvalidEditError
-from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, Loaded
+from asyncsdk.images.edit import EDIT_FIELDS, HeicImage, ImageEdit, Loaded
 from asyncsdk.images.header import BadPicture, Header, look
 
 LONGEST_URL = 20_971_520
@@ -64,12 +64,24 @@ def family_of(model: str | None) -> Family:
 def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None, markup: Loaded | None = None) -> None:
     """Raise InvalidEditError where `edit` breaks a rule, with all that is wrong: the file, the rule, the figure."""
     family = family_of(edit.model)
-    problems = [*_fields(edit, family), *_pictures(edit, images, family)]
+    problems = [*(("wrong field", problem) for problem in _fields(edit, family)), *_pictures(edit, images, family)]
     if not problems:
-        problems = [*_overlay("mask", mask, images[0]), *_overlay("markup", markup, images[0])]
+        overlays = {"mask": mask, "markup": markup}
+        problems = [
+            (f"wrong {name}", problem)
+            for name, overlay in overlays.items()
+            for problem in _overlay(name, overlay, images[0])
+        ]
     if problems:
-        text = "; ".join(problems)
-        raise InvalidEditError(f"{text}{'' if text.endswith('?') else '.'} Nothing was sent.")
+        text, (reason, _) = "; ".join(problem for _, problem in problems), problems[0]
+        raise invalid(f"{text}{'' if text.endswith('?') else '.'} Nothing was sent.", reason)
+
+
+def invalid(message: str, reason: str) -> InvalidEditError:
+    """An InvalidEditError with its reason in a word or two."""
+    error = InvalidEditError(message)
+    error.reason = reason
+    return error
 
 
 def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
@@ -132,27 +144,35 @@ def _formats(edit: ImageEdit) -> Iterator[str]:
         yield "mask and markup don't go together"
 
 
-def _pictures(edit: ImageEdit, images: Sequence[Loaded], family: Family) -> Iterator[str]:
+def _pictures(edit: ImageEdit, images: Sequence[Loaded], family: Family) -> Iterator[tuple[str, str]]:
+    """What is wrong with the pictures, each in a word or two and in full."""
     if len(images) > family.pictures:
-        yield f"{len(images)} pictures, and {edit.model or 'the API'} takes {family.pictures} at most"
+        yield (
+            "with too many pictures",
+            f"{len(images)} pictures, and {edit.model or 'the API'} takes {family.pictures} at most",
+        )
     for image in images:
         if isinstance(image, ImageRef):
             if len(image.image_url or "") > LONGEST_URL:
-                yield f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
+                problem = f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
+                yield "too large", problem
         else:
             yield from _picture(image, family, edit.model)
 
 
-def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[str]:
-    if len(image.content) >= family.largest:
-        yield f"{image.filename} has {len(image.content)} bytes, and less than {family.largest} are taken"
+def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[tuple[str, str]]:
+    if not isinstance(image, HeicImage) and len(image.content) >= family.largest:
+        problem = f"{image.filename} has {len(image.content)} bytes, and less than {family.largest} are taken"
+        yield "too large", problem
     header = _header(image)
     if isinstance(header, str):
-        yield header
+        yield "damaged", header
     elif header.kind == "gif":
-        yield f"{image.filename} is a GIF: PNG, JPEG and WebP are taken"
+        yield "GIF", f"{image.filename} is a GIF: PNG, JPEG and WebP are taken, convert it"
     elif family.square_png and (header.kind != "png" or header.width != header.height):
-        yield f"{image.filename} is a {header.kind} of {_by(header)}: {model} takes a square PNG"
+        kind = "HEIC" if isinstance(image, HeicImage) else header.kind
+        problem = f"{image.filename} is a {kind} of {_by(header)}: {model} takes a square PNG"
+        yield "of a wrong shape", problem
 
 
 def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
@@ -167,13 +187,15 @@ def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
         yield f"the {name} {overlay.filename} is a {header.kind}: it must be a PNG"
     elif not header.has_alpha:
         yield f"the {name} {overlay.filename} has no transparency: only its transparent parts are edited"
-    if len(overlay.content) >= LARGEST_MASK:
+    if not isinstance(overlay, HeicImage) and len(overlay.content) >= LARGEST_MASK:
         yield f"the {name} {overlay.filename} has {len(overlay.content)} bytes, and less than {LARGEST_MASK} are taken"
     if header.size != below.size:
         yield f"the {name} {overlay.filename} is {_by(header)}, but {first.filename} is {_by(below)}"
 
 
 def _header(image: ImageFile) -> Header | str:
+    if isinstance(image, HeicImage):
+        return image.header
     try:
         header = look(image.content)
     except BadPicture as error:

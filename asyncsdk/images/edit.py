@@ -27,6 +27,7 @@ from asyncsdk.api import (
     Quality,
     ResponseFormat,
 )
+from asyncsdk.images.header import Header
 
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageRef
 Loaded = ImageFile | ImageRef
@@ -97,8 +98,8 @@ class ImageEdit:
     fetch (`image_url`). A field that is None is not sent.
 
     Args:
-        image: The picture to edit, or several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB each. Becomes
-            a tuple.
+        image: The picture to edit, or several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB each; or
+            HEIC, which Pillow-heif (the extra `heic`) converts. Becomes a tuple.
         prompt: What to change, at most 32,000 characters.
         mask: A PNG of the first picture's size, less than 4 MB: where it is transparent the picture is edited.
         markup: A PNG of the first picture's size, less than 4 MB, with marks on a transparent ground.
@@ -196,6 +197,20 @@ class ImageEdit:
 
 EDIT_FIELDS: Mapping[str, EditField] = {a.name: a.metadata["edit_field"] for a in fields(ImageEdit)}
 _SENT = tuple(name for name, field in EDIT_FIELDS.items() if field.sent)
+
+
+@frozen(kw_only=True)
+class HeicImage(ImageFile):
+    """A HEIC picture as it was given, which is converted before it is sent; `header` is what it becomes then."""
+
+    header: Header
+
+
+@frozen(kw_only=True)
+class ConvertedImage(ImageFile):
+    """A picture that was converted; `original` is the SHA-256 of what it was, by which an edit is known again."""
+
+    original: str
 
 
 def described(picture: Picture) -> str:

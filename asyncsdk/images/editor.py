@@ -17,7 +17,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Intake, read_and_check, thread_errors_typed
+from asyncsdk.images.bulk.intake import Intake, as_sent, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
@@ -25,6 +25,7 @@ from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.limiter import RateLimiter
+from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.saving import OWN_DIRECTORY
 from asyncsdk.images.sending import Event, send, streaming
@@ -82,7 +83,7 @@ class ImageEditor:
             APIError: Any other failure, such as ModerationBlockedError. Nothing was paid.
         """
         edit = _edit_of(image, prompt, fields)
-        loaded = await read_and_check(edit, checked=self.check if check is None else check)
+        loaded = await self._loaded(edit, check=check)
         response = await send(self.client, loaded, retry=self._retry(), timeout=timeout)
         return EditResult(response, edit, self.client.download_url)
 
@@ -113,7 +114,7 @@ class ImageEditor:
             Exception: Otherwise as `edit` does.
         """
         edit = evolve(_edit_of(image, prompt, fields), stream=True)
-        loaded = await read_and_check(edit, checked=self.check if check is None else check)
+        loaded = await self._loaded(edit, check=check)
         async with streaming(self.client, loaded, retry=self._retry(), timeout=timeout) as events:
             yield events
 
@@ -237,6 +238,7 @@ class ImageEditor:
             ConfigurationError: An argument is wrong.
             LedgerError: The ledger can't be read.
         """
+        RateLimiter(images_per_minute)  # refuses what is not a rate, as a run does
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
         loaded_ledger = None if where is None else await load_ledger(where)
         intake = await self._intake(_policy(on_uncertain, redo, redo_before, only), out, loaded_ledger, check=check)
@@ -251,6 +253,10 @@ class ImageEditor:
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
         return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=ledger)
+
+    async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
+        checked = self.check if check is None else check
+        return await as_sent(await read_and_check(edit, checked=checked), checked=checked)
 
     def _retry(self) -> Retry:
         return Retry(self.client.max_retries, should_retry=is_safe_to_repeat)

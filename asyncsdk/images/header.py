@@ -23,8 +23,16 @@ _PNG_ALPHA = {4, 6}  # colour types: grey with alpha, RGB with alpha
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn, but for DHT, JPG and DAC
 _JPEG_END = b"\xff\xd9"
 _JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
-_HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
-_FOREIGN = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP", b"%PDF-": "PDF", b"<svg": "SVG", b"\0\0\1\0": "an icon"}
+_HEIC, _ANY_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}, {b"mif1", b"msf1"}
+_AVIF = {b"avif", b"avis"}
+_FOREIGN = {
+    b"II*\0\x10\0\0\0CR": "camera raw", b"FUJIFILMCCD-RAW": "camera raw", b"IIU\0": "camera raw", b"IIRO": "camera raw",
+    b"IIRS": "camera raw", b"MMOR": "camera raw", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF",
+    b"MM\0+": "TIFF", b"BM": "BMP", b"%PDF-": "PDF", b"8BPS": "PSD", b"\0\0\1\0": "an icon", b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL", b"\0\0\0\x0cjP  ": "JPEG 2000",
+}  # fmt: skip
+_LONGEST_BRANDS = 256  # bytes
+_EXTENTS = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _FILL = re.compile(rb"\xff+")
 _MOST_SECTIONS = 10_000  # before the pixels; real pictures have tens, and a hostile one could have millions
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
@@ -65,8 +73,33 @@ def kind_of(data: bytes) -> Kind | None:
 def foreign_kind(data: bytes) -> str | None:
     """The kind of a file that edits do not take, by its first bytes; None where it is unknown."""
     if data[4:8] == b"ftyp":
-        return "AVIF" if data[8:12] in {b"avif", b"avis"} else "HEIC" if data[8:12] in _HEIC else None
-    return next((name for start, name in _FOREIGN.items() if data.startswith(start)), None)
+        return _kind_of_brands(data)
+    foreign = next((name for start, name in _FOREIGN.items() if data.startswith(start)), None)
+    return foreign or ("SVG" if is_svg(data) else None)
+
+
+def _kind_of_brands(data: bytes) -> str | None:
+    """The kind of an ISO media file (ISO 14496-12, 4.3), by its major brand, then by those that it goes along with."""
+    major, end = data[8:12], min(int.from_bytes(data[:4]), _LONGEST_BRANDS)
+    others = {data[start : start + 4] for start in range(16, end, 4)} if major in _ANY_HEIF else set()
+    if major in _AVIF or (others & _AVIF and not others & _HEIC):
+        return "AVIF"
+    if major in _HEIC | _ANY_HEIF:
+        return "HEIC"
+    return "camera raw" if major == b"crx " else None
+
+
+def heic_pixels(data: bytes) -> int:
+    """How many pixels the largest image in a HEIC has, by its header; 0 where there is none (ISO 23008-12, 6.5.3)."""
+    position = 0
+    while position + 16 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, position)
+        size = struct.unpack_from(">Q", data, position + 8)[0] if size == 1 else size or len(data)
+        if name == b"meta":
+            extents = _EXTENTS.finditer(data, position, position + size)
+            return max((int.from_bytes(each[1]) * int.from_bytes(each[2]) for each in extents), default=0)
+        position += max(size, 8)
+    return 0
 
 
 def look(data: bytes) -> Header | None:

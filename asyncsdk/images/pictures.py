@@ -9,20 +9,31 @@ import json
 import os
 import reprlib
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import EditError, InvalidEditError
-from asyncsdk.images.check import LARGEST
-from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, Loaded, Picture, described, file_name
+from asyncsdk.images import heic
+from asyncsdk.images.check import LARGEST, family_of, invalid
+from asyncsdk.images.edit import (
+    EDIT_FIELDS,
+    ConvertedImage,
+    HeicImage,
+    ImageEdit,
+    Loaded,
+    Picture,
+    described,
+    file_name,
+)
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
 from asyncsdk.retry import SCARCE
 
 _PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
+_READING_FAILED: dict[int | None, str] = {errno.ENOENT: "missing", errno.EFBIG: "too large"}
 _TRANSPORT = frozenset(name for name, about in EDIT_FIELDS.items() if not about.changes_result)
 # checked whether or not the API's rules are: this side computes with them
 _SHAPES = {
@@ -30,12 +41,13 @@ _SHAPES = {
     for name, about in EDIT_FIELDS.items()
     if about.kind is Mapping or name in {"prompt", "n", "id", "name"}
 }
+P = TypeVar("P")
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 
 
 @frozen(kw_only=True)
 class LoadedEdit:
-    """An edit with its pictures' content."""
+    """An edit with its pictures' content. HEIC is as it was given, and is `converted` before the edit is sent."""
 
     edit: ImageEdit
     images: tuple[Loaded, ...]
@@ -53,10 +65,16 @@ class LoadedEdit:
         mask: Any = self.mask
         return api.edit_image_by_reference(images=references, mask=mask, **options, extra=self.edit.extra)
 
+    @property
+    def has_heic(self) -> bool:
+        """Whether a picture is still to be converted."""
+        return any(isinstance(picture, HeicImage) for picture in (*self.images, self.mask, self.markup))
+
     def digest(self) -> str:
         """The SHA-256 of its fields and its pictures' content, by which the ledger finds the same edit again.
 
-        Fields about how the response travels, such as `stream`, are not part of it.
+        Fields about how the response travels, such as `stream`, are not part of it. Of a picture that is converted
+        the original counts: another version of the encoder makes other bytes, and no other edit.
         """
         content = {
             **{name: value for name, value in self.edit.options.items() if name not in _TRANSPORT},
@@ -70,23 +88,48 @@ class LoadedEdit:
 
 async def loaded(edit: ImageEdit) -> LoadedEdit:
     """Read the pictures of `edit`. Raises InvalidEditError for one that can't be read, EditError if that may pass."""
-    images = tuple([await read_picture(picture, "image") for picture in edit.image])
+    png_only = family_of(edit.model).square_png
+    images = tuple([await read_picture(picture, "image", png_only=png_only) for picture in edit.image])
     mask = None if edit.mask is None else await read_picture(edit.mask, "mask")
     markup = None if edit.markup is None else await read_picture(edit.markup, "markup")
     _check_shape(edit, [*images, *(extra for extra in (mask, markup) if extra is not None)])
     return LoadedEdit(edit=edit, images=images, mask=mask, markup=markup)
 
 
-async def read_picture(picture: Picture, field: str) -> Loaded:
-    """The whole content of `picture`, with its true type and a name. Raises as `loaded` does."""
+async def converted(loaded: LoadedEdit) -> LoadedEdit:
+    """`loaded` with its HEIC pictures as they are sent. Raises InvalidEditError, or EditError if that may pass."""
+    if not loaded.has_heic:
+        return loaded
+    images = tuple([await _converted(picture, "image") for picture in loaded.images])
+    mask, markup = await _converted(loaded.mask, "mask"), await _converted(loaded.markup, "markup")
+    return evolve(loaded, images=images, mask=mask, markup=markup)
+
+
+async def _converted(picture: P, field: str) -> P | ConvertedImage:
+    if not isinstance(picture, HeicImage):
+        return picture
+    return await heic.converted(picture, field=field)
+
+
+async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -> Loaded:
+    """The whole content of `picture`, with its true type and a name. Raises as `loaded` does.
+
+    `png_only`: a HEIC becomes a PNG, as masks and some models need it.
+    """
     if isinstance(picture, ImageRef):
         return picture
     content = await _content(picture, field)
     kind = kind_of(content)
-    if kind is None:
-        raise InvalidEditError(f"{field}: {described(picture)} is {_instead(content)}. Nothing was sent.")
-    name = file_name(picture) or f"{field}.{kind}"
-    return ImageFile(content=content, filename=_as_unicode(name), mime_type=MIME_TYPES[kind])
+    if kind is not None:
+        name = file_name(picture) or f"{field}.{kind}"
+        return ImageFile(content=content, filename=_as_unicode(name), mime_type=MIME_TYPES[kind])
+    foreign = foreign_kind(content)
+    if foreign == "HEIC":
+        name = _as_unicode(file_name(picture) or f"{field}.heic")
+        return await heic.heic_image(content, name, field=field, png_only=png_only)
+    raise invalid(
+        f"{field}: {described(picture)} is {_instead(content, foreign)}. Nothing was sent.", foreign or "not a picture"
+    )
 
 
 async def _content(picture: Any, field: str) -> bytes:
@@ -100,11 +143,11 @@ async def _content(picture: Any, field: str) -> bytes:
     except OSError as error:
         if error.errno in _PASSING:
             raise _unavailable(picture, field, error) from error
-        raise InvalidEditError(_unreadable(picture, field, error)) from error
+        raise invalid(_unreadable(picture, field, error), _READING_FAILED.get(error.errno, "unreadable")) from error
     except Exception as error:  # what a caller's file raises: EOFError for a gzip file that is cut, and so on
-        raise InvalidEditError(_unreadable(picture, field, error)) from error
+        raise invalid(_unreadable(picture, field, error), "unreadable") from error
     if len(content) > LARGEST:
-        raise InvalidEditError(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.")
+        raise invalid(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.", "too large")
     return content
 
 
@@ -148,10 +191,9 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 
 
-def _instead(content: bytes) -> str:
+def _instead(content: bytes, foreign: str | None) -> str:
     if not content:
         return "empty (an open file may be at its end)"
-    foreign = foreign_kind(content)
     return f"{foreign} inside, convert it to PNG, JPEG or WebP" if foreign else "not a PNG, JPEG or WebP picture"
 
 
@@ -168,7 +210,7 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         _canonical([edit.options, edit.extra])
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEditError(f"a field contains what is not JSON: {error}. Nothing was sent.") from error
-    kinds = {type(picture) for picture in pictures}
+    kinds = {ImageRef if isinstance(picture, ImageRef) else ImageFile for picture in pictures}
     if len(kinds) > 1:
         raise InvalidEditError(
             "image: files and references don't go together in one edit. Upload the files (purpose 'vision') and refer "
@@ -183,6 +225,8 @@ def _canonical(value: object) -> str:
 
 
 def _digest(picture: Loaded | None) -> str | None:
+    if isinstance(picture, ConvertedImage):
+        return picture.original
     if isinstance(picture, ImageFile):
         return hashlib.sha256(picture.content).hexdigest()
     return None if picture is None else f"{picture.file_id or ''} {picture.image_url or ''}"

@@ -153,7 +153,8 @@ def test_what_is_there_is_not_overwritten_unless_asked_and_nothing_is_paid(
     [
         (["missing.png"], "missing.png does not exist"),
         (["notes.png"], "notes.png is not a PNG, JPEG or WebP picture"),
-        (["heic.png"], "heic.png is HEIC inside, convert it to PNG, JPEG or WebP"),
+        (["avif.png"], "avif.png is AVIF inside, convert it to PNG, JPEG or WebP"),
+        (["heic.png"], "heic.png can't be used: the HEIC is cut off or damaged"),
         (["otter.png", "--n", "11"], "--n 11 is not a whole number from 1 to 10"),
         (["otter.png", "--model", "dall-e-2", "--size", "1x1"], "--size 1x1 is not a size that dall-e-2 takes"),
         (["otter.png", "--mask", "otter.png"], "has no transparency: only its transparent parts are edited"),
@@ -165,6 +166,7 @@ def test_what_is_not_taken_is_refused_before_it_is_paid(
 ) -> None:
     photo(Path("otter.png"))
     Path("notes.png").write_text("no picture")
+    Path("avif.png").write_bytes(b"\0\0\0\x18ftypavif")
     Path("heic.png").write_bytes(b"\0\0\0\x18ftypheic")
     ran = run("edit", *arguments, "--prompt", "x", "--out", "out", "--json")
     assert (ran.code, server.edits.edits) == (2, paid)

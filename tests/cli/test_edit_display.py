@@ -77,6 +77,7 @@ def test_json_tells_each_number(capsys: pytest.CaptureFixture[str]) -> None:
         "tokens": 0,
         "seconds": 60,
         "holding": 0.0,
+        "not_pictures": 0,
         "left": 60,
     }
 

@@ -20,7 +20,7 @@ def test_three_runs_pay_once_and_each_warns(run: Run, server: LocalServer) -> No
     rejects.write_text('{"id": "a"}\n')
     os.utime(rejects, times=(time.time(), time.time() + 7800))
     dry = run(*COMMAND, "--redo", rejects, "--dry-run")
-    assert "to send           1" in dry.out
+    assert dry.out.startswith("1 to send.")
     for _ in range(3):
         ran = run(*COMMAND, "--redo", rejects)
         assert ran.code == 0

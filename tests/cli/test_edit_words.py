@@ -129,12 +129,17 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
     assert summary(ended, moment, details="out/failed.jsonl").splitlines() == [
         (
             "49,873 done, 112 refused (97 moderation, 15 before sending), 11 failed, "
-            "4 maybe charged: sent, no usable response. Details: out/failed.jsonl"
+            "4 maybe charged (sent, no usable response). Details: out/failed.jsonl"
         ),
         "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
         "  Nothing was paid for the 11 that failed: the same command sends them again.",
-        "  To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry",
+        (
+            "  The same command leaves the 4 maybe charged alone. "
+            "To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry"
+        ),
     ]
+    limited = summary(ended, moment, details=None, not_sent=3, when="with a higher limit ")
+    assert limited.count("with a higher limit") == 1
 
 
 def test_a_summary_tells_only_what_there_is() -> None:
@@ -189,10 +194,24 @@ def test_what_a_signal_is_answered_says_what_is_at_stake() -> None:
     assert "nothing is in flight" in stopping(0, 120)
     assert stopping(1, 120).startswith("Stopping: nothing new is sent. 1 edit in flight, which may be paid")
     assert "up to 1.5 s" in stopping(4, 1.5)
+    assert stopping(4, 1.5).endswith("Ctrl-C again stops at once, and leaves them as maybe charged.")
 
 
-def test_a_plan_is_a_table() -> None:
-    plan = EditPlan(to_send=1200, done=3, uncertain=1, refused=2, problems=(), input_images=2400, minutes=2.0)
-    lines = plan_lines(plan, bad_rows=4, images_per_minute=1200).splitlines()
-    assert [line[18:] for line in lines] == ["1,200", "2,400", "3", "2", "1", "4", "2 min at 1200 images a minute"]
-    assert len(plan_lines(plan, bad_rows=4, images_per_minute=None).splitlines()) == 6
+def test_a_plan_is_said_in_a_sentence() -> None:
+    plan = EditPlan(to_send=184, done=112, uncertain=0, refused=0, problems=(), input_images=184, minutes=184 / 15)
+    problems = Summary(Counter(refused=5), Counter({"too large": 2, "HEIC": 3}))
+    assert plan_lines(plan, problems, images_per_minute=15) == (
+        "184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 13 min at 15 images a minute."
+    )
+
+
+def test_a_plan_without_a_rate_says_how_to_get_an_estimate() -> None:
+    plan = EditPlan(to_send=1200, done=0, uncertain=1, refused=2, problems=(), input_images=2400, minutes=None)
+    assert plan_lines(plan, Summary(Counter(malformed=4, gone=1)), not_pictures=2).splitlines() == [
+        "1,200 to send, 2 refused before, 1 maybe charged, 1 paid, but pictures are gone, 4 malformed.",
+        "They count as 2,400 images against the rate limit: pictures, times n.",
+        "For an estimate of the time, give your rate limit with --images-per-minute N.",
+        "Left out: 2 files that are not pictures.",
+    ]
+    done = EditPlan(to_send=0, done=3, uncertain=0, refused=0, problems=(), input_images=0, minutes=None)
+    assert plan_lines(done, Summary()) == "0 to send, 3 done before."

@@ -46,7 +46,7 @@ def test_a_folder_whose_pictures_can_not_be_looked_at_says_why(tmp_path: Path) -
     (tmp_path / "photos" / "linked").symlink_to(tmp_path / "away")
     with pytest.raises(
         ConfigurationError,
-        match=r"contains no picture that can be edited .*linked: a link to a folder, which is not followed",
+        match=r"contains no picture .*linked: a link to a folder, which is not followed",
     ):
         ids(tmp_path / "photos", out=tmp_path / "out")
     assert ids(tmp_path / "photos" / "linked", out=tmp_path / "out") == ["a"]
@@ -67,10 +67,10 @@ def test_a_picture_that_is_given_twice_is_taken_once_and_that_is_reported(
 
 def test_what_is_left_out_of_all_folders_counts_together(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        fill(tmp_path / name, "a.png", "b.heic", "@eaDir/a.png", ".hidden.png", "out/.asyncsdk/x")
+        fill(tmp_path / name, "a.png", "b.txt", "@eaDir/a.png", ".hidden.png", "out/.asyncsdk/x")
         (tmp_path / name / "gone.png").symlink_to("nowhere")
     rows = rows_in([str(tmp_path / name) for name in ("one", "two")], out=tmp_path / "out", defaults={"prompt": "x"})
-    assert (rows.total, len(rows.left_out), len(rows.skipped)) == (4, 2, 2)
+    assert (rows.total, len(rows.left_out), len(rows.others)) == (4, 2, 2)
     assert rows.ignored == {"@eaDir": 2, "hidden": 2}
 
 

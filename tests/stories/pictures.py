@@ -33,6 +33,18 @@ def png(seed: int = 1, size: tuple[int, int] = (16, 16)) -> bytes:
     return found.getvalue()
 
 
+def heic(path: Path, size: tuple[int, int] = (64, 48), *, mode: str = "RGB", orientation: int = 1) -> Path:
+    """A HEIC as a phone writes it: its left half is red and the rest blue, or transparent where it has alpha."""
+    import pillow_heif
+
+    picture = Image.new(mode, size, (0, 0, 255, 0)[: len(mode)])
+    picture.paste((255, 0, 0, 255)[: len(mode)], (0, 0, size[0] // 2, size[1]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pillow_heif.from_pillow(picture).save(path, quality=90, exif=exif.tobytes())
+    return path
+
+
 def changed(before: Path, after: Path) -> Box | None:
     """The smallest box that holds every pixel which differs."""
     from PIL import ImageChops

@@ -56,6 +56,17 @@ def check_page(name: str | None) -> None:
         raise ConfigurationError(f"--gallery {name}: can't create a file in {above}. Nothing was sent.")
 
 
+def check_grace(seconds: float) -> None:
+    """Raise ConfigurationError unless Ctrl-C can wait that long."""
+    if not seconds >= 0:  # so that what is not a number is refused too
+        raise ConfigurationError(f"--grace {seconds:g} is not a number of seconds, 0 or more. Nothing was sent.")
+
+
+def limits_of(run: RunOptions) -> dict[str, Any]:
+    """The arguments of `ImageEditor.edit_many` that `ImageEditor.plan` has no need of."""
+    return {name: getattr(run, name) for name in ("max_edits", "max_tokens", "concurrency", "accept_damage")}
+
+
 def _prompt(run: RunOptions) -> str | None:
     if run.prompt_file is None:
         return run.prompt

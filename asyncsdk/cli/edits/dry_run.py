@@ -1,46 +1,128 @@
-"""`edit-many --dry-run`: checks every row, and reports what would be sent."""
+"""Checks every row of `edit-many` without sending it: for `--dry-run`, and for what is asked before many are sent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import asdict
+from attrs import asdict, define, field, frozen
 
-from asyncsdk.cli.edits.messages import plan_lines
+from asyncsdk.cli.display import choose
+from asyncsdk.cli.edits.messages import Summary, plan_lines
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.options import Mode
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
+from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.bulk.preview import EditPlan
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
+from asyncsdk.images.outcome import EditOutcome
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 NOWHERE = "http://nothing.is.sent"
 
 
-async def show_plan(rows: Rows, out: Path, request: Mapping[str, Any], written: Out) -> Exit:
-    """Print what a run would do. Needs no key."""
-    report = Report(written)
-    report.add_bad(rows)
-    plan = await _plan(rows.edits(), out, request)
-    for damage in plan.damage:
-        complain(f"warning: {damage}: a run stops at it without --accept-damage")
-    for outcome in plan.problems:
-        report.add(outcome)
-    bad_rows = len(rows.bad) + len(rows.left_out)
-    table = plan_lines(plan, bad_rows=bad_rows, images_per_minute=request["images_per_minute"])
-    written.result(table, record=_record(plan, bad_rows), name=None)
-    return Exit.SOME_FAILED if bad_rows or plan.problems else Exit.DONE
+@define
+class Checking:
+    """The rows as they are taken to be checked, and how many were."""
+
+    rows: Rows
+    taken: int = field(default=0, init=False)
+
+    def edits(self) -> Iterator[ImageEdit]:
+        """The edits of all rows; each is counted once the next one is asked for."""
+        for edit in self.rows.edits():
+            yield edit
+            self.taken += 1
 
 
-async def _plan(edits: Iterator[ImageEdit], out: Path, request: Mapping[str, Any]) -> EditPlan:
-    async with Client("none", base_url=NOWHERE) as client:
-        return await ImageEditor(client).plan(edits, out=out, **request)
+@frozen
+class CheckingView:
+    """How many rows are checked, of how many."""
+
+    look: Callable[[], int]
+    total: int
+
+    def lines(self) -> list[str]:
+        """As a line."""
+        return [f"{self.look():,} of {self.total:,} checked"]
+
+    def records(self) -> list[dict[str, Any]]:
+        """As an object."""
+        return [{"checked": self.look(), "total": self.total}]
+
+    def frame(self, width: int) -> RenderableType:
+        """As a bar."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.width = width
+        grid.add_column(ratio=1, min_width=8)
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_row(ProgressBar(total=self.total or 1, completed=self.look()), Text(self.lines()[0], style="bold"))
+        return grid
 
 
-def _record(plan: EditPlan, bad_rows: int) -> dict[str, Any]:
+@frozen(kw_only=True)
+class DryRun:
+    """A run that sends nothing, with the arguments of one that does."""
+
+    rows: Rows
+    out: Path
+    request: Mapping[str, Any]
+    limits: Mapping[str, Any]
+    mode: Mode
+    written: Out
+
+    async def show(self) -> Exit:
+        """Print what a run would do. Needs no key."""
+        report = Report(self.written)
+        report.add_bad(self.rows)
+        plan = await self.plan()
+        for damage in plan.damage:
+            complain(f"warning: {damage}: a run stops at it without --accept-damage")
+        problems = Summary(report.tally.counts.copy())
+        for outcome in plan.problems:
+            report.add(outcome)
+            problems.add(outcome.status, outcome.problem, reason=reason_in_words(outcome))
+        others, rate = len(self.rows.others), self.request["images_per_minute"]
+        self.written.result(
+            plan_lines(plan, problems, images_per_minute=rate, not_pictures=others),
+            record=_record(plan, problems, not_pictures=others),
+            name=None,
+        )
+        return Exit.SOME_FAILED if problems.counts.total() else Exit.DONE
+
+    async def plan(self) -> EditPlan:
+        """Check all rows, and show how far that is where it takes long. Raises what a run raises for its arguments."""
+        checking, shape = Checking(self.rows), self.written.shape
+        async with Client("none", base_url=NOWHERE) as client:
+            editor = ImageEditor(client)
+            editor.edit_many((), out=self.out, **self.request, **self.limits)  # checks its arguments; is not entered
+            view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
+            with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
+                return await editor.plan(checking.edits(), out=self.out, **self.request)
+
+
+def reason_in_words(outcome: EditOutcome) -> str:
+    """Why an edit is not sent, in a word or two."""
+    return (outcome.error.reason if isinstance(outcome.error, InvalidEditError) else "") or "for other reasons"
+
+
+def _record(plan: EditPlan, problems: Summary, *, not_pictures: int) -> dict[str, Any]:
     fields = asdict(plan, filter=lambda attribute, _: attribute.name not in {"problems", "damage"})
-    return {**fields, "problems": len(plan.problems) + bad_rows, "damage": list(map(str, plan.damage))}
+    return {
+        **fields,
+        "problems": problems.counts.total(),
+        "reasons": dict(problems.reasons),
+        "not_pictures": not_pictures,
+        "damage": list(map(str, plan.damage)),
+    }

@@ -13,8 +13,8 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.arguments import check_page, defaults_of, request_of
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, still_there, stopping, summary
+from asyncsdk.cli.edits.arguments import check_grace, check_page, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, question, still_there, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import Rows
     from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.editor import ImageEditor
 
 ASK_ABOVE = 100
@@ -58,13 +59,15 @@ async def edit_many(
 ) -> int:
     """Edit every row of `sources`, or report what would be sent."""
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.edits.dry_run import show_plan
+    from asyncsdk.cli.edits.dry_run import DryRun
     from asyncsdk.cli.edits.report import Report, leftovers_in
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
     from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.images.saving import OWN_DIRECTORY
 
+    check_grace(run.grace)
     rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
     request, written = request_of(run), Out(output, goes_on=True)
     if run.redo is not None and (ahead := request["redo_before"] - time.time()) > 0:
@@ -73,9 +76,12 @@ async def edit_many(
             "the time of the first run that reads it counts instead."
         )
     check_page(run.gallery)
+    dry = DryRun(rows=rows, out=Path(out), request=request, limits=limits_of(run), mode=progress, written=written)
     if run.dry_run:
-        return await show_plan(rows, Path(out), request, written)
-    if not agreed(rows.total, run):
+        return await dry.show()
+    was_begun = (Path(out) / OWN_DIRECTORY).is_dir()
+    plan = await dry.plan() if was_begun and asks(rows.edits_in_all, run) else None
+    if not agreed(rows.edits_in_all, run, plan):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
         leftovers = await in_thread(leftovers_in, Path(out))
@@ -84,11 +90,16 @@ async def edit_many(
         return written.code(await work.go(rows, progress, output))
 
 
-def agreed(rows: int, run: RunOptions) -> bool:
-    """Whether to send that many: asks the user if there are more than ASK_ABOVE and a terminal."""
-    if run.yes or rows <= ASK_ABOVE or not (sys.stdin is not None and sys.stdin.isatty()):
+def asks(edits: int, run: RunOptions) -> bool:
+    """Whether to ask before so many are sent: there are more than ASK_ABOVE, and a terminal."""
+    return not run.yes and edits > ASK_ABOVE and sys.stdin is not None and sys.stdin.isatty()
+
+
+def agreed(edits: int, run: RunOptions, plan: EditPlan | None = None) -> bool:
+    """Whether to send them, `plan.to_send` of at most `edits`: asks the user where that is needed."""
+    if not asks(edits if plan is None else plan.to_send, run):
         return True
-    complain(f"Up to {rows:,} edits will be sent and paid. Continue? [y/N] ")
+    complain(question(edits, plan))
     if sys.stdin.readline().strip().lower() in {"y", "yes"}:
         return True
     complain("Nothing was sent.")
@@ -105,6 +116,11 @@ def why_it_stopped(reason: Exception) -> str:
     return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
 
 
+def without_advice(message: str) -> str:
+    """`message` without how to go on, which the summary says too."""
+    return message.removesuffix(" With a higher limit the same command goes on.")
+
+
 @define(eq=False)
 class BulkEditing:
     """One run. However it ends, each edit is reported, and what is left of them is on disk."""
@@ -118,11 +134,13 @@ class BulkEditing:
     stop: Stop
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
+    _not_pictures: int = field(default=0, init=False)
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
     _has_left: bool = field(default=False, init=False)
     _earlier: int = field(default=0, init=False)  # lines of earlier runs that stay in `failed.jsonl`
+    _page_is_lost: bool = field(default=False, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
@@ -133,10 +151,8 @@ class BulkEditing:
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
 
         self.report.add_bad(rows)
-        self._total = rows.total
-        limits: Any = {
-            name: getattr(self.run, name) for name in ("max_edits", "max_tokens", "concurrency", "accept_damage")
-        }
+        self._total, self._not_pictures = rows.total, len(rows.others)
+        limits = limits_of(self.run)
         try:
             async with self.editor.edit_many(rows.edits(), out=self.out, **self.request, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
@@ -210,9 +226,12 @@ class BulkEditing:
                 f"{units.counted(kept, 'edit')} {'was' if kept == 1 else 'were'} already redone for {self.run.redo}. "
                 "Save the file again to send and pay again."
             )
+        if self._is_over and outcomes.limit_reached is not None:
+            complain(f"note: {as_typed(outcomes.limit_reached)} Nothing was left to send.")
         self._has_left = True
         if self._reason is not None:
-            complain(f"error: {why_it_stopped(self._reason)}")
+            why = why_it_stopped(self._reason)
+            complain(f"error: {without_advice(why) if not_sent else why}")
 
     async def _again(self, error: Exception) -> bool:
         """Whether to try once more to write what is left: after a signal it is not waited for."""
@@ -248,6 +267,7 @@ class BulkEditing:
             below = self.out if page.is_relative_to(self.out) else None
             await write_gallery(page, self.report.items, title=str(self.out), below=below)
         except OSError as error:
+            self._page_is_lost = True
             complain(f"error: the gallery {self.run.gallery} could not be written: {error.strerror or error}")
         else:
             complain(f"Gallery: {self.run.gallery}")
@@ -262,9 +282,11 @@ class BulkEditing:
             tokens=self._outcomes.usage.total_tokens or 0,
             seconds=time.monotonic() - self._began,
             holding=self._outcomes.rate_limit_wait,
+            not_pictures=self._not_pictures,
         )
 
     def _code(self) -> int:
         if self.stop.signum is not None:
             return self.stop.code
-        return self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)
+        code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)
+        return code or (Exit.FAILED if self._page_is_lost else Exit.DONE)

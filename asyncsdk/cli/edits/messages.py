@@ -38,7 +38,10 @@ LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 
 @frozen(kw_only=True)
 class Moment:
-    """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait."""
+    """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
+
+    `not_pictures` counts files of folders that are left out.
+    """
 
     counts: Mapping[str, int] = field(factory=Counter)
     total: int | None = None
@@ -47,6 +50,7 @@ class Moment:
     tokens: int = 0
     seconds: float = 0.0
     holding: float = 0.0
+    not_pictures: int = 0
 
     @property
     def ended(self) -> int:
@@ -80,11 +84,14 @@ def moved_aside(outcome: EditOutcome) -> str:
     return f"{outcome.id}: {older} {where}"
 
 
-def skipped(paths: Sequence[Path]) -> str:
-    """`2 files skipped (only PNG, JPEG and WebP can be edited): photos/x.heic, photos/notes.txt`."""
+def not_pictures(paths: Sequence[Path]) -> str:
+    """`Left out: 2 files that are not pictures: photos/movie.mp4, photos/notes.txt`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    named = ", ".join(map(str, paths[:MOST_NAMED]))
-    return f"{units.counted(len(paths), 'file')} skipped (only PNG, JPEG and WebP can be edited): {named}{more}"
+    return f"{_not_pictures(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+
+
+def _not_pictures(count: int) -> str:
+    return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
 
 
 def ignored(counts: Mapping[str, int]) -> str:
@@ -119,13 +126,19 @@ def moving(moment: Moment) -> str:
     return f"{moment.ended:,}{of_all}{f': {counts}' if counts else ''}; {', '.join(pace(moment))}"
 
 
-def counted(counts: Mapping[str, int], reasons: Mapping[str, int] | None = None) -> list[str]:
-    """`1,190 done`, `14 refused (12 moderation, 2 by the server)`: the counts that are not 0, in order."""
-    why = ", ".join(f"{count:,} {reason}" for reason, count in (reasons or {}).items())
-    remarks = {"refused": f" ({why})"} if why else {}
+def counted(counts: Mapping[str, int], remarks: Mapping[str, str] | None = None) -> list[str]:
+    """`1,190 done`, `14 refused (12 moderation, 2 by the server)`: the counts that are not 0, in order.
+
+    `remarks` follow the words in parentheses, each by its status.
+    """
+    shown = {status: f" ({remark})" for status, remark in (remarks or {}).items() if remark}
     return [
-        f"{counts[status]:,} {word}{remarks.get(status, '')}" for status, word in _WORDS.items() if counts.get(status)
+        f"{counts[status]:,} {word}{shown.get(status, '')}" for status, word in _WORDS.items() if counts.get(status)
     ]
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(reasons).most_common())
 
 
 def pace(moment: Moment) -> list[str]:
@@ -149,12 +162,13 @@ def summary(
 
     `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
     """
-    counts = ", ".join(counted(tally.counts, tally.reasons)) or "nothing was sent"
-    lost = ": sent, no usable response" if tally.counts["uncertain"] else ""
+    remarks = {"refused": _listed(tally.reasons), "uncertain": "sent, no usable response"}
+    counts = ", ".join(counted(tally.counts, remarks)) or "nothing was sent"
     lines = [
-        f"{counts}{lost}.{f' Details: {details}' if details else ''}",
+        f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
+        *([f"{_not_pictures(moment.not_pictures)}."] if moment.not_pictures else []),
     ]
     return "\n  ".join(lines)
 
@@ -173,7 +187,7 @@ def stopping(in_flight: int, grace: float) -> str:
     edits = units.counted(in_flight, "edit")
     return (
         f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for them, "
-        f"up to {grace:g} s. Ctrl-C again stops at once."
+        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves them as maybe charged."
     )
 
 
@@ -185,19 +199,40 @@ def cut_off(edits: int) -> str:
     )
 
 
-def plan_lines(plan: EditPlan, *, bad_rows: int, images_per_minute: float | None) -> str:
-    """What a run would do: a table of two columns."""
-    rows = {
-        "to send": f"{plan.to_send:,}",
-        "pictures times n": f"{plan.input_images:,}",
-        "done before": f"{plan.done:,}",
-        "refused before": f"{plan.refused:,}",
-        "maybe charged": f"{plan.uncertain:,}",
-        "problems": f"{len(plan.problems) + bad_rows:,}",
-    }
-    if plan.minutes is not None and images_per_minute is not None:
-        rows["time, at least"] = f"{units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
-    return "\n".join(f"{name:<17} {value}" for name, value in rows.items())
+def plan_lines(
+    plan: EditPlan, problems: Summary, *, images_per_minute: float | None = None, not_pictures: int = 0
+) -> str:
+    """What a run would do: `184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 12 min at …`.
+
+    `problems` are the rows that can't be sent as they are.
+    """
+    before = {"refused before": plan.refused, "maybe charged": plan.uncertain}
+    facts = [
+        f"{plan.to_send:,} to send",
+        *counted({"skipped": plan.done}),
+        *(f"{count:,} {words}" for words, count in before.items() if count),
+        *counted(problems.counts, {"refused": _listed(problems.reasons)}),
+    ]
+    time = ""
+    if plan.minutes and images_per_minute is not None:
+        time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
+    lines = [f"{', '.join(facts)}{time}."]
+    if plan.input_images != plan.to_send:
+        lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
+    if plan.to_send and images_per_minute is None:
+        lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
+    if not_pictures:
+        lines.append(f"{_not_pictures(not_pictures)}.")
+    return "\n".join(lines)
+
+
+def question(rows: int, plan: EditPlan | None) -> str:
+    """What a person is asked before many edits are sent. Without a plan nothing was done before."""
+    if plan is None:
+        return f"Up to {rows:,} edits will be sent and paid. Continue? [y/N] "
+    rest = ", ".join(counted({"skipped": plan.done, "uncertain": plan.uncertain, "refused": plan.refused}))
+    not_sent = f" Not sent: {rest}." if rest else ""
+    return f"{units.counted(plan.to_send, 'edit')} will be sent and paid.{not_sent} Continue? [y/N] "
 
 
 def tokens_of(usage: Usage | None) -> str:
@@ -227,10 +262,12 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
         )
     if not_sent:
         lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
+        when = ""  # once is enough
     if failed := tally.counts["failed"]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
-        lines.append(f"To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}")
+        alone = f"The same command leaves the {uncertain:,} maybe charged alone. " if add == "add" else ""
+        lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}")
     if unsaved := tally.counts["unsaved"]:
         lines.append(
             f"What is left of the {unsaved:,} paid but not saved is listed above. Use that first: a URL is valid for "
@@ -281,11 +318,11 @@ class Summary:
     counts: Counter[str] = field(factory=Counter)
     reasons: Counter[str] = field(factory=Counter)
 
-    def add(self, status: str, problem: Problem | None) -> None:
-        """Count an edit that ended."""
+    def add(self, status: str, problem: Problem | None, *, reason: str | None = None) -> None:
+        """Count an edit that ended. `reason` is why it was refused, else who refused it counts."""
         self.counts[kind_of(status, problem)] += 1
         if status == "refused":
-            self.reasons[reason_of(problem)] += 1
+            self.reasons[reason or reason_of(problem)] += 1
 
     @property
     def code(self) -> Exit:

@@ -21,7 +21,7 @@ from asyncsdk.cli.edits.messages import (
     ignored,
     line_of,
     moved_aside,
-    skipped,
+    not_pictures,
     without_calls,
 )
 from asyncsdk.cli.edits.records import record, record_of
@@ -62,8 +62,8 @@ class Report:
             self._add_left_out(left)
         for path, columns in rows.ignored_columns:
             complain(columns_ignored(path, columns))
-        if rows.skipped:
-            complain(skipped(rows.skipped))
+        if rows.others:
+            complain(not_pictures(rows.others))
         if rows.ignored.total():
             complain(ignored(rows.ignored))
 

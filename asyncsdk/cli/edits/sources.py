@@ -23,12 +23,11 @@ from asyncsdk.cli.edits.job_file import (
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.edits.messages import MOST_NAMED
 from asyncsdk.cli.patterns import expand
+from asyncsdk.cli.pictures import is_editable, is_picture
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import LeftOut, walk, within
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
-
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 
 
 @frozen
@@ -50,11 +49,11 @@ class JobFile:
 
 @frozen
 class FolderPictures:
-    """Pictures with the names of their results, and what else was in their folder."""
+    """Pictures with the names of their results, and what else was in their folder: `others` are not pictures."""
 
     pictures: Sequence[tuple[str, Path]]
     defaults: Mapping[str, Any]
-    skipped: Sequence[Path] = ()
+    others: Sequence[Path] = ()
     left_out: Sequence[LeftOut] = ()
     ignored: Mapping[str, int] = field(factory=dict)
 
@@ -67,7 +66,7 @@ class Rows:
     """All rows of all sources, of which `bad` are not edits. A million rows need as much memory as their files.
 
     Of tables, `ignored_columns` are not fields of an edit, each with the field that it may mean.
-    Of folders, `skipped` are files that are not pictures, `left_out` is what could not be read and counts in
+    Of folders, `others` are files that are not pictures, `left_out` is what could not be read and counts in
     `total`, and `ignored` counts what is hidden or belongs to the system.
     """
 
@@ -75,9 +74,14 @@ class Rows:
     total: int = 0
     ignored_columns: list[tuple[Path, Mapping[str, str | None]]] = field(factory=list)
     bad: list[tuple[Path, BadRow]] = field(factory=list)
-    skipped: list[Path] = field(factory=list)
+    others: list[Path] = field(factory=list)
     left_out: list[LeftOut] = field(factory=list)
     ignored: Counter[str] = field(factory=Counter)
+
+    @property
+    def edits_in_all(self) -> int:
+        """How many rows are edits."""
+        return self.total - len(self.bad) - len(self.left_out)
 
     def edits(self) -> Iterator[ImageEdit]:
         """The rows that are edits, in order."""
@@ -100,7 +104,7 @@ def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -
             pictures = _without(source, met)
             rows.sources.append(pictures)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
-            rows.skipped += pictures.skipped
+            rows.others += pictures.others
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
     return rows
@@ -137,15 +141,27 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | F
 
 def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPictures:
     content = walk(folder, apart_from=within(folder, out))
-    found = filter(_is_named_picture, content.files)
-    pictures = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found]
+    pictures = named_below(folder, [path for path in content.files if is_picture(path)])
     if not pictures:
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
-        raise ConfigurationError(
-            f"{folder} contains no picture that can be edited (PNG, JPEG or WebP){why}. Nothing was sent."
-        )
-    skipped = [path for path in content.files if not _is_named_picture(path)]
-    return FolderPictures(pictures, defaults, skipped, content.left_out, content.ignored)
+        raise ConfigurationError(f"{folder} contains no picture (PNG, JPEG or WebP){why}. Nothing was sent.")
+    others = [path for path in content.files if not is_picture(path)]
+    return FolderPictures(pictures, defaults, others, content.left_out, content.ignored)
+
+
+def named_below(folder: Path, paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Pictures with their names: their paths below `folder` without suffix.
+
+    A camera writes `a.dng` beside `a.jpg`: what is edited keeps the name, and the other is `a-dng`.
+    """
+    edited = {path.with_suffix("") for path in paths if is_editable(path)}
+
+    def name(path: Path) -> str:
+        stem = path.with_suffix("")
+        apart = "" if is_editable(path) or stem not in edited else f"-{path.suffix[1:]}"
+        return f"{stem.relative_to(folder).as_posix()}{apart}"
+
+    return [(name(path), path) for path in paths]
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
@@ -172,7 +188,3 @@ def _look_through(source: JobFile, rows: Rows) -> None:
 def _unreadable(path: Path, error: Exception) -> ConfigurationError:
     reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
     return ConfigurationError(f"{path}: {reason}{'' if reason.endswith('?') else '.'} Nothing was sent.")
-
-
-def _is_named_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES

@@ -13,6 +13,7 @@ from typing import Any
 
 from asyncsdk.cli.gallery.html import image, isolated, link, tag, text
 from asyncsdk.cli.gallery.item import GalleryItem, Shown
+from asyncsdk.cli.pictures import is_shown
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 
@@ -74,9 +75,11 @@ def _side(name: str, pictures: Sequence[Shown], boxes: Sequence[str]) -> str:
 def _picture(shown: Shown, base: PurePath, side: str, mask: Shown | None = None) -> str:
     if isinstance(shown, str):
         return _nothing(shown)
+    if not is_shown(shown):
+        return _nothing(f"{shown.name}: browsers do not show {shown.suffix[1:].upper()}")
     url = link(shown, base)
     layers = [image(src=url, alt=f"{side}: {shown.name}")]
-    if isinstance(mask, PurePath):
+    if isinstance(mask, PurePath) and is_shown(mask):
         layers.append(image(src=link(mask, base), alt="", class_="mask"))
     return tag("a", *layers, class_="box", href=url if _is_safe(shown) else False, data_do="large")
 

@@ -17,13 +17,13 @@ from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, statu
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
-from asyncsdk.images.check import check
+from asyncsdk.images.check import check, invalid
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.file import Ledger
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
-from asyncsdk.images.pictures import LoadedEdit, loaded
+from asyncsdk.images.pictures import LoadedEdit, converted, loaded
 from asyncsdk.images.saving import Destination
 from asyncsdk.threads import NoThreadError
 
@@ -86,6 +86,16 @@ class Intake:
         with thread_errors_typed():
             return await self._prepared(edit)
 
+    async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
+        """The edit with its pictures as they are sent, or how it ended where one can't be converted."""
+        if not prepared.loaded.has_heic:
+            return prepared
+        try:
+            with thread_errors_typed():
+                return evolve(prepared, loaded=await as_sent(prepared.loaded, checked=self.checked))
+        except (InvalidEditError, EditError) as error:
+            return unsent(prepared.edit, prepared.id, error)
+
     async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         named = Named(edit, str(edit.line or self._number), source_of(edit))
         try:
@@ -138,7 +148,7 @@ class Intake:
             return ready
         problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
         if problem is not None:
-            return unsent(edit, self._reserve_free(named), InvalidEditError(problem))
+            return unsent(edit, self._reserve_free(named), invalid(problem, "with a name that is not free"))
         place = Destination(self.out, safe_name(name))
         owners = await self._owners_at(place, named.pictures)
         if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):
@@ -147,7 +157,7 @@ class Intake:
             owners = await self._owners_at(place, named.pictures)
         strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
         if strange:
-            return unsent(edit, ready.id, InvalidEditError(_in_the_way(strange[0], ready.id)))
+            return unsent(edit, ready.id, invalid(_in_the_way(strange[0], ready.id), "with a file in the way"))
         return evolve(ready, name=name, place=place)
 
     async def _owners_at(self, place: Destination, pictures: int) -> dict[Path, str | None]:
@@ -227,6 +237,14 @@ async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
     if checked:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
     return loaded_edit
+
+
+async def as_sent(loaded_edit: LoadedEdit, *, checked: bool) -> LoadedEdit:
+    """The edit with HEIC pictures converted, and checked again if any was. Raises InvalidEditError, EditError."""
+    sent = await converted(loaded_edit)
+    if checked and sent is not loaded_edit:
+        check(sent.edit, sent.images, sent.mask, sent.markup)
+    return sent
 
 
 def unsent(edit: ImageEdit, name: str, error: InvalidEditError | EditError) -> EditOutcome:

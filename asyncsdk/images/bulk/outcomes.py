@@ -38,6 +38,7 @@ class Outcomes:
         in_flight: How many edits are at the server, on their way there, or being saved. A stop awaits them.
         abandoned: Outcomes that were not taken by iterating; after the block also of the edits that it cut off.
         damage: The damaged parts of the ledger when the run began, which are ignored (`accept_damage`).
+        limit_reached: Which limit that you set is reached, in words; None while none is.
         rate: The rate limit in input images a minute, given or learned; None while there is none.
         rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
     """
@@ -101,6 +102,11 @@ class Outcomes:
         return () if self._run.ledger is None else self._run.ledger.damage
 
     @property
+    def limit_reached(self) -> str | None:
+        """Which limit that you set is reached, in words; None while none is."""
+        return self._run.limits.in_words() if self._run.limits.is_reached else None
+
+    @property
     def rate(self) -> float | None:
         """The rate limit in input images a minute, given or learned; None while there is none."""
         return self._run.limiter.rate
@@ -133,6 +139,8 @@ async def _prepared(
             try:
                 edit = await _next(run, source)
                 prepared = None if edit is None else await run.intake.prepare(edit)
+                if isinstance(prepared, PreparedEdit):
+                    prepared = await run.intake.ready(prepared)
             except Exception as error:  # noqa: BLE001 - the caller gets it back, once all in flight has ended
                 run.halt(error)
                 return

@@ -96,11 +96,20 @@ class Limits:
         """The same limits, with what earlier runs used."""
         return Limits(self.max_edits, self.max_tokens, edits, tokens)
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether no further edit may be sent."""
+        edits_are_used = self.max_edits is not None and self.edits >= self.max_edits
+        return edits_are_used or (self.max_tokens is not None and self.tokens >= self.max_tokens)
+
+    def check(self) -> None:
+        """Raise LimitReachedError if no further edit may be sent."""
+        if self.is_reached:
+            raise self.reached()
+
     def begin(self) -> None:
         """Count an edit that is about to be sent. Raises LimitReachedError instead if that exceeds a limit."""
-        edits_are_used = self.max_edits is not None and self.edits >= self.max_edits
-        if edits_are_used or (self.max_tokens is not None and self.tokens >= self.max_tokens):
-            raise self.reached()
+        self.check()
         self.edits += 1
 
     def take_back(self) -> None:
@@ -118,11 +127,11 @@ class Limits:
 
     def reached(self) -> LimitReachedError:
         """The error of the limit that stops a run, with the current counts over all runs."""
+        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {_GO_ON}")
+
+    def in_words(self) -> str:
+        """Which limit is reached, with the current counts over all runs."""
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
-            problem = f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
-        else:
-            problem = (
-                f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent so far, earlier runs included."
-            )
-        return LimitReachedError(f"{problem} Nothing more was sent. {_GO_ON}")
+            return f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
+        return f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent so far, earlier runs included."

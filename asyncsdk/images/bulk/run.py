@@ -113,9 +113,12 @@ class BulkRun:
             worker.leave()
 
     def spend(self, usage: Usage | None) -> None:
-        """Count what an edit used. Edits in flight may exceed the limit, which stops the run."""
+        """Count what an edit used. Edits in flight may exceed the limit, which stops the run if others wait.
+
+        Where none does, the next that is to be sent finds the limit; if none comes, nothing was held back.
+        """
         self.limits.spend(usage)
-        if self.limits.is_passed:
+        if self.limits.is_passed and any(worker.lifecycle.stage == "waiting" for worker in self.workers):
             self.halt(self.limits.reached())
 
     def count_response(self, error: Exception | None, *, is_usable: bool) -> None:

@@ -90,6 +90,7 @@ class EditWorker:
 
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
+        self.run.limits.check()  # at once, not after a wait for the rate
         self._permit = await self.run.limiter.acquire(self.prepared.edit.input_images)
         await anyio.lowlevel.checkpoint_if_cancelled()
         self.run.limits.begin()
