@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from attrs import frozen
 from cyclopts import Group, Parameter, Token
 
-from asyncsdk.cli.units import parse_duration, parse_size, parse_whole
+from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole
 from asyncsdk.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ def _pair(separator: str) -> Callable[[object, Sequence[Token]], tuple[str, ...]
 
 Whole = Annotated[int, Parameter(converter=from_text(parse_whole))]
 Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
+Rate = Annotated[int, Parameter(converter=from_text(parse_rate), metavar="RATE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
 JournalPlace = Annotated[
     str | None, Parameter(name="--journal", metavar="DIR|memory", help="Where the journal of uploads is kept.")
@@ -96,7 +97,7 @@ class UploadOptions:
         Size | None, Parameter(help="Size of a part, at most 64MiB; else chosen by the file's size.")
     ] = None
     concurrency: Annotated[Whole, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8
-    limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None
+    limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None
     journal: JournalPlace = None
     no_resume: Annotated[bool, Parameter(help="Start from the beginning, even if a part was sent.")] = False
     no_lock: Annotated[bool, Parameter(help="For a journal on a file system without file locks.")] = False

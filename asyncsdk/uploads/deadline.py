@@ -34,7 +34,7 @@ async def watch_deadline(session: Session, meter: Meter, clock: Clock, timing: T
         needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:
             raise UploadTooSlowError(
-                f"at {rate * 8 / 1e6:.1f} Mbit/s {meter.source} needs {needed / 60:.0f} min more, and the server "
+                f"at {rate / 1e6:.3g} MB/s {meter.source} needs {needed / 60:.0f} min more, and the server "
                 f"drops the upload in {seconds_left / 60:.0f} min. Nothing was completed. Use a faster connection or a "
                 "smaller file.",
                 upload_id=session.upload_id,

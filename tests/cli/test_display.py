@@ -175,7 +175,7 @@ def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
     shown.update("train.jsonl", progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
     [row] = drawn(shown)
     assert row.startswith("train.jsonl ━━━")
-    assert spaced(row).endswith("─── 50% 50 of 100 MB 8.0 Mbit/s, 50 s left")
+    assert spaced(row).endswith("─── 50% 50 of 100 MB 1.0 MB/s, 50 s left")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     first, second, total, trouble = drawn(shown)
     assert (first[:2], second[:2]) == ("a ", "b ")
     assert total.startswith("1 of 3 files ━")
-    assert spaced(total).endswith("─── 62% 250 of 400 MB 8.0 Mbit/s, 3 min left")
+    assert spaced(total).endswith("─── 62% 250 of 400 MB 1.0 MB/s, 3 min left")
     assert trouble == "  reset; trying again in 1 s"
 
 

@@ -31,7 +31,7 @@ def good(make_file: MakeFile) -> Path:
         (["good.jsonl", "--purpose", "batch", "--part-size", "65MiB"], "must be an integer from 1 byte to 64 MiB"),
         (["good.jsonl", "--purpose", "batch", "--part-size", "abc"], "16MiB"),
         (["good.jsonl", "--purpose", "batch", "--part-size", "-1"], "Nothing was sent"),
-        (["good.jsonl", "--purpose", "batch", "--limit-rate", "fast"], "not a size"),
+        (["good.jsonl", "--purpose", "batch", "--limit-rate", "fast"], "not a rate"),
         (["good.jsonl", "--purpose", "batch", "--limit-rate", "0"], "limit_rate"),
         (["good.jsonl", "--purpose", "batch", "--concurrency", "0"], "an integer from 1 to 256"),
         (["good.jsonl", "--purpose", "batch", "--concurrency", "-1"], "an integer from 1 to 256"),

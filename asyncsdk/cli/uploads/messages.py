@@ -35,7 +35,7 @@ _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...]
 
 
 def moving(name: str, progress: Progress) -> str:
-    """The progress of an upload, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left`."""
+    """The progress of an upload, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 1.2 MB/s, 26 min left`."""
     done = units.part_of(progress.bytes_done, progress.bytes_total)
     facts = [done, units.percent(progress.bytes_done, progress.bytes_total), *pace(progress), activity(progress)]
     return f"{name}: {', '.join(fact for fact in facts if fact)}"
