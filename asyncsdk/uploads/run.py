@@ -333,6 +333,8 @@ def _reporting(meter: Meter, every: float) -> Iterator[None]:
     """Let `meter` report while nothing moves, too. By a timer: a task for each of many small files costs more."""
     loop = asyncio.get_running_loop()
 
+    timer: asyncio.TimerHandle
+
     def tick() -> None:
         nonlocal timer
         meter.tick()

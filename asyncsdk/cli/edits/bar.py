@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
+from asyncsdk.cli.display import remarks
 from asyncsdk.cli.edits.messages import Moment, counted, moving, pace
 
 if TYPE_CHECKING:
@@ -44,5 +45,5 @@ class RunView:
         bar = ProgressBar(total=moment.total or 1, completed=moment.ended if moment.total else 0)
         grid.add_row(bar, Text(f"{moment.ended:,}{of_all}", style="bold"))
         lines = [", ".join(counted(moment.counts)), ", ".join(pace(moment))]
-        notes = [Text(f"  {line}", style="bright_black", no_wrap=True, overflow="ellipsis") for line in lines if line]
+        notes = [remarks(line, width, style="bright_black") for line in lines if line]
         return Group(grid, *notes)
