@@ -45,5 +45,5 @@ class RunView:
         bar = ProgressBar(total=moment.total or 1, completed=moment.ended if moment.total else 0)
         grid.add_row(bar, Text(f"{moment.ended:,}{of_all}", style="bold"))
         lines = [", ".join(counted(moment.counts)), ", ".join(pace(moment))]
-        notes = [remarks(line, width, style="bright_black") for line in lines if line]
+        notes = [remarks(line, width, style="dim") for line in lines if line]
         return Group(grid, *notes)

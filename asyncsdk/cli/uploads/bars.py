@@ -20,7 +20,7 @@ from asyncsdk.cli.output import printable
 from asyncsdk.cli.uploads.messages import activity, pace
 from asyncsdk.events import Progress, UploadPhase
 
-MOST_ROWS, LONGEST_NAME = 8, 24
+MOST_ROWS, USUAL_NAME = 8, 24
 Column = Literal["bar", "percent", "bytes", "pace"]
 NAME = 12  # cells that a name needs at least
 CELLS: dict[Column, int] = {"bar": 8, "percent": 4, "bytes": 16, "pace": 26}
@@ -31,7 +31,8 @@ LAYOUTS: tuple[tuple[Column, ...], ...] = (  # the first that fits: the rate and
     ("percent", "bytes"),
     ("percent",),
 )
-BEFORE, NOW, ON_ITS_WAY, LEFT = (Style.parse(color) for color in ("blue", "green", "bright_black", "grey23"))
+# greys that are seen on light and on dark, which bright_black and the darkest are not
+BEFORE, NOW, ON_ITS_WAY, LEFT = (Style.parse(color) for color in ("blue", "green", "grey62", "grey46"))
 _FULL, _EMPTY = "━", "─"
 
 
@@ -82,17 +83,18 @@ def needed(columns: Iterable[Column]) -> int:
 def table(rows: list[tuple[str, Progress]], width: int) -> Table:
     """A row for each upload: name, bar, percent, bytes, pace; those there is room for."""
     columns = fitting(width)
-    left = width - needed(columns)
+    fixed = CELLS | {"bytes": max(len(units.part_of(row.bytes_total, row.bytes_total)) for _, row in rows)}
+    left = width - sum(fixed[column] + 1 for column in columns)
     longest = max(cell_len(printable(name)) for name, _ in rows)
-    room = min(left, longest, LONGEST_NAME) if "bar" in columns else left
+    room = min(left, longest, max(USUAL_NAME, width // 4)) if "bar" in columns else left
     grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
     grid.width = width
     grid.add_column(no_wrap=True, width=room)
     for column in columns:
         if column == "bar":
-            grid.add_column(ratio=1, min_width=CELLS[column])
+            grid.add_column(ratio=1, min_width=fixed[column])
         else:
-            grid.add_column(justify="right", no_wrap=True, width=CELLS[column])
+            grid.add_column(justify="right", no_wrap=True, width=fixed[column])
     for name, progress in rows:
         cells: dict[Column, RenderableType] = {"bar": Bar(progress), **texts(progress)}
         grid.add_row(Text(shortened(printable(name), room)), *(cells[column] for column in columns))
@@ -105,7 +107,7 @@ def texts(progress: Progress) -> dict[Column, Text]:
     return {
         "percent": Text(units.percent(moved, progress.bytes_total), style="bold"),
         "bytes": Text(units.part_of(moved, progress.bytes_total)),
-        "pace": Text(remark(progress), style="bright_black"),
+        "pace": Text(remark(progress)),
     }
 
 
