@@ -7,7 +7,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Sequence
-from shutil import get_terminal_size
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -75,6 +74,8 @@ def run(arguments: Sequence[str], stop: Stop) -> int:
         show_text(START)
         return Exit.USAGE
     if topic := topic_of(arguments):
+        from shutil import get_terminal_size  # it brings three kinds of compression
+
         show_text(fitted(topic, get_terminal_size().columns))
         return Exit.DONE
     words, app = canonical(arguments), make_app()
