@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # --help and plain lines do without rich
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+INDENT = 2
 MARGIN = 6  # room for the ^C that a terminal echoes: in a full line it would push the bars up
 
 
@@ -190,13 +191,20 @@ class BarDisplay(NullDisplay[V]):
         )
 
 
-def remarks(text: str, width: int, *, style: str) -> RenderableType:
-    """A line below the bars, which goes on below where it is too long: words are not broken."""
+def remarks(facts: Iterable[str], width: int, *, style: str) -> RenderableType:
+    """A line below the bars, which goes on below where it is too long: no fact is broken, or at least no word."""
+    from rich.cells import cell_len
     from rich.constrain import Constrain
     from rich.padding import Padding
     from rich.text import Text
 
-    return Constrain(Padding(Text(text, style=style), (0, 0, 0, 2), expand=False), width)
+    lines: list[str] = []
+    for fact in facts:
+        if lines and cell_len(f"{lines[-1]}, {fact},") <= width - INDENT:
+            lines[-1] += f", {fact}"
+        else:
+            lines.append(fact)
+    return Constrain(Padding(Text(",\n".join(lines), style=style), (0, 0, 0, INDENT), expand=False), width)
 
 
 def choose(mode: Mode, view: V, *, quiet: bool = False, verbose: bool = False, stays: bool = False) -> NullDisplay[V]:

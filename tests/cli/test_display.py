@@ -280,6 +280,23 @@ def test_a_note_breaks_no_word_whatever_the_width(width: int) -> None:
     assert all(len(line) <= width - display.MARGIN for line in drawn(shown, width))
 
 
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (60, ["8 in flight, 24 images a minute, 1,202 tokens, 3 min left"]),
+        (40, ["8 in flight, 24 images a minute,", "1,202 tokens, 3 min left"]),
+        (15, ["8 in flight,", "24 images a", "minute,", "1,202 tokens,", "3 min left"]),
+    ],
+)
+def test_a_line_below_the_bars_that_is_too_long_breaks_between_facts(width: int, lines: list[str]) -> None:
+    place = console(200)
+    with place.capture() as captured:
+        place.print(
+            display.remarks(["8 in flight", "24 images a minute", "1,202 tokens", "3 min left"], width, style="")
+        )
+    assert [line.strip() for line in captured.get().splitlines()] == lines
+
+
 def test_a_silent_server_is_named_in_the_row_and_on_the_line_in_place_of_the_rate() -> None:
     silent = progress(bytes_done=50 * MB, rate=3.0, eta=6e6, silent_for=20.4)
     shown = UploadsView({"a": 100 * MB})

@@ -142,4 +142,4 @@ def is_worth_a_line(progress: Progress) -> bool:
 
 def note(progress: Progress, width: int) -> RenderableType:
     """The note of an upload, on its own line."""
-    return remarks(printable(activity(progress)), width, style="yellow")
+    return remarks([printable(activity(progress))], width, style="yellow")
