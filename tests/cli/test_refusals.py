@@ -44,7 +44,10 @@ def good(make_file: MakeFile) -> Path:
             "--concurrency 0: it must be an integer from 1 to 256. Not",
         ),
         (["good.jsonl", "--purpose", "batch", "--concurrency", "-1"], "an integer from 1 to 256"),
-        (["good.jsonl", "--purpose", "batch", "-c", "many"], 'unable to convert "many" into a whole number. Nothing'),
+        (
+            ["good.jsonl", "--purpose", "batch", "-c", "many"],
+            "Invalid value for -c: 'many' is not a whole number. Nothing",
+        ),
         (["good.jsonl", "--purpose", "batch", "--expires-after", "soon"], "30d"),
         (["good.jsonl", "--purpose", "batch", "--expires-after", "31d"], "30 days"),
         (["good.jsonl", "--purpose", "batch", "--md5", "rot13"], '"hex", "base64", "off"'),
