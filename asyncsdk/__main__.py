@@ -15,7 +15,7 @@ _EXTRA = {"cyclopts", "rich"}
 
 def main() -> int:
     """Run the command line in `sys.argv` and return its exit code."""
-    if sys.argv[1:] == ["--version"]:  # needs nothing but this file, so it is fast
+    if sys.argv[1:] in (["--version"], ["-V"], ["version"]):  # needs nothing but this file, so it is fast
         print(__version__)  # noqa: T201 - it was asked for
         return 0
     try:

@@ -64,6 +64,7 @@ class Progress:
         upload_id: The upload on the server; None before there is one.
         expires_at: When the server drops the upload, in its unix seconds.
         note: For people: why it waits, or why it started again.
+        silent_for: Seconds since the server last took or answered anything while it was asked to; 0.0 below 10.
     """
 
     state: UploadPhase
@@ -80,3 +81,4 @@ class Progress:
     upload_id: str | None = None
     expires_at: int | None = None
     note: str = ""
+    silent_for: float = 0.0

@@ -7,39 +7,19 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Sequence
-from itertools import pairwise
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from asyncsdk.cli.exits import Exit, exit_code
+from asyncsdk.cli.help import HELP, START, VERSION, canonical, epilogue, fitted, topic_of
 from asyncsdk.cli.options import Output
-from asyncsdk.cli.output import complain, never_fail_to_encode, printable
+from asyncsdk.cli.output import complain, never_fail_to_encode, printable, show_text
 from asyncsdk.cli.signals import Interrupted, Stop
-from asyncsdk.cli.unread import STANDARD_INPUT
 from asyncsdk.cli.uploads.messages import error_text
-from asyncsdk.errors import APIError, AsyncSDKError
+from asyncsdk.cli.usage import chain_of, in_words_of, usage_message
+from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError
 from asyncsdk.version import __version__
-
-EPILOGUE = """\
-Keys come from the environment: OPENAI_API_KEY (OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID), or AZURE_OPENAI_*.
-
-Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 some of several \
-failed or are uncertain; 4 stopped at a limit you set; 75 failed for now, 129, 130, 143 \
-interrupted: run the same command again, and it goes on."""
-
-EDIT_EPILOGUE = """\
-Exit codes: 0 done; 1 failed, repeating won't help; 2 wrong usage or refused, nothing was sent; 3 it may have been \
-paid, or it is paid and not all of it is saved where you asked; 75 failed and not paid, the same command tries again; \
-129, 130, 143 interrupted: it may have been paid.
-
-Only edit-many keeps a ledger of what was paid: running this command again sends, and pays for, the edit again."""
-
-
-SERVE_EPILOGUE = """\
-Exit codes: 1 it can't listen or keep its data; 2 wrong usage, nothing started; 129, 130, 143 stopped by a signal."""
-
 
 # a command's module is imported when that command is called, so its help is here
 COMMANDS: dict[str, dict[str, Any]] = {
@@ -54,8 +34,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "files:app": {"name": "files", "help": "The files that are stored on the server."},
     "edits.edit:edit": {
-        "help": "Edit one picture. It is checked before anything is sent and paid. The result has the picture's name.",
-        "help_epilogue": EDIT_EPILOGUE,
+        "help": "Edit one picture. It is checked before anything is sent and paid. The result has the picture's name."
+        "\n\nOnly edit-many keeps a ledger of what was paid: the same edit again is sent, and paid, again.",
     },
     "edits.edit_many:edit_many": {
         "help": "Edit many pictures, each once. After an interruption the same command goes on: what was paid is not "
@@ -64,7 +44,6 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "serve:serve": {
         "help": "Run a server that behaves like OpenAI's API for uploads, files and image edits.\n\n"
         'The first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
-        "help_epilogue": SERVE_EPILOGUE,
     },
     "demo.demo:demo": {
         "help": "See an upload killed half-way, the same command finish it, and a picture edited. Needs no account.",
@@ -80,7 +59,7 @@ def make_app() -> App:
         help="Send large files and edit many images through the OpenAI API: parallel, resumable, nothing paid twice.",
         version=__version__,
         help_format="plaintext",
-        help_epilogue=EPILOGUE,
+        version_flags=list(VERSION),
         default_parameter=Parameter(negative=(), show_default=_worth_showing),
     )
     for sort_key, (command, options) in enumerate(COMMANDS.items(), 1):
@@ -91,20 +70,35 @@ def make_app() -> App:
 def run(arguments: Sequence[str], stop: Stop) -> int:
     """Run one command line and return its exit code."""
     never_fail_to_encode()
+    if not arguments:
+        show_text(START)
+        return Exit.USAGE
+    if topic := topic_of(arguments):
+        from shutil import get_terminal_size  # it brings three kinds of compression
+
+        show_text(fitted(topic, get_terminal_size().columns))
+        return Exit.DONE
+    words, app = canonical(arguments), make_app()
     try:
-        command, bound, injected = make_app().parse_args(list(arguments), exit_on_error=False, print_error=False)
+        command, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
     except (CycloptsError, AsyncSDKError) as error:
-        complain(f"error: {usage_message(error)}")
+        complain(f"error: {usage_message(error, app, words)}")
         return Exit.USAGE
     if not inspect.iscoroutinefunction(command):  # --help or --version, or a group of commands without one
         command(*bound.args, **bound.kwargs)
-        return Exit.DONE if {"--help", "-h", "--version"} & set(arguments) else Exit.USAGE
+        if not set(VERSION) & set(words):
+            show_text(epilogue(chain_of(app, words)))
+        return Exit.DONE if set(HELP + VERSION) & set(words) else Exit.USAGE
     output = bound.arguments.get("output", Output())
-    return finish(command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, stop)), stop, verbose=output.verbose)
+    work = command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, stop))
+    return finish(work, stop, verbose=output.verbose, words=words)
 
 
-def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
-    """Run `work` to its end; what it raises becomes a message and an exit code, with a traceback only if `verbose`."""
+def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False, words: Sequence[str] = ()) -> int:
+    """Run `work` to its end; what it raises becomes a message and an exit code, with a traceback only if `verbose`.
+
+    `words` are the command line, for messages about what is in it.
+    """
     import asyncio  # --help does without it
 
     _log(to_stderr=verbose)
@@ -114,29 +108,7 @@ def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False) -> int:
         stop.say()
         return stop.code
     except Exception as error:  # noqa: BLE001 - nothing reaches a user as a traceback
-        return _explain(error, verbose=verbose)
-
-
-def usage_message(error: Exception) -> str:
-    """What is wrong with a command line, and which help to read."""
-    chain = getattr(error, "command_chain", None) or ()
-    text = _usage_problem(error)
-    safe = "" if "Nothing was sent" in text else f"{'' if text.endswith(('.', '?')) else '.'} Nothing was sent."
-    return f"{text}{safe}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
-
-
-def _usage_problem(error: Exception) -> str:
-    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
-        name = error.keyword or error.argument.name
-        is_dash = (name, "-") in pairwise(error.root_input_tokens or ())
-        return f"{name}: a file name is needed, `-` is not taken." if is_dash else f"{name} is missing."
-    if isinstance(error, UnknownOptionError) and error.token.value == "-":
-        return STANDARD_INPUT[0].upper() + STANDARD_INPUT[1:]
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return (
-            f"{', '.join(map(repr, error.unused_tokens))} is too much: what is before it is all that the command takes."
-        )
-    return str(error)
+        return _explain(error, verbose=verbose, words=words)
 
 
 def failure_message(error: Exception, *, verbose: bool) -> str:
@@ -152,11 +124,14 @@ def failure_message(error: Exception, *, verbose: bool) -> str:
     return f"{type(error).__name__}: {error}. This is a bug in asyncsdk.{hint}"
 
 
-def _explain(error: Exception, *, verbose: bool) -> int:
+def _explain(error: Exception, *, verbose: bool, words: Sequence[str] = ()) -> int:
     if verbose and not isinstance(error, AsyncSDKError | OSError):
         traceback.print_exception(error)
+    message = failure_message(error, verbose=verbose)
+    if isinstance(error, ConfigurationError):
+        message = in_words_of(message, words)
     advice = error.advice if isinstance(error, AsyncSDKError) else ""
-    complain("\n  ".join(filter(None, [f"error: {failure_message(error, verbose=verbose)}", advice])))
+    complain("\n  ".join(filter(None, [f"error: {message}", advice])))
     return exit_code(error)
 
 

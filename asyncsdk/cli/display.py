@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # --help and plain lines do without rich
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+INDENT = 2
 MARGIN = 6  # room for the ^C that a terminal echoes: in a full line it would push the bars up
 
 
@@ -52,15 +53,19 @@ V = TypeVar("V", bound=View)
 
 @define(eq=False)
 class NullDisplay(Generic[V]):
-    """Shows nothing. What all displays share: within a `with` block, they draw `view` every `every` seconds."""
+    """Shows nothing. What all displays share: within a `with` block, they draw `view` every `every` seconds.
+
+    The first time is after `first` seconds, if that is given.
+    """
 
     view: V
     every: float | None = field(default=None, kw_only=True)
+    first: float | None = field(default=None, kw_only=True)
     write: Callable[[str], None] = field(default=complain, kw_only=True)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
-        self._wind()
+        self._wind(self.first)
         return self
 
     def __exit__(
@@ -79,9 +84,10 @@ class NullDisplay(Generic[V]):
     def aside(self) -> None:
         """Make room on the terminal for lines of others, until it is drawn again."""
 
-    def _wind(self) -> None:
-        if self.every is not None:
-            self._timer = asyncio.get_running_loop().call_later(self.every, self._tick)
+    def _wind(self, delay: float | None = None) -> None:
+        delay = self.every if delay is None else delay
+        if delay is not None:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _tick(self) -> None:
         self.draw()
@@ -93,6 +99,7 @@ class LineDisplay(NullDisplay[V]):
     """A line for each thing under way now and then, and at once for news, or for each change if asked for."""
 
     every: float | None = field(default=30.0, kw_only=True)
+    first: float | None = field(default=5.0, kw_only=True)  # soon, so that one sees that it works
     each_change: bool = field(default=False, kw_only=True)
 
     def draw(self) -> None:
@@ -182,6 +189,22 @@ class BarDisplay(NullDisplay[V]):
             redirect_stdout=False,
             redirect_stderr=False,
         )
+
+
+def remarks(facts: Iterable[str], width: int, *, style: str) -> RenderableType:
+    """A line below the bars, which goes on below where it is too long: no fact is broken, or at least no word."""
+    from rich.cells import cell_len
+    from rich.constrain import Constrain
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines: list[str] = []
+    for fact in facts:
+        if lines and cell_len(f"{lines[-1]}, {fact},") <= width - INDENT:
+            lines[-1] += f", {fact}"
+        else:
+            lines.append(fact)
+    return Constrain(Padding(Text(",\n".join(lines), style=style), (0, 0, 0, INDENT), expand=False), width)
 
 
 def choose(mode: Mode, view: V, *, quiet: bool = False, verbose: bool = False, stays: bool = False) -> NullDisplay[V]:

@@ -29,7 +29,7 @@ HEADING = _LINE.format("ID", "SIZE", "CREATED", "PURPOSE", "NAME")
 @app.command(name="list")
 async def list_files(
     *,
-    purpose: Annotated[str | None, Parameter(help="Only those for this purpose.")] = None,
+    purpose: Annotated[str | None, Parameter(alias="-p", help="Only those for this purpose.")] = None,
     limit: Annotated[Whole | None, Parameter(metavar="N", help="At most N files; else all.")] = None,
     order: Annotated[Literal["asc", "desc"] | None, Parameter(help="By age; desc is the newest first.")] = None,
     connection: Connection = Connection(),  # noqa: B008 - frozen
@@ -85,7 +85,7 @@ async def content(
     /,
     *,
     out: Annotated[
-        str | None, Parameter(metavar="FILE", help="Save it there; else it goes to standard output.")
+        str | None, Parameter(alias="-o", metavar="FILE", help="Save it there; else it goes to standard output.")
     ] = None,
     overwrite: Annotated[bool, Parameter(help="Replace an existing file.")] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from attrs import frozen
 from cyclopts import Group, Parameter, Token
 
-from asyncsdk.cli.units import parse_duration, parse_size, parse_whole
+from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole
 from asyncsdk.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -38,7 +38,9 @@ def _pair(separator: str) -> Callable[[object, Sequence[Token]], tuple[str, ...]
 
 Whole = Annotated[int, Parameter(converter=from_text(parse_whole))]
 Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
+Rate = Annotated[int, Parameter(converter=from_text(parse_rate), metavar="RATE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
+Connections = Annotated[Whole, Parameter(alias="-c", metavar="N", help="Parts in flight, over all files.")]
 JournalPlace = Annotated[
     str | None, Parameter(name="--journal", metavar="DIR|memory", help="Where the journal of uploads is kept.")
 ]
@@ -68,8 +70,10 @@ class Output:
     """The shape of standard output, and how much goes to standard error."""
 
     json: Annotated[bool, Parameter(help="Write JSON to standard output, one object a line.")] = False
-    quiet: Annotated[bool, Parameter(help="Write only ids to standard output.")] = False
-    verbose: Annotated[bool, Parameter(help="Log every request to standard error; list what was done before.")] = False
+    quiet: Annotated[bool, Parameter(alias="-q", help="Write only ids to standard output.")] = False
+    verbose: Annotated[
+        bool, Parameter(alias="-v", help="Log every request to standard error; list what was done before.")
+    ] = False
 
     def __attrs_post_init__(self) -> None:
         if self.json and self.quiet:
@@ -86,7 +90,8 @@ class UploadOptions:
     """What the files are for, and how they are sent."""
 
     purpose: Annotated[
-        str, Parameter(help="What the files are for: fine-tune, batch, assistants, vision, user_data, evals.")
+        str,
+        Parameter(alias="-p", help="What the files are for: fine-tune, batch, assistants, vision, user_data, evals."),
     ]
     filename: Annotated[str | None, Parameter(help="The name to store it under, if there is one FILE.")] = None
     mime_type: Annotated[str | None, Parameter(help="Their MIME type; else by each file's suffix.")] = None
@@ -95,8 +100,8 @@ class UploadOptions:
     part_size: Annotated[
         Size | None, Parameter(help="Size of a part, at most 64MiB; else chosen by the file's size.")
     ] = None
-    concurrency: Annotated[Whole, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8
-    limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None
+    concurrency: Connections = 8
+    limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None
     journal: JournalPlace = None
     no_resume: Annotated[bool, Parameter(help="Start from the beginning, even if a part was sent.")] = False
     no_lock: Annotated[bool, Parameter(help="For a journal on a file system without file locks.")] = False

@@ -77,6 +77,12 @@ def mute_stdout() -> None:
     os.close(nowhere)
 
 
+def show_text(text: str) -> None:
+    """Write a page of text that is the same for everybody, such as help, to standard output."""
+    with suppress(BrokenPipeError):  # whoever reads it has seen enough
+        print(text, flush=True)  # noqa: T201 - it was asked for
+
+
 def complain(text: str) -> None:
     """Write a line to standard error, if that is open."""
     if sys.stderr is None:  # it was closed from the start; print would take standard output

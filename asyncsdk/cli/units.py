@@ -7,23 +7,34 @@ import re
 from datetime import UTC, datetime, tzinfo
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|[kmgt](?:ib?|b)?)?", re.IGNORECASE | re.ASCII)
+_A_SECOND = re.compile(r"\s*/s$", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])?", re.IGNORECASE | re.ASCII)
 _BYTES: dict[str, int] = {"b": 1} | {
     f"{letter}{unit}": base**power
     for power, letter in enumerate("kmgt", start=1)
-    for unit, base in (("b", 1000), ("ib", 1024))
+    for unit, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
 }
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _STEPS = ("bytes", "kB", "MB", "GB", "TB")
-_BIT_STEPS = ("bit/s", "kbit/s", "Mbit/s", "Gbit/s")
 
 
 def parse_size(text: str) -> int:
-    """Bytes in `16MiB`, `10MB`, `512KiB` or `1048576`. Raises ValueError for anything else."""
-    match = _SIZE.fullmatch(text.strip())
+    """Bytes in `16MiB`, `16Mi`, `10MB`, `10M` or `1048576`, in either case. Raises ValueError for anything else."""
+    return _bytes_in(text, text, "a size; use for example 16MiB, 10MB, 10M or a number of bytes.")
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second in `10MB/s`, or in a size. Raises ValueError for anything else."""
+    return _bytes_in(
+        _A_SECOND.sub("", text), text, "a rate; use for example 10MB/s, 10M or a number of bytes a second."
+    )
+
+
+def _bytes_in(amount: str, text: str, form: str) -> int:
+    match = _SIZE.fullmatch(amount.strip())
     if not match:
-        raise ValueError(f"{text!r} is not a size; use for example 16MiB, 10MB, 512KiB or a number of bytes.")
+        raise ValueError(f"{text!r} is not {form}")
     return round(float(match[1]) * _BYTES[(match[2] or "b").lower()])
 
 
@@ -44,21 +55,19 @@ def parse_whole(text: str) -> int:
 
 def size(count: float) -> str:
     """`5.0 GB`, `12 MB`, `512 bytes`: decimal, as disks and networks count."""
-    step = _step(count, len(_STEPS))
+    step = _step(count)
     return f"{_number(count, step)} {_STEPS[step]}" if count != 1 else "1 byte"
 
 
 def part_of(count: float, total: float) -> str:
     """`3.1 of 5.0 GB`: both in the unit of the whole."""
-    step = _step(total, len(_STEPS))
+    step = _step(total)
     return f"{_number(count, step, like=total)} of {size(total)}"
 
 
 def rate(bytes_per_second: float) -> str:
-    """`9.8 Mbit/s`, the unit of network lines."""
-    bits = bytes_per_second * 8
-    step = _step(bits, len(_BIT_STEPS))
-    return f"{_number(bits, step)} {_BIT_STEPS[step]}"
+    """`1.2 MB/s`: in the units of sizes, so that one can be divided by the other."""
+    return f"{size(bytes_per_second)}/s"
 
 
 def duration(seconds: float) -> str:
@@ -90,9 +99,9 @@ def percent(count: float, total: float) -> str:
     return f"{100 if count >= total else min(99, int(100 * count / total))}%"
 
 
-def _step(count: float, steps: int) -> int:
+def _step(count: float) -> int:
     step = 0
-    while step + 1 < steps and count >= 999.5 * 1000**step:
+    while step + 1 < len(_STEPS) and count >= 999.5 * 1000**step:
         step += 1
     return step
 

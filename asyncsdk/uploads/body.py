@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
@@ -36,7 +37,10 @@ class Buffers:
 
 @define(eq=False)
 class PartSource:
-    """What all parts of one upload share: the source, the rate limit, and the callback for bytes sent."""
+    """What all parts of one upload share: the source, the rate limit, and how they report.
+
+    `moved` is called with the bytes that were sent; while a part waits for its own side, it is within `on_our_side`.
+    """
 
     source: Source
     threads: DaemonThreadPool
@@ -44,6 +48,7 @@ class PartSource:
     throttle: Throttle
     stall: float
     moved: Callable[[int], None]
+    on_our_side: Callable[[], AbstractContextManager[None]]
     slow_slice: float = DEFAULT_TIMING.slow_slice
 
 
@@ -97,7 +102,8 @@ class PartBody(Body):
 
     async def _read(self, offset: int, block: memoryview) -> None:
         self.watch.idle = True
-        await fill(self._part_source.source, self._part_source.threads, offset, block)
+        with self._part_source.on_our_side():
+            await fill(self._part_source.source, self._part_source.threads, offset, block)
         self.watch.idle = False
 
     async def _send(self, writer: AbstractStreamWriter, block: memoryview) -> None:
@@ -117,7 +123,8 @@ class PartBody(Body):
         delay = self._part_source.throttle.delay(time.monotonic(), count)
         if delay > 0:
             self.watch.idle = True
-            await asyncio.sleep(delay)
+            with self._part_source.on_our_side():
+                await asyncio.sleep(delay)
             self.watch.idle = False
 
 

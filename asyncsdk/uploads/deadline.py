@@ -21,7 +21,7 @@ async def watch_deadline(session: Session, meter: Meter, clock: Clock, timing: T
     sending_for, moved = 0.0, meter.shared.moved
     while True:
         await anyio.sleep(timing.deadline_check)
-        meter.tick()
+        meter.tick()  # its rate is what is judged here
         if session.unverified:
             continue
         seconds_left = clock.seconds_until(session.expires_at)
@@ -34,11 +34,16 @@ async def watch_deadline(session: Session, meter: Meter, clock: Clock, timing: T
         needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None:
             raise UploadTooSlowError(
-                f"at {rate * 8 / 1e6:.1f} Mbit/s {meter.source} needs {needed / 60:.0f} min more, and the server "
+                f"at {_shown(rate)} {meter.source} needs {needed / 60:.0f} min more, and the server "
                 f"drops the upload in {seconds_left / 60:.0f} min. Nothing was completed. Use a faster connection or a "
                 "smaller file.",
                 upload_id=session.upload_id,
             )
+
+
+def _shown(rate: float) -> str:
+    """`1.2 MB/s`, `60.0 kB/s`: bytes a second, for a message."""
+    return f"{rate / 1e6:.1f} MB/s" if rate >= 1e6 else f"{rate / 1e3:.1f} kB/s"
 
 
 def seconds_short(*, left: int, rate: float, seconds_left: float, sending_for: float) -> float | None:

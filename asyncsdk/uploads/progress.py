@@ -6,7 +6,8 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from attrs import define, field
 
@@ -16,6 +17,8 @@ from asyncsdk.timing import DEFAULT_TIMING
 log = logging.getLogger(__name__)
 
 RATE_WINDOW, SAMPLE_INTERVAL = 10.0, 0.2
+SILENT_AFTER = 10.0  # seconds: shorter pauses are part of any line
+_ASKING = {UploadPhase.CHECKING, UploadPhase.RETRYING, UploadPhase.COMPLETING}
 
 
 @define
@@ -77,6 +80,11 @@ class Meter:
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
     _reported_at: float = field(default=-math.inf, init=False)
+    _heard_at: float = field(default=-math.inf, init=False)
+    _on_our_side: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.hold()
 
     @property
     def left(self) -> int:
@@ -88,6 +96,18 @@ class Meter:
         """Bytes a second that the next part can expect as its share; None while unknown."""
         rate = self.rate.current
         return rate / (self._parts_in_flight + 1) if rate > 0 else None
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the server took or answered anything, while it is its turn; 0.0 below `SILENT_AFTER`."""
+        seconds = self.clock() - self._heard_at if self._is_servers_turn else 0.0
+        return seconds if seconds >= SILENT_AFTER else 0.0
+
+    @property
+    def _is_servers_turn(self) -> bool:
+        if self._parts_in_flight:
+            return self._parts_in_flight > self._on_our_side
+        return self.state in _ASKING or (self.state is UploadPhase.SENDING and self.upload_id is None)
 
     def snapshot(self) -> Progress:
         """The progress now."""
@@ -107,12 +127,14 @@ class Meter:
             upload_id=self.upload_id,
             expires_at=self.expires_at,
             note=self.note,
+            silent_for=self.silent_for,
         )
 
     def enter(self, state: UploadPhase, note: str = "") -> None:
         """The upload now does something else."""
         changed = (state, note) != (self.state, self.note)
         self.state, self.note = state, note
+        self.hold()
         if changed:
             self._report()
 
@@ -129,10 +151,14 @@ class Meter:
     def set_hashed(self, offset: int) -> None:
         """The hashing pass has reached `offset`."""
         self.hashed = offset
+        if not self._parts_in_flight:
+            self.hold()
         self.tick()
 
     def part_started(self) -> None:
         """A part begins."""
+        if not self._parts_in_flight:
+            self.hold()
         self._parts_in_flight += 1
         self.tick()
 
@@ -141,6 +167,7 @@ class Meter:
         self.moved += count
         self.shared.moved += count
         self._in_flight += count
+        self.hold()
         if self.state is UploadPhase.RETRYING:
             self.enter(UploadPhase.SENDING)
         self.tick()
@@ -155,6 +182,20 @@ class Meter:
         self._in_flight -= sent
         self.done += confirmed
         self.tick()
+
+    def hold(self, seconds: float = 0.0) -> None:
+        """The server did something now, or is given `seconds` in which nothing is expected of it."""
+        self._heard_at = max(self._heard_at, self.clock() + seconds)
+
+    @contextmanager
+    def on_our_side(self) -> Iterator[None]:
+        """A part waits for this side meanwhile: for the disk, or for its turn under a rate limit."""
+        self._on_our_side += 1
+        try:
+            yield
+        finally:
+            self._on_our_side -= 1
+            self.hold()
 
     def tick(self) -> None:
         """Call the listener if it is due."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import anyio
@@ -89,7 +90,8 @@ class UploadRun:
     async def result(self) -> UploadResult:
         """Upload the file, from wherever the journal says that it stopped."""
         try:
-            return await self._go_on(replay(self.log.records))
+            with _reporting(self.meter, self.context.client.timing.deadline_check):
+                return await self._go_on(replay(self.log.records))
         except ForgottenError as gone:
             log.warning("%s: %s; starting again", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
@@ -230,7 +232,8 @@ class UploadRun:
         self._retry.deadline = math.inf if session.unverified else float(session.expires_at)
 
     async def _send_all(self, session: Session) -> UploadResult:
-        self.meter.enter(UploadPhase.SENDING, self.meter.note)
+        is_over = self.meter.state is UploadPhase.RETRYING  # why it waited is not why it sends
+        self.meter.enter(UploadPhase.SENDING, "" if is_over else self.meter.note)
         client = self.context.client
         async with tasks.group() as background:
             background.start_soon(watch_deadline, session, self.meter, client.clock, client.timing)
@@ -251,6 +254,7 @@ class UploadRun:
             context.throttle,
             context.stall,
             self.meter.bytes_sent,
+            self.meter.on_our_side,
             context.client.timing.slow_slice,
         )
         return Sending(
@@ -309,6 +313,7 @@ class UploadRun:
 
     def _wait(self, error: APIError, delay: float) -> None:
         self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))
+        self.meter.hold(delay)
 
     def _result(self, upload: Upload, file: File, *, reused: bool = False) -> UploadResult:
         self.meter.enter(UploadPhase.COMPLETED)
@@ -321,6 +326,25 @@ class UploadRun:
             reused=reused,
             seconds=time.monotonic() - self.started,
         )
+
+
+@contextmanager
+def _reporting(meter: Meter, every: float) -> Iterator[None]:
+    """Let `meter` report while nothing moves, too. By a timer: a task for each of many small files costs more."""
+    loop = asyncio.get_running_loop()
+
+    timer: asyncio.TimerHandle
+
+    def tick() -> None:
+        nonlocal timer
+        meter.tick()
+        timer = loop.call_later(every, tick)
+
+    timer = loop.call_later(every, tick)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _known_by_md5_alone(record: Record) -> bool:

@@ -148,7 +148,8 @@ class Sending:
             id=answer.id,
             xxh3=attempt.body.fingerprint,
         )
-        await self.log.append(part)
+        with self.meter.on_our_side():
+            await self.log.append(part)
         self.digest.record(span, attempt.body.blocks)
         self.meter.set_hashed(self.digest.hashed)
         self._own.add(part.id)

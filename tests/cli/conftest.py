@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import subprocess
@@ -50,8 +51,10 @@ def environment(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in this process."""
+def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run a command line in this process; what --verbose changes does not outlive the test."""
+    logger = logging.getLogger("asyncsdk")
+    level, handlers = logger.level, list(logger.handlers)
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
@@ -59,7 +62,9 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
         out, err = capfd.readouterr()
         return Ran(int(code), out, err)
 
-    return run
+    yield run
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -81,9 +81,15 @@ def test_on_a_terminal_it_shows_bars_and_ctrl_c_ends_it_with_all_its_processes_a
     os.close(ours)
     assert "train.jsonl " in shown.decode()
     assert "Traceback" not in shown.decode()
-    assert shown.decode().rstrip().endswith(SHOW_CURSOR)
+    assert SHOW_CURSOR in shown.decode()
+    assert "Stopped. Everything was in a temporary directory and is deleted." in shown.decode().splitlines()[-1]
     assert not children & {child for child, _ in processes()}
     assert list(stage.iterdir()) == []
+
+
+def test_what_could_not_be_deleted_is_named(tmp_path: Path) -> None:
+    assert demo.stopped(tmp_path) == f"Stopped. Not everything could be deleted in time: {tmp_path}"
+    assert demo.stopped(tmp_path / "gone").endswith("is deleted.")
 
 
 def processes() -> list[tuple[int, int]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from asyncsdk.cli import display, output
@@ -81,7 +83,7 @@ def test_each_snapshot_is_a_line_of_json_with_the_file_as_it_was_given() -> None
 async def test_a_line_comes_now_and_then_for_what_is_under_way() -> None:
     lines: list[str] = []
     view = UploadsView({})
-    with LineDisplay(view, every=0.05, write=lines.append) as shown:
+    with LineDisplay(view, first=0.05, every=0.05, write=lines.append) as shown:
         shown.show(view.update("a", progress(bytes_done=10 * MB)))
         shown.show(view.update("b", progress()))
         view.end("b")
@@ -92,7 +94,7 @@ async def test_a_line_comes_now_and_then_for_what_is_under_way() -> None:
 
 async def test_after_the_end_no_line_comes() -> None:
     lines: list[str] = []
-    with LineDisplay(UploadsView({}), every=0.01, write=lines.append) as shown:
+    with LineDisplay(UploadsView({}), first=0.01, every=0.01, write=lines.append) as shown:
         shown.show(shown.view.update("a", progress()))
     await asyncio.sleep(0.05)
     assert lines == []
@@ -114,6 +116,9 @@ COMPLETING = progress(state=UploadPhase.COMPLETING)
         (RETRYING, progress(state=UploadPhase.RETRYING, note="reset; trying again in 2 s"), ""),
         (RETRYING, SENDING, "calm each"),
         (None, WAITING, "calm each"),
+        (SENDING, progress(silent_for=10.2), "calm each"),
+        (progress(silent_for=10.2), progress(silent_for=10.7), ""),
+        (RETRYING, progress(state=UploadPhase.RETRYING, silent_for=10.2), "calm each"),
         (SENDING, progress(note="beginning afresh"), "calm each"),
         (progress(note="beginning afresh"), progress(note="beginning afresh", bytes_done=1), ""),
     ],
@@ -175,7 +180,7 @@ def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
     shown.update("train.jsonl", progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
     [row] = drawn(shown)
     assert row.startswith("train.jsonl ━━━")
-    assert spaced(row).endswith("─── 50% 50 of 100 MB 8.0 Mbit/s, 50 s left")
+    assert spaced(row).endswith("─── 50% 50 of 100 MB 1.0 MB/s, 50 s left")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +188,9 @@ def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
     [
         ({"state": UploadPhase.COMPLETING}, "completing"),
         ({"bytes_resumed": 20 * MB}, "resumed 20 MB"),
+        ({"silent_for": 12.9, "rate": 1e6}, "no answer for 12 s"),
+        ({"rate": 1e6, "eta": 90.0}, "1.0 MB/s, 90 s left"),
+        ({"rate": 999.0, "eta": 172000.0}, "999 bytes/s"),
         ({"state": UploadPhase.RETRYING}, "retrying"),
     ],
 )
@@ -200,7 +208,7 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     first, second, total, trouble = drawn(shown)
     assert (first[:2], second[:2]) == ("a ", "b ")
     assert total.startswith("1 of 3 files ━")
-    assert spaced(total).endswith("─── 62% 250 of 400 MB 8.0 Mbit/s, 3 min left")
+    assert spaced(total).endswith("─── 62% 250 of 400 MB 1.0 MB/s, 3 min left")
     assert trouble == "  reset; trying again in 1 s"
 
 
@@ -226,12 +234,106 @@ def test_many_files_show_a_few_rows_only() -> None:
     assert len(drawn(shown)) == bars.MOST_ROWS + 1
 
 
-def test_of_a_long_path_the_end_is_shown() -> None:
-    assert bars.tail("/data/of/this/year/train.jsonl", 12) == "…train.jsonl"
-    assert bars.tail("train.jsonl", 12) == "train.jsonl"
+@pytest.mark.parametrize(
+    ("name", "cells", "shown"),
+    [
+        ("train.jsonl", 11, "train.jsonl"),
+        ("/data/of/this/year/train.jsonl", 18, "/data…/train.jsonl"),
+        ("holiday-2026-0001.jpg", 13, "holi…0001.jpg"),
+        ("影片影片影片影片.mp4", 12, "影…影片.mp4"),
+    ],
+)
+def test_of_a_long_name_the_middle_goes(name: str, cells: int, shown: str) -> None:
+    assert bars.shortened(name, cells) == shown
+    assert cell_len(bars.shortened(name, cells)) <= cells
 
 
-@pytest.mark.parametrize("width", [30, 60, 80, 200])
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (160, ["bar", "percent", "bytes", "pace"]),
+        (80, ["bar", "percent", "bytes", "pace"]),
+        (60, ["percent", "pace"]),
+        (50, ["percent", "pace"]),
+        (40, ["percent", "bytes"]),
+        (30, ["percent"]),
+    ],
+)
+def test_on_a_narrow_terminal_the_rate_and_the_time_left_stay_and_the_bar_goes(width: int, columns: list[str]) -> None:
+    assert list(bars.fitting(width - display.MARGIN)) == columns
+
+
+def test_at_sixty_columns_a_row_is_name_percent_rate_and_time_left() -> None:
+    name = "backup/of/this/year/train.jsonl"
+    shown = UploadsView({name: 100 * MB})
+    shown.update(name, progress(bytes_done=50 * MB, rate=1e6, eta=6540.0))
+    [row] = drawn(shown, 60)
+    assert spaced(row) == "backup/…ar/train.jsonl 50% 1.0 MB/s, 1 h 49 min left"
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80])
+def test_a_note_breaks_no_word_whatever_the_width(width: int) -> None:
+    note = "the server's responses can't be used; trying again in 12 s"
+    shown = UploadsView({"a": 100 * MB})
+    shown.update("a", progress(state=UploadPhase.RETRYING, note=note))
+    assert " ".join(word for line in drawn(shown, width)[1:] for word in line.split()) == note
+    assert all(len(line) <= width - display.MARGIN for line in drawn(shown, width))
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (60, ["8 in flight, 24 images a minute, 1,202 tokens, 3 min left"]),
+        (40, ["8 in flight, 24 images a minute,", "1,202 tokens, 3 min left"]),
+        (15, ["8 in flight,", "24 images a", "minute,", "1,202 tokens,", "3 min left"]),
+    ],
+)
+def test_a_line_below_the_bars_that_is_too_long_breaks_between_facts(width: int, lines: list[str]) -> None:
+    place = console(200)
+    with place.capture() as captured:
+        place.print(
+            display.remarks(["8 in flight", "24 images a minute", "1,202 tokens", "3 min left"], width, style="")
+        )
+    assert [line.strip() for line in captured.get().splitlines()] == lines
+
+
+def test_a_silent_server_is_named_in_the_row_and_on_the_line_in_place_of_the_rate() -> None:
+    silent = progress(bytes_done=50 * MB, rate=3.0, eta=6e6, silent_for=20.4)
+    shown = UploadsView({"a": 100 * MB})
+    shown.update("a", silent)
+    [row] = drawn(shown)
+    assert spaced(row).endswith("50% 50 of 100 MB no answer for 20 s")
+    assert shown.lines() == ["a: 50 of 100 MB, 50%, no answer for 20 s"]
+
+
+async def test_the_first_line_comes_soon_and_the_others_now_and_then() -> None:
+    lines: list[str] = []
+    view = UploadsView({})
+    with LineDisplay(view, first=0.01, every=60.0, write=lines.append) as shown:
+        assert LineDisplay(view).first == 5.0
+        assert LineDisplay(view).every == 30.0
+        shown.show(view.update("a", progress()))
+        await asyncio.sleep(0.1)
+    assert lines == ["a: 0 of 100 MB, 0%"]
+
+
+async def test_an_outage_has_a_line_at_its_start_now_and_then_while_it_lasts_and_at_its_end() -> None:
+    lines: list[str] = []
+    view = UploadsView({})
+    out = progress(state=UploadPhase.RETRYING, note="no connection; trying again in 8 s", expires_at=4102444800)
+    with LineDisplay(view, first=0.01, every=0.01, write=lines.append) as shown:
+        view.update("a", SENDING)
+        shown.show(view.update("a", out))
+        while len(lines) < 3:
+            await asyncio.sleep(0.01)
+        shown.show(view.update("a", progress(bytes_done=10 * MB)))
+    outage = "a: 0 of 100 MB, 0%, no connection; trying again in 8 s, what is sent is kept until "
+    assert [line[: len(outage)] for line in lines[:3]] == [outage] * 3
+    assert re.fullmatch(r"\w+ \d\d, \d\d:\d\d", lines[0][len(outage) :])
+    assert lines[-1] == "a: 10 of 100 MB, 10%, going on"
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 200])
 def test_no_row_is_wider_than_its_terminal_and_room_is_left_for_an_echo(width: int) -> None:
     shown = UploadsView({"a" * 60: 100 * MB})
     shown.update("a" * 60, progress(bytes_done=50 * MB, rate=1e6, eta=50.0))

@@ -252,8 +252,9 @@ def test_a_signal_says_that_it_may_have_been_paid(
 
 def test_its_help_promises_no_ledger(run: Run) -> None:
     told = " ".join(run("edit", "--help").out.split())
-    assert "130, 143 interrupted: it may have been paid." in told
-    assert "running this command again sends, and pays for, the edit again" in told
+    assert "Only edit-many keeps a ledger of what was paid: the same edit again is sent, and paid, again." in told
+    codes = " ".join(run("help", "exit-codes").out.split())
+    assert "After a signal it may be, and only edit-many keeps a record of that." in codes
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a directory to any group")

@@ -52,7 +52,7 @@ def stopped(shown: Progress, **options: Any) -> str:
 def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_left() -> None:
     assert stopped(progress(), reason="no connection") == (
         "train.jsonl: stopped at 3.1 of 5.0 GB, no connection. What is sent is kept until 15:42 (31 min).\n"
-        "  The same command goes on: 1.9 GB, about 26 min at 9.8 Mbit/s."
+        "  The same command goes on: 1.9 GB, about 26 min at 1.2 MB/s."
     )
 
 
@@ -65,7 +65,7 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
         ({"bytes_done": 5 * GB}, "everything is sent, and only has to be completed."),
         (
             {"rate": 500_000.0},
-            "about 1 h 4 min at 4.0 Mbit/s. That is longer than the server keeps it: use a faster connection.",
+            "about 1 h 4 min at 500 kB/s. That is longer than the server keeps it: use a faster connection.",
         ),
         (
             {"expires_at": int(NOW) - 1},
@@ -137,9 +137,9 @@ def test_a_failure_that_names_its_file_is_not_named_twice() -> None:
 
 
 def test_a_finished_upload_tells_its_id_size_time_and_pace() -> None:
-    assert messages.done("t.jsonl", result()) == "t.jsonl: file-1, 5.0 GB, in 5 min (160 Mbit/s)"
+    assert messages.done("t.jsonl", result()) == "t.jsonl: file-1, 5.0 GB, in 5 min (20 MB/s)"
     resumed = messages.done("t.jsonl", result(bytes_sent=GB, bytes_resumed=4 * GB, seconds=8.0))
-    assert resumed == "t.jsonl: file-1, 5.0 GB, 4.0 GB of it by earlier runs, in 8.0 s (1.0 Gbit/s)"
+    assert resumed == "t.jsonl: file-1, 5.0 GB, 4.0 GB of it by earlier runs, in 8.0 s (125 MB/s)"
     assert messages.done("t", result(reused=True, bytes_sent=0)) == "t: file-1, uploaded before; nothing was sent"
 
 
@@ -150,8 +150,8 @@ def test_of_a_few_bytes_no_rate_is_told() -> None:
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left"),
-        ({"eta": None}, "t: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s"),
+        ({}, "t: 3.1 of 5.0 GB, 62%, 1.2 MB/s, 26 min left"),
+        ({"eta": None}, "t: 3.1 of 5.0 GB, 62%, 1.2 MB/s"),
         ({"rate": 0.0}, "t: 3.1 of 5.0 GB, 62%"),
         ({"state": UploadPhase.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
         (

@@ -23,19 +23,31 @@ def good(make_file: MakeFile) -> Path:
     [
         (["--purpose", "batch"], "FILE is missing"),
         (["good.jsonl"], "--purpose is missing"),
-        (["good.jsonl", "--purpose"], "--purpose is missing"),
+        (["good.jsonl", "--purpose"], "--purpose needs a value"),
         (["good.jsonl", "--purpose", ""], "purpose must be a non-empty string"),
         (["good.jsonl", "--purpose", "batch", "--nope"], "Unknown option: --nope"),
         (["good.jsonl", "--purpose", "batch", "--part-siz", "1"], "Did you mean --part-size?"),
         (["good.jsonl", "--purpose", "batch", "--part-size", "0"], "must be an integer from 1 byte to 64 MiB"),
-        (["good.jsonl", "--purpose", "batch", "--part-size", "65MiB"], "must be an integer from 1 byte to 64 MiB"),
+        (
+            ["good.jsonl", "--purpose", "batch", "--part-size", "65MiB"],
+            "--part-size 65MiB: it must be an integer from 1 byte to 64 MiB",
+        ),
         (["good.jsonl", "--purpose", "batch", "--part-size", "abc"], "16MiB"),
         (["good.jsonl", "--purpose", "batch", "--part-size", "-1"], "Nothing was sent"),
-        (["good.jsonl", "--purpose", "batch", "--limit-rate", "fast"], "not a size"),
-        (["good.jsonl", "--purpose", "batch", "--limit-rate", "0"], "limit_rate"),
-        (["good.jsonl", "--purpose", "batch", "--concurrency", "0"], "an integer from 1 to 256"),
+        (["good.jsonl", "--purpose", "batch", "--limit-rate", "fast"], "not a rate"),
+        (
+            ["good.jsonl", "--purpose", "batch", "--limit-rate", "0"],
+            "--limit-rate 0: it must be a number of bytes a second above 0. Not",
+        ),
+        (
+            ["good.jsonl", "--purpose", "batch", "--concurrency", "0"],
+            "--concurrency 0: it must be an integer from 1 to 256. Not",
+        ),
         (["good.jsonl", "--purpose", "batch", "--concurrency", "-1"], "an integer from 1 to 256"),
-        (["good.jsonl", "--purpose", "batch", "--concurrency", "many"], "--concurrency"),
+        (
+            ["good.jsonl", "--purpose", "batch", "-c", "many"],
+            "Invalid value for -c: 'many' is not a whole number. Nothing",
+        ),
         (["good.jsonl", "--purpose", "batch", "--expires-after", "soon"], "30d"),
         (["good.jsonl", "--purpose", "batch", "--expires-after", "31d"], "30 days"),
         (["good.jsonl", "--purpose", "batch", "--md5", "rot13"], '"hex", "base64", "off"'),
@@ -140,7 +152,7 @@ def test_a_journal_that_cant_be_made_is_refused_with_both_ways_out(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "COMMAND"),
+        ([], "See it work; that needs no account:\n  asyncsdk demo\n"),
         (["uploads"], "resume"),
         (["files"], "content"),
     ],

@@ -89,4 +89,4 @@ def test_a_place_that_is_taken_is_said(run: Run) -> None:
 def test_a_port_that_is_none_is_said(run: Run) -> None:
     ran = run("serve", "--port", "99999")
     assert ran.code == 2
-    assert "port must be a port from 0 to 65535, not 99999. Nothing was started." in ran.err
+    assert "--port 99999: it must be a port from 0 to 65535. Nothing was started." in ran.err

@@ -19,6 +19,15 @@ from asyncsdk.cli import units
         ("512KiB", 512 * 1024),
         ("1.5GiB", 3 * 1024**3 // 2),
         ("2kb", 2000),
+        ("30M", 30_000_000),
+        ("30MB", 30_000_000),
+        ("30m", 30_000_000),
+        ("30 M", 30_000_000),
+        ("30Mi", 30 * 1024**2),
+        ("30MiB", 30 * 1024**2),
+        ("30mi", 30 * 1024**2),
+        ("4k", 4000),
+        ("2G", 2 * 10**9),
         ("1TB", 10**12),
         ("77", 77),
         ("77B", 77),
@@ -30,10 +39,23 @@ def test_a_size_is_read_as_it_is_written(text: str, count: int) -> None:
     assert units.parse_size(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "abc", "16M", "MiB", "-1", "1e6", "nan", "inf", "5 MB/s", "1,000", "٣MB"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "16X", "16iB", "16i", "MiB", "-1", "1e6", "nan", "inf", "5 MB/s", "1,000", "٣MB"]
+)
 def test_what_is_no_size_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="16MiB"):
         units.parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["10MB/s", "10M", "10 MB/s", "10MB /s", "10000000"])
+def test_a_rate_is_read_with_its_second_or_without(text: str) -> None:
+    assert units.parse_rate(text) == 10_000_000
+
+
+@pytest.mark.parametrize("text", ["", "fast", "10 Mbit/s", "10Mbps", "/s"])
+def test_what_is_not_a_rate_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="10MB/s"):
+        units.parse_rate(text)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +115,15 @@ def test_a_part_is_shown_in_the_unit_of_the_whole(count: int, total: int, text: 
 @pytest.mark.parametrize(
     ("rate", "text"),
     [
-        (0, "0 bit/s"),
-        (1_225_000, "9.8 Mbit/s"),
-        (60_000, "480 kbit/s"),
-        (125e6, "1.0 Gbit/s"),
-        (1.25e12, "10000 Gbit/s"),
+        (0, "0 bytes/s"),
+        (480.4, "480 bytes/s"),
+        (1_225_000, "1.2 MB/s"),
+        (60_000, "60 kB/s"),
+        (125e6, "125 MB/s"),
+        (1.25e9, "1.2 GB/s"),
     ],
 )
-def test_a_rate_is_shown_in_bits(rate: float, text: str) -> None:
+def test_a_rate_is_shown_in_the_units_of_sizes(rate: float, text: str) -> None:
     assert units.rate(rate) == text
 
 

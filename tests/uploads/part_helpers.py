@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import aiohttp
@@ -43,7 +43,9 @@ class Line:
 
     def __attrs_post_init__(self) -> None:
         threads = DaemonThreadPool("test-read", 4)
-        self.part_source = PartSource(self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append)
+        self.part_source = PartSource(
+            self.source, threads, Buffers(), self.throttle, self.stall, self.moved.append, nullcontext
+        )
 
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:
         return await self.client.send(api.add_upload_part("upload_1", data=lambda: self._body(span)), **options)

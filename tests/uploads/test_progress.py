@@ -256,3 +256,74 @@ def test_the_window_stays_small_and_the_rate_within_what_was_seen(steps: list[tu
         kept = rate._samples  # noqa: SLF001 - how many it keeps shows nowhere else
         assert len(kept) <= 53  # ten seconds in fifths, and the one before
         assert 0 <= rate.current <= total / 0.2 + 1
+
+
+# how long the server is silent
+
+
+def awaiting_a_part(heard: Heard) -> Heard:
+    heard.meter.upload_id = "upload_1"
+    heard.meter.enter(UploadPhase.SENDING)
+    heard.meter.part_started()
+    return heard
+
+
+def silence(heard: Heard, seconds: float) -> float:
+    heard.now += seconds
+    return heard.meter.snapshot().silent_for
+
+
+def test_a_server_that_takes_nothing_is_silent_after_ten_seconds_and_it_counts_up(heard: Heard) -> None:
+    awaiting_a_part(heard)
+    assert [silence(heard, 9.9), silence(heard, 0.1), silence(heard, 10.0)] == [0.0, 10.0, 20.0]
+    heard.meter.bytes_sent(1)
+    assert silence(heard, 5.0) == 0.0
+
+
+@pytest.mark.parametrize("state", [UploadPhase.CHECKING, UploadPhase.SENDING, UploadPhase.COMPLETING])
+def test_a_request_other_than_a_part_is_awaited_too(heard: Heard, state: UploadPhase) -> None:
+    heard.meter.enter(state)  # it has no id yet: while sending, that is what is asked for
+    assert silence(heard, 12.0) == 12.0
+
+
+@pytest.mark.parametrize("state", [UploadPhase.WAITING, UploadPhase.COMPLETED])
+def test_where_nothing_is_asked_of_the_server_it_is_not_silent(heard: Heard, state: UploadPhase) -> None:
+    heard.meter.enter(state)
+    assert silence(heard, 60.0) == 0.0
+
+
+def test_an_upload_whose_parts_wait_for_a_connection_accuses_no_server_and_its_first_part_begins_to_count(
+    heard: Heard,
+) -> None:
+    heard.meter.upload_id = "upload_1"
+    heard.meter.enter(UploadPhase.SENDING)
+    assert silence(heard, 60.0) == 0.0
+    heard.meter.part_started()
+    assert silence(heard, 11.0) == 11.0
+
+
+def test_a_wait_that_was_announced_is_not_silence(heard: Heard) -> None:
+    awaiting_a_part(heard)
+    heard.meter.enter(UploadPhase.RETRYING, "too many requests; trying again in 40 s")
+    heard.meter.hold(40.0)
+    assert [silence(heard, 40.0), silence(heard, 9.0), silence(heard, 1.0)] == [0.0, 0.0, 10.0]
+
+
+def test_parts_that_wait_for_the_disk_or_a_rate_limit_do_not_accuse_the_server(heard: Heard) -> None:
+    awaiting_a_part(heard)
+    with heard.meter.on_our_side():
+        assert silence(heard, 60.0) == 0.0
+        heard.meter.part_started()  # another one waits for the server
+        assert silence(heard, 1.0) == 61.0
+    assert silence(heard, 5.0) == 0.0
+
+
+def test_hashing_by_itself_is_not_silence_and_beside_parts_it_hides_none(heard: Heard) -> None:
+    heard.meter.enter(UploadPhase.CHECKING)
+    for offset in range(5):
+        heard.meter.set_hashed(offset)
+        assert silence(heard, 9.0) == 0.0
+    awaiting_a_part(heard)
+    heard.now += 12.0
+    heard.meter.set_hashed(7)
+    assert silence(heard, 1.0) == 13.0

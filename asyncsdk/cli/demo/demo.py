@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ NEXT = """
 Everything was in a temporary directory and is deleted now. Next, with your own key in OPENAI_API_KEY:
   asyncsdk upload train.jsonl --purpose fine-tune
   asyncsdk edit otter.png --mask mask.png --prompt "a beret" --out out/"""
+CLEANUP_SECONDS = 30.0  # deleting almost a gigabyte may take longer than the second that other commands get
 COPIES = 3  # on this disk: the file, its parts, and the file that the server makes of them
 
 
@@ -27,6 +29,8 @@ async def demo(
         str | None, Parameter(name="FILE", help="A file to upload, 4 MiB or more; else random bytes.")
     ] = None,
     /,
+    *,
+    stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Run the demo in a temporary directory."""
     from tempfile import TemporaryDirectory
@@ -34,13 +38,22 @@ async def demo(
     from asyncsdk.cli.demo.children import ChildError
     from asyncsdk.cli.output import complain
 
+    stop.patience = CLEANUP_SECONDS
     with TemporaryDirectory(prefix="asyncsdk-demo-") as folder:
+        stop.at_the_end(lambda: complain(stopped(Path(folder))))
         try:
             await _play(Path(folder), None if file is None else Path(file))
         except ChildError as error:
             complain(f"error: {error}")
             return Exit.FAILED
     return Exit.DONE
+
+
+def stopped(folder: Path) -> str:
+    """The message if a signal ended the demo."""
+    if folder.exists():  # a disk that hangs
+        return f"Stopped. Not everything could be deleted in time: {folder}"
+    return "Stopped. Everything was in a temporary directory and is deleted."
 
 
 async def _play(folder: Path, file: Path | None) -> None:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
+from asyncsdk.cli.display import remarks
 from asyncsdk.cli.edits.messages import Moment, counted, moving, pace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+DONE, LEFT = "green", "grey46"  # seen on light and on dark, as those of uploads are
 
 
 @frozen
@@ -41,8 +44,8 @@ class RunView:
         grid.width = width
         grid.add_column(ratio=1, min_width=8)
         grid.add_column(justify="right", no_wrap=True)
-        bar = ProgressBar(total=moment.total or 1, completed=moment.ended if moment.total else 0)
+        done = moment.ended if moment.total else 0
+        bar = ProgressBar(total=moment.total or 1, completed=done, style=LEFT, complete_style=DONE)
         grid.add_row(bar, Text(f"{moment.ended:,}{of_all}", style="bold"))
-        lines = [", ".join(counted(moment.counts)), ", ".join(pace(moment))]
-        notes = [Text(f"  {line}", style="bright_black", no_wrap=True, overflow="ellipsis") for line in lines if line]
+        notes = [remarks(facts, width, style="dim") for facts in (counted(moment.counts), pace(moment)) if facts]
         return Group(grid, *notes)

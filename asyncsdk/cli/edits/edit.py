@@ -59,11 +59,13 @@ async def edit(
     images: Images,
     /,
     *,
-    prompt: Annotated[str, Parameter(help="What to change.")],
+    prompt: Annotated[str, Parameter(alias="-p", help="What to change.")],
     out: Annotated[
         str,
         Parameter(
-            metavar="DIR", help="Where to save the result: a directory, or a file name, whose suffix sets the format."
+            alias="-o",
+            metavar="DIR",
+            help="Where to save the result: a directory, or a file name, whose suffix sets the format.",
         ),
     ],
     reference: References = (),

@@ -49,7 +49,9 @@ async def edit_many(
     sources: Sources,
     /,
     *,
-    out: Annotated[str, Parameter(metavar="DIR", help="Where to save the pictures, and the ledger of what was paid.")],
+    out: Annotated[
+        str, Parameter(alias="-o", metavar="DIR", help="Where to save the pictures, and the ledger of what was paid.")
+    ],
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen

@@ -13,6 +13,7 @@ from asyncsdk.api import ImageFile
 from asyncsdk.cli.options import Whole, from_text
 from asyncsdk.images.edit import EDIT_FIELDS, EditField
 
+SHORT = {"model": "-m", "n": "-n"}  # -n is a number in both commands: what is paid never hangs on which of them it is
 FIELDS, RUN = Group("Edit", sort_key=5), Group("Run", sort_key=4)
 
 
@@ -31,13 +32,14 @@ JsonObject = Annotated[
 _KINDS: dict[type, Any] = {str: str, int: Whole, bool: bool, ImageFile: str, Mapping: JsonObject}
 
 
-def _option(about: EditField) -> Any:
+def _option(name: str, about: EditField) -> Any:
     metavar: Any = {} if about.metavar is None else {"metavar": about.metavar}
-    kind: Any = Annotated[_KINDS[about.kind] | None, Parameter(help=about.help, **metavar)]
+    short: Any = {"alias": SHORT[name]} if name in SHORT else {}
+    kind: Any = Annotated[_KINDS[about.kind] | None, Parameter(help=about.help, **metavar, **short)]
     return field(default=None, type=kind)
 
 
-_OPTIONS = {name: _option(about) for name, about in EDIT_FIELDS.items() if about.help is not None}
+_OPTIONS = {name: _option(name, about) for name, about in EDIT_FIELDS.items() if about.help is not None}
 _Fields: Any = make_class("_Fields", _OPTIONS, frozen=True, kw_only=True)
 
 
@@ -57,9 +59,11 @@ class EditOptions(_Fields):  # type: ignore[misc]  # its attributes are those of
 class RunOptions:
     """What a run sends, how fast, and what it does about failures."""
 
-    prompt: Annotated[str | None, Parameter(help="The prompt for pictures, and for jobs without one.")] = None
+    prompt: Annotated[str | None, Parameter(alias="-p", help="The prompt for pictures, and for jobs without one.")] = (
+        None
+    )
     prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="A file with that prompt.")] = None
-    concurrency: Annotated[Whole, Parameter(metavar="N", help="Edits in flight.")] = 8
+    concurrency: Annotated[Whole, Parameter(alias="-c", metavar="N", help="Edits in flight.")] = 8
     images_per_minute: Annotated[
         float | None, Parameter(metavar="N", help="Your rate limit; else it is learned from the server.")
     ] = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from attrs import define
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -13,20 +15,31 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncsdk.cli import units
+from asyncsdk.cli.display import remarks
 from asyncsdk.cli.output import printable
 from asyncsdk.cli.uploads.messages import activity, pace
 from asyncsdk.events import Progress, UploadPhase
 
-MOST_ROWS, LONGEST_NAME = 8, 24
-ROOM_FOR_PACE, ROOM_FOR_BYTES = 74, 48
-BEFORE, NOW, ON_ITS_WAY, LEFT = (Style.parse(color) for color in ("blue", "green", "bright_black", "grey23"))
+MOST_ROWS, USUAL_NAME = 8, 24
+Column = Literal["bar", "percent", "bytes", "pace"]
+NAME = 12  # cells that a name needs at least
+CELLS: dict[Column, int] = {"bar": 8, "percent": 4, "bytes": 16, "pace": 26}
+LAYOUTS: tuple[tuple[Column, ...], ...] = (  # the first that fits: the rate and the time left stay, and the bar goes
+    ("bar", "percent", "bytes", "pace"),
+    ("percent", "bytes", "pace"),
+    ("percent", "pace"),
+    ("percent", "bytes"),
+    ("percent",),
+)
+# greys that are seen on light and on dark, which bright_black and the darkest are not
+BEFORE, NOW, ON_ITS_WAY, LEFT = (Style.parse(color) for color in ("blue", "green", "grey62", "grey46"))
 _FULL, _EMPTY = "━", "─"
 
 
 def frame(rows: Mapping[str, Progress], total: tuple[str, Progress] | None, width: int) -> RenderableType:
     """What the terminal shows of these uploads, with their `total` below."""
     shown = list(rows.items())[:MOST_ROWS]
-    notes = [note(progress) for _, progress in shown if is_worth_a_line(progress)]
+    notes = [note(progress, width) for _, progress in shown if is_worth_a_line(progress)]
     if total is not None:
         shown.append(total)
     return Group(table(shown, width), *notes) if shown else Group()
@@ -57,46 +70,67 @@ def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
     return [(style, max(0, end - start)) for style, start, end in zip(styles, starts, cells, strict=True)]
 
 
+def fitting(width: int) -> Sequence[Column]:
+    """The columns that `width` cells have room for besides the name."""
+    return next(columns for columns in LAYOUTS if columns == LAYOUTS[-1] or needed(columns) <= width - NAME)
+
+
+def needed(columns: Iterable[Column]) -> int:
+    """How many cells these columns take, each with the gap before it."""
+    return sum(CELLS[column] + 1 for column in columns)
+
+
 def table(rows: list[tuple[str, Progress]], width: int) -> Table:
-    """A row for each upload: name, bar, percent, bytes, rate; the last columns only if there is room."""
-    grid = Table.grid(padding=(0, 1), expand=True)
+    """A row for each upload: name, bar, percent, bytes, pace; those there is room for."""
+    columns = fitting(width)
+    fixed = CELLS | {"bytes": max(len(units.part_of(row.bytes_total, row.bytes_total)) for _, row in rows)}
+    left = width - sum(fixed[column] + 1 for column in columns)
+    longest = max(cell_len(printable(name)) for name, _ in rows)
+    room = min(left, longest, max(USUAL_NAME, width // 4)) if "bar" in columns else left
+    grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
     grid.width = width
-    columns = 5 if width >= ROOM_FOR_PACE else 4 if width >= ROOM_FOR_BYTES else 3
-    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=min(LONGEST_NAME, width // 3))
-    grid.add_column(ratio=1, min_width=8)
-    grid.add_column(justify="right", no_wrap=True, width=4)
-    for min_width in (None, 22)[: columns - 3]:
-        grid.add_column(justify="right", no_wrap=True, overflow="ellipsis", min_width=min_width)
+    grid.add_column(no_wrap=True, width=room)
+    for column in columns:
+        if column == "bar":
+            grid.add_column(ratio=1, min_width=fixed[column])
+        else:
+            grid.add_column(justify="right", no_wrap=True, width=fixed[column])
     for name, progress in rows:
-        grid.add_row(*cells(name, progress)[:columns])
+        cells: dict[Column, RenderableType] = {"bar": Bar(progress), **texts(progress)}
+        grid.add_row(Text(shortened(printable(name), room)), *(cells[column] for column in columns))
     return grid
 
 
-def cells(name: str, progress: Progress) -> list[RenderableType]:
-    """The cells of a row, the most important first."""
+def texts(progress: Progress) -> dict[Column, Text]:
+    """The cells of a row besides its name and its bar."""
     moved = min(progress.bytes_done + progress.bytes_in_flight, progress.bytes_total)
-    return [
-        Text(tail(printable(name), LONGEST_NAME)),
-        Bar(progress),
-        Text(units.percent(moved, progress.bytes_total), style="bold"),
-        Text(units.part_of(moved, progress.bytes_total)),
-        Text(remark(progress), style="bright_black"),
-    ]
+    return {
+        "percent": Text(units.percent(moved, progress.bytes_total), style="bold"),
+        "bytes": Text(units.part_of(moved, progress.bytes_total)),
+        "pace": Text(remark(progress)),
+    }
 
 
-def tail(name: str, length: int) -> str:
-    """The end of a name: the part in which paths differ."""
-    return name if len(name) <= length else f"…{name[1 - length :]}"
+def shortened(name: str, cells: int) -> str:
+    """A name in at most that many cells: its middle goes, since files differ at both ends, the last most of all."""
+    if cell_len(name) <= cells:
+        return name
+    head = chop_cells(name, max(1, (cells - 1) // 3))[0]
+    tail = chop_cells(name[::-1], max(1, cells - 1 - cell_len(head)))[0][::-1]
+    return f"{head}…{tail}"
 
 
 def remark(progress: Progress) -> str:
     """A few words at the end of a row."""
     words = pace(progress)
-    if not words and progress.state is not UploadPhase.SENDING:
+    if progress.silent_for:
+        words = [activity(progress)]
+    elif not words and progress.state is not UploadPhase.SENDING:
         words = [str(progress.state)]
-    if progress.state is UploadPhase.SENDING and progress.bytes_resumed and not words:
+    elif not words and progress.bytes_resumed:
         words = [f"resumed {units.size(progress.bytes_resumed)}"]
-    return ", ".join(words)
+    text = ", ".join(words)
+    return text if len(text) <= CELLS["pace"] else words[0]  # a word that is cut off is none
 
 
 def is_worth_a_line(progress: Progress) -> bool:
@@ -106,6 +140,6 @@ def is_worth_a_line(progress: Progress) -> bool:
     return progress.state is UploadPhase.SENDING and bool(progress.note) and not progress.bytes_resumed
 
 
-def note(progress: Progress) -> Text:
+def note(progress: Progress, width: int) -> RenderableType:
     """The note of an upload, on its own line."""
-    return Text(f"  {printable(activity(progress))}", style="yellow", no_wrap=True, overflow="ellipsis")
+    return remarks([printable(activity(progress))], width, style="yellow")

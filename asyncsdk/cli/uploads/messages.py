@@ -34,23 +34,30 @@ _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...]
 )
 
 
-def moving(name: str, progress: Progress) -> str:
-    """The progress of an upload, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 9.8 Mbit/s, 26 min left`."""
+def moving(name: str, progress: Progress, *, now: float | None = None, zone: tzinfo | None = None) -> str:
+    """The progress of an upload, on a line: `train.jsonl: 3.1 of 5.0 GB, 62%, 1.2 MB/s, 26 min left`.
+
+    With `now` (unix time) also until when the server keeps an upload that waits for it. `zone` is as in `stopped`.
+    """
     done = units.part_of(progress.bytes_done, progress.bytes_total)
     facts = [done, units.percent(progress.bytes_done, progress.bytes_total), *pace(progress), activity(progress)]
+    if now is not None and progress.state is UploadPhase.RETRYING and progress.expires_at is not None:
+        facts.append(f"what is sent is kept until {units.clock_time(progress.expires_at, now=now, zone=zone)}")
     return f"{name}: {', '.join(fact for fact in facts if fact)}"
 
 
 def pace(progress: Progress) -> list[str]:
     """The rate and the time left, where known."""
-    if progress.state is not UploadPhase.SENDING or not progress.rate:
+    if progress.state is not UploadPhase.SENDING or not progress.rate or progress.silent_for:
         return []
     left = [] if progress.eta is None else [f"{units.duration(progress.eta)} left"]
     return [units.rate(progress.rate), *left]
 
 
 def activity(progress: Progress) -> str:
-    """What it does besides sending: its note, else its state."""
+    """What it does besides sending: that the server is silent, its note, else its state."""
+    if progress.silent_for:
+        return f"no answer for {units.duration(int(progress.silent_for))}"
     if progress.note:
         return progress.note
     return "" if progress.state is UploadPhase.SENDING else str(progress.state)

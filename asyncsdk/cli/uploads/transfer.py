@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,20 +39,30 @@ class Snapshot:
 
     def line(self) -> str:
         """The upload on a line."""
-        return messages.moving(self.name, self.now)
+        line = messages.moving(self.name, self.now, now=time.time())
+        return f"{line}, going on" if self._was_in_trouble and self.now.state is UploadPhase.SENDING else line
 
     def record(self) -> dict[str, Any]:
         """All its numbers; `source` is the FILE as it was given."""
         return {**asdict(self.now), "source": self.name}
 
     def is_news(self, *, each_change: bool) -> bool:
-        """Whether its state changed, and to or from trouble unless `each_change` counts; or it began again."""
+        """Whether its state changed, and to or from trouble unless `each_change` counts; or it began again.
+
+        A server that has become silent is trouble, too.
+        """
+        if self.now.silent_for and not (self.before and self.before.silent_for):
+            return True
         was, state = (self.before.state if self.before else None), self.now.state
         if state is UploadPhase.RETRYING and was is state:
             return False  # the same outage, in other words
         has_new_note = bool(self.now.note) and (self.before is None or self.before.note != self.now.note)
         changed = was is not state and (each_change or bool({was, state} & _TROUBLE))
         return changed or (has_new_note and state is UploadPhase.SENDING)
+
+    @property
+    def _was_in_trouble(self) -> bool:
+        return self.before is not None and self.before.state in _TROUBLE
 
 
 @define(eq=False)
@@ -75,7 +86,7 @@ class UploadsView:
 
     def lines(self) -> list[str]:
         """A line for each upload."""
-        return [messages.moving(name, progress) for name, progress in self.under_way.items()]
+        return [messages.moving(name, progress, now=time.time()) for name, progress in self.under_way.items()]
 
     def records(self) -> tuple[()]:
         """None: each snapshot is written."""

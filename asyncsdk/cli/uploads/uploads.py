@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from attrs import asdict
 from cyclopts import App, Parameter
 
-from asyncsdk.cli.options import Connection, JournalPlace, Output, ShownAs, Size, Whole
+from asyncsdk.cli.options import Connection, Connections, JournalPlace, Output, Rate, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 
@@ -59,8 +59,8 @@ async def resume(
     /,
     *,
     every: Annotated[bool, Parameter(name="--all", help="All uploads that stopped half-way.")] = False,
-    concurrency: Annotated[Whole, Parameter(metavar="N", help="Parts in flight, over all files.")] = 8,
-    limit_rate: Annotated[Size | None, Parameter(help="Bytes a second at most, over all files.")] = None,
+    concurrency: Connections = 8,
+    limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None,
     journal: JournalPlace = None,
     no_lock: Unlocked = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
