@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,32 +16,32 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.events import Progress
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers
+from asyncsdk.uploads.call import UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
-from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completing, Journal, Log, Owner
+from asyncsdk.uploads.job import UploadJob, UploadResult
+from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
-from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
-from asyncsdk.uploads.resume import ResumeState, replay, upload_key
-from asyncsdk.uploads.run import UploadContext, UploadRun
+from asyncsdk.uploads.resume import ResumeState, replay
+from asyncsdk.uploads.run import UploadContext
+from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
-from asyncsdk.wal import name_of
 
 MOST_CONNECTIONS = 256
 Listener = Callable[[Progress], None]
 _NOTHING = "Nothing was sent."
-_KEYED = "key:"
 
 
 @define(eq=False, on_setattr=setters.frozen)
@@ -78,6 +77,7 @@ class AsyncUploader:
     _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
     _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _moved_files: MovedFiles = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
@@ -97,6 +97,7 @@ class AsyncUploader:
             stall=self.stall_timeout,
             max_retries=self.max_retries,
         )
+        self._moved_files = MovedFiles(self._journal, self._context.readers)
 
     async def upload(
         self,
@@ -177,12 +178,19 @@ class AsyncUploader:
             job.fields(source.name)
 
     async def resume(
-        self, upload_id: str, *, in_turn: bool = False, on_progress: Listener | None = None
+        self,
+        upload_id: str,
+        *,
+        source: Given | None = None,
+        in_turn: bool = False,
+        on_progress: Listener | None = None,
     ) -> UploadResult:
-        """Continue an upload of this journal, from its path.
+        """Continue an upload of this journal, from its path or from where the file is now.
 
         Args:
             upload_id: The upload.
+            source: Where the file is now, if it was renamed or moved. Its content decides whether it is the one, and it
+                keeps the filename that the server has.
             in_turn: As for `upload`.
             on_progress: As for `upload`.
 
@@ -191,15 +199,19 @@ class AsyncUploader:
 
         Raises:
             ConfigurationError: The journal does not hold it for this server and project, or holds it under a caller's
-                own `key=`; or the file has another size now. Nothing was sent.
+                own `key=` and `source` is not given; or the file is another one. Nothing was sent.
             AsyncSDKError: As `upload`.
         """
         opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
-        if opened.source.startswith(_KEYED):
-            name = opened.source.removeprefix(_KEYED)
-            raise ConfigurationError(f"{upload_id} has the key {name!r}, not a path: call upload with its source.")
-        job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress, expected_key=opened.key)
+        key = opened.source.removeprefix(KEYED) if opened.source.startswith(KEYED) else None
+        if source is None and key is not None:
+            raise ConfigurationError(f"{upload_id} has the key {key!r}, not a path: call upload with its source.")
+        place = opened.source if source is None else source
+        job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
+        admission = self._queue.acquire(in_turn=in_turn)
+        if source is None:
+            return await self._upload(job, admission, on_progress, expected_key=opened.key)
+        return await self._upload(job, admission, on_progress, earlier=opened)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
@@ -218,7 +230,7 @@ class AsyncUploader:
             CompletionUnknownError: It may have been completed.
         """
         opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
-        async with _claimed(self._journal, opened.key, wait=False) as log:
+        async with claimed(self._journal, opened.key, wait=False) as log:
             return await cancelled(self.client, log, upload_id, self._context.ids)
 
     async def _upload(
@@ -228,50 +240,37 @@ class AsyncUploader:
         listener: Listener | None,
         *,
         expected_key: str | None = None,
+        earlier: Opened | None = None,
     ) -> UploadResult:
-        began, started, waited_from = time.time(), time.monotonic(), None
+        began, started = time.time(), time.monotonic()
         async with admission as slot, self._opened(job) as source:
-            fields = job.fields(source.name)
-            place = f"{_KEYED}{job.key}" if job.key else source.place  # where the content can be found again
             size = source.identity.size
             interval = self.client.timing.report_interval
             meter = Meter(job.describe(), size, listener, shared=self._shared, report_interval=interval)
-            journal = self._journal if place else MemoryJournal()
-            key = self._key(fields, place or secrets.token_hex(16), size)
-            if expected_key not in {None, key}:
+            call = UploadCall(
+                context=self._context,
+                journal=self._journal,
+                job=job,
+                fields=job.fields(source.name),
+                source=source,
+                meter=meter,
+                slot=slot,
+                part_size=self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate),
+                moved_files=self._moved_files,
+                others=self._others,
+                began=began,
+                started=started,
+            )
+            if expected_key not in {None, call.key}:
                 raise ConfigurationError(
                     f"{source.name} has another size than when the upload began: call upload to send it. "
                     "Nothing was sent."
                 )
-            part_size = self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
-
-            def busy(owner: Owner | None) -> None:
-                nonlocal waited_from
-                waited_from = began
-                slot.yield_slot()
-                meter.enter(UploadPhase.WAITING, f"{name_of(owner)} is sending this file")
-
+            remembered = earlier is not None or call.place is not None
             try:
-                slot.begin(meter, part_size)
-                async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
-                    slot.begin(meter, part_size)  # again: the slot may have been yielded
-                    run = UploadRun(
-                        context=self._context,
-                        job=job,
-                        fields=fields,
-                        key=key,
-                        place=place or "",
-                        source=source,
-                        log=log,
-                        meter=meter,
-                        waited_from=waited_from,
-                        started=started,
-                        part_size=part_size,
-                        others=partial(self._others, key),
-                    )
-                    return await run.result()
+                return await (call.result() if earlier is None else call.result_of(earlier))
             except AsyncSDKError as error:
-                annotate(error, meter.snapshot(), now=self.client.clock.now(), remembered=place is not None)
+                annotate(error, meter.snapshot(), now=self.client.clock.now(), remembered=remembered)
                 raise
 
     @asynccontextmanager
@@ -282,20 +281,6 @@ class AsyncUploader:
             yield source
         finally:
             source.close()
-
-    def _key(self, fields: Fields, place: str, size: int) -> str:
-        settings = self.client.settings
-        return upload_key(
-            base_url=settings.base_url,
-            organization=settings.organization,
-            project=settings.project,
-            place=place,
-            size=size,
-            filename=fields.filename,
-            mime_type=fields.mime_type,
-            purpose=fields.purpose,
-            expires_after=fields.expires_after,
-        )
 
     async def _remembered(self, upload_id: str) -> ResumeState:
         with without_threads():
@@ -325,13 +310,3 @@ class AsyncUploader:
             )
         if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
             raise ConfigurationError(f"stall_timeout must be above 0 seconds, max_retries 0 or more. {_NOTHING}")
-
-
-@asynccontextmanager
-async def _claimed(
-    journal: Journal, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None = None
-) -> AsyncIterator[Log]:
-    """Own `key` for the length of the block. A system without threads is an UploadError."""
-    with without_threads():
-        async with journal.claim(key, wait=wait, on_busy=on_busy) as log:
-            yield log

@@ -17,7 +17,7 @@ from attrs import define, field, setters
 
 from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
-from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Owner, Record, purge
+from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Opened, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.journal.messages import not_made, not_read, report_busy, worded, worded_lock, worded_write
@@ -32,6 +32,7 @@ from asyncsdk.wal.segments import Segments
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
 PURGE_SECONDS = 2.0
+KEYS_AT_ONCE = 200  # are looked at by one job of a thread: a cancelled caller leaves it no more than that
 FEW_RECORDS = 8  # take about a block of the disk; to write them again costs a small file more than all else
 SILENT_ATTEMPTS = 2  # a process that only looks has a lock for a moment: that is not reported
 
@@ -150,6 +151,15 @@ class FileJournal:
         keys = await self._threads.run(partial(purge.keys, self._layout))
         entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
         return [entry for entry in entries if entry is not None]
+
+    async def openings(self, *, above: int) -> Sequence[Opened]:
+        """Return how all uploads of files of more than `above` bytes began; takes no lock."""
+        keys = await self._threads.run(partial(purge.keys, self._layout))
+        found: list[Opened] = []
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            batch = keys[start : start + KEYS_AT_ONCE]
+            found += await self._threads.run(partial(purge.openings, self._layout, batch, above))
+        return found
 
     async def purge(self, *, now: float | None = None) -> int:
         """Remove the keys that are of no use any more and not claimed; return how many. None without locks."""
