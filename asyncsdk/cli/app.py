@@ -18,6 +18,7 @@ from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode, printable
 from asyncsdk.cli.signals import Interrupted, Stop
 from asyncsdk.cli.unread import STANDARD_INPUT
+from asyncsdk.cli.uploads import messages as words
 from asyncsdk.cli.uploads.messages import error_text
 from asyncsdk.errors import APIError, AsyncSDKError
 from asyncsdk.version import __version__
@@ -144,7 +145,7 @@ def failure_message(error: Exception, *, verbose: bool) -> str:
     if isinstance(error, AsyncSDKError):
         from asyncsdk.cli.edits.messages import as_typed  # loads the library, which `--help` does without
 
-        return error_text(error) if isinstance(error, APIError) else as_typed(error_text(error))
+        return error_text(error) if isinstance(error, APIError) else as_typed(words.as_typed(error_text(error)))
     if isinstance(error, OSError):
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"

@@ -12,6 +12,7 @@ from asyncsdk.errors import (
     AsyncSDKError,
     CompletionUnknownError,
     UploadError,
+    UploadExpiredError,
     UploadNotFoundError,
     UploadTooSlowError,
 )
@@ -71,7 +72,7 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
         return f"Nothing was sent yet. {repeat}."
     if not remembered:
         return f"{repeat}: it starts again. Without a key= it can't know that the content is the same."
-    if isinstance(error, UploadNotFoundError):
+    if isinstance(error, UploadNotFoundError | UploadExpiredError) and error.expires_in != 0:
         return f"The server has dropped what was sent. {repeat}: it starts again."
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."

@@ -40,6 +40,7 @@ from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
 
 MOST_CONNECTIONS = 256
+DEFAULT_RETRIES = 5
 Listener = Callable[[Progress], None]
 _NOTHING = "Nothing was sent."
 
@@ -72,7 +73,7 @@ class AsyncUploader:
     md5: Literal["hex", "base64"] | None = field(default="hex", kw_only=True)
     limit_rate: float | None = field(default=None, kw_only=True)
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
-    max_retries: int = field(default=5, kw_only=True)
+    max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
@@ -308,5 +309,7 @@ class AsyncUploader:
             raise ConfigurationError(
                 f"limit_rate must be a number of bytes a second above 0, not {self.limit_rate!r}. {_NOTHING}"
             )
-        if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
-            raise ConfigurationError(f"stall_timeout must be above 0 seconds, max_retries 0 or more. {_NOTHING}")
+        if not 0 < self.stall_timeout < math.inf:
+            raise ConfigurationError(f"stall_timeout must be above 0 seconds, not {self.stall_timeout!r}. {_NOTHING}")
+        if self.max_retries < 0:
+            raise ConfigurationError(f"max_retries must be 0 or more, not {self.max_retries!r}. {_NOTHING}")

@@ -71,8 +71,8 @@ def test_quiet_is_the_ids_of_the_files_alone(run: Run, server: LocalServer, make
 def test_options_reach_the_server(run: Run, server: LocalServer, make_file: MakeFile) -> None:
     make_file()
     said = "--purpose user_data --filename other.txt --mime-type text/x-test --expires-after 2h --md5 base64"
-    how = "--part-size 1MiB --concurrency 2 --limit-rate 100MB --no-lock --journal elsewhere"
-    where = "--query a=b=c --header X-Test:yes --auth api-key"
+    how = "--part-size 1MiB --concurrency 2 --limit-rate 100MB --no-lock --journal elsewhere --stall-timeout 1m"
+    where = "--query a=b=c --header X-Test:yes --auth api-key --max-retries 7"
     ran = run("upload", "train.jsonl", *f"{said} {how} {where}".split())
     assert ran.code == 0
     file = server.files[-1]
@@ -154,6 +154,44 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
     [told] = done.records
     assert (done.code, told["bytes_resumed"], told["bytes_sent"]) == (0, 2 * MIB, MIB + 1)
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
+
+
+def test_an_upload_that_the_server_drops_is_exit_75_and_the_same_command_sends_it_again(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file()
+    command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1"]
+    server.inject(Fault("part", "expire", nth=3))
+    ran = run(*command)
+    upload = server.uploads[-1].id
+    assert (ran.code, ran.out) == (75, "")
+    assert ran.err == (
+        f"error: train.jsonl: the upload is gone on the server (400: Upload {upload} is expired, not pending.). "
+        "The same command sends the file again.\n"
+    )
+    [told] = run(*command, "--json").records
+    assert told["bytes_resumed"] == 0
+    assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
+
+
+def test_a_key_of_ones_own_resumes_from_another_path(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    path = make_file()
+    options = ["--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1", "--key", "train-v7", "--json"]
+    server.inject(Fault("part", "answer", status=400, nth=3))
+    assert run("upload", path, *options, "--filename", "train.jsonl").code == 1
+    moved = path.rename(path.with_name("moved.jsonl"))
+    [told] = run("upload", moved, *options, "--filename", "train.jsonl").records
+    assert told["bytes_resumed"] == 2 * MIB
+
+
+def test_requests_go_through_the_proxy_that_was_named(
+    run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
+) -> None:
+    make_file(1000)
+    proxy = server.url.removesuffix("/v1")  # it takes a request with a whole URL as one for itself
+    where = ["--base-url", "http://api.invalid/v1", "--proxy", proxy, "--max-retries", "0"]
+    ran = run("upload", "train.jsonl", "--purpose", "batch", *where)
+    assert ran.code == 0, ran.err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from datetime import tzinfo
@@ -24,6 +25,16 @@ from asyncsdk.events import Progress, UploadPhase
 if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult
 
+OPTIONS = (
+    "concurrency|expires_after|filename|if_uploaded|key|limit_rate|max_retries|mime_type|on_busy|part_size|purpose|"
+    "stall_timeout"
+)
+_OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
+_CALLS = (
+    ("the same call", "the same command"),
+    ("The same call", "The same command"),
+    ("call upload", "use asyncsdk upload"),
+)
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no response"),
@@ -69,7 +80,7 @@ def done(name: str, result: UploadResult) -> str:
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
     """The message for an upload that failed, and what to do next; `instead` as in `stopped`."""
-    text = error_text(error)
+    text = as_typed(error_text(error))
     plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
@@ -93,6 +104,13 @@ def no_file(source: str, purpose: str, *, is_directory: bool) -> str | None:
         f"{source} is a directory, and `upload` takes files. For each file in it: asyncsdk upload {files} "
         f"--purpose {shlex.quote(purpose)}. Nothing was sent."
     )
+
+
+def as_typed(message: str) -> str:
+    """`message` of the library with options in place of arguments, and commands in place of calls."""
+    for call, command in _CALLS:
+        message = message.replace(call, command)
+    return _OPTION.sub(lambda match: f"--{match[1].replace('_', '-')} must", message)
 
 
 def error_text(error: BaseException) -> str:

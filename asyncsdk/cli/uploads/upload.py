@@ -44,7 +44,7 @@ async def upload(
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.journal.file import open_journal
-    from asyncsdk.uploads.uploader import AsyncUploader
+    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, jobs = Out(output, goes_on=True), jobs_of(files, options)
     journal = open_journal(options.journal, lock=not options.no_lock)
@@ -56,6 +56,8 @@ async def upload(
             part_size=options.part_size,
             md5=None if options.md5 == "off" else options.md5,
             limit_rate=options.limit_rate,
+            stall_timeout=options.stall_timeout,
+            max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
         )
         if bad := await check_all(uploader, jobs):
             return refuse(out, jobs, bad)
@@ -70,8 +72,9 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
     from asyncsdk.uploads.job import UploadJob
 
     names = list(dict.fromkeys(files))
-    if options.filename is not None and len(names) > 1:
-        raise ConfigurationError(f"--filename is for one file, but {len(names)} were given. Nothing was sent.")
+    for option, value in (("--filename", options.filename), ("--key", options.key)):
+        if value is not None and len(names) > 1:
+            raise ConfigurationError(f"{option} is for one file, but {len(names)} were given. Nothing was sent.")
     return {
         name: UploadJob(
             source=name,
@@ -79,6 +82,7 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
             filename=options.filename,
             mime_type=options.mime_type,
             expires_after=options.expires_after,
+            key=options.key,
             if_uploaded=options.if_uploaded,
             on_busy=options.on_busy,
             resume=not options.no_resume,
@@ -109,9 +113,10 @@ def check_source(name: str, purpose: str) -> None:
 def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:
     """Report what is wrong; no file is sent."""
     from asyncsdk.cli.uploads import records
+    from asyncsdk.cli.uploads.messages import as_typed
 
     for message in dict.fromkeys(str(error) for error in bad.values()):
-        complain(f"error: {message}")
+        complain(f"error: {as_typed(message)}")
     for name in names:
         error = records.error_of(bad[name]) if name in bad else records.plain_error("NotSent", "another FILE is bad")
         out.record(records.not_uploaded(name, error))
