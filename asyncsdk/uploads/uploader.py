@@ -29,6 +29,7 @@ from asyncsdk.uploads.completing import cancelled
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, SharedThroughput
@@ -54,7 +55,8 @@ class AsyncUploader:
         concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader.
         part_size: Bytes of a part, at most 64 MiB, rounded up to 512 KiB. None: chosen by the file's size.
         journal: Where uploads are remembered: a directory, "memory", or a `Journal`. None: the directory in
-            `ASYNCSDK_JOURNAL`, else one in the user's state directory.
+            `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, in memory, with a
+            warning.
         lock: False: use no file locks, for file systems that have none.
         md5: The form in which the digest is sent with complete. None: compute none, which saves most of the CPU time.
         limit_rate: Bytes a second at most, over all uploads of this uploader. None: no limit.
@@ -82,7 +84,7 @@ class AsyncUploader:
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
-        self._journal = open_journal(self.journal, lock=self.lock)
+        self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
         self._queue = AdmissionQueue(self.concurrency, timing.admission_poll)
         self._context = UploadContext(
@@ -271,7 +273,8 @@ class AsyncUploader:
             try:
                 return await (call.result() if earlier is None else call.result_of(earlier))
             except AsyncSDKError as error:
-                annotate(error, meter.snapshot(), now=self.client.clock.now(), remembered=remembered)
+                now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
+                annotate(error, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
                 raise
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -184,14 +184,12 @@ def test_a_key_of_ones_own_resumes_from_another_path(run: Run, server: LocalServ
     assert told["bytes_resumed"] == 2 * MIB
 
 
-def test_requests_go_through_the_proxy_that_was_named(
-    run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
-) -> None:
+def test_requests_go_through_the_proxy_that_was_named(run: Run, server: LocalServer, make_file: MakeFile) -> None:
     make_file(1000)
-    proxy = server.url.removesuffix("/v1")  # it takes a request with a whole URL as one for itself
+    proxy = server.url.removesuffix("/v1")  # our server is one that refuses, in its own words
     where = ["--base-url", "http://api.invalid/v1", "--proxy", proxy, "--max-retries", "0"]
     ran = run("upload", "train.jsonl", "--purpose", "batch", *where)
-    assert ran.code == 0, ran.err
+    assert "This server is not known by that name." in ran.err
 
 
 @pytest.mark.parametrize(
@@ -210,6 +208,42 @@ def test_where_the_same_command_would_not_go_on_it_is_not_promised(
     assert ran.code == 75
     assert said in ran.err
     assert "goes on: " not in ran.err
+
+
+def test_where_no_home_can_be_written_it_is_sent_with_one_warning_and_no_promise(
+    run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
+) -> None:
+    environment.delenv("ASYNCSDK_JOURNAL")
+    environment.setenv("XDG_STATE_HOME", "/dev/null/state")
+    make_file()
+    warning = (
+        "warning: no journal can be kept in /dev/null/state/asyncsdk: an interruption can't be resumed by another "
+        "process; set ASYNCSDK_JOURNAL to a writable directory.\n"
+    )
+    command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size=1MiB", "--concurrency=1", "--progress=none"]
+    ran = run(*command)
+    assert (ran.code, ran.err) == (0, warning)
+    server.inject(Fault("part", "answer", status=403, nth=2))
+    ran = run(*command, "--json")
+    assert ran.code == 1
+    assert ran.err.startswith(warning)
+    advice = "The journal is in memory only: the same command starts from the beginning."
+    assert ran.err.endswith(f"\n  {advice}\n")
+    assert ran.records[0]["error"]["advice"] == advice
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_journal_that_was_named_and_cant_be_kept_is_refused_before_anything_is_sent(
+    run: Run, make_file: MakeFile, environment: pytest.MonkeyPatch, calls: Callable[[], int], *, variable: bool
+) -> None:
+    make_file(1000)
+    if variable:
+        environment.setenv("ASYNCSDK_JOURNAL", "/dev/null/named")
+    named = [] if variable else ["--journal", "/dev/null/named"]
+    ran = run("upload", "train.jsonl", "--purpose", "batch", *named)
+    assert (ran.code, calls()) == (2, 0)
+    assert "can't create the journal in /dev/null/named (" in ran.err
+    assert "warning" not in ran.err
 
 
 def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(

@@ -157,7 +157,7 @@ class Transfer:
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
         complain(messages.failed(name, error, now=self.now(), instead=self.instead))
-        self.out.record(records.not_uploaded(name, records.error_of(error), error.progress))
+        self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
 
     def _report_the_rest(self, names: list[str]) -> None:
         """Report what was under way or not begun, and how to resume it."""
@@ -167,6 +167,7 @@ class Transfer:
             complain(messages.stopped(name, self._latest[name], now=self.now(), instead=self.instead))
         if more := len(rest) - len(begun[:_MOST_LINES]):
             complain(f"{units.counted(more, 'file')} not sent. The same command sends them.")
-        interrupted = records.plain_error("Interrupted", "stopped by a signal; the same command goes on")
+        advice = f". {self.instead}" if self.instead else "; the same command goes on"
+        interrupted = records.plain_error("Interrupted", f"stopped by a signal{advice}")
         for name in rest:
             self.out.record(records.not_uploaded(name, interrupted, self._latest.get(name)))

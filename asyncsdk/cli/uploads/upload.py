@@ -47,7 +47,7 @@ async def upload(
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, jobs = Out(output, goes_on=True), jobs_of(files, options)
-    journal = open_journal(options.journal, lock=not options.no_lock)
+    journal = open_journal(options.journal, lock=not options.no_lock, or_memory=True)
     async with open_client(connection, connections=options.concurrency) as client:
         uploader = AsyncUploader(
             client,
@@ -61,6 +61,7 @@ async def upload(
         )
         if bad := await check_all(uploader, jobs):
             return refuse(out, jobs, bad)
+        warn_of(journal)
         display = choose(progress, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
         transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
@@ -131,6 +132,14 @@ def sizes_of(names: Iterable[str]) -> dict[str, int]:
 async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
     """Upload `job`."""
     return await uploader.upload(**asdict(job, recurse=False), in_turn=True, on_progress=listener)
+
+
+def warn_of(journal: Journal) -> None:
+    """Report, once all files are found good, that no journal is kept though none was declined."""
+    from asyncsdk.uploads.journal.memory import MemoryJournal
+
+    if isinstance(journal, MemoryJournal) and journal.instead:
+        complain(f"warning: {journal.instead}.")
 
 
 def what_instead(journal: Journal, options: UploadOptions) -> str:
