@@ -111,7 +111,7 @@ class UploadCall:
             filename=self.job.filename,
             settings=self.context.client.settings,
         )
-        return await self.moved_files.earlier(moved)
+        return await self.moved_files.earlier(moved, self.context.readers)
 
     async def _start(self, why: str) -> UploadResult:
         journal, key = self.journal if self.place else MemoryJournal(), self.key

@@ -47,6 +47,25 @@ class RateMeter:
         return (last - first) / (end - start)
 
 
+@define
+class Stopwatch:
+    """Seconds in which something ran; the pauses between do not count."""
+
+    _before: float = field(default=0.0, init=False)
+    _since: float | None = field(default=None, init=False)
+
+    def run(self, now: float, *, running: bool) -> None:
+        """From `now` on it runs, or rests."""
+        if running and self._since is None:
+            self._since = now
+        elif not running and self._since is not None:
+            self._before, self._since = self._before + now - self._since, None
+
+    def seconds(self, now: float) -> float:
+        """How long it ran until `now`."""
+        return self._before + (0.0 if self._since is None else now - self._since)
+
+
 @define(eq=False)
 class SharedThroughput:
     """Bytes moved by all uploads of one uploader: whether one can finish in time is judged by this."""
@@ -57,7 +76,10 @@ class SharedThroughput:
 
 @define(eq=False)
 class Meter:
-    """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most."""
+    """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most.
+
+    Its rate is that of the time in which a part of it was on its way: not while it waits for its turn, or is hashed.
+    """
 
     source: str
     total: int
@@ -74,6 +96,7 @@ class Meter:
     hashed: int = 0
     moved: int = field(default=0, init=False)
     rate: RateMeter = field(factory=RateMeter, init=False)
+    _sending: Stopwatch = field(factory=Stopwatch, init=False)
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
     _reported_at: float = field(default=-math.inf, init=False)
@@ -88,6 +111,11 @@ class Meter:
         """Bytes a second that the next part can expect as its share; None while unknown."""
         rate = self.rate.current
         return rate / (self._parts_in_flight + 1) if rate > 0 else None
+
+    @property
+    def sending_seconds(self) -> float:
+        """For how long parts were on their way, retries included."""
+        return self._sending.seconds(self.clock())
 
     def snapshot(self) -> Progress:
         """The progress now."""
@@ -134,6 +162,7 @@ class Meter:
     def part_started(self) -> None:
         """A part begins."""
         self._parts_in_flight += 1
+        self._sending.run(self.clock(), running=True)
         self.tick()
 
     def bytes_sent(self, count: int) -> None:
@@ -152,6 +181,7 @@ class Meter:
     def part_finished(self, sent: int, confirmed: int) -> None:
         """A part ended: of `sent` bytes in flight, `confirmed` are in the journal now."""
         self._parts_in_flight -= 1
+        self._sending.run(self.clock(), running=self._parts_in_flight > 0)
         self._in_flight -= sent
         self.done += confirmed
         self.tick()
@@ -163,7 +193,7 @@ class Meter:
 
     def _report(self) -> None:
         self._reported_at = self.clock()
-        self.rate.add(self._reported_at, self.moved)
+        self.rate.add(self._sending.seconds(self._reported_at), self.moved)
         self.shared.rate.add(self._reported_at, self.shared.moved)
         if self.listener is None:
             return

@@ -337,6 +337,7 @@ class UploadRun:
             bytes_resumed=self.meter.resumed,
             reused=reused,
             seconds=time.monotonic() - self.started,
+            sending_seconds=self.meter.sending_seconds,
         )
 
 

@@ -32,17 +32,16 @@ class MovedFiles:
     """The large files whose uploads the journal held when it was first asked."""
 
     _journal: Journal
-    _readers: DaemonThreadPool
     _openings: Sequence[Opened] | None = field(default=None, init=False)
     _looking: anyio.Lock = field(factory=anyio.Lock, init=False)
 
-    async def earlier(self, moved: MovedSource) -> list[Opened]:
+    async def earlier(self, moved: MovedSource, readers: DaemonThreadPool) -> list[Opened]:
         """Return the uploads that may have begun with this file at a path where it is not any more, newest first."""
         if not moved.is_worth_it:
             return []
         alike = newest_first(await self._looked_through(), moved)
         # a hard link is another file to its owner, and may be wanted under both names
-        still = [await self._readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
+        still = [await readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
         return [opened for opened, there in zip(alike, still, strict=True) if not there]
 
     async def _looked_through(self) -> Sequence[Opened]:

@@ -100,7 +100,7 @@ class AsyncUploader:
             stall=self.stall_timeout,
             max_retries=self.max_retries,
         )
-        self._moved_files = MovedFiles(self._journal, self._context.readers)
+        self._moved_files = MovedFiles(self._journal)
 
     async def upload(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -95,6 +96,38 @@ def test_several_files_have_a_line_each_and_one_that_is_given_twice_goes_once(
     assert ran.code == 0
     assert sorted(record["source"] for record in ran.records) == sorted(map(str, names))
     assert len(server.files) == before + 3
+    assert re.fullmatch(r"3 files, 3\.0 kB in 0\.\d s\n", ran.err)
+
+
+def test_the_last_line_counts_what_was_there_before_and_what_failed(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    names = [make_file(1000 + number, f"{number}.jsonl", number) for number in range(4)]
+    run("upload", *names[:2], "--purpose", "batch")
+    server.inject(Fault("create", "answer", status=403))
+    ran = run("upload", *names, "--purpose", "batch", "--concurrency", "1")
+    assert ran.code == 3
+    assert re.fullmatch(r"4 files, 1\.0 kB in \d\.\d s, 2 of them there before, 1 failed", ran.err.splitlines()[-1])
+    assert run("upload", *names[:2], "--purpose", "batch", "--quiet").err == ""
+
+
+def test_a_renamed_file_goes_on_and_its_name_on_the_server_is_said(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file(9 * MIB)
+    options = ["--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1"]
+    server.inject(Fault("part", "answer", status=429, nth=6, headers={"Retry-After": "86400"}))
+    assert run("upload", path, *options).code == 75
+    path.rename("final.jsonl")
+    ran = run("upload", "final.jsonl", *options, "--progress", "lines")
+    assert ran.code == 0
+    assert "goes on with the upload of train.jsonl; the file keeps the name train.jsonl on the server\n" in ran.err
+    file = server.files[-1].id
+    assert ran.out.startswith(f"final.jsonl: {file}, 9.4 MB, 5.2 MB of it by earlier runs, in ")
+    assert ran.out.endswith("; its name on the server is train.jsonl\n")
+    again = run("upload", "final.jsonl", *options)
+    said = "uploaded before; nothing was sent; its name on the server is train.jsonl"
+    assert again.out == f"final.jsonl: {file}, {said}\n"
 
 
 def test_where_some_of_several_fail_the_others_go_on(run: Run, server: LocalServer, make_file: MakeFile) -> None:
@@ -337,5 +370,6 @@ def test_nobody_reading_standard_output_is_no_failure(start: Start, server: Loca
     process = start("upload", "a", "b", "--purpose", "batch", stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, "")
+    assert process.returncode == 0
+    assert err.startswith("2 files, 2.0 kB in ")
     assert len(server.files) == before + 2

@@ -63,7 +63,9 @@ async def upload(
             return refuse(out, jobs, bad)
         warn_of(journal)
         display = choose(progress, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
-        transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
+        transfer = Transfer(
+            out, display, stop, client.clock.now, what_instead(journal, options), renamed=options.filename is not None
+        )
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
         return out.code(await transfer.run(uploads, at_once=options.concurrency))
 

@@ -121,7 +121,8 @@ async def resume(
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
         uploads = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
-        return await Transfer(Out(output), display, stop, client.clock.now).run(uploads, at_once=concurrency)
+        transfer = Transfer(Out(output), display, stop, client.clock.now, renamed=source is None)
+        return await transfer.run(uploads, at_once=concurrency)
 
 
 @app.command
