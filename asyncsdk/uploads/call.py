@@ -92,7 +92,8 @@ class UploadCall:
             return await self._go_on(opened)
         except OtherContentError:
             raise ConfigurationError(
-                f"{wrong}: it contains nothing of what was sent. Nothing was sent now. As a new one: call upload."
+                f"{wrong}: it contains nothing of what was sent. Nothing was sent now. "
+                "To send it as a new one: call upload."
             ) from None
         except NothingToResumeError as nothing:
             return await self._start(str(nothing))

@@ -266,7 +266,7 @@ class AsyncUploader:
             )
             if expected_key not in {None, call.key}:
                 raise ConfigurationError(
-                    f"{source.name} has another size than when the upload began: call upload to send it. "
+                    f"{source.name} has another size than when the upload began. To send it: call upload. "
                     "Nothing was sent."
                 )
             remembered = earlier is not None or call.place is not None

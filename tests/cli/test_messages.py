@@ -205,7 +205,7 @@ def test_where_nothing_was_sent_the_last_line_says_so() -> None:
             "limit_rate must be above 0. The same call goes on.",
             "--limit-rate must be above 0. The same command goes on.",
         ),
-        ("call upload to send it", "use asyncsdk upload to send it"),
+        ("To send it: call upload.", "To send it: asyncsdk upload."),
         ("the part size must be 1; my_purpose must not", "the part size must be 1; my_purpose must not"),
     ],
 )

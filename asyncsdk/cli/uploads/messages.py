@@ -35,7 +35,7 @@ _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
 _CALLS = (
     ("the same call", "the same command"),
     ("The same call", "The same command"),
-    ("call upload", "use asyncsdk upload"),
+    ("call upload", "asyncsdk upload"),
 )
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
@@ -159,6 +159,8 @@ def error_text(error: BaseException) -> str:
 def _advice(error: BaseException, instead: str) -> str:
     """What to do next, if the message does not contain it and something was under way."""
     if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
+        return ""
+    if "Nothing was sent." in str(error) and error.upload_id is None:
         return ""
     return (instead or error.advice).replace("the call", "the command")
 
