@@ -68,15 +68,15 @@ class UploadsView:
     clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, int] = field(factory=dict, init=False)
-    _sent: dict[str, int] = field(factory=dict, init=False)
+    _sent: int = field(default=0, init=False)
     _rate: RateMeter = field(factory=RateMeter, init=False)
 
     def update(self, name: str, progress: Progress) -> Snapshot:
         """Take in what an upload reports."""
         before = self.under_way.get(name)
         self.under_way[name] = progress
-        self._sent[name] = progress.bytes_sent
-        self._rate.add(self.clock(), sum(self._sent.values()))
+        self._sent += progress.bytes_sent - (before.bytes_sent if before else 0)
+        self._rate.add(self.clock(), self._sent)
         return Snapshot(name, before, progress)
 
     def end(self, name: str) -> None:
@@ -105,7 +105,7 @@ class UploadsView:
 
     def _total(self) -> Progress:
         rows = list(self.under_way.values())
-        self._rate.add(self.clock(), sum(self._sent.values()))
+        self._rate.add(self.clock(), self._sent)
         whole = Progress(
             state=UploadPhase.SENDING,
             source="",
