@@ -59,7 +59,7 @@ class Progress:
         bytes_sent: Bytes that left in this run, retries included.
         bytes_hashed: Bytes hashed.
         parts_in_flight: Parts that are being sent.
-        rate: Bytes a second over the last 10 seconds.
+        rate: Bytes a second over the last 10 seconds in which it was sent.
         eta: Seconds left at that rate; None while unknown.
         upload_id: The upload on the server; None before there is one.
         expires_at: When the server drops the upload, in its unix seconds.

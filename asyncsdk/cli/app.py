@@ -16,7 +16,7 @@ from asyncsdk.cli.help import HELP, START, VERSION, canonical, epilogue, fitted,
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode, printable, show_text
 from asyncsdk.cli.signals import Interrupted, Stop
-from asyncsdk.cli.uploads.messages import error_text
+from asyncsdk.cli.uploads import messages as uploads
 from asyncsdk.cli.usage import chain_of, in_words_of, usage_message
 from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError
 from asyncsdk.version import __version__
@@ -111,12 +111,15 @@ def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False, words: Se
         return _explain(error, verbose=verbose, words=words)
 
 
-def failure_message(error: Exception, *, verbose: bool) -> str:
-    """What happened, for a person."""
+def failure_message(error: Exception, words: Sequence[str] = (), *, verbose: bool) -> str:
+    """What happened, for a person; `words` are the command line, for messages about what is in it."""
     if isinstance(error, AsyncSDKError):
-        from asyncsdk.cli.edits.messages import as_typed  # loads the library, which `--help` does without
+        from asyncsdk.cli.edits import messages as edits  # loads the library, which `--help` does without
 
-        return error_text(error) if isinstance(error, APIError) else as_typed(error_text(error))
+        text = uploads.error_text(error)
+        if isinstance(error, ConfigurationError):
+            text = in_words_of(text, words)
+        return text if isinstance(error, APIError) else edits.as_typed(uploads.as_typed(text))
     if isinstance(error, OSError):
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"
@@ -127,9 +130,7 @@ def failure_message(error: Exception, *, verbose: bool) -> str:
 def _explain(error: Exception, *, verbose: bool, words: Sequence[str] = ()) -> int:
     if verbose and not isinstance(error, AsyncSDKError | OSError):
         traceback.print_exception(error)
-    message = failure_message(error, verbose=verbose)
-    if isinstance(error, ConfigurationError):
-        message = in_words_of(message, words)
+    message = failure_message(error, words, verbose=verbose)
     advice = error.advice if isinstance(error, AsyncSDKError) else ""
     complain("\n  ".join(filter(None, [f"error: {message}", advice])))
     return exit_code(error)

@@ -31,6 +31,10 @@ def open_client(choice: Connection, *, connections: int = 100, **options: Any) -
         "default_query": dict(_split(pair) for pair in choice.query),
         "ssl": None if choice.ca_file is None else create_ssl_context(choice.ca_file),
     }
+    if choice.proxy is not None:
+        options["proxy"] = _without_password(choice.proxy)
+    if choice.max_retries is not None:
+        options["max_retries"] = choice.max_retries
     if means_azure(os.environ, choice):
         if choice.auth:
             raise ConfigurationError(
@@ -60,6 +64,15 @@ def _headers(lines: tuple[str, ...]) -> dict[str, str]:
                 "in OPENAI_CUSTOM_HEADERS. Nothing was sent."
             )
     return headers
+
+
+def _without_password(proxy: str) -> str:
+    if "@" in proxy:
+        raise ConfigurationError(
+            "--proxy: all users of this machine can see a password on the command line. Set HTTPS_PROXY to the proxy "
+            "with its user and password instead. Nothing was sent."
+        )
+    return proxy
 
 
 def _split(pair: str) -> tuple[str, str]:

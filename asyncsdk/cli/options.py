@@ -36,11 +36,39 @@ def _pair(separator: str) -> Callable[[object, Sequence[Token]], tuple[str, ...]
     return convert
 
 
+def _life(text: str) -> int:
+    from asyncsdk.uploads.job import LONGEST_LIFE, SHORTEST_LIFE  # loads the library, which --help does without
+
+    seconds = parse_duration(text)
+    if not SHORTEST_LIFE <= seconds <= LONGEST_LIFE:
+        raise ValueError(f"{text} is out of range: from {SHORTEST_LIFE // 3600}h to {LONGEST_LIFE // 86400}d.")
+    return seconds
+
+
+def _part_size(text: str) -> int:
+    from asyncsdk.uploads.chunking import LARGEST_PART, MIB
+
+    size = parse_size(text)
+    if not 0 < size <= LARGEST_PART:
+        raise ValueError(f"{text} is out of range: from 1 byte to {LARGEST_PART // MIB}MiB.")
+    return size
+
+
 Whole = Annotated[int, Parameter(converter=from_text(parse_whole))]
 Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
 Rate = Annotated[int, Parameter(converter=from_text(parse_rate), metavar="RATE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
 Connections = Annotated[Whole, Parameter(alias="-c", metavar="N", help="Parts in flight, over all files.")]
+DEFAULT_STALL = 30  # seconds
+StallTimeout = Annotated[
+    int,
+    Parameter(
+        converter=from_text(parse_duration),
+        metavar="TIME",
+        show_default=False,
+        help="Try again when the server confirms no byte for so long; 30s unless set.",
+    ),
+]
 JournalPlace = Annotated[
     str | None, Parameter(name="--journal", metavar="DIR|memory", help="Where the journal of uploads is kept.")
 ]
@@ -61,6 +89,12 @@ class Connection:
     ] = ()
     ca_file: Annotated[
         str | None, Parameter(metavar="PEM", help="A CA certificate to trust besides the usual ones.")
+    ] = None
+    proxy: Annotated[
+        str | None, Parameter(metavar="URL", help="The proxy to use; else by HTTPS_PROXY or the system's settings.")
+    ] = None
+    max_retries: Annotated[
+        Whole | None, Parameter(metavar="N", help="How often a request is repeated after a failure that may pass.")
     ] = None
 
 
@@ -95,14 +129,27 @@ class UploadOptions:
     ]
     filename: Annotated[str | None, Parameter(help="The name to store it under, if there is one FILE.")] = None
     mime_type: Annotated[str | None, Parameter(help="Their MIME type; else by each file's suffix.")] = None
-    expires_after: Annotated[Duration | None, Parameter(help="When the server deletes them: after 1h to 30d.")] = None
+    expires_after: Annotated[
+        int | None,
+        Parameter(converter=from_text(_life), metavar="TIME", help="When the server deletes them: after 1h to 30d."),
+    ] = None
     md5: Annotated[Literal["hex", "base64", "off"], Parameter(help="How the MD5 of the file is sent.")] = "hex"
     part_size: Annotated[
-        Size | None, Parameter(help="Size of a part, at most 64MiB; else chosen by the file's size.")
+        int | None,
+        Parameter(
+            converter=from_text(_part_size),
+            metavar="SIZE",
+            help="Size of a part, at most 64MiB; else chosen by the file's size.",
+        ),
     ] = None
     concurrency: Connections = 8
     limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None
     journal: JournalPlace = None
+    key: Annotated[
+        str | None,
+        Parameter(metavar="NAME", help="Your name for the content of one FILE: it is resumed by that from any path."),
+    ] = None
+    stall_timeout: StallTimeout = DEFAULT_STALL
     no_resume: Annotated[bool, Parameter(help="Start from the beginning, even if a part was sent.")] = False
     no_lock: Annotated[bool, Parameter(help="For a journal on a file system without file locks.")] = False
     on_busy: Annotated[

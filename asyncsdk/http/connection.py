@@ -218,6 +218,6 @@ def parse_proxy(text: str) -> Proxy:
 
 
 _UNUSABLE = (
-    "the proxy (proxy=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) can't be used: http://host:port or https://host:port is "
-    "needed. NO_PROXY names servers that are reached without one. Nothing was sent."
+    "the proxy (proxy=, --proxy, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) can't be used: http://host:port or "
+    "https://host:port is needed. NO_PROXY names servers that are reached without one. Nothing was sent."
 )

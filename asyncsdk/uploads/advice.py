@@ -12,6 +12,7 @@ from asyncsdk.errors import (
     AsyncSDKError,
     CompletionUnknownError,
     UploadError,
+    UploadExpiredError,
     UploadNotFoundError,
     UploadTooSlowError,
 )
@@ -29,6 +30,7 @@ IN_DOUBT_AND_FORGOTTEN = (
     "Look for that file in GET /files first. A repeated call starts again and may make a second one: without a key= it "
     "can't know that the content is the same."
 )
+RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
 DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
 
 
@@ -46,17 +48,21 @@ def without_threads() -> Iterator[None]:
         raise failure from error
 
 
-def annotate(error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool) -> None:
+def annotate(
+    error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool, in_memory: bool = False
+) -> None:
     """Write on `error` how far its upload was at `now` (the server's unix time).
 
     `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
+    `in_memory` is whether only this process would.
     """
     error.progress = progress
     error.resumable = error.resumable and remembered
     error.upload_id = error.upload_id or progress.upload_id
     error.bytes_done = progress.bytes_done
     error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
-    error.advice = _advice(error, progress, remembered=remembered)
+    advice = _advice(error, progress, remembered=remembered)
+    error.advice = advice.replace(RESUMES, RESUMES_HERE) if in_memory else advice
 
 
 def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> str:
@@ -71,12 +77,12 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
         return f"Nothing was sent yet. {repeat}."
     if not remembered:
         return f"{repeat}: it starts again. Without a key= it can't know that the content is the same."
-    if isinstance(error, UploadNotFoundError):
+    if isinstance(error, UploadNotFoundError | UploadExpiredError) and error.expires_in != 0:
         return f"The server has dropped what was sent. {repeat}: it starts again."
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
-    advice = f"{repeat}: it resumes. {there}{_until(error.expires_in)}."
+    advice = f"{repeat}: {RESUMES} {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
 
 

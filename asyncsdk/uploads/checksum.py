@@ -19,7 +19,8 @@ from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range
-from asyncsdk.uploads.journal import Completed, Completing
+from asyncsdk.uploads.journal import Completed, Completing, Part
+from asyncsdk.uploads.moved import OtherContentError
 from asyncsdk.uploads.source import Source
 
 log = logging.getLogger(__name__)
@@ -183,6 +184,17 @@ def check_same(read: str | None, sent: str, name: str) -> None:
         raise SourceChangedError(
             f"{name} changed while it was sent. No file was made. The same call sends what changed."
         )
+
+
+async def check_some_is_there(source: Source, parts: Sequence[Part], hashers: DaemonThreadPool) -> None:
+    """Raise OtherContentError unless the bytes of one of `parts`, by its fingerprint, are those of `source` now."""
+    digest = ContentHash(source.identity.size, with_md5=False, whole=False)
+    for part in parts:
+        span = Range(part.offset, part.length)
+        await digest.read(source, hashers, lambda _: None, [span])
+        if digest.fingerprint(span) == part.xxh3:
+            return
+    raise OtherContentError(f"{source.name} holds other content than was sent")
 
 
 async def check_unchanged(

@@ -94,6 +94,7 @@ class UploadResult:
         bytes_resumed: Bytes uploaded in earlier runs.
         reused: The file was on the server already, and nothing was sent.
         seconds: How long the call took.
+        sending_seconds: For how long its bytes were on their way: not while it waited for its turn, or was read.
     """
 
     upload: Upload
@@ -103,6 +104,7 @@ class UploadResult:
     bytes_resumed: int
     reused: bool
     seconds: float
+    sending_seconds: float = 0.0
 
 
 @frozen(kw_only=True)

@@ -50,6 +50,25 @@ class RateMeter:
         return (last - first) / (end - start)
 
 
+@define
+class Stopwatch:
+    """Seconds in which something ran; the pauses between do not count."""
+
+    _before: float = field(default=0.0, init=False)
+    _since: float | None = field(default=None, init=False)
+
+    def run(self, now: float, *, running: bool) -> None:
+        """From `now` on it runs, or rests."""
+        if running and self._since is None:
+            self._since = now
+        elif not running and self._since is not None:
+            self._before, self._since = self._before + now - self._since, None
+
+    def seconds(self, now: float) -> float:
+        """How long it ran until `now`."""
+        return self._before + (0.0 if self._since is None else now - self._since)
+
+
 @define(eq=False)
 class SharedThroughput:
     """Bytes moved by all uploads of one uploader: whether one can finish in time is judged by this."""
@@ -60,7 +79,10 @@ class SharedThroughput:
 
 @define(eq=False)
 class Meter:
-    """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most."""
+    """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most.
+
+    Its rate is that of the time in which a part of it was on its way: not while it waits for its turn, or is hashed.
+    """
 
     source: str
     total: int
@@ -77,6 +99,7 @@ class Meter:
     hashed: int = 0
     moved: int = field(default=0, init=False)
     rate: RateMeter = field(factory=RateMeter, init=False)
+    _sending: Stopwatch = field(factory=Stopwatch, init=False)
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
     _reported_at: float = field(default=-math.inf, init=False)
@@ -108,6 +131,11 @@ class Meter:
         if self._parts_in_flight:
             return self._parts_in_flight > self._on_our_side
         return self.state in _ASKING or (self.state is UploadPhase.SENDING and self.upload_id is None)
+
+    @property
+    def sending_seconds(self) -> float:
+        """For how long parts were on their way, retries included."""
+        return self._sending.seconds(self.clock())
 
     def snapshot(self) -> Progress:
         """The progress now."""
@@ -160,6 +188,7 @@ class Meter:
         if not self._parts_in_flight:
             self.hold()
         self._parts_in_flight += 1
+        self._sending.run(self.clock(), running=True)
         self.tick()
 
     def bytes_sent(self, count: int) -> None:
@@ -179,6 +208,7 @@ class Meter:
     def part_finished(self, sent: int, confirmed: int) -> None:
         """A part ended: of `sent` bytes in flight, `confirmed` are in the journal now."""
         self._parts_in_flight -= 1
+        self._sending.run(self.clock(), running=self._parts_in_flight > 0)
         self._in_flight -= sent
         self.done += confirmed
         self.tick()
@@ -204,7 +234,7 @@ class Meter:
 
     def _report(self) -> None:
         self._reported_at = self.clock()
-        self.rate.add(self._reported_at, self.moved)
+        self.rate.add(self._sending.seconds(self._reported_at), self.moved)
         self.shared.rate.add(self._reported_at, self.shared.moved)
         if self.listener is None:
             return

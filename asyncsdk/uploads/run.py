@@ -22,11 +22,12 @@ from asyncsdk.retry import Retry
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
-from asyncsdk.uploads.checksum import ContentHash, check_unchanged
+from asyncsdk.uploads.checksum import ContentHash, check_some_is_there, check_unchanged
 from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.deadline import watch_deadline
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
+from asyncsdk.uploads.moved import NothingToResumeError, note
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
 from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay
@@ -64,6 +65,8 @@ class UploadRun:
 
     `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
     (monotonic) is when the call began; `others` asks what is known of other uploads than the one of a `Completing`.
+    `moved` is the upload to go on with where it began at another path: then none is created here. `why` is for the note
+    of one that is created.
     """
 
     context: UploadContext
@@ -78,6 +81,8 @@ class UploadRun:
     started: float
     part_size: int
     others: Callable[[Completing], Awaitable[Others]]
+    moved: Opened | None = None
+    why: str = ""
     _digest: ContentHash = field(init=False)
     _retry: Retry = field(init=False)
     _held: list[str] = field(factory=list, init=False)
@@ -104,7 +109,7 @@ class UploadRun:
     async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
         if session is None or recalled is None:
-            why = _why_again(recalled, asked=not self.job.resume)
+            why = _why_again(recalled, asked=not self.job.resume) or self.why
             return await self._still_there() or await self._send_all(await self._create(why))
         if recalled.completing is not None:
             found = await self._ask_again(session, recalled.completing)
@@ -114,8 +119,18 @@ class UploadRun:
         held = recalled.bytes_held
         log.info("%s: going on with %s, %d bytes are there", self.source.name, session.upload_id, held)
         self.meter.done = self.meter.resumed = held
-        self.meter.enter(UploadPhase.SENDING, f"going on with {session.upload_id}" if held else "")
+        self.meter.enter(UploadPhase.SENDING, await self._how_it_goes_on(session))
         return await self._send_all(session)
+
+    async def _how_it_goes_on(self, session: Session) -> str:
+        if self.moved is None:
+            return f"going on with {session.upload_id}" if self.meter.done else ""
+        if not session.parts:
+            raise NothingToResumeError(f"starting again: nothing was sent into {session.upload_id}")
+        await check_some_is_there(self.source, session.parts, self.context.hashers)
+        words = note(self.moved, self.source.name)
+        log.info("%s %s", self.source.name, words)
+        return words
 
     async def _still_there(self) -> UploadResult | None:
         """The newest File made of this source that may be the result: of this content, and seen with this key.
@@ -182,6 +197,8 @@ class UploadRun:
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
         self.meter.start_over()
+        if self.moved is not None:
+            raise NothingToResumeError(why)
         self._retry.deadline = math.inf
         if why:
             log.info("%s: %s", self.source.name, why)
@@ -325,6 +342,7 @@ class UploadRun:
             bytes_resumed=self.meter.resumed,
             reused=reused,
             seconds=time.monotonic() - self.started,
+            sending_seconds=self.meter.sending_seconds,
         )
 
 

@@ -21,6 +21,7 @@ USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't
 CLOCK_GRAIN = 2.0  # seconds by which the server's clock, reported in whole seconds and after a delay, seems late here
 SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
 _OF_CONTENT = re.compile(r"\b(md5|checksum|digest|hash(?:es)?|bytes?|size)\b", re.IGNORECASE)
+_OF_END = re.compile(r"\bupload\b.{0,200}\b(expired|cancell?ed)\b", re.IGNORECASE | re.DOTALL)
 _OF_STATE = re.compile(
     r"\b(status|already|completed|not pending|not found|no such upload|does not exist|unknown upload)\b", re.IGNORECASE
 )
@@ -94,7 +95,8 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
     over = clock.may_be_past(session.expires_at - CLOCK_GRAIN)
-    if error.status_code == session.refused != 404 and not over:
+    ended = error.status_code in {400, 409, 410, 422} and bool(_OF_END.search(_text_of(error)))
+    if error.status_code == session.refused != 404 and not over and not ended:
         return error  # the upload is there, and is refused as it was before
     if session.unverified:
         return ForgottenError(
@@ -104,6 +106,12 @@ def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
         )
     if over:
         return session.expired()
+    if ended:  # sooner than it said at first
+        return UploadExpiredError(
+            f"the upload is gone on the server ({error.status_code}: {'; '.join(_words_of(error))}). "
+            "The same call sends the file again.",
+            upload_id=session.upload_id,
+        )
     if error.status_code == 404:
         return UploadNotFoundError(
             f"{session.upload_id}, which the server accepted in this run, is gone there; was it cancelled? {error}",
@@ -130,10 +138,14 @@ def may_mean_completed(error: APIStatusError) -> bool:
 
 
 def _text_of(error: APIStatusError) -> str:
-    """The server's own text."""
+    """The server's own text, names taken apart into words."""
+    return " ".join(_words_of(error)).replace("_", " ")
+
+
+def _words_of(error: APIStatusError) -> list[str]:
     body = error.body
     words = (body.get("message"), body.get("code"), body.get("param")) if isinstance(body, Mapping) else (body,)
-    return " ".join(word.replace("_", " ") for word in words if isinstance(word, str))
+    return [word for word in words if isinstance(word, str)]
 
 
 def raise_refusal(error: APIStatusError, session: Session, clock: Clock) -> NoReturn:

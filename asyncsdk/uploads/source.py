@@ -20,7 +20,7 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
 from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, source_over
 
-__all__ = ["Given", "Identity", "PathSource", "Source", "fill", "open_source"]
+__all__ = ["Given", "Identity", "PathSource", "Source", "fill", "is_still_at", "open_source"]
 
 Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -45,6 +45,14 @@ async def fill(source: Source, threads: DaemonThreadPool, offset: int, view: mem
     """Fill `view` from `source`. When cancelled a thread may still be writing into it: drop its buffer."""
     if not source.read_now(offset, view):
         await threads.run(partial(source.read, offset, view))
+
+
+def is_still_at(place: str, inode: int | None) -> bool:
+    """Whether the file is (also) at this path: it was not moved from there. May block."""
+    try:
+        return Path(place).stat().st_ino == inode
+    except (OSError, ValueError):
+        return False
 
 
 def _open(given: str | os.PathLike[str] | BinaryIO) -> Source:

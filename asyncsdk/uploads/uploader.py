@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,32 +16,34 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.events import Progress
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers
+from asyncsdk.uploads.call import UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
-from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completing, Journal, Log, Owner
+from asyncsdk.uploads.job import UploadJob, UploadResult
+from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
-from asyncsdk.uploads.resume import ResumeState, replay, upload_key
-from asyncsdk.uploads.run import UploadContext, UploadRun
+from asyncsdk.uploads.resume import ResumeState, replay
+from asyncsdk.uploads.run import UploadContext
+from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
-from asyncsdk.wal import name_of
 
 MOST_CONNECTIONS = 256
+DEFAULT_RETRIES = 5
 Listener = Callable[[Progress], None]
 _NOTHING = "Nothing was sent."
-_KEYED = "key:"
 
 
 @define(eq=False, on_setattr=setters.frozen)
@@ -54,7 +55,8 @@ class AsyncUploader:
         concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader.
         part_size: Bytes of a part, at most 64 MiB, rounded up to 512 KiB. None: chosen by the file's size.
         journal: Where uploads are remembered: a directory, "memory", or a `Journal`. None: the directory in
-            `ASYNCSDK_JOURNAL`, else one in the user's state directory.
+            `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, in memory, with a
+            warning.
         lock: False: use no file locks, for file systems that have none.
         md5: The form in which the digest is sent with complete. None: compute none, which saves most of the CPU time.
         limit_rate: Bytes a second at most, over all uploads of this uploader. None: no limit.
@@ -73,15 +75,16 @@ class AsyncUploader:
     md5: Literal["hex", "base64"] | None = field(default="hex", kw_only=True)
     limit_rate: float | None = field(default=None, kw_only=True)
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
-    max_retries: int = field(default=5, kw_only=True)
+    max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
     _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _moved_files: MovedFiles = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
-        self._journal = open_journal(self.journal, lock=self.lock)
+        self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
         self._queue = AdmissionQueue(self.concurrency, timing.admission_poll)
         self._context = UploadContext(
@@ -97,6 +100,7 @@ class AsyncUploader:
             stall=self.stall_timeout,
             max_retries=self.max_retries,
         )
+        self._moved_files = MovedFiles(self._journal)
 
     async def upload(
         self,
@@ -177,12 +181,19 @@ class AsyncUploader:
             job.fields(source.name)
 
     async def resume(
-        self, upload_id: str, *, in_turn: bool = False, on_progress: Listener | None = None
+        self,
+        upload_id: str,
+        *,
+        source: Given | None = None,
+        in_turn: bool = False,
+        on_progress: Listener | None = None,
     ) -> UploadResult:
-        """Continue an upload of this journal, from its path.
+        """Continue an upload of this journal, from its path or from where the file is now.
 
         Args:
             upload_id: The upload.
+            source: Where the file is now, if it was renamed or moved. Its content decides whether it is the one, and it
+                keeps the filename that the server has.
             in_turn: As for `upload`.
             on_progress: As for `upload`.
 
@@ -191,15 +202,19 @@ class AsyncUploader:
 
         Raises:
             ConfigurationError: The journal does not hold it for this server and project, or holds it under a caller's
-                own `key=`; or the file has another size now. Nothing was sent.
+                own `key=` and `source` is not given; or the file is another one. Nothing was sent.
             AsyncSDKError: As `upload`.
         """
         opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
-        if opened.source.startswith(_KEYED):
-            name = opened.source.removeprefix(_KEYED)
-            raise ConfigurationError(f"{upload_id} has the key {name!r}, not a path: call upload with its source.")
-        job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress, expected_key=opened.key)
+        key = opened.source.removeprefix(KEYED) if opened.source.startswith(KEYED) else None
+        if source is None and key is not None:
+            raise ConfigurationError(f"{upload_id} has the key {key!r}, not a path: call upload with its source.")
+        place = opened.source if source is None else source
+        job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
+        admission = self._queue.acquire(in_turn=in_turn)
+        if source is None:
+            return await self._upload(job, admission, on_progress, expected_key=opened.key)
+        return await self._upload(job, admission, on_progress, earlier=opened)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
@@ -218,7 +233,7 @@ class AsyncUploader:
             CompletionUnknownError: It may have been completed.
         """
         opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
-        async with _claimed(self._journal, opened.key, wait=False) as log:
+        async with claimed(self._journal, opened.key, wait=False) as log:
             return await cancelled(self.client, log, upload_id, self._context.ids)
 
     async def _upload(
@@ -228,50 +243,38 @@ class AsyncUploader:
         listener: Listener | None,
         *,
         expected_key: str | None = None,
+        earlier: Opened | None = None,
     ) -> UploadResult:
-        began, started, waited_from = time.time(), time.monotonic(), None
+        began, started = time.time(), time.monotonic()
         async with admission as slot, self._opened(job) as source:
-            fields = job.fields(source.name)
-            place = f"{_KEYED}{job.key}" if job.key else source.place  # where the content can be found again
             size = source.identity.size
             interval = self.client.timing.report_interval
             meter = Meter(job.describe(), size, listener, shared=self._shared, report_interval=interval)
-            journal = self._journal if place else MemoryJournal()
-            key = self._key(fields, place or secrets.token_hex(16), size)
-            if expected_key not in {None, key}:
+            call = UploadCall(
+                context=self._context,
+                journal=self._journal,
+                job=job,
+                fields=job.fields(source.name),
+                source=source,
+                meter=meter,
+                slot=slot,
+                part_size=self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate),
+                moved_files=self._moved_files,
+                others=self._others,
+                began=began,
+                started=started,
+            )
+            if expected_key not in {None, call.key}:
                 raise ConfigurationError(
-                    f"{source.name} has another size than when the upload began: call upload to send it. "
+                    f"{source.name} has another size than when the upload began. To send it: call upload. "
                     "Nothing was sent."
                 )
-            part_size = self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate)
-
-            def busy(owner: Owner | None) -> None:
-                nonlocal waited_from
-                waited_from = began
-                slot.yield_slot()
-                meter.enter(UploadPhase.WAITING, f"{name_of(owner)} is sending this file")
-
+            remembered = earlier is not None or call.place is not None
             try:
-                slot.begin(meter, part_size)
-                async with _claimed(journal, key, wait=job.on_busy == "wait", on_busy=busy) as log:
-                    slot.begin(meter, part_size)  # again: the slot may have been yielded
-                    run = UploadRun(
-                        context=self._context,
-                        job=job,
-                        fields=fields,
-                        key=key,
-                        place=place or "",
-                        source=source,
-                        log=log,
-                        meter=meter,
-                        waited_from=waited_from,
-                        started=started,
-                        part_size=part_size,
-                        others=partial(self._others, key),
-                    )
-                    return await run.result()
+                return await (call.result() if earlier is None else call.result_of(earlier))
             except AsyncSDKError as error:
-                annotate(error, meter.snapshot(), now=self.client.clock.now(), remembered=place is not None)
+                now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
+                annotate(error, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
                 raise
 
     @asynccontextmanager
@@ -282,20 +285,6 @@ class AsyncUploader:
             yield source
         finally:
             source.close()
-
-    def _key(self, fields: Fields, place: str, size: int) -> str:
-        settings = self.client.settings
-        return upload_key(
-            base_url=settings.base_url,
-            organization=settings.organization,
-            project=settings.project,
-            place=place,
-            size=size,
-            filename=fields.filename,
-            mime_type=fields.mime_type,
-            purpose=fields.purpose,
-            expires_after=fields.expires_after,
-        )
 
     async def _remembered(self, upload_id: str) -> ResumeState:
         with without_threads():
@@ -323,15 +312,7 @@ class AsyncUploader:
             raise ConfigurationError(
                 f"limit_rate must be a number of bytes a second above 0, not {self.limit_rate!r}. {_NOTHING}"
             )
-        if not 0 < self.stall_timeout < math.inf or self.max_retries < 0:
-            raise ConfigurationError(f"stall_timeout must be above 0 seconds, max_retries 0 or more. {_NOTHING}")
-
-
-@asynccontextmanager
-async def _claimed(
-    journal: Journal, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None = None
-) -> AsyncIterator[Log]:
-    """Own `key` for the length of the block. A system without threads is an UploadError."""
-    with without_threads():
-        async with journal.claim(key, wait=wait, on_busy=on_busy) as log:
-            yield log
+        if not 0 < self.stall_timeout < math.inf:
+            raise ConfigurationError(f"stall_timeout must be above 0 seconds, not {self.stall_timeout!r}. {_NOTHING}")
+        if self.max_retries < 0:
+            raise ConfigurationError(f"max_retries must be 0 or more, not {self.max_retries!r}. {_NOTHING}")

@@ -36,6 +36,17 @@ def make_root(root: Path) -> None:
     check_root(root)
 
 
+def is_writable(root: Path) -> bool:
+    """Whether `root`, or the first directory above it that is there, takes new entries; nothing is made.
+
+    A `root` that is there and not a directory is left to `make_root`, which says so.
+    """
+    there = next((place for place in (root, *root.parents) if os.path.lexists(place)), root)
+    if not there.is_dir():
+        return there == root
+    return os.access(there, os.W_OK | os.X_OK)
+
+
 def check_root(root: Path) -> None:
     """Raise OSError unless `root` is the user's directory, and no other user can replace it or write in it.
 

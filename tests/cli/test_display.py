@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from asyncsdk.cli import display, output
+from asyncsdk.cli import display, output, units
 from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
 from asyncsdk.cli.uploads import bars
 from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY
@@ -200,16 +200,35 @@ def test_a_row_ends_with_what_it_does_beside_sending(fields: dict[str, Any], end
 
 def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     sizes = {"a": 100 * MB, "b": 100 * MB, "c": 200 * MB}
-    shown = UploadsView(sizes)
-    shown.update("a", progress(bytes_done=50 * MB, rate=1e6))
+    now = 0.0
+    shown = UploadsView(sizes, lambda: now)
+    shown.update("a", progress(rate=9e9))
     shown.update("b", RETRYING)
     shown.update("c", progress(bytes_total=200 * MB))
+    now = 5.0
+    shown.update("c", progress(bytes_total=200 * MB, bytes_sent=5 * MB))
     shown.end("c")
+    shown.update("a", progress(bytes_done=50 * MB, rate=9e9))
     first, second, total, trouble = drawn(shown)
     assert (first[:2], second[:2]) == ("a ", "b ")
     assert total.startswith("1 of 3 files ━")
     assert spaced(total).endswith("─── 62% 250 of 400 MB 1.0 MB/s, 3 min left")
     assert trouble == "  reset; trying again in 1 s"
+
+
+def test_the_rate_of_the_total_is_that_of_what_all_sent_and_not_of_the_rows_there_are() -> None:
+    now = 0.0
+    shown = UploadsView({f"{number}": 10 * MB for number in range(100)}, lambda: now)
+    for number in range(20):  # one file a second, each with a rate of its own that is not that of the line
+        shown.update(f"{number}", progress(bytes_total=10 * MB, rate=80e6))
+        now += 1.0
+        shown.update(f"{number}", progress(bytes_total=10 * MB, bytes_done=10 * MB, bytes_sent=10 * MB, rate=0.0))
+        shown.end(f"{number}")
+        if number > 2:
+            rate, left = 10 * MB, 99 - number
+            done = units.part_of((number + 1) * 10 * MB, 1000 * MB)
+            pace = f"{units.rate(rate)}, {units.duration(left)} left"
+            assert shown.lines() == [f"{number + 1} of 100 files: {done}, {number + 1}%, {pace}"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from datetime import UTC
 from typing import Any
 
 import pytest
+from attrs import fields
 
 from asyncsdk import errors
+from asyncsdk.cli.options import Connection, UploadOptions
 from asyncsdk.cli.output import printable
 from asyncsdk.cli.uploads import messages
 from asyncsdk.events import Progress, UploadPhase
@@ -40,7 +42,8 @@ def result(**fields: Any) -> UploadResult:
         "bytes_sent": 5 * GB,
         "bytes_resumed": 0,
         "reused": False,
-        "seconds": 250.0,
+        "seconds": 400.0,
+        "sending_seconds": 250.0,
     }
     return UploadResult(**(usual | fields))
 
@@ -138,13 +141,18 @@ def test_a_failure_that_names_its_file_is_not_named_twice() -> None:
 
 def test_a_finished_upload_tells_its_id_size_time_and_pace() -> None:
     assert messages.done("t.jsonl", result()) == "t.jsonl: file-1, 5.0 GB, in 5 min (20 MB/s)"
-    resumed = messages.done("t.jsonl", result(bytes_sent=GB, bytes_resumed=4 * GB, seconds=8.0))
+    resumed = messages.done("t.jsonl", result(bytes_sent=GB, bytes_resumed=4 * GB, sending_seconds=8.0))
     assert resumed == "t.jsonl: file-1, 5.0 GB, 4.0 GB of it by earlier runs, in 8.0 s (125 MB/s)"
-    assert messages.done("t", result(reused=True, bytes_sent=0)) == "t: file-1, uploaded before; nothing was sent"
+    before = result(reused=True, bytes_sent=0)
+    assert messages.done("t", before) == "t: file-1, uploaded before; nothing was sent"
+    called = "t: file-1, uploaded before; nothing was sent; its name on the server is old.jsonl"
+    assert messages.done("t", before, "old.jsonl") == called
+    assert messages.done("t", result(), "old").endswith("); its name on the server is old")
+    assert messages.done("t", result(bytes_sent=0, sending_seconds=0.0)).endswith(", in 7 min")
 
 
 def test_of_a_few_bytes_no_rate_is_told() -> None:
-    assert messages.done("t", result(bytes_sent=8, seconds=0.2)) == "t: file-1, 8 bytes, in 0.2 s"
+    assert messages.done("t", result(bytes_sent=8, sending_seconds=0.2)) == "t: file-1, 8 bytes, in 0.2 s"
 
 
 @pytest.mark.parametrize(
@@ -166,3 +174,45 @@ def test_an_upload_under_way_is_told_on_a_line(fields: dict[str, Any], line: str
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes() -> None:
     assert printable("a\x1b[2Jb\r\ud800é\nc") == "a\\x1b[2Jb\\r\\ud800é\nc"
+
+
+def test_several_files_come_to_a_last_line() -> None:
+    tally = messages.UploadTally()
+    tally.add(result(bytes_sent=700_000_000))
+    assert tally.line(52) == "1 file, 700 MB in 52 s"
+    tally.add(result(bytes_sent=81_000_000, bytes_resumed=GB))
+    for _ in range(12):
+        tally.add(result(reused=True, bytes_sent=0))
+    error = errors.UploadError("odd")
+    tally.add(None, error)
+    assert tally.line(52) == "15 files, 781 MB in 52 s, 12 of them there before, 1 failed"
+    error.progress = progress(bytes_done=60_000_000, bytes_resumed=10_000_000)
+    tally.add(None, error)
+    assert tally.line(95) == "16 files, 831 MB in 2 min, 12 of them there before, 2 failed"
+
+
+def test_where_nothing_was_sent_the_last_line_says_so() -> None:
+    tally = messages.UploadTally()
+    for _ in range(2):
+        tally.add(result(reused=True, bytes_sent=0))
+    assert tally.line(0.1) == "2 files, nothing was sent, 2 of them there before"
+
+
+@pytest.mark.parametrize(
+    ("message", "typed"),
+    [
+        (
+            "limit_rate must be above 0. The same call goes on.",
+            "--limit-rate must be above 0. The same command goes on.",
+        ),
+        ("To send it: call upload.", "To send it: asyncsdk upload."),
+        ("the part size must be 1; my_purpose must not", "the part size must be 1; my_purpose must not"),
+    ],
+)
+def test_what_the_library_says_is_said_with_options_and_commands(message: str, typed: str) -> None:
+    assert messages.as_typed(message) == typed
+
+
+def test_the_arguments_that_are_options_are_options() -> None:
+    names = {attribute.name for attribute in (*fields(UploadOptions), *fields(Connection))}
+    assert set(messages.OPTIONS.split("|")) <= names

@@ -94,8 +94,8 @@ def test_help_names_every_option_of_the_contract(run: Run) -> None:
     told = run("upload", "--help").out
     names = (
         "--purpose --filename --mime-type --expires-after --md5 --part-size --concurrency --journal --no-resume "
-        "--no-lock --on-busy --if-uploaded --limit-rate --json --base-url --auth --query --header --ca-file "
-        "--quiet --verbose --progress"
+        "--no-lock --on-busy --if-uploaded --limit-rate --json --base-url --auth --query --header --ca-file --proxy "
+        "--quiet --verbose --progress --key --stall-timeout --max-retries"
     )
     assert [name for name in names.split() if name not in told] == []
     assert "--no-json" not in told

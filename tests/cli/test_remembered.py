@@ -128,7 +128,9 @@ def test_without_a_name_the_only_one_that_stopped_is_gone_on_with() -> None:
 
 def test_where_several_stopped_it_must_be_said_which_or_all() -> None:
     uploads = [one(id="upload_1"), one(id="upload_2", source="/b")]
-    with pytest.raises(ConfigurationError, match=r"(?s)Give an ID or --all.*upload_1 .*/data/train.*upload_2  /b"):
+    with pytest.raises(
+        ConfigurationError, match=r"(?s)Give an ID or --all.*upload_1  pending  /data/train.*upload_2  pending  /b"
+    ):
         looks.chosen(uploads, None, every=False)
     assert looks.chosen(uploads, None, every=True) == uploads
     assert looks.chosen(uploads, "upload_2", every=False) == uploads[1:]
@@ -136,11 +138,50 @@ def test_where_several_stopped_it_must_be_said_which_or_all() -> None:
 
 @pytest.mark.parametrize(
     ("upload", "said"),
-    [(one(state="completed"), "is completed: there is nothing"), (one(source="key:mine"), "sent from memory")],
+    [
+        (one(state="completed"), "is completed: there is nothing"),
+        (one(source="key:mine"), "sent under a key .* uploads resume upload_1 --from PATH"),
+    ],
 )
 def test_one_that_cant_go_on_is_refused(upload: Remembered, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         looks.chosen([upload], upload.id, every=False)
+
+
+def test_what_is_left_out_is_counted_by_its_state() -> None:
+    done, gone = one(state="completed"), one(state="expired")
+    assert looks.unfinished([done, one(), one(pid=7), gone]) == [one(), one(pid=7)]
+    assert looks.left_out([done, one(), done, gone]) == "2 completed, 1 expired: --all shows them"
+    assert looks.left_out([done]) == "1 completed: --all shows it"
+    assert looks.left_out([one()]) == ""
+
+
+def test_without_a_name_the_only_one_is_meant_and_of_several_all_are_listed() -> None:
+    uploads = [one(id="upload_1"), one(id="upload_2", pid=7)]
+    assert looks.only_one(uploads[:1], None, verb="cancel") is uploads[0]
+    assert looks.only_one(uploads, "upload_2", verb="cancel") is uploads[1]
+    assert looks.only_one([], None, verb="cancel") is None
+    with pytest.raises(ConfigurationError) as several:
+        looks.only_one(uploads, None, verb="cancel")
+    assert str(several.value).splitlines() == [
+        "2 uploads to cancel: give the ID of one.",
+        "  upload_1  pending  /data/train.jsonl",
+        "  upload_2  sending (7)  /data/train.jsonl",
+    ]
+    many = [one(id=f"upload_{number}") for number in range(25)]
+    with pytest.raises(ConfigurationError, match="and 5 more: asyncsdk uploads list --all"):
+        looks.only_one(many, None, verb="show")
+
+
+def test_one_whose_file_is_elsewhere_now_may_be_one_with_a_key() -> None:
+    stopped, keyed = one(id="s"), one(id="k", source="key:mine")
+    assert looks.moved([stopped, one(id="b", pid=7)], None, every=False) is stopped
+    assert looks.moved([stopped, keyed], "k", every=False) is keyed
+    for uploads, name, every in (([stopped, keyed], None, False), ([], None, False), ([stopped], None, True)):
+        with pytest.raises(ConfigurationError):
+            looks.moved(uploads, name, every=every)
+    with pytest.raises(ConfigurationError, match="is expired"):
+        looks.moved([one(id="e", state="expired")], "e", every=False)
 
 
 def test_uploads_are_called_by_their_files_and_by_their_ids_too_where_a_file_goes_up_twice() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def test_quiet_is_the_ids_of_the_files_alone(run: Run, server: LocalServer, make
 def test_options_reach_the_server(run: Run, server: LocalServer, make_file: MakeFile) -> None:
     make_file()
     said = "--purpose user_data --filename other.txt --mime-type text/x-test --expires-after 2h --md5 base64"
-    how = "--part-size 1MiB --concurrency 2 --limit-rate 100MB --no-lock --journal elsewhere"
-    where = "--query a=b=c --header X-Test:yes --auth api-key"
+    how = "--part-size 1MiB --concurrency 2 --limit-rate 100MB --no-lock --journal elsewhere --stall-timeout 1m"
+    where = "--query a=b=c --header X-Test:yes --auth api-key --max-retries 7"
     ran = run("upload", "train.jsonl", *f"{said} {how} {where}".split())
     assert ran.code == 0
     file = server.files[-1]
@@ -95,6 +96,38 @@ def test_several_files_have_a_line_each_and_one_that_is_given_twice_goes_once(
     assert ran.code == 0
     assert sorted(record["source"] for record in ran.records) == sorted(map(str, names))
     assert len(server.files) == before + 3
+    assert re.fullmatch(r"3 files, 3\.0 kB in 0\.\d s\n", ran.err)
+
+
+def test_the_last_line_counts_what_was_there_before_and_what_failed(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    names = [make_file(1000 + number, f"{number}.jsonl", number) for number in range(4)]
+    run("upload", *names[:2], "--purpose", "batch")
+    server.inject(Fault("create", "answer", status=403))
+    ran = run("upload", *names, "--purpose", "batch", "--concurrency", "1")
+    assert ran.code == 3
+    assert re.fullmatch(r"4 files, 1\.0 kB in \d\.\d s, 2 of them there before, 1 failed", ran.err.splitlines()[-1])
+    assert run("upload", *names[:2], "--purpose", "batch", "--quiet").err == ""
+
+
+def test_a_renamed_file_goes_on_and_its_name_on_the_server_is_said(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file(9 * MIB)
+    options = ["--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1"]
+    server.inject(Fault("part", "answer", status=429, nth=6, headers={"Retry-After": "86400"}))
+    assert run("upload", path, *options).code == 75
+    path.rename("final.jsonl")
+    ran = run("upload", "final.jsonl", *options, "--progress", "lines")
+    assert ran.code == 0
+    assert "goes on with the upload of train.jsonl; the file keeps the name train.jsonl on the server\n" in ran.err
+    file = server.files[-1].id
+    assert ran.out.startswith(f"final.jsonl: {file}, 9.4 MB, 5.2 MB of it by earlier runs, in ")
+    assert ran.out.endswith("; its name on the server is train.jsonl\n")
+    again = run("upload", "final.jsonl", *options)
+    said = "uploaded before; nothing was sent; its name on the server is train.jsonl"
+    assert again.out == f"final.jsonl: {file}, {said}\n"
 
 
 def test_where_some_of_several_fail_the_others_go_on(run: Run, server: LocalServer, make_file: MakeFile) -> None:
@@ -156,6 +189,42 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
 
 
+def test_an_upload_that_the_server_drops_is_exit_75_and_the_same_command_sends_it_again(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file()
+    command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1"]
+    server.inject(Fault("part", "expire", nth=3))
+    ran = run(*command)
+    upload = server.uploads[-1].id
+    assert (ran.code, ran.out) == (75, "")
+    assert ran.err == (
+        f"error: train.jsonl: the upload is gone on the server (400: Upload {upload} is expired, not pending.). "
+        "The same command sends the file again.\n"
+    )
+    [told] = run(*command, "--json").records
+    assert told["bytes_resumed"] == 0
+    assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
+
+
+def test_a_key_of_ones_own_resumes_from_another_path(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    path = make_file()
+    options = ["--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1", "--key", "train-v7", "--json"]
+    server.inject(Fault("part", "answer", status=400, nth=3))
+    assert run("upload", path, *options, "--filename", "train.jsonl").code == 1
+    moved = path.rename(path.with_name("moved.jsonl"))
+    [told] = run("upload", moved, *options, "--filename", "train.jsonl").records
+    assert told["bytes_resumed"] == 2 * MIB
+
+
+def test_requests_go_through_the_proxy_that_was_named(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    make_file(1000)
+    proxy = server.url.removesuffix("/v1")  # our server is one that refuses, in its own words
+    where = ["--base-url", "http://api.invalid/v1", "--proxy", proxy, "--max-retries", "0"]
+    ran = run("upload", "train.jsonl", "--purpose", "batch", *where)
+    assert "This server is not known by that name." in ran.err
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
@@ -172,6 +241,42 @@ def test_where_the_same_command_would_not_go_on_it_is_not_promised(
     assert ran.code == 75
     assert said in ran.err
     assert "goes on: " not in ran.err
+
+
+def test_where_no_home_can_be_written_it_is_sent_with_one_warning_and_no_promise(
+    run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
+) -> None:
+    environment.delenv("ASYNCSDK_JOURNAL")
+    environment.setenv("XDG_STATE_HOME", "/dev/null/state")
+    make_file()
+    warning = (
+        "warning: no journal can be kept in /dev/null/state/asyncsdk: an interruption can't be resumed by another "
+        "process; set ASYNCSDK_JOURNAL to a writable directory.\n"
+    )
+    command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size=1MiB", "--concurrency=1", "--progress=none"]
+    ran = run(*command)
+    assert (ran.code, ran.err) == (0, warning)
+    server.inject(Fault("part", "answer", status=403, nth=2))
+    ran = run(*command, "--json")
+    assert ran.code == 1
+    assert ran.err.startswith(warning)
+    advice = "The journal is in memory only: the same command starts from the beginning."
+    assert ran.err.endswith(f"\n  {advice}\n")
+    assert ran.records[0]["error"]["advice"] == advice
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_journal_that_was_named_and_cant_be_kept_is_refused_before_anything_is_sent(
+    run: Run, make_file: MakeFile, environment: pytest.MonkeyPatch, calls: Callable[[], int], *, variable: bool
+) -> None:
+    make_file(1000)
+    if variable:
+        environment.setenv("ASYNCSDK_JOURNAL", "/dev/null/named")
+    named = [] if variable else ["--journal", "/dev/null/named"]
+    ran = run("upload", "train.jsonl", "--purpose", "batch", *named)
+    assert (ran.code, calls()) == (2, 0)
+    assert "can't create the journal in /dev/null/named (" in ran.err
+    assert "warning" not in ran.err
 
 
 def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(
@@ -265,5 +370,6 @@ def test_nobody_reading_standard_output_is_no_failure(start: Start, server: Loca
     process = start("upload", "a", "b", "--purpose", "batch", stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, "")
+    assert process.returncode == 0
+    assert err.startswith("2 files, 2.0 kB in ")
     assert len(server.files) == before + 2

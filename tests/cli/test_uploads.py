@@ -29,9 +29,68 @@ def stopped(run: Run, server: LocalServer, make_file: MakeFile) -> Stopped:
     return stop
 
 
-def test_nothing_remembered_is_an_empty_list(run: Run) -> None:
+@pytest.mark.parametrize("command", [["list"], ["list", "--all"], ["list", "--json"], ["show"]])
+def test_a_journal_without_uploads_says_so(run: Run, command: list[str]) -> None:
+    ran = run("uploads", *command)
+    assert (ran.code, ran.out, ran.err) == (0, "", "no uploads in the journal\n")
+
+
+def test_what_is_finished_is_counted_and_listed_with_all_after_what_is_not(
+    run: Run, stopped: Stopped, make_file: MakeFile
+) -> None:
+    for number in range(2):
+        make_file(1000, f"done-{number}", number)
+        run("upload", f"done-{number}", "--purpose", "batch")
     ran = run("uploads", "list")
-    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert (ran.out, ran.err) == ("", "2 completed: --all shows them\n")
+    upload = stopped("train.jsonl", 3)
+    ran = run("uploads", "list")
+    assert ran.out.splitlines()[1].startswith(f"{upload}  pending")
+    assert (len(ran.out.splitlines()), ran.err) == (2, "2 completed: --all shows them\n")
+    ran = run("uploads", "list", "--all", "--json")
+    assert [record["state"] for record in ran.records] == ["pending", "completed", "completed"]
+    assert ran.err == ""
+
+
+def test_the_only_one_under_way_is_shown_and_cancelled_without_its_id(
+    run: Run, stopped: Stopped, make_file: MakeFile
+) -> None:
+    make_file(1000, "done", 2)
+    run("upload", "done", "--purpose", "batch")
+    upload = stopped()
+    assert run("uploads", "show").out.startswith(f"id: {upload}\n")
+    assert run("uploads", "cancel").out == f"{upload}: cancelled\n"
+    ran = run("uploads", "cancel")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no upload is under way: there is nothing to cancel.\n")
+
+
+def test_of_several_under_way_the_id_is_asked_for(run: Run, stopped: Stopped, server: LocalServer) -> None:
+    first, second = stopped("a", 1), stopped("b", 2)
+    for command in ("show", "cancel"):
+        ran = run("uploads", command)
+        assert ran.code == 2
+        assert f"2 uploads to {command}: give the ID of one." in ran.err
+        assert f"{first}  pending" in ran.err
+        assert f"{second}  pending" in ran.err
+    assert {upload.status for upload in server.uploads} == {"pending"}
+
+
+def test_one_whose_file_was_moved_is_resumed_from_there(run: Run, stopped: Stopped, tmp_path: Path) -> None:
+    upload = stopped()
+    moved = (tmp_path / "train.jsonl").rename(tmp_path / "final.jsonl")
+    ran = run("uploads", "resume")
+    assert ran.code == 2
+    assert (
+        f"No such file or directory. Nothing was sent.\n  moved? asyncsdk uploads resume {upload} --from NEWPATH"
+        in (ran.err)
+    )
+    (tmp_path / "other").write_bytes(b"x" * moved.stat().st_size)
+    ran = run("uploads", "resume", upload, "--from", "other")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"other is not the file of {upload}: it contains nothing of what was sent." in ran.err
+    ran = run("uploads", "resume", "--from", moved)
+    assert ran.code == 0
+    assert ", 1.0 MB of it by earlier runs" in ran.out
 
 
 def test_what_stopped_is_listed_and_shown_and_goes_on(
@@ -48,7 +107,7 @@ def test_what_stopped_is_listed_and_shown_and_goes_on(
     [done] = run("uploads", "resume", "--json").records
     assert (done["id"], done["bytes_resumed"], done["bytes_sent"]) == (upload, MIB, 2 * MIB + 1)
     assert done["source"] == str(tmp_path / "train.jsonl")
-    [told] = run("uploads", "list", "--json").records
+    [told] = run("uploads", "list", "--all", "--json").records
     assert (told["state"], told["file_id"], told["md5"]) == ("completed", done["file"]["id"], done["md5"])
     ran = run("uploads", "resume")
     assert (ran.code, ran.out, ran.err) == (0, "", "no upload stopped half-way: there is nothing to resume.\n")
@@ -86,7 +145,7 @@ def test_one_is_cancelled_on_the_server_and_then_settled(run: Run, stopped: Stop
     ran = run("uploads", "cancel", upload)
     assert (ran.code, ran.out) == (0, f"{upload}: cancelled\n")
     assert server.uploads[-1].status == "cancelled"
-    [told] = run("uploads", "list", "--json").records
+    [told] = run("uploads", "list", "--all", "--json").records
     assert told["state"] == "cancelled"
     again = run("uploads", "resume", upload)
     assert again.code == 2
@@ -131,7 +190,7 @@ def test_what_is_forgotten_is_named_and_what_was_never_sent_is_not_counted(
     environment.setattr(time, "time", lambda: later)
     ran = run("uploads", "prune")
     assert ran.out == f"1 upload removed from the journal:\n  {upload}  expired  {tmp_path / 'train.jsonl'}\n"
-    assert run("uploads", "list", "--json").records == []
+    assert run("uploads", "list", "--all", "--json").records == []
 
 
 def test_a_journal_that_cant_be_read_is_said(run: Run, make_file: MakeFile) -> None:

@@ -107,10 +107,14 @@ async def test_the_hour_ends(scene: Scene, world: World, route: str, count: int,
 @pytest.mark.parametrize("route", ["part", "complete"])
 async def test_the_server_ends_it_long_before_its_time(scene: Scene, route: str) -> None:
     scene.server.inject(Fault(route, "expire", "before"))  # type: ignore[arg-type]  # one of the routes
-    with pytest.raises(BadRequestError, match="is expired, not pending"):
+    with pytest.raises(UploadExpiredError, match=r"is gone on the server .*is expired, not pending") as expired:
         await scene.upload()
+    assert expired.value.resumable
+    assert expired.value.advice == "The server has dropped what was sent. Repeat the call: it starts again."
+    assert isinstance(expired.value.__cause__, BadRequestError)
     assert scene.files == []
-    result = await scene.upload(resume=False)
+    result = await scene.upload()
+    assert result.bytes_resumed == 0
     scene.assert_arrived(result)
 
 

@@ -604,3 +604,25 @@ async def test_a_purge_that_is_cut_short_gives_each_key_its_turn_some_day(
     for _ in range(40):
         await journal.purge()
     assert len(set(asked[::8])) > 1  # which one comes first; all 40 alike by chance: once in 8**39
+
+
+async def test_how_large_uploads_began_is_read_without_the_rest(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    assert await journal.openings(above=10) == []
+    large = opened("upload_1", bytes=11, key="a", expires_after={"bytes": 5})
+    await write(journal, large, part(0), completed(), key="a")
+    await write(journal, opened("upload_2", bytes=10, key="b"), key="b")
+    await write(journal, part(0), key="c")
+    assert await journal.openings(above=10) == [large]
+
+
+async def test_of_damaged_and_newer_segments_no_upload_is_said_to_have_begun(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    await write(journal, opened(key="a"), key="a")
+    await write(journal, opened("upload_2", key="b"), key="b")
+    [damaged], [newer] = segments(tmp_path, "a"), segments(tmp_path, "b")
+    damaged.write_bytes(damaged.read_bytes().replace(b"train.jsonl", b"other.jsonl"))
+    head = newer.read_bytes().partition(b"\n")[2]
+    body = b'{"t":"segment","v":99'
+    newer.write_bytes(b'%b,"c":"%08x"}\n' % (body, zlib.crc32(body)) + head)
+    assert await journal.openings(above=10) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from asyncsdk.errors import JournalError
 from asyncsdk.uploads.journal import Journal
 from asyncsdk.uploads.journal.file import FileJournal, open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.wal import disk
 from tests.journal.support import KEY
 
 
@@ -94,3 +97,77 @@ async def test_a_user_without_a_home_gets_no_journal_in_the_working_directory(
     ):
         open_journal()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> str:
+    """No home directory, as in a container: nothing can be made there, even by root; warned of by no test before."""
+    monkeypatch.setattr("asyncsdk.uploads.journal.file._warned_of", set[str]())
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/state")
+    return "/dev/null/state/asyncsdk"
+
+
+def test_where_the_home_cant_be_written_uploads_have_a_journal_in_memory_and_one_warning(
+    homeless: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    journals = [open_journal(or_memory=True) for _ in range(2)]
+    [warning] = caplog.records
+    assert (warning.levelname, warning.name) == ("WARNING", "asyncsdk.uploads.journal.file")
+    assert [getattr(journal, "instead", None) for journal in journals] == [warning.message] * 2
+    assert warning.message == (
+        f"no journal can be kept in {homeless}: an interruption can't be resumed by another process; set "
+        "ASYNCSDK_JOURNAL to a writable directory"
+    )
+
+
+@pytest.mark.parametrize("answer", [no_home, lambda *_, **__: Path("~/.local/state/asyncsdk")])
+def test_a_user_without_a_home_has_a_journal_in_memory(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Path]
+) -> None:
+    monkeypatch.setattr("platformdirs.user_state_path", answer)
+    assert isinstance(open_journal(or_memory=True), MemoryJournal)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize("variable", [None, "/dev/null/named"])
+async def test_a_journal_that_was_named_and_cant_be_written_is_refused_before_anything_is_sent(
+    variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("ASYNCSDK_JOURNAL", variable)
+    journal = open_journal(None if variable else "/dev/null/named", or_memory=True)
+    with pytest.raises(JournalError, match="can't create the journal in /dev/null/named"):
+        async with journal.claim(KEY):
+            pass
+
+
+async def test_a_file_in_the_place_of_the_journal_and_a_full_disk_stay_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert isinstance(open_journal(or_memory=True), FileJournal)
+    (tmp_path / "asyncsdk").touch()
+    with pytest.raises(JournalError, match="Not a directory"):
+        async with open_journal(or_memory=True).claim(KEY):
+            pass
+    (tmp_path / "asyncsdk").unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("asyncsdk.wal.disk.make_directory", full)
+    with pytest.raises(JournalError, match="No space left"):
+        async with open_journal(or_memory=True).claim(KEY):
+            pass
+
+
+def test_a_place_takes_new_entries_where_the_first_directory_that_is_there_does(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert disk.is_writable(tmp_path / "a" / "b")
+    assert disk.is_writable(tmp_path)
+    assert not disk.is_writable(tmp_path / "file" / "a" / "b")
+
+
+def test_a_directory_that_refuses_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)  # root may write in any
+    assert not disk.is_writable(tmp_path / "a")

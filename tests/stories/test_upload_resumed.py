@@ -284,3 +284,17 @@ async def test_a_small_file_that_was_sent_before_waits_for_no_connection(
     await connections_of(uploader).acquire_on_behalf_of(object())
     async with asyncio.timeout(10):
         assert (await uploader.upload(path, purpose="batch")).bytes_resumed == 1000
+
+
+async def test_an_upload_in_memory_resumes_in_this_process_and_its_advice_says_so(
+    server: LocalServer, client: Client, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ASYNCSDK_JOURNAL", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/state")
+    uploader = AsyncUploader(client, part_size=MIB, concurrency=1)
+    server.inject(Fault("part", "answer", status=400, nth=3))
+    path = make_file()
+    with pytest.raises(BadRequestError) as failure:
+        await uploader.upload(path, purpose="batch")
+    assert "it resumes, but in this process only: the journal is in memory. 2,097,152 of" in failure.value.advice
+    assert (await uploader.upload(path, purpose="batch")).bytes_resumed == 2 * MIB

@@ -32,7 +32,9 @@ class Heard:
         self.told.append((self.now, progress))
 
     def send(self, rate: float, seconds: float, step: float = 0.01) -> None:
-        """`rate` bytes a second for a while, `step` seconds at a time."""
+        """`rate` bytes a second for a while, `step` seconds at a time, of a part that stays on its way."""
+        if not self.meter.snapshot().parts_in_flight:
+            self.meter.part_started()
         for _ in range(round(seconds / step)):
             self.now += step
             self.meter.bytes_sent(round(rate * step))
@@ -159,12 +161,13 @@ def test_a_failed_attempt_stays_sent_but_is_no_longer_on_its_way(heard: Heard) -
 def test_the_next_part_may_expect_its_share_of_the_rate(heard: Heard) -> None:
     meter = heard.meter
     assert meter.flow is None
+    meter.part_started()
     for _ in range(4):
         heard.now += 1.0
         meter.bytes_sent(8 * MB)
-    assert meter.flow == pytest.approx(8 * MB)
-    meter.part_started()
     assert meter.flow == pytest.approx(4 * MB)
+    meter.part_finished(32 * MB, 32 * MB)
+    assert meter.flow == pytest.approx(8 * MB)
 
 
 def test_what_is_left_is_neither_there_nor_on_its_way(heard: Heard) -> None:
@@ -223,6 +226,35 @@ def test_an_outage_brings_the_rate_down_to_nothing_but_leaves_the_best(heard: He
         heard.meter.tick()
     assert (heard.last.rate, heard.last.eta) == (0.0, None)
     assert heard.meter.rate.best == pytest.approx(2 * MB, rel=0.05)
+
+
+def test_time_in_which_nothing_of_it_is_sent_does_not_count(heard: Heard) -> None:
+    for _ in range(3):
+        for _ in range(40):  # it is hashed, or waits for a connection that others use
+            heard.now += 0.5
+            heard.meter.tick()
+        heard.meter.part_started()
+        for _ in range(50):
+            heard.now += 0.1
+            heard.meter.bytes_sent(MB // 5)
+        heard.meter.part_finished(10 * MB, 10 * MB)
+    heard.now += 60
+    heard.meter.tick()
+    assert heard.last.rate == pytest.approx(2 * MB, rel=0.05)
+    assert heard.meter.sending_seconds == pytest.approx(15)
+
+
+def test_parts_side_by_side_count_the_same_second_once(heard: Heard) -> None:
+    heard.meter.part_started()
+    heard.now += 1
+    heard.meter.part_started()
+    heard.now += 1
+    heard.meter.part_finished(MB, MB)
+    heard.now += 1
+    assert heard.meter.sending_seconds == pytest.approx(3)
+    heard.meter.part_finished(MB, MB)
+    heard.now += 1
+    assert heard.meter.sending_seconds == pytest.approx(3)
 
 
 def test_the_best_rate_is_known_only_after_a_whole_window(heard: Heard) -> None:

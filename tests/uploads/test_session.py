@@ -91,6 +91,42 @@ def test_any_other_no_within_the_hour_is_the_servers_own_word(status: int, uploa
     assert found.status_code == status
 
 
+ENDED = [
+    "Upload upload_1 is expired, not pending.",
+    "This upload was cancelled",
+    "upload_1: the Upload has been\ncanceled",
+]
+
+
+@pytest.mark.parametrize("said", ENDED)
+@pytest.mark.parametrize("status", [400, 409, 410, 422])
+@pytest.mark.parametrize("upload", [MADE, VERIFIED])
+def test_an_upload_that_the_server_calls_ended_within_its_hour_is_gone(status: int, upload: Session, said: str) -> None:
+    error = answer(status)
+    error.body = {"message": said}
+    found = refusal(error, upload, clock_at(NOW + 60))
+    assert type(found) is UploadExpiredError
+    assert found.resumable
+    assert str(found) == f"the upload is gone on the server ({status}: {said}). The same call sends the file again."
+
+
+def test_an_upload_that_is_ended_is_not_one_that_is_refused_as_before() -> None:
+    error = answer(400)
+    refused = Session("upload_1", NOW, EXPIRES, recalled=True, refused=400)
+    assert refusal(error, refused, clock_at(NOW + 60)) is error
+    error.body = {"message": ENDED[0]}
+    assert type(refusal(error, refused, clock_at(NOW + 60))) is ForgottenError
+
+
+@pytest.mark.parametrize(
+    "said", ["Upload upload_1 is completed, not pending.", "Your key has expired", "part 3 is too large", ""]
+)
+def test_what_does_not_call_the_upload_ended_is_the_servers_own_word(said: str) -> None:
+    error = answer(400)
+    error.body = {"message": said}
+    assert refusal(error, MADE, clock_at(NOW + 60)) is error
+
+
 def test_an_upload_whose_hour_is_over_is_an_error_only_if_this_run_has_put_something_into_it() -> None:
     assert isinstance(RECALLED.expired(), ForgottenError)
     assert isinstance(VERIFIED.expired(), UploadExpiredError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from attrs import asdict, frozen
@@ -12,6 +13,8 @@ from asyncsdk.uploads.journal import JournalEntry
 from asyncsdk.uploads.resume import ResumeState, Stage, replay
 
 UNDER_WAY = {"pending", "completing"}
+NOTHING_THERE = "no uploads in the journal"
+MOST_LISTED = 20
 _HEADINGS = ("ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "FILE ID", "SERVER", "FILE")
 
 
@@ -64,6 +67,38 @@ def find(uploads: Sequence[Remembered], name: str) -> Remembered:
     )
 
 
+def unfinished(uploads: Sequence[Remembered]) -> list[Remembered]:
+    """Those that can still become a file."""
+    return [upload for upload in uploads if upload.state in UNDER_WAY]
+
+
+def left_out(uploads: Sequence[Remembered]) -> str:
+    """How many of which state are not shown without --all: `12 completed, 1 expired: --all shows them`; '' for none."""
+    counts = Counter(upload.state for upload in uploads if upload.state not in UNDER_WAY)
+    if not counts:
+        return ""
+    more = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+    return f"{more}: --all shows {'them' if counts.total() > 1 else 'it'}"
+
+
+def only_one(uploads: Sequence[Remembered], name: str | None, *, verb: str) -> Remembered | None:
+    """The upload called `name`; without a name the only one, or None if there is none.
+
+    Raises ConfigurationError with a list if there are several: `verb` is what was to be done.
+    """
+    if name is not None:
+        return find(uploads, name)
+    if len(uploads) > 1:
+        raise ConfigurationError(f"{len(uploads)} uploads to {verb}: give the ID of one.{_listed(uploads)}")
+    return next(iter(uploads), None)
+
+
+def _listed(uploads: Sequence[Remembered]) -> str:
+    some = [f"\n  {upload.id}  {state_of(upload)}  {upload.source or ''}".rstrip() for upload in uploads[:MOST_LISTED]]
+    more = len(uploads) - len(some)
+    return "".join(some) + (f"\n  and {more:,} more: asyncsdk uploads list --all" if more else "")
+
+
 def chosen(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> list[Remembered]:
     """The uploads to resume: the one called `name`, all that stopped half-way, or the only one that did.
 
@@ -72,16 +107,29 @@ def chosen(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> l
     if name is not None and every:
         raise ConfigurationError("an ID and --all exclude each other. Nothing was sent.")
     if name is not None:
-        return [_resumable(find(uploads, name))]
+        return [resumable(find(uploads, name))]
     stopped = [
         upload for upload in uploads if upload.state in UNDER_WAY and upload.pid is None and upload.is_from_a_path
     ]
     if len(stopped) > 1 and not every:
-        ids = "".join(f"\n  {upload.id}  {upload.source}" for upload in stopped)
         raise ConfigurationError(
-            f"{len(stopped)} uploads stopped half-way. Give an ID or --all; nothing was sent:{ids}"
+            f"{len(stopped)} uploads stopped half-way. Give an ID or --all; nothing was sent:{_listed(stopped)}"
         )
     return stopped
+
+
+def moved(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> Remembered:
+    """The upload called `name`, or the only one that stopped, whose file is elsewhere now.
+
+    Raises ConfigurationError if that is ambiguous or can't be done.
+    """
+    if every:
+        raise ConfigurationError("--from and --all exclude each other. Nothing was sent.")
+    stopped = [upload for upload in unfinished(uploads) if upload.pid is None]
+    upload = only_one(uploads if name is not None else stopped, name, verb="resume")
+    if upload is None:
+        raise ConfigurationError("no upload stopped half-way: there is nothing to resume. Nothing was sent.")
+    return resumable(upload, moved=True)
 
 
 def names(uploads: Sequence[Remembered]) -> dict[str, Remembered]:
@@ -93,15 +141,17 @@ def names(uploads: Sequence[Remembered]) -> dict[str, Remembered]:
     }
 
 
-def _resumable(upload: Remembered) -> Remembered:
+def resumable(upload: Remembered, *, moved: bool = False) -> Remembered:
+    """Return the upload. Raises ConfigurationError unless it can be resumed from its path; from another if `moved`."""
     if upload.state not in UNDER_WAY:
         raise ConfigurationError(
             f"{upload.id} is {upload.state}: there is nothing to resume. "
             "`asyncsdk upload` starts a new one. Nothing was sent."
         )
-    if not upload.is_from_a_path:
+    if not upload.is_from_a_path and not moved:
         raise ConfigurationError(
-            f"{upload.id} was sent from memory: only the program that started it can resume it. Nothing was sent."
+            f"{upload.id} was sent under a key ({upload.source}), not from a path. To resume it from a file with that "
+            f"content: asyncsdk uploads resume {upload.id} --from PATH. Nothing was sent."
         )
     return upload
 

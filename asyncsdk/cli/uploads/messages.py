@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import TYPE_CHECKING
+
+from attrs import define
 
 from asyncsdk.cli import units
 from asyncsdk.cli.unread import unread_source
@@ -24,6 +27,16 @@ from asyncsdk.events import Progress, UploadPhase
 if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult
 
+OPTIONS = (
+    "concurrency|expires_after|filename|if_uploaded|key|limit_rate|max_retries|mime_type|on_busy|part_size|purpose|"
+    "stall_timeout"
+)
+_OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
+_CALLS = (
+    ("the same call", "the same command"),
+    ("The same call", "The same command"),
+    ("call upload", "asyncsdk upload"),
+)
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no response"),
@@ -63,20 +76,53 @@ def activity(progress: Progress) -> str:
     return "" if progress.state is UploadPhase.SENDING else str(progress.state)
 
 
-def done(name: str, result: UploadResult) -> str:
-    """The message for an upload that succeeded."""
+def done(name: str, result: UploadResult, stored_as: str = "") -> str:
+    """The message for an upload that succeeded; `stored_as` is the file's name on the server if it may surprise.
+
+    Its time and rate are those of the time in which it was sent, not in which it waited for its turn.
+    """
+    called = f"; its name on the server is {stored_as}" if stored_as else ""
     if result.reused:
-        return f"{name}: {result.file.id}, uploaded before; nothing was sent"
+        return f"{name}: {result.file.id}, uploaded before; nothing was sent{called}"
     size = units.size(result.bytes_sent + result.bytes_resumed)
     earlier = f", {units.size(result.bytes_resumed)} of it by earlier runs" if result.bytes_resumed else ""
-    has_rate = result.bytes_sent >= ENOUGH_FOR_A_RATE and result.seconds
-    speed = f" ({units.rate(result.bytes_sent / result.seconds)})" if has_rate else ""
-    return f"{name}: {result.file.id}, {size}{earlier}, in {units.elapsed(result.seconds)}{speed}"
+    seconds = result.sending_seconds
+    has_rate = result.bytes_sent >= ENOUGH_FOR_A_RATE and seconds
+    speed = f" ({units.rate(result.bytes_sent / seconds)})" if has_rate else ""
+    took = units.elapsed(max(seconds or result.seconds, 0.1))
+    return f"{name}: {result.file.id}, {size}{earlier}, in {took}{speed}{called}"
+
+
+@define
+class UploadTally:
+    """What several files came to."""
+
+    files: int = 0
+    there_before: int = 0
+    failed: int = 0
+    bytes_sent: int = 0
+
+    def add(self, result: UploadResult | None, error: AsyncSDKError | None = None) -> None:
+        """Count a file that ended."""
+        self.files += 1
+        self.failed += result is None
+        if result is not None:
+            self.there_before += result.reused
+            self.bytes_sent += 0 if result.reused else result.bytes_sent
+        elif error is not None and error.progress is not None:
+            self.bytes_sent += max(0, error.progress.bytes_done - error.progress.bytes_resumed)
+
+    def line(self, seconds: float) -> str:
+        """`31 files, 781 MB in 52 s, 12 of them there before, 1 failed`."""
+        sent = f"{units.size(self.bytes_sent)} in {units.elapsed(seconds)}" if self.bytes_sent else "nothing was sent"
+        before = f"{self.there_before:,} of them there before" if self.there_before else ""
+        failed = f"{self.failed:,} failed" if self.failed else ""
+        return ", ".join(filter(None, (units.counted(self.files, "file"), sent, before, failed)))
 
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
     """The message for an upload that failed, and what to do next; `instead` as in `stopped`."""
-    text = error_text(error)
+    text = as_typed(error_text(error))
     plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
@@ -102,6 +148,13 @@ def no_file(source: str, purpose: str, *, is_directory: bool) -> str | None:
     )
 
 
+def as_typed(message: str) -> str:
+    """`message` of the library with options in place of arguments, and commands in place of calls."""
+    for call, command in _CALLS:
+        message = message.replace(call, command)
+    return _OPTION.sub(lambda match: f"--{match[1].replace('_', '-')} must", message)
+
+
 def error_text(error: BaseException) -> str:
     """The message of an error without the name of the request, which only a programmer needs."""
     if not isinstance(error, APIError) or not error.request:
@@ -113,6 +166,8 @@ def error_text(error: BaseException) -> str:
 def _advice(error: BaseException, instead: str) -> str:
     """What to do next, if the message does not contain it and something was under way."""
     if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
+        return ""
+    if "Nothing was sent." in str(error) and error.upload_id is None:
         return ""
     return (instead or error.advice).replace("the call", "the command")
 

@@ -42,8 +42,12 @@ def not_uploaded(source: str, error: Mapping[str, Any], progress: Progress | Non
     }
 
 
-def error_of(error: BaseException) -> dict[str, Any]:
-    """`type` is the class in `asyncsdk.errors`; `code`, `status_code` and `request_id` are from the server."""
+def error_of(error: BaseException, instead: str = "") -> dict[str, Any]:
+    """`type` is the class in `asyncsdk.errors`; `code`, `status_code` and `request_id` are from the server.
+
+    `instead` is the advice if the same command would not resume.
+    """
+    advice = error.advice if isinstance(error, AsyncSDKError) else ""
     return {
         "type": type(error).__name__,
         "code": getattr(error, "code", None),
@@ -51,7 +55,7 @@ def error_of(error: BaseException) -> dict[str, Any]:
         "status_code": getattr(error, "status_code", None),
         "request_id": getattr(error, "request_id", None),
         "resumable": isinstance(error, AsyncSDKError) and error.resumable,
-        "advice": error.advice if isinstance(error, AsyncSDKError) else "",
+        "advice": (instead or advice) if advice else "",
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, define, evolve, field, frozen
@@ -19,6 +20,7 @@ from asyncsdk.cli.uploads import messages, records
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.progress import RateMeter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,16 +69,24 @@ class Snapshot:
 
 @define(eq=False)
 class UploadsView:
-    """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots."""
+    """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots.
+
+    The total has a rate of its own, of what all files together sent: rows come and go.
+    """
 
     sizes: Mapping[str, int]
+    clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, int] = field(factory=dict, init=False)
+    _sent: int = field(default=0, init=False)
+    _rate: RateMeter = field(factory=RateMeter, init=False)
 
     def update(self, name: str, progress: Progress) -> Snapshot:
         """Take in what an upload reports."""
         before = self.under_way.get(name)
         self.under_way[name] = progress
+        self._sent += progress.bytes_sent - (before.bytes_sent if before else 0)
+        self._rate.add(self.clock(), self._sent)
         return Snapshot(name, before, progress)
 
     def end(self, name: str) -> None:
@@ -85,8 +95,9 @@ class UploadsView:
         self._ended[name] = self.sizes.get(name, 0)
 
     def lines(self) -> list[str]:
-        """A line for each upload."""
-        return [messages.moving(name, progress, now=time.time()) for name, progress in self.under_way.items()]
+        """A line for each upload, and one for the total where there are several files."""
+        rows = [*self.under_way.items(), *self._totals()]
+        return [messages.moving(name, progress, now=time.time()) for name, progress in rows]
 
     def records(self) -> tuple[()]:
         """None: each snapshot is written."""
@@ -96,11 +107,15 @@ class UploadsView:
         """A row for each upload, and a total where there are several files."""
         from asyncsdk.cli.uploads import bars
 
-        title = f"{len(self._ended)} of {len(self.sizes)} files"
-        return bars.frame(self.under_way, (title, self._total()) if len(self.sizes) > 1 else None, width)
+        return bars.frame(self.under_way, next(iter(self._totals()), None), width)
+
+    def _totals(self) -> list[tuple[str, Progress]]:
+        """The total with its title; none where it would repeat the only row."""
+        return [(f"{len(self._ended)} of {len(self.sizes)} files", self._total())] if len(self.sizes) > 1 else []
 
     def _total(self) -> Progress:
         rows = list(self.under_way.values())
+        self._rate.add(self.clock(), self._sent)
         whole = Progress(
             state=UploadPhase.SENDING,
             source="",
@@ -108,7 +123,7 @@ class UploadsView:
             bytes_done=sum(self._ended.values()) + sum(row.bytes_done for row in rows),
             bytes_resumed=sum(row.bytes_resumed for row in rows),
             bytes_in_flight=sum(row.bytes_in_flight for row in rows),
-            rate=sum(row.rate for row in rows),
+            rate=self._rate.current,
         )
         left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
         return evolve(whole, eta=left / whole.rate if whole.rate else None)
@@ -123,23 +138,31 @@ class _Ended:
 
 @define(eq=False)
 class Transfer:
-    """`now` returns the server's time; `instead` is the advice if the same command would not resume."""
+    """`now` returns the server's time; `instead` is the advice if the same command would not resume.
+
+    `renamed`: the files' names on the server were chosen, and differ from those here.
+    """
 
     out: Out
     display: NullDisplay[UploadsView]
     stop: Stop
     now: Callable[[], float]
     instead: str = ""
+    renamed: bool = False
+    _tally: messages.UploadTally = field(factory=messages.UploadTally, init=False)
     _latest: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
 
     async def run(self, uploads: Mapping[str, StartUpload], *, at_once: int) -> Exit:
         """Run `uploads`, by file name, `at_once` at a time."""
+        began = time.monotonic()
         self.stop.at_the_end(partial(self._report_the_rest, list(uploads)))
         with self.display:
             async with tasks.map_unordered(uploads.items(), self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
                     self._report(ended)
+        if len(uploads) > 1 and not self.out.shape.quiet:
+            complain(self._tally.line(time.monotonic() - began))
         return exit_code_of_all(list(self._ended.values()))
 
     async def _one(self, named: tuple[str, StartUpload]) -> _Ended:
@@ -155,6 +178,7 @@ class Transfer:
 
     def _report(self, ended: _Ended) -> None:
         self._ended[ended.name] = ended.error
+        self._tally.add(ended.result, ended.error)
         self.display.view.end(ended.name)
         if ended.error is not None or stdout_is_terminal():
             self.display.aside()
@@ -164,11 +188,15 @@ class Transfer:
             self._report_done(ended.name, ended.result)
 
     def _report_done(self, name: str, result: UploadResult) -> None:
-        self.out.result(messages.done(name, result), record=records.uploaded(name, result), name=result.file.id)
+        stored_as = result.file.filename or ""
+        surprise = "" if self.renamed or stored_as == PurePath(name).name else stored_as
+        self.out.result(
+            messages.done(name, result, surprise), record=records.uploaded(name, result), name=result.file.id
+        )
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
         complain(messages.failed(name, error, now=self.now(), instead=self.instead))
-        self.out.record(records.not_uploaded(name, records.error_of(error), error.progress))
+        self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
 
     def _report_the_rest(self, names: list[str]) -> None:
         """Report what was under way or not begun, and how to resume it."""
@@ -178,6 +206,7 @@ class Transfer:
             complain(messages.stopped(name, self._latest[name], now=self.now(), instead=self.instead))
         if more := len(rest) - len(begun[:_MOST_LINES]):
             complain(f"{units.counted(more, 'file')} not sent. The same command sends them.")
-        interrupted = records.plain_error("Interrupted", "stopped by a signal; the same command goes on")
+        advice = f". {self.instead}" if self.instead else "; the same command goes on"
+        interrupted = records.plain_error("Interrupted", f"stopped by a signal{advice}")
         for name in rest:
             self.out.record(records.not_uploaded(name, interrupted, self._latest.get(name)))

@@ -44,10 +44,10 @@ async def upload(
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.journal.file import open_journal
-    from asyncsdk.uploads.uploader import AsyncUploader
+    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, jobs = Out(output, goes_on=True), jobs_of(files, options)
-    journal = open_journal(options.journal, lock=not options.no_lock)
+    journal = open_journal(options.journal, lock=not options.no_lock, or_memory=True)
     async with open_client(connection, connections=options.concurrency) as client:
         uploader = AsyncUploader(
             client,
@@ -56,11 +56,16 @@ async def upload(
             part_size=options.part_size,
             md5=None if options.md5 == "off" else options.md5,
             limit_rate=options.limit_rate,
+            stall_timeout=options.stall_timeout,
+            max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
         )
         if bad := await check_all(uploader, jobs):
             return refuse(out, jobs, bad)
+        warn_of(journal)
         display = choose(progress, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
-        transfer = Transfer(out, display, stop, client.clock.now, what_instead(journal, options))
+        transfer = Transfer(
+            out, display, stop, client.clock.now, what_instead(journal, options), renamed=options.filename is not None
+        )
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
         return out.code(await transfer.run(uploads, at_once=options.concurrency))
 
@@ -70,8 +75,9 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
     from asyncsdk.uploads.job import UploadJob
 
     names = list(dict.fromkeys(files))
-    if options.filename is not None and len(names) > 1:
-        raise ConfigurationError(f"--filename is for one file, but {len(names)} were given. Nothing was sent.")
+    for option, value in (("--filename", options.filename), ("--key", options.key)):
+        if value is not None and len(names) > 1:
+            raise ConfigurationError(f"{option} is for one file, but {len(names)} were given. Nothing was sent.")
     return {
         name: UploadJob(
             source=name,
@@ -79,6 +85,7 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
             filename=options.filename,
             mime_type=options.mime_type,
             expires_after=options.expires_after,
+            key=options.key,
             if_uploaded=options.if_uploaded,
             on_busy=options.on_busy,
             resume=not options.no_resume,
@@ -109,9 +116,10 @@ def check_source(name: str, purpose: str) -> None:
 def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:
     """Report what is wrong; no file is sent."""
     from asyncsdk.cli.uploads import records
+    from asyncsdk.cli.uploads.messages import as_typed
 
     for message in dict.fromkeys(str(error) for error in bad.values()):
-        complain(f"error: {message}")
+        complain(f"error: {as_typed(message)}")
     for name in names:
         error = records.error_of(bad[name]) if name in bad else records.plain_error("NotSent", "another FILE is bad")
         out.record(records.not_uploaded(name, error))
@@ -126,6 +134,14 @@ def sizes_of(names: Iterable[str]) -> dict[str, int]:
 async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
     """Upload `job`."""
     return await uploader.upload(**asdict(job, recurse=False), in_turn=True, on_progress=listener)
+
+
+def warn_of(journal: Journal) -> None:
+    """Report, once all files are found good, that no journal is kept though none was declined."""
+    from asyncsdk.uploads.journal.memory import MemoryJournal
+
+    if isinstance(journal, MemoryJournal) and journal.instead:
+        complain(f"warning: {journal.instead}.")
 
 
 def what_instead(journal: Journal, options: UploadOptions) -> str:

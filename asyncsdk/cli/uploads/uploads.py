@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from attrs import asdict
 from cyclopts import App, Parameter
 
-from asyncsdk.cli.options import Connection, Connections, JournalPlace, Output, Rate, ShownAs
+from asyncsdk.cli.options import (
+    DEFAULT_STALL,
+    Connection,
+    Connections,
+    JournalPlace,
+    Output,
+    Rate,
+    ShownAs,
+    StallTimeout,
+)
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.errors import SourceError
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.listing import Remembered
@@ -22,36 +33,56 @@ if TYPE_CHECKING:
 
 app = App(name="uploads")
 
-Id = Annotated[str, Parameter(name="ID", help="The id of an upload, or the beginning of its id or key.")]
+Id = Annotated[
+    str | None,
+    Parameter(name="ID", help="The id of an upload, or the beginning of its id or key; may be left out if only one."),
+]
 Unlocked = Annotated[bool, Parameter(name="--no-lock", help="For a journal on a file system without file locks.")]
 
 
 @app.command(name="list")
-async def list_uploads(*, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
-    """List uploads, oldest first."""
-    from asyncsdk.cli.uploads.listing import rows
+async def list_uploads(
+    *,
+    every: Annotated[
+        bool, Parameter(name="--all", help="Also those that are completed, cancelled or expired.")
+    ] = False,
+    journal: JournalPlace = None,
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """List the uploads that are not finished, oldest first."""
+    from asyncsdk.cli.uploads.listing import NOTHING_THERE, left_out, rows, unfinished
 
-    uploads = await _remembered(_journal(journal))
+    remembered = await _remembered(_journal(journal))
+    uploads = unfinished(remembered)
+    if every:
+        uploads += [upload for upload in remembered if upload not in uploads]
     heading, *lines = rows(uploads, now=time.time())
     out = Out(output)
     if uploads:
         out.heading(heading)
     for upload, line in zip(uploads, lines, strict=True):
         out.result(line, record=asdict(upload), name=upload.id)
+    if note := NOTHING_THERE if not remembered else "" if every else left_out(remembered):
+        complain(note)
     return 0
 
 
 @app.command
-async def show(upload_id: Id, /, *, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+async def show(upload_id: Id = None, /, *, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
     """Show all that is known about an upload."""
-    from asyncsdk.cli.uploads.listing import facts, find
+    from asyncsdk.cli.uploads.listing import NOTHING_THERE, facts, only_one, unfinished
 
-    upload = find(await _remembered(_journal(journal)), upload_id)
+    uploads = await _remembered(_journal(journal))
+    among = uploads if upload_id is not None else unfinished(uploads) or uploads
+    upload = only_one(among, upload_id, verb="show")
+    if upload is None:
+        complain(NOTHING_THERE)
+        return 0
     Out(output).result(facts(upload, now=time.time()), record=asdict(upload), name=upload.id)
     return 0
 
 
-@app.command(usage="Usage: asyncsdk uploads resume [OPTIONS] [ID | --all]")
+@app.command(usage="Usage: asyncsdk uploads resume [OPTIONS] [ID [--from NEWPATH] | --all]")
 async def resume(
     upload_id: Annotated[
         str | None, Parameter(name="ID", help="Which upload; may be left out if only one stopped.")
@@ -59,8 +90,13 @@ async def resume(
     /,
     *,
     every: Annotated[bool, Parameter(name="--all", help="All uploads that stopped half-way.")] = False,
+    source: Annotated[
+        str | None,
+        Parameter(name="--from", metavar="NEWPATH", help="Where its file is now, if it was moved or renamed."),
+    ] = None,
     concurrency: Connections = 8,
     limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None,
+    stall_timeout: StallTimeout = DEFAULT_STALL,
     journal: JournalPlace = None,
     no_lock: Unlocked = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
@@ -71,25 +107,36 @@ async def resume(
     """Resume uploads that stopped half-way."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
-    from asyncsdk.cli.uploads.listing import chosen, names
+    from asyncsdk.cli.uploads.listing import chosen, moved, names
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
-    from asyncsdk.uploads.uploader import AsyncUploader
+    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     records = _journal(journal, no_lock=no_lock)
-    picked = names(chosen(await _remembered(records), upload_id, every=every))
+    if source is None:
+        picked = names(chosen(await _remembered(records), upload_id, every=every))
+    else:
+        picked = {source: moved(await _remembered(records), upload_id, every=every)}
     if not picked:
         complain("no upload stopped half-way: there is nothing to resume.")
     async with open_client(connection, connections=concurrency) as client:
-        uploader = AsyncUploader(client, journal=records, concurrency=concurrency, limit_rate=limit_rate)
+        uploader = AsyncUploader(
+            client,
+            journal=records,
+            concurrency=concurrency,
+            limit_rate=limit_rate,
+            stall_timeout=stall_timeout,
+            max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
+        )
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
-        uploads = {name: partial(_resume, uploader, upload.id) for name, upload in picked.items()}
-        return await Transfer(Out(output), display, stop, client.clock.now).run(uploads, at_once=concurrency)
+        uploads = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
+        transfer = Transfer(Out(output), display, stop, client.clock.now, renamed=source is None)
+        return await transfer.run(uploads, at_once=concurrency)
 
 
 @app.command
 async def cancel(
-    upload_id: Id,
+    upload_id: Id = None,
     /,
     *,
     journal: JournalPlace = None,
@@ -99,13 +146,17 @@ async def cancel(
 ) -> int:
     """Cancel an upload on the server, which deletes what was sent of it."""
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.uploads.listing import find
+    from asyncsdk.cli.uploads.listing import only_one, unfinished
     from asyncsdk.models import to_json
     from asyncsdk.uploads.uploader import AsyncUploader
 
     records = _journal(journal, no_lock=no_lock)
     async with open_client(connection) as client:
-        upload = find(await _remembered(records), upload_id)
+        uploads = await _remembered(records)
+        upload = only_one(uploads if upload_id is not None else unfinished(uploads), upload_id, verb="cancel")
+        if upload is None:
+            complain("no upload is under way: there is nothing to cancel.")
+            return 0
         ended = await AsyncUploader(client, journal=records).cancel(upload.id)
     Out(output).result(f"{ended.id}: {ended.status or 'cancelled'}", record=to_json(ended), name=ended.id)
     return 0
@@ -143,5 +194,14 @@ async def _remembered(journal: Journal) -> list[Remembered]:
     return remembered(await journal.entries(), now=time.time())
 
 
-async def _resume(uploader: AsyncUploader, upload_id: str, listener: Listener) -> UploadResult:
-    return await uploader.resume(upload_id, in_turn=True, on_progress=listener)
+def _is_there(upload: Remembered) -> bool:
+    return Path(str(upload.source)).exists()
+
+
+async def _resume(uploader: AsyncUploader, upload: Remembered, source: str | None, listener: Listener) -> UploadResult:
+    try:
+        return await uploader.resume(upload.id, source=source, in_turn=True, on_progress=listener)
+    except SourceError as error:
+        if source is not None or _is_there(upload):
+            raise
+        raise SourceError(f"{error}\n  moved? asyncsdk uploads resume {upload.id} --from NEWPATH") from error

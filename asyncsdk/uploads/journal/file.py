@@ -17,10 +17,18 @@ from attrs import define, field, setters
 
 from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
-from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Owner, Record, purge
+from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Opened, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.journal.messages import not_made, not_read, report_busy, worded, worded_lock, worded_write
+from asyncsdk.uploads.journal.messages import (
+    kept_in_memory,
+    not_made,
+    not_read,
+    report_busy,
+    worded,
+    worded_lock,
+    worded_write,
+)
 from asyncsdk.uploads.journal.purge import Layout, is_key
 from asyncsdk.uploads.journal.reading import replay
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
@@ -32,6 +40,7 @@ from asyncsdk.wal.segments import Segments
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
 PURGE_SECONDS = 2.0
+KEYS_AT_ONCE = 200  # are looked at by one job of a thread: a cancelled caller leaves it no more than that
 FEW_RECORDS = 8  # take about a block of the disk; to write them again costs a small file more than all else
 SILENT_ATTEMPTS = 2  # a process that only looks has a lock for a moment: that is not reported
 
@@ -151,6 +160,15 @@ class FileJournal:
         entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
         return [entry for entry in entries if entry is not None]
 
+    async def openings(self, *, above: int) -> Sequence[Opened]:
+        """Return how all uploads of files of more than `above` bytes began; takes no lock."""
+        keys = await self._threads.run(partial(purge.keys, self._layout))
+        found: list[Opened] = []
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            batch = keys[start : start + KEYS_AT_ONCE]
+            found += await self._threads.run(partial(purge.openings, self._layout, batch, above))
+        return found
+
     async def purge(self, *, now: float | None = None) -> int:
         """Remove the keys that are of no use any more and not claimed; return how many. None without locks."""
         now = time.time() if now is None else now
@@ -207,20 +225,39 @@ class FileJournal:
 
 
 VARIABLE = "ASYNCSDK_JOURNAL"
+_warned_of = set[str]()
 
 
-def open_journal(setting: str | os.PathLike[str] | Journal | None = None, *, lock: bool = True) -> Journal:
+def open_journal(
+    setting: str | os.PathLike[str] | Journal | None = None, *, lock: bool = True, or_memory: bool = False
+) -> Journal:
     """Return the journal that `setting` names: a directory, `"memory"`, or a Journal of your own, returned as it is.
 
     None means the environment's ASYNCSDK_JOURNAL, else a directory in the user's state directory.
     A directory that is called memory is `./memory`.
-    `lock=False` is for a directory on a file system without locks. Nothing is touched before the first claim.
+    `lock=False` is for a directory on a file system without locks. Nothing is made before the first claim.
+    `or_memory=True`: in place of the user's state directory, where none can be kept there, as in a container, a journal
+    in memory, with a warning once per process. One that was named is used or fails.
     """
     chosen = os.environ.get(VARIABLE) or None if setting is None else setting
     if chosen == "memory":
         return MemoryJournal()
     if chosen is None:
-        return FileJournal(lock=lock)
+        return _users_journal(lock=lock) if or_memory else FileJournal(lock=lock)
     if isinstance(chosen, str | os.PathLike):
         return FileJournal(Path(chosen).expanduser(), lock=lock)
     return chosen
+
+
+def _users_journal(*, lock: bool) -> Journal:
+    try:
+        path = _users_path()
+    except JournalError:
+        path = Path("~")
+    if path.is_absolute() and disk.is_writable(path):
+        return FileJournal(path, lock=lock)
+    why = kept_in_memory(path)
+    if why not in _warned_of:
+        _warned_of.add(why)
+        logger.warning("%s", why)
+    return MemoryJournal(why)

@@ -56,8 +56,13 @@ class _Key:
 
 @define(eq=False)
 class MemoryJournal:
-    """Keeps records as long as the process lives. Claims exclude each other within one event loop."""
+    """Keeps records as long as the process lives. Claims exclude each other within one event loop.
 
+    Args:
+        instead: Why no journal is kept on disk, where one was to be; '' where memory was asked for.
+    """
+
+    instead: str = ""
     _keys: dict[str, _Key] = field(factory=dict, init=False, repr=False)
     _purged_at: float = field(factory=time.time, init=False, repr=False)
 

@@ -14,11 +14,16 @@ from asyncsdk.wal.line import VERSION
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
+NOT_RESUMED = "an interruption can't be resumed by another process; set ASYNCSDK_JOURNAL to a writable directory"
 _ELSEWHERE = "Name a directory that can be written (journal=, --journal, ASYNCSDK_JOURNAL), or memory to go without."
 
 
 def not_made(path: Path, reason: str) -> str:
     return f"can't create the journal in {path} ({reason}). Nothing was sent.\n  {_ELSEWHERE}"
+
+
+def kept_in_memory(path: Path) -> str:
+    return f"no journal can be kept in {path}: {NOT_RESUMED}"
 
 
 def not_read(path: Path, reason: str) -> str:
@@ -49,14 +54,14 @@ def not_locked(path: Path, reason: str) -> str:
         f"the file system of {path} has no locks ({reason}), so two processes could send one file at once. "
         "Nothing was sent.\n"
         "  If only one will: --no-lock, or FileJournal(..., lock=False). "
-        "Or keep the journal on a local disk: ASYNCSDK_JOURNAL=/data/private/asyncsdk"
+        "Or keep the journal on a local disk: ASYNCSDK_JOURNAL=/var/tmp/asyncsdk"
     )
 
 
 def newer(path: Path, version: int) -> str:
     return (
         f"{path}: version {version} of the journal was written by a newer asyncsdk; this one reads up to {VERSION}. "
-        "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=/data/private/asyncsdk"
+        "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=~/asyncsdk-journal"
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
 from asyncsdk.errors import JournalError
-from asyncsdk.uploads.journal import JournalEntry
+from asyncsdk.uploads.journal import JournalEntry, Opened, reading
 from asyncsdk.uploads.journal.messages import not_made, not_read, not_written, worded, worded_lock
 from asyncsdk.uploads.journal.reading import Loaded, load
 from asyncsdk.uploads.journal.retention import keep_until, purge_is_due
@@ -80,6 +81,11 @@ def look(layout: Layout, key: str) -> JournalEntry | None:
         logger.warning("%s", error)
         return JournalEntry(key, (), None)
     return JournalEntry(key, records, owner) if records or owner else None
+
+
+def openings(layout: Layout, keys: Iterable[str], above: int) -> list[Opened]:
+    """Return how the uploads under `keys` began, of files of more than `above` bytes."""
+    return [opened for key in keys for opened in reading.openings(layout.folder(key), above)]
 
 
 def forget(layout: Layout, key: str, now: float) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -14,6 +16,8 @@ from asyncsdk.uploads.journal.codec import parse
 from asyncsdk.uploads.journal.messages import newer, not_read, worded
 from asyncsdk.wal import NewerVersionError, disk, segments
 from asyncsdk.wal.line import home_of
+
+_OPENED = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,21 @@ def replay(paths: Sequence[Path]) -> Loaded:
             (copied if is_copy else own).update(each.upload for each in records.values() if isinstance(each, Opened))
     left = [each for upload in copied - own for each in _left_to_the_original(upload, lines.values())]
     return Loaded((*lines.values(), *left), tuple(paths), touched)
+
+
+def openings(folder: Path, above: int) -> list[Opened]:
+    """Return how the uploads of files of more than `above` bytes began, among all segments of a key.
+
+    For a look through a whole journal: only what may be one of these is parsed. What can't be read has none.
+    """
+    found: dict[str, Opened] = {}
+    with suppress(OSError, NewerVersionError):
+        for path in segments.find(folder):
+            data = disk.read(path)
+            if any(int(size) > above for size in _OPENED.findall(data)):
+                records = parse(data).records.values()
+                found |= {each.upload: each for each in records if isinstance(each, Opened) and each.bytes > above}
+    return list(found.values())
 
 
 def _read(path: Path) -> tuple[dict[bytes, Record], bool]:

@@ -1,0 +1,170 @@
+"""One call to `upload`: under which key of the journal it runs, its own or that of the path where the file was."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from attrs import define, evolve, field
+
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.events import UploadPhase
+from asyncsdk.uploads.admission import Slot
+from asyncsdk.uploads.advice import without_threads
+from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
+from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
+from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, can_go_on
+from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.response_checks import Others
+from asyncsdk.uploads.resume import replay, upload_key
+from asyncsdk.uploads.run import UploadContext, UploadRun
+from asyncsdk.uploads.search import MovedFiles
+from asyncsdk.uploads.source import Source
+from asyncsdk.wal import name_of
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False, kw_only=True)
+class UploadCall:
+    """`others` asks what is known of other uploads than a key's; `began` is local unix time, `started` monotonic."""
+
+    context: UploadContext
+    journal: Journal
+    job: UploadJob
+    fields: Fields
+    source: Source
+    meter: Meter
+    slot: Slot
+    part_size: int
+    moved_files: MovedFiles
+    others: Callable[[str, Completing], Awaitable[Others]]
+    began: float
+    started: float
+    _waited_from: float | None = field(default=None, init=False)
+
+    @property
+    def place(self) -> str | None:
+        """Where the content can be found again."""
+        return f"{KEYED}{self.job.key}" if self.job.key else self.source.place
+
+    @property
+    def key(self) -> str:
+        """The call's own key."""
+        settings = self.context.client.settings
+        return upload_key(
+            base_url=settings.base_url,
+            organization=settings.organization,
+            project=settings.project,
+            place=self.place or secrets.token_hex(16),
+            size=self.source.identity.size,
+            filename=self.fields.filename,
+            mime_type=self.fields.mime_type,
+            purpose=self.fields.purpose,
+            expires_after=self.fields.expires_after,
+        )
+
+    async def result(self) -> UploadResult:
+        """Upload under the own key; where nothing is there, go on with what began when the file was elsewhere."""
+        journal, key, why = self.journal if self.place else MemoryJournal(), self.key, ""
+        async with self._claimed(journal, key) as records:
+            earlier = [] if records.records else await self._earlier()
+            if not earlier:
+                return await self._run(key, records).result()
+        for opened in earlier:  # with no two keys claimed at once: two calls could wait for each other
+            try:
+                return await self._go_on(opened)
+            except NothingToResumeError as nothing:
+                why = str(nothing)
+        return await self._start(why)
+
+    async def result_of(self, opened: Opened) -> UploadResult:
+        """Go on with this upload, wherever it began. Raises ConfigurationError where this is not its file."""
+        name, size = self.source.name, self.source.identity.size
+        wrong = f"{name} is not the file of {opened.upload}"
+        if size != opened.bytes:
+            raise ConfigurationError(f"{wrong}: it has {size:,} bytes, not {opened.bytes:,}. Nothing was sent.")
+        try:
+            return await self._go_on(opened)
+        except OtherContentError:
+            raise ConfigurationError(
+                f"{wrong}: it contains nothing of what was sent. Nothing was sent now. "
+                "To send it as a new one: call upload."
+            ) from None
+        except NothingToResumeError as nothing:
+            return await self._start(str(nothing))
+
+    async def _earlier(self) -> list[Opened]:
+        """The uploads that may have begun with this file at another path; none where that is not to be looked for."""
+        if self.job.key is not None or self.source.place is None or not self.job.resume:
+            return []
+        identity = self.source.identity
+        moved = MovedSource(
+            place=self.source.place,
+            size=identity.size,
+            mtime_ns=identity.mtime_ns,
+            inode=identity.inode,
+            fields=self.fields,
+            filename=self.job.filename,
+            settings=self.context.client.settings,
+        )
+        return await self.moved_files.earlier(moved, self.context.readers)
+
+    async def _start(self, why: str) -> UploadResult:
+        journal, key = self.journal if self.place else MemoryJournal(), self.key
+        async with self._claimed(journal, key) as records:
+            return await self._run(key, records, why=why).result()
+
+    async def _go_on(self, opened: Opened) -> UploadResult:
+        """Go on under the key of another path. Raises NothingToResumeError where that can't be."""
+        async with self._claimed(self.journal, opened.key) as records:
+            state = replay(records.records)
+            if not can_go_on(state, opened.upload, now=self.context.client.clock.now()):
+                raise NothingToResumeError(f"starting again: {opened.upload} can't be resumed any more")
+            return await self._run(opened.key, records, moved=opened).result()
+
+    def _run(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadRun:
+        """A run under `key`, with the fields of the upload that is there."""
+        place = moved.source if moved else self.place
+        return UploadRun(
+            context=self.context,
+            job=self.job,
+            fields=evolve(self.fields, filename=moved.filename) if moved else self.fields,
+            key=key,
+            place=place or "",
+            source=self.source,
+            log=records,
+            meter=self.meter,
+            waited_from=self._waited_from,
+            started=self.started,
+            part_size=self.part_size,
+            others=partial(self.others, key),
+            moved=moved,
+            why=why,
+        )
+
+    @asynccontextmanager
+    async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:
+        self.slot.begin(self.meter, self.part_size)
+        async with claimed(journal, key, wait=self.job.on_busy == "wait", on_busy=self._busy) as records:
+            self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
+            yield records
+
+    def _busy(self, owner: Owner | None) -> None:
+        self._waited_from = self.began
+        self.slot.yield_slot()
+        self.meter.enter(UploadPhase.WAITING, f"{name_of(owner)} is sending this file")
+
+
+@asynccontextmanager
+async def claimed(
+    journal: Journal, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None = None
+) -> AsyncIterator[Log]:
+    """Own `key` for the length of the block. A system without threads is an UploadError."""
+    with without_threads():
+        async with journal.claim(key, wait=wait, on_busy=on_busy) as records:
+            yield records

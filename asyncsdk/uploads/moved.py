@@ -1,0 +1,101 @@
+"""A file that was renamed or moved after an interruption: which upload of the journal is its own (pure).
+
+Rules:
+
+- Size, time of change and inode stay when a file is moved; server, project and fields must be those of the upload.
+- The filename is the one that the server has. A caller who names another one wants another upload.
+- An upload under a caller's own key is found by that key alone.
+- A match is only a candidate: under its key what was sent is compared with the file before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from attrs import frozen
+
+from asyncsdk.settings import Settings
+from asyncsdk.uploads.chunking import MIB
+from asyncsdk.uploads.job import Fields
+from asyncsdk.uploads.journal import JournalEntry, Opened
+from asyncsdk.uploads.resume import ResumeState, Stage, replay
+
+LEAST_BYTES = 8 * MIB  # smaller files are sent again sooner than a large journal is looked through
+KEYED = "key:"
+
+
+class NothingToResumeError(Exception):
+    """An upload that was begun under another path can't go on: start one of the file's own. The text says why."""
+
+
+class OtherContentError(NothingToResumeError):
+    """What was sent of it is not in this file."""
+
+
+@frozen(kw_only=True)
+class MovedSource:
+    """A file as it is now. `filename` is the one that the caller asked for; None: the file's own will do."""
+
+    place: str
+    size: int
+    mtime_ns: int | None
+    inode: int | None
+    fields: Fields
+    filename: str | None
+    settings: Settings
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether it is large enough, and has an inode to be known by."""
+        return self.size > LEAST_BYTES and bool(self.inode) and self.mtime_ns is not None
+
+    def may_be(self, opened: Opened) -> bool:
+        """Whether `opened` began with this file, at another path."""
+        fields, settings = self.fields, self.settings
+        return (
+            (opened.bytes, opened.mtime_ns, opened.inode) == (self.size, self.mtime_ns, self.inode)
+            and (opened.base_url, opened.organization, opened.project)
+            == (settings.base_url, settings.organization, settings.project)
+            and (opened.purpose, opened.mime_type, opened.expires_after)
+            == (fields.purpose, fields.mime_type, fields.expires_after)
+            and self.filename in {None, opened.filename}
+            and is_from_a_path(opened)
+            and (opened.source, opened.filename) != (self.place, fields.filename)
+        )
+
+
+def is_from_a_path(opened: Opened) -> bool:
+    """Whether the upload is known by a path, rather than by a caller's own key."""
+    return bool(opened.source) and not opened.source.startswith(KEYED)
+
+
+def large(entries: Iterable[JournalEntry]) -> list[Opened]:
+    """How the uploads began that may be of a file that was moved since."""
+    states = [state for entry in entries if (state := replay(entry.records)) is not None]
+    return [state.opened for state in states if state.opened is not None and state.opened.bytes > LEAST_BYTES]
+
+
+def newest_first(openings: Iterable[Opened], moved: MovedSource) -> list[Opened]:
+    """The uploads that may be of this file, the one that began last first."""
+    return sorted(filter(moved.may_be, openings), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
+
+
+def can_go_on(state: ResumeState | None, upload_id: str, *, now: float) -> bool:
+    """Whether `state`, of what is under the key now, is that upload and worth going on with at `now` (unix time).
+
+    One that is done is: the same file is returned. One into which nothing was sent, or whose hour is over, is not.
+    """
+    if state is None or state.opened is None or state.upload_id != upload_id:
+        return False
+    if state.stage is Stage.PENDING:
+        return state.bytes_held > 0 and now < state.opened.expires_at
+    return state.stage in {Stage.COMPLETING, Stage.COMPLETED}
+
+
+def note(opened: Opened, name: str) -> str:
+    """What to say to a person; `name` is the file's own now."""
+    earlier = PurePath(opened.source).name if is_from_a_path(opened) else opened.filename
+    if earlier == name == opened.filename:
+        return f"goes on with the upload of {opened.source}"
+    return f"goes on with the upload of {earlier}; the file keeps the name {opened.filename} on the server"

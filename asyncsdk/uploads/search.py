@@ -1,0 +1,60 @@
+"""Looks through the journal, once for an uploader, for the uploads of files that were renamed or moved since."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import anyio
+from attrs import define, field
+
+from asyncsdk.errors import JournalError
+from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.uploads.journal import Journal, Opened
+from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
+from asyncsdk.uploads.source import is_still_at
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class QuickSearch(Protocol):
+    """A journal that knows how its uploads began without reading all of them."""
+
+    async def openings(self, *, above: int) -> Iterable[Opened]:
+        """Return how all uploads of files of more than `above` bytes began."""
+
+
+@define(eq=False)
+class MovedFiles:
+    """The large files whose uploads the journal held when it was first asked."""
+
+    _journal: Journal
+    _openings: Sequence[Opened] | None = field(default=None, init=False)
+    _looking: anyio.Lock = field(factory=anyio.Lock, init=False)
+
+    async def earlier(self, moved: MovedSource, readers: DaemonThreadPool) -> list[Opened]:
+        """Return the uploads that may have begun with this file at a path where it is not any more, newest first."""
+        if not moved.is_worth_it:
+            return []
+        alike = newest_first(await self._looked_through(), moved)
+        # a hard link is another file to its owner, and may be wanted under both names
+        still = [await readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
+        return [opened for opened, there in zip(alike, still, strict=True) if not there]
+
+    async def _looked_through(self) -> Sequence[Opened]:
+        async with self._looking:
+            if self._openings is None:
+                self._openings = await self._look()
+            return self._openings
+
+    async def _look(self) -> Sequence[Opened]:
+        try:
+            if isinstance(self._journal, QuickSearch):
+                return list(await self._journal.openings(above=LEAST_BYTES))
+            return large(await self._journal.entries())
+        except JournalError as error:
+            log.warning("whether a file was moved can't be known: %s", error)
+            return []

@@ -1,0 +1,211 @@
+"""A file that is renamed or moved after an interruption goes on where it stopped, and content decides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import AsyncUploader, Client, ConfigurationError, FileJournal, Progress, UploadJob, api
+from asyncsdk.server import LocalServer
+from asyncsdk.uploads.journal import JournalEntry, Log, Owner
+from tests.stories.support import MIB, MakeFile, interrupted
+
+NOTE = "goes on with the upload of data.jsonl; the file keeps the name data.jsonl on the server"
+
+
+@pytest.fixture
+def fresh(client: Client, journal: Path) -> Callable[[], AsyncUploader]:
+    """An uploader as another process has one."""
+    return lambda: AsyncUploader(client, journal=journal, part_size=MIB, concurrency=4)
+
+
+Fresh = Callable[[], AsyncUploader]
+Begun = tuple[Path, int]
+
+
+@pytest.fixture
+async def begun(server: LocalServer, client: Client, journal: Path, make_file: MakeFile) -> Begun:
+    """A file whose upload was interrupted, and how many bytes of it the server holds."""
+    path = make_file()
+    return path, await interrupted(server, client, journal, path)
+
+
+async def test_a_renamed_file_goes_on_under_the_name_that_the_server_has(
+    begun: Begun, server: LocalServer, fresh: Fresh, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, held = begun
+    renamed = path.rename(path.with_name("final.jsonl"))
+    seen: list[Progress] = []
+    with caplog.at_level(logging.INFO, "asyncsdk"):
+        result = await fresh().upload(renamed, purpose="batch", on_progress=seen.append)
+    assert (result.bytes_resumed, result.file.filename) == (held, "data.jsonl")
+    assert server.stored(result.file.id).read_bytes() == renamed.read_bytes()
+    assert server.calls["create"] == 1
+    assert NOTE in {progress.note for progress in seen}
+    assert f"final.jsonl {NOTE}" in caplog.text
+    again = await fresh().upload(renamed, purpose="batch")
+    assert (again.reused, again.file.id) == (True, result.file.id)
+
+
+async def test_a_file_moved_to_another_directory_goes_on(begun: Begun, fresh: Fresh, tmp_path: Path) -> None:
+    path, held = begun
+    (tmp_path / "done").mkdir()
+    seen: list[Progress] = []
+    moved = path.rename(tmp_path / "done" / path.name)
+    result = await fresh().upload(moved, purpose="batch", on_progress=seen.append)
+    assert result.bytes_resumed == held
+    assert f"goes on with the upload of {path}" in {progress.note for progress in seen}
+
+
+async def test_two_calls_for_a_renamed_file_make_one_upload(begun: Begun, server: LocalServer, fresh: Fresh) -> None:
+    path, _ = begun
+    renamed = path.rename(path.with_name("final.jsonl"))
+    results = await asyncio.gather(*(fresh().upload(renamed, purpose="batch") for _ in range(2)))
+    assert len({result.file.id for result in results}) == 1
+    assert server.calls["create"] == 1
+
+
+async def test_where_the_first_path_is_the_file_still_a_link_is_a_file_of_its_own(begun: Begun, fresh: Fresh) -> None:
+    path, _ = begun
+    link = path.with_name("link.jsonl")
+    link.hardlink_to(path)
+    result = await fresh().upload(link, purpose="batch")
+    assert (result.bytes_resumed, result.file.filename) == (0, "link.jsonl")
+
+
+async def test_a_copy_with_the_same_times_is_a_file_of_its_own(begun: Begun, fresh: Fresh) -> None:
+    path, _ = begun
+    copy = shutil.copy2(path, path.with_name("copy.jsonl"))
+    path.rename(path.with_name("elsewhere"))
+    result = await fresh().upload(copy, purpose="batch")
+    assert (result.bytes_resumed, result.file.filename) == (0, "copy.jsonl")
+
+
+async def test_other_content_under_the_same_inode_size_and_time_is_a_file_of_its_own(
+    begun: Begun, server: LocalServer, make_file: MakeFile, fresh: Fresh
+) -> None:
+    path, _ = begun
+    was = path.stat()
+    other = make_file(name="other", seed=2).read_bytes()
+    with path.open("r+b") as file:
+        file.write(other)
+    renamed = path.rename(path.with_name("final.jsonl"))
+    os.utime(renamed, ns=(was.st_atime_ns, was.st_mtime_ns))
+    sent = server.bytes_received
+    result = await fresh().upload(renamed, purpose="batch")
+    assert (result.bytes_resumed, result.file.filename) == (0, "final.jsonl")
+    assert server.stored(result.file.id).read_bytes() == other
+    assert server.bytes_received - sent < len(other) + MIB
+
+
+async def test_another_filename_or_resume_false_starts_again(begun: Begun, fresh: Fresh) -> None:
+    path, _ = begun
+    renamed = path.rename(path.with_name("final.jsonl"))
+    named = await fresh().upload(renamed, purpose="batch", filename="mine.jsonl")
+    assert (named.bytes_resumed, named.file.filename) == (0, "mine.jsonl")
+    again = await fresh().upload(renamed, purpose="batch", resume=False)
+    assert (again.bytes_resumed, again.file.filename) == (0, "final.jsonl")
+
+
+async def test_where_the_server_has_dropped_it_the_file_starts_again_under_its_own_name(
+    begun: Begun, server: LocalServer, client: Client, fresh: Fresh
+) -> None:
+    path, _ = begun
+    await client.send(api.cancel_upload(server.uploads[-1].id))
+    renamed = path.rename(path.with_name("final.jsonl"))
+    seen: list[Progress] = []
+    result = await fresh().upload(renamed, purpose="batch", on_progress=seen.append)
+    assert (result.bytes_resumed, result.file.filename) == (0, "final.jsonl")
+    assert any("starting again: upload_" in progress.note for progress in seen)
+
+
+async def test_the_journal_is_looked_through_once_however_many_files_are_new(
+    client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    openings = FileJournal.openings
+
+    async def counted(self: FileJournal, *, above: int) -> object:
+        looks.append(above)
+        return await openings(self, above=above)
+
+    monkeypatch.setattr(FileJournal, "openings", counted)
+    uploader = AsyncUploader(client, journal=journal, part_size=4 * MIB)
+    small = [UploadJob(make_file(1000, f"small-{n}", n), "batch") for n in range(3)]
+    async with uploader.upload_many(small) as outcomes:
+        assert [outcome.status async for outcome in outcomes] == ["done"] * 3
+    assert looks == []
+    jobs = [UploadJob(make_file(8 * MIB + 1, f"large-{n}", n), "batch") for n in range(3)]
+    async with uploader.upload_many(jobs) as outcomes:
+        assert [outcome.status async for outcome in outcomes] == ["done"] * 3
+    assert len(looks) == 1
+
+
+class PlainJournal:
+    """A journal of the user's own, with what the Protocol asks for and nothing more."""
+
+    def __init__(self, path: Path) -> None:
+        self._files = FileJournal(path)
+
+    def claim(
+        self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
+    ) -> AbstractAsyncContextManager[Log]:
+        return self._files.claim(key, wait=wait, on_busy=on_busy)
+
+    async def entries(self) -> Sequence[JournalEntry]:
+        return await self._files.entries()
+
+    async def purge(self, *, now: float | None = None) -> int:
+        return await self._files.purge(now=now)
+
+
+async def test_a_journal_without_a_quick_search_finds_it_too(begun: Begun, client: Client, journal: Path) -> None:
+    path, held = begun
+    renamed = path.rename(path.with_name("final.jsonl"))
+    result = await AsyncUploader(client, journal=PlainJournal(journal), part_size=MIB).upload(renamed, purpose="batch")
+    assert result.bytes_resumed == held
+
+
+async def test_an_upload_is_resumed_from_where_its_file_is_now(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, fresh: Fresh
+) -> None:
+    path = make_file()
+    held = await interrupted(server, client, journal, path, key="train-v7")
+    copied = Path(shutil.copy(path, path.with_name("copied")))  # another inode and time: content decides
+    path.unlink()
+    result = await fresh().resume(server.uploads[-1].id, source=copied)
+    assert (result.bytes_resumed, result.file.filename) == (held, "data.jsonl")
+    assert server.stored(result.file.id).read_bytes() == copied.read_bytes()
+
+
+@pytest.mark.usefixtures("begun")
+async def test_an_upload_is_not_resumed_from_another_file(
+    server: LocalServer, make_file: MakeFile, fresh: Fresh
+) -> None:
+    upload, received = server.uploads[-1].id, server.bytes_received
+    other, longer = make_file(name="other", seed=2), make_file(9 * MIB, name="longer")
+    with pytest.raises(ConfigurationError, match=r"other is not the file of .*contains nothing of what was sent"):
+        await fresh().resume(upload, source=other)
+    with pytest.raises(ConfigurationError, match=r"longer is not the file of upload_.*9,437,184 bytes, not 8,400,953"):
+        await fresh().resume(upload, source=longer)
+    assert server.bytes_received == received
+
+
+async def test_an_upload_that_is_gone_starts_again_from_where_its_file_is_now(
+    begun: Begun, server: LocalServer, client: Client, fresh: Fresh
+) -> None:
+    path, _ = begun
+    upload = server.uploads[-1].id
+    await client.send(api.cancel_upload(server.uploads[-1].id))
+    renamed = path.rename(path.with_name("final.jsonl"))
+    seen: list[Progress] = []
+    result = await fresh().resume(upload, source=renamed, on_progress=seen.append)
+    assert (result.bytes_resumed, result.reused) == (0, False)
+    assert any(f"starting again: {upload} is gone" in progress.note for progress in seen)
