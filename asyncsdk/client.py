@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -11,16 +10,17 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
-import anyio
 
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
-from asyncsdk.events import RequestEvent
+from asyncsdk.events import RequestEvent, is_async
 from asyncsdk.http.connection import DEFAULT_CONNECTIONS, ConnectionConfig, check_trust, default_trust, proxy_for
+from asyncsdk.http.repeat import Repeater
 from asyncsdk.http.request import PreparedRequest, prepare, prepare_external
 from asyncsdk.http.response import Stream
+from asyncsdk.http.session import Sessions
 from asyncsdk.http.transport import Transport
 from asyncsdk.models import Page
 from asyncsdk.retry import Retry
@@ -31,13 +31,12 @@ T = TypeVar("T")
 
 DOWNLOAD_SECONDS, LARGEST_DOWNLOAD = 120.0, 100 * 10**6
 
-log = logging.getLogger(__name__)
-
 
 class Client:
     """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
 
-    It uses no event loop until its first request, and then only that one.
+    It uses no event loop until its first request, and then one at a time: once that is closed, as `asyncio.run` does at
+    its end, it works on the next. Two at once, such as in two threads, need a client each (UnusableClientError).
 
     Args:
         api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.
@@ -53,7 +52,7 @@ class Client:
         proxy: The proxy's URL. Default: `HTTPS_PROXY` and the like, else the system's.
         connections: The size of the pool. Default: 100.
         session: A session to use as it is; it is never closed.
-        on_event: Called with a RequestEvent after each attempt.
+        on_event: Called with a RequestEvent after each attempt; an ordinary function, not an async one.
         trace_configs: For aiohttp's tracing.
         timing: Durations that the client chooses itself; meant for tests, which hand in shorter ones.
 
@@ -78,7 +77,7 @@ class Client:
         proxy: str | None = None,
         connections: int | None = None,
         session: aiohttp.ClientSession | None = None,
-        on_event: Callable[[RequestEvent], None] | None = None,
+        on_event: Callable[[RequestEvent], object] | None = None,
         trace_configs: list[aiohttp.TraceConfig] | None = None,
         timing: Timing = DEFAULT_TIMING,
     ) -> None:
@@ -91,6 +90,11 @@ class Client:
         _check_limits(timeout, max_retries)
         if connections is not None and connections < 1:
             raise ConfigurationError("connections must be 1 or more.")
+        if on_event is not None and is_async(on_event):
+            raise ConfigurationError(
+                "on_event= is an async function, and it is called within a request, where nothing awaits it. Pass an "
+                "ordinary function, such as the `put_nowait` of an asyncio.Queue that a task of yours reads."
+            )
         self.settings = settings.resolve(
             os.environ,
             api_key=api_key,
@@ -101,8 +105,9 @@ class Client:
             headers=default_headers,
             query=default_query,
         )
-        self.timeout, self.max_retries, self.on_event, self.timing = timeout, max_retries, on_event, timing
+        self.timeout, self.max_retries, self.timing = timeout, max_retries, timing
         self.clock = Clock()
+        self._repeater = Repeater(self.clock, timing, on_event)
         config = ConnectionConfig(timing=timing)
         if session is None:
             config = ConnectionConfig(
@@ -112,9 +117,9 @@ class Client:
                 trace_configs=trace_configs,
                 timing=timing,
             )
-        self._transport = Transport(self.settings, self.clock, config, session)
+        self._transport = Transport(self.settings, self.clock, config, Sessions(config, session))
         anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust, timing=timing)
-        self._anonymous = Transport(settings.nobody(), Clock(), anonymous)
+        self._anonymous = Transport(settings.nobody(), Clock(), anonymous, Sessions(anonymous))
 
     @classmethod
     def azure(
@@ -166,6 +171,10 @@ class Client:
         await self._transport.aclose()
         await self._anonymous.aclose()
 
+    async def close(self) -> None:
+        """The same as `aclose`, by the name that openai-python has for it."""
+        await self.aclose()
+
     async def send(
         self,
         request: Request[T],
@@ -209,7 +218,7 @@ class Client:
                 )
             return result
 
-        return await self._repeat(call, receive)
+        return await self._repeater.repeat(call, receive)
 
     async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncGenerator[T, None]:
         """Iterate over a list, page after page, by its `after` cursor.
@@ -261,7 +270,9 @@ class Client:
         """
         call = self._call(request, **options)
         async with AsyncExitStack() as stack:
-            response = await self._repeat(call, lambda: stack.enter_async_context(self._transport.sending(call)))
+            response = await self._repeater.repeat(
+                call, lambda: stack.enter_async_context(self._transport.sending(call))
+            )
             yield Stream(response, await stack.enter_async_context(aclosing(response.chunks())))
 
     async def receive(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
@@ -284,7 +295,7 @@ class Client:
             async with self._transport.sending(call) as response, aclosing(response.chunks()) as chunks:
                 return await reader(Stream(response, chunks))
 
-        return await self._repeat(call, receive)
+        return await self._repeater.repeat(call, receive)
 
     def annotate(self, error: APIError) -> None:
         """Set on `error`, made from a response of this server, what is known about the server by now."""
@@ -310,7 +321,7 @@ class Client:
             async with self._anonymous.sending(call) as response:
                 return await response.read(bytes, limit=LARGEST_DOWNLOAD)
 
-        return await self._repeat(call, receive)
+        return await self._repeater.repeat(call, receive)
 
     async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
         """Save a response to a file, whole or not at all, readable for this user alone (0600).
@@ -348,43 +359,6 @@ class Client:
             retry=retry or Retry(self.max_retries if max_retries is None else max_retries),
             response_timeout=timeout or self.timeout or request.response_timeout,
         )
-
-    async def _repeat(self, call: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
-        attempts = call.retry.attempts(self.timing)
-        while True:
-            if call.retry.before_attempt is not None:
-                await call.retry.before_attempt()
-            call.begin()
-            try:
-                result = await receive()
-            except APIError as error:
-                delay = attempts.delay_after(error, now=self.clock.now())
-                self._report(call, attempts.made, error, delay)
-                if delay is None:
-                    raise
-                log.warning("%s; trying again in %.1f s", error, delay)
-                if call.retry.on_wait is not None:
-                    call.retry.on_wait(error, delay)
-                await anyio.sleep(delay)
-            else:
-                self._report(call, attempts.made + 1)
-                return result
-
-    def _report(
-        self, call: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
-    ) -> None:
-        if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
-            return
-        event = call.event(attempt, error, wait)
-        outcome = event.status or event.error
-        log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
-        if self.on_event is None:
-            return
-        try:
-            self.on_event(event)
-        except Exception:
-            log.exception("on_event raised and is not called again")
-            self.on_event = None
 
 
 def _of_another(request: Request[Any], result: object) -> str | None:

@@ -4,6 +4,7 @@
 
     AsyncSDKError
     ├─ ConfigurationError            a setting or argument is wrong; nothing was sent
+    ├─ UnusableClientError           a client is closed, or used on two event loops at once; nothing was sent
     ├─ InvalidRequestError           a file, an image or a field breaks a rule; nothing was sent
     │  ├─ SourceError                the file itself can't be uploaded
     │  └─ InvalidEditError           an image or a field of an edit breaks a rule
@@ -78,6 +79,10 @@ class AsyncSDKError(pickling.PicklableError):
 
 class ConfigurationError(AsyncSDKError, ValueError):
     """A setting or an argument is wrong. Nothing was sent."""
+
+
+class UnusableClientError(AsyncSDKError, RuntimeError):
+    """A client is closed, or it is used on a second event loop while the first is not closed. Nothing was sent."""
 
 
 class InvalidRequestError(AsyncSDKError, ValueError):

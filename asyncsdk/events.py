@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
+from typing import TypeVar
 
 from attrs import frozen
+
+Event = TypeVar("Event")
 
 
 @frozen(kw_only=True)
@@ -82,3 +87,17 @@ class Progress:
     expires_at: int | None = None
     note: str = ""
     silent_for: float = 0.0
+
+
+def is_async(callback: object) -> bool:
+    """Whether it is an async function: also one within a `partial`, and an object with an async `__call__`."""
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004 - whether that is async, not whether it is there
+
+
+def call(callback: Callable[[Event], object], event: Event) -> None:
+    """Call what is not async. Raises TypeError if it returns something to await: nobody would."""
+    returned = callback(event)
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise TypeError("it returned something to await, which is not awaited; only an async function is")

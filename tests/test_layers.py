@@ -28,7 +28,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"images", "uploads"},
     {"client"},
     {"http"},
-    {"open_files", "files", "tasks", "threads", "wal"},
+    {"open_files", "files", "loops", "tasks", "threads", "wal"},
     {"api", "clock", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "models", "pickling", "timing", "version"},
 ]

@@ -20,6 +20,7 @@ from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_unchanged
@@ -43,10 +44,11 @@ COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, th
 
 @define(eq=False, kw_only=True)
 class UploadContext:
-    """What all uploads of one uploader share."""
+    """What all uploads of one uploader share. `limiter` and `queue` are of one event loop, all else of any."""
 
     client: Client
     limiter: anyio.CapacityLimiter
+    queue: AdmissionQueue
     readers: DaemonThreadPool
     hashers: DaemonThreadPool
     buffers: Buffers

@@ -19,6 +19,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.http.stall import STALL_SECONDS
+from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
@@ -49,6 +50,8 @@ _KEYED = "key:"
 class AsyncUploader:
     """Uploads files of 1 byte to 8 GiB; one uploader serves all tasks of an event loop.
 
+    As its client, it works on one event loop at a time, and on the next one once that is closed.
+
     Args:
         client: Sends the requests.
         concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader.
@@ -75,18 +78,16 @@ class AsyncUploader:
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=5, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
-    _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock)
         timing = self.client.timing
-        self._queue = AdmissionQueue(self.concurrency, timing.admission_poll)
-        self._context = UploadContext(
+        shared = partial(
+            UploadContext,
             client=self.client,
-            limiter=anyio.CapacityLimiter(self.concurrency),
             readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency, idle=timing.thread_idle),
             hashers=DaemonThreadPool("asyncsdk-hash", limit=self.concurrency, idle=timing.thread_idle),
             buffers=Buffers(),
@@ -97,6 +98,16 @@ class AsyncUploader:
             stall=self.stall_timeout,
             max_retries=self.max_retries,
         )
+
+        def on_a_loop() -> UploadContext:
+            queue = AdmissionQueue(self.concurrency, timing.admission_poll)
+            return shared(limiter=anyio.CapacityLimiter(self.concurrency), queue=queue)
+
+        self._contexts = PerLoop("AsyncUploader", on_a_loop)
+
+    @property
+    def _context(self) -> UploadContext:
+        return self._contexts.get()
 
     async def upload(
         self,
@@ -143,7 +154,7 @@ class AsyncUploader:
                 and `advice` set.
         """
         job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
-        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress)
+        return await self._upload(job, self._context.queue.acquire(in_turn=in_turn), on_progress)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
@@ -161,7 +172,15 @@ class AsyncUploader:
             A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
             `counts`, `stop()` and `abandoned`.
         """
-        return UploadOutcomes(partial(self._upload, listener=on_progress), self._queue).over(jobs)
+        return self._uploading(jobs, on_progress)
+
+    @asynccontextmanager
+    async def _uploading(
+        self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
+    ) -> AsyncIterator[UploadOutcomes]:
+        outcomes = UploadOutcomes(partial(self._upload, listener=listener), self._context.queue)
+        async with outcomes.over(jobs):
+            yield outcomes
 
     async def check(self, job: UploadJob) -> None:
         """Check a job without sending anything.
@@ -199,7 +218,9 @@ class AsyncUploader:
             name = opened.source.removeprefix(_KEYED)
             raise ConfigurationError(f"{upload_id} has the key {name!r}, not a path: call upload with its source.")
         job = UploadJob(opened.source, opened.purpose, opened.filename, opened.mime_type, opened.expires_after)
-        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress, expected_key=opened.key)
+        return await self._upload(
+            job, self._context.queue.acquire(in_turn=in_turn), on_progress, expected_key=opened.key
+        )
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
