@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 from attrs import frozen
@@ -90,8 +91,10 @@ class Progress:
 
 
 def is_async(callback: object) -> bool:
-    """Whether it is an async function: also one within a `partial`, and an object with an async `__call__`."""
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004 - whether that is async, not whether it is there
+    """Whether it is an async function, an object with an async `__call__`, or a `partial` of one of them."""
+    while isinstance(callback, partial):
+        callback = callback.func
+    return any(map(inspect.iscoroutinefunction, (callback, getattr(type(callback), "__call__", None))))  # noqa: B004 - whether it is async
 
 
 def call(callback: Callable[[Event], object], event: Event) -> None:
@@ -100,4 +103,6 @@ def call(callback: Callable[[Event], object], event: Event) -> None:
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
-        raise TypeError("it returned something to await, which is not awaited; only an async function is")
+        raise TypeError(
+            "it returned something to await. Pass the async function itself, which is awaited if it may be async"
+        )

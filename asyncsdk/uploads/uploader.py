@@ -17,7 +17,7 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.events import UploadPhase
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
@@ -31,6 +31,7 @@ from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Owner
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.listening import Listener, reporting
 from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
@@ -41,7 +42,6 @@ from asyncsdk.uploads.throttle import Throttle
 from asyncsdk.wal import name_of
 
 MOST_CONNECTIONS = 256
-Listener = Callable[[Progress], None]
 _NOTHING = "Nothing was sent."
 _KEYED = "key:"
 
@@ -141,7 +141,9 @@ class AsyncUploader:
             resume: False: start again, and leave behind what was sent in part.
             in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
                 server gives an upload does not begin too soon.
-            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most.
+            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
+                awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
+                awaited before this returns.
 
         Returns:
             The File, and how it was uploaded.
@@ -166,7 +168,7 @@ class AsyncUploader:
 
         Args:
             jobs: The jobs, which may be endless: at most `concurrency` are taken at a time.
-            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most for each upload.
+            on_progress: As for `upload`, for each upload on its own: calls of an async one for two uploads may overlap.
 
         Returns:
             A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
@@ -251,12 +253,12 @@ class AsyncUploader:
         expected_key: str | None = None,
     ) -> UploadResult:
         began, started, waited_from = time.time(), time.monotonic(), None
-        async with admission as slot, self._opened(job) as source:
+        async with reporting(listener) as report, admission as slot, self._opened(job) as source:
             fields = job.fields(source.name)
             place = f"{_KEYED}{job.key}" if job.key else source.place  # where the content can be found again
             size = source.identity.size
             interval = self.client.timing.report_interval
-            meter = Meter(job.describe(), size, listener, shared=self._shared, report_interval=interval)
+            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=interval)
             journal = self._journal if place else MemoryJournal()
             key = self._key(fields, place or secrets.token_hex(16), size)
             if expected_key not in {None, key}:
