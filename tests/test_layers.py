@@ -30,7 +30,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"http"},
     {"open_files", "files", "loops", "tasks", "threads", "wal"},
     {"api", "clock", "redaction", "retry", "safe_json", "settings"},
-    {"error_details", "errors", "events", "extras", "models", "pickling", "timing", "version"},
+    {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "version"},
 ]
 INPUT_OUTPUT = {
     "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "selectors",
@@ -300,6 +300,6 @@ def test_a_value_is_imported_without_anything_that_does_input_and_output(name: s
     assert loaded_by(f"from asyncsdk import {name}") & {"aiofiles", "aiohttp", "anyio", "asyncio", "ssl"} == set()
 
 
-@pytest.mark.parametrize("name", ["errors", "events", "models", "redaction", "retry", "safe_json", "settings"])
+@pytest.mark.parametrize("name", ["errors", "events", "given", "models", "redaction", "retry", "safe_json", "settings"])
 def test_a_module_of_values_loads_no_converters(name: str) -> None:
     assert loaded_by(f"import asyncsdk.{name}") & {"aiohttp", "anyio", "asyncio", "cattrs"} == set()

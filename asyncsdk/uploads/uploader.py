@@ -129,7 +129,8 @@ class AsyncUploader:
         Cancelled, it returns within a second and stays resumable.
 
         Args:
-            source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte).
+            source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the
+                `UploadFile` of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`.
             purpose: What the File is for, such as "batch".
             filename: The File's name. None: the source's own.
             mime_type: None: by the suffix of the filename.

@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 from asyncsdk import files
 from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher
 from asyncsdk.images.bulk.naming import Named, Naming
@@ -205,7 +206,8 @@ def source_of(edit: ImageEdit) -> str | None:
     return where and hashlib.blake2b(where.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def _path_of(picture: object) -> str | None:
+def _path_of(given: object) -> str | None:
+    picture = unpacked(given).content
     name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
     try:
         if isinstance(name, str | os.PathLike):
