@@ -29,6 +29,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"client"},
     {"http"},
     {"open_files", "files", "loops", "tasks", "threads", "wal"},
+    {"suggestions"},
     {"api", "clock", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "version"},
 ]

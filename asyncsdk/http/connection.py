@@ -92,6 +92,30 @@ class ConnectionConfig:
     trace_configs: list[aiohttp.TraceConfig] | None = None
     timing: Timing = DEFAULT_TIMING
 
+    @classmethod
+    def to(
+        cls,
+        base_url: str,
+        *,
+        ssl: ssl.SSLContext | None,
+        proxy: str | None,
+        connections: int | None,
+        traces: list[aiohttp.TraceConfig] | None,
+        timing: Timing,
+    ) -> ConnectionConfig:
+        """How to connect to the server at `base_url`. Raises ConfigurationError for what can't be used."""
+        if ssl is not None:
+            check_trust(ssl)
+        if connections is not None and connections < 1:
+            raise ConfigurationError("connections must be 1 or more.")
+        return cls(
+            trust=(ssl or default_trust()) if base_url.startswith("https:") else None,
+            proxy=proxy_for(base_url, proxy),
+            connections=connections or DEFAULT_CONNECTIONS,
+            trace_configs=traces,
+            timing=timing,
+        )
+
     def open_session(self) -> aiohttp.ClientSession:
         """A session on the running loop. It has no total time limit: each request has its own limits.
 

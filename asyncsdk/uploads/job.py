@@ -12,6 +12,7 @@ from asyncsdk.api import Purpose
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import unpacked
 from asyncsdk.models import File, Upload
+from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.uploads.mime import mime_type_of
 from asyncsdk.uploads.source import Given
 
@@ -73,6 +74,7 @@ class UploadJob:
         """
         _one_of("if_uploaded", self.if_uploaded, "reuse", "again")
         _one_of("on_busy", self.on_busy, "wait", "fail")
+        warn_of_near_misses({"purpose": self.purpose})
         named = unpacked(self.source)
         chosen = named.name or _as_unicode(source_name) if self.filename is None else self.filename
         filename = _text("filename", chosen)

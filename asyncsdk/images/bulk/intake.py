@@ -26,6 +26,7 @@ from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, converted, loaded
 from asyncsdk.images.saving import Destination
+from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
 
@@ -236,6 +237,7 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
     """Read an edit's pictures, and check them and its fields. Raises InvalidEditError, EditError."""
     loaded_edit = await loaded(edit)
+    warn_of_near_misses(edit.options)
     if checked:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
     return loaded_edit
