@@ -237,9 +237,9 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
     """Read an edit's pictures, and check them and its fields. Raises InvalidEditError, EditError."""
     loaded_edit = await loaded(edit)
-    warn_of_near_misses(edit.options)
     if checked:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
+    warn_of_near_misses(edit.options)  # of what is sent all the same
     return loaded_edit
 
 
