@@ -53,7 +53,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from asyncsdk import pickling
-from asyncsdk.error_details import LedgerDamage, PaidImages, shortened
+from asyncsdk.error_details import LedgerDamage, PaidImages, shortened, wrong_address
 from asyncsdk.events import Progress
 
 
@@ -170,12 +170,7 @@ class NotTheAPIError(APIResponseValidationError):
     base_url: str = ""
 
     def __str__(self) -> str:
-        if self.may_have_acted:
-            return self.message
-        return (
-            f"{self.message}\n  Nothing at {self.base_url} has answered as the API: most likely the address is wrong, "
-            "and nothing was done. Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
-        )
+        return self.message if self.may_have_acted else f"{self.message}\n  {wrong_address(self.base_url)}"
 
 
 class ResponseMismatchError(APIResponseValidationError):
