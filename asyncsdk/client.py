@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import aiohttp
-import anyio
 
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
-from asyncsdk.events import RequestEvent
-from asyncsdk.http.connection import DEFAULT_CONNECTIONS, ConnectionConfig, check_trust, default_trust, proxy_for
-from asyncsdk.http.request import PreparedRequest, prepare, prepare_external
+from asyncsdk.events import RequestEvent, is_async
+from asyncsdk.http.connection import ConnectionConfig
+from asyncsdk.http.repeat import Repeater
+from asyncsdk.http.request import PreparedRequest, RequestOptions, check_limits, prepare, prepare_external
 from asyncsdk.http.response import Stream
+from asyncsdk.http.session import Sessions
 from asyncsdk.http.transport import Transport
 from asyncsdk.models import Page
 from asyncsdk.retry import Retry
@@ -31,13 +31,12 @@ T = TypeVar("T")
 
 DOWNLOAD_SECONDS, LARGEST_DOWNLOAD = 120.0, 100 * 10**6
 
-log = logging.getLogger(__name__)
-
 
 class Client:
     """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
 
-    It uses no event loop until its first request, and then only that one.
+    It uses no event loop until its first request, and then one at a time: once that is closed, as `asyncio.run` does at
+    its end, it works on the next. Two at once, such as in two threads, need a client each (UnusableClientError).
 
     Args:
         api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.
@@ -53,7 +52,7 @@ class Client:
         proxy: The proxy's URL. Default: `HTTPS_PROXY` and the like, else the system's.
         connections: The size of the pool. Default: 100.
         session: A session to use as it is; it is never closed.
-        on_event: Called with a RequestEvent after each attempt.
+        on_event: Called with a RequestEvent after each attempt; an ordinary function, not an async one.
         trace_configs: For aiohttp's tracing.
         timing: Durations that the client chooses itself; meant for tests, which hand in shorter ones.
 
@@ -78,7 +77,7 @@ class Client:
         proxy: str | None = None,
         connections: int | None = None,
         session: aiohttp.ClientSession | None = None,
-        on_event: Callable[[RequestEvent], None] | None = None,
+        on_event: Callable[[RequestEvent], object] | None = None,
         trace_configs: list[aiohttp.TraceConfig] | None = None,
         timing: Timing = DEFAULT_TIMING,
     ) -> None:
@@ -86,11 +85,12 @@ class Client:
             raise TypeError(
                 "a given session has its own connections: ssl, proxy, connections and trace_configs don't go with it"
             )
-        if ssl is not None:
-            check_trust(ssl)
-        _check_limits(timeout, max_retries)
-        if connections is not None and connections < 1:
-            raise ConfigurationError("connections must be 1 or more.")
+        check_limits(timeout, max_retries)
+        if on_event is not None and is_async(on_event):
+            raise ConfigurationError(
+                "on_event= is an async function, and it is called within a request, where nothing awaits it. Pass an "
+                "ordinary function, such as the `put_nowait` of an asyncio.Queue that a task of yours reads."
+            )
         self.settings = settings.resolve(
             os.environ,
             api_key=api_key,
@@ -101,49 +101,76 @@ class Client:
             headers=default_headers,
             query=default_query,
         )
-        self.timeout, self.max_retries, self.on_event, self.timing = timeout, max_retries, on_event, timing
+        self.timeout, self.max_retries, self.timing = timeout, max_retries, timing
         self.clock = Clock()
+        self._repeater = Repeater(self.clock, timing, on_event)
         config = ConnectionConfig(timing=timing)
         if session is None:
-            config = ConnectionConfig(
-                trust=(ssl or default_trust()) if self.base_url.startswith("https:") else None,
-                proxy=proxy_for(self.base_url, proxy),
-                connections=connections or DEFAULT_CONNECTIONS,
-                trace_configs=trace_configs,
-                timing=timing,
+            config = ConnectionConfig.to(
+                self.base_url, ssl=ssl, proxy=proxy, connections=connections, traces=trace_configs, timing=timing
             )
-        self._transport = Transport(self.settings, self.clock, config, session)
+        self._transport = Transport(self.settings, self.clock, config, Sessions(config, session))
         anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust, timing=timing)
-        self._anonymous = Transport(settings.nobody(), Clock(), anonymous)
+        self._anonymous = Transport(settings.nobody(), Clock(), anonymous, Sessions(anonymous))
 
     @classmethod
-    def azure(
+    def azure(  # noqa: D417 - the others are described at the class
         cls,
         endpoint: str | None = None,
         *,
         api_version: str | None = None,
         api_key: Key | None = None,
         token: Key | None = None,
-        **options: Any,
+        azure_ad_token: Key | None = None,
+        azure_ad_token_provider: Key | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        timeout: float | None = None,
+        max_retries: int = 2,
+        default_headers: Mapping[str, str] | None = None,
+        default_query: Mapping[str, str] | None = None,
+        ssl: tls.SSLContext | None = None,
+        proxy: str | None = None,
+        connections: int | None = None,
+        session: aiohttp.ClientSession | None = None,
+        on_event: Callable[[RequestEvent], object] | None = None,
+        trace_configs: list[aiohttp.TraceConfig] | None = None,
+        timing: Timing = DEFAULT_TIMING,
     ) -> Self:
-        """Make a client of Azure OpenAI.
+        """Make a client of Azure OpenAI. The arguments that are not described here are those of `Client`.
 
         Args:
             endpoint: `https://<resource>.openai.azure.com`, with or without `/openai` or `/openai/v1`. Default:
                 `AZURE_OPENAI_ENDPOINT`.
             api_version: The version of the classic API; without one, v1 is used. Default: `OPENAI_API_VERSION`.
             api_key: Sent as `api-key`. Default: `AZURE_OPENAI_API_KEY`.
-            token: An Entra token, sent as bearer. Default: `AZURE_OPENAI_AD_TOKEN`.
-            **options: Those of `Client`.
+            token: An Entra token, sent as bearer, or a function that returns one; also by openai-python's names,
+                `azure_ad_token` and `azure_ad_token_provider`. Default: `AZURE_OPENAI_AD_TOKEN`.
 
         Raises:
             ConfigurationError: A setting is wrong or missing.
         """
-        arguments = settings.azure_arguments(
-            os.environ, endpoint=endpoint, api_version=api_version, api_key=api_key, token=token
+        tokens = {"token": token, "azure_ad_token": azure_ad_token, "azure_ad_token_provider": azure_ad_token_provider}
+        keys = {"api_key": api_key, **tokens}
+        azure = settings.resolve_azure(os.environ, endpoint=endpoint, api_version=api_version, keys=keys)
+        return cls(
+            azure.key,
+            base_url=azure.base_url,
+            auth=azure.auth,
+            default_query={**azure.query, **(default_query or {})},
+            organization=organization,
+            project=project,
+            timeout=timeout,
+            max_retries=max_retries,
+            default_headers=default_headers,
+            ssl=ssl,
+            proxy=proxy,
+            connections=connections,
+            session=session,
+            on_event=on_event,
+            trace_configs=trace_configs,
+            timing=timing,
         )
-        query = {**arguments.pop("query"), **(options.pop("default_query", None) or {})}
-        return cls(**arguments, default_query=query, **options)
 
     @property
     def base_url(self) -> str:
@@ -165,6 +192,10 @@ class Client:
         """Close the connections, except those of a given session."""
         await self._transport.aclose()
         await self._anonymous.aclose()
+
+    async def close(self) -> None:
+        """The same as `aclose`, by the name that openai-python has for it."""
+        await self.aclose()
 
     async def send(
         self,
@@ -201,7 +232,7 @@ class Client:
         async def receive() -> T:
             async with self._transport.sending(call) as response:
                 result = await response.read(request.response_model)
-            problem = _of_another(request, result) or (None if check is None else check(result))
+            problem = call.mismatch(result) or (None if check is None else check(result))
             if problem is not None:
                 raise ResponseMismatchError(
                     f"{request.name}: the response belongs to another request: {problem}. It is not used.",
@@ -209,9 +240,9 @@ class Client:
                 )
             return result
 
-        return await self._repeat(call, receive)
+        return await self._repeater.repeat(call, receive)
 
-    async def pages(self, request: Request[Page[T]], **options: Any) -> AsyncGenerator[T, None]:
+    async def pages(self, request: Request[Page[T]], **options: Unpack[RequestOptions]) -> AsyncGenerator[T, None]:
         """Iterate over a list, page after page, by its `after` cursor.
 
         Args:
@@ -225,10 +256,11 @@ class Client:
             APIError: A page did not come.
             APIResponseValidationError: The list leads back to a page that came before: it has no end.
         """
-        query = dict(options.pop("query", None) or {})
+        query = dict(options.get("query") or {})
         cursors: set[str] = set()
         while True:
-            page = await self.send(request, query=query, **options)
+            options["query"] = query
+            page = await self.send(request, **options)
             for item in page.data:
                 yield item
             last = page.last_id or getattr(page.data[-1] if page.data else None, "id", None)
@@ -244,7 +276,7 @@ class Client:
             query["after"] = last
 
     @asynccontextmanager
-    async def stream(self, request: Request[Any], **options: Any) -> AsyncIterator[Stream]:
+    async def stream(self, request: Request[Any], **options: Unpack[RequestOptions]) -> AsyncIterator[Stream]:
         """Read a response as it comes: `async with client.stream(request) as chunks: async for chunk in chunks: ...`
 
         The request is retried until the response begins; later a lost connection is an APIConnectionError.
@@ -261,10 +293,14 @@ class Client:
         """
         call = self._call(request, **options)
         async with AsyncExitStack() as stack:
-            response = await self._repeat(call, lambda: stack.enter_async_context(self._transport.sending(call)))
+            response = await self._repeater.repeat(
+                call, lambda: stack.enter_async_context(self._transport.sending(call))
+            )
             yield Stream(response, await stack.enter_async_context(aclosing(response.chunks())))
 
-    async def receive(self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Any) -> T:
+    async def receive(
+        self, request: Request[Any], reader: Callable[[Stream], Awaitable[T]], **options: Unpack[RequestOptions]
+    ) -> T:
         """Send a request and let `reader` read the response as it comes, both with retries.
 
         Args:
@@ -284,7 +320,7 @@ class Client:
             async with self._transport.sending(call) as response, aclosing(response.chunks()) as chunks:
                 return await reader(Stream(response, chunks))
 
-        return await self._repeat(call, receive)
+        return await self._repeater.repeat(call, receive)
 
     def annotate(self, error: APIError) -> None:
         """Set on `error`, made from a response of this server, what is known about the server by now."""
@@ -310,9 +346,11 @@ class Client:
             async with self._anonymous.sending(call) as response:
                 return await response.read(bytes, limit=LARGEST_DOWNLOAD)
 
-        return await self._repeat(call, receive)
+        return await self._repeater.repeat(call, receive)
 
-    async def download(self, request: Request[bytes], to: str | os.PathLike[str], **options: Any) -> int:
+    async def download(
+        self, request: Request[bytes], to: str | os.PathLike[str], **options: Unpack[RequestOptions]
+    ) -> int:
         """Save a response to a file, whole or not at all, readable for this user alone (0600).
 
         Args:
@@ -339,7 +377,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         retry: Retry | None = None,
     ) -> PreparedRequest:
-        _check_limits(timeout, max_retries)
+        check_limits(timeout, max_retries)
         return prepare(
             request,
             self.settings,
@@ -348,53 +386,3 @@ class Client:
             retry=retry or Retry(self.max_retries if max_retries is None else max_retries),
             response_timeout=timeout or self.timeout or request.response_timeout,
         )
-
-    async def _repeat(self, call: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
-        attempts = call.retry.attempts(self.timing)
-        while True:
-            if call.retry.before_attempt is not None:
-                await call.retry.before_attempt()
-            call.begin()
-            try:
-                result = await receive()
-            except APIError as error:
-                delay = attempts.delay_after(error, now=self.clock.now())
-                self._report(call, attempts.made, error, delay)
-                if delay is None:
-                    raise
-                log.warning("%s; trying again in %.1f s", error, delay)
-                if call.retry.on_wait is not None:
-                    call.retry.on_wait(error, delay)
-                await anyio.sleep(delay)
-            else:
-                self._report(call, attempts.made + 1)
-                return result
-
-    def _report(
-        self, call: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
-    ) -> None:
-        if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
-            return
-        event = call.event(attempt, error, wait)
-        outcome = event.status or event.error
-        log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
-        if self.on_event is None:
-            return
-        try:
-            self.on_event(event)
-        except Exception:
-            log.exception("on_event raised and is not called again")
-            self.on_event = None
-
-
-def _of_another(request: Request[Any], result: object) -> str | None:
-    result_id = getattr(result, "id", None)
-    is_right = request.response_id is None or result_id == request.response_id
-    return None if is_right else f"its id is {result_id}, not {request.response_id}"
-
-
-def _check_limits(timeout: float | None, max_retries: int | None) -> None:
-    if timeout is not None and not timeout > 0:
-        raise ConfigurationError("timeout must be above 0 seconds, or None for each request's own limit.")
-    if max_retries is not None and max_retries < 0:
-        raise ConfigurationError("max_retries must be 0 or more.")

@@ -23,6 +23,14 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
     return text[: longest - len(note)] + note
 
 
+def wrong_address(base_url: str) -> str:
+    """What to do where nothing at `base_url` has answered as the API."""
+    return (
+        f"Nothing at {base_url} has answered as the API: most likely the address is wrong, and nothing was done. "
+        "Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
+    )
+
+
 @frozen
 class LedgerDamage:
     """A file of a ledger that is not as it was written; what a crash leaves is not damage.

@@ -4,6 +4,7 @@
 
     AsyncSDKError
     ├─ ConfigurationError            a setting or argument is wrong; nothing was sent
+    ├─ UnusableClientError           a client is closed, or used on two event loops at once; nothing was sent
     ├─ InvalidRequestError           a file, an image or a field breaks a rule; nothing was sent
     │  ├─ SourceError                the file itself can't be uploaded
     │  └─ InvalidEditError           an image or a field of an edit breaks a rule
@@ -52,7 +53,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from asyncsdk import pickling
-from asyncsdk.error_details import LedgerDamage, PaidImages, shortened
+from asyncsdk.error_details import LedgerDamage, PaidImages, shortened, wrong_address
 from asyncsdk.events import Progress
 
 
@@ -78,6 +79,10 @@ class AsyncSDKError(pickling.PicklableError):
 
 class ConfigurationError(AsyncSDKError, ValueError):
     """A setting or an argument is wrong. Nothing was sent."""
+
+
+class UnusableClientError(AsyncSDKError, RuntimeError):
+    """A client is closed, or it is used on a second event loop while the first is not closed. Nothing was sent."""
 
 
 class InvalidRequestError(AsyncSDKError, ValueError):
@@ -165,12 +170,7 @@ class NotTheAPIError(APIResponseValidationError):
     base_url: str = ""
 
     def __str__(self) -> str:
-        if self.may_have_acted:
-            return self.message
-        return (
-            f"{self.message}\n  Nothing at {self.base_url} has answered as the API: most likely the address is wrong, "
-            "and nothing was done. Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
-        )
+        return self.message if self.may_have_acted else f"{self.message}\n  {wrong_address(self.base_url)}"
 
 
 class ResponseMismatchError(APIResponseValidationError):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
+from typing import TypeVar
 
 from attrs import frozen
+
+Event = TypeVar("Event")
 
 
 @frozen(kw_only=True)
@@ -82,3 +88,21 @@ class Progress:
     expires_at: int | None = None
     note: str = ""
     silent_for: float = 0.0
+
+
+def is_async(callback: object) -> bool:
+    """Whether it is an async function, an object with an async `__call__`, or a `partial` of one of them."""
+    while isinstance(callback, partial):
+        callback = callback.func
+    return any(map(inspect.iscoroutinefunction, (callback, getattr(type(callback), "__call__", None))))  # noqa: B004 - whether it is async
+
+
+def call(callback: Callable[[Event], object], event: Event) -> None:
+    """Call what is not async. Raises TypeError if it returns something to await: nobody would."""
+    returned = callback(event)
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise TypeError(
+            "it returned something to await. Pass the async function itself, which is awaited if it may be async"
+        )

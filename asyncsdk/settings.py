@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -96,18 +96,27 @@ def nobody() -> Settings:
     return Settings(base_url="https://nowhere.invalid", key=secrets.token_hex(16), auth=None)
 
 
-def azure_arguments(
+@frozen
+class AzureSettings:
+    """What is particular to Azure OpenAI. No repr shows the key."""
+
+    key: Key = field(repr=False)
+    base_url: str
+    auth: Auth
+    query: Mapping[str, str]
+
+
+def resolve_azure(
     environment: Mapping[str, str],
     *,
     endpoint: str | None,
     api_version: str | None,
-    api_key: Key | None,
-    token: Key | None,
-) -> dict[str, Any]:
-    """`Client` arguments for Azure OpenAI. The classic base (`…/openai`) needs an `api_version`, `…/openai/v1` none.
+    keys: Mapping[str, Key | None],
+) -> AzureSettings:
+    """The settings for Azure OpenAI. The classic base (`…/openai`) needs an `api_version`, `…/openai/v1` none.
 
-    What is left open comes from `AZURE_OPENAI_ENDPOINT`, `OPENAI_API_VERSION`, `AZURE_OPENAI_API_KEY` and
-    `AZURE_OPENAI_AD_TOKEN`.
+    `keys` are those given, by the names of their arguments: each but `api_key` is a token. What is left open comes from
+    `AZURE_OPENAI_ENDPOINT`, `OPENAI_API_VERSION`, `AZURE_OPENAI_API_KEY` and `AZURE_OPENAI_AD_TOKEN`.
     """
     where = endpoint or environment.get("AZURE_OPENAI_ENDPOINT")
     if not where:
@@ -118,18 +127,23 @@ def azure_arguments(
         base_url += "/openai" if version else "/openai/v1"
     if base_url.endswith("/openai") and not version:
         raise ConfigurationError(f"{base_url} needs an api_version (or OPENAI_API_VERSION); {base_url}/v1 needs none.")
-    if api_key and token:
-        raise ConfigurationError("api_key= and token= exclude each other.")
-    token = token or (None if api_key else environment.get("AZURE_OPENAI_AD_TOKEN") or None)
-    key = token or api_key or environment.get("AZURE_OPENAI_API_KEY") or None
+    given = {name: key for name, key in keys.items() if key}
+    if len(given) > 1:
+        raise ConfigurationError(f"{'= and '.join(given)}= exclude each other. Nothing was sent.")
+    token = environment.get("AZURE_OPENAI_AD_TOKEN")
+    name, key = next(iter(given.items()), ("token", token) if token else ("api_key", None))
+    key = key or environment.get("AZURE_OPENAI_API_KEY")
     if not key:
-        raise ConfigurationError("no Azure key: set AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN. Nothing was sent.")
-    return {
-        "api_key": key,
-        "base_url": base_url,
-        "auth": "bearer" if token else "api-key",
-        "query": {"api-version": version} if version else {},
-    }
+        raise ConfigurationError(
+            "no Azure key: set AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN, or pass api_key= or token=. "
+            "Nothing was sent."
+        )
+    return AzureSettings(
+        key=key,
+        base_url=base_url,
+        auth="api-key" if name == "api_key" else "bearer",
+        query={"api-version": version} if version else {},
+    )
 
 
 def checked_key(key: object) -> str:

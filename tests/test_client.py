@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,6 +21,7 @@ from asyncsdk import (
     NotFoundError,
     NotTheAPIError,
     ResponseMismatchError,
+    UnusableClientError,
     api,
 )
 from tests.raw_server import KEY, UPLOAD, Talk, answering, client_of, reply, serving
@@ -100,6 +103,70 @@ async def test_azure_classic_and_v1_speak_to_their_own_paths() -> None:
     first, second = server.requests
     assert (first.target, first.headers["api-key"]) == ("/openai/files/file-1?api-version=2025-04-01-preview", KEY)
     assert (second.target, second.headers["authorization"]) == ("/openai/v1/files/file-1?x=y", f"Bearer {KEY}")
+
+
+@pytest.mark.parametrize("name", ["token", "azure_ad_token", "azure_ad_token_provider"])
+async def test_an_entra_token_has_our_name_and_those_of_openai_python(name: str) -> None:
+    async def provide() -> str:
+        return KEY
+
+    async with answering(reply(200, FILE), reply(200, FILE)) as server:
+        for token in (KEY, provide):
+            given: Any = {name: token}
+            async with Client.azure(server.url.removesuffix("/v1"), **given) as client:
+                await client.send(GET_FILE)
+    assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {KEY}"] * 2
+
+
+def test_azure_takes_what_a_client_takes_and_names_it() -> None:
+    ours, theirs = (set(inspect.signature(made).parameters) for made in (Client.azure, Client))
+    assert theirs - ours == {"base_url", "auth"}  # which Azure settles
+    client = Client.azure("https://r.example", api_key=KEY, timeout=7, max_retries=0, organization="org-1")
+    assert (client.timeout, client.max_retries, client.settings.organization) == (7, 0, "org-1")
+
+
+@pytest.mark.parametrize("typo", ["api_kye", "tokn", "azure_endpoint", "max_retrys"])
+def test_a_typo_for_azure_is_a_type_error_before_anything_else(typo: str) -> None:
+    wrong: Any = {typo: "x"}
+    with pytest.raises(TypeError, match=typo):
+        Client.azure(**wrong)
+
+
+@pytest.mark.parametrize("call", ["send", "receive", "stream", "pages", "download"])
+async def test_a_typo_in_the_options_of_a_request_is_a_type_error_before_it_is_sent(call: str, tmp_path: Path) -> None:
+    wrong: Any = {"timout": 3}
+
+    async def reader(_: object) -> None: ...
+
+    async def stream(client: Client) -> None:
+        async with client.stream(GET_FILE, **wrong):
+            pass
+
+    async def pages(client: Client) -> None:
+        async for _ in client.pages(api.list_files(), **wrong):
+            pass
+
+    calls: dict[str, Callable[[Client], Coroutine[Any, Any, object]]] = {
+        "send": lambda client: client.send(GET_FILE, **wrong),
+        "receive": lambda client: client.receive(GET_FILE, reader, **wrong),
+        "stream": stream,
+        "pages": pages,
+        "download": lambda client: client.download(api.file_content("file-1"), tmp_path / "a", **wrong),
+    }
+    async with answering() as server, client_of(server) as client:
+        with pytest.raises(TypeError, match="timout"):
+            await calls[call](client)
+    assert server.connections == 0
+
+
+async def test_close_and_aclose_are_one() -> None:
+    async with answering(reply(200, FILE)) as server:
+        client = client_of(server)
+        await client.send(GET_FILE)
+        await client.close()
+        with pytest.raises(UnusableClientError, match="this Client is closed"):
+            await client.send(GET_FILE)
+        await client.aclose()
 
 
 async def test_an_id_can_not_lead_elsewhere() -> None:

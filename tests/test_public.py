@@ -19,8 +19,8 @@ JournalError JournalVersionError LedgerBusyError LedgerDamage LedgerDamagedError
 MemoryJournal ModerationBlockedError NotFoundError NotTheAPIError Outcomes Page PartialImage PayloadTooLargeError
 PermissionDeniedError Problem Progress QuotaExceededError RateLimitError RedirectError RequestEvent
 ResponseMismatchError SaveError SourceChangedError SourceError StorageError UnprocessableEntityError UnreadableImage
-Upload UploadBusyError UploadError UploadExpiredError UploadJob UploadNotFoundError UploadOutcome UploadOutcomes
-UploadPart UploadPhase UploadResult UploadTooSlowError Usage __version__ api create_ssl_context
+UnusableClientError Upload UploadBusyError UploadError UploadExpiredError UploadJob UploadNotFoundError UploadOutcome
+UploadOutcomes UploadPart UploadPhase UploadResult UploadTooSlowError Usage __version__ api create_ssl_context
 """
 PINNED = NAMES.split()
 

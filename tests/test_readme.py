@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 
+import asyncsdk
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
 from tests.stories.pictures import mask, photo
@@ -18,7 +23,8 @@ from tests.stories.pictures import mask, photo
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES, re.DOTALL)
+COMING = (ROOT / "docs" / "coming-from-openai.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES + COMING, re.DOTALL)
 COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 
 
@@ -67,6 +73,27 @@ def test_each_example_runs(example: str, tmp_path: Path) -> None:
         ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert bool(ran.stdout) == ("print(" in example)
+
+
+def test_what_the_table_for_users_of_openai_python_names_is_there() -> None:
+    table = "".join(line for line in COMING.splitlines() if line.startswith("|"))
+    theirs, ours = zip(*(line.strip("|").split(" | ", 1) for line in COMING.splitlines() if " | " in line), strict=True)
+    assert len(theirs) > 30
+    errors = set(re.findall(r"\b[A-Z]\w+Error\b", table)) - {"OpenAIError"}
+    assert errors <= set(asyncsdk.__all__)
+    assert {name for name in errors if hasattr(openai, name)} >= {"APIStatusError", "RateLimitError"}
+    assert set(re.findall(r"`api\.(\w+)|\(api\.(\w+)", "".join(ours))) != set()
+    for name in [a or b for a, b in re.findall(r"`api\.(\w+)|\(api\.(\w+)", "".join(ours))]:
+        assert hasattr(asyncsdk.api, name), name
+    takes: list[tuple[Callable[..., Any], str]] = [
+        (asyncsdk.Client, "api_key base_url organization project timeout max_retries default_headers default_query"),
+        (asyncsdk.Client, "proxy ssl session on_event"),
+        (asyncsdk.Client.azure, "endpoint api_version api_key azure_ad_token azure_ad_token_provider token"),
+        (asyncsdk.AsyncUploader, "part_size max_retries stall_timeout"),
+        (asyncsdk.Client.send, "timeout max_retries headers query"),
+    ]
+    for made, arguments in takes:
+        assert set(arguments.split()) <= set(inspect.signature(made).parameters)
 
 
 async def put_a_file_there(url: str) -> None:

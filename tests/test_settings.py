@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.settings import Settings, azure_arguments, checked_base_url, checked_headers, parse_headers, resolve
+from asyncsdk.settings import (
+    AzureSettings,
+    Settings,
+    checked_base_url,
+    checked_headers,
+    parse_headers,
+    resolve,
+    resolve_azure,
+)
 
 KEY = "sk-a-secret-0123456789"
 NOTHING: dict[str, Any] = {
@@ -175,11 +183,10 @@ def test_a_line_without_colon_is_named_by_its_number_only() -> None:
     assert KEY not in str(caught.value)
 
 
-AZURE: dict[str, Any] = {"endpoint": None, "api_version": None, "api_key": None, "token": None}
-
-
-def azure(environment: dict[str, str], **arguments: Any) -> dict[str, Any]:
-    return azure_arguments(environment, **(AZURE | arguments))
+def azure(
+    environment: dict[str, str], *, endpoint: str | None = None, api_version: str | None = None, **keys: Any
+) -> AzureSettings:
+    return resolve_azure(environment, endpoint=endpoint, api_version=api_version, keys=keys)
 
 
 @pytest.mark.parametrize(
@@ -193,13 +200,10 @@ def azure(environment: dict[str, str], **arguments: Any) -> dict[str, Any]:
     ],
 )
 def test_an_azure_endpoint_is_completed(endpoint: str, version: str | None, base_url: str) -> None:
-    arguments = azure({}, endpoint=endpoint, api_version=version, api_key=KEY)
-    assert arguments == {
-        "api_key": KEY,
-        "base_url": base_url,
-        "auth": "api-key",
-        "query": {"api-version": version} if version else {},
-    }
+    query = {"api-version": version} if version else {}
+    found = azure({}, endpoint=endpoint, api_version=version, api_key=KEY)
+    assert found == AzureSettings(KEY, base_url, "api-key", query)
+    assert KEY not in repr(found)
 
 
 def test_azure_is_found_in_the_environment() -> None:
@@ -208,11 +212,11 @@ def test_azure_is_found_in_the_environment() -> None:
         "OPENAI_API_VERSION": "2025-04-01-preview",
         "AZURE_OPENAI_API_KEY": "the-key",
     }
-    assert azure(environment)["api_key"] == "the-key"
-    assert azure(environment)["query"] == {"api-version": "2025-04-01-preview"}
+    assert azure(environment).key == "the-key"
+    assert azure(environment).query == {"api-version": "2025-04-01-preview"}
     with_token = azure(environment | {"AZURE_OPENAI_AD_TOKEN": "the-token"})
-    assert (with_token["api_key"], with_token["auth"]) == ("the-token", "bearer")
-    assert azure(environment | {"AZURE_OPENAI_AD_TOKEN": "the-token"}, api_key="mine")["auth"] == "api-key"
+    assert (with_token.key, with_token.auth) == ("the-token", "bearer")
+    assert azure(environment | {"AZURE_OPENAI_AD_TOKEN": "the-token"}, api_key="mine").auth == "api-key"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +225,11 @@ def test_azure_is_found_in_the_environment() -> None:
         ({}, "no Azure endpoint"),
         ({"endpoint": "https://r"}, "no Azure key"),
         ({"endpoint": "https://r/openai", "api_key": KEY}, "needs an api_version"),
-        ({"endpoint": "https://r", "api_key": KEY, "token": KEY}, "exclude each other"),
+        ({"endpoint": "https://r", "api_key": KEY, "token": KEY}, "api_key= and token= exclude each other"),
+        (
+            {"endpoint": "https://r", "token": KEY, "azure_ad_token_provider": KEY},
+            "token= and azure_ad_token_provider= exclude each other",
+        ),
     ],
 )
 def test_what_azure_lacks_is_said(arguments: dict[str, Any], message: str) -> None:

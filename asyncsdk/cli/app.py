@@ -147,6 +147,16 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+class _Warning(logging.Handler):
+    """Shows a warning that concerns the command line as typed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"warning: {record.getMessage()}")
+
+
+_WARNING = _Warning()
+
+
 def _log(*, to_stderr: bool) -> None:
     """Send the library's log to standard error, or nowhere: without a handler Python writes warnings into the bars."""
     handler = logging.StreamHandler(sys.stderr) if to_stderr else logging.NullHandler()
@@ -154,3 +164,5 @@ def _log(*, to_stderr: bool) -> None:
     logger = logging.getLogger("asyncsdk")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
+    if not to_stderr:
+        logging.getLogger("asyncsdk.suggestions").addHandler(_WARNING)

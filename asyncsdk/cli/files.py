@@ -40,10 +40,12 @@ async def list_files(
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out, complain
     from asyncsdk.models import to_json
+    from asyncsdk.suggestions import warn_of_near_misses
 
     if limit is not None and limit < 1:
         raise ConfigurationError(f"--limit {limit}: it must be 1 or more. Nothing was sent.")
     out, left, is_first = Out(output), limit, True
+    warn_of_near_misses({"purpose": purpose})
     request = api.list_files(purpose=purpose, limit=limit and min(limit, MOST_ON_A_PAGE), order=order)
     async with open_client(connection) as client:
         async for file in client.pages(request):

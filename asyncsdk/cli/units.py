@@ -8,7 +8,6 @@ from datetime import UTC, datetime, tzinfo
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|[kmgt](?:ib?|b)?)?", re.IGNORECASE | re.ASCII)
-_A_SECOND = re.compile(r"\s*/s$", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])?", re.IGNORECASE | re.ASCII)
 _BYTES: dict[str, int] = {"b": 1} | {
     f"{letter}{unit}": base**power
@@ -26,9 +25,8 @@ def parse_size(text: str) -> int:
 
 def parse_rate(text: str) -> int:
     """Bytes a second in `10MB/s`, or in a size. Raises ValueError for anything else."""
-    return _bytes_in(
-        _A_SECOND.sub("", text), text, "a rate; use for example 10MB/s, 10M or a number of bytes a second."
-    )
+    amount = text.strip().removesuffix("/s").removesuffix("/S")
+    return _bytes_in(amount, text, "a rate; use for example 10MB/s, 10M or a number of bytes a second.")
 
 
 def _bytes_in(amount: str, text: str, form: str) -> int:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -91,6 +92,30 @@ class ConnectionConfig:
     trace_configs: list[aiohttp.TraceConfig] | None = None
     timing: Timing = DEFAULT_TIMING
 
+    @classmethod
+    def to(
+        cls,
+        base_url: str,
+        *,
+        ssl: ssl.SSLContext | None,
+        proxy: str | None,
+        connections: int | None,
+        traces: list[aiohttp.TraceConfig] | None,
+        timing: Timing,
+    ) -> ConnectionConfig:
+        """How to connect to the server at `base_url`. Raises ConfigurationError for what can't be used."""
+        if ssl is not None:
+            check_trust(ssl)
+        if connections is not None and connections < 1:
+            raise ConfigurationError("connections must be 1 or more.")
+        return cls(
+            trust=(ssl or default_trust()) if base_url.startswith("https:") else None,
+            proxy=proxy_for(base_url, proxy),
+            connections=connections or DEFAULT_CONNECTIONS,
+            trace_configs=traces,
+            timing=timing,
+        )
+
     def open_session(self) -> aiohttp.ClientSession:
         """A session on the running loop. It has no total time limit: each request has its own limits.
 
@@ -130,6 +155,7 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, setup: float, **options: Any) -> None:
         super().__init__(**options)
         self._setup = setup
+        self.made: WeakSet[ResponseHandler] = WeakSet()
 
     async def _create_connection(
         self,
@@ -138,7 +164,27 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> ResponseHandler:
         async with asyncio.timeout(self._setup):
-            return await super()._create_connection(req, traces, timeout)
+            made = await super()._create_connection(req, traces, timeout)
+        self.made.add(made)
+        return made
+
+
+def drop_connections(session: aiohttp.ClientSession) -> None:
+    """Close the sockets of a session of ours whose loop is closed, or was the parent's before a fork.
+
+    Its transports can't be closed as usual: that takes a turn of their loop.
+    """
+    connector = session.connector
+    session.detach()  # closed, though its connections are not yet
+    if not isinstance(connector, _Connector):
+        return
+    for connection in list(connector.made):
+        transport = connection.transport
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+        with suppress(Exception):  # asyncio's own last step; uvloop has none, and closes when it is collected
+            below._call_connection_lost(None)  # type: ignore[union-attr]  # noqa: SLF001 - there is no public one
+    with suppress(StopIteration):
+        connector.close().__await__().send(None)  # on a closed loop it only marks the connector as closed
 
 
 class ThreadResolver(AbstractResolver):

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote, urljoin
 
 from attrs import define, field
@@ -25,6 +25,16 @@ from asyncsdk.version import USER_AGENT
 _RIGHT_SERVER = "Nothing was done. If that is the right server, set base_url to it."
 _MAYBE_DONE = "The server may have acted on the request all the same: check that before you send it again."
 _NOWHERE = "nowhere"
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a call of `Client` may set for its request; see `Client.send`."""
+
+    timeout: float | None
+    max_retries: int | None
+    headers: Mapping[str, str] | None
+    query: Mapping[str, str] | None
+    retry: Retry | None
 
 
 @define(eq=False, kw_only=True)
@@ -49,6 +59,12 @@ class PreparedRequest:
     def name(self) -> str:
         """`POST /uploads/{upload_id}/parts`, for messages and metrics."""
         return self.request.name
+
+    def mismatch(self, result: object) -> str | None:
+        """What shows that `result` belongs to another request; None if nothing does."""
+        result_id = getattr(result, "id", None)
+        is_right = self.request.response_id is None or result_id == self.request.response_id
+        return None if is_right else f"its id is {result_id}, not {self.request.response_id}"
 
     def begin(self) -> None:
         """Start an attempt."""
@@ -133,6 +149,14 @@ class PreparedRequest:
             error=None if error is None else type(error).__name__,
             wait=wait,
         )
+
+
+def check_limits(timeout: float | None, max_retries: int | None) -> None:
+    """Raise ConfigurationError for limits that make no sense."""
+    if timeout is not None and not timeout > 0:
+        raise ConfigurationError("timeout must be above 0 seconds, or None for each request's own limit.")
+    if max_retries is not None and max_retries < 0:
+        raise ConfigurationError("max_retries must be 0 or more.")
 
 
 def prepare(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from asyncsdk.http.decode import is_own
 from asyncsdk.http.errors import translating_errors
 from asyncsdk.http.request import PreparedRequest
 from asyncsdk.http.response import Response
+from asyncsdk.http.session import Sessions
 from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
 from asyncsdk.settings import Key, Secret, Settings, checked_key
 
@@ -36,15 +36,12 @@ _MOST_KEYS = 8  # the keys that a client remembers, to redact them
 
 @define(eq=False)
 class Transport:
-    """The session, opened at first use on the running loop and bound to it. A given one is never closed."""
+    """Sends to one server, or with `settings.nobody()` to any."""
 
     settings: Settings
     clock: Clock
     _config: ConnectionConfig
-    _given: aiohttp.ClientSession | None = None
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
-    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
-    _closed: bool = field(default=False, init=False)
+    _sessions: Sessions
     _keys: tuple[str, ...] = field(default=(), init=False, repr=False)  # those used lately, the newest first
     _guarded: tuple[Any, ...] = field(default=(), init=False, repr=False)  # the secrets that `_guard` is made for
     _guard: Redactor = field(default=NO_SECRETS, init=False)
@@ -52,11 +49,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections; no request can be sent afterwards."""
-        self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            self._check_loop()
-            await session.close()
+        await self._sessions.aclose()
 
     @asynccontextmanager
     async def sending(self, call: PreparedRequest) -> AsyncIterator[Response]:
@@ -104,7 +97,7 @@ class Transport:
         raise RedirectError(f"{call.name}: redirected {_MOST_REDIRECTS} times and still not there", request=call.name)
 
     async def _send(self, call: PreparedRequest, key: str) -> Response:
-        session = self._open_session()
+        session = await self._sessions.get()
         secrets = _credentials(self.settings, key)
         for_proxy = {} if self._config.proxy is None else self._config.proxy.headers
         tunnelled = call.url.scheme == "https"
@@ -142,23 +135,6 @@ class Transport:
         if guarded != self._guarded:  # they are nearly always those of the request before
             self._guarded, self._guard = guarded, redactor(*guarded)
         return self._guard
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise RuntimeError("this Client is closed; make another")
-        self._check_loop()
-        if self._given is not None:
-            return self._given
-        if self._session is None:
-            self._session = self._config.open_session()
-        return self._session
-
-    def _check_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        if self._loop is not loop:
-            raise RuntimeError("this Client belongs to another event loop; make one for each loop")
 
 
 def _credentials(settings: Settings, key: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, Literal, get_args
 
 from attrs import field, fields, frozen
 
@@ -27,9 +27,10 @@ from asyncsdk.api import (
     Quality,
     ResponseFormat,
 )
+from asyncsdk.given import PictureGiven, is_named_picture, is_pillow_image, unpacked
 from asyncsdk.images.header import Header
 
-Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageRef
+Picture = PictureGiven | ImageRef
 Loaded = ImageFile | ImageRef
 
 
@@ -76,10 +77,20 @@ def _known(values: Any) -> str:
     return f"{', '.join(get_args(get_args(values)[0]))}."
 
 
-def _several(image: Any) -> tuple[Picture, ...]:
+class Pictures(tuple[Picture, ...]):
+    """The pictures of an edit: of a path and bytes, too, these are two, where a tuple of a caller's would be one."""
+
+    __slots__ = ()
+
+
+def _several(image: Any) -> Pictures:
+    if isinstance(image, Pictures):
+        return image
     if isinstance(image, str | os.PathLike | bytes | bytearray | memoryview | ImageRef) or hasattr(image, "read"):
-        return (image,)
-    return tuple(image) if hasattr(image, "__iter__") else (image,)  # non-pictures are reported with the edit
+        return Pictures((image,))
+    if is_named_picture(image) or is_pillow_image(image) or not hasattr(image, "__iter__"):
+        return Pictures((image,))  # non-pictures are reported with the edit
+    return Pictures(image)
 
 
 def _shown(pictures: tuple[Picture, ...]) -> str:
@@ -94,12 +105,13 @@ def _shown_one(picture: Picture | None) -> str:
 class ImageEdit:
     """One edit: what `ImageEditor.edit` takes as arguments, and `edit_many` takes by the thousand.
 
-    A picture is a path, bytes, an open binary file, or an `ImageRef` to a file that the server has (`file_id`) or can
-    fetch (`image_url`). A field that is None is not sent.
+    A picture is a path, bytes, an open binary file, the `UploadFile` of FastAPI, a Pillow image (sent as PNG, its
+    pixels as they are), or an `ImageRef` to a file that the server has (`file_id`) or can fetch (`image_url`). With a
+    name of its own it is a tuple `(name, content)` or `(name, content, MIME type)`. A field that is None is not sent.
 
     Args:
-        image: The picture to edit, or several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB each; or
-            HEIC, which Pillow-heif (the extra `heic`) converts. Becomes a tuple.
+        image: The picture to edit, or a list of several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB
+            each; or HEIC, which Pillow-heif (the extra `heic`) converts. Becomes a tuple.
         prompt: What to change, at most 32,000 characters.
         mask: A PNG of the first picture's size, less than 4 MB: where it is transparent the picture is edited.
         markup: A PNG of the first picture's size, less than 4 MB, with marks on a transparent ground.
@@ -215,14 +227,25 @@ class ConvertedImage(ImageFile):
 
 def described(picture: Picture) -> str:
     """A picture for people: its name or its size, never its content."""
-    if isinstance(picture, bytes | bytearray | memoryview):
-        return f"{memoryview(picture).nbytes} bytes"
     if isinstance(picture, ImageRef):
         return picture.file_id or "an image_url"
-    return file_name(picture) or type(picture).__name__
+    content = unpacked(picture).content
+    name = file_name(picture)
+    if name is None and isinstance(content, bytes | bytearray | memoryview):
+        return f"{memoryview(content).nbytes} bytes"
+    if name is None and is_pillow_image(content):
+        return f"a Pillow image of {'x'.join(map(str, content.size))}"
+    return name or type(content).__name__
 
 
 def file_name(picture: Picture) -> str | None:
-    """The name of the file that a picture is in, without its directory; None where it is in no file."""
-    name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
+    """The name of a picture, without a directory: that which was given with it, else its file's; None without any."""
+    named = unpacked(picture)
+    if named.name is not None:
+        return PurePath(named.name).name or None
+    content = named.content
+    if is_pillow_image(content):
+        opened = getattr(content, "filename", None)
+        return f"{PurePath(opened).stem}.png" if opened and isinstance(opened, str) else None
+    name = content if isinstance(content, str | os.PathLike) else getattr(content, "name", None)
     return PurePath(name).name if isinstance(name, str | os.PathLike) else None

@@ -146,7 +146,8 @@ class ImageEditor:
             edits: Any iterable, also asynchronous or endless. Several tasks read it in turn: a generator must not
                 `yield` within a cancel scope (PEP 789).
             out: The directory for the pictures, named by the edits' ids. Made if missing.
-            save: A coroutine function `save(edit, result)` that keeps the pictures, besides `out` or instead of it.
+            save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
+                ordinary one works too, and holds all edits up meanwhile.
             ledger: The directory of the ledger: `out/.asyncsdk` by default, required for `save` without `out`.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.

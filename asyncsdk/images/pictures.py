@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import inspect
+import io
 import json
 import os
 import reprlib
 from collections.abc import Mapping
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.given import PillowImage, Readable, is_pillow_image, unpacked
 from asyncsdk.images import heic
 from asyncsdk.images.check import LARGEST, family_of, invalid
 from asyncsdk.images.edit import (
@@ -42,6 +44,8 @@ _SHAPES = {
     if about.kind is Mapping or name in {"prompt", "n", "id", "name"}
 }
 P = TypeVar("P")
+_MODES_OF_PNG = {"1", "L", "LA", "P", "RGB", "RGBA"}
+_WITH_ALPHA = {"PA", "La", "RGBa"}
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 
 
@@ -133,13 +137,14 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
 
 
 async def _content(picture: Any, field: str) -> bytes:
+    given = unpacked(picture).content
     try:
-        if isinstance(picture, str | os.PathLike):
-            return await files.read(picture, limit=LARGEST)
-        if isinstance(picture, bytes | bytearray | memoryview):
-            content = bytes(picture)
+        if isinstance(given, str | os.PathLike):
+            return await files.read(given, limit=LARGEST)
+        if isinstance(given, bytes | bytearray | memoryview):
+            content = bytes(given)
         else:
-            content = await files.in_thread(_read_on, picture)
+            content = await files.in_thread(_as_png if is_pillow_image(given) else _read_on, given)
     except OSError as error:
         if error.errno in _PASSING:
             raise _unavailable(picture, field, error) from error
@@ -151,10 +156,21 @@ async def _content(picture: Any, field: str) -> bytes:
     return content
 
 
-def _read_on(file: BinaryIO) -> bytes:
+def _as_png(picture: PillowImage) -> bytes:
+    """A picture of Pillow's, its pixels as they are: one of a mode that PNG does not have is converted."""
+    if picture.mode not in _MODES_OF_PNG:
+        picture = picture.convert("RGBA" if picture.mode in _WITH_ALPHA else "RGB")
+    picture.save(encoded := io.BytesIO(), "PNG")
+    return encoded.getvalue()
+
+
+def _read_on(file: Readable) -> bytes:
     """The rest of an open file, whose reads may be short; at most one byte above the limit."""
     if not hasattr(file, "read"):
-        raise ValueError("it is neither a path, nor bytes, nor an open file")
+        raise ValueError(
+            "it is neither a path, nor bytes, an open file or a Pillow image, nor a tuple (name, one of these) or "
+            "(name, one of these, MIME type); several pictures are a list"
+        )
     pieces: list[bytes] = []
     left = LARGEST + 1
     while left > 0 and (piece := _piece(file.read(left))):
@@ -184,7 +200,8 @@ def _unavailable(picture: Any, field: str, error: OSError) -> EditError:
 
 
 def _unreadable(picture: Any, field: str, error: Exception) -> str:
-    name = described(picture) if not isinstance(picture, str | os.PathLike) else os.fspath(picture)
+    given = unpacked(picture).content
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else described(picture)
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
         return f"{field}: {name} does not exist. Nothing was sent."
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)

@@ -20,7 +20,7 @@ async def run() -> int:
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(leave.set))
     try:
         async with _server(json.loads(sys.stdin.readline())) as server:
-            _write({"url": server.url, "port": server.port})
+            _write({"url": server.url, "port": server.port, "directory": str(server.directory_in_use)})
             threading.Thread(target=_wait_for_end_of_input, args=(loop, leave), daemon=True).start()
             await leave.wait()
     except (OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:

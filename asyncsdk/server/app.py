@@ -17,7 +17,7 @@ from asyncsdk.server.browsers import is_this_machine, require_same_site
 from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
-from asyncsdk.server.errors import ApiError
+from asyncsdk.server.errors import ApiError, not_served
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.files import Files
 from asyncsdk.server.ids import new_request_id
@@ -52,7 +52,7 @@ def make_app(
     api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize])
     api.add_routes([*uploads.routes(), *Files(repository).routes(), *edits.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
-    control.add_routes(Control(log, faults, edits.log).routes())
+    control.add_routes(Control(log, faults, edits.log, repository).routes())
     page = PageEndpoint(repository, log, faults, edits, api_key, host)
     app = web.Application(middlewares=[begin, refuse, common.guard])
     app[TIMING] = timing
@@ -104,7 +104,7 @@ def _not_routed(request: web.Request, error: web.HTTPException) -> ApiError:
         return ApiError(
             405, f"Not allowed: {request.method} on {request.path}.", headers={"Allow": error.headers["Allow"]}
         )
-    return ApiError(error.status, f"Invalid URL ({request.method} {request.path})")
+    return not_served(request.method, request.path, error.status)
 
 
 @define(eq=False)

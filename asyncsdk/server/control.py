@@ -1,4 +1,4 @@
-"""The routes outside `/v1`: the request log, the faults to inject, and `GET /health`.
+"""The routes outside `/v1`: the request log, what is stored, the faults to inject, and `GET /health`.
 
 Control needs the server's key; without one, only programs on this machine may use it. Health needs no key and shows no
 content.
@@ -7,15 +7,16 @@ content.
 from __future__ import annotations
 
 from aiohttp import web
-from attrs import define
+from attrs import asdict, define
 
 from asyncsdk.server.bodies import read_json
 from asyncsdk.server.edits.history import EditLog
-from asyncsdk.server.errors import bad_request
+from asyncsdk.server.errors import bad_request, not_found
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import fault_to_json, faults_from_json
 from asyncsdk.server.fields import integer
 from asyncsdk.server.log import RequestLog
+from asyncsdk.server.repository import Repository
 
 
 @define(eq=False)
@@ -26,6 +27,9 @@ class Control:
     GET requests        the calls that ended, oldest first; `?route=part`, `?status=500`, `?after=NUMBER` select
     DELETE requests     forgets them and their counts
     GET edits           counts of the finished image edits
+    GET files           the files that have not expired, oldest first
+    GET files/ID        where the bytes of a file are on the server's disk, in one piece: `{"path": …}`
+    GET uploads         the uploads that it remembers, with their current status
     GET faults          all faults, each with `calls`, how often it was `met`, how often it is `due`; and `all_met`
     POST faults         adds one, or those of `{"faults": [...]}`, with the arguments of `Fault`; returns the stats
     DELETE faults       forgets them; returns the stats
@@ -34,6 +38,7 @@ class Control:
     log: RequestLog
     faults: FaultPlan
     edits: EditLog
+    repository: Repository
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -41,6 +46,9 @@ class Control:
             web.get("/requests", self.requests, allow_head=False),
             web.delete("/requests", self.clear_requests),
             web.get("/edits", self.edited, allow_head=False),
+            web.get("/files", self.files, allow_head=False),
+            web.get("/files/{file_id}", self.stored, allow_head=False),
+            web.get("/uploads", self.uploads, allow_head=False),
             web.get("/faults", self.planned, allow_head=False),
             web.post("/faults", self.add_faults),
             web.delete("/faults", self.clear_faults),
@@ -67,6 +75,19 @@ class Control:
 
     async def edited(self, _request: web.Request) -> web.Response:
         return web.json_response(self.edits.to_json())
+
+    async def files(self, _request: web.Request) -> web.Response:
+        return web.json_response({"files": [asdict(file) for file in self.repository.files()]})
+
+    async def stored(self, request: web.Request) -> web.Response:
+        file_id = request.match_info["file_id"]
+        file = self.repository.file(file_id)
+        if file is None:
+            raise not_found("File", file_id)
+        return web.json_response({"path": str(await self.repository.whole(file))})
+
+    async def uploads(self, _request: web.Request) -> web.Response:
+        return web.json_response({"uploads": [asdict(upload) for upload in self.repository.all_uploads()]})
 
     async def add_faults(self, request: web.Request) -> web.Response:
         fields = await read_json(request)

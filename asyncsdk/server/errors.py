@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,8 +77,28 @@ def not_found(kind: str, identifier: str) -> ApiError:
     return ApiError(404, message, "id", beside=again)
 
 
+def not_served(method: str, path: str, status: int = 404) -> ApiError:
+    """The 404 of a path without a route, which says why it has none and, where that can be known, the right one."""
+    return ApiError(status, f"Invalid URL ({method} {path}). {_why_not_served(path)}")
+
+
+def _why_not_served(path: str) -> str:
+    if path.startswith("/v1/v1"):
+        return "It has /v1 twice: the base URL ends with it, so a path does not begin with it."
+    if _SERVED.match(path):
+        return f"The API is below /v1, and this would be /v1{path}: let the base URL end with /v1."
+    if path.endswith("/") and _SERVED.match(path.removeprefix("/v1")):
+        return "Leave out the slash at its end."
+    if re.match(r"/openai\b", path):
+        return "Azure's paths are not served: use a client of OpenAI with a base URL that ends with /v1."
+    if path.startswith("/v1"):
+        return f"asyncsdk serves uploads, files, images/edits; not {path}."
+    return "asyncsdk serves the API below /v1, its own page at /, and /health."
+
+
 def too_large(what: str, limit: int) -> ApiError:
     return ApiError(413, f"{what} is larger than {limit} bytes, the most that is taken.", None, "payload_too_large")
 
 
+_SERVED = re.compile(r"/(uploads|files|images/edits)(/|$)")
 _WORDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}

@@ -7,16 +7,22 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from http import HTTPStatus
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
+import cattrs
 from attrs import define, field
 
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import require_all_met
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.log import RequestRecord
+from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.validators import NAMES
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.__main__")
@@ -25,7 +31,7 @@ STOP_SECONDS = 60.0  # it may have to remove gigabytes of temporary files
 
 @define(eq=False)
 class ServerProcess:
-    """A `LocalServer` in a child process: `with ServerProcess() as server`.
+    """A `LocalServer` in a child process: `with ServerProcess() as server`. It can be asked the same.
 
     It ends with the block, and with the program, however that ends: also a `kill -9` leaves no server running.
 
@@ -88,6 +94,44 @@ class ServerProcess:
         return int(self._running()["port"])
 
     @property
+    def directory_in_use(self) -> Path:
+        """Where everything is stored: `directory`, or the temporary one."""
+        return Path(self._running()["directory"])
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """The files that have not expired, oldest first."""
+        return cattrs.structure(self._ask("GET", "files")["files"], list[StoredFile])
+
+    @property
+    def uploads(self) -> list[StoredUpload]:
+        """The uploads that it remembers, with their current status."""
+        return cattrs.structure(self._ask("GET", "uploads")["uploads"], list[StoredUpload])
+
+    def stored(self, file_id: str) -> Path:
+        """Return where a file's bytes are on disk, to compare them.
+
+        The first call for a file of several parts makes a copy in one piece.
+
+        Args:
+            file_id: The id of the file.
+
+        Returns:
+            The path. Do not write there.
+
+        Raises:
+            KeyError: There is no such file.
+            OSError: The disk refuses the copy.
+        """
+        try:
+            return Path(self._ask("GET", f"files/{quote(file_id, safe='')}")["path"])
+        except HTTPError as error:
+            error.close()
+            if error.code == HTTPStatus.NOT_FOUND:
+                raise KeyError(file_id) from None
+            raise
+
+    @property
     def requests(self) -> list[RequestRecord]:
         """The calls that have ended, oldest first (the last 10,000)."""
         return [RequestRecord.from_json(record) for record in self._ask("GET", "requests")["requests"]]
@@ -105,6 +149,21 @@ class ServerProcess:
     def edits(self) -> EditLog:
         """Counts of the image edits that are finished, whether their response arrived or not: each would be billed."""
         return EditLog.from_json(self._ask("GET", "edits"))
+
+    @property
+    def bytes_received(self) -> int:
+        """How many bytes of bodies it has read."""
+        return int(self._ask("GET", "stats")["bytes_received"])
+
+    @property
+    def parts_in_flight(self) -> int:
+        """How many parts are arriving now, without those that a fault stalls for ever."""
+        return int(self._ask("GET", "stats")["in_flight"].get("part", 0))
+
+    @property
+    def max_parts_in_flight(self) -> int:
+        """How many parts were arriving at once, at most."""
+        return int(self._ask("GET", "stats")["max_in_flight"].get("part", 0))
 
     def inject(self, *faults: Fault) -> None:
         """Plan more faults; they count calls from now on.

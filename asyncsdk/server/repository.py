@@ -149,6 +149,10 @@ class Repository:
                 raise
             raise not_found("File", file.id) from None
 
+    async def whole(self, file: StoredFile) -> Path:
+        """Return where a file's bytes are in one piece, which may first be made. Raises OSError."""
+        return await self._workers.run(self.store.whole, file)
+
     async def remove_file(self, file_id: str) -> None:
         self._files.pop(file_id, None)
         await self._workers.run(self.store.remove_file, file_id)

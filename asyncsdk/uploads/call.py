@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.events import UploadPhase
+from asyncsdk.given import unpacked
 from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
@@ -22,7 +23,6 @@ from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
 from asyncsdk.uploads.resume import replay, upload_key
 from asyncsdk.uploads.run import UploadContext, UploadRun
-from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
 
@@ -41,7 +41,6 @@ class UploadCall:
     meter: Meter
     slot: Slot
     part_size: int
-    moved_files: MovedFiles
     others: Callable[[str, Completing], Awaitable[Others]]
     began: float
     started: float
@@ -109,10 +108,10 @@ class UploadCall:
             mtime_ns=identity.mtime_ns,
             inode=identity.inode,
             fields=self.fields,
-            filename=self.job.filename,
+            filename=self.job.filename or unpacked(self.job.source).name,
             settings=self.context.client.settings,
         )
-        return await self.moved_files.earlier(moved, self.context.readers)
+        return await self.context.moved_files.earlier(moved, self.context.readers)
 
     async def _start(self, why: str) -> UploadResult:
         journal, key = self.journal if self.place else MemoryJournal(), self.key

@@ -10,7 +10,9 @@ from attrs import field, frozen
 
 from asyncsdk.api import Purpose
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.given import unpacked
 from asyncsdk.models import File, Upload
+from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.uploads.mime import mime_type_of
 from asyncsdk.uploads.source import Given
 
@@ -29,10 +31,12 @@ class Fields:
 
 def _shown(source: Given) -> str:
     """The source in messages: its name, never its content."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return f"{memoryview(source).nbytes} bytes"
-    name = source if isinstance(source, str) else getattr(source, "name", None)
-    return PurePath(name).name if isinstance(name, str) else type(source).__name__
+    named = unpacked(source)
+    content = named.content
+    if named.name is None and isinstance(content, bytes | bytearray | memoryview):
+        return f"{memoryview(content).nbytes} bytes"
+    name = named.name or (content if isinstance(content, str) else getattr(content, "name", None))
+    return PurePath(name).name if isinstance(name, str) else type(content).__name__
 
 
 @frozen
@@ -40,7 +44,8 @@ class UploadJob:
     """One file to upload: the arguments of `AsyncUploader.upload`.
 
     Args:
-        source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte).
+        source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the `UploadFile`
+            of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`.
         purpose: What the File is for, such as "batch".
         filename: The File's name. None: the source's own.
         mime_type: None: by the suffix of the filename.
@@ -69,10 +74,14 @@ class UploadJob:
         """
         _one_of("if_uploaded", self.if_uploaded, "reuse", "again")
         _one_of("on_busy", self.on_busy, "wait", "fail")
-        filename = _as_unicode(source_name) if self.filename is None else self.filename
+        warn_of_near_misses({"purpose": self.purpose})
+        named = unpacked(self.source)
+        chosen = named.name or _as_unicode(source_name) if self.filename is None else self.filename
+        filename = _text("filename", chosen)
+        mime_type = named.mime_type or mime_type_of(filename) if self.mime_type is None else self.mime_type
         return Fields(
-            filename=_text("filename", filename),
-            mime_type=_text("mime_type", mime_type_of(filename) if self.mime_type is None else self.mime_type),
+            filename=filename,
+            mime_type=_text("mime_type", mime_type),
             purpose=_text("purpose", self.purpose),
             expires_after=_expiry(self.expires_after),
         )

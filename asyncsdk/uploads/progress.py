@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
-from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.events import Progress, UploadPhase, call
 from asyncsdk.timing import DEFAULT_TIMING
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Meter:
 
     source: str
     total: int
-    listener: Callable[[Progress], None] | None = None
+    listener: Callable[[Progress], object] | None = None
     clock: Callable[[], float] = time.monotonic
     shared: SharedThroughput = field(factory=SharedThroughput)
     report_interval: float = field(default=DEFAULT_TIMING.report_interval, kw_only=True)
@@ -239,7 +239,7 @@ class Meter:
         if self.listener is None:
             return
         try:
-            self.listener(self.snapshot())
+            call(self.listener, self.snapshot())
         except Exception:
             log.exception("on_progress raised and is not called again; the upload goes on")
             self.listener = None

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from attrs import define, field, frozen
 
 from asyncsdk.errors import SourceChangedError, SourceError, UploadError
+from asyncsdk.given import Seekable, is_pillow_image, is_read_with_await
 from asyncsdk.uploads.chunking import MIB, checked_size
 
+UNNAMED = "upload"
 MOST_INFLATED = 32 * MIB
 _INFLATING = frozenset({"gzip", "bz2", "lzma", "zipfile"})
 _COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".lzma"})
@@ -74,18 +75,18 @@ class BytesSource:
     _content: memoryview
     identity: Identity
     tells_changes: bool = False
-    name: str = "upload"
+    name: str = UNNAMED
     place: str | None = None
 
     @classmethod
-    def over(cls, content: bytes | bytearray | memoryview) -> BytesSource:
+    def over(cls, content: bytes | bytearray | memoryview, name: str | None = None) -> BytesSource:
         """Measure `content`. Raises SourceError where it is empty, too large, or not contiguous bytes."""
         try:
             view = memoryview(content).cast("B")
         except (TypeError, ValueError) as error:
             raise SourceError(f"the given memoryview is not contiguous bytes ({error}). {_WANTED}") from error
         identity = Identity(checked_size(len(view), "the given content"))
-        return cls(view, identity, tells_changes=isinstance(content, bytes))
+        return cls(view, identity, isinstance(content, bytes), name or UNNAMED)
 
     def read(self, offset: int, view: memoryview) -> None:
         view[:] = self._content[offset : offset + len(view)]
@@ -105,7 +106,7 @@ class BytesSource:
 class FileSource:
     """A seekable binary file of the caller's, uploaded from its first byte to its last, and never closed."""
 
-    _file: BinaryIO
+    _file: Seekable
     name: str
     identity: Identity
     place: str | None = None
@@ -114,9 +115,9 @@ class FileSource:
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
     @classmethod
-    def over(cls, file: BinaryIO) -> FileSource:
+    def over(cls, file: Seekable, name: str | None = None) -> FileSource:
         """Measure `file`. Raises SourceError where it is not a seekable binary file, or empty or too large."""
-        name = _name_of(file)
+        name = name or _name_of(file)
         with _refusing(file):
             size = _size_of(file)
             _check_bytes(file, file.read(0))
@@ -149,20 +150,39 @@ class FileSource:
         return len(piece)
 
 
-def source_over(file: BinaryIO) -> BytesSource | FileSource:
+def source_over(file: Seekable, name: str | None = None) -> BytesSource | FileSource:
     """Measure a caller's file object. Raises SourceError where it can't be uploaded.
 
     One that is inflated again from its start at each step back is read once, into memory, if it is small.
     """
-    if any(inspect.iscoroutinefunction(getattr(file, name, None)) for name in ("read", "seek")):
-        kind = type(file).__name__
-        way = "Pass its `.file`" if hasattr(file, "file") else "Pass the path that it was opened from"
-        raise SourceError(f"the given {kind} is read with await. {way}, or what it reads, as bytes. Nothing was sent.")
-    return _inflated(file) if _inflates(file) else FileSource.over(file)
+    instead = _instead_of(file)
+    if instead is not None:
+        raise SourceError(f"{instead}. Nothing was sent.")
+    return _inflated(file, name) if _inflates(file) else FileSource.over(file, name)
 
 
-def _inflated(file: BinaryIO) -> BytesSource:
-    name = _name_of(file)
+def _instead_of(given: object) -> str | None:
+    """What to pass in place of what is not a file, though its caller has one."""
+    kind = type(given).__name__
+    if is_read_with_await(given):
+        name = getattr(given, "name", None)
+        path = f"the path that it was opened from, {name!r}" if isinstance(name, str) else "the path of its file"
+        return f"the given {kind} is read with await. Pass {path}, or what it reads, as bytes"
+    if is_pillow_image(given):
+        return (
+            f"the given {kind} is a picture that is not encoded. Write it to a buffer, `picture.save(buffer, 'PNG')`, "
+            "and pass ('picture.png', buffer)"
+        )
+    if isinstance(given, tuple):
+        return (
+            f"the given tuple has {len(given)} items that are not a name, its content and perhaps a MIME type. Pass "
+            "('train.jsonl', content) or ('train.jsonl', content, 'application/jsonl')"
+        )
+    return None
+
+
+def _inflated(file: Seekable, name: str | None) -> BytesSource:
+    name = name or _name_of(file)
     with _refusing(file):
         file.seek(0)
         content = file.read(MOST_INFLATED + 1)
@@ -172,9 +192,7 @@ def _inflated(file: BinaryIO) -> BytesSource:
             f"{name} is compressed and has more than {MOST_INFLATED // MIB} MiB: it would be inflated again for each "
             "part. Write its content to a file and pass that path, or the compressed file's own path. Nothing was sent."
         )
-    source = BytesSource.over(content)
-    source.name = name
-    return source
+    return BytesSource.over(content, name)
 
 
 def _inflates(file: object) -> bool:
@@ -187,13 +205,15 @@ def _inflates(file: object) -> bool:
 def _name_of(file: object) -> str:
     """The name of its content, where it gives one: a gzip file's and an archive's is that of what holds it."""
     given = getattr(file, "name", None)
+    if type(file).__module__.startswith("werkzeug."):  # Flask's: its `name` is that of the form's field
+        given = getattr(file, "filename", None)
     if not isinstance(given, str) or type(file).__module__ == "tarfile":
-        return "upload"
+        return UNNAMED
     path = PurePath(given)
     return path.stem if _inflates(file) and path.suffix in _COMPRESSED and path.stem else path.name
 
 
-def _size_of(file: BinaryIO) -> int:
+def _size_of(file: Seekable) -> int:
     """Its size in bytes, by `tell`: not every `seek` returns the new position."""
     file.seek(0, os.SEEK_END)
     return file.tell()

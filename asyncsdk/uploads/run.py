@@ -20,6 +20,7 @@ from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
 from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_some_is_there, check_unchanged
@@ -31,6 +32,7 @@ from asyncsdk.uploads.moved import NothingToResumeError, note
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
 from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay
+from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
@@ -44,10 +46,12 @@ COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, th
 
 @define(eq=False, kw_only=True)
 class UploadContext:
-    """What all uploads of one uploader share."""
+    """What all uploads of one uploader share. `limiter`, `queue`, `moved_files`: on one event loop; the rest on any."""
 
     client: Client
     limiter: anyio.CapacityLimiter
+    queue: AdmissionQueue
+    moved_files: MovedFiles
     readers: DaemonThreadPool
     hashers: DaemonThreadPool
     buffers: Buffers

@@ -11,18 +11,18 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from attrs import define, field
 
 from asyncsdk.errors import SourceError
+from asyncsdk.given import NamedContent, SourceGiven, unpacked
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
 from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, source_over
 
 __all__ = ["Given", "Identity", "PathSource", "Source", "fill", "is_still_at", "open_source"]
 
-Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+Given = SourceGiven
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,10 @@ COARSEST_CLOCK_NS = 2_000_000_000  # FAT's; a file changed twice within a tick o
 
 async def open_source(given: Given, threads: DaemonThreadPool) -> Source:
     """Open what the caller gave. Raises SourceError where it can't be uploaded; nothing stays open then."""
-    if isinstance(given, bytes | bytearray | memoryview):
-        return BytesSource.over(given)
-    opening = threads.start(partial(_open, given))
+    named = unpacked(given)
+    if isinstance(named.content, bytes | bytearray | memoryview):
+        return BytesSource.over(named.content, named.name)
+    opening = threads.start(partial(_open, named))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -55,10 +56,10 @@ def is_still_at(place: str, inode: int | None) -> bool:
         return False
 
 
-def _open(given: str | os.PathLike[str] | BinaryIO) -> Source:
-    if isinstance(given, str | os.PathLike):
-        return PathSource.open(Path(os.fsdecode(given)))
-    return source_over(given)
+def _open(named: NamedContent) -> Source:
+    if isinstance(named.content, str | os.PathLike):
+        return PathSource.open(Path(os.fsdecode(named.content)))
+    return source_over(named.content, named.name)
 
 
 def _close_unwanted(opening: asyncio.Future[Source]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
@@ -16,8 +16,8 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.events import Progress
 from asyncsdk.http.stall import STALL_SECONDS
+from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
@@ -30,6 +30,7 @@ from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.listening import Listener, reporting
 from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes
 from asyncsdk.uploads.progress import Meter, SharedThroughput
@@ -42,13 +43,14 @@ from asyncsdk.uploads.throttle import Throttle
 
 MOST_CONNECTIONS = 256
 DEFAULT_RETRIES = 5
-Listener = Callable[[Progress], None]
 _NOTHING = "Nothing was sent."
 
 
 @define(eq=False, on_setattr=setters.frozen)
 class AsyncUploader:
     """Uploads files of 1 byte to 8 GiB; one uploader serves all tasks of an event loop.
+
+    As its client, it works on one event loop at a time, and on the next one once that is closed.
 
     Args:
         client: Sends the requests.
@@ -77,19 +79,16 @@ class AsyncUploader:
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _context: UploadContext = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
-    _queue: AdmissionQueue = field(init=False, repr=False, on_setattr=setters.NO_OP)
-    _moved_files: MovedFiles = field(init=False, repr=False, on_setattr=setters.NO_OP)
 
     def __attrs_post_init__(self) -> None:
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
-        self._queue = AdmissionQueue(self.concurrency, timing.admission_poll)
-        self._context = UploadContext(
+        shared = partial(
+            UploadContext,
             client=self.client,
-            limiter=anyio.CapacityLimiter(self.concurrency),
             readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency, idle=timing.thread_idle),
             hashers=DaemonThreadPool("asyncsdk-hash", limit=self.concurrency, idle=timing.thread_idle),
             buffers=Buffers(),
@@ -100,7 +99,17 @@ class AsyncUploader:
             stall=self.stall_timeout,
             max_retries=self.max_retries,
         )
-        self._moved_files = MovedFiles(self._journal)
+
+        def on_a_loop() -> UploadContext:
+            queue = AdmissionQueue(self.concurrency, timing.admission_poll)
+            limiter = anyio.CapacityLimiter(self.concurrency)
+            return shared(limiter=limiter, queue=queue, moved_files=MovedFiles(self._journal))
+
+        self._contexts = PerLoop("AsyncUploader", on_a_loop)
+
+    @property
+    def _context(self) -> UploadContext:
+        return self._contexts.get()
 
     async def upload(
         self,
@@ -122,7 +131,8 @@ class AsyncUploader:
         Cancelled, it returns within a second and stays resumable.
 
         Args:
-            source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte).
+            source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the
+                `UploadFile` of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`.
             purpose: What the File is for, such as "batch".
             filename: The File's name. None: the source's own.
             mime_type: None: by the suffix of the filename.
@@ -134,7 +144,9 @@ class AsyncUploader:
             resume: False: start again, and leave behind what was sent in part.
             in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
                 server gives an upload does not begin too soon.
-            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most.
+            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
+                awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
+                awaited before this returns.
 
         Returns:
             The File, and how it was uploaded.
@@ -147,7 +159,7 @@ class AsyncUploader:
                 and `advice` set.
         """
         job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
-        return await self._upload(job, self._queue.acquire(in_turn=in_turn), on_progress)
+        return await self._upload(job, self._context.queue.acquire(in_turn=in_turn), on_progress)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
@@ -159,13 +171,21 @@ class AsyncUploader:
 
         Args:
             jobs: The jobs, which may be endless: at most `concurrency` are taken at a time.
-            on_progress: Called on the event loop with `Progress` snapshots, ten a second at most for each upload.
+            on_progress: As for `upload`, for each upload on its own: calls of an async one for two uploads may overlap.
 
         Returns:
             A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
             `counts`, `stop()` and `abandoned`.
         """
-        return UploadOutcomes(partial(self._upload, listener=on_progress), self._queue).over(jobs)
+        return self._uploading(jobs, on_progress)
+
+    @asynccontextmanager
+    async def _uploading(
+        self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
+    ) -> AsyncIterator[UploadOutcomes]:
+        outcomes = UploadOutcomes(partial(self._upload, listener=listener), self._context.queue)
+        async with outcomes.over(jobs):
+            yield outcomes
 
     async def check(self, job: UploadJob) -> None:
         """Check a job without sending anything.
@@ -211,7 +231,7 @@ class AsyncUploader:
             raise ConfigurationError(f"{upload_id} has the key {key!r}, not a path: call upload with its source.")
         place = opened.source if source is None else source
         job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
-        admission = self._queue.acquire(in_turn=in_turn)
+        admission = self._context.queue.acquire(in_turn=in_turn)
         if source is None:
             return await self._upload(job, admission, on_progress, expected_key=opened.key)
         return await self._upload(job, admission, on_progress, earlier=opened)
@@ -246,10 +266,10 @@ class AsyncUploader:
         earlier: Opened | None = None,
     ) -> UploadResult:
         began, started = time.time(), time.monotonic()
-        async with admission as slot, self._opened(job) as source:
+        async with reporting(listener) as report, admission as slot, self._opened(job) as source:
             size = source.identity.size
             interval = self.client.timing.report_interval
-            meter = Meter(job.describe(), size, listener, shared=self._shared, report_interval=interval)
+            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=interval)
             call = UploadCall(
                 context=self._context,
                 journal=self._journal,
@@ -259,7 +279,6 @@ class AsyncUploader:
                 meter=meter,
                 slot=slot,
                 part_size=self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate),
-                moved_files=self._moved_files,
                 others=self._others,
                 began=began,
                 started=started,

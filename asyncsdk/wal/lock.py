@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from attrs import define, field
 
@@ -41,14 +43,23 @@ def pauses() -> Iterator[float]:
         longest = min(2 * longest, LONGEST_PAUSE)
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 @define(eq=False)
 class KeyLock:
     """The lock of one key, for one claim of it. Its methods may be called from any thread; they wait for each other.
 
-    The lock file is never deleted: a process that waits on a deleted one would own nothing.
+    The lock file is never deleted: a process that waits on a deleted one would own nothing. A claim whose event loop
+    was closed under it can't give its lock up: the next one in this process does.
     """
 
     path: Path
+    _loop: asyncio.AbstractEventLoop | None = field(factory=_running_loop, init=False)
     _lock: BaseFileLock | None = field(default=None, init=False)
     _released: bool = field(default=False, init=False)
     _mutex: threading.Lock = field(factory=threading.Lock, init=False)
@@ -57,10 +68,19 @@ class KeyLock:
         """Try once; return whether it is ours now. After `release` it is not tried. Raises OSError."""
         with self._mutex:
             if not self._released:
+                holder = _holders.get(self.path)
+                if holder is not None and holder.is_abandoned:
+                    holder.release()
                 self._lock = _try(self.path)
             if self._lock is not None:
+                _holders[self.path] = self
                 _announce(self.path)
             return self._lock is not None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the loop of its claim is closed: nothing there gives it up any more."""
+        return self._loop is not None and self._loop.is_closed()
 
     def run_if_held(self, job: Callable[[], None]) -> None:
         """Run `job` if the lock is ours, and keep it until that is done."""
@@ -77,6 +97,9 @@ class KeyLock:
                     _owner_path(self.path).unlink()
                 _release(self._lock)
                 self._lock = None
+
+
+_holders: WeakValueDictionary[Path, KeyLock] = WeakValueDictionary()  # in this process
 
 
 @contextmanager

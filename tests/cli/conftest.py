@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from asyncsdk import suggestions
 from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
@@ -35,6 +36,12 @@ def calls(server: LocalServer) -> Callable[[], int]:
     """How many calls the server got since the test began."""
     before = sum(server.calls.values())
     return lambda: sum(server.calls.values()) - before
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_warned_of() -> None:
+    """A program of its own warns of each value once; here many run in one process."""
+    suggestions._warn.cache_clear()  # noqa: SLF001 - as above
 
 
 @pytest.fixture(autouse=True)

@@ -67,8 +67,8 @@ def test_times_are_shown_as_a_clock_shows_them(run: Run, stored: Callable[..., s
 
 
 def test_where_there_are_none_that_is_said(run: Run) -> None:
-    ran = run("files", "list", "--purpose", "fine_tune")
-    assert (ran.code, ran.out, ran.err) == (0, "", "no files for the purpose 'fine_tune'.\n")
+    ran = run("files", "list", "--purpose", "fine-tune")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no files for the purpose 'fine-tune'.\n")
 
 
 def test_what_the_server_says_is_told_without_the_name_of_the_request(run: Run) -> None:
@@ -183,3 +183,9 @@ def test_one_that_the_server_keeps_after_all_is_exit_1(
     server.inject(Fault("files.delete", "answer", status=200, body={"id": name, "object": "file", "deleted": False}))
     ran = run("files", "delete", name, "--json")
     assert (ran.code, ran.records) == (1, [{"id": name, "object": "file", "deleted": False}])
+
+
+def test_a_purpose_that_is_nearly_one_is_warned_of_and_used(run: Run) -> None:
+    ran = run("files", "list", "--purpose", "finetune")
+    assert ran.code == 0
+    assert ran.err.splitlines()[0] == ("warning: purpose 'finetune' is not one that we know; did you mean 'fine-tune'?")

@@ -373,3 +373,11 @@ def test_nobody_reading_standard_output_is_no_failure(start: Start, server: Loca
     assert process.returncode == 0
     assert err.startswith("2 files, 2.0 kB in ")
     assert len(server.files) == before + 2
+
+
+def test_a_purpose_that_is_nearly_one_is_warned_of_once_and_sent(
+    run: Run, make_file: MakeFile, server: LocalServer
+) -> None:
+    ran = run("upload", make_file(10, "a.jsonl"), make_file(11, "b.jsonl"), "--purpose", "finetune")
+    assert ran.err.count("warning: purpose 'finetune' is not one that we know; did you mean 'fine-tune'?") == 1
+    assert server.calls["create"] == 2

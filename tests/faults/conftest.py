@@ -32,5 +32,5 @@ async def scene(server: LocalServer, tmp_path: Path) -> AsyncIterator[Scene]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Between attempts nothing waits; what would have been waited is told here."""
     waited = Waits()
-    monkeypatch.setattr("asyncsdk.client.anyio", SimpleNamespace(sleep=waited.sleep))
+    monkeypatch.setattr("asyncsdk.http.repeat.anyio", SimpleNamespace(sleep=waited.sleep))
     return waited

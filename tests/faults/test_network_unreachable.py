@@ -45,7 +45,8 @@ class Way:
         self.scene.line.cut()
         if self.scene.client is None:
             return
-        session = self.scene.client._transport._session  # noqa: SLF001 - nobody else empties its cache of addresses
+        opened = self.scene.client._transport._sessions._opened  # noqa: SLF001 - nobody else empties its cache
+        session = opened.get().session
         if session is not None:
             session.connector.clear_dns_cache()  # type: ignore[union-attr]  # a TCPConnector
 

@@ -33,7 +33,7 @@ async def test_who_waits_holds_nothing_and_all_begin_in_order(server: LocalServe
             await uploader.upload(path, purpose="batch", in_turn=True, on_progress=listen)
 
         first, *_ = [group.create_task(send(path)) for path in paths]
-        queue = uploader._queue._next  # noqa: SLF001 - that all of them wait shows nowhere else
+        queue = uploader._context.queue._next  # noqa: SLF001 - that all of them wait shows nowhere else
         with anyio.fail_after(20):
             while server.unmet_faults() or queue.statistics().tasks_waiting < WAITING - 1:
                 await asyncio.sleep(0.01)

@@ -68,17 +68,27 @@ async def test_with_a_key_set_only_that_one_is_taken(headers: dict[str, str], st
         assert "right" not in repr(server)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "nowhere"), ("POST", "uploads/"), ("GET", "uploads/upload_1")])
-async def test_an_unknown_address_is_not_found_in_openais_shape(method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "why"),
+    [
+        ("POST", "/v1/chat/completions", "asyncsdk serves uploads, files, images/edits; not /v1/chat/completions."),
+        ("GET", "/v1/models", "asyncsdk serves uploads, files, images/edits; not /v1/models."),
+        ("GET", "/v1/uploads/upload_1", "asyncsdk serves uploads, files, images/edits; not /v1/uploads/upload_1."),
+        ("POST", "/v1/uploads/", "Leave out the slash at its end."),
+        ("POST", "/uploads", "The API is below /v1, and this would be /v1/uploads: let the base URL end with /v1."),
+        ("GET", "/files/file-1/content", "this would be /v1/files/file-1/content: let the base URL end with /v1."),
+        ("POST", "/v1/v1/images/edits", "It has /v1 twice"),
+        ("GET", "/openai/files", "Azure's paths are not served"),
+        ("GET", "/elsewhere", "asyncsdk serves the API below /v1, its own page at /, and /health."),
+    ],
+)
+async def test_an_unknown_address_is_not_found_in_openais_shape_and_says_why(method: str, path: str, why: str) -> None:
     async with running() as (_, call):
         answer = await call(method, path)
         assert answer.status == 404
-        assert answer.error["message"] == f"Invalid URL ({method} /v1/{path})"
-
-
-async def test_an_address_outside_the_api_is_not_found_either() -> None:
-    async with running() as (_, call):
-        assert (await call("GET", "/elsewhere")).error["message"] == "Invalid URL (GET /elsewhere)"
+        assert answer.error["message"].startswith(f"Invalid URL ({method} {path}). ")
+        assert why in answer.error["message"]
+        assert answer.error["type"] == "invalid_request_error"
 
 
 async def test_another_method_is_not_allowed_and_told_which_are() -> None:

@@ -16,7 +16,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from asyncsdk.server import Fault, ServerProcess
+from asyncsdk.server import Fault, LocalServer, ServerProcess
 from asyncsdk.server.edits.history import EditLog
 from tests.server.edits import picture
 
@@ -122,6 +122,44 @@ def test_it_tells_of_the_edits_that_were_done() -> None:
     with ServerProcess() as server, OpenAI(base_url=server.url, api_key="k") as client:
         client.images.edit(image=("a.png", picture(), "image/png"), prompt="a beret", model="gpt-image-2", n=2)
         assert server.edits == EditLog(1, 2, Counter({"a beret": 1}))
+
+
+def test_it_can_be_asked_all_that_a_local_server_can() -> None:
+    public = {name for name in dir(LocalServer) if not name.startswith("_")}
+    assert public <= {name for name in dir(ServerProcess) if not name.startswith("_")}
+
+
+def test_it_tells_of_its_files_and_uploads_and_where_their_bytes_are(tmp_path: Path) -> None:
+    content = b"0123456789" * 30_000
+    with ServerProcess(tmp_path, api_key="k") as server, OpenAI(base_url=server.url, api_key="k") as client:
+        assert (server.files, server.uploads, server.bytes_received) == ([], [], 0)
+        single = client.files.create(file=("a.jsonl", b"{}"), purpose="batch")
+        upload = client.uploads.upload_file_chunked(
+            file=content,
+            filename="b.bin",
+            bytes=len(content),
+            mime_type="text/plain",
+            purpose="user_data",
+            part_size=100_000,
+        )
+        assert upload.file is not None
+        client.uploads.create(bytes=1, filename="c", mime_type="text/plain", purpose="batch")
+        assert [(file.id, file.filename, file.bytes) for file in server.files] == [
+            (single.id, "a.jsonl", 2),
+            (upload.file.id, "b.bin", len(content)),
+        ]
+        assert [each.status for each in server.uploads] == ["completed", "pending"]
+        assert server.uploads[0].file == server.files[1]
+        assert len(server.uploads[0].part_ids) == 3
+        assert server.stored(single.id).read_bytes() == b"{}"
+        assert server.stored(upload.file.id).read_bytes() == content
+        with pytest.raises(KeyError, match="file-none"):
+            server.stored("file-none/../x?y")
+        assert server.directory_in_use == tmp_path
+        assert server.bytes_received > len(content)
+        assert (server.parts_in_flight, server.max_parts_in_flight) == (0, 1)
+    with LocalServer(tmp_path) as local:
+        assert [file.id for file in local.files] == [single.id, upload.file.id]
 
 
 def test_one_that_was_killed_says_so_when_it_is_asked() -> None:

@@ -267,7 +267,7 @@ async def test_what_is_all_sent_waits_for_no_connection(
         if not parts_left and not queued:
             queued.append(asyncio.ensure_future(connections_of(uploader).acquire_on_behalf_of(object())))
 
-    client.on_event = another_queues
+    client._repeater.on_event = another_queues  # noqa: SLF001 - the client of the fixture has none
     async with asyncio.timeout(10):
         assert (await uploader.upload(make_file(size), purpose="batch")).file.bytes == size
         await queued[0]

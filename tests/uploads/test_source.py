@@ -236,7 +236,7 @@ async def test_files_opened_as_text_or_to_write_are_refused(
     mode: str, why: str, path: Path, threads: DaemonThreadPool
 ) -> None:
     with path.open(mode) as file, pytest.raises(SourceError, match=why):
-        await open_source(file, threads)  # type: ignore[arg-type]  # what the type checker would tell
+        await open_source(file, threads)
 
 
 async def test_a_closed_file_is_refused(path: Path, threads: DaemonThreadPool) -> None:

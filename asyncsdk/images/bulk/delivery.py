@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from asyncsdk.images.result import EditResult, not_saved
 from asyncsdk.images.saving import RAW, Destination, FileWriter, Saving
 from asyncsdk.retry import FULL, SCARCE, code_of, is_scarce
 
-Save = Callable[[ImageEdit, EditResult], Awaitable[object]]
+Save = Callable[[ImageEdit, EditResult], Awaitable[object] | object]
 
 # the next picture would fail the same way: a directory that is gone, a disk that is full or broken, no descriptors
 _DISK_FAILURES = FULL | SCARCE | {
@@ -103,7 +104,9 @@ class ResultWriter:
         await self.result.save_by(self._saving)
         if self.save is not None and (self.place is None or self._saving.is_whole):
             try:
-                await tasks.await_foreign(self.save(self.result.edit, self.result))
+                saving = self.save(self.result.edit, self.result)
+                if inspect.isawaitable(saving):  # an ordinary function has saved it by now
+                    await tasks.await_foreign(saving)
             except Exception as error:  # noqa: BLE001 - a caller's `save` may raise anything
                 self._caller_failure, self.is_handed_on = error, False
                 return self.failure(error)

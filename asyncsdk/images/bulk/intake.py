@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 from asyncsdk import files
 from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher
 from asyncsdk.images.bulk.naming import Named, Naming
@@ -25,6 +26,7 @@ from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, converted, loaded
 from asyncsdk.images.saving import Destination
+from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
 
@@ -205,7 +207,8 @@ def source_of(edit: ImageEdit) -> str | None:
     return where and hashlib.blake2b(where.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def _path_of(picture: object) -> str | None:
+def _path_of(given: object) -> str | None:
+    picture = unpacked(given).content
     name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
     try:
         if isinstance(name, str | os.PathLike):
@@ -236,6 +239,7 @@ async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
     loaded_edit = await loaded(edit)
     if checked:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
+    warn_of_near_misses(edit.options)  # of what is sent all the same
     return loaded_edit
 
 

@@ -11,6 +11,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.errors import JournalError
+from asyncsdk.loops import PerLoop
 from asyncsdk.uploads.journal import JournalEntry, Log, Owner, Record
 from asyncsdk.uploads.journal.messages import report_busy
 from asyncsdk.uploads.journal.retention import compacted, keep_until, purge_is_due, sure_time
@@ -45,25 +46,18 @@ class MemoryLog:
 
 
 @define(eq=False)
-class _Key:
-    records: list[Record] = field(factory=list)
-    lock: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(1))
-
-    @property
-    def is_held(self) -> bool:
-        return self.lock.value == 0
-
-
-@define(eq=False)
 class MemoryJournal:
-    """Keeps records as long as the process lives. Claims exclude each other within one event loop.
+    """Keeps records as long as the process lives. Claims exclude each other, on one event loop at a time.
 
     Args:
         instead: Why no journal is kept on disk, where one was to be; '' where memory was asked for.
     """
 
     instead: str = ""
-    _keys: dict[str, _Key] = field(factory=dict, init=False, repr=False)
+    _keys: dict[str, list[Record]] = field(factory=dict, init=False, repr=False)
+    _locks: PerLoop[dict[str, anyio.Semaphore]] = field(
+        factory=lambda: PerLoop("MemoryJournal", dict), init=False, repr=False
+    )
     _purged_at: float = field(factory=time.time, init=False, repr=False)
 
     @asynccontextmanager
@@ -71,11 +65,12 @@ class MemoryJournal:
         self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
     ) -> AsyncIterator[Log]:
         """Own `key` for the length of the block, as `Journal.claim` describes."""
-        entry = self._keys.setdefault(key, _Key())
-        if entry.is_held:
+        records = self._keys.setdefault(key, [])
+        lock = self._locks.get().setdefault(key, anyio.Semaphore(1))
+        if self._is_held(key):
             report_busy(_this_process(), wait=wait, on_busy=on_busy)
-        async with entry.lock:
-            log = MemoryLog(entry.records, self._purge_daily)
+        async with lock:
+            log = MemoryLog(records, self._purge_daily)
             try:
                 yield log
             finally:
@@ -84,9 +79,9 @@ class MemoryJournal:
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records."""
         return [
-            JournalEntry(key, tuple(entry.records), _this_process() if entry.is_held else None)
-            for key, entry in sorted(self._keys.items())
-            if entry.records or entry.is_held
+            JournalEntry(key, tuple(records), _this_process() if self._is_held(key) else None)
+            for key, records in sorted(self._keys.items())
+            if records or self._is_held(key)
         ]
 
     async def purge(self, *, now: float | None = None) -> int:
@@ -94,12 +89,17 @@ class MemoryJournal:
         now = time.time() if now is None else now
         useless = [
             key
-            for key, entry in self._keys.items()
-            if not entry.is_held and now >= keep_until(entry.records, touched=None)
+            for key, records in self._keys.items()
+            if not self._is_held(key) and now >= keep_until(records, touched=None)
         ]
         for key in useless:
             del self._keys[key]
+            self._locks.get().pop(key, None)
         return len(useless)
+
+    def _is_held(self, key: str) -> bool:
+        lock = self._locks.get().get(key)
+        return lock is not None and lock.value == 0
 
     async def _purge_daily(self, now: float) -> None:
         if purge_is_due(self._purged_at, now):

@@ -1,0 +1,120 @@
+"""What callers hand in as a file: the forms that other libraries give, and how each is taken apart (pure)."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any, Protocol, TypeGuard
+
+from attrs import frozen
+
+
+class Readable(Protocol):
+    """An open binary file, read to its end."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """At most `size` bytes, empty at the end."""
+
+
+class Seekable(Readable, Protocol):
+    """An open binary file, or what behaves like one, such as `tempfile.SpooledTemporaryFile`."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> object:
+        """Go to an offset."""
+
+    def tell(self) -> int:
+        """The offset."""
+
+
+class AsyncFormFile(Protocol):
+    """A file as FastAPI and Starlette give it, `UploadFile`: its own methods are async, those of `file` are not."""
+
+    @property
+    def file(self) -> Seekable:
+        """Its content."""
+
+    @property
+    def filename(self) -> str | None:
+        """Its name, as the browser sent it."""
+
+
+class PillowImage(Protocol):
+    """A picture in memory: `PIL.Image.Image`."""
+
+    @property
+    def mode(self) -> str:
+        """Such as "RGBA"."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+
+    def convert(self, mode: str, /) -> Any:
+        """The same picture in another mode."""
+
+    def save(self, fp: Any, format: str, /) -> None:  # noqa: A002 - Pillow's own name
+        """Encode it."""
+
+
+Bytes = bytes | bytearray | memoryview
+Path = str | os.PathLike[str]
+_Name = str | None
+SourceContent = Path | Bytes | Seekable | AsyncFormFile
+SourceGiven = SourceContent | tuple[_Name, SourceContent] | tuple[_Name, SourceContent, _Name]
+PictureContent = Path | Bytes | Readable | AsyncFormFile | PillowImage
+PictureGiven = PictureContent | tuple[_Name, PictureContent] | tuple[_Name, PictureContent, _Name]
+
+
+@frozen
+class NamedContent:
+    """What was handed in, taken apart: a path, bytes, an open file or a PillowImage, and what comes with it."""
+
+    content: Any
+    name: str | None = None
+    mime_type: str | None = None
+
+
+def unpacked(given: object) -> NamedContent:
+    """Take apart what is a tuple as openai-python has it, or a AsyncFormFile; all else is content."""
+    if isinstance(given, tuple) and _is_named(given):
+        name, content, *rest = given
+        inner = unpacked(content)
+        return NamedContent(inner.content, name or inner.name, rest[0] if rest else None)
+    if is_form_file(given):
+        return NamedContent(given.file, given.filename or None)
+    return NamedContent(given)
+
+
+def is_named_picture(given: object) -> bool:
+    """Whether a tuple is one picture with its name: `(name, content)` or `(name, content, mime type)`.
+
+    The content is bytes, an open file or a PillowImage. A tuple of paths is that many pictures.
+    """
+    return isinstance(given, tuple) and _is_named(given) and not isinstance(given[1], str | os.PathLike)
+
+
+def is_form_file(given: object) -> TypeGuard[AsyncFormFile]:
+    """Whether its own methods are async, and it has a `file` with the same content."""
+    return is_read_with_await(given) and hasattr(given, "file") and hasattr(given, "filename")
+
+
+def is_read_with_await(given: object) -> bool:
+    """Whether `read` or `seek` is async."""
+    return any(inspect.iscoroutinefunction(getattr(given, name, None)) for name in ("read", "seek"))
+
+
+def is_pillow_image(given: object) -> TypeGuard[PillowImage]:
+    """Whether it is a `PIL.Image.Image`; Pillow is not imported for it."""
+    return any((kind.__module__, kind.__name__) == ("PIL.Image", "Image") for kind in type(given).__mro__)
+
+
+def _is_named(given: tuple[Any, ...]) -> bool:
+    if len(given) not in {2, 3} or not isinstance(given[0], str | None):
+        return False
+    content = given[1]
+    is_content = (
+        isinstance(content, str | os.PathLike | bytes | bytearray | memoryview)
+        or hasattr(content, "read")
+        or is_pillow_image(content)
+    )
+    return is_content and (len(given) == 2 or isinstance(given[2], str | None))

@@ -1,0 +1,67 @@
+"""Repeats a request while that helps, the only retry loop there is, and reports each attempt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from attrs import define
+
+from asyncsdk.clock import Clock
+from asyncsdk.errors import APIError
+from asyncsdk.events import RequestEvent, call
+from asyncsdk.http.request import PreparedRequest
+from asyncsdk.timing import Timing
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class Repeater:
+    """What the attempts of all requests of a client share."""
+
+    clock: Clock
+    timing: Timing
+    on_event: Callable[[RequestEvent], object] | None
+
+    async def repeat(self, request: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
+        """Call `receive`, which sends `request`, until it succeeds or its Retry gives up. Raises APIError."""
+        attempts = request.retry.attempts(self.timing)
+        while True:
+            if request.retry.before_attempt is not None:
+                await request.retry.before_attempt()
+            request.begin()
+            try:
+                result = await receive()
+            except APIError as error:
+                delay = attempts.delay_after(error, now=self.clock.now())
+                self._report(request, attempts.made, error, delay)
+                if delay is None:
+                    raise
+                log.warning("%s; trying again in %.1f s", error, delay)
+                if request.retry.on_wait is not None:
+                    request.retry.on_wait(error, delay)
+                await anyio.sleep(delay)
+            else:
+                self._report(request, attempts.made + 1)
+                return result
+
+    def _report(
+        self, request: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
+    ) -> None:
+        if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
+            return
+        event = request.event(attempt, error, wait)
+        outcome = event.status or event.error
+        log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
+        if self.on_event is None:
+            return
+        try:
+            call(self.on_event, event)
+        except Exception:
+            log.exception("on_event raised and is not called again")
+            self.on_event = None

@@ -1,0 +1,65 @@
+"""Reports progress to a caller's async function: one call at a time, with the newest snapshot, beside the upload."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+from attrs import define, field
+
+from asyncsdk import tasks
+from asyncsdk.events import Progress, is_async
+
+Listener = Callable[[Progress], Awaitable[object] | object]
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def reporting(listener: Listener | None) -> AsyncIterator[Callable[[Progress], object] | None]:
+    """Yield the function to report with: `listener` itself, or for an async one what hands snapshots to a task.
+
+    At the end of the block the last snapshot is awaited too, unless the block failed.
+    """
+    if listener is None or not is_async(listener):
+        yield listener
+        return
+    reports = _Reports(listener)
+    async with tasks.group() as group:
+        group.start_soon(reports.deliver)
+        yield reports.put
+        reports.end()
+
+
+@define(eq=False)
+class _Reports:
+    """The newest snapshot that was not delivered yet: one that comes while the listener runs replaces it."""
+
+    _listener: Callable[[Progress], Awaitable[object] | object]
+    _newest: Progress | None = field(default=None, init=False)
+    _has_ended: bool = field(default=False, init=False)
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+
+    def put(self, snapshot: Progress) -> None:
+        self._newest = snapshot
+        self._changed.set()
+
+    def end(self) -> None:
+        self._has_ended = True
+        self._changed.set()
+
+    async def deliver(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed = anyio.Event()
+            snapshot, self._newest = self._newest, None
+            if snapshot is not None:
+                try:
+                    await tasks.await_foreign(self._listener(snapshot))  # type: ignore[arg-type]  # it is async
+                except Exception:
+                    log.exception("on_progress raised and is not called again; the upload goes on")
+                    return
+            if self._has_ended and self._newest is None:
+                return

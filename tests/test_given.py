@@ -1,0 +1,237 @@
+"""What other libraries hand over is taken as it is, or refused with what to write; the type checker agrees."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+from attrs import evolve
+from PIL import Image
+
+from asyncsdk import (
+    AsyncUploader,
+    Client,
+    File,
+    ImageEdit,
+    ImageEditor,
+    ImageRef,
+    InvalidEditError,
+    SourceError,
+    UploadJob,
+)
+from asyncsdk.images.edit import Picture, described
+from asyncsdk.images.pictures import read_picture
+from asyncsdk.server import LocalServer
+from asyncsdk.uploads.source import Given
+
+CONTENT = b'{"a": 1}\n' * 100
+
+
+class UploadFile:
+    """As FastAPI and Starlette have it: the methods are async, and `file` is a SpooledTemporaryFile."""
+
+    def __init__(self, content: bytes, filename: str | None, *, spooled: bool = True) -> None:
+        self.file: BinaryIO = tempfile.SpooledTemporaryFile(max_size=2**20 if spooled else 1)  # type: ignore[assignment]  # noqa: SIM115 - as it is declared there
+        self.file.write(content)
+        self.file.seek(0)
+        self.filename = filename
+        self.content_type = "application/octet-stream"
+
+    async def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    async def seek(self, offset: int) -> None:
+        self.file.seek(offset)
+
+    async def close(self) -> None:
+        self.file.close()
+
+
+class AsyncOnly:
+    """As aiofiles has it."""
+
+    name = "/data/train.jsonl"
+
+    async def read(self, _: int = -1) -> bytes:
+        return CONTENT
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with LocalServer() as running:
+        yield running
+
+
+async def uploaded(server: LocalServer, source: Given, **options: Any) -> File:
+    async with Client("sk-test", base_url=server.url) as client:
+        result = await AsyncUploader(client, journal="memory").upload(source, purpose="batch", **options)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    return result.file
+
+
+@pytest.mark.parametrize("spooled", [True, False], ids=["in memory", "on disk"])
+async def test_an_upload_file_of_a_web_framework_is_taken_with_its_name(server: LocalServer, *, spooled: bool) -> None:
+    given = UploadFile(CONTENT, "train.jsonl", spooled=spooled)
+    assert (await uploaded(server, given)).filename == "train.jsonl"
+    assert (await uploaded(server, given, filename="b.jsonl")).filename == "b.jsonl"  # from its first byte again
+    assert UploadJob(given, "batch").describe() == "train.jsonl"
+    await given.close()
+    nameless = UploadFile(CONTENT, None)
+    assert (await uploaded(server, nameless)).filename == "upload"
+    await nameless.close()
+
+
+async def test_a_spooled_temporary_file_is_taken(server: LocalServer) -> None:
+    with tempfile.SpooledTemporaryFile() as file:
+        file.write(CONTENT)
+        assert (await uploaded(server, file)).filename == "upload"
+
+
+async def test_tuples_are_taken_as_openai_python_takes_them(server: LocalServer, tmp_path: Path) -> None:
+    path = tmp_path / "on-disk.jsonl"
+    path.write_bytes(CONTENT)
+    form_file = UploadFile(CONTENT, "theirs.jsonl")
+    with path.open("rb") as file:
+        sources: list[Given] = [
+            ("a.jsonl", CONTENT),
+            ("a.jsonl", bytearray(CONTENT), "text/plain"),
+            ("a.jsonl", io.BytesIO(CONTENT)),
+            ("a.jsonl", file, None),
+            ("a.jsonl", path),
+            ("a.jsonl", str(path)),
+            ("a.jsonl", form_file),
+        ]
+        for source in sources:
+            assert (await uploaded(server, source)).filename == "a.jsonl"
+            assert UploadJob(source, "batch").describe() == "a.jsonl"
+    assert [upload.mime_type for upload in server.uploads].count("text/plain") == 1
+    assert (await uploaded(server, (None, form_file))).filename == "theirs.jsonl"
+    await form_file.close()
+    assert (await uploaded(server, (None, path))).filename == "on-disk.jsonl"
+    assert (await uploaded(server, ("a", CONTENT, "x/y"), filename="b", mime_type="text/csv")).filename == "b"
+    assert server.uploads[-1].mime_type == "text/csv"
+
+
+async def test_a_path_in_a_tuple_resumes_by_that_path(server: LocalServer, tmp_path: Path) -> None:
+    path = tmp_path / "on-disk.jsonl"
+    path.write_bytes(CONTENT)
+    async with Client("sk-test", base_url=server.url) as client:
+        uploader = AsyncUploader(client, journal=tmp_path / "journal")
+        results = [await uploader.upload(("a.jsonl", path), purpose="batch") for _ in range(2)]
+    assert [result.reused for result in results] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("source", "instead"),
+    [
+        (AsyncOnly(), r"AsyncOnly is read with await\. Pass the path that it was opened from, '/data/train\.jsonl'"),
+        (Image.new("RGB", (2, 2)), r"`picture\.save\(buffer, 'PNG'\)`, and pass \('picture\.png', buffer\)"),
+        (("a.jsonl", CONTENT, "text/plain", {"X": "y"}), r"4 items .* Pass \('train\.jsonl', content\) or"),
+        ((CONTENT, "a.jsonl"), r"Pass \('train\.jsonl', content\) or"),
+    ],
+)
+async def test_what_is_not_uploaded_is_refused_with_what_to_pass(
+    server: LocalServer, source: Any, instead: str
+) -> None:
+    with pytest.raises(SourceError, match=instead):
+        await uploaded(server, source)
+    assert not server.calls
+
+
+def png(size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
+    Image.new(mode, size).save(encoded := io.BytesIO(), "PNG")
+    return encoded.getvalue()
+
+
+async def test_pictures_come_in_the_same_forms_and_as_pillow_images(server: LocalServer) -> None:
+    picture, transparent = Image.new("RGB", (16, 16), "red"), Image.new("RGBA", (16, 16))
+    one, another = UploadFile(png(), "otter.png"), UploadFile(png(), "b.png")
+    images: list[Picture | list[Picture]] = [
+        one,
+        ("otter.png", png()),
+        ("otter.png", io.BytesIO(png()), "image/png"),
+        picture,
+        ("otter.png", picture),
+        [("a.png", png()), picture, another],
+    ]
+    async with Client("sk-test", base_url=server.url) as client:
+        editor = ImageEditor(client)
+        for image in images:
+            assert (await editor.edit(image, "p", mask=transparent)).images
+        assert (await editor.edit(picture, "p", mask=("mask.png", transparent))).images
+        edits = [ImageEdit(image=picture, prompt="p", mask=transparent, id=str(number)) for number in range(2)]
+        async with editor.edit_many(edits) as outcomes:
+            assert [outcome.status async for outcome in outcomes] == ["done", "done"]
+    await one.close()
+    await another.close()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "I", "F"])
+async def test_a_pillow_image_of_any_mode_is_sent_as_a_png_of_its_size(mode: str) -> None:
+    loaded = await read_picture(Image.new(mode, (5, 7)), "image")
+    assert not isinstance(loaded, ImageRef)
+    assert (loaded.filename, loaded.mime_type) == ("image.png", "image/png")
+    with Image.open(io.BytesIO(loaded.content)) as sent:
+        assert sent.size == (5, 7)
+
+
+async def test_a_pillow_image_that_was_opened_keeps_its_name(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "photo.jpg")
+    with Image.open(tmp_path / "photo.jpg") as opened:
+        loaded = await read_picture(opened, "image")
+    assert not isinstance(loaded, ImageRef)
+    assert loaded.filename == "photo.png"
+
+
+async def test_the_loop_runs_on_while_a_picture_is_encoded() -> None:
+    turns, noise = 0, Image.effect_noise((1500, 1500), 90)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    counting = asyncio.ensure_future(count())
+    await read_picture(noise, "image")
+    counting.cancel()
+    assert turns > 5
+
+
+def test_a_tuple_with_a_name_is_one_picture_and_a_list_is_several() -> None:
+    content = png()
+    assert len(ImageEdit(image=("a.png", content), prompt="p").image) == 1
+    assert len(ImageEdit(image=("a.png", "b.png"), prompt="p").image) == 2
+    assert len(ImageEdit(image=(Path("a.png"), content), prompt="p").image) == 2
+    several = ImageEdit(image=["a.png", content], prompt="p")
+    assert len(several.image) == 2
+    assert evolve(several, prompt="q").image == ("a.png", content)
+
+
+def test_a_picture_is_described_without_its_content() -> None:
+    assert described(Image.new("RGB", (4, 7))) == "a Pillow image of 4x7"
+    assert described(("folder/a.png", b"secret")) == "a.png"
+    assert "secret" not in repr(ImageEdit(image=("a.png", b"secret"), prompt="p"))
+    assert "secret" not in repr(UploadJob(("a.jsonl", b"secret"), "batch"))
+
+
+@pytest.mark.parametrize(
+    ("picture", "instead"),
+    [
+        (AsyncOnly(), "has to be awaited; pass a path"),
+        ([(b"content", "a.png")], r"nor a tuple \(name, one of these\)"),
+        (("a.png", b"text"), "a.png is not a PNG, JPEG or WebP picture"),
+    ],
+)
+async def test_what_is_not_a_picture_is_refused_with_what_to_pass(
+    server: LocalServer, picture: Any, instead: str
+) -> None:
+    async with Client("sk-test", base_url=server.url) as client:
+        with pytest.raises(InvalidEditError, match=instead):
+            await ImageEditor(client).edit(picture, "p")
+    assert not server.calls
