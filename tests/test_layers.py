@@ -28,8 +28,8 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"images", "uploads"},
     {"client"},
     {"http"},
-    {"open_files", "files", "tasks", "threads", "wal"},
-    {"api", "clock", "redaction", "retry", "safe_json", "settings"},
+    {"files", "limiter", "open_files", "tasks", "threads", "wal"},
+    {"api", "clock", "ratelimit", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "models", "pickling", "timing", "version"},
 ]
 INPUT_OUTPUT = {
