@@ -18,6 +18,7 @@ from tests.server.support import running
         ({"upload_ttl": "5m"}, "^upload_ttl must be an integer from 1, not '5m'$"),
         ({"upload_ttl": 0}, "^upload_ttl must be .*, not 0$"),
         ({"images_per_minute": 0}, "^images_per_minute must be .*, not 0$"),
+        ({"files_per_minute": 0}, "^files_per_minute must be .*, not 0$"),
         ({"connections": 0}, "^connections must be .*, not 0$"),
         ({"edit_seconds": -1}, "^edit_seconds must be .*, not -1$"),
         ({"api_key": ""}, "^api_key must be a non-empty string without spaces around it$"),
@@ -45,6 +46,8 @@ def test_a_process_says_it_too() -> None:
         ServerProcess(hosts="api")
     with pytest.raises(RuntimeError, match=r"did not start: upload_ttl must be .*, not 0"):
         ServerProcess(upload_ttl=0).__enter__()
+    with pytest.raises(RuntimeError, match=r"did not start: files_per_minute must be .*, not 0"):
+        ServerProcess(files_per_minute=0).__enter__()
 
 
 @pytest.mark.parametrize("wrong", [{"route": "part", "kind": "reset"}, "part", [Fault("part", "reset")]], ids=repr)
