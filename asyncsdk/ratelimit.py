@@ -28,6 +28,8 @@ from asyncsdk.retry import retry_after
 LONGEST_TEXT = 2_000  # characters that are read
 LONGEST_DELAY = 86_400.0  # seconds: nothing waits for more than a day
 
+# Other limits (tokens, images a day) have texts of the same shape.
+_LIMIT = re.compile(r"(images|requests) per min(?=.{0,120}?\blimit:? {0,3}(\d[\d,]{0,12}))", re.IGNORECASE | re.DOTALL)
 _AGAIN = re.compile(r"\b(?:try again in|retry after)\b", re.IGNORECASE)
 _PIECE = re.compile(
     r"\s?(\d{1,9}(?:\.\d{1,9})?)\s?(?:(ms|milliseconds?)|(s|secs?|seconds?)|(m|mins?|minutes?)|(h|hours?)|(d|days?))(?![a-z])",
@@ -38,10 +40,7 @@ _SECONDS = (0.001, 1.0, 60.0, 3600.0, 86_400.0)
 
 @frozen
 class RateUnit:
-    """What a limit counts: the `option` that sets it, and how the server names it in `headers` and in texts (`name`).
-
-    Other limits (tokens, images a day) have texts of the same shape: only one with this name is counted in this unit.
-    """
+    """What a limit counts: the `option` that sets it, and how the server names it in texts (`name`) and `headers`."""
 
     option: str
     name: str
@@ -56,17 +55,12 @@ class RateUnit:
     def limit_in(self, message: str, headers: Mapping[str, str]) -> float | None:
         """The limit a minute that a 429 contains; None where it contains none in this unit."""
         named = next((headers[name] for name in self.headers if re.fullmatch(r"\d{1,12}", headers.get(name, ""))), None)
-        match = re.search(
-            rf"{re.escape(self.name)}.{{0,120}}?\blimit:? {{0,3}}(\d[\d,]{{0,12}})", message, re.IGNORECASE | re.DOTALL
-        )
-        words = named or (match[1].replace(",", "") if match else "0")
-        return float(words) or None
+        text = next((match[2] for match in _LIMIT.finditer(message) if match[1].lower() == self.name), "0")
+        return float(named or text.replace(",", "")) or None
 
 
-INPUT_IMAGES = RateUnit(
-    "images_per_minute", "images per min", ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images")
-)
-FILE_REQUESTS = RateUnit("files_per_minute", "requests per min", ("x-ratelimit-limit-requests",))
+INPUT_IMAGES = RateUnit("images_per_minute", "images", ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images"))
+FILE_REQUESTS = RateUnit("files_per_minute", "requests", ("x-ratelimit-limit-requests",))
 
 
 @frozen

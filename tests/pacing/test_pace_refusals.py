@@ -67,6 +67,8 @@ def test_each_limit_is_read_in_its_own_unit_alone() -> None:
     assert read_refusal(requests, {}, FILE_REQUESTS, now=NOW) == Refusal(1000, 0.06)
     assert read_refusal(requests, {}, INPUT_IMAGES, now=NOW) == Refusal(None, 0.06)
     assert read_refusal(TEXTS[0][0], {}, FILE_REQUESTS, now=NOW) == Refusal(None, 0.24)
+    both = "on requests per min and images per min: Limit 7"
+    assert {read_refusal(both, {}, unit, now=NOW).limit for unit in (FILE_REQUESTS, INPUT_IMAGES)} == {7}
     headers = {"x-ratelimit-limit-requests": "1000", "x-ratelimit-limit-input-images": "5"}
     assert read_refusal("", headers, FILE_REQUESTS, now=NOW).limit == 1000
     assert read_refusal("", headers, INPUT_IMAGES, now=NOW).limit == 5
