@@ -26,8 +26,8 @@ from attrs import asdict, frozen
 
 from asyncsdk import Client, ImageEdit, ImageEditor
 from asyncsdk.errors import RateLimitError
-from asyncsdk.images.limiter import RateLimiter
-from asyncsdk.images.ratelimit import Permit
+from asyncsdk.limiter import RateLimiter
+from asyncsdk.ratelimit import Permit
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC")
 

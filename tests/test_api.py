@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError, api
-from asyncsdk.api import ImageFile, Request
+from asyncsdk.api import FormFrame, ImageFile, Request
 from asyncsdk.http.body import ChunksBody
 from asyncsdk.http.request import encoded_body
 from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
@@ -21,6 +21,7 @@ EVERY: list[tuple[Request[object], str, object]] = [
     (api.cancel_upload("u"), "POST /uploads/{upload_id}/cancel", Upload),
     (api.edit_image(image=PICTURE, prompt="x"), "POST /images/edits", ImagesResponse),
     (api.edit_image_by_reference(images=[], prompt="x"), "POST /images/edits", ImagesResponse),
+    (api.create_file(file=b"", filename="f", purpose="p"), "POST /files", File),
     (api.list_files(), "GET /files", Page[File]),
     (api.retrieve_file("f"), "GET /files/{file_id}", File),
     (api.delete_file("f"), "DELETE /files/{file_id}", FileDeleted),
@@ -90,6 +91,58 @@ def test_a_part_is_bytes_or_a_factory_of_bodies() -> None:
     assert [(file.name, file.content) for file in part.files] == [("data", b"x")]
 
 
+def test_a_file_is_sent_with_what_was_set_and_its_type_follows_its_name() -> None:
+    bare = api.create_file(file=b"x", filename="a.jsonl", purpose="fine-tune")
+    assert bare.fields == {"purpose": "fine-tune"}
+    [file] = bare.files
+    assert (file.name, file.content, file.filename, file.mime_type) == ("file", b"x", "a.jsonl", "application/jsonl")
+    week = {"anchor": "created_at", "seconds": 604_800}
+    whole = api.create_file(
+        file=b"x", filename="a.jsonl", purpose="batch", mime_type="x/y", expires_after=week, extra={"new": [1, 2]}
+    )
+    assert whole.fields == {"purpose": "batch", "expires_after": week, "new": [1, 2]}
+    assert whole.files[0].mime_type == "x/y"
+
+
+def test_a_file_is_bytes_or_a_factory_that_is_given_the_form_around_it() -> None:
+    frames = list[FormFrame]()
+
+    def body(frame: FormFrame) -> ChunksBody:
+        frames.append(frame)
+        return ChunksBody([frame.before, b"content", frame.after], frame.content_type)
+
+    request = api.create_file(
+        file=body,
+        filename="träin.jsonl",
+        purpose="batch",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+        extra={"x": True},
+    )
+    assert request.files == ()
+    assert encoded_body(request) is not encoded_body(request)
+    first, second = frames
+    assert first.content_type != second.content_type  # each attempt has a boundary of its own
+    boundary = first.content_type.partition("boundary=")[2]
+    kind = "Content-Type: application/jsonl"
+    parts = [
+        'Content-Disposition: form-data; name="purpose"\r\n\r\nbatch',
+        'Content-Disposition: form-data; name="expires_after[anchor]"\r\n\r\ncreated_at',
+        'Content-Disposition: form-data; name="expires_after[seconds]"\r\n\r\n3600',
+        'Content-Disposition: form-data; name="x"\r\n\r\ntrue',
+        f'Content-Disposition: form-data; name="file"; filename="träin.jsonl"\r\n{kind}\r\n\r\n',
+    ]
+    assert first.before.decode() == "\r\n".join(f"--{boundary}\r\n{part}" for part in parts)
+    assert first.after.decode() == f"\r\n--{boundary}--\r\n"
+
+
+def test_a_streamed_file_of_no_mime_type_is_refused_before_anything_is_read() -> None:
+    def body(_: FormFrame) -> ChunksBody:
+        raise AssertionError("nothing is to be read")
+
+    with pytest.raises(ConfigurationError, match="is not a MIME type"):
+        encoded_body(api.create_file(file=body, filename="f", purpose="p", mime_type="x\r\ny"))
+
+
 @given(st.text(st.characters(), min_size=1).filter(lambda text: text not in {".", ".."}))
 def test_an_id_stays_one_segment_of_the_path(name: str) -> None:
     path = api.retrieve_file(name).path
@@ -107,3 +160,5 @@ def test_an_id_that_names_nothing_is_refused(name: str) -> None:
 def test_a_request_shows_no_content() -> None:
     assert "secret" not in repr(api.edit_image(image=PICTURE, prompt="secret")) + repr(PICTURE)
     assert "secret" not in repr(api.create_upload(bytes=1, filename="secret", mime_type="m", purpose="p"))
+    for file in (b"secret", lambda _: ChunksBody([b"secret"], "x/secret")):
+        assert "secret" not in repr(api.create_file(file=file, filename="secret", purpose="secret"))

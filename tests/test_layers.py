@@ -28,9 +28,9 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"images", "uploads"},
     {"client"},
     {"http"},
-    {"open_files", "files", "loops", "tasks", "threads", "wal"},
+    {"files", "limiter", "loops", "open_files", "tasks", "threads", "wal"},
     {"suggestions"},
-    {"api", "clock", "redaction", "retry", "safe_json", "settings"},
+    {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "version"},
 ]
 INPUT_OUTPUT = {
@@ -178,7 +178,8 @@ def test_modules_and_functions_are_short() -> None:
 
 def test_what_is_called_pure_waits_for_nothing_and_touches_nothing() -> None:
     pure = [module for module in MODULES if is_pure(module)]
-    assert {"api.py", "clock.py", "errors.py", "http/decode.py", "models.py", "retry.py", "settings.py"} <= set(pure)
+    known = {"api/__init__.py", "clock.py", "errors.py", "http/decode.py", "models.py", "retry.py", "settings.py"}
+    assert known <= set(pure)
     for module in pure:
         assert not any(isinstance(node, ASYNC) for node in code_of(tree(module))), module
         assert packages(module).isdisjoint(INPUT_OUTPUT), module

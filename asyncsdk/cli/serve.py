@@ -44,7 +44,10 @@ async def serve(
     ] = None,
     upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it expires.")] = 3600,
     images_per_minute: Annotated[
-        int | None, Parameter(metavar="N", help="The rate limit on input images of edits.")
+        Whole | None, Parameter(metavar="N", help="The rate limit on input images of edits.")
+    ] = None,
+    files_per_minute: Annotated[
+        Whole | None, Parameter(metavar="N", help="The rate limit on files sent by POST /files.")
     ] = None,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
     stop: Annotated[Stop, Parameter(parse=False)],
@@ -65,6 +68,7 @@ async def serve(
             api_key=api_key,
             upload_ttl=upload_ttl,
             images_per_minute=images_per_minute,
+            files_per_minute=files_per_minute,
             faults=planned,
         )
     except ValueError as error:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from asyncsdk.api import AT_URL
+from asyncsdk.api.request import AT_URL
 from asyncsdk.error_details import LONGEST_TEXT, shortened
 from asyncsdk.errors import (
     APIResponseValidationError,

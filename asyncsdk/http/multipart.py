@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from asyncsdk.api.request import FormFrame
 from asyncsdk.errors import ConfigurationError
 
 NEXT = b"\r\n"  # after one field, before the next one's boundary
@@ -40,6 +41,18 @@ def text_part(boundary: str, name: str, value: str) -> bytes:
     """A whole field of text, with the line end after it."""
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_escaped(name)}"\r\n\r\n'
     return (head + value).encode(errors="replace") + NEXT
+
+
+def text_parts(boundary: str, fields: Mapping[str, Any]) -> bytes:
+    """All fields of text, each with the line end after it."""
+    return b"".join(text_part(boundary, name, value) for name, value in flattened(fields))
+
+
+def frame(fields: Mapping[str, Any], name: str, *, filename: str, mime_type: str) -> FormFrame:
+    """A form with its `fields` of text before its one file. Raises ConfigurationError for a wrong MIME type."""
+    boundary = new_boundary()
+    head = file_head(boundary, name, filename=filename, mime_type=mime_type)
+    return FormFrame(text_parts(boundary, fields) + head, closing(boundary), content_type(boundary))
 
 
 def flattened(fields: Mapping[str, Any], inside: str = "") -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from attrs import define, field
 from multidict import CIMultiDict
 from yarl import URL
 
-from asyncsdk.api import URL_ROUTE, FormFile, Request, RequestBody
+from asyncsdk.api.request import URL_ROUTE, FormFile, Request, RequestBody
 from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http import multipart
@@ -171,7 +171,9 @@ def prepare(
     """Settle the URL and the headers of `request`, except for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
     merged = _common_headers(request.accept)
-    if request.method == "POST" and not (request.json is not None or request.body or request.files):
+    if request.method == "POST" and not (
+        request.json is not None or request.body or request.streamed_file or request.files
+    ):
         merged["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
     if settings.organization:
         merged["OpenAI-Organization"] = settings.organization
@@ -187,6 +189,10 @@ def prepare(
         retry=retry,
         response_timeout=response_timeout,
     )
+
+
+def _has_body(request: Request[Any]) -> bool:
+    return request.json is not None or any((request.body, request.streamed_file, request.files))
 
 
 def _path(request: Request[Any], settings: Settings) -> str:
@@ -220,6 +226,10 @@ def encoded_body(request: Request[Any]) -> RequestBody | None:
     """Return a new body for one attempt at `request`."""
     if request.body is not None:
         return request.body()
+    if request.streamed_file is not None:
+        file = request.streamed_file
+        frame = multipart.frame(request.fields, file.name, filename=file.filename, mime_type=file.mime_type)
+        return file.body(frame)
     if request.files:
         return _form_body(request.fields, request.files)
     if request.json is not None:
@@ -229,7 +239,7 @@ def encoded_body(request: Request[Any]) -> RequestBody | None:
 
 def _form_body(fields: Mapping[str, Any], files: Sequence[FormFile]) -> ChunksBody:
     boundary = multipart.new_boundary()
-    before = b"".join(multipart.text_part(boundary, name, value) for name, value in multipart.flattened(fields))
+    before = multipart.text_parts(boundary, fields)
     chunks: list[bytes] = []
     for file in files:
         head = multipart.file_head(boundary, file.name, filename=file.filename, mime_type=file.mime_type)

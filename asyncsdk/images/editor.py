@@ -24,11 +24,12 @@ from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
-from asyncsdk.images.limiter import RateLimiter
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.saving import OWN_DIRECTORY
 from asyncsdk.images.sending import Event, send, streaming
+from asyncsdk.limiter import RateLimiter
+from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.retry import Retry
 
 logger = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class ImageEditor:
             run = BulkRun(
                 client=self.client,
                 intake=await self._intake(policy, out, ledger, check=check),
-                limiter=RateLimiter(rate),
+                limiter=RateLimiter(INPUT_IMAGES, rate),
                 limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
                 ledger=ledger,
                 save=save,
@@ -239,7 +240,7 @@ class ImageEditor:
             ConfigurationError: An argument is wrong.
             LedgerError: The ledger can't be read.
         """
-        RateLimiter(images_per_minute)  # refuses what is not a rate, as a run does
+        INPUT_IMAGES.checked(images_per_minute)  # as a run does
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
         loaded_ledger = None if where is None else await load_ledger(where)
         intake = await self._intake(_policy(on_uncertain, redo, redo_before, only), out, loaded_ledger, check=check)

@@ -38,9 +38,10 @@ def make_app(
     repository: Repository,
     faults: FaultPlan,
     log: RequestLog,
-    uploads: Uploads,
-    edits: Edits,
     *,
+    uploads: Uploads,
+    files: Files,
+    edits: Edits,
     api_key: str | None,
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
@@ -50,7 +51,7 @@ def make_app(
     common = CommonMiddleware(repository, log, api_key, host, frozenset(name.lower() for name in (host, *hosts)))
     injector = Injector(faults, repository)
     api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize])
-    api.add_routes([*uploads.routes(), *Files(repository).routes(), *edits.routes()])
+    api.add_routes([*uploads.routes(), *files.routes(), *edits.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log, repository).routes())
     page = PageEndpoint(repository, log, faults, edits, api_key, host)

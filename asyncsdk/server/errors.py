@@ -62,6 +62,11 @@ def invalid(name: str, why: str) -> ApiError:
     return bad_request(f"Invalid value for '{name}': {why}.", name, "invalid_value")
 
 
+def empty_file(name: str) -> ApiError:
+    """An error of POST /files in the real server's words."""
+    return bad_request("File is empty.", name)
+
+
 def too_long(name: str, limit: int, length: int) -> ApiError:
     message = (
         f"Invalid '{name}': string too long. Expected a string with maximum length {limit}, but got a string with "

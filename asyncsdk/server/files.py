@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing
 from urllib.parse import quote
 
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
-from asyncsdk.server.bodies import ReceivedForm, read_form, stream
-from asyncsdk.server.errors import invalid, missing, mistyped, not_found, too_large
+from asyncsdk.server.bodies import ReceivedForm, drain, read_form, stream
+from asyncsdk.server.errors import ApiError, empty_file, missing, mistyped, not_found, too_large
 from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
 from asyncsdk.server.ids import new_file_id, new_part_id
 from asyncsdk.server.objects import StoredFile
+from asyncsdk.server.rate import TokenBucket
 from asyncsdk.server.repository import Repository
-from asyncsdk.server.rules import file_expiry, page_of, require_downloadable
+from asyncsdk.server.rules import FILE_LIMIT, file_expiry, page_of, require_downloadable, require_file_size
 
-FILE_LIMIT = 512 * 2**20
 FORM_OVERHEAD = 2**20
 NAME_LIMIT = 255  # in the header of a download: clients limit the length of headers
 
 
 @define(eq=False)
 class Files:
-    """The files that completed uploads and POST /files have made."""
+    """The files that completed uploads and POST /files have made. `rate` limits POST /files."""
 
     repository: Repository
+    rate: TokenBucket = field(factory=lambda: TokenBucket(unit="requests"))
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -50,6 +52,7 @@ class Files:
         return web.json_response(body)
 
     async def create(self, request: web.Request) -> web.Response:
+        await self._count(request)
         if (request.content_length or 0) > FILE_LIMIT + FORM_OVERHEAD:
             raise too_large("The file", FILE_LIMIT)
         async with self.repository.incoming(FILE_LIMIT) as incoming:
@@ -79,14 +82,23 @@ class Files:
         async with aclosing(self.repository.read_file(file)) as blocks:
             return await stream(request, blocks, file.bytes, headers)
 
+    async def _count(self, request: web.Request) -> None:
+        """Count a request as it arrives. Above the limit, drop its body and raise ApiError."""
+        try:
+            self.rate.take(1, request.path, time.monotonic())
+        except ApiError:
+            await drain(request)
+            raise
+
     def _new_file(self, form: ReceivedForm, size: int) -> StoredFile:
         filename, fields = form.files[0].filename, unflatten(form.fields)
         if filename is None:
             raise mistyped("file", "a file", "")
         if not size:
-            raise invalid("file", "it is empty")
+            raise empty_file("file")
         created_at, purpose, seconds = self.repository.now(), take_purpose(fields), take_expires_after(fields)
         refuse_unknown(fields)
+        require_file_size(size, purpose)
         return StoredFile(
             id=new_file_id(),
             bytes=size,

@@ -23,6 +23,7 @@ from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import Fault
+from asyncsdk.server.files import Files
 from asyncsdk.server.listener import ServerTiming
 from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import StoredFile, StoredUpload
@@ -57,6 +58,7 @@ class LocalServer:
         repeated_complete: 200: a repeated complete returns the same upload again; a status of 400 or above refuses it
             with that. What the real server does is not known.
         images_per_minute: The limit on input images of edits, above which they get a 429. None: no limit.
+        files_per_minute: The limit on POST /files, above which they get a 429; OpenAI's is 1,000. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds.
         clock: Returns unix seconds, for `created_at`, expiries and the Date header.
 
@@ -78,6 +80,7 @@ class LocalServer:
     _ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True, validator=DONE_OR_REFUSED)
     _images_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    _files_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _edit_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _timing: ServerTiming = field(factory=ServerTiming, kw_only=True)  # for tests
@@ -227,13 +230,15 @@ class LocalServer:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
         self._repository = Repository(None if self.directory is None else Path(self.directory), self._clock)
         uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete)
+        files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))
         self._edits = Edits(self._repository, TokenBucket(self._images_per_minute), self._edit_seconds)
         app = make_app(
             self._repository,
             self._plan,
             self._log,
-            uploads,
-            self._edits,
+            uploads=uploads,
+            files=files,
+            edits=self._edits,
             api_key=self._api_key,
             host=self._host,
             hosts=self._hosts,

@@ -46,6 +46,7 @@ class ServerProcess:
         connections: How many connections it accepts at a time.
         repeated_complete: The status of a repeated complete: 200, or 400 or above.
         images_per_minute: The limit on input images of edits. None: no limit.
+        files_per_minute: The limit on POST /files; OpenAI's is 1,000. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds.
 
     Raises:
@@ -65,6 +66,7 @@ class ServerProcess:
     _connections: int = field(default=500, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)
+    _files_per_minute: int | None = field(default=None, kw_only=True)
     _edit_seconds: float = field(default=0.0, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _address: dict[str, Any] = field(factory=dict, init=False)
@@ -215,6 +217,7 @@ class ServerProcess:
             "connections": self._connections,
             "repeated_complete": self._repeated_complete,
             "images_per_minute": self._images_per_minute,
+            "files_per_minute": self._files_per_minute,
             "edit_seconds": self._edit_seconds,
         }
 

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve
 
-from asyncsdk.server.errors import ApiError, bad_request, invalid
+from asyncsdk.server.errors import ApiError, bad_request, invalid, too_large
 from asyncsdk.server.fields import ListQuery
 from asyncsdk.server.objects import StoredFile, StoredUpload
 
+FILE_LIMIT = 512 * 2**20  # of POST /files
+BATCH_FILE_LIMIT = 200 * 2**20
 REMEMBERED_SECONDS = 24 * 3600
 BATCH_FILE_SECONDS = 30 * 24 * 3600
 PRIVATE_PURPOSES = ("assistants", "user_data")
@@ -83,6 +85,14 @@ def file_expiry(created_at: int, purpose: str, seconds: int | None) -> int | Non
     if seconds is None and purpose == "batch":
         seconds = BATCH_FILE_SECONDS
     return None if seconds is None else created_at + seconds
+
+
+def require_file_size(size: int, purpose: str) -> None:
+    """Raise ApiError where POST /files does not take that many bytes for this purpose."""
+    if size > FILE_LIMIT:
+        raise too_large("The file", FILE_LIMIT)
+    if purpose == "batch" and size > BATCH_FILE_LIMIT:
+        raise too_large("The batch file", BATCH_FILE_LIMIT)
 
 
 def require_downloadable(file: StoredFile) -> None:

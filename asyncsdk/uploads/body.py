@@ -1,4 +1,4 @@
-"""The request body of a part: the form around blocks read from the source into one buffer, once more on a retry."""
+"""The request body of a part, or of a whole file: the form around blocks that are read from the source while sent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 
+from asyncsdk.api.request import FormFrame
 from asyncsdk.http import multipart
 from asyncsdk.http.body import Body, flush_every_write
 from asyncsdk.threads import DaemonThreadPool
@@ -53,14 +54,16 @@ class PartSource:
 
 
 class PartBody(Body):
-    """Bytes `span` of a source as the form field `data`; `fingerprint` is of the bytes that were sent."""
+    """Bytes `span` of a source in the form of a part, or in `form`; `fingerprint` is of the bytes that were sent.
 
-    def __init__(self, part_source: PartSource, span: Range) -> None:
-        boundary = multipart.new_boundary()
-        self._head = multipart.file_head(boundary, "data", filename="upload", mime_type="application/octet-stream")
-        self._tail = multipart.closing(boundary)
+    They are read into one buffer, block by block, and once more for each attempt.
+    """
+
+    def __init__(self, part_source: PartSource, span: Range, form: FormFrame | None = None) -> None:
+        form = form or multipart.frame({}, "data", filename="upload", mime_type="application/octet-stream")
+        self._head, self._tail = form.before, form.after
         size = len(self._head) + span.length + len(self._tail)
-        super().__init__(size, multipart.content_type(boundary), stall=part_source.stall)
+        super().__init__(size, form.content_type, stall=part_source.stall)
         self._part_source, self._span = part_source, span
         self._slice = part_source.throttle.slice
         self.blocks = bytearray()

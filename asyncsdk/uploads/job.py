@@ -11,9 +11,9 @@ from attrs import field, frozen
 from asyncsdk.api import Purpose
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import unpacked
+from asyncsdk.mime import mime_type_of
 from asyncsdk.models import File, Upload
 from asyncsdk.suggestions import warn_of_near_misses
-from asyncsdk.uploads.mime import mime_type_of
 from asyncsdk.uploads.source import Given
 
 SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000  # seconds, OpenAI's document on expires_after

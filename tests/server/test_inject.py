@@ -14,6 +14,7 @@ from asyncsdk.server.app import make_app
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import Moment, Route
+from asyncsdk.server.files import Files
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.repository import Repository
 from asyncsdk.server.store import Store
@@ -204,7 +205,10 @@ async def test_cleared_faults_do_not_happen() -> None:
 
 async def test_every_route_of_the_api_can_have_a_fault() -> None:
     state = Repository(None, Clock())
-    app = make_app(state, FaultPlan(), RequestLog(), Uploads(state, 3600, 200), Edits(state), api_key=None)
+    uploads = Uploads(state, 3600, 200)
+    app = make_app(
+        state, FaultPlan(), RequestLog(), uploads=uploads, files=Files(state), edits=Edits(state), api_key=None
+    )
     resources = [(route.name, route.resource) for route in app.router.routes()]
     names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}
     assert names == {*get_args(Route)} - {"*"}

@@ -18,6 +18,7 @@ from tests.server.support import running
         ({"upload_ttl": "5m"}, "^upload_ttl must be an integer from 1, not '5m'$"),
         ({"upload_ttl": 0}, "^upload_ttl must be .*, not 0$"),
         ({"images_per_minute": 0}, "^images_per_minute must be .*, not 0$"),
+        ({"files_per_minute": 0}, "^files_per_minute must be .*, not 0$"),
         ({"connections": 0}, "^connections must be .*, not 0$"),
         ({"edit_seconds": -1}, "^edit_seconds must be .*, not -1$"),
         ({"api_key": ""}, "^api_key must be a non-empty string without spaces around it$"),
@@ -45,6 +46,8 @@ def test_a_process_says_it_too() -> None:
         ServerProcess(hosts="api")
     with pytest.raises(RuntimeError, match=r"did not start: upload_ttl must be .*, not 0"):
         ServerProcess(upload_ttl=0).__enter__()
+    with pytest.raises(RuntimeError, match=r"did not start: files_per_minute must be .*, not 0"):
+        ServerProcess(files_per_minute=0).__enter__()
 
 
 @pytest.mark.parametrize("wrong", [{"route": "part", "kind": "reset"}, "part", [Fault("part", "reset")]], ids=repr)
@@ -98,7 +101,7 @@ async def test_a_fault_and_a_server_say_what_matters() -> None:
             "api_key must be a non-empty string without spaces around it. Nothing was started.",
         ),
         (["--allow-host", "api:8787"], "without scheme, port or wildcard, not ('api:8787',). Nothing was started."),
-        (["--images-per-minute", "0"], "images_per_minute must be an integer from 1, not 0"),
+        (["--images-per-minute", "0"], "--images-per-minute 0: it must be an integer from 1."),
     ],
     ids=repr,
 )

@@ -6,7 +6,7 @@ import mimetypes
 
 import pytest
 
-from asyncsdk.uploads.mime import mime_type_of
+from asyncsdk.mime import mime_type_of
 
 
 @pytest.mark.parametrize(

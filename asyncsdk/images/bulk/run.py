@@ -25,8 +25,8 @@ from asyncsdk.images.bulk.intake import Intake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
 from asyncsdk.images.ledger.file import Ledger
-from asyncsdk.images.limiter import RateLimiter
 from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.limiter import RateLimiter
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.outcome import EditOutcome, shortfall
-from asyncsdk.images.ratelimit import Permit
 from asyncsdk.images.result import EditResult, keep_raw
 from asyncsdk.images.saving import FileWriter
 from asyncsdk.images.sending import as_charge_error, send
 from asyncsdk.models import ImagesResponse
+from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry, is_unreachable
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the rate limiter keeps them few

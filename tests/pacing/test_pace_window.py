@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.images.ratelimit import COUNTED_SECONDS, SLICE_SECONDS, Window
+from asyncsdk.ratelimit import COUNTED_SECONDS, SLICE_SECONDS, Window
 
 steps = st.tuples(st.floats(0, 20), st.integers(1, 10))
 

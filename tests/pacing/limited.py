@@ -12,7 +12,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from asyncsdk.images.ratelimit import Permit, RateLimit, Refusal
+from asyncsdk.ratelimit import Permit, RateLimit, Refusal
 
 
 class Server(Protocol):
@@ -131,9 +131,9 @@ class Callers:
             self._at(now + self.chance.uniform(0, self.on_the_way), partial(self._arrive, permit))
 
     def _arrive(self, permit: Permit, now: float) -> None:
-        delay = self.server.ask(permit.images, now)
+        delay = self.server.ask(permit.units, now)
         if delay is None:
-            self.passed.append((now, permit.images))
+            self.passed.append((now, permit.units))
             self._at(now + self.chance.uniform(0, self.at_work), lambda then: self._accept(permit, then))
         else:
             self._at(now + self.chance.uniform(0, self.on_the_way / 10), lambda then: self._refuse(permit, delay, then))
@@ -146,5 +146,5 @@ class Callers:
     def _refuse(self, permit: Permit, delay: float, now: float) -> None:
         self.refused[permit.episode] += 1
         self.pace.refused(permit, self.says(self.limit, delay), now)
-        self._line.append(permit.images)
+        self._line.append(permit.units)
         self._give_turns(now)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from asyncsdk.images.ratelimit import LONGEST_DELAY, Refusal, duration, read_refusal
+from asyncsdk.ratelimit import FILE_REQUESTS, INPUT_IMAGES, LONGEST_DELAY, Refusal, duration, read_refusal
 
 NOW = 1_780_000_000.0
 REACHED = "Rate limit reached for gpt-image-2 in organization org-1 on "
@@ -57,20 +57,32 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("message", "limit", "delay"), TEXTS)
 def test_the_text_tells_the_limit_and_the_delay(message: str, limit: float | None, delay: float | None) -> None:
-    told = read_refusal(message, {}, now=NOW)
+    told = read_refusal(message, {}, INPUT_IMAGES, now=NOW)
     assert told.limit == limit
     assert told.delay == (None if delay is None else pytest.approx(delay))
 
 
+def test_each_limit_is_read_in_its_own_unit_alone() -> None:
+    requests = REACHED + "requests per min (RPM): Limit 1000, Used 1000, Requested 1. Please try again in 60ms."
+    assert read_refusal(requests, {}, FILE_REQUESTS, now=NOW) == Refusal(1000, 0.06)
+    assert read_refusal(requests, {}, INPUT_IMAGES, now=NOW) == Refusal(None, 0.06)
+    assert read_refusal(TEXTS[0][0], {}, FILE_REQUESTS, now=NOW) == Refusal(None, 0.24)
+    both = "on requests per min and images per min: Limit 7"
+    assert {read_refusal(both, {}, unit, now=NOW).limit for unit in (FILE_REQUESTS, INPUT_IMAGES)} == {7}
+    headers = {"x-ratelimit-limit-requests": "1000", "x-ratelimit-limit-input-images": "5"}
+    assert read_refusal("", headers, FILE_REQUESTS, now=NOW).limit == 1000
+    assert read_refusal("", headers, INPUT_IMAGES, now=NOW).limit == 5
+
+
 @pytest.mark.parametrize(("headers", "limit", "delay"), HEADERS)
 def test_the_headers_tell_them_too(headers: Mapping[str, str], limit: float | None, delay: float | None) -> None:
-    assert read_refusal("Too many requests", CIMultiDict(headers), now=NOW) == Refusal(limit, delay)
+    assert read_refusal("Too many requests", CIMultiDict(headers), INPUT_IMAGES, now=NOW) == Refusal(limit, delay)
 
 
 def test_headers_know_the_limit_better_and_the_longer_delay_is_right_for_both() -> None:
     headers = {"x-ratelimit-limit-input-images": "300", "retry-after": "1"}
-    assert read_refusal(TEXTS[0][0], headers, now=NOW) == Refusal(300, 1)
-    assert read_refusal(TEXTS[1][0], headers, now=NOW) == Refusal(300, 12)
+    assert read_refusal(TEXTS[0][0], headers, INPUT_IMAGES, now=NOW) == Refusal(300, 1)
+    assert read_refusal(TEXTS[1][0], headers, INPUT_IMAGES, now=NOW) == Refusal(300, 12)
 
 
 @pytest.mark.parametrize(("text", "seconds"), DURATIONS)
@@ -80,7 +92,10 @@ def test_durations_are_read_in_every_unit(text: str, seconds: float | None) -> N
 
 @given(st.text(max_size=200), st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), st.text()))
 def test_no_text_and_no_header_breaks_it(message: str, headers: dict[str, str]) -> None:
-    for told in (read_refusal(message, headers, now=NOW), read_refusal("try again in " + message, headers, now=NOW)):
+    for told in (
+        read_refusal(message, headers, INPUT_IMAGES, now=NOW),
+        read_refusal("try again in " + message, headers, INPUT_IMAGES, now=NOW),
+    ):
         assert told.limit is None or 0 < told.limit < 1e13
         assert told.delay is None or 0 <= told.delay <= LONGEST_DELAY
 
@@ -89,5 +104,5 @@ def test_no_text_and_no_header_breaks_it(message: str, headers: dict[str, str]) 
 def test_a_long_text_takes_no_long_time(piece: str) -> None:
     message = "try again in " + piece * (1_000_000 // len(piece))
     began = time.process_time()
-    read_refusal(message, {}, now=NOW)
+    read_refusal(message, {}, INPUT_IMAGES, now=NOW)
     assert time.process_time() - began < 0.5

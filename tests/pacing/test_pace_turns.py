@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import time
 from collections.abc import Callable, Coroutine
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, RateLimitError
-from asyncsdk.images.limiter import RateLimiter
-from asyncsdk.images.ratelimit import MARGIN
+from asyncsdk.limiter import RateLimiter
+from asyncsdk.ratelimit import FILE_REQUESTS, INPUT_IMAGES, MARGIN
 
 
 class Hurried(selectors.DefaultSelector):
@@ -52,7 +53,7 @@ def too_many(message: str = "on input-images per min: Limit 60. Please try again
 
 def test_turns_are_given_in_the_order_they_were_asked_for() -> None:
     async def story(clock: Callable[[], float]) -> None:
-        pacer, given = RateLimiter(60, clock), list[int]()
+        pacer, given = RateLimiter(INPUT_IMAGES, 60, clock), list[int]()
 
         async def ask(number: int) -> None:
             await pacer.acquire(10 if number == 3 else 1)
@@ -67,7 +68,7 @@ def test_turns_are_given_in_the_order_they_were_asked_for() -> None:
 
 def test_a_wait_that_is_cancelled_leaves_no_hole_and_hangs_nobody() -> None:
     async def story(clock: Callable[[], float]) -> None:
-        pacer = RateLimiter(60, clock)
+        pacer = RateLimiter(INPUT_IMAGES, 60, clock)
         waiting = [asyncio.create_task(pacer.acquire(1)) for _ in range(20)]
         await asyncio.sleep(2)
         for task in waiting[4:14]:
@@ -81,7 +82,7 @@ def test_a_wait_that_is_cancelled_leaves_no_hole_and_hangs_nobody() -> None:
 
 def test_the_first_in_line_can_be_cancelled_while_it_sleeps() -> None:
     async def story(clock: Callable[[], float]) -> None:
-        pacer = RateLimiter(6, clock)
+        pacer = RateLimiter(INPUT_IMAGES, 6, clock)
         await pacer.acquire(1)
         first, second = (asyncio.create_task(pacer.acquire(1)) for _ in range(2))
         await asyncio.sleep(1)
@@ -95,7 +96,7 @@ def test_the_first_in_line_can_be_cancelled_while_it_sleeps() -> None:
 
 def test_a_refusal_holds_those_who_wait_already() -> None:
     async def story(clock: Callable[[], float]) -> None:
-        pacer = RateLimiter(60, clock)
+        pacer = RateLimiter(INPUT_IMAGES, 60, clock)
         permit = await pacer.acquire(1)
         waiting = asyncio.create_task(pacer.acquire(1))
         await asyncio.sleep(0.1)
@@ -109,7 +110,7 @@ def test_a_refusal_holds_those_who_wait_already() -> None:
 
 def test_whoever_waits_is_woken_when_there_is_less_to_wait_for() -> None:
     async def story(clock: Callable[[], float]) -> None:
-        pacer = RateLimiter(5, clock)
+        pacer = RateLimiter(INPUT_IMAGES, 5, clock)
         too_large = await pacer.acquire(10)
         waiting = asyncio.create_task(pacer.acquire(1))
         await asyncio.sleep(0.5)
@@ -129,7 +130,7 @@ def test_it_does_not_look_at_the_clock_again_and_again() -> None:
             looks += 1
             return clock()
 
-        pacer = RateLimiter(1, counted)
+        pacer = RateLimiter(INPUT_IMAGES, 1, counted)
         await pacer.acquire(1)
         await pacer.acquire(1)
         assert looks <= 8
@@ -138,7 +139,7 @@ def test_it_does_not_look_at_the_clock_again_and_again() -> None:
 
 
 async def test_without_a_limit_everybody_goes_at_once() -> None:
-    pacer = RateLimiter()
+    pacer = RateLimiter(INPUT_IMAGES)
     began = time.monotonic()
     permits = await asyncio.gather(*(pacer.acquire(3) for _ in range(500)))
     assert time.monotonic() - began < 5
@@ -148,7 +149,7 @@ async def test_without_a_limit_everybody_goes_at_once() -> None:
 
 
 async def test_what_the_server_told_is_the_pace_from_then_on() -> None:
-    pacer = RateLimiter()
+    pacer = RateLimiter(INPUT_IMAGES)
     pacer.refused(too_many("on input-images per min: Limit 1200. Please try again in 50ms."), await pacer.acquire(1))
     assert pacer.rate == 1200 * MARGIN
     began = time.monotonic()
@@ -159,4 +160,6 @@ async def test_what_the_server_told_is_the_pace_from_then_on() -> None:
 
 def test_a_rate_that_is_none_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="images_per_minute=0"):
-        RateLimiter(0)
+        RateLimiter(INPUT_IMAGES, 0)
+    with pytest.raises(ConfigurationError, match="files_per_minute=nan"):
+        RateLimiter(FILE_REQUESTS, math.nan)

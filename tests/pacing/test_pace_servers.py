@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asyncsdk.images.ratelimit import LATE_SECONDS, RateLimit, Refusal
-from tests.images.limited import Bucket, Callers, FixedMinute, Server, SlidingMinute, says_all
+from asyncsdk.ratelimit import INPUT_IMAGES, LATE_SECONDS, RateLimit, Refusal
+from tests.pacing.limited import Bucket, Callers, FixedMinute, Server, SlidingMinute, says_all
 
 TEN_MINUTES = 600.0
 ON_THE_WAY = 0.3  # seconds at most
@@ -70,7 +70,7 @@ def test_at_the_given_rate_nothing_is_refused_and_no_images_are_given_away(
     kind: str, limit: int, most: int, seed: int
 ) -> None:
     most = min(most, limit)
-    run = callers(RateLimit(limit), kind, limit, seed, most=most)
+    run = callers(RateLimit(INPUT_IMAGES, limit), kind, limit, seed, most=most)
     run.run(TEN_MINUTES)
     assert not run.refused
     fits = limit - (most - 1)  # of a minute, when the next item does not fit into what is left of it
@@ -81,7 +81,7 @@ def test_at_the_given_rate_nothing_is_refused_and_no_images_are_given_away(
 @given(limit=limits, seed=seeds)
 @settings(max_examples=2)
 def test_single_images_reach_95_of_a_hundred_of_the_given_rate(kind: str, limit: int, seed: int) -> None:
-    run = callers(RateLimit(limit), kind, limit, seed)
+    run = callers(RateLimit(INPUT_IMAGES, limit), kind, limit, seed)
     run.run(TEN_MINUTES)
     assert not run.refused
     assert run.images(0, TEN_MINUTES) >= 0.95 * limit * TEN_MINUTES / 60
@@ -92,7 +92,7 @@ def test_single_images_reach_95_of_a_hundred_of_the_given_rate(kind: str, limit:
 @given(limit=limits, seed=seeds)
 @settings(max_examples=2)
 def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, limit: int, seed: int) -> None:
-    run = callers(RateLimit(), kind, limit, seed, says=says)
+    run = callers(RateLimit(INPUT_IMAGES), kind, limit, seed, says=says)
     run.run(120 + TEN_MINUTES)
     assert max(run.refused.values(), default=0) <= run.concurrency
     assert len(run.refused) <= 8
@@ -106,7 +106,7 @@ def test_a_limit_that_is_told_is_learned_in_few_episodes(kind: str, says: Says, 
 @example(limit=131, seed=0)  # it is refused again before anything could be measured
 @settings(max_examples=2)
 def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, seed: int) -> None:
-    run = callers(RateLimit(), kind, limit, seed, says=says)
+    run = callers(RateLimit(INPUT_IMAGES), kind, limit, seed, says=says)
     run.run(120 + TEN_MINUTES)
     assert max(run.refused.values(), default=0) <= run.concurrency
     assert run.images(120, 120 + TEN_MINUTES) >= 0.6 * limit * TEN_MINUTES / 60
@@ -115,8 +115,8 @@ def test_a_limit_that_is_not_told_is_found(kind: str, says: Says, limit: int, se
 @given(limit=st.integers(20, 200), seed=seeds)
 @settings(max_examples=3)
 def test_a_limit_that_another_uses_half_of_leaves_the_other_half(limit: int, seed: int) -> None:
-    shared = callers(RateLimit(), "bucket", limit, seed)
-    other = callers(RateLimit(limit / 2), "bucket", limit, seed + 1)
+    shared = callers(RateLimit(INPUT_IMAGES), "bucket", limit, seed)
+    other = callers(RateLimit(INPUT_IMAGES, limit / 2), "bucket", limit, seed + 1)
     other.server = shared.server
     for minute in range(60, 960, 60):
         for second in range(minute - 60, minute):

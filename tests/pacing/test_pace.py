@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.ratelimit import (
+from asyncsdk.ratelimit import (
     DECREASE,
+    INPUT_IMAGES,
     LATE_SECONDS,
     LONGEST_PAUSE,
     MARGIN,
@@ -32,13 +33,13 @@ def take(pace: RateLimit, now: float, times: int, *, every: float = 0.0, accept:
 
 def learned(now: float = 0.0) -> RateLimit:
     """A pace that was told of sixty images a minute, in an episode that was over a second later."""
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     pace.refused(pace.admit(1, now), LIMIT_60, now)
     return pace
 
 
 def test_nothing_is_held_back_before_the_first_429() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     take(pace, 0.0, 10_000)
     assert pace.wait(10, 0.0) == 0
     assert pace.rate(0.0) is None
@@ -47,11 +48,11 @@ def test_nothing_is_held_back_before_the_first_429() -> None:
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", True])
 def test_a_rate_is_a_number_above_nought(rate: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"is not a number above 0\. Nothing was sent"):
-        RateLimit(rate)
+        RateLimit(INPUT_IMAGES, rate)
 
 
 def test_what_is_given_is_spread_evenly() -> None:
-    pace = RateLimit(60)
+    pace = RateLimit(INPUT_IMAGES, 60)
     assert pace.wait(1, 0.0) == 0
     now, gone = 0.0, []
     for _ in range(100):
@@ -65,13 +66,13 @@ def test_what_is_given_is_spread_evenly() -> None:
 
 
 def test_images_wait_for_the_share_of_those_before_them() -> None:
-    pace = RateLimit(60)
+    pace = RateLimit(INPUT_IMAGES, 60)
     pace.admit(10, 0.0)
     assert 10 - LATE_SECONDS < pace.wait(1, 0.0) < 10.5
 
 
 def test_a_late_turn_is_made_up_for_and_a_long_rest_is_not() -> None:
-    pace = RateLimit(600)
+    pace = RateLimit(INPUT_IMAGES, 600)
     pace.admit(1, 0.0)
     pace.admit(1, 0.2)  # it might have gone 0.1 s before
     assert pace.wait(1, 0.2) < 0.01
@@ -84,14 +85,14 @@ def test_a_late_turn_is_made_up_for_and_a_long_rest_is_not() -> None:
 
 
 def test_a_minute_holds_no_more_than_is_given_however_the_items_fall_into_it() -> None:
-    pace = RateLimit(25)
+    pace = RateLimit(INPUT_IMAGES, 25)
     pace.admit(10, 0.0)
     pace.admit(10, 25.0)
     assert 60 <= 50 + pace.wait(10, 50.0) <= 61.3
 
 
 def test_an_item_above_the_limit_hangs_nobody() -> None:
-    pace = RateLimit(5)
+    pace = RateLimit(INPUT_IMAGES, 5)
     pace.admit(1, 0.0)
     wait = pace.wait(10, 0.0)
     assert wait <= 61.3
@@ -100,11 +101,11 @@ def test_an_item_above_the_limit_hangs_nobody() -> None:
 
 
 def test_an_item_that_can_never_pass_costs_the_others_no_time_and_teaches_the_limit() -> None:
-    pace = RateLimit(5)
+    pace = RateLimit(INPUT_IMAGES, 5)
     before = pace.wait(1, 0.0)
     pace.refused(pace.admit(10, 0.0), Refusal(limit=5.0, delay=12.0), 0.1)
     assert pace.wait(1, 0.1) == before == 0
-    told = RateLimit()
+    told = RateLimit(INPUT_IMAGES)
     told.refused(told.admit(10, 0.0), Refusal(limit=5.0), 0.1)
     assert told.rate(0.1) == 5 * MARGIN
 
@@ -119,21 +120,21 @@ def test_all_wait_as_long_as_the_server_says_and_then_go_at_the_rate_it_told() -
 
 
 def test_what_was_sent_before_a_delay_was_told_is_in_the_delay() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     *_, last = take(pace, 0.0, 100)
     pace.refused(last, LIMIT_60, 5.0)
     assert pace.wait(1, 5.0) == 1.0
 
 
 def test_where_no_delay_is_told_the_last_minute_counts() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     *_, last = take(pace, 0.0, 100)
     pace.refused(last, Refusal(limit=60.0), 5.0)
     assert 60 <= 5 + pace.wait(1, 5.0) <= 61.3
 
 
 def test_a_delay_that_proves_too_short_makes_the_last_minute_count_and_slows_nothing() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     *_, last = take(pace, 0.0, 100)
     pace.refused(last, LIMIT_60, 5.0)
     pace.refused(pace.admit(1, 6.0), LIMIT_60, 6.1)
@@ -142,7 +143,7 @@ def test_a_delay_that_proves_too_short_makes_the_last_minute_count_and_slows_not
 
 
 def test_what_was_on_its_way_when_the_hold_began_slows_nothing_further() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     permits = take(pace, 0.0, 16, accept=False)
     pace.refused(permits[0], Refusal(limit=None, delay=None), 0.5)
     rates = {pace.rate(0.6)}
@@ -186,7 +187,7 @@ def test_few_refusals_among_many_hold_and_slow_nothing() -> None:
 
 def refused_without_a_word(now: float = 10.0) -> RateLimit:
     """No limit is known; of 300 images in ten seconds a third was refused."""
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     taken, refused = take(pace, 0.0, 200, every=0.04), take(pace, 8.0, 100, accept=False)
     for permit in refused[:99]:
         pace.refused(permit, Refusal(), 8.0)
@@ -210,7 +211,7 @@ def test_it_comes_back_to_where_it_was_refused_and_goes_beyond_as_long_as_nothin
 
 
 def test_the_pause_grows_as_long_as_nothing_passes() -> None:
-    pace, now, pauses = RateLimit(), 0.0, []
+    pace, now, pauses = RateLimit(INPUT_IMAGES), 0.0, []
     take(pace, 0.0, 16)
     for _ in range(12):
         pace.refused(pace.admit(1, now), Refusal(), now)
@@ -221,7 +222,7 @@ def test_the_pause_grows_as_long_as_nothing_passes() -> None:
 
 
 def test_without_a_word_and_with_nothing_taken_it_does_not_come_all_at_once_again() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     take(pace, 0.0, 16)
     pace.refused(pace.admit(1, 0.0), Refusal(), 0.1)
     assert pace.rate(0.1) is None
@@ -230,14 +231,14 @@ def test_without_a_word_and_with_nothing_taken_it_does_not_come_all_at_once_agai
 
 
 def test_a_longer_pause_that_the_server_asks_for_is_kept() -> None:
-    pace = RateLimit()
+    pace = RateLimit(INPUT_IMAGES)
     pace.refused(pace.admit(1, 0.0), Refusal(delay=300.0), 0.0)
     assert pace.wait(1, 0.0) == 300.0
 
 
 @pytest.mark.parametrize(("told", "rate"), [(250.0, 60.0), (30.0, 30.0)])
 def test_what_is_given_stays_the_most_and_a_lower_limit_is_taken(told: float, rate: float) -> None:
-    pace = RateLimit(60)
+    pace = RateLimit(INPUT_IMAGES, 60)
     pace.refused(pace.admit(1, 0.0), Refusal(limit=told, delay=1.0), 0.0)
     assert pace.rate(1.0) == rate * MARGIN
 

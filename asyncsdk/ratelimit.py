@@ -1,9 +1,11 @@
-"""Computes when the next input images may be sent: a limit a minute, given or learned from 429s (pure).
+"""Computes when the next requests may be sent: a limit a minute on a unit, given or learned from 429s (pure).
+
+The unit is what the server counts: input images of edits, or requests that send a file.
 
 Admissions are spread evenly by the generic cell rate algorithm (ITU-T I.371, annex A): a server may count by a sliding
 minute, by minutes of its own clock or by a token bucket of any size, and only an even spread is within the limit of
 them all. A late permit is made up for at once, up to a quarter of a second; what else differs between our
-clock and the server's is in `MARGIN`. Items of several images do not fall evenly into a minute, so the limit is also
+clock and the server's is in `MARGIN`. Requests of several units do not fall evenly into a minute, so the limit is also
 compared with a log of the last one, kept in slices. It looks back a second longer: requests overtake each other.
 
 Without a known limit requests go freely until the first 429, and from then on by multiplicative decrease (Chiu and
@@ -26,9 +28,8 @@ from asyncsdk.retry import retry_after
 LONGEST_TEXT = 2_000  # characters that are read
 LONGEST_DELAY = 86_400.0  # seconds: nothing waits for more than a day
 
-_HEADERS = ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images")
-# Other limits (requests, tokens, images a day) have texts of the same shape: only this one is counted in our unit.
-_LIMIT = re.compile(r"images per min.{0,120}?\blimit:? {0,3}(\d[\d,]{0,12})", re.IGNORECASE | re.DOTALL)
+# Other limits (tokens, images a day) have texts of the same shape.
+_LIMIT = re.compile(r"(images|requests) per min(?=.{0,120}?\blimit:? {0,3}(\d[\d,]{0,12}))", re.IGNORECASE | re.DOTALL)
 _AGAIN = re.compile(r"\b(?:try again in|retry after)\b", re.IGNORECASE)
 _PIECE = re.compile(
     r"\s?(\d{1,9}(?:\.\d{1,9})?)\s?(?:(ms|milliseconds?)|(s|secs?|seconds?)|(m|mins?|minutes?)|(h|hours?)|(d|days?))(?![a-z])",
@@ -38,14 +39,39 @@ _SECONDS = (0.001, 1.0, 60.0, 3600.0, 86_400.0)
 
 
 @frozen
+class RateUnit:
+    """What a limit counts: the `option` that sets it, and how the server names it in texts (`name`) and `headers`."""
+
+    option: str
+    name: str
+    headers: tuple[str, ...]
+
+    def checked(self, rate: float | None) -> float | None:
+        """Return `rate`. Raises ConfigurationError unless it is a number above 0, or None."""
+        if rate is not None and (type(rate) not in {int, float} or not 0 < rate < math.inf):
+            raise ConfigurationError(f"{self.option}={rate!r} is not a number above 0. Nothing was sent.")
+        return rate
+
+    def limit_in(self, message: str, headers: Mapping[str, str]) -> float | None:
+        """The limit a minute that a 429 contains; None where it contains none in this unit."""
+        named = next((headers[name] for name in self.headers if re.fullmatch(r"\d{1,12}", headers.get(name, ""))), None)
+        text = next((match[2] for match in _LIMIT.finditer(message) if match[1].lower() == self.name), "0")
+        return float(named or text.replace(",", "")) or None
+
+
+INPUT_IMAGES = RateUnit("images_per_minute", "images", ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images"))
+FILE_REQUESTS = RateUnit("files_per_minute", "requests", ("x-ratelimit-limit-requests",))
+
+
+@frozen
 class Refusal:
-    """`limit` in images a minute, `delay` in seconds until another try; None where the response has none."""
+    """`limit` in units a minute, `delay` in seconds until another try; None where the response has none."""
 
     limit: float | None = None
     delay: float | None = None
 
 
-def read_refusal(message: str, headers: Mapping[str, str], *, now: float) -> Refusal:
+def read_refusal(message: str, headers: Mapping[str, str], unit: RateUnit, *, now: float) -> Refusal:
     """Read a 429: "… on input-images per min: Limit 250, Used 250, Requested 1. Please try again in 240ms.".
 
     `now` is unix time, for a `retry-after` that is a date in a response without a `date`. Where headers and text ask
@@ -54,7 +80,7 @@ def read_refusal(message: str, headers: Mapping[str, str], *, now: float) -> Ref
     message = message[:LONGEST_TEXT]
     ordered = retry_after(headers, http_date(headers.get("date")) or now)
     delays = [delay for delay in (ordered, _delay(message)) if delay is not None]
-    return Refusal(_limit(message, headers), min(max(delays), LONGEST_DELAY) if delays else None)
+    return Refusal(unit.limit_in(message, headers), min(max(delays), LONGEST_DELAY) if delays else None)
 
 
 def duration(text: str, start: int = 0) -> float | None:
@@ -65,13 +91,6 @@ def duration(text: str, start: int = 0) -> float | None:
         total = (total or 0.0) + float(number) * next(s for s, unit in zip(_SECONDS, units, strict=True) if unit)
         start = piece.end()
     return total
-
-
-def _limit(message: str, headers: Mapping[str, str]) -> float | None:
-    named = next((headers[name] for name in _HEADERS if re.fullmatch(r"\d{1,12}", headers.get(name, ""))), None)
-    match = _LIMIT.search(message)
-    words = named or (match[1].replace(",", "") if match else "0")
-    return float(words) or None
 
 
 def _delay(message: str) -> float | None:
@@ -85,33 +104,33 @@ SLICE_SECONDS = 0.2  # what was sent within one counts until its end: some 300 n
 
 @define
 class Window:
-    """How many images were sent when, over the last minute. Times are monotonic seconds and never decrease."""
+    """How many units were sent when, over the last minute. Times are monotonic seconds and never decrease."""
 
-    _slices: dict[int, int] = field(factory=dict, init=False)  # number of slice → images, oldest first
+    _slices: dict[int, int] = field(factory=dict, init=False)  # number of slice → units, oldest first
 
-    def add(self, images: int, at: float) -> None:
-        """Count `images` that are sent `at` this time, and forget what is old."""
+    def add(self, units: int, at: float) -> None:
+        """Count `units` that are sent `at` this time, and forget what is old."""
         number = _slice(at)
-        self._slices[number] = self._slices.get(number, 0) + images
+        self._slices[number] = self._slices.get(number, 0) + units
         while _end(oldest := next(iter(self._slices))) + COUNTED_SECONDS <= at:
             del self._slices[oldest]
 
-    def take_back(self, images: int, at: float) -> None:
+    def take_back(self, units: int, at: float) -> None:
         """Stop counting what was sent `at` this time: the server refused it."""
         number = _slice(at)
         if number in self._slices:
-            self._slices[number] -= images
+            self._slices[number] -= units
 
     def count(self, since: float) -> int:
-        """How many images were sent after `since`, or within its slice."""
-        return sum(images for number, images in self._slices.items() if _end(number) > since)
+        """How many units were sent after `since`, or within its slice."""
+        return sum(units for number, units in self._slices.items() if _end(number) > since)
 
-    def fits_at(self, images: float, limit: float, since: float) -> float:
-        """When `images` more may be sent, such that no minute has more than `limit` of those sent after `since`.
+    def fits_at(self, units: float, limit: float, since: float) -> float:
+        """When `units` more may be sent, such that no minute has more than `limit` of those sent after `since`.
 
         An item that alone is above the limit fits once nothing else is in its minute.
         """
-        room = limit - min(images, limit)
+        room = limit - min(units, limit)
         if sum(self._slices.values()) <= room:
             return -math.inf
         for number in reversed(self._slices):
@@ -134,36 +153,31 @@ LATE_SECONDS = 0.25  # a permit that is taken late by less does not delay the ne
 DECREASE = 0.8  # RFC 9438 has 0.7 for queues that it shares; here a refusal costs an upload and the limit is steady
 RECOVERY_SECONDS = 60.0  # back to where it was refused: limits are counted by the minute
 LEAST_MEASURED = 2.0  # seconds: in less, what passed does not measure a rate
-LEAST = 6.0  # images a minute: below that the growing pauses hold back more than a rate would
+LEAST = 6.0  # units a minute: below that the growing pauses hold back more than a rate would
 TOLERATED = 0.15  # of what is sent: refusals cost an upload, no money, and a server may refuse now and then at any rate
 LEAST_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25, 60.0  # seconds, where the server does not ask for more
 
 
 @frozen
 class Permit:
-    """A permit to send `images`, given `at` a time in an `episode`; the next one waits `seconds` for it."""
+    """A permit to send `units`, given `at` a time in an `episode`; the next one waits `seconds` for it."""
 
-    images: int
+    units: int
     at: float
     episode: int
     seconds: float
 
 
-def _checked(rate: float | None) -> float | None:
-    if rate is not None and (type(rate) not in {int, float} or not 0 < rate < math.inf):
-        raise ConfigurationError(f"images_per_minute={rate!r} is not a number above 0. Nothing was sent.")
-    return rate
-
-
 @define
 class RateLimit:
-    """`given` is the caller's images a minute, None learns. Raises ConfigurationError unless it is above 0.
+    """`given` is the caller's limit in units a minute, None learns. Raises ConfigurationError unless it is above 0.
 
     `now` is monotonic seconds. An episode is all that is refused of what was in flight at its first refusal: it slows
     down once.
     """
 
-    given: float | None = field(default=None, converter=_checked)
+    unit: RateUnit
+    given: float | None = field(default=None)
     _reported: float = field(default=math.inf, init=False)  # the limit, as the server's 429s name it
     _peak: float = field(default=math.inf, init=False)  # the rate at which it refused
     _next: float = field(default=-math.inf, init=False)  # when the next may be sent by the even spread
@@ -177,31 +191,35 @@ class RateLimit:
     _proved: bool = field(default=True, init=False)  # the server accepted something since this episode began
     _fruitless: int = field(default=0, init=False)  # episodes in a row in which it accepted nothing
 
+    @given.validator
+    def _check(self, _attribute: object, given: float | None) -> None:
+        self.unit.checked(given)
+
     @property
     def limit(self) -> float:
-        """The known limit in images a minute, infinite where none is known."""
+        """The known limit in units a minute, infinite where none is known."""
         return min(self.given or math.inf, self._reported)
 
     def rate(self, now: float) -> float | None:
-        """The rate now, in images a minute; None while there is no limit."""
+        """The rate now, in units a minute; None while there is no limit."""
         since = max(0.0, now - self._slowed)
         recovered = self._peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
         rate = min(recovered, self.limit * MARGIN)
         return rate if math.isfinite(rate) else None
 
-    def wait(self, images: int, now: float) -> float:
-        """Seconds until `images` may be sent."""
-        fits = self._passed.fits_at(images, self.limit, self._counted_from)
+    def wait(self, units: int, now: float) -> float:
+        """Seconds until `units` may be sent."""
+        fits = self._passed.fits_at(units, self.limit, self._counted_from)
         return max(0.0, max(self._next, self._resume, fits) - now)
 
-    def admit(self, images: int, now: float) -> Permit:
-        """Count `images` as sent now. What follows waits for their share of a minute."""
+    def admit(self, units: int, now: float) -> Permit:
+        """Count `units` as sent now. What follows waits for their share of a minute."""
         rate = self.rate(now)
-        seconds = 0.0 if rate is None else 60.0 * images / rate
+        seconds = 0.0 if rate is None else 60.0 * units / rate
         self._next = max(self._next, now - LATE_SECONDS) + seconds
-        self._passed.add(images, now)
+        self._passed.add(units, now)
         self._measured_from = min(self._measured_from, now)
-        return Permit(images, now, self._episode, seconds)
+        return Permit(units, now, self._episode, seconds)
 
     def accepted(self, permit: Permit) -> None:
         """The server processed what had this permit."""
@@ -211,12 +229,12 @@ class RateLimit:
     def refused(self, permit: Permit, refusal: Refusal, now: float) -> None:
         """A 429 came for what had this permit, and contains this much."""
         beyond = self._passed.count(now - 60.0) > self.limit
-        self._passed.take_back(permit.images, permit.at)
-        if refusal.limit is not None and permit.images > refusal.limit:
+        self._passed.take_back(permit.units, permit.at)
+        if refusal.limit is not None and permit.units > refusal.limit:
             self._reported = refusal.limit
             self._next -= permit.seconds  # it can never pass, and nothing waits for it
             return
-        self._refused.add(permit.images, now)
+        self._refused.add(permit.units, now)
         self._resume = max(self._resume, now + (refusal.delay or 0.0))
         if permit.episode == self._episode:
             self._begin_episode(permit, refusal, now, beyond=beyond)
@@ -254,7 +272,7 @@ class RateLimit:
             return passed > 0 and self.rate(now) is None
         if self.rate(now) is not None and now - since < LEAST_MEASURED:
             return False
-        return refused > TOLERATED * (passed + refused) + 2 * permit.images
+        return refused > TOLERATED * (passed + refused) + 2 * permit.units
 
     def _slow_down(self, now: float) -> None:
         since = self._measured_since(now)
