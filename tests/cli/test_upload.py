@@ -381,3 +381,12 @@ def test_a_purpose_that_is_nearly_one_is_warned_of_once_and_sent(
     ran = run("upload", make_file(10, "a.jsonl"), make_file(11, "b.jsonl"), "--purpose", "finetune")
     assert ran.err.count("warning: purpose 'finetune' is not one that we know; did you mean 'fine-tune'?") == 1
     assert server.calls["create"] == 2
+
+
+def test_a_quoted_pattern_is_expanded_and_one_that_matches_nothing_is_refused(run: Run, make_file: MakeFile) -> None:
+    for name in ("a.jsonl", "b.jsonl", "c.txt"):
+        make_file(1000, name=name)
+    ran = run("upload", "*.jsonl", "--purpose", "batch", "--json")
+    assert sorted(record["source"] for record in ran.records) == ["a.jsonl", "b.jsonl"]
+    ran = run("upload", "*.csv", "--purpose", "batch")
+    assert (ran.code, ran.err.partition(".")[0]) == (2, "error: nothing matches *")

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
 from asyncsdk.cli.output import Out, complain
+from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError, SourceError
@@ -74,7 +75,7 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
     """The jobs by file name, each once. Raises ConfigurationError if the options contradict each other."""
     from asyncsdk.uploads.job import UploadJob
 
-    names = list(dict.fromkeys(files))
+    names = list(dict.fromkeys(expand(files)))
     for option, value in (("--filename", options.filename), ("--key", options.key)):
         if value is not None and len(names) > 1:
             raise ConfigurationError(f"{option} is for one file, but {len(names)} were given. Nothing was sent.")
