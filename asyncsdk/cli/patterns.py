@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import is_passed_over, within
 from asyncsdk.errors import ConfigurationError
 
@@ -13,7 +14,8 @@ _SPECIAL = frozenset("*?[")
 
 
 def expand(names: Sequence[str], *, apart_from: Path | None = None) -> list[str]:
-    """The names, each pattern replaced by what matches it, in order. What exists as it is written is not a pattern.
+    """The names, each pattern replaced by what matches it, in order. What exists as it is written is not a pattern, nor is
+    a URL.
 
     `**` is any number of folders, of which linked ones are not followed. As in a directory, what is hidden, what a
     system keeps for itself and what is in `apart_from` does not match, unless the pattern names it.
@@ -24,7 +26,7 @@ def expand(names: Sequence[str], *, apart_from: Path | None = None) -> list[str]
 
 
 def _expanded(name: str, apart_from: Path | None) -> list[str]:
-    if not _SPECIAL.intersection(name) or os.path.lexists(name):
+    if not _SPECIAL.intersection(name) or os.path.lexists(name) or unread_source(name):
         return [name]
     try:
         matches = sorted(_matches(Path(name), apart_from))
