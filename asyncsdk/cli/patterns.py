@@ -14,8 +14,9 @@ _SPECIAL = frozenset("*?[")
 
 
 def expand(names: Sequence[str], *, apart_from: Path | None = None) -> list[str]:
-    """The names, each pattern replaced by what matches it, in order. What exists as it is written is not a pattern, nor is
-    a URL.
+    """The names, each pattern replaced by what matches it, in order.
+
+    What exists as it is written is not a pattern, and a URL is not one.
 
     `**` is any number of folders, of which linked ones are not followed. As in a directory, what is hidden, what a
     system keeps for itself and what is in `apart_from` does not match, unless the pattern names it.
