@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from asyncsdk import APIConnectionError, APIStatusError, APITimeoutError, AuthenticationError, Client, api
 from asyncsdk.api import Request
+from asyncsdk.http.errors import translating_errors
+from asyncsdk.http.request import prepare_external
 from asyncsdk.models import UploadPart
+from asyncsdk.retry import Retry
 from asyncsdk.timing import Timing
 from tests.raw_server import KEY, PART, UPLOAD, Talk, answering, assert_keeps_the_key, client_of, reply, serving
 
@@ -216,3 +223,21 @@ async def test_a_host_that_is_none() -> None:
     async with Client(KEY, base_url="http://..", max_retries=0) as client:
         with pytest.raises(APIConnectionError, match=r"is not a host name.*Nothing was sent"):
             await client.send(GET_FILE)
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), "(Connection refused)"),
+        (ssl.SSLError(1, "[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert"), "([SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] "),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "(Temporary failure in name reso"),
+        (OSError(10061, "No connection could be made"), "(No connection could be made)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_why_no_connection_was_made_is_said_in_the_words_of_what_failed(cause: OSError, said: str) -> None:
+    key = ConnectionKey("host", 1, False, True, None, None, None)  # noqa: FBT003 - aiohttp's own tuple
+    call = prepare_external("http://host:1/", retry=Retry(0), response_timeout=1.0, tls_only=False)
+    with pytest.raises(APIConnectionError) as caught, translating_errors(call):
+        raise aiohttp.ClientConnectorError(key, cause)
+    assert said in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -70,9 +71,15 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
 
 
 def _why(error: aiohttp.ClientConnectorError) -> str:
-    """`Connection refused`, where asyncio says "Connect call failed ('127.0.0.1', 1)"."""
-    code = error.os_error.errno
-    return os.strerror(code) if code else str(error.strerror or error.os_error)
+    """`Connection refused`, where asyncio says "Connect call failed ('127.0.0.1', 1)".
+
+    Only an error of the system has a number that `strerror` knows: those of TLS and of name look-ups have their own.
+    """
+    cause = error.os_error
+    code = cause.errno or 0
+    if isinstance(cause, ssl.SSLError | socket.gaierror) or code not in errno.errorcode:
+        return str(error.strerror or cause)
+    return os.strerror(code)
 
 
 def has_no_address(error: BaseException) -> bool:

@@ -171,9 +171,7 @@ def prepare(
     """Settle the URL and the headers of `request`, except for the key."""
     target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
     merged = _common_headers(request.accept)
-    if request.method == "POST" and not (
-        request.json is not None or request.body or request.streamed_file or request.files
-    ):
+    if request.method == "POST" and not _has_body(request):
         merged["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
     if settings.organization:
         merged["OpenAI-Organization"] = settings.organization

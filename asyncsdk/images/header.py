@@ -102,6 +102,19 @@ def heic_pixels(data: bytes) -> int:
     return 0
 
 
+def heic_is_cut(data: bytes) -> bool:
+    """Whether a box of a HEIC, such as the one with its pixels, ends after the data does (ISO 14496-12, 4.2)."""
+    position = 0
+    while position + 8 <= len(data):
+        size = int.from_bytes(data[position : position + 4])
+        if size == 0:  # the last one, to the end
+            return False
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16])
+        position += max(size, 8)
+    return position > len(data)
+
+
 def look(data: bytes) -> Header | None:
     """Read the header of a whole picture; None for what is not a picture. Raises BadPicture."""
     kind = kind_of(data)

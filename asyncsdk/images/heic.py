@@ -17,7 +17,7 @@ from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.extras import install_command
 from asyncsdk.images.check import invalid
 from asyncsdk.images.edit import ConvertedImage, HeicImage
-from asyncsdk.images.header import MIME_TYPES, Header, heic_pixels
+from asyncsdk.images.header import MIME_TYPES, Header, heic_is_cut, heic_pixels
 from asyncsdk.threads import DaemonThreadPool, NoThreadError
 
 MOST_PIXELS = 100_000_000  # phones make 50 million; decoded, a pixel takes ten bytes for a moment
@@ -38,6 +38,8 @@ async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -
             "too large",
         )
     with _refusing(f"{field}: {name}"):
+        if heic_is_cut(content):
+            raise ValueError("a box of it ends after the file does")
         header = await files.in_thread(_look, content, png_only)
     return HeicImage(content=content, filename=name, mime_type="image/heic", header=header)
 

@@ -208,6 +208,11 @@ def test_numbers_and_flags_are_read_as_spreadsheets_write_them() -> None:
     ]
 
 
+def test_a_comma_before_three_digits_is_not_taken_for_a_point() -> None:
+    [bad] = rows("image;prompt;n\na;x;1,000\n", ".csv")
+    assert problem(bad) == "2: 'n' is '1,000', which is not a whole number."
+
+
 @pytest.mark.parametrize("cell", ["#N/A", "#REF!", "#NAME?", " #VALUE! "])
 def test_a_formula_that_failed_is_not_paid_as_a_prompt(cell: str) -> None:
     [bad] = rows(f"image,prompt\na,{cell}\n", ".csv", prompt="x")

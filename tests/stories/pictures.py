@@ -33,12 +33,19 @@ def png(seed: int = 1, size: tuple[int, int] = (16, 16)) -> bytes:
     return found.getvalue()
 
 
-def heic(path: Path, size: tuple[int, int] = (64, 48), *, mode: str = "RGB", orientation: int = 1) -> Path:
-    """A HEIC as a phone writes it: its left half is red and the rest blue, or transparent where it has alpha."""
+def heic(
+    path: Path, size: tuple[int, int] = (64, 48), *, mode: str = "RGB", orientation: int = 1, noise: bool = False
+) -> Path:
+    """A HEIC as a phone writes it: its left half is red and the rest blue, or transparent where it has alpha.
+
+    With `noise` it has many bytes.
+    """
     import pillow_heif
 
     picture = Image.new(mode, size, (0, 0, 255, 0)[: len(mode)])
     picture.paste((255, 0, 0, 255)[: len(mode)], (0, 0, size[0] // 2, size[1]))
+    if noise:
+        picture = Image.effect_noise(size, 100).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
     pillow_heif.from_pillow(picture).save(path, quality=90, exif=exif.tobytes())

@@ -167,6 +167,15 @@ async def test_one_that_is_cut_off_is_refused_in_words_by_a_plan_too(
     assert outcome.problem.message.endswith("). Nothing was sent.")
 
 
+async def test_one_that_is_cut_off_in_its_pixels_is_refused_by_a_plan_too(editor: ImageEditor, tmp_path: Path) -> None:
+    whole = heic(tmp_path / "a.heic", (900, 900), noise=True).read_bytes()
+    (tmp_path / "a.heic").write_bytes(whole[: len(whole) - 100_000])
+    plan = await editor.plan([ImageEdit(image=tmp_path / "a.heic", prompt="x")])
+    [outcome] = plan.problems
+    assert outcome.problem is not None
+    assert "the HEIC is cut off or damaged (a box of it ends after the file does)" in outcome.problem.message
+
+
 async def test_a_decompression_bomb_is_refused_by_its_header(
     editor: ImageEditor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,8 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t"}  # what spreadsheets write, depending on their locale
 # Excel's own first line of a table, also with the empty cells that another spreadsheet adds to it
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\r\n])"?(?:\1|\s)*', re.IGNORECASE)
-_NUMBER = re.compile(r"-?\d{1,18}([.,]\d+)?", re.ASCII)
+# 1,000 is a thousand to some and one to others: not a number here
+_NUMBER = re.compile(r"-?\d{1,18}(\.\d+|,(?!\d{3}$)\d+)?", re.ASCII)
 _UNNAMED = re.compile(r"unnamed: \d+", re.IGNORECASE)  # what pandas calls a column without a name, such as its index
 _MISSING = frozenset({"", "nan", "<na>", "none"})  # what pandas writes for a missing value, as text too
 _FORMULA_ERROR = re.compile(r"#(N/A|NV|NAME\?|REF!|VALUE!|DIV/0!|NUM!|NULL!)")
