@@ -182,21 +182,22 @@ async def stream(
     response.content_length = total
     await call.hooks.reach("done")
     await response.prepare(request)
-    first_half = total // 2
+    first_half, left = total // 2, total
     async for chunk in chunks:
+        left -= len(chunk)
         if 0 <= first_half < len(chunk):
             await send(request, response, chunk[:first_half])
             await call.hooks.reach("answering")
-            await send(request, response, chunk[first_half:])
+            await send(request, response, chunk[first_half:], is_last=left == 0)
         else:
-            await send(request, response, chunk)
+            await send(request, response, chunk, is_last=left == 0)
         first_half -= len(chunk)
     await response.write_eof()
     return response
 
 
-async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
-    """Write a piece of a response, at the rate that a fault sets."""
+async def send(request: web.Request, response: web.StreamResponse, data: bytes, *, is_last: bool = False) -> None:
+    """Write a piece of a response, at the rate that a fault sets; the call ends before its last bytes go out."""
     call = request[ACTIVE_REQUEST]
     rate = call.hooks.write_rate
     step = len(data) if rate is None else max(1, int(rate * _SLOW_STEP_SECONDS))
@@ -204,5 +205,7 @@ async def send(request: web.Request, response: web.StreamResponse, data: bytes) 
         if rate is not None:
             await asyncio.sleep(_SLOW_STEP_SECONDS)
         piece = data[start : start + step]
-        await response.write(piece)
         call.sent += len(piece)
+        if is_last and start + step >= len(data):
+            call.end()
+        await response.write(piece)

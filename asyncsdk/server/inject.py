@@ -48,16 +48,15 @@ class Injector:
         faults = self.faults.meet(request[ACTIVE_REQUEST].route)
         if not faults:
             return await handler(request)
-        request[ACTIVE_REQUEST].hooks = _FaultHooks(
-            waiting=[_PendingFault(planned, request, self.repository) for planned in faults]
-        )
+        hooks = _FaultHooks(waiting=[_PendingFault(planned, request, self.repository) for planned in faults])
+        request[ACTIVE_REQUEST].hooks = hooks
         try:
             return await _pass_through(request, handler)
         except FaultResponse as fault:
             return fault.response
         finally:
-            for planned in faults:
-                planned.release()
+            for pending in hooks.waiting:
+                pending.release()
 
 
 async def _pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -85,6 +84,7 @@ class _PendingFault:
     request: web.Request
     repository: Repository
     _reached: bool = False
+    _released: bool = False
 
     @property
     def fault(self) -> Fault:
@@ -112,8 +112,16 @@ class _PendingFault:
             raise FaultResponse(web.json_response(error.to_json(), status=error.status)) from error
 
     def happen(self) -> None:
+        """Count it now, not at the end of the call: the client's next call may come before that."""
         self.request[ACTIVE_REQUEST].fault = self.fault
         self.planned.happened()
+        self.release()
+
+    def release(self) -> None:
+        """The fault is over for this call."""
+        if not self._released:
+            self._released = True
+            self.planned.release()
 
     def _moment(self) -> Moment:
         """When to act: a slow body or response is slow from its beginning."""
@@ -186,6 +194,7 @@ def _error_of(fault: Fault) -> dict[str, Any]:
 
 def _reset(request: web.Request) -> None:
     """Reset the connection (RST): the client loses what it has not read yet."""
+    request[ACTIVE_REQUEST].end()
     _socket_of(request).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     _transport_of(request).abort()
     raise ConnectionGone
@@ -193,6 +202,7 @@ def _reset(request: web.Request) -> None:
 
 def _close(request: web.Request) -> None:
     """Close the connection (FIN), after what was written."""
+    request[ACTIVE_REQUEST].end()
     _transport_of(request).close()
     raise ConnectionGone
 

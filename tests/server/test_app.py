@@ -234,7 +234,7 @@ async def test_each_call_is_recorded_without_its_key() -> None:
         assert added.request_id == part.headers["X-Request-ID"]
         assert [create.number, added.number, lost.number] == [1, 2, 3]
         assert added.seconds > 0
-        assert (lost.route, lost.path, lost.status) == ("unknown", "", 404)
+        assert (lost.route, lost.path, lost.status) == ("unknown", "/v1/nowhere", 404)
         assert server.bytes_received == create.bytes + added.bytes
         assert "a key" not in repr(server.requests)
 

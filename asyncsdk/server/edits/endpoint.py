@@ -112,7 +112,7 @@ class Edits:
         end = responses.ending(edit, painted, refusal, now)
         await send(request, response, end[: len(end) // 2])
         await hooks.reach("answering")
-        await send(request, response, end[len(end) // 2 :])
+        await send(request, response, end[len(end) // 2 :], is_last=True)
         await response.write_eof()
         return response
 
