@@ -101,9 +101,18 @@ def _why_not_served(path: str) -> str:
     return "asyncsdk serves the API below /v1, its own page at /, and /health."
 
 
+def needs_pillow() -> ApiError:
+    """An edit without Pillow: surely nothing was done, and the same edit passes once it is installed.
+
+    No 5xx, which may have been paid and is repeated, and no 400, which would be the edit's own fault.
+    """
+    return ApiError(424, NEEDS_PILLOW, code="missing_dependency")
+
+
 def too_large(what: str, limit: int) -> ApiError:
     return ApiError(413, f"{what} is larger than {limit} bytes, the most that is taken.", None, "payload_too_large")
 
 
+NEEDS_PILLOW = "Image edits need Pillow: pip install pillow (the extra `server`)"
 _SERVED = re.compile(r"/(uploads|files|images/edits)(/|$)")
 _WORDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}

@@ -72,7 +72,8 @@ class Fault:
         retry_as: How: Retry-After in "seconds" or as an HTTP "date", or retry-after-ms in "milliseconds".
         seconds: How long a "stall" lasts, in seconds.
         rate: Bytes a second of "slow".
-        per_minute: How many of `unit` a "limit" allows a minute; it counts all calls, and `times` its refusals.
+        per_minute: How many of `unit` a "limit" allows a minute, evenly: a burst above one second's share (with 60,
+            above one) is refused. It counts all calls, and `times` its refusals.
         unit: "requests" counts the calls of the route (with the route "part", parts), "input-images" the pictures of
             edits, times `n`.
 

@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Sequence
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -188,8 +189,11 @@ def _retry_after(seconds: float, form: str, now: float) -> dict[str, str]:
 
 
 def _error_of(fault: Fault) -> dict[str, Any]:
+    message = f"A fault on request: {fault.status}."
+    if fault.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ApiError(fault.status, message, code="rate_limit_exceeded", type="requests").to_json()
     kind = "server_error" if fault.status >= 500 else "invalid_request_error"
-    return ApiError(fault.status, f"A fault on request: {fault.status}.", type=kind).to_json()
+    return ApiError(fault.status, message, type=kind).to_json()
 
 
 def _reset(request: web.Request) -> None:

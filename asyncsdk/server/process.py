@@ -45,8 +45,9 @@ class ServerProcess:
         hosts: Names that requests may use for it besides localhost, `host` and addresses.
         connections: How many connections it accepts at a time.
         repeated_complete: The status of a repeated complete: 200, or 400 or above.
-        images_per_minute: The limit on input images of edits. None: no limit.
-        files_per_minute: The limit on POST /files; OpenAI's is 1,000. None: no limit.
+        images_per_minute: The limit on input images of edits, evenly: a burst above one second's share is refused.
+            None: no limit.
+        files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds.
 
     Raises:
