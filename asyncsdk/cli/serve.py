@@ -125,12 +125,14 @@ async def _why_not(error: OSError | RuntimeError, host: str, port: int) -> str:
 
 async def _is_asyncsdk(host: str, port: int) -> bool:
     """Whether another of these servers answers at this address."""
+    from asyncsdk.server.app import ORGANIZATION
+
     try:
         async with asyncio.timeout(NEIGHBOUR_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                return b'"server": "asyncsdk"' in await reader.read()
+                return f"openai-organization: {ORGANIZATION}".encode() in await reader.read()
             finally:
                 writer.close()
     except (OSError, TimeoutError):

@@ -108,7 +108,7 @@ class Control:
 
 async def health(_: web.Request) -> web.Response:
     """Return 200 as soon as the server accepts requests."""
-    return web.json_response({"status": "ok", "server": "asyncsdk"})
+    return web.json_response({"status": "ok"})
 
 
 ROUTES = (web.get("/health", health),)
