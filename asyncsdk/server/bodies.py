@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterable, Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from attrs import define, field
@@ -90,6 +90,14 @@ async def drain(request: web.Request) -> None:
 
 async def read_json(request: web.Request, limit: int | None = None) -> Fields:
     """Read a JSON object of at most `limit` bytes (default 8 MiB). Raises ApiError, ConnectionGone."""
+    value = await read_json_value(request, limit)
+    if not isinstance(value, dict):
+        raise bad_request("The body must be a JSON object.")
+    return value
+
+
+async def read_json_value(request: web.Request, limit: int | None = None) -> Any:
+    """Read JSON of at most `limit` bytes (default 8 MiB). Raises ApiError, ConnectionGone."""
     limit = JSON_LIMIT if limit is None else limit
     if request.content_type != "application/json":
         raise bad_request(f"The body must be application/json, not {request.content_type}.")
@@ -101,18 +109,10 @@ async def read_json(request: web.Request, limit: int | None = None) -> Fields:
         if len(body) > limit:
             raise too_large("The body", limit)
     await request[ACTIVE_REQUEST].hooks.reach("after")
-    return parse_object(body)
-
-
-def parse_object(body: bytes | bytearray) -> Fields:
-    """Parse a JSON object. Raises ApiError."""
     try:
-        value = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise bad_request("The body is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise bad_request("The body must be a JSON object.")
-    return value
 
 
 async def read_form(request: web.Request, open_file: Callable[[Field], Sink | None]) -> ReceivedForm:

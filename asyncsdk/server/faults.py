@@ -5,6 +5,7 @@ As JSON a fault is an object with the arguments of `Fault`: `{"route": "part", "
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -12,7 +13,7 @@ from typing import Any, Literal, get_args
 from attrs import Attribute, asdict, field, fields, frozen
 from attrs.validators import optional
 
-from asyncsdk.server.validators import BODY, COUNT, HEADERS, NUMBER, WHOLE, must, one_of
+from asyncsdk.server.validators import BODY, COUNT, HEADERS, NUMBER, WHOLE, did_you_mean, must, one_of
 
 Route = Literal[
     "create",
@@ -33,6 +34,7 @@ RetryForm = Literal["seconds", "milliseconds", "date"]
 Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
+_BODILESS = frozenset({"files.list", "files.get", "files.delete", "files.content"})
 _share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
 
 
@@ -59,8 +61,9 @@ class Fault:
             - "limit": calls above `per_minute` of `unit` get a 429, in the real server's words.
         at: When: "before" the body is read, "in" the middle of it, "after" all of it arrived but before anything is
             done, "done" but without a response yet (so that it is lost), or half-way through "answering".
-        nth: The first call that meets it, from 1; without `every` the only one, unless `times` is more than 1.
-        every: Every how many calls.
+        nth: The first call that meets it, from 1. Without `times` and `every` the only one; with `times` that many
+            calls in a row from this one on; with `every` this one and every that many later.
+        every: Every how many calls; without `nth` the first one is that many from the start.
         probability: The share of calls, above 0 and at most 1, chosen by `seed`.
         seed: The same seed always chooses the same calls.
         times: How often at most. Without it: once, and with `every`, `probability` or a limit each time.
@@ -127,6 +130,14 @@ class Fault:
             ((self.kind == "slow") != (self.rate is not None), "slow, and nothing else, needs a rate (bytes a second)"),
             ((self.kind == "limit") != (self.per_minute is not None), "a limit, and nothing else, needs per_minute"),
             (self.kind == "limit" and any(chosen), "a limit counts all calls: not with nth, every or probability"),
+            (self.kind != "answer" and self.status != fields(Fault).status.default, "status belongs to an answer"),
+            (self.retry_as != "seconds" and self.retry_after is None, "retry_as needs retry_after, the time itself"),
+            (self.probability is None and self.seed != 0, "a seed belongs to a probability"),
+            (self.route in _BODILESS and self.at == "in", f"a call of {self.route} has no body to be in"),
+            (
+                self.route in _BODILESS and self.kind == "slow" and self.at != "answering",
+                f"a call of {self.route} has no body to read slowly; for its response add at='answering'",
+            ),
             (self.probability is not None and any(chosen[:2]), "probability does not go with nth or every"),
             (self.unit == "input-images" and self.route != "edit", "only edits have input-images"),
             (self.unit == "input-images" and self.kind != "limit", "a unit belongs to a limit"),
@@ -170,17 +181,20 @@ def checked_fault(value: object) -> Fault:
 
 
 def faults_from_json(value: Any) -> list[Fault]:
-    """Read faults from parsed JSON.
+    """Read faults from JSON.
 
     Args:
-        value: One fault, as an object with the arguments of `Fault`; a list of them; or `{"faults": [...]}`.
+        value: One fault, as an object with the arguments of `Fault`; a list of them; or `{"faults": [...]}`. All of it
+            parsed, or as text.
 
     Returns:
         The faults, in their order.
 
     Raises:
-        ValueError: A fault is wrong; the message contains its number, from 1.
+        ValueError: The text is not JSON, or a fault is wrong; the message contains its number, from 1.
     """
+    if isinstance(value, str | bytes):
+        value = _parsed(value)
     if isinstance(value, dict) and set(value) == {"faults"}:
         value = value["faults"]
     items: Sequence[Any] = value if isinstance(value, list) else [value]
@@ -192,13 +206,23 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
     return asdict(checked_fault(fault), filter=lambda _, value: value is not None)
 
 
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        is_name = isinstance(text, str) and text.endswith(".json")
+        hint = "; of a file pass its text, not its name" if is_name else ""
+        raise ValueError(f"{text!r:.80} is not JSON ({error}){hint}") from error
+
+
 def _fault_from_json(number: int, item: Any) -> Fault:
     if not isinstance(item, dict):
         raise ValueError(f"fault {number} is not an object")  # noqa: TRY004 - the file is wrong, not the caller
     names = [each.name for each in fields(Fault)]
     missing = [name for name in ("route", "kind") if name not in item]
     if unknown := [name for name in item if name not in names]:
-        raise ValueError(f"fault {number} has {unknown[0]!r}, which is not one of {', '.join(names)}")
+        near = did_you_mean(unknown[0], names)
+        raise ValueError(f"fault {number} has {unknown[0]!r}, which is not one of {', '.join(names)}{near}")
     if missing:
         raise ValueError(f"fault {number} has no {missing[0]}")
     try:
