@@ -67,9 +67,9 @@ class Control:
     async def requests(self, request: web.Request) -> web.Response:
         query = request.query
         for name in query:
-            _require_one_of("the query", name, _SELECT)
+            _require_one_of("the query", name, _SELECT, param=name)
         if "route" in query:
-            _require_one_of("route", query["route"], (*_ROUTES, "unknown"))
+            _require_one_of("route", query["route"], (*_ROUTES, "unknown"), param="route")
         status = integer("status", query["status"]) if "status" in query else None
         records = self.log.find(
             route=query.get("route"), status=status, after=integer("after", query.get("after", "0"))
@@ -117,9 +117,9 @@ class Control:
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
 
 
-def _require_one_of(what: str, name: str, names: Collection[str]) -> None:
+def _require_one_of(what: str, name: str, names: Collection[str], *, param: str) -> None:
     if name not in names:
-        raise bad_request(f"{what}: {name!r:.80} is not one of {', '.join(names)}{did_you_mean(name, names)}.", name)
+        raise bad_request(f"{what}: {name!r:.80} is not one of {', '.join(names)}{did_you_mean(name, names)}.", param)
 
 
 async def health(_: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from attrs import Attribute, asdict, field, fields, frozen
+from attrs import Attribute, Factory, asdict, field, fields, frozen
 from attrs.validators import optional
 
 from asyncsdk.server.validators import BODY, COUNT, HEADERS, NUMBER, WHOLE, did_you_mean, must, one_of
@@ -35,6 +35,7 @@ Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 _BODILESS = frozenset({"files.list", "files.get", "files.delete", "files.content"})
+_USUAL_STATUS = 500
 _share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
 
 
@@ -67,7 +68,7 @@ class Fault:
         probability: The share of calls, above 0 and at most 1, chosen by `seed`.
         seed: The same seed always chooses the same calls.
         times: How often at most. Without it: once, and with `every`, `probability` or a limit each time.
-        status: The status of an "answer", 200 to 599.
+        status: The status of an "answer", 200 to 599; 500 without it.
         headers: The headers of an "answer".
         body: The body of an "answer": a string is sent as HTML, None is an error in OpenAI's shape, anything else is
             sent as JSON.
@@ -92,7 +93,11 @@ class Fault:
     probability: float | None = field(default=None, kw_only=True, validator=_share)
     seed: int = field(default=0, kw_only=True, validator=WHOLE)
     times: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
-    status: int = field(default=500, kw_only=True, validator=WHOLE)
+    status: int | None = field(
+        default=Factory(lambda self: _USUAL_STATUS if self.kind == "answer" else None, takes_self=True),
+        kw_only=True,
+        validator=optional(WHOLE),
+    )
     headers: Mapping[str, str] = field(factory=dict, kw_only=True, validator=HEADERS)
     body: Any = field(default=None, kw_only=True, validator=BODY)
     retry_after: float | None = field(default=None, kw_only=True, validator=optional(NUMBER))
@@ -108,6 +113,8 @@ class Fault:
 
     def _is_set(self, attribute: Attribute[Any]) -> bool:
         value = getattr(self, attribute.name)
+        if attribute.name == "status":
+            return value not in {None, _USUAL_STATUS}
         return bool(value) if attribute.name == "headers" else bool(value != attribute.default)
 
     def __attrs_post_init__(self) -> None:
@@ -118,7 +125,11 @@ class Fault:
     def _problems(self) -> Sequence[tuple[bool, str]]:
         chosen = [self.nth, self.every, self.probability]
         return (
-            (not 200 <= self.status <= 599, f"status {self.status} is not a final answer's (200 to 599)"),
+            (self.kind == "answer" and self.status is None, "an answer needs a status"),
+            (
+                self.status is not None and not 200 <= self.status <= 599,
+                f"status {self.status} is not a final answer's (200 to 599)",
+            ),
             (
                 self.kind == "answer" and self.at == "answering",
                 "an answer can't be given while another is being sent; use reset, close or stall",
@@ -130,7 +141,7 @@ class Fault:
             ((self.kind == "slow") != (self.rate is not None), "slow, and nothing else, needs a rate (bytes a second)"),
             ((self.kind == "limit") != (self.per_minute is not None), "a limit, and nothing else, needs per_minute"),
             (self.kind == "limit" and any(chosen), "a limit counts all calls: not with nth, every or probability"),
-            (self.kind != "answer" and self.status != fields(Fault).status.default, "status belongs to an answer"),
+            (self.kind != "answer" and self.status is not None, "status belongs to an answer"),
             (self.retry_as != "seconds" and self.retry_after is None, "retry_as needs retry_after, the time itself"),
             (self.probability is None and self.seed != 0, "a seed belongs to a probability"),
             (self.route in _BODILESS and self.at == "in", f"a call of {self.route} has no body to be in"),
