@@ -25,9 +25,14 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def wrong_address(base_url: str) -> str:
     """What to do where nothing at `base_url` has answered as the API."""
+    question = (
+        "Is its path right? It ends with /v1."
+        if "/v1" in base_url
+        else "Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
+    )
     return (
         f"Nothing at {base_url} has answered as the API: most likely the address is wrong, and nothing was done. "
-        "Does it lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
+        f"{question}"
     )
 
 

@@ -17,11 +17,26 @@ if TYPE_CHECKING:
 MARKER = "asyncsdk_server"
 KEY = "sk-test"
 _PASSED = pytest.StashKey[bool]()
+_HAS_SERVER = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line("markers", f"{MARKER}(**options): the options of LocalServer, such as faults or api_key")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse a test whose own marker has no effect; a marker of its class or module may be for others there."""
+    is_marked = any(marker.name == MARKER for marker in item.own_markers)
+    if not is_marked or item.stash.get(_HAS_SERVER, False):
+        return
+    if "request" not in getattr(item, "fixturenames", ()):  # with it, the test itself may ask for the server later
+        pytest.fail(
+            f"@pytest.mark.{MARKER} sets options of a server that this test does not use. Ask for the fixture "
+            "asyncsdk_server, or asyncsdk_environment for code that makes its own client, as an argument of the test.",
+            pytrace=False,
+        )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,6 +56,7 @@ def asyncsdk_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
     """
     from asyncsdk.server import LocalServer
 
+    request.node.stash[_HAS_SERVER] = True
     with LocalServer(**_options(request)) as server:
         yield server
     if request.node.stash.get(_PASSED, False):

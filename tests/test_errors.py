@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from asyncsdk import errors
 from asyncsdk.api import AT_URL
-from asyncsdk.error_details import LONGEST_TEXT, shortened
+from asyncsdk.error_details import LONGEST_TEXT, shortened, wrong_address
 from asyncsdk.errors import APIResponseValidationError, APIStatusError
 from asyncsdk.http.decode import read_response, status_error
 from asyncsdk.models import File
@@ -182,6 +182,27 @@ def test_a_base_url_without_its_path_is_asked_about_where_the_server_says_that_t
     said = str(status_error(404, {}, body, request="POST /uploads"))
     assert "Does the base URL lack a path, such as /v1" in said
     assert "expired" not in said
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("Invalid URL (POST /v1/v1/uploads)", "Is the path of the base URL right? It ends with /v1."),
+        ("Invalid URL (POST /v1/files/uploads).", "Is the path of the base URL right? It ends with /v1."),
+        ("Invalid URL (POST /v1/v1/uploads). It has /v1 twice.", ""),
+        ("Invalid URL (POST /uploads). Let the base URL end with /v1.", ""),
+    ],
+)
+def test_a_hint_at_the_base_url_does_not_contradict_what_the_server_says(message: str, hint: str) -> None:
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": None}}).encode()
+    said = str(status_error(404, {}, body, request="POST /uploads"))
+    assert "lack a path" not in said
+    assert said.endswith(hint or message)
+
+
+def test_what_may_be_wrong_with_an_address_does_not_contradict_it() -> None:
+    assert "Does it lack a path, such as /v1" in wrong_address("http://127.0.0.1:8787")
+    assert wrong_address("http://127.0.0.1:8787/v1/files").endswith("Is its path right? It ends with /v1.")
 
 
 # Texts that are too long

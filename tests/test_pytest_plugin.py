@@ -89,6 +89,33 @@ def test_one_that_is_skipped_half_way(asyncsdk_server):
     pytest.skip("not here")
 """
 
+WITHOUT_FIXTURE = """
+import pytest
+
+
+@pytest.mark.asyncsdk_server(api_key="sk-mine")
+def test_without_the_fixture():
+    pass
+
+
+@pytest.mark.asyncsdk_server(api_key="sk-mine")
+class TestMarkedTogether:
+    def test_one_needs_none(self):
+        pass
+
+    @pytest.fixture
+    def address(self, asyncsdk_server):
+        return asyncsdk_server.url
+
+    @pytest.mark.asyncsdk_server(api_key="sk-other")
+    def test_one_has_it_through_another_fixture(self, address):
+        pass
+
+    @pytest.mark.asyncsdk_server(api_key="sk-other")
+    def test_one_asks_later(self, request):
+        assert request.getfixturevalue("asyncsdk_server").url
+"""
+
 UNUSED = f"""
 import sys
 
@@ -124,6 +151,12 @@ def test_what_is_wrong_with_a_test_is_said(tmp_path: Path) -> None:
     assert "These faults were planned and not met: Fault(route='part'" in ran.stdout
     assert "takes options by name alone" in ran.stdout
     assert "colour" in ran.stdout
+
+
+def test_a_marker_without_the_fixture_is_an_error_that_names_the_fixture(tmp_path: Path) -> None:
+    ran = pytest_run(tmp_path, WITHOUT_FIXTURE)
+    assert "3 passed, 1 error" in ran.stdout, ran.stdout
+    assert "Ask for the fixture asyncsdk_server, or asyncsdk_environment for" in ran.stdout
 
 
 def test_what_failed_or_was_skipped_is_not_told_of_its_faults_as_well(tmp_path: Path) -> None:

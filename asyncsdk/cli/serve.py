@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
+import socket
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +22,12 @@ from asyncsdk.errors import ConfigurationError
 if TYPE_CHECKING:
     from asyncsdk.server import Fault, LocalServer
 
+NEIGHBOUR_SECONDS = 1.0  # for the answer of what is at the port already
 CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer than the second that other commands get
+
+
+_EVENLY = "evenly: a burst above one second's share is refused"
+_OPTIONS = {"api_key": "--api-key", "hosts": "--allow-host"}  # the library's names of what was typed
 
 
 async def serve(
@@ -44,10 +52,10 @@ async def serve(
     ] = None,
     upload_ttl: Annotated[Duration, Parameter(help="How long an upload may take before it expires.")] = 3600,
     images_per_minute: Annotated[
-        Whole | None, Parameter(metavar="N", help="The rate limit on input images of edits.")
+        Whole | None, Parameter(metavar="N", help=f"The rate limit on input images of edits, {_EVENLY}.")
     ] = None,
     files_per_minute: Annotated[
-        Whole | None, Parameter(metavar="N", help="The rate limit on files sent by POST /files.")
+        Whole | None, Parameter(metavar="N", help=f"The rate limit on files sent by POST /files, {_EVENLY}.")
     ] = None,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
     stop: Annotated[Stop, Parameter(parse=False)],
@@ -59,6 +67,8 @@ async def serve(
 
     stop.patience = CLEANUP_SECONDS
     planned = () if faults is None else read_faults(Path(faults))
+    if data is not None:
+        _refuse_file(data)
     try:
         server = LocalServer(
             data,
@@ -72,13 +82,13 @@ async def serve(
             faults=planned,
         )
     except ValueError as error:
-        raise ConfigurationError(f"{error}. Nothing was started.") from error
-    if api_key is None and not is_loopback(host):
-        complain(f"warning: everyone who can reach {host} can use this server, with any key: set --api-key")
+        name, _, rest = str(error).partition(" ")
+        raise ConfigurationError(f"{_OPTIONS.get(name, name)} {rest}. Nothing was started.") from error
+    open_to = None if api_key is not None or is_loopback(host) else host
     try:
-        await run(server, partial(_announce, key="any-key" if api_key is None else "the-key-you-gave"))
+        await run(server, partial(_announce, key="any-key" if api_key is None else "the-key-you-gave", open_to=open_to))
     except (OSError, RuntimeError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        reason = await _why_not(error, host, port)
         complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
     return Exit.FAILED  # it serves until a signal ends it
 
@@ -95,9 +105,50 @@ def read_faults(path: Path) -> list[Fault]:
         ) from error
 
 
-def _announce(server: LocalServer, *, key: str) -> None:
+def _refuse_file(data: str) -> None:
+    if Path(data).is_file():
+        raise ConfigurationError(f"--data {data} is a file: give a directory. Nothing was started.")
+
+
+async def _why_not(error: OSError | RuntimeError, host: str, port: int) -> str:
+    """Why it can't serve, and for a port in use what to do."""
+    if not isinstance(error, OSError) or not error.errno:
+        return str(error)
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    if error.errno != errno.EADDRINUSE:
+        return os.strerror(error.errno)
+    is_ours = await _is_asyncsdk(host, port)
+    there = f": an asyncsdk server runs at http://{host}:{port}/v1" if is_ours else ""
+    return f"{os.strerror(error.errno)}{there}. --port 0 takes a free port."
+
+
+async def _is_asyncsdk(host: str, port: int) -> bool:
+    """Whether another of these servers answers at this address."""
+    from asyncsdk.server.app import ORGANIZATION
+
+    try:
+        async with asyncio.timeout(NEIGHBOUR_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return f"openai-organization: {ORGANIZATION}".encode() in await reader.read()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _announce(server: LocalServer, *, key: str, open_to: str | None) -> None:
+    from asyncsdk.server.edits.endpoint import can_edit
+    from asyncsdk.server.errors import NEEDS_PILLOW
+
     address: dict[str, Any] = {"url": server.url, "port": server.port}
     print(json.dumps(address), flush=True)  # noqa: T201 - scripts read this line
+    if open_to is not None:
+        complain(f"warning: everyone who can reach {open_to} can use this server, with any key: set --api-key")
+    if not can_edit():
+        complain(f"warning: {NEEDS_PILLOW}")
     if is_terminal():
         complain(
             f"Use it with OPENAI_BASE_URL={server.url} OPENAI_API_KEY={key}; watch its calls at "

@@ -21,9 +21,10 @@ _MAY_BE_SECRET = {"--api-key", "--header", "--query"}
 
 def usage_message(error: Exception, app: App, words: Sequence[str]) -> str:
     """What is wrong with a command line, and which help to read."""
-    text = problem(error, app, words)
-    safe = "" if "Nothing was sent" in text else f"{'' if text.endswith(('.', '?')) else '.'} Nothing was sent."
-    return f"{text}{safe}\n  See: {' '.join(['asyncsdk', *chain_of(app, words), '--help'])}"
+    text, chain = problem(error, app, words), chain_of(app, words)
+    nothing = "Nothing was started." if chain == ["serve"] else "Nothing was sent."
+    safe = "" if "Nothing was" in text else f"{'' if text.endswith(('.', '?')) else '.'} {nothing}"
+    return f"{text}{safe}\n  See: {' '.join(['asyncsdk', *chain, '--help'])}"
 
 
 def problem(error: Exception, app: App, words: Sequence[str]) -> str:

@@ -80,6 +80,8 @@ _STREAM_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
 _LONGEST_PLAIN_TEXT = 1000  # bytes; an image as bare base64 is longer
 
 _NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "detail" FastAPI, not JSON a page
+_MISROUTED = re.compile(r"Invalid URL \([A-Z]+ (/\S*)\)\.?\s*(\S?)")  # the path, and whether more words follow
+_WRONG_PATH = "Is the path of the base URL right? It ends with /v1."
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
@@ -220,7 +222,19 @@ def _shown(redactor: Redactor, text: str) -> bytes:
 def _advice(status: int, inner: object, request: str) -> str:
     if request == AT_URL:  # where neither the key nor the base URL matters
         return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
-    return _NO_API if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
+    return _about_base_url(inner) if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
+
+
+def _about_base_url(inner: object) -> str:
+    """What to ask about the base URL; nothing where the server itself says what is wrong with the URL."""
+    message = inner.get("message") if isinstance(inner, Mapping) else None
+    misrouted = _MISROUTED.match(message) if isinstance(message, str) else None
+    if misrouted is None:
+        return _NO_API
+    path, more = misrouted.groups()
+    if more:
+        return ""
+    return _WRONG_PATH if path.startswith(("/v1/", "/openai/v1/")) else _NO_API
 
 
 def _is_no_route(inner: object) -> bool:

@@ -23,7 +23,10 @@ async def run() -> int:
             _write({"url": server.url, "port": server.port, "directory": str(server.directory_in_use)})
             threading.Thread(target=_wait_for_end_of_input, args=(loop, leave), daemon=True).start()
             await leave.wait()
-    except (OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+    except OSError as error:
+        _write({"error": error.strerror or str(error), "errno": error.errno})
+        return 1
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
         _write({"error": str(error)})
         return 1
     return 0

@@ -17,7 +17,7 @@ from asyncsdk.server.browsers import is_this_machine, require_same_site
 from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
 from asyncsdk.server.edits.endpoint import Edits
-from asyncsdk.server.errors import ApiError, not_served
+from asyncsdk.server.errors import ApiError, not_served, too_much_of
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.files import Files
 from asyncsdk.server.ids import new_request_id
@@ -103,7 +103,9 @@ def _cut(request: web.Request) -> None:
 def _not_routed(request: web.Request, error: web.HTTPException) -> ApiError:
     if error.status == 405:
         return ApiError(
-            405, f"Not allowed: {request.method} on {request.path}.", headers={"Allow": error.headers["Allow"]}
+            405,
+            f"Not allowed: {request.method} on {request.path}. {too_much_of(request.path)}".rstrip(),
+            headers={"Allow": error.headers["Allow"]},
         )
     return not_served(request.method, request.path, error.status)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterable, Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from attrs import define, field
@@ -90,6 +90,14 @@ async def drain(request: web.Request) -> None:
 
 async def read_json(request: web.Request, limit: int | None = None) -> Fields:
     """Read a JSON object of at most `limit` bytes (default 8 MiB). Raises ApiError, ConnectionGone."""
+    value = await read_json_value(request, limit)
+    if not isinstance(value, dict):
+        raise bad_request("The body must be a JSON object.")
+    return value
+
+
+async def read_json_value(request: web.Request, limit: int | None = None) -> Any:
+    """Read JSON of at most `limit` bytes (default 8 MiB). Raises ApiError, ConnectionGone."""
     limit = JSON_LIMIT if limit is None else limit
     if request.content_type != "application/json":
         raise bad_request(f"The body must be application/json, not {request.content_type}.")
@@ -101,18 +109,10 @@ async def read_json(request: web.Request, limit: int | None = None) -> Fields:
         if len(body) > limit:
             raise too_large("The body", limit)
     await request[ACTIVE_REQUEST].hooks.reach("after")
-    return parse_object(body)
-
-
-def parse_object(body: bytes | bytearray) -> Fields:
-    """Parse a JSON object. Raises ApiError."""
     try:
-        value = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise bad_request("The body is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise bad_request("The body must be a JSON object.")
-    return value
 
 
 async def read_form(request: web.Request, open_file: Callable[[Field], Sink | None]) -> ReceivedForm:
@@ -182,21 +182,22 @@ async def stream(
     response.content_length = total
     await call.hooks.reach("done")
     await response.prepare(request)
-    first_half = total // 2
+    first_half, left = total // 2, total
     async for chunk in chunks:
+        left -= len(chunk)
         if 0 <= first_half < len(chunk):
             await send(request, response, chunk[:first_half])
             await call.hooks.reach("answering")
-            await send(request, response, chunk[first_half:])
+            await send(request, response, chunk[first_half:], is_last=left == 0)
         else:
-            await send(request, response, chunk)
+            await send(request, response, chunk, is_last=left == 0)
         first_half -= len(chunk)
     await response.write_eof()
     return response
 
 
-async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
-    """Write a piece of a response, at the rate that a fault sets."""
+async def send(request: web.Request, response: web.StreamResponse, data: bytes, *, is_last: bool = False) -> None:
+    """Write a piece of a response, at the rate that a fault sets; the call ends before its last bytes go out."""
     call = request[ACTIVE_REQUEST]
     rate = call.hooks.write_rate
     step = len(data) if rate is None else max(1, int(rate * _SLOW_STEP_SECONDS))
@@ -204,5 +205,7 @@ async def send(request: web.Request, response: web.StreamResponse, data: bytes) 
         if rate is not None:
             await asyncio.sleep(_SLOW_STEP_SECONDS)
         piece = data[start : start + step]
-        await response.write(piece)
         call.sent += len(piece)
+        if is_last and start + step >= len(data):
+            call.end()
+        await response.write(piece)

@@ -6,17 +6,24 @@ content.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import get_args
+
 from aiohttp import web
 from attrs import asdict, define
 
-from asyncsdk.server.bodies import read_json
+from asyncsdk.server.bodies import read_json_value
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.errors import bad_request, not_found
 from asyncsdk.server.fault_plan import FaultPlan
-from asyncsdk.server.faults import fault_to_json, faults_from_json
+from asyncsdk.server.faults import Route, fault_to_json, faults_from_json
 from asyncsdk.server.fields import integer
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.repository import Repository
+from asyncsdk.server.validators import did_you_mean
+
+_SELECT = ("route", "status", "after")
+_ROUTES = tuple(route for route in get_args(Route) if route != "*")
 
 
 @define(eq=False)
@@ -31,7 +38,7 @@ class Control:
     GET files/ID        where the bytes of a file are on the server's disk, in one piece: `{"path": …}`
     GET uploads         the uploads that it remembers, with their current status
     GET faults          all faults, each with `calls`, how often it was `met`, how often it is `due`; and `all_met`
-    POST faults         adds one, or those of `{"faults": [...]}`, with the arguments of `Fault`; returns the stats
+    POST faults         adds one, or those of a list or `{"faults": [...]}`, as `Fault` takes them; returns the stats
     DELETE faults       forgets them; returns the stats
     """
 
@@ -59,6 +66,10 @@ class Control:
 
     async def requests(self, request: web.Request) -> web.Response:
         query = request.query
+        for name in query:
+            _require_one_of("the query", name, _SELECT, param=name)
+        if "route" in query:
+            _require_one_of("route", query["route"], (*_ROUTES, "unknown"), param="route")
         status = integer("status", query["status"]) if "status" in query else None
         records = self.log.find(
             route=query.get("route"), status=status, after=integer("after", query.get("after", "0"))
@@ -90,9 +101,9 @@ class Control:
         return web.json_response({"uploads": [asdict(upload) for upload in self.repository.all_uploads()]})
 
     async def add_faults(self, request: web.Request) -> web.Response:
-        fields = await read_json(request)
+        value = await read_json_value(request)
         try:
-            self.faults.add(*faults_from_json(fields))
+            self.faults.add(*faults_from_json(value))
         except ValueError as error:
             raise bad_request(str(error), "faults") from error
         return self._stats()
@@ -104,6 +115,11 @@ class Control:
     def _stats(self) -> web.Response:
         unmet = [fault_to_json(fault) for fault in self.faults.unmet()]
         return web.json_response({**self.log.to_json(), "unmet_faults": unmet})
+
+
+def _require_one_of(what: str, name: str, names: Collection[str], *, param: str) -> None:
+    if name not in names:
+        raise bad_request(f"{what}: {name!r:.80} is not one of {', '.join(names)}{did_you_mean(name, names)}.", param)
 
 
 async def health(_: web.Request) -> web.Response:

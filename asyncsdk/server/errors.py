@@ -88,8 +88,10 @@ def not_served(method: str, path: str, status: int = 404) -> ApiError:
 
 
 def _why_not_served(path: str) -> str:
+    if doubled := too_much_of(path):
+        return doubled
     if path.startswith("/v1/v1"):
-        return "It has /v1 twice: the base URL ends with it, so a path does not begin with it."
+        return "It has /v1 twice: the base URL ends with one /v1, and a path does not begin with it."
     if _SERVED.match(path):
         return f"The API is below /v1, and this would be /v1{path}: let the base URL end with /v1."
     if path.endswith("/") and _SERVED.match(path.removeprefix("/v1")):
@@ -101,9 +103,25 @@ def _why_not_served(path: str) -> str:
     return "asyncsdk serves the API below /v1, its own page at /, and /health."
 
 
+def needs_pillow() -> ApiError:
+    """An edit without Pillow: surely nothing was done, and the same edit passes once it is installed.
+
+    No 5xx, which may have been paid and is repeated, and no 400, which would be the edit's own fault.
+    """
+    return ApiError(424, NEEDS_PILLOW, code="missing_dependency")
+
+
+def too_much_of(path: str) -> str:
+    """What is wrong with a path that comes of a base URL with an endpoint at its end; else nothing."""
+    doubled = _DOUBLED.match(path)
+    return f"The base URL has /{doubled[1]} at its end: let it end with /v1." if doubled else ""
+
+
 def too_large(what: str, limit: int) -> ApiError:
     return ApiError(413, f"{what} is larger than {limit} bytes, the most that is taken.", None, "payload_too_large")
 
 
+NEEDS_PILLOW = "Image edits need Pillow: pip install pillow (the extra `server`)"
+_DOUBLED = re.compile(r"/v1/(uploads|files|images/edits|images)/(uploads|files|images)(/|$)")
 _SERVED = re.compile(r"/(uploads|files|images/edits)(/|$)")
 _WORDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any
 
 from attrs import define, field
@@ -64,6 +65,11 @@ class FaultPlan:
     def of(cls, faults: Iterable[Fault]) -> FaultPlan:
         if isinstance(faults, Fault):
             raise TypeError("faults takes a list: faults=[Fault(...)]")
+        if isinstance(faults, str | bytes | PathLike | Mapping):
+            raise TypeError(
+                "faults takes a list: faults=[Fault(...)]. For JSON: faults=faults_from_json(text); for a file of it: "
+                "faults=faults_from_json(Path('faults.json').read_text())"
+            )
         plan = cls()
         plan.add(*faults)
         return plan

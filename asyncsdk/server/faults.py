@@ -5,14 +5,15 @@ As JSON a fault is an object with the arguments of `Fault`: `{"route": "part", "
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from attrs import Attribute, asdict, field, fields, frozen
+from attrs import Attribute, Factory, asdict, field, fields, frozen
 from attrs.validators import optional
 
-from asyncsdk.server.validators import BODY, COUNT, HEADERS, NUMBER, WHOLE, must, one_of
+from asyncsdk.server.validators import BODY, COUNT, HEADERS, NUMBER, WHOLE, did_you_mean, must, one_of
 
 Route = Literal[
     "create",
@@ -33,6 +34,8 @@ RetryForm = Literal["seconds", "milliseconds", "date"]
 Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
+_BODILESS = frozenset({"files.list", "files.get", "files.delete", "files.content"})
+_USUAL_STATUS = 500
 _share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
 
 
@@ -59,12 +62,13 @@ class Fault:
             - "limit": calls above `per_minute` of `unit` get a 429, in the real server's words.
         at: When: "before" the body is read, "in" the middle of it, "after" all of it arrived but before anything is
             done, "done" but without a response yet (so that it is lost), or half-way through "answering".
-        nth: The first call that meets it, from 1; without `every` the only one, unless `times` is more than 1.
-        every: Every how many calls.
+        nth: The first call that meets it, from 1. Without `times` and `every` the only one; with `times` that many
+            calls in a row from this one on; with `every` this one and every that many later.
+        every: Every how many calls; without `nth` the first one is that many from the start.
         probability: The share of calls, above 0 and at most 1, chosen by `seed`.
         seed: The same seed always chooses the same calls.
         times: How often at most. Without it: once, and with `every`, `probability` or a limit each time.
-        status: The status of an "answer", 200 to 599.
+        status: The status of an "answer", 200 to 599; 500 without it.
         headers: The headers of an "answer".
         body: The body of an "answer": a string is sent as HTML, None is an error in OpenAI's shape, anything else is
             sent as JSON.
@@ -72,7 +76,8 @@ class Fault:
         retry_as: How: Retry-After in "seconds" or as an HTTP "date", or retry-after-ms in "milliseconds".
         seconds: How long a "stall" lasts, in seconds.
         rate: Bytes a second of "slow".
-        per_minute: How many of `unit` a "limit" allows a minute; it counts all calls, and `times` its refusals.
+        per_minute: How many of `unit` a "limit" allows a minute, evenly: a burst above one second's share (with 60,
+            above one) is refused. It counts all calls, and `times` its refusals.
         unit: "requests" counts the calls of the route (with the route "part", parts), "input-images" the pictures of
             edits, times `n`.
 
@@ -88,7 +93,11 @@ class Fault:
     probability: float | None = field(default=None, kw_only=True, validator=_share)
     seed: int = field(default=0, kw_only=True, validator=WHOLE)
     times: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
-    status: int = field(default=500, kw_only=True, validator=WHOLE)
+    status: int | None = field(
+        default=Factory(lambda self: _USUAL_STATUS if self.kind == "answer" else None, takes_self=True),
+        kw_only=True,
+        validator=optional(WHOLE),
+    )
     headers: Mapping[str, str] = field(factory=dict, kw_only=True, validator=HEADERS)
     body: Any = field(default=None, kw_only=True, validator=BODY)
     retry_after: float | None = field(default=None, kw_only=True, validator=optional(NUMBER))
@@ -104,6 +113,8 @@ class Fault:
 
     def _is_set(self, attribute: Attribute[Any]) -> bool:
         value = getattr(self, attribute.name)
+        if attribute.name == "status":
+            return value not in {None, _USUAL_STATUS}
         return bool(value) if attribute.name == "headers" else bool(value != attribute.default)
 
     def __attrs_post_init__(self) -> None:
@@ -114,7 +125,11 @@ class Fault:
     def _problems(self) -> Sequence[tuple[bool, str]]:
         chosen = [self.nth, self.every, self.probability]
         return (
-            (not 200 <= self.status <= 599, f"status {self.status} is not a final answer's (200 to 599)"),
+            (self.kind == "answer" and self.status is None, "an answer needs a status"),
+            (
+                self.status is not None and not 200 <= self.status <= 599,
+                f"status {self.status} is not a final answer's (200 to 599)",
+            ),
             (
                 self.kind == "answer" and self.at == "answering",
                 "an answer can't be given while another is being sent; use reset, close or stall",
@@ -126,6 +141,14 @@ class Fault:
             ((self.kind == "slow") != (self.rate is not None), "slow, and nothing else, needs a rate (bytes a second)"),
             ((self.kind == "limit") != (self.per_minute is not None), "a limit, and nothing else, needs per_minute"),
             (self.kind == "limit" and any(chosen), "a limit counts all calls: not with nth, every or probability"),
+            (self.kind != "answer" and self.status is not None, "status belongs to an answer"),
+            (self.retry_as != "seconds" and self.retry_after is None, "retry_as needs retry_after, the time itself"),
+            (self.probability is None and self.seed != 0, "a seed belongs to a probability"),
+            (self.route in _BODILESS and self.at == "in", f"a call of {self.route} has no body to be in"),
+            (
+                self.route in _BODILESS and self.kind == "slow" and self.at != "answering",
+                f"a call of {self.route} has no body to read slowly; for its response add at='answering'",
+            ),
             (self.probability is not None and any(chosen[:2]), "probability does not go with nth or every"),
             (self.unit == "input-images" and self.route != "edit", "only edits have input-images"),
             (self.unit == "input-images" and self.kind != "limit", "a unit belongs to a limit"),
@@ -169,17 +192,20 @@ def checked_fault(value: object) -> Fault:
 
 
 def faults_from_json(value: Any) -> list[Fault]:
-    """Read faults from parsed JSON.
+    """Read faults from JSON.
 
     Args:
-        value: One fault, as an object with the arguments of `Fault`; a list of them; or `{"faults": [...]}`.
+        value: One fault, as an object with the arguments of `Fault`; a list of them; or `{"faults": [...]}`. All of it
+            parsed, or as text.
 
     Returns:
         The faults, in their order.
 
     Raises:
-        ValueError: A fault is wrong; the message contains its number, from 1.
+        ValueError: The text is not JSON, or a fault is wrong; the message contains its number, from 1.
     """
+    if isinstance(value, str | bytes):
+        value = _parsed(value)
     if isinstance(value, dict) and set(value) == {"faults"}:
         value = value["faults"]
     items: Sequence[Any] = value if isinstance(value, list) else [value]
@@ -191,13 +217,23 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
     return asdict(checked_fault(fault), filter=lambda _, value: value is not None)
 
 
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        is_name = isinstance(text, str) and text.endswith(".json")
+        hint = "; of a file pass its text, not its name" if is_name else ""
+        raise ValueError(f"{text!r:.80} is not JSON ({error}){hint}") from error
+
+
 def _fault_from_json(number: int, item: Any) -> Fault:
     if not isinstance(item, dict):
         raise ValueError(f"fault {number} is not an object")  # noqa: TRY004 - the file is wrong, not the caller
     names = [each.name for each in fields(Fault)]
     missing = [name for name in ("route", "kind") if name not in item]
     if unknown := [name for name in item if name not in names]:
-        raise ValueError(f"fault {number} has {unknown[0]!r}, which is not one of {', '.join(names)}")
+        near = did_you_mean(unknown[0], names)
+        raise ValueError(f"fault {number} has {unknown[0]!r}, which is not one of {', '.join(names)}{near}")
     if missing:
         raise ValueError(f"fault {number} has no {missing[0]}")
     try:

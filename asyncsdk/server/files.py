@@ -10,7 +10,16 @@ from aiohttp import web
 from attrs import define, field
 
 from asyncsdk.server.bodies import ReceivedForm, drain, read_form, stream
-from asyncsdk.server.errors import ApiError, empty_file, missing, mistyped, not_found, too_large
+from asyncsdk.server.errors import (
+    ApiError,
+    empty_file,
+    missing,
+    mistyped,
+    not_found,
+    not_served,
+    too_large,
+    too_much_of,
+)
 from asyncsdk.server.fields import read_listing, refuse_unknown, take_expires_after, take_purpose, unflatten
 from asyncsdk.server.ids import new_file_id, new_part_id
 from asyncsdk.server.objects import StoredFile
@@ -113,5 +122,6 @@ class Files:
         file_id = request.match_info["file_id"]
         file = self.repository.file(file_id)
         if file is None:
-            raise not_found("File", file_id)
+            is_misrouted = bool(too_much_of(request.path))  # "files" would be the id
+            raise not_served(request.method, request.path) if is_misrouted else not_found("File", file_id)
         return file

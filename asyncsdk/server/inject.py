@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Sequence
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -48,16 +49,15 @@ class Injector:
         faults = self.faults.meet(request[ACTIVE_REQUEST].route)
         if not faults:
             return await handler(request)
-        request[ACTIVE_REQUEST].hooks = _FaultHooks(
-            waiting=[_PendingFault(planned, request, self.repository) for planned in faults]
-        )
+        hooks = _FaultHooks(waiting=[_PendingFault(planned, request, self.repository) for planned in faults])
+        request[ACTIVE_REQUEST].hooks = hooks
         try:
             return await _pass_through(request, handler)
         except FaultResponse as fault:
             return fault.response
         finally:
-            for planned in faults:
-                planned.release()
+            for pending in hooks.waiting:
+                pending.release()
 
 
 async def _pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -85,6 +85,7 @@ class _PendingFault:
     request: web.Request
     repository: Repository
     _reached: bool = False
+    _released: bool = False
 
     @property
     def fault(self) -> Fault:
@@ -112,8 +113,16 @@ class _PendingFault:
             raise FaultResponse(web.json_response(error.to_json(), status=error.status)) from error
 
     def happen(self) -> None:
+        """Count it now, not at the end of the call: the client's next call may come before that."""
         self.request[ACTIVE_REQUEST].fault = self.fault
         self.planned.happened()
+        self.release()
+
+    def release(self) -> None:
+        """The fault is over for this call."""
+        if not self._released:
+            self._released = True
+            self.planned.release()
 
     def _moment(self) -> Moment:
         """When to act: a slow body or response is slow from its beginning."""
@@ -160,12 +169,13 @@ class _FaultHooks(CallHooks):
 
 def response_of(fault: Fault, now: float) -> web.Response:
     """Return the response that a fault sends at `now`, in unix seconds."""
+    assert fault.status is not None  # noqa: S101 - for the type checker: an answer has one
     headers = CIMultiDict(fault.headers)
     if fault.retry_after is not None:
         headers.update(_retry_after(fault.retry_after, fault.retry_as, now))
     is_html = isinstance(fault.body, str)
     headers.setdefault("Content-Type", "text/html; charset=utf-8" if is_html else "application/json")
-    text = fault.body if is_html else json.dumps(_error_of(fault) if fault.body is None else fault.body)
+    text = fault.body if is_html else json.dumps(_error_of(fault.status) if fault.body is None else fault.body)
     return web.Response(status=fault.status, headers=headers, body=text.encode())
 
 
@@ -179,13 +189,17 @@ def _retry_after(seconds: float, form: str, now: float) -> dict[str, str]:
             return {"Retry-After": f"{seconds:g}"}
 
 
-def _error_of(fault: Fault) -> dict[str, Any]:
-    kind = "server_error" if fault.status >= 500 else "invalid_request_error"
-    return ApiError(fault.status, f"A fault on request: {fault.status}.", type=kind).to_json()
+def _error_of(status: int) -> dict[str, Any]:
+    message = f"A fault on request: {status}."
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ApiError(status, message, code="rate_limit_exceeded", type="requests").to_json()
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return ApiError(status, message, type=kind).to_json()
 
 
 def _reset(request: web.Request) -> None:
     """Reset the connection (RST): the client loses what it has not read yet."""
+    request[ACTIVE_REQUEST].end()
     _socket_of(request).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     _transport_of(request).abort()
     raise ConnectionGone
@@ -193,6 +207,7 @@ def _reset(request: web.Request) -> None:
 
 def _close(request: web.Request) -> None:
     """Close the connection (FIN), after what was written."""
+    request[ACTIVE_REQUEST].end()
     _transport_of(request).close()
     raise ConnectionGone
 

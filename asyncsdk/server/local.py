@@ -57,8 +57,9 @@ class LocalServer:
         ssl_context: Serve TLS with it.
         repeated_complete: 200: a repeated complete returns the same upload again; a status of 400 or above refuses it
             with that. What the real server does is not known.
-        images_per_minute: The limit on input images of edits, above which they get a 429. None: no limit.
-        files_per_minute: The limit on POST /files, above which they get a 429; OpenAI's is 1,000. None: no limit.
+        images_per_minute: The limit on input images of edits, above which they get a 429. It is spread evenly: a
+            burst above one second's share (with 60, above one) is refused. None: no limit.
+        files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds.
         clock: Returns unix seconds, for `created_at`, expiries and the Date header.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from asyncsdk.server.hooks import CallHooks
 from asyncsdk.server.ids import new_request_id
 
 RECORDS_LIMIT = 10_000
+LONGEST_PATH = 200  # characters of a path without a route
+LONGEST_VALUE = 100
+_QUERY = ("after", "limit", "order", "purpose")  # what the API takes; anything else may be a secret
+_KEY = re.compile(r"\b(sk|sess|ek)-[\w-]+")
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "proxy-authorization", "cookie"})
 
 
@@ -27,7 +32,9 @@ class RequestRecord:
         number: Counts the calls from 1, and goes on when the log is cleared.
         route: The name that faults use for it, such as "part"; "unknown" without a matching route.
         method: The HTTP method.
-        path: The template of its path, such as `/v1/uploads/{upload_id}/parts`.
+        path: The template of its path, such as `/v1/uploads/{upload_id}/parts`; without a matching route the path
+            itself, at most 200 characters of it.
+        query: The parameters `after`, `limit`, `order` and `purpose` of its query, as far as it has them.
         status: The status of the response; None where no response was begun.
         bytes: How many bytes of its body were read.
         bytes_sent: How many bytes of the response's body were written.
@@ -43,6 +50,7 @@ class RequestRecord:
     route: str
     method: str
     path: str
+    query: Mapping[str, str]
     status: int | None
     bytes: int
     bytes_sent: int
@@ -81,6 +89,7 @@ class ActiveRequest:
     fault: Fault | None = None
     stalled: bool = False
     hooks: CallHooks = field(factory=CallHooks)
+    end: Callable[[], None] = lambda: None  # call it before the client can know that its call is over
     count_bytes: Callable[[int], None] = lambda _: None
     request_id: str = field(factory=new_request_id)
 
@@ -88,7 +97,7 @@ class ActiveRequest:
     def of(cls, request: web.Request) -> ActiveRequest:
         """Begin to follow a request; without a matching route, its route is "unknown"."""
         route = request.match_info.route
-        path = "" if route.resource is None else route.resource.canonical
+        path = _shown(request.path, LONGEST_PATH) if route.resource is None else route.resource.canonical
         started = asyncio.get_running_loop().time()
         upload_id = request.match_info.get("upload_id")
         return cls(request, route.name or "unknown", path, asyncio.current_task(), started, upload_id)
@@ -98,6 +107,10 @@ class ActiveRequest:
         if isinstance(response, web.Response):  # its body is written later, in one piece
             self.sent = response.content_length or 0
 
+    def _query(self) -> Iterator[tuple[str, str]]:
+        query = self.request.query
+        return ((name, query[name]) for name in _QUERY if name in query)
+
     def to_record(self, number: int) -> RequestRecord:
         headers = {name.lower(): value for name, value in self.request.headers.items()}
         return RequestRecord(
@@ -105,6 +118,7 @@ class ActiveRequest:
             route=self.route,
             method=self.request.method,
             path=self.path,
+            query={name: _shown(value, LONGEST_VALUE) for name, value in self._query()},
             status=self.status,
             bytes=self.received,
             bytes_sent=self.sent,
@@ -115,6 +129,12 @@ class ActiveRequest:
             part_id=self.part_id,
             fault=self.fault,
         )
+
+
+def _shown(text: str, longest: int) -> str:
+    """`text` as a record keeps it: of bounded length, and without what looks like a key."""
+    text = _KEY.sub(r"\1-…", text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 ACTIVE_REQUEST = web.RequestKey("active_request", ActiveRequest)
@@ -130,21 +150,24 @@ class RequestLog:
     max_in_flight: Counter[str] = field(factory=Counter)
     bytes_received: int = 0
     ended: int = 0
+    _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
 
     @contextmanager
     def follow(self, call: ActiveRequest) -> Iterator[None]:
-        """Count a call as under way within the block, then record it."""
-        route = call.route
+        """Count a call as under way until it ends: at `call.end()`, at the latest with the block. Then record it."""
+        route, task = call.route, call.task
+        call.end = lambda: self._end(call)
         self.active.add(call)
         self.calls[route] += 1
         self.max_in_flight[route] = max(self.max_in_flight[route], self.in_flight()[route])
+        if task is not None:
+            self._tasks.add(task)
         try:
             yield
         finally:
-            self.active.discard(call)
-            self.bytes_received += call.received
-            self.ended += 1
-            self._keep(call.to_record(self.ended))
+            call.end()
+            if task is not None:
+                self._tasks.discard(task)
 
     def find(self, *, route: str | None = None, status: int | None = None, after: int = 0) -> list[RequestRecord]:
         """Return the records of a route, with a status, above a number, oldest first."""
@@ -166,8 +189,16 @@ class RequestLog:
         return Counter(call.route for call in list(self.active) if not call.stalled)
 
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """Return the tasks of the calls under way."""
-        return [call.task for call in self.active if call.task is not None]
+        """Return the tasks of the calls under way, and of those that ended and have not left yet."""
+        return list(self._tasks)
+
+    def _end(self, call: ActiveRequest) -> None:
+        if call not in self.active:
+            return
+        self.active.discard(call)
+        self.bytes_received += call.received
+        self.ended += 1
+        self._keep(call.to_record(self.ended))
 
     def _keep(self, record: RequestRecord) -> None:
         self.records.append(record)

@@ -21,15 +21,15 @@ from attrs import define, field
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import require_all_met
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
+from asyncsdk.server.local import LocalServer
 from asyncsdk.server.log import RequestRecord
 from asyncsdk.server.objects import StoredFile, StoredUpload
-from asyncsdk.server.validators import NAMES
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.__main__")
 STOP_SECONDS = 60.0  # it may have to remove gigabytes of temporary files
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ServerProcess:
     """A `LocalServer` in a child process: `with ServerProcess() as server`. It can be asked the same.
 
@@ -45,24 +45,25 @@ class ServerProcess:
         hosts: Names that requests may use for it besides localhost, `host` and addresses.
         connections: How many connections it accepts at a time.
         repeated_complete: The status of a repeated complete: 200, or 400 or above.
-        images_per_minute: The limit on input images of edits. None: no limit.
-        files_per_minute: The limit on POST /files; OpenAI's is 1,000. None: no limit.
+        images_per_minute: The limit on input images of edits, evenly: a burst above one second's share is refused.
+            None: no limit.
+        files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds.
 
     Raises:
-        ValueError: `hosts` are not names of hosts.
-        TypeError: On start, `faults` contains something that is not a `Fault`.
-        RuntimeError: On start, another option makes no sense, it can't listen or write, or another server holds the
-            directory.
+        ValueError: An option makes no sense.
+        TypeError: `faults` is not a list of `Fault`.
+        OSError: On start, it can't listen or write.
+        RuntimeError: On start, another server holds the directory, or the process ended.
     """
 
     directory: str | PathLike[str] | None = None
-    _api_key: str | None = field(default=None, kw_only=True, repr=False)
+    _api_key: str | None = field(default=None, kw_only=True)
     _upload_ttl: int = field(default=3600, kw_only=True)
     _faults: Iterable[Fault] = field(default=(), kw_only=True)
     _host: str = field(default="127.0.0.1", kw_only=True)
     _port: int = field(default=0, kw_only=True)
-    _hosts: Collection[str] = field(default=(), kw_only=True, validator=NAMES)
+    _hosts: Collection[str] = field(default=(), kw_only=True)
     _connections: int = field(default=500, kw_only=True)
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)
@@ -70,6 +71,13 @@ class ServerProcess:
     _edit_seconds: float = field(default=0.0, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _address: dict[str, Any] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what makes no sense as a `LocalServer` does, which does nothing else before its start."""
+        self._faults = LocalServer(**self._options()).unmet_faults()
+
+    def __repr__(self) -> str:
+        return "ServerProcess(not running)" if self._process is None else f"ServerProcess({self._address['url']!r})"
 
     def __enter__(self) -> Self:
         if self._process is not None:
@@ -198,9 +206,13 @@ class ServerProcess:
         """Send the options to the child; return the address that it writes back."""
         assert process.stdin is not None  # noqa: S101 - for the type checker: both are pipes
         assert process.stdout is not None  # noqa: S101 - as above
-        process.stdin.write(json.dumps(self._options()).encode() + b"\n")
+        options = self._options()
+        plain = {"faults": [fault_to_json(fault) for fault in options["faults"]], "hosts": list(options["hosts"])}
+        process.stdin.write(json.dumps({**options, **plain}).encode() + b"\n")
         process.stdin.flush()
         reply = json.loads(process.stdout.readline() or b'{"error": "its process ended"}')
+        if reply.get("errno") is not None:
+            raise OSError(reply["errno"], reply["error"])
         if "error" in reply:
             raise RuntimeError(f"The server did not start: {reply['error']}")
         return dict(reply)
@@ -210,10 +222,10 @@ class ServerProcess:
             "directory": None if self.directory is None else fspath(self.directory),
             "api_key": self._api_key,
             "upload_ttl": self._upload_ttl,
-            "faults": [fault_to_json(fault) for fault in self._faults],
+            "faults": self._faults,
             "host": self._host,
             "port": self._port,
-            "hosts": list(self._hosts),
+            "hosts": self._hosts,
             "connections": self._connections,
             "repeated_complete": self._repeated_complete,
             "images_per_minute": self._images_per_minute,

@@ -8,6 +8,7 @@
     files/<file id>/whole         a copy in one piece, made when `stored` needs one
     pictures/img-<token>.png      a picture whose URL a response contains; its mtime is its expiry
     incoming/<32 hex digits>      what is still arriving; removed when the server starts
+    temporary                     the directory is to be removed, by a later server if this one is killed
 
 The id of an upload's file is chosen when the upload is created, and its parts are stored as that file's. So nothing is
 copied when it is completed: the file's record lists its parts in their order, and is served part by part.
@@ -28,6 +29,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +46,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 2**20
+_PREFIX, _MARK = "asyncsdk-", "temporary"
 _ARRIVING, _CONTENT = "[0-9a-f]" * 32, "file-" + "[0-9A-Za-z]" * 22  # nothing else in a shared directory is touched
 HASH_BYTES = 2**18  # a block is hashed while it is in the processor's cache
 
@@ -66,9 +69,15 @@ class Store:
 
         Raises RuntimeError if another server holds it.
         """
-        self.root = self.directory or Path(tempfile.mkdtemp(prefix="asyncsdk-"))
+        if self.directory is None:
+            remove_leftovers(Path(tempfile.gettempdir()))
+        self.root = self.directory or Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.root.mkdir(0o700, parents=True, exist_ok=True)
         self._guard = _claim(self.root)
+        if self.directory is None:
+            (self.root / _MARK).touch(0o600)
+        else:
+            (self.root / _MARK).unlink(missing_ok=True)  # what a killed server left is kept from now on
         for name in ("uploads", "files", "pictures", "incoming"):
             _make_private(self.root / name)
         for path in (self.root / "incoming").glob(_ARRIVING):
@@ -85,6 +94,8 @@ class Store:
     def close(self) -> None:
         """Release the directory."""
         if self._guard is not None:
+            if self.directory is None:
+                (self.root / _MARK).unlink(missing_ok=True)  # no other server removes it now
             self._guard.release()
             if self.directory is None:
                 shutil.rmtree(self.root)
@@ -227,6 +238,28 @@ class Store:
 
     def _new_path(self) -> Path:
         return self.root / "incoming" / secrets.token_hex(16)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove what killed servers of this user left in `parent`: what has our mark, and a lock that nobody holds."""
+    for root in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError, RuntimeError):  # it is in use, another user's, or being removed
+            _remove_leftover(root)
+
+
+def _remove_leftover(root: Path) -> None:
+    if root.is_symlink() or not (root / _MARK).exists() or not _is_mine(root):
+        return
+    guard = _claim(root)
+    try:
+        if (root / _MARK).exists():
+            shutil.rmtree(root)
+    finally:
+        guard.release()
+
+
+def _is_mine(root: Path) -> bool:
+    return not hasattr(os, "getuid") or root.lstat().st_uid == os.getuid()
 
 
 def _make_private(folder: Path) -> None:

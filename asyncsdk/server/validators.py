@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from attrs import Attribute
@@ -29,7 +30,20 @@ def must(be: str, *kinds: type, within: Callable[[Any], bool] = lambda _: True, 
 def one_of(choices: Any) -> Check:
     """Return a validator for the strings of a Literal."""
     names = get_args(choices)
-    return must(f"one of {', '.join(names)}", str, within=names.__contains__)
+
+    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(
+                f"{attribute.alias} must be one of {', '.join(names)}, not {value!r}{did_you_mean(value, names)}"
+            )
+
+    return check
+
+
+def did_you_mean(value: object, names: Collection[str]) -> str:
+    """What a message adds where `value` is nearly one of `names`."""
+    near = get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _can_be_sent(headers: Mapping[Any, Any]) -> bool:

@@ -52,10 +52,13 @@ def test_it_plays_its_story_and_leaves_nothing(run: Run, environment: pytest.Mon
     assert "were there and were kept; the server received the other" in lines[4]
     assert "sha256" in lines[5]
     assert "are uploaded as file-" in lines[6]
-    assert lines[7] == '$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --out edited/'
+    assert (
+        lines[7] == '$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --model gpt-image-2 --out edited/'
+    )
     assert re.search(r"saved, for [\d,]+ tokens: the masked region changed, and not one pixel outside it", lines[8])
     assert "asyncsdk upload train.jsonl --purpose fine-tune" in lines[10]
     assert "asyncsdk edit otter.png" in lines[11]
+    assert "--model gpt-image-2" in lines[11]  # it is paid: nobody should have to find out which model
     assert list(stage.iterdir()) == []
 
 

@@ -83,7 +83,62 @@ def test_a_place_that_is_taken_is_said(run: Run) -> None:
         port = taken.getsockname()[1]
         ran = run("serve", "--port", port)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == f"error: can't serve on 127.0.0.1:{port}: Address already in use\n"
+    assert ran.err == (f"error: can't serve on 127.0.0.1:{port}: Address already in use. --port 0 takes a free port.\n")
+
+
+def test_a_port_that_another_of_them_has_is_said_with_its_address(run: Run, start: Start) -> None:
+    told = address(start("serve", "--port", "0"))
+    ran = run("serve", "--port", told["port"])
+    assert (ran.code, ran.out) == (1, "")
+    assert f"already in use: an asyncsdk server runs at {told['url']}. --port 0 takes a free port." in ran.err
+
+
+def test_a_host_that_is_not_known_is_said_alone(run: Run) -> None:
+    ran = run("serve", "--host", "no-such-host.invalid", "--port", "0")
+    assert (ran.code, ran.out) == (1, "")
+    [line] = ran.err.splitlines()
+    assert line.startswith("error: can't serve on no-such-host.invalid:0: ")
+    assert "Unknown error" not in line
+
+
+def test_that_everyone_can_reach_it_is_said_once_it_serves(start: Start) -> None:
+    process = start("serve", "--port", "0", "--host", "0.0.0.0", stderr=subprocess.PIPE)
+    address(process)
+    process.send_signal(signal.SIGTERM)
+    assert "warning: everyone who can reach 0.0.0.0 can use" in process.communicate(timeout=10)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--data", "a-file"], "--data a-file is a file: give a directory. Nothing was started."),
+        (["--api-key", ""], "error: --api-key must be a non-empty string without spaces around it. Nothing was"),
+        (["--allow-host", "http://x"], "error: --allow-host must be a list of host names, without scheme"),
+        (["--port", "x"], "'x' is not a whole number. Nothing was started."),
+        (["--bogus"], "Unknown option: --bogus. Nothing was started."),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_said_as_it_was_typed(
+    run: Run, tmp_path: Path, options: list[str], why: str
+) -> None:
+    (tmp_path / "a-file").write_text("x")
+    ran = run("serve", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert why in ran.err
+    assert "Nothing was sent" not in ran.err
+
+
+def test_without_pillow_it_says_at_its_start_that_edits_need_it(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['PIL'] = None")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    process = start("serve", "--port", "0", stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths})
+    address(process)
+    process.send_signal(signal.SIGTERM)
+    assert "Image edits need Pillow: pip install pillow (the extra `server`)" in process.communicate(timeout=10)[1]
+
+
+def test_its_help_says_that_limits_are_even(run: Run) -> None:
+    assert " ".join(run("serve", "--help").out.split()).count("above one second's share is refused") == 2
 
 
 def test_a_port_that_is_none_is_said(run: Run) -> None:

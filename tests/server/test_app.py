@@ -78,6 +78,9 @@ async def test_with_a_key_set_only_that_one_is_taken(headers: dict[str, str], st
         ("POST", "/uploads", "The API is below /v1, and this would be /v1/uploads: let the base URL end with /v1."),
         ("GET", "/files/file-1/content", "this would be /v1/files/file-1/content: let the base URL end with /v1."),
         ("POST", "/v1/v1/images/edits", "It has /v1 twice"),
+        ("GET", "/v1/files/files", "The base URL has /files at its end: let it end with /v1."),
+        ("POST", "/v1/uploads/uploads", "The base URL has /uploads at its end: let it end with /v1."),
+        ("POST", "/v1/images/edits/images/edits", "The base URL has /images/edits at its end"),
         ("GET", "/openai/files", "Azure's paths are not served"),
         ("GET", "/elsewhere", "asyncsdk serves the API below /v1, its own page at /, and /health."),
     ],
@@ -89,6 +92,13 @@ async def test_an_unknown_address_is_not_found_in_openais_shape_and_says_why(met
         assert answer.error["message"].startswith(f"Invalid URL ({method} {path}). ")
         assert why in answer.error["message"]
         assert answer.error["type"] == "invalid_request_error"
+
+
+async def test_a_wrong_method_that_comes_of_a_wrong_base_url_says_so() -> None:
+    async with running() as (_, call):
+        answer = await call("POST", "/v1/files/uploads")
+        assert answer.status == 405
+        assert answer.error["message"].endswith("The base URL has /files at its end: let it end with /v1.")
 
 
 async def test_another_method_is_not_allowed_and_told_which_are() -> None:
@@ -234,7 +244,7 @@ async def test_each_call_is_recorded_without_its_key() -> None:
         assert added.request_id == part.headers["X-Request-ID"]
         assert [create.number, added.number, lost.number] == [1, 2, 3]
         assert added.seconds > 0
-        assert (lost.route, lost.path, lost.status) == ("unknown", "", 404)
+        assert (lost.route, lost.path, lost.status) == ("unknown", "/v1/nowhere", 404)
         assert server.bytes_received == create.bytes + added.bytes
         assert "a key" not in repr(server.requests)
 

@@ -56,11 +56,43 @@ async def test_faults_can_be_added_and_forgotten() -> None:
         server.assert_all_met()
 
 
-@pytest.mark.parametrize("body", [{"faults": ["reset"]}, {"faults": [{**FAULT, "kind": "explode"}]}, []])
+@pytest.mark.parametrize(
+    "body", [{"faults": ["reset"]}, {"faults": [{**FAULT, "kind": "explode"}]}, "reset", [FAULT, 1]]
+)
 async def test_a_wrong_fault_is_refused(body: Any) -> None:
     async with running() as (server, call):
         assert (await call("POST", "/_control/faults", json=body)).status == 400
         assert server.unmet_faults() == []
+
+
+async def test_faults_can_be_added_as_a_list_or_one_alone() -> None:
+    async with running() as (_, call):
+        await call("POST", "/_control/faults", json=[FAULT, FAULT])
+        answer = await call("POST", "/_control/faults", json=FAULT)
+        assert len(answer.json["unmet_faults"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("route=nope", "route: 'nope' is not one of create, part, "),
+        ("route=parts", "(did you mean 'part'?)"),
+        ("rout=part", "'rout' is not one of route, status, after (did you mean 'route'?)"),
+        ("status=x", "status"),
+    ],
+)
+async def test_a_wrong_question_for_requests_is_refused(query: str, why: str) -> None:
+    async with running() as (_, call):
+        answer = await call("GET", f"/_control/requests?{query}")
+        assert answer.status == 400
+        assert why in answer.error["message"]
+
+
+async def test_the_requests_to_wrong_addresses_can_be_asked_for() -> None:
+    async with running() as (_, call):
+        await call("GET", "nowhere")
+        [record] = (await call("GET", "/_control/requests?route=unknown")).json["requests"]
+        assert (record["path"], record["query"]) == ("/v1/nowhere", {})
 
 
 async def test_a_page_in_a_browser_can_not_add_faults() -> None:

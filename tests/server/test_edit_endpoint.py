@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from asyncsdk import APIStatusError, Client, ImageEditor
+from asyncsdk.images.billing import status_of
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.edits.fields import EditRequest
 from asyncsdk.server.edits.painting import PaintedEdit, paint
@@ -106,8 +108,21 @@ async def test_without_pillow_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "PIL", None)
     async with running() as (_, call):
         answer = await edit(call, image)
-        assert (answer.status, answer.error["type"]) == (501, "server_error")
-        assert "Image edits need Pillow: pip install pillow" in answer.error["message"]
+        assert (answer.status, answer.error["code"]) == (424, "missing_dependency")
+        assert answer.error["message"] == "Image edits need Pillow: pip install pillow (the extra `server`)"
+
+
+async def test_an_edit_that_needs_pillow_is_not_taken_for_paid_or_refused_for_good(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(picture((900, 900)))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    async with LocalServer() as server, Client(base_url=server.url, api_key="k") as client:
+        with pytest.raises(APIStatusError, match="need Pillow: pip install pillow") as caught:
+            await ImageEditor(client).edit(tmp_path / "a.png", "a beret", model="gpt-image-2")
+        assert status_of(caught.value) == "failed"  # not "uncertain", and not "refused"
+        [record] = server.requests  # it was not repeated
+        assert record.bytes > 2_000_000
 
 
 class TestUrls:

@@ -130,6 +130,12 @@ def test_cleared_faults_do_not_happen() -> None:
         {"route": "part", "kind": "reset", "probability": 1.1},
         {"route": "part", "kind": "reset", "probability": 0.5, "every": 2},
         {"route": "part", "kind": "reset", "retry_after": 1},
+        {"route": "part", "kind": "reset", "status": 500},
+        {"route": "part", "kind": "answer", "status": None},
+        {"route": "part", "kind": "answer", "retry_as": "date"},
+        {"route": "part", "kind": "reset", "seed": 7},
+        {"route": "files.list", "kind": "reset", "at": "in"},
+        {"route": "files.content", "kind": "slow", "rate": 1000},
         {"route": "part", "kind": "answer", "retry_after": 1, "retry_as": "years"},
         {"route": "part", "kind": "limit"},
         {"route": "part", "kind": "limit", "per_minute": 0},
@@ -160,11 +166,15 @@ def test_a_fault_that_makes_no_sense_is_refused_with_its_number(arguments: Any) 
             {"route": "partx", "kind": "reset"},
             (
                 "fault 1: route must be one of create, part, complete, cancel, files.list, files.create, files.get, "
-                "files.delete, files.content, edit, *, not 'partx'"
+                "files.delete, files.content, edit, *, not 'partx' (did you mean 'part'?)"
             ),
         ),
         ({"route": "part", "kin": "reset"}, "fault 1 has 'kin', which is not one of route, kind, at, nth"),
         ({"route": "part"}, "fault 1 has no kind"),
+        ({"route": "parts", "kind": "reset"}, "not 'parts' (did you mean 'part'?)"),
+        ({"route": "part", "kind": "rest"}, "not 'rest' (did you mean 'reset'?)"),
+        ({"route": "part", "kind": "reset", "tims": 2}, "unit (did you mean 'times'?)"),
+        ({"route": "files.get", "kind": "stall", "at": "in"}, "a call of files.get has no body to be in"),
         ({"route": "part", "kind": "reset", "nth": "2"}, "fault 1: nth must be an integer from 1, not '2'"),
         ({"route": "part", "kind": "reset", "times": True}, "fault 1: times must be an integer from 1, not True"),
         ({"route": "part", "kind": "answer", "headers": {"A": 1}}, "must be an object of header names and values"),
@@ -203,3 +213,18 @@ def test_the_faults_of_the_documentation_are_faults_and_of_every_kind() -> None:
     assert {fault.kind for fault in faults} == set(get_args(Kind))
     assert {fault.retry_as for fault in faults} == set(get_args(RetryForm))
     assert all(f"`{name}`" in text for name in (*get_args(Route), *get_args(Moment)))
+
+
+def test_faults_are_read_from_text_too() -> None:
+    text = '[{"route": "part", "kind": "reset"}]'
+    assert faults_from_json(text) == faults_from_json(text.encode()) == [Fault("part", "reset")]
+    with pytest.raises(ValueError, match=r"'faults.json' is not JSON .*; of a file pass its text, not its name"):
+        faults_from_json("faults.json")
+    with pytest.raises(ValueError, match="fault 1 is not an object"):
+        faults_from_json(["[]"])
+
+
+def test_how_nth_goes_with_times_and_every_is_as_the_page_says() -> None:
+    assert met(Fault("part", "reset", nth=2, times=3)) == [2, 3, 4]
+    assert met(Fault("part", "reset", nth=2, every=5)) == [2, 7, 12]
+    assert met(Fault("part", "reset", every=5, times=2)) == [5, 10]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections import Counter
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -101,12 +103,55 @@ def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         with pytest.raises(RuntimeError, match=r"did not start: .*in use by another server"), ServerProcess(tmp_path):
             pass
-        with pytest.raises(RuntimeError, match=r"did not start: .*address already in use"):
+        with pytest.raises(OSError, match="address already in use") as caught:
             ServerProcess(port=server.port).__enter__()
+        assert caught.value.errno == errno.EADDRINUSE
         with pytest.raises(RuntimeError, match="running already"):
             server.__enter__()
     with pytest.raises(RuntimeError, match="not running"):
         _ = server.url
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"port": -1},
+        {"upload_ttl": 0},
+        {"api_key": " "},
+        {"hosts": "api"},
+        {"files_per_minute": 0},
+        {"repeated_complete": 300},
+        {"faults": "faults.json"},
+        {"faults": Path("faults.json")},
+        {"faults": Fault("part", "reset")},
+        {"faults": [{"route": "part", "kind": "reset"}]},
+    ],
+    ids=repr,
+)
+def test_what_makes_no_sense_is_refused_at_once_as_a_local_server_does(options: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)) as local:
+        LocalServer(**options)
+    with pytest.raises((TypeError, ValueError)) as process:
+        ServerProcess(**options)
+    assert (type(process.value), str(process.value)) == (type(local.value), str(local.value))
+
+
+def test_faults_in_the_place_of_a_file_are_answered_with_how_to_read_one() -> None:
+    for server in (LocalServer, ServerProcess):
+        with pytest.raises(TypeError, match=r"faults_from_json\(Path\('faults.json'\).read_text\(\)\)"):
+            server(faults="faults.json")  # type: ignore[arg-type]
+
+
+def test_faults_may_come_from_a_generator() -> None:
+    with ServerProcess(faults=(fault for fault in [BUSY])) as server:
+        assert server.unmet_faults() == [BUSY]
+
+
+def test_it_shows_itself_as_a_local_server_does() -> None:
+    server = ServerProcess(api_key="sk-own-secret")
+    assert repr(server) == "ServerProcess(not running)"
+    with server:
+        assert repr(server) == f"ServerProcess('{server.url}')"
 
 
 def test_sigterm_ends_it_in_good_order() -> None:

@@ -44,10 +44,10 @@ def test_an_option_that_makes_no_sense_is_named(options: dict[str, Any], said: s
 def test_a_process_says_it_too() -> None:
     with pytest.raises(ValueError, match=r"hosts must be a list of host names, .*, not 'api'"):
         ServerProcess(hosts="api")
-    with pytest.raises(RuntimeError, match=r"did not start: upload_ttl must be .*, not 0"):
-        ServerProcess(upload_ttl=0).__enter__()
-    with pytest.raises(RuntimeError, match=r"did not start: files_per_minute must be .*, not 0"):
-        ServerProcess(files_per_minute=0).__enter__()
+    with pytest.raises(ValueError, match=r"upload_ttl must be .*, not 0"):
+        ServerProcess(upload_ttl=0)
+    with pytest.raises(ValueError, match=r"files_per_minute must be .*, not 0"):
+        ServerProcess(files_per_minute=0)
 
 
 @pytest.mark.parametrize("wrong", [{"route": "part", "kind": "reset"}, "part", [Fault("part", "reset")]], ids=repr)
@@ -98,7 +98,7 @@ async def test_a_fault_and_a_server_say_what_matters() -> None:
     [
         (
             ["--api-key", ""],
-            "api_key must be a non-empty string without spaces around it. Nothing was started.",
+            "--api-key must be a non-empty string without spaces around it. Nothing was started.",
         ),
         (["--allow-host", "api:8787"], "without scheme, port or wildcard, not ('api:8787',). Nothing was started."),
         (["--images-per-minute", "0"], "--images-per-minute 0: it must be an integer from 1."),

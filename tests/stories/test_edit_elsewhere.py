@@ -18,8 +18,8 @@ OWN_REFUSAL = {"error": {"message": "no", "type": "invalid_request_error"}}
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (reply(200, PAGE), NotTheAPIError, "Does it lack a path"),
-        (reply(200, "OK"), NotTheAPIError, "Does it lack a path"),
+        (reply(200, PAGE), NotTheAPIError, "Is its path right"),
+        (reply(200, "OK"), NotTheAPIError, "Is its path right"),
         (reply(404, PAGE), APIStatusError, "Does the base URL lack a path"),
         (reply(404, {"detail": "Not Found"}), APIStatusError, "Does the base URL lack a path"),
         (reply(404, {"error": {"message": "Invalid URL", "type": "x"}}), APIStatusError, "Does the base URL lack"),

@@ -19,7 +19,7 @@ USUAL_SIZE, SMALLEST_SIZE = 256 * MIB, 4 * MIB
 NEXT = """
 Everything was in a temporary directory and is deleted now. Next, with your own key in OPENAI_API_KEY:
   asyncsdk upload train.jsonl --purpose fine-tune
-  asyncsdk edit otter.png --mask mask.png --prompt "a beret" --out out/"""
+  asyncsdk edit otter.png --mask mask.png --prompt "a beret" --model gpt-image-2 --out out/"""
 CLEANUP_SECONDS = 30.0  # deleting almost a gigabyte may take longer than the second that other commands get
 COPIES = 3  # on this disk: the file, its parts, and the file that the server makes of them
 

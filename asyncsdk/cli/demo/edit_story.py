@@ -21,7 +21,7 @@ async def play_edit(folder: Path, url: str, say: Callable[[str], None]) -> None:
         say(NEEDS)
         return
     picture, mask = draw(folder)
-    say('\n[bold]$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --out edited/[/]')
+    say('\n[bold]$ asyncsdk edit picture.png --mask mask.png --prompt "a beret" --model gpt-image-2 --out edited/[/]')
     record = await _edit(picture, mask, folder / "edited", url)
     [edited] = record["files"]
     if changed(picture, Path(edited)) != HOLE:

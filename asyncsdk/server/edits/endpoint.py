@@ -11,19 +11,24 @@ from importlib.util import find_spec
 from aiohttp import web
 from attrs import define, field
 
-from asyncsdk.server.bodies import read_form, read_json, send
+from asyncsdk.server.bodies import drain, read_form, read_json, send
 from asyncsdk.server.edits import responses
 from asyncsdk.server.edits.fields import OLD_MODEL, EditRequest, read_edit, require_compatible
 from asyncsdk.server.edits.history import EditLog, RecentEdits
 from asyncsdk.server.edits.memory import MemoryBudget
 from asyncsdk.server.edits.painting import PaintedEdit, paint
 from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, GivenPictures, read_references
-from asyncsdk.server.errors import ApiError, invalid, not_found
+from asyncsdk.server.errors import ApiError, invalid, needs_pillow, not_found
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.ids import new_picture_name
 from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.rate import TokenBucket
 from asyncsdk.server.repository import Repository
+
+
+def can_edit() -> bool:
+    """Whether Pillow is installed, which edits need."""
+    return find_spec("PIL") is not None
 
 
 @define(eq=False)
@@ -44,8 +49,9 @@ class Edits:
         return [web.get("/_pictures/{name}", self.picture, name="picture", allow_head=False)]
 
     async def edit(self, request: web.Request) -> web.StreamResponse:
-        if find_spec("PIL") is None:
-            raise ApiError(501, "Image edits need Pillow: pip install pillow", type="server_error")
+        if not can_edit():
+            await drain(request)  # a response before the end of the body may not arrive: the edit would look paid
+            raise needs_pillow()
         with self.memory.reserve() as request[ACTIVE_REQUEST].count_bytes:
             return await self._edit(request)
 
@@ -112,7 +118,7 @@ class Edits:
         end = responses.ending(edit, painted, refusal, now)
         await send(request, response, end[: len(end) // 2])
         await hooks.reach("answering")
-        await send(request, response, end[len(end) // 2 :])
+        await send(request, response, end[len(end) // 2 :], is_last=True)
         await response.write_eof()
         return response
 

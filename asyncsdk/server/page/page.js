@@ -152,8 +152,10 @@ function wordsOf(fault) {
 function buildRequest(call) {
   const status = make("span", "status", call.status === null ? "lost" : String(call.status));
   status.classList.add(call.status === null || call.status >= 500 ? "bad" : call.status >= 400 ? "warn" : "good");
-  const path = make("span", "name", call.path.replace(/^\/v1/, "").replace(/\{\w+\}/g, "…") || "no such address");
-  path.title = `${call.route} ${call.path}`;
+  const place = call.route === "unknown" ? call.path : call.path.replace(/^\/v1/, "").replace(/\{\w+\}/g, "…");
+  const query = Object.entries(call.query).map(([name, value]) => `${name}=${value}`).join("&");
+  const path = make("span", "name", query ? `${place}?${query}` : place);
+  path.title = `${call.route === "unknown" ? "no such address:" : call.route} ${call.path}`;
   const fault = call.fault ? [make("span", "pill warn", call.fault)] : [];
   const moved = call.bytes >= call.bytes_sent ? `↑ ${size(call.bytes)}` : `↓ ${size(call.bytes_sent)}`;
   return make("div", "row", make("div", "top", make("span", "number figure", `#${call.number}`), status,

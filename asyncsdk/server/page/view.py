@@ -78,6 +78,7 @@ def _request(record: RequestRecord) -> Json:
         "number": record.number,
         "method": record.method,
         "path": record.path,
+        "query": dict(record.query),
         "route": record.route,
         "status": record.status,
         "bytes": record.bytes,
