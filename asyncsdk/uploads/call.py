@@ -18,10 +18,10 @@ from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, can_go_on
+from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
-from asyncsdk.uploads.resume import replay, upload_key
+from asyncsdk.uploads.resume import upload_key
 from asyncsdk.uploads.run import UploadContext, UploadRun
 from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
@@ -89,10 +89,9 @@ class UploadCall:
             raise ConfigurationError(f"{wrong}: it has {size:,} bytes, not {opened.bytes:,}. Nothing was sent.")
         try:
             return await self._go_on(opened)
-        except OtherContentError:
+        except OtherContentError as other:
             raise ConfigurationError(
-                f"{wrong}: it contains nothing of what was sent. Nothing was sent now. "
-                "To send it as a new one: call upload."
+                f"{wrong}: {other}. Nothing was sent now. To send it as a new one: call upload."
             ) from None
         except NothingToResumeError as nothing:
             return await self._start(str(nothing))
@@ -121,9 +120,6 @@ class UploadCall:
     async def _go_on(self, opened: Opened) -> UploadResult:
         """Go on under the key of another path. Raises NothingToResumeError where that can't be."""
         async with self._claimed(self.journal, opened.key) as records:
-            state = replay(records.records)
-            if not can_go_on(state, opened.upload, now=self.context.client.clock.now()):
-                raise NothingToResumeError(f"starting again: {opened.upload} can't be resumed any more")
             return await self._run(opened.key, records, moved=opened).result()
 
     def _run(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadRun:

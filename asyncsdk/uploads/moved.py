@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from attrs import frozen
@@ -18,8 +18,8 @@ from attrs import frozen
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.job import Fields
-from asyncsdk.uploads.journal import JournalEntry, Opened
-from asyncsdk.uploads.resume import ResumeState, Stage, replay
+from asyncsdk.uploads.journal import JournalEntry, Opened, Record
+from asyncsdk.uploads.resume import Stage, replay
 
 LEAST_BYTES = 8 * MIB  # smaller files are sent again sooner than a large journal is looked through
 KEYED = "key:"
@@ -81,16 +81,20 @@ def newest_first(openings: Iterable[Opened], moved: MovedSource) -> list[Opened]
     return sorted(filter(moved.may_be, openings), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
 
 
-def can_go_on(state: ResumeState | None, upload_id: str, *, now: float) -> bool:
-    """Whether `state`, of what is under the key now, is that upload and worth going on with at `now` (unix time).
+def can_go_on(records: Sequence[Record], upload_id: str, *, now: float) -> bool:
+    """Whether that upload, of all `records` under its key, is worth going on with at `now` (unix time).
 
-    One that is done is: the same file is returned. One into which nothing was sent, or whose hour is over, is not.
+    One that is done is, also after its path was used again: the same file is returned. One into which nothing was sent,
+    whose hour is over, or after which another began, is not.
     """
-    if state is None or state.opened is None or state.upload_id != upload_id:
+    state, newest = replay(record for record in records if record.upload == upload_id), replay(records)
+    if state is None or state.opened is None or newest is None:
         return False
-    if state.stage is Stage.PENDING:
-        return state.bytes_held > 0 and now < state.opened.expires_at
-    return state.stage in {Stage.COMPLETING, Stage.COMPLETED}
+    if state.stage is Stage.COMPLETED:
+        return True
+    if state.stage is Stage.PENDING and not (state.bytes_held > 0 and now < state.opened.expires_at):
+        return False
+    return state.is_open and newest.upload_id == upload_id
 
 
 def note(opened: Opened, name: str) -> str:

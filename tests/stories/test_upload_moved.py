@@ -6,15 +6,25 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from asyncsdk import AsyncUploader, Client, ConfigurationError, FileJournal, Progress, UploadJob, api
-from asyncsdk.server import LocalServer
-from asyncsdk.uploads.journal import JournalEntry, Log, Owner
+from asyncsdk import (
+    AsyncUploader,
+    Client,
+    CompletionUnknownError,
+    ConfigurationError,
+    FileJournal,
+    Progress,
+    UploadJob,
+    api,
+)
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Owner
 from tests.stories.support import MIB, MakeFile, interrupted
 
 NOTE = "goes on with the upload of data.jsonl; the file keeps the name data.jsonl on the server"
@@ -196,6 +206,46 @@ async def test_an_upload_is_not_resumed_from_another_file(
     with pytest.raises(ConfigurationError, match=r"longer is not the file of upload_.*9,437,184 bytes, not 8,400,953"):
         await fresh().resume(upload, source=longer)
     assert server.bytes_received == received
+
+
+async def asked_to_complete(server: LocalServer, uploader: AsyncUploader, path: Path) -> None:
+    """The server completes it, and its answer is lost."""
+    server.inject(Fault("complete", "reset", "done", times=20))
+    with pytest.raises(CompletionUnknownError):
+        await evolve(uploader, max_retries=0).upload(path, purpose="batch")
+    server.clear_faults()
+
+
+async def was_completed(_: LocalServer, uploader: AsyncUploader, path: Path) -> None:
+    await uploader.upload(path, purpose="batch")
+
+
+async def has_expired(server: LocalServer, uploader: AsyncUploader, path: Path) -> None:
+    """The journal knows that it is gone, and what was sent of it."""
+    assert isinstance(uploader.journal, Path)
+    await interrupted(server, uploader.client, uploader.journal, path)
+    journal = FileJournal(uploader.journal)
+    (entry,) = await journal.entries()
+    async with journal.claim(entry.key) as log:
+        await log.append(Expired(upload=entry.records[0].upload, reason="its hour is over"))
+
+
+@pytest.mark.parametrize("began", [asked_to_complete, was_completed, has_expired])
+async def test_an_upload_that_is_not_pending_is_not_resumed_from_another_file_either(
+    began: Callable[[LocalServer, AsyncUploader, Path], Awaitable[None]],
+    server: LocalServer,
+    make_file: MakeFile,
+    fresh: Fresh,
+) -> None:
+    path = make_file()
+    await began(server, fresh(), path)
+    upload, received, asked = server.uploads[-1].id, server.bytes_received, server.calls.get("complete")
+    with pytest.raises(ConfigurationError, match=r"other is not the file of upload_.* Nothing was sent now"):
+        await fresh().resume(upload, source=make_file(name="other", seed=2))
+    assert (server.bytes_received, server.calls.get("complete"), server.calls["create"]) == (received, asked, 1)
+    if began is not has_expired:
+        result = await fresh().resume(upload, source=path.rename(path.with_name("final.jsonl")))
+        assert (result.file.filename, len(server.files)) == ("data.jsonl", 1)
 
 
 async def test_an_upload_that_is_gone_starts_again_from_where_its_file_is_now(
