@@ -72,13 +72,14 @@ def is_from_a_path(opened: Opened) -> bool:
 
 def large(entries: Iterable[JournalEntry]) -> list[Opened]:
     """How the uploads began that may be of a file that was moved since."""
-    states = [state for entry in entries if (state := replay(entry.records)) is not None]
-    return [state.opened for state in states if state.opened is not None and state.opened.bytes > LEAST_BYTES]
+    records = (record for entry in entries for record in entry.records)
+    return [record for record in records if isinstance(record, Opened) and record.bytes > LEAST_BYTES]
 
 
 def newest_first(openings: Iterable[Opened], moved: MovedSource) -> list[Opened]:
-    """The uploads that may be of this file, the one that began last first."""
-    return sorted(filter(moved.may_be, openings), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
+    """The uploads that may be of this file, each once, the one that began last first."""
+    found = {opened.upload: opened for opened in openings if moved.may_be(opened)}
+    return sorted(found.values(), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
 
 
 def can_go_on(records: Sequence[Record], upload_id: str, *, now: float) -> bool:

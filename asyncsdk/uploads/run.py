@@ -249,6 +249,7 @@ class UploadRun:
         self.context.client.clock.anchor(opened.created_at)
         self._hold(opened)  # before anything is awaited, for its id may come twice
         await self.log.append(opened)
+        self.context.moved_files.began(opened)
         session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
         self._adopt(session)
         return session

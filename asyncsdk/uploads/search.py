@@ -1,10 +1,12 @@
-"""Looks through the journal, once for an uploader, for the uploads of files that were renamed or moved since."""
+"""Finds the uploads of files that were renamed or moved since: one look through the journal, and what began after."""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import anyio
@@ -15,6 +17,8 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.journal import Journal, Opened
 from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
 from asyncsdk.uploads.source import is_still_at
+
+MOST_BEGUN = 10_000  # uploads that are kept in memory, so that it has a bound
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +33,26 @@ class QuickSearch(Protocol):
 
 @define(eq=False)
 class MovedFiles:
-    """The large files whose uploads the journal held when it was first asked."""
+    """The uploads of large files that the journal held when it was first asked, and those that this uploader began."""
 
     _journal: Journal
     _openings: Sequence[Opened] | None = field(default=None, init=False)
+    _begun: deque[Opened] = field(factory=partial(deque, maxlen=MOST_BEGUN), init=False)
     _looking: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def earlier(self, moved: MovedSource, readers: DaemonThreadPool) -> list[Opened]:
         """Return the uploads that may have begun with this file at a path where it is not any more, newest first."""
         if not moved.is_worth_it:
             return []
-        alike = newest_first(await self._looked_through(), moved)
+        alike = newest_first(chain(await self._looked_through(), self._begun), moved)
         # a hard link is another file to its owner, and may be wanted under both names
         still = [await readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
         return [opened for opened, there in zip(alike, still, strict=True) if not there]
+
+    def began(self, opened: Opened) -> None:
+        """Note an upload of this uploader."""
+        if opened.bytes > LEAST_BYTES:
+            self._begun.append(opened)
 
     async def _looked_through(self) -> Sequence[Opened]:
         async with self._looking:

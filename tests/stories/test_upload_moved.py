@@ -19,13 +19,15 @@ from asyncsdk import (
     CompletionUnknownError,
     ConfigurationError,
     FileJournal,
+    InternalServerError,
     Progress,
     UploadJob,
     api,
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Owner
-from tests.stories.support import MIB, MakeFile, interrupted
+from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
+from tests.uploads.upload_helpers import until
 
 NOTE = "goes on with the upload of data.jsonl; the file keeps the name data.jsonl on the server"
 
@@ -62,6 +64,34 @@ async def test_a_renamed_file_goes_on_under_the_name_that_the_server_has(
     assert f"final.jsonl {NOTE}" in caplog.text
     again = await fresh().upload(renamed, purpose="batch")
     assert (again.reused, again.file.id) == (True, result.file.id)
+
+
+async def test_an_uploader_finds_what_it_began_itself_after_it_looked_through_the_journal(
+    server: LocalServer, fresh: Fresh, make_file: MakeFile
+) -> None:
+    uploader = evolve(fresh(), max_retries=0)
+    await uploader.upload(make_file(name="first", seed=2), purpose="batch")
+    path = make_file()
+    server.inject(REFUSE_THE_REST)
+    with pytest.raises(InternalServerError):
+        await uploader.upload(path, purpose="batch")
+    server.clear_faults()
+    result = await uploader.upload(path.rename(path.with_name("final.jsonl")), purpose="batch")
+    assert result.bytes_resumed >= 3 * MIB
+    assert result.file.filename == "data.jsonl"
+
+
+async def test_a_moved_file_that_is_done_is_known_though_its_first_path_is_used_again(
+    begun: Begun, server: LocalServer, fresh: Fresh, make_file: MakeFile
+) -> None:
+    path, _ = begun
+    renamed = path.rename(path.with_name("data.jsonl.1"))
+    first = await fresh().upload(renamed, purpose="batch")
+    await fresh().upload(make_file(name=path.name, seed=2), purpose="batch")
+    for uploader in (fresh(), AsyncUploader(fresh().client, journal=PlainJournal(fresh().journal))):
+        again = await uploader.upload(renamed, purpose="batch")
+        assert (again.reused, again.file.id) == (True, first.file.id)
+    assert len(server.files) == 2
 
 
 async def test_a_file_moved_to_another_directory_goes_on(begun: Begun, fresh: Fresh, tmp_path: Path) -> None:
@@ -108,6 +138,7 @@ async def test_other_content_under_the_same_inode_size_and_time_is_a_file_of_its
         file.write(other)
     renamed = path.rename(path.with_name("final.jsonl"))
     os.utime(renamed, ns=(was.st_atime_ns, was.st_mtime_ns))
+    await until(lambda: not server.parts_in_flight)
     sent = server.bytes_received
     result = await fresh().upload(renamed, purpose="batch")
     assert (result.bytes_resumed, result.file.filename) == (0, "final.jsonl")
@@ -161,7 +192,8 @@ async def test_the_journal_is_looked_through_once_however_many_files_are_new(
 class PlainJournal:
     """A journal of the user's own, with what the Protocol asks for and nothing more."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: object) -> None:
+        assert isinstance(path, Path)
         self._files = FileJournal(path)
 
     def claim(
