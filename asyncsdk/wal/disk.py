@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ LINES_AT_ONCE = 1000
 
 # A user who may write in a shared directory could place a link there, or a pipe that blocks the process that opens it.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # File systems that can't sync a directory return one of these; a failing disk does not.
 _CANT_SYNC = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
 
@@ -37,14 +39,22 @@ def make_root(root: Path) -> None:
 
 
 def is_writable(root: Path) -> bool:
-    """Whether `root`, or the first directory above it that is there, takes new entries; nothing is made.
+    """Whether `root`, or the first directory above it that is there, takes new entries; nothing is left there.
 
-    A `root` that is there and not a directory is left to `make_root`, which says so.
+    A `root` that is there and not a directory is left to `make_root`, which says so, and so is a full disk.
     """
     there = next((place for place in (root, *root.parents) if os.path.lexists(place)), root)
     if not there.is_dir():
         return there == root
-    return os.access(there, os.W_OK | os.X_OK)
+    if there == root or not os.access(there, os.W_OK | os.X_OK):
+        return os.access(there, os.W_OK | os.X_OK)
+    attempt = there / f".asyncsdk-{os.getpid()}-{random.getrandbits(32):08x}"
+    try:  # root may write in each directory, and in /proc makes none all the same
+        attempt.mkdir(DIRECTORY_MODE)
+        attempt.rmdir()
+    except OSError as error:
+        return error.errno in _FULL
+    return True
 
 
 def check_root(root: Path) -> None:

@@ -225,7 +225,7 @@ class FileJournal:
 
 
 VARIABLE = "ASYNCSDK_JOURNAL"
-_warned_of = set[str]()
+_in_memory: dict[str, MemoryJournal] = {}  # by why they are not on disk: one is shared by all uploaders
 
 
 def open_journal(
@@ -237,7 +237,7 @@ def open_journal(
     A directory that is called memory is `./memory`.
     `lock=False` is for a directory on a file system without locks. Nothing is made before the first claim.
     `or_memory=True`: in place of the user's state directory, where none can be kept there, as in a container, a journal
-    in memory, with a warning once per process. One that was named is used or fails.
+    in memory, one for the whole process, with a warning once. One that was named is used or fails.
     """
     chosen = os.environ.get(VARIABLE) or None if setting is None else setting
     if chosen == "memory":
@@ -257,7 +257,7 @@ def _users_journal(*, lock: bool) -> Journal:
     if path.is_absolute() and disk.is_writable(path):
         return FileJournal(path, lock=lock)
     why = kept_in_memory(path)
-    if why not in _warned_of:
-        _warned_of.add(why)
+    if why not in _in_memory:
+        _in_memory[why] = MemoryJournal(why)
         logger.warning("%s", why)
-    return MemoryJournal(why)
+    return _in_memory[why]
