@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,8 @@ from asyncsdk.uploads.resume import upload_key
 from asyncsdk.uploads.run import UploadContext, UploadRun
 from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
+
+SILENT_LOOK = 1.0  # seconds after which a person wants to know what is waited for
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +113,12 @@ class UploadCall:
             filename=self.job.filename or unpacked(self.job.source).name,
             settings=self.context.client.settings,
         )
-        return await self.context.moved_files.earlier(moved, self.context.readers)
+        looks = "looking through the journal, in case that the file was moved"
+        timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.CHECKING, looks)
+        try:
+            return await self.context.moved_files.earlier(moved, self.context.readers)
+        finally:
+            timer.cancel()
 
     async def _start(self, why: str) -> UploadResult:
         journal, key = self.journal if self.place else MemoryJournal(), self.key

@@ -50,6 +50,11 @@ class MovedSource:
         """Whether it is large enough, and has an inode to be known by."""
         return self.size > LEAST_BYTES and bool(self.inode) and self.mtime_ns is not None
 
+    @property
+    def written_at(self) -> float:
+        """The unix time of its last change."""
+        return (self.mtime_ns or 0) / 1e9
+
     def may_be(self, opened: Opened) -> bool:
         """Whether `opened` began with this file, at another path."""
         fields, settings = self.fields, self.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import stat
@@ -183,10 +184,15 @@ def replace(path: Path, target: Path) -> None:
         raise NotDurableError(error.errno, error.strerror, error.filename or str(target.parent)) from error
 
 
-def subdirectories(path: Path) -> list[str]:
-    """Return the names of the directories in `path`, links left out."""
+def subdirectories(path: Path, *, since: float = -math.inf) -> list[str]:
+    """Return the names of the directories in `path`, links left out, in which a file was made `since` (unix time)."""
+
+    def is_wanted(item: os.DirEntry[str]) -> bool:
+        is_directory = item.is_dir(follow_symlinks=False)
+        return is_directory and (since == -math.inf or item.stat(follow_symlinks=False).st_mtime >= since)
+
     with os.scandir(path) as items:
-        return [item.name for item in items if item.is_dir(follow_symlinks=False)]
+        return [item.name for item in items if is_wanted(item)]
 
 
 def remove_directory(path: Path, files: Iterable[Path]) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -25,11 +27,12 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Owner
+from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Opened, Owner, reading
 from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
 from tests.uploads.upload_helpers import until
 
 NOTE = "goes on with the upload of data.jsonl; the file keeps the name data.jsonl on the server"
+DAY = 86_400.0
 
 
 @pytest.fixture
@@ -173,9 +176,9 @@ async def test_the_journal_is_looked_through_once_however_many_files_are_new(
     looks = []
     openings = FileJournal.openings
 
-    async def counted(self: FileJournal, *, above: int) -> object:
-        looks.append(above)
-        return await openings(self, above=above)
+    async def counted(self: FileJournal, *, above: int, since: float) -> object:
+        looks.append(since)
+        return await openings(self, above=above, since=since)
 
     monkeypatch.setattr(FileJournal, "openings", counted)
     uploader = AsyncUploader(client, journal=journal, part_size=4 * MIB)
@@ -187,6 +190,59 @@ async def test_the_journal_is_looked_through_once_however_many_files_are_new(
     async with uploader.upload_many(jobs) as outcomes:
         assert [outcome.status async for outcome in outcomes] == ["done"] * 3
     assert len(looks) == 1
+    for age in range(3):
+        old = make_file(8 * MIB + 1, f"old-{age}", age)
+        os.utime(old, (0, 10_000_000 * (3 - age)))
+        await uploader.upload(old, purpose="batch")
+    assert looks[1:] == [-math.inf]
+
+
+@pytest.mark.parametrize(
+    ("begun_ago", "written_ago", "is_read"),
+    [(3 * DAY, 0, False), (0, 0, True), (3 * DAY, 4 * DAY, True), (0, -365 * DAY, True)],
+)
+async def test_of_the_journal_only_what_may_be_as_young_as_the_file_is_read(
+    journal: Path,
+    fresh: Fresh,
+    make_file: MakeFile,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    begun_ago: float,
+    written_ago: float,
+    is_read: bool,
+) -> None:
+    await fresh().upload(make_file(name="first"), purpose="batch")
+    [folder] = (journal / "uploads").iterdir()
+    os.utime(folder, (0, time.time() - begun_ago))
+    path = make_file(name="second", seed=2)
+    os.utime(path, (0, time.time() - written_ago))
+    read, openings = set[Path](), reading.openings
+
+    def noted(folder: Path, above: int) -> list[Opened]:
+        read.add(folder)
+        return openings(folder, above)
+
+    monkeypatch.setattr(reading, "openings", noted)
+    await fresh().upload(path, purpose="batch")
+    assert (folder in read) is is_read
+
+
+async def test_a_long_look_through_the_journal_is_told(
+    begun: Begun, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, held = begun
+    openings = FileJournal.openings
+
+    async def slow(self: FileJournal, *, above: int, since: float) -> object:
+        await asyncio.sleep(0.1)
+        return await openings(self, above=above, since=since)
+
+    monkeypatch.setattr(FileJournal, "openings", slow)
+    monkeypatch.setattr("asyncsdk.uploads.call.SILENT_LOOK", 0.01)
+    seen: list[Progress] = []
+    result = await fresh().upload(path.rename(path.with_name("c.jsonl")), purpose="batch", on_progress=seen.append)
+    assert result.bytes_resumed == held
+    assert "looking through the journal, in case that the file was moved" in {progress.note for progress in seen}
 
 
 class PlainJournal:

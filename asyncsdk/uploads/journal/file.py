@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import time
@@ -160,9 +161,9 @@ class FileJournal:
         entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
         return [entry for entry in entries if entry is not None]
 
-    async def openings(self, *, above: int) -> Sequence[Opened]:
-        """Return how all uploads of files of more than `above` bytes began; takes no lock."""
-        keys = await self._threads.run(partial(purge.keys, self._layout))
+    async def openings(self, *, above: int, since: float = -math.inf) -> Sequence[Opened]:
+        """Return how the uploads of files of more than `above` bytes began, `since` (unix time); takes no lock."""
+        keys = await self._threads.run(partial(purge.keys, self._layout, since=since))
         found: list[Opened] = []
         for start in range(0, len(keys), KEYS_AT_ONCE):
             batch = keys[start : start + KEYS_AT_ONCE]
