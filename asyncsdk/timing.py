@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+STALL_SECONDS = 30.0  # a `stall_timeout` that is not set
+
 
 @frozen(kw_only=True)
 class Timing:

@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter, Token
 
 from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.timing import STALL_SECONDS
 
 T = TypeVar("T")
 
@@ -59,14 +60,14 @@ Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")
 Rate = Annotated[int, Parameter(converter=from_text(parse_rate), metavar="RATE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
 Connections = Annotated[Whole, Parameter(alias="-c", metavar="N", help="Parts in flight, over all files.")]
-DEFAULT_STALL = 30  # seconds
+DEFAULT_STALL = int(STALL_SECONDS)
 StallTimeout = Annotated[
     int,
     Parameter(
         converter=from_text(parse_duration),
         metavar="TIME",
         show_default=False,
-        help="Try again when the server confirms no byte for so long; 30s unless set.",
+        help=f"Try again when the server confirms no byte for so long; {DEFAULT_STALL}s unless set.",
     ),
 ]
 JournalPlace = Annotated[

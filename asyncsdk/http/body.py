@@ -15,7 +15,8 @@ from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk.errors import APITimeoutError
-from asyncsdk.http.stall import STALL_SECONDS, StallTimer
+from asyncsdk.http.stall import StallTimer
+from asyncsdk.timing import STALL_SECONDS
 
 SLICE = 1 << 19
 SMALL = 1 << 17  # bytes; copying them costs less than another write

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-STALL_SECONDS = 30.0
 _UNACKED, _ACKED, _NOTSENT = struct.Struct("=24xI"), struct.Struct("=120xQ"), struct.Struct("=144xI")
 
 

@@ -61,11 +61,10 @@ def annotate(
     error.upload_id = error.upload_id or progress.upload_id
     error.bytes_done = progress.bytes_done
     error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
-    advice = _advice(error, progress, remembered=remembered)
-    error.advice = advice.replace(RESUMES, RESUMES_HERE) if in_memory else advice
+    error.advice = _advice(error, progress, remembered=remembered, resumes=RESUMES_HERE if in_memory else RESUMES)
 
 
-def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> str:
+def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resumes: str) -> str:
     if isinstance(error, CompletionUnknownError):
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadTooSlowError):
@@ -82,7 +81,7 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool) -> st
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
-    advice = f"{repeat}: {RESUMES} {there}{_until(error.expires_in)}."
+    advice = f"{repeat}: {resumes} {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,13 +19,15 @@ from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, can_go_on
+from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
-from asyncsdk.uploads.resume import replay, upload_key
+from asyncsdk.uploads.resume import upload_key
 from asyncsdk.uploads.run import UploadContext, UploadRun
 from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
+
+SILENT_LOOK = 1.0  # seconds after which a person wants to know what is waited for
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +92,9 @@ class UploadCall:
             raise ConfigurationError(f"{wrong}: it has {size:,} bytes, not {opened.bytes:,}. Nothing was sent.")
         try:
             return await self._go_on(opened)
-        except OtherContentError:
+        except OtherContentError as other:
             raise ConfigurationError(
-                f"{wrong}: it contains nothing of what was sent. Nothing was sent now. "
-                "To send it as a new one: call upload."
+                f"{wrong}: {other}. Nothing was sent now. To send it as a new one: call upload."
             ) from None
         except NothingToResumeError as nothing:
             return await self._start(str(nothing))
@@ -111,7 +113,12 @@ class UploadCall:
             filename=self.job.filename or unpacked(self.job.source).name,
             settings=self.context.client.settings,
         )
-        return await self.context.moved_files.earlier(moved, self.context.readers)
+        looks = "looking through the journal, in case that the file was moved"
+        timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.CHECKING, looks)
+        try:
+            return await self.context.moved_files.earlier(moved, self.context.readers)
+        finally:
+            timer.cancel()
 
     async def _start(self, why: str) -> UploadResult:
         journal, key = self.journal if self.place else MemoryJournal(), self.key
@@ -121,9 +128,6 @@ class UploadCall:
     async def _go_on(self, opened: Opened) -> UploadResult:
         """Go on under the key of another path. Raises NothingToResumeError where that can't be."""
         async with self._claimed(self.journal, opened.key) as records:
-            state = replay(records.records)
-            if not can_go_on(state, opened.upload, now=self.context.client.clock.now()):
-                raise NothingToResumeError(f"starting again: {opened.upload} can't be resumed any more")
             return await self._run(opened.key, records, moved=opened).result()
 
     def _run(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadRun:

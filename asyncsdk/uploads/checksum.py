@@ -19,8 +19,9 @@ from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range
-from asyncsdk.uploads.journal import Completed, Completing, Part
+from asyncsdk.uploads.journal import Completed, Completing, Part, Record
 from asyncsdk.uploads.moved import OtherContentError
+from asyncsdk.uploads.resume import ResumeState, span_of
 from asyncsdk.uploads.source import Source
 
 log = logging.getLogger(__name__)
@@ -186,15 +187,45 @@ def check_same(read: str | None, sent: str, name: str) -> None:
         )
 
 
-async def check_some_is_there(source: Source, parts: Sequence[Part], hashers: DaemonThreadPool) -> None:
-    """Raise OtherContentError unless the bytes of one of `parts`, by its fingerprint, are those of `source` now."""
-    digest = ContentHash(source.identity.size, with_md5=False, whole=False)
-    for part in parts:
-        span = Range(part.offset, part.length)
-        await digest.read(source, hashers, lambda _: None, [span])
+async def check_its_content(
+    source: Source, digest: ContentHash, state: ResumeState, hashers: DaemonThreadPool, advanced: Callable[[int], None]
+) -> None:
+    """Raise OtherContentError where `source` is not the file whose upload is in `state`.
+
+    Once complete was asked all of it has to be the same, and until then one of a few parts: it may have changed since.
+    `digest` is that of `source`; `advanced` is called as by `read`.
+    """
+    whole = state.completed or state.completing
+    if whole is not None:
+        await digest.read(source, hashers, advanced)
+        if not digest.matches(whole):
+            raise OtherContentError(f"its content is not that of {state.upload_id}")
+    elif state.parts and not await _some_is_there(source, digest, state.parts, hashers, advanced):
+        raise OtherContentError("it contains nothing of what was sent")
+
+
+async def _some_is_there(
+    source: Source,
+    digest: ContentHash,
+    parts: Sequence[Part],
+    hashers: DaemonThreadPool,
+    advanced: Callable[[int], None],
+) -> bool:
+    """Whether the first, the middle or the last of `parts` is in `source`: more are not read for another file."""
+    if digest.reads_all:  # in order from the start, which here is too much
+        digest = ContentHash(source.identity.size, with_md5=False, whole=False)
+    ordered = sorted(parts, key=lambda part: part.offset)
+    for part in dict.fromkeys((ordered[0], ordered[len(ordered) // 2], ordered[-1])):
+        span = span_of(part)
+        await digest.read(source, hashers, advanced, [span])
         if digest.fingerprint(span) == part.xxh3:
-            return
-    raise OtherContentError(f"{source.name} holds other content than was sent")
+            return True
+    return False
+
+
+def is_known_by_md5_alone(record: Record) -> bool:
+    """Whether `record` is of a content that had no fingerprint yet."""
+    return isinstance(record, Completing | Completed) and record.xxh3 is None
 
 
 async def check_unchanged(

@@ -111,16 +111,19 @@ class Completion:
         if not may_mean_completed(error):
             await self._raise_refusal(error, asked)
         try:
-            own = self._own(await self._listed(asked))
+            listed = await self._listed(asked)
         except APIError as unseen:
             log.warning("%s: complete was refused, and the files could not be listed: %s", asked.upload, unseen)
-            own = None
-        return await self._raise_refusal(error, asked) if own is None else self._found(own, error)
+            await self._raise_refusal(error, asked)
+        own = self._own(listed)
+        if own is None:
+            await self._raise_refusal(error, asked, may_be_a_file=bool(listed.alike))
+        return self._found(own, error)
 
-    async def _raise_refusal(self, error: APIStatusError, asked: Completing) -> NoReturn:
+    async def _raise_refusal(self, error: APIStatusError, asked: Completing, *, may_be_a_file: bool = True) -> NoReturn:
         await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
         error.add_note(f"asked with {len(asked.part_ids)} parts of {self.content.size} bytes, md5 as {asked.md5_form}")
-        raise_refusal(error, self.session, self.client.clock)
+        raise_refusal(error, self.session, self.client.clock, may_be_a_file=may_be_a_file)
 
     async def _look(self, error: APIError, asked: Completing) -> Upload:
         listed = await self._listed_until_found(asked)

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from attrs import frozen
@@ -18,8 +18,8 @@ from attrs import frozen
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.job import Fields
-from asyncsdk.uploads.journal import JournalEntry, Opened
-from asyncsdk.uploads.resume import ResumeState, Stage, replay
+from asyncsdk.uploads.journal import JournalEntry, Opened, Record
+from asyncsdk.uploads.resume import Stage, replay
 
 LEAST_BYTES = 8 * MIB  # smaller files are sent again sooner than a large journal is looked through
 KEYED = "key:"
@@ -50,6 +50,11 @@ class MovedSource:
         """Whether it is large enough, and has an inode to be known by."""
         return self.size > LEAST_BYTES and bool(self.inode) and self.mtime_ns is not None
 
+    @property
+    def written_at(self) -> float:
+        """The unix time of its last change."""
+        return (self.mtime_ns or 0) / 1e9
+
     def may_be(self, opened: Opened) -> bool:
         """Whether `opened` began with this file, at another path."""
         fields, settings = self.fields, self.settings
@@ -72,25 +77,30 @@ def is_from_a_path(opened: Opened) -> bool:
 
 def large(entries: Iterable[JournalEntry]) -> list[Opened]:
     """How the uploads began that may be of a file that was moved since."""
-    states = [state for entry in entries if (state := replay(entry.records)) is not None]
-    return [state.opened for state in states if state.opened is not None and state.opened.bytes > LEAST_BYTES]
+    records = (record for entry in entries for record in entry.records)
+    return [record for record in records if isinstance(record, Opened) and record.bytes > LEAST_BYTES]
 
 
 def newest_first(openings: Iterable[Opened], moved: MovedSource) -> list[Opened]:
-    """The uploads that may be of this file, the one that began last first."""
-    return sorted(filter(moved.may_be, openings), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
+    """The uploads that may be of this file, each once, the one that began last first."""
+    found = {opened.upload: opened for opened in openings if moved.may_be(opened)}
+    return sorted(found.values(), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
 
 
-def can_go_on(state: ResumeState | None, upload_id: str, *, now: float) -> bool:
-    """Whether `state`, of what is under the key now, is that upload and worth going on with at `now` (unix time).
+def can_go_on(records: Sequence[Record], upload_id: str, *, now: float) -> bool:
+    """Whether that upload, of all `records` under its key, is worth going on with at `now` (unix time).
 
-    One that is done is: the same file is returned. One into which nothing was sent, or whose hour is over, is not.
+    One that is done is, also after its path was used again: the same file is returned. One into which nothing was sent,
+    whose hour is over, or after which another began, is not.
     """
-    if state is None or state.opened is None or state.upload_id != upload_id:
+    state, newest = replay(record for record in records if record.upload == upload_id), replay(records)
+    if state is None or state.opened is None or newest is None:
         return False
-    if state.stage is Stage.PENDING:
-        return state.bytes_held > 0 and now < state.opened.expires_at
-    return state.stage in {Stage.COMPLETING, Stage.COMPLETED}
+    if state.stage is Stage.COMPLETED:
+        return True
+    if state.stage is Stage.PENDING and not (state.bytes_held > 0 and now < state.opened.expires_at):
+        return False
+    return state.is_open and newest.upload_id == upload_id
 
 
 def note(opened: Opened, name: str) -> str:

@@ -136,6 +136,15 @@ def completed(records: Sequence[Record]) -> list[Completed]:
     return [record for record in reversed(records) if isinstance(record, Completed)]
 
 
+def why_again(recalled: ResumeState | None, *, asked: bool) -> str:
+    """What to say to a person where a new upload begins: `asked` for, or because `recalled` can't go on."""
+    if recalled is None or recalled.stage is Stage.COMPLETED:
+        return ""
+    if asked:
+        return f"starting again, as requested; {recalled.upload_id} is left behind"
+    return f"starting again: the earlier upload, {recalled.upload_id}, is {recalled.stage} or past its time"
+
+
 def non_overlapping(parts: Iterable[Part]) -> list[Part]:
     """Parts of which none overlaps another, in the order of the file.
 

@@ -23,15 +23,15 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
-from asyncsdk.uploads.checksum import ContentHash, check_some_is_there, check_unchanged
+from asyncsdk.uploads.checksum import ContentHash, check_its_content, check_unchanged, is_known_by_md5_alone
 from asyncsdk.uploads.completing import Completion, completed_upload
 from asyncsdk.uploads.deadline import watch_deadline
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
-from asyncsdk.uploads.moved import NothingToResumeError, note
+from asyncsdk.uploads.moved import NothingToResumeError, can_go_on, note
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
-from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay
+from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay, why_again
 from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
@@ -92,7 +92,7 @@ class UploadRun:
     _held: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        wanted = self.context.md5_form != "off" or any(map(_known_by_md5_alone, self.log.records))
+        wanted = self.context.md5_form != "off" or any(map(is_known_by_md5_alone, self.log.records))
         self._digest = ContentHash(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
         self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
 
@@ -100,12 +100,13 @@ class UploadRun:
         """Upload the file, from wherever the journal says that it stopped."""
         try:
             with _reporting(self.meter, self.context.client.timing.deadline_check):
-                return await self._go_on(replay(self.log.records))
+                if self.moved is not None:
+                    await self._check_moved(self.moved)
+                return await self._go_on(replay(self._records))
         except ForgottenError as gone:
             log.warning("%s: %s; starting again", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
-            why = f"starting again: {gone.upload_id} is gone"
-            return await self._still_there() or await self._send_all(await self._create(why))
+            return await self._send_again(f"starting again: {gone.upload_id} is gone")
         finally:
             for upload_id in self._held:
                 self.context.ids.uploads.pop(upload_id, None)
@@ -113,35 +114,55 @@ class UploadRun:
     async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
         if session is None or recalled is None:
-            why = _why_again(recalled, asked=not self.job.resume) or self.why
-            return await self._still_there() or await self._send_all(await self._create(why))
+            return await self._send_again(why_again(recalled, asked=not self.job.resume) or self.why)
         if recalled.completing is not None:
             found = await self._ask_again(session, recalled.completing)
             if found is not None:
                 return found
-            return await self._send_all(await self._create("the file has changed since it was completed"))
+            return await self._send_again("the file has changed since it was completed")
         held = recalled.bytes_held
         log.info("%s: going on with %s, %d bytes are there", self.source.name, session.upload_id, held)
         self.meter.done = self.meter.resumed = held
-        self.meter.enter(UploadPhase.SENDING, await self._how_it_goes_on(session))
+        self.meter.enter(UploadPhase.SENDING, self._how_it_goes_on(session))
         return await self._send_all(session)
 
-    async def _how_it_goes_on(self, session: Session) -> str:
+    def _how_it_goes_on(self, session: Session) -> str:
         if self.moved is None:
             return f"going on with {session.upload_id}" if self.meter.done else ""
-        if not session.parts:
-            raise NothingToResumeError(f"starting again: nothing was sent into {session.upload_id}")
-        await check_some_is_there(self.source, session.parts, self.context.hashers)
         words = note(self.moved, self.source.name)
         log.info("%s %s", self.source.name, words)
         return words
+
+    @property
+    def _records(self) -> list[Record]:
+        """Those of the upload that began at another path, where there is one: it is not about the others then."""
+        return [record for record in self.log.records if self.moved is None or record.upload == self.moved.upload]
+
+    async def _check_moved(self, moved: Opened) -> None:
+        """Raise OtherContentError where `moved` is another file's, NothingToResumeError where it can't go on."""
+        state = replay(self._records)
+        if state is not None:
+            self.meter.enter(UploadPhase.CHECKING, f"comparing {self.source.name} with {moved.upload}")
+            await check_its_content(self.source, self._digest, state, self.context.hashers, self.meter.set_hashed)
+        if not can_go_on(self.log.records, moved.upload, now=self.context.client.clock.now()):
+            raise NothingToResumeError(f"starting again: {moved.upload} can't be resumed any more")
+
+    async def _send_again(self, why: str) -> UploadResult:
+        """Return the File if it is there, else send all into a new upload. One that was moved is left to its call."""
+        found = await self._still_there()
+        if found is not None:
+            return found
+        self.meter.start_over()
+        if self.moved is not None:
+            raise NothingToResumeError(why)
+        return await self._send_all(await self._create(why))
 
     async def _still_there(self) -> UploadResult | None:
         """The newest File made of this source that may be the result: of this content, and seen with this key.
 
         Another account's File, which two programs with one journal leave side by side, is treated as one that is gone.
         """
-        made = completed(self.log.records)[:MOST_ASKED_FOR]
+        made = completed(self._records)[:MOST_ASKED_FOR]
         if self.job.if_uploaded == "again":
             made = [done for done in made[:1] if self.waited_from is not None and done.at >= self.waited_from]
         for done in made:
@@ -200,9 +221,6 @@ class UploadRun:
 
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
-        self.meter.start_over()
-        if self.moved is not None:
-            raise NothingToResumeError(why)
         self._retry.deadline = math.inf
         if why:
             log.info("%s: %s", self.source.name, why)
@@ -231,6 +249,7 @@ class UploadRun:
         self.context.client.clock.anchor(opened.created_at)
         self._hold(opened)  # before anything is awaited, for its id may come twice
         await self.log.append(opened)
+        self.context.moved_files.began(opened)
         session = Session(upload.id, opened.created_at, opened.expires_at, recalled=False)
         self._adopt(session)
         return session
@@ -367,15 +386,3 @@ def _reporting(meter: Meter, every: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _known_by_md5_alone(record: Record) -> bool:
-    return isinstance(record, Completing | Completed) and record.xxh3 is None
-
-
-def _why_again(recalled: ResumeState | None, *, asked: bool) -> str:
-    if recalled is None or recalled.stage is Stage.COMPLETED:
-        return ""
-    if asked:
-        return f"starting again, as requested; {recalled.upload_id} is left behind"
-    return f"starting again: the earlier upload, {recalled.upload_id}, is {recalled.stage} or past its time"

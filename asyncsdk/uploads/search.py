@@ -1,10 +1,14 @@
-"""Looks through the journal, once for an uploader, for the uploads of files that were renamed or moved since."""
+"""Finds the uploads of files that were renamed or moved since: one look through the journal, and what began after."""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import anyio
@@ -16,6 +20,9 @@ from asyncsdk.uploads.journal import Journal, Opened
 from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
 from asyncsdk.uploads.source import is_still_at
 
+CLOCKS_DIFFER = 86_400.0  # seconds at most: that of the disk of a file, that of the journal's, and one that was set
+MOST_BEGUN = 10_000  # uploads that are kept in memory, so that it has a bound
+
 log = logging.getLogger(__name__)
 
 
@@ -23,37 +30,51 @@ log = logging.getLogger(__name__)
 class QuickSearch(Protocol):
     """A journal that knows how its uploads began without reading all of them."""
 
-    async def openings(self, *, above: int) -> Iterable[Opened]:
-        """Return how all uploads of files of more than `above` bytes began."""
+    async def openings(self, *, above: int, since: float) -> Iterable[Opened]:
+        """Return how all uploads of files of more than `above` bytes began that did so `since` (unix time), or more."""
 
 
 @define(eq=False)
 class MovedFiles:
-    """The large files whose uploads the journal held when it was first asked."""
+    """The uploads of large files that the journal held when it was first asked, and those that this uploader began.
+
+    None began before its file was written: of a large journal, only what is as young as the file is looked at.
+    """
 
     _journal: Journal
-    _openings: Sequence[Opened] | None = field(default=None, init=False)
+    _openings: Sequence[Opened] = field(default=(), init=False)
+    _since: float = field(default=math.inf, init=False)
+    _begun: deque[Opened] = field(factory=partial(deque, maxlen=MOST_BEGUN), init=False)
     _looking: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def earlier(self, moved: MovedSource, readers: DaemonThreadPool) -> list[Opened]:
         """Return the uploads that may have begun with this file at a path where it is not any more, newest first."""
         if not moved.is_worth_it:
             return []
-        alike = newest_first(await self._looked_through(), moved)
+        alike = newest_first(chain(await self._looked_through(moved.written_at), self._begun), moved)
         # a hard link is another file to its owner, and may be wanted under both names
         still = [await readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
         return [opened for opened, there in zip(alike, still, strict=True) if not there]
 
-    async def _looked_through(self) -> Sequence[Opened]:
+    def began(self, opened: Opened) -> None:
+        """Note an upload of this uploader."""
+        if opened.bytes > LEAST_BYTES:
+            self._begun.append(opened)
+
+    async def _looked_through(self, written_at: float) -> Sequence[Opened]:
+        """What began since `written_at` (unix time): the second look is at all."""
+        since = min(written_at, time.time()) - CLOCKS_DIFFER
         async with self._looking:
-            if self._openings is None:
-                self._openings = await self._look()
+            if since < self._since:
+                self._since = since if self._since == math.inf else -math.inf
+                self._openings = await self._look(self._since)
             return self._openings
 
-    async def _look(self) -> Sequence[Opened]:
+    async def _look(self, since: float) -> Sequence[Opened]:
         try:
             if isinstance(self._journal, QuickSearch):
-                return list(await self._journal.openings(above=LEAST_BYTES))
+                return list(await self._journal.openings(above=LEAST_BYTES, since=since))
+            self._since = -math.inf
             return large(await self._journal.entries())
         except JournalError as error:
             log.warning("whether a file was moved can't be known: %s", error)

@@ -22,6 +22,7 @@ CLOCK_GRAIN = 2.0  # seconds by which the server's clock, reported in whole seco
 SETTLED_AFTER = 300.0  # seconds past its expiry by which an upload that is in no listing was surely never completed
 _OF_CONTENT = re.compile(r"\b(md5|checksum|digest|hash(?:es)?|bytes?|size)\b", re.IGNORECASE)
 _OF_END = re.compile(r"\bupload\b.{0,200}\b(expired|cancell?ed)\b", re.IGNORECASE | re.DOTALL)
+_MAYBE_COMPLETED = re.compile(r"\b(completed|already)\b", re.IGNORECASE)
 _OF_STATE = re.compile(
     r"\b(status|already|completed|not pending|not found|no such upload|does not exist|unknown upload)\b", re.IGNORECASE
 )
@@ -90,12 +91,15 @@ def opened_record(
     )
 
 
-def refusal(error: APIStatusError, session: Session, clock: Clock) -> Exception:
-    """What the server's refusal of a part or of complete means for the upload as a whole."""
+def refusal(error: APIStatusError, session: Session, clock: Clock, *, may_be_a_file: bool = False) -> Exception:
+    """What the server's refusal of a part or of complete means for the upload as a whole.
+
+    As long as it `may_be_a_file`, an upload is not called ended: it would be sent again.
+    """
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
     over = clock.may_be_past(session.expires_at - CLOCK_GRAIN)
-    ended = error.status_code in {400, 409, 410, 422} and bool(_OF_END.search(_text_of(error)))
+    ended = not may_be_a_file and _has_ended(error)
     if error.status_code == session.refused != 404 and not over and not ended:
         return error  # the upload is there, and is refused as it was before
     if session.unverified:
@@ -128,13 +132,22 @@ def may_mean_completed(error: APIStatusError) -> bool:
     | any | is about the content: md5, checksum, digest, hash, bytes, size | no |
     | 404, 409, 410 | anything else, or none | yes |
     | 400, 422 | is about the state: status, already, completed, not pending, not found, no such upload | yes |
+    | 400, 422 | is about its end: the upload has expired, was cancelled, "has been completed or cancelled" | yes |
     | 400, 422 | anything else, or none | no |
     | other | anything | no |
     """
     text = _text_of(error)
     if _OF_CONTENT.search(text):
         return False
-    return error.status_code in {404, 409, 410} or (error.status_code in {400, 422} and bool(_OF_STATE.search(text)))
+    is_of_state = bool(_OF_STATE.search(text) or _OF_END.search(text))
+    return error.status_code in {404, 409, 410} or (error.status_code in {400, 422} and is_of_state)
+
+
+def _has_ended(error: APIStatusError) -> bool:
+    """Whether the server says that the upload is gone; "has already been completed or cancelled" does not say it."""
+    text = _text_of(error)
+    is_of_end = bool(_OF_END.search(text)) and not _MAYBE_COMPLETED.search(text)
+    return error.status_code in {400, 409, 410, 422} and is_of_end
 
 
 def _text_of(error: APIStatusError) -> str:
@@ -148,9 +161,9 @@ def _words_of(error: APIStatusError) -> list[str]:
     return [word for word in words if isinstance(word, str)]
 
 
-def raise_refusal(error: APIStatusError, session: Session, clock: Clock) -> NoReturn:
+def raise_refusal(error: APIStatusError, session: Session, clock: Clock, *, may_be_a_file: bool = False) -> NoReturn:
     """Raise what `refusal` makes of `error`, which stays its cause."""
-    meaning = refusal(error, session, clock)
+    meaning = refusal(error, session, clock, may_be_a_file=may_be_a_file)
     if meaning is error:
         raise error
     raise meaning from error

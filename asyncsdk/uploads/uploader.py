@@ -16,10 +16,10 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, without_threads
 from asyncsdk.uploads.body import Buffers

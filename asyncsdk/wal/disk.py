@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import random
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +22,7 @@ LINES_AT_ONCE = 1000
 
 # A user who may write in a shared directory could place a link there, or a pipe that blocks the process that opens it.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # File systems that can't sync a directory return one of these; a failing disk does not.
 _CANT_SYNC = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
 
@@ -37,14 +40,22 @@ def make_root(root: Path) -> None:
 
 
 def is_writable(root: Path) -> bool:
-    """Whether `root`, or the first directory above it that is there, takes new entries; nothing is made.
+    """Whether `root`, or the first directory above it that is there, takes new entries; nothing is left there.
 
-    A `root` that is there and not a directory is left to `make_root`, which says so.
+    A `root` that is there and not a directory is left to `make_root`, which says so, and so is a full disk.
     """
     there = next((place for place in (root, *root.parents) if os.path.lexists(place)), root)
     if not there.is_dir():
         return there == root
-    return os.access(there, os.W_OK | os.X_OK)
+    if there == root or not os.access(there, os.W_OK | os.X_OK):
+        return os.access(there, os.W_OK | os.X_OK)
+    attempt = there / f".asyncsdk-{os.getpid()}-{random.getrandbits(32):08x}"
+    try:  # root may write in each directory, and in /proc makes none all the same
+        attempt.mkdir(DIRECTORY_MODE)
+        attempt.rmdir()
+    except OSError as error:
+        return error.errno in _FULL
+    return True
 
 
 def check_root(root: Path) -> None:
@@ -173,10 +184,15 @@ def replace(path: Path, target: Path) -> None:
         raise NotDurableError(error.errno, error.strerror, error.filename or str(target.parent)) from error
 
 
-def subdirectories(path: Path) -> list[str]:
-    """Return the names of the directories in `path`, links left out."""
+def subdirectories(path: Path, *, since: float = -math.inf) -> list[str]:
+    """Return the names of the directories in `path`, links left out, in which a file was made `since` (unix time)."""
+
+    def is_wanted(item: os.DirEntry[str]) -> bool:
+        is_directory = item.is_dir(follow_symlinks=False)
+        return is_directory and (since == -math.inf or item.stat(follow_symlinks=False).st_mtime >= since)
+
     with os.scandir(path) as items:
-        return [item.name for item in items if item.is_dir(follow_symlinks=False)]
+        return [item.name for item in items if is_wanted(item)]
 
 
 def remove_directory(path: Path, files: Iterable[Path]) -> bool:

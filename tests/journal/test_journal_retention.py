@@ -57,6 +57,8 @@ def test_last_words_are_the_opening_of_that_upload_and_the_last_record() -> None
 def test_which_files_other_uploads_became_outlives_a_last_word_by_a_month() -> None:
     old, recent = completed("upload_2", at=NOW - 30 * DAY), completed("upload_3", at=NOW - 29 * DAY)
     assert compacted([old, recent, opened()], completed()) == (recent, opened(), completed())
+    before = [opened("upload_2"), opened("upload_3"), part(0, "upload_3"), old, recent, opened()]
+    assert compacted(before, completed()) == (opened("upload_3"), recent, opened(), completed())
 
 
 def test_a_complete_that_nobody_answered_is_kept_as_long_as_a_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from asyncsdk.uploads.journal import Journal
 from asyncsdk.uploads.journal.file import FileJournal, open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.wal import disk
-from tests.journal.support import KEY
+from tests.journal.support import KEY, opened
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ async def test_a_user_without_a_home_gets_no_journal_in_the_working_directory(
 @pytest.fixture
 def homeless(monkeypatch: pytest.MonkeyPatch) -> str:
     """No home directory, as in a container: nothing can be made there, even by root; warned of by no test before."""
-    monkeypatch.setattr("asyncsdk.uploads.journal.file._warned_of", set[str]())
+    monkeypatch.setattr("asyncsdk.uploads.journal.file._in_memory", {})
     monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/state")
     return "/dev/null/state/asyncsdk"
 
@@ -114,6 +115,7 @@ def test_where_the_home_cant_be_written_uploads_have_a_journal_in_memory_and_one
     [warning] = caplog.records
     assert (warning.levelname, warning.name) == ("WARNING", "asyncsdk.uploads.journal.file")
     assert [getattr(journal, "instead", None) for journal in journals] == [warning.message] * 2
+    assert journals[0] is journals[1]
     assert warning.message == (
         f"no journal can be kept in {homeless}: an interruption can't be resumed by another process; set "
         "ASYNCSDK_JOURNAL to a writable directory"
@@ -166,6 +168,34 @@ def test_a_place_takes_new_entries_where_the_first_directory_that_is_there_does(
     assert disk.is_writable(tmp_path / "a" / "b")
     assert disk.is_writable(tmp_path)
     assert not disk.is_writable(tmp_path / "file" / "a" / "b")
+
+
+@pytest.mark.parametrize(("code", "writable"), [(errno.ENOENT, False), (errno.EPERM, False), (errno.ENOSPC, True)])
+def test_a_directory_in_which_none_can_be_made_is_not_writable_whatever_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, *, writable: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    assert disk.is_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(Path, "mkdir", refuse)  # as root sees /proc, which os.access calls writable
+    assert disk.is_writable(tmp_path / "a" / "b") is writable
+    assert disk.is_writable(tmp_path)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_loops_at_once_have_the_one_journal_in_memory_between_them() -> None:
+    async def work(key: str) -> None:
+        async with open_journal(or_memory=True).claim(key) as log:
+            await log.append(opened())
+
+    async def beside() -> None:
+        await work("here")
+        await asyncio.to_thread(asyncio.run, work("there"))
+        assert [entry.key for entry in await open_journal(or_memory=True).entries()] == ["here", "there"]
+
+    asyncio.run(beside())
 
 
 def test_a_directory_that_refuses_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from asyncsdk import (
     BadRequestError,
     Client,
     CompletionUnknownError,
+    UploadExpiredError,
     api,
 )
 from asyncsdk.clock import boot_time
@@ -213,6 +214,36 @@ async def test_a_plain_refusal_of_complete_costs_one_look_where_it_may_mean_comp
     with pytest.raises(BadRequestError):
         await AsyncUploader(client, journal="memory").upload(make_file(MIB), purpose="batch")
     assert (server.calls.get("files.list", 0), server.files) == (looks, [])
+
+
+async def test_what_says_completed_or_cancelled_is_not_taken_for_gone_while_the_list_is_late(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader, path = AsyncUploader(client, journal=journal), make_file(MIB)
+    said = {"error": {"message": "Upload x has already been completed or cancelled."}}
+    nothing = {"object": "list", "data": [], "has_more": False}
+    server.inject(
+        Fault("complete", "answer", "done", status=400, body=said),
+        Fault("complete", "answer", "before", nth=2, every=1, status=400, body=said),
+        Fault("files.list", "answer", "before", times=2, status=200, body=nothing),
+    )
+    for _ in range(2):
+        with pytest.raises(BadRequestError):
+            await uploader.upload(path, purpose="batch")
+    result = await uploader.upload(path, purpose="batch")
+    assert [file.id for file in server.files] == [result.file.id]
+
+
+@pytest.mark.parametrize("listing", [403, 200])
+async def test_what_says_expired_is_believed_of_complete_where_the_list_has_no_file(
+    server: LocalServer, client: Client, make_file: MakeFile, listing: int
+) -> None:
+    said = {"error": {"message": "The upload has expired."}}
+    server.inject(Fault("complete", "answer", "before", status=400, body=said))
+    if listing != 200:
+        server.inject(Fault("files.list", "answer", "before", every=1, status=listing))
+    with pytest.raises(UploadExpiredError if listing == 200 else BadRequestError):
+        await AsyncUploader(client, journal="memory").upload(make_file(MIB), purpose="batch")
 
 
 async def test_a_plain_refusal_stays_what_it_is_where_files_cannot_be_listed(

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from asyncsdk import AsyncUploader, Client, ConfigurationError, FileJournal, Progress, UploadJob, api
-from asyncsdk.server import LocalServer
-from asyncsdk.uploads.journal import JournalEntry, Log, Owner
-from tests.stories.support import MIB, MakeFile, interrupted
+from asyncsdk import (
+    AsyncUploader,
+    Client,
+    CompletionUnknownError,
+    ConfigurationError,
+    FileJournal,
+    InternalServerError,
+    Progress,
+    UploadJob,
+    api,
+)
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Opened, Owner, reading
+from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
+from tests.uploads.upload_helpers import until
 
 NOTE = "goes on with the upload of data.jsonl; the file keeps the name data.jsonl on the server"
+DAY = 86_400.0
 
 
 @pytest.fixture
@@ -52,6 +67,34 @@ async def test_a_renamed_file_goes_on_under_the_name_that_the_server_has(
     assert f"final.jsonl {NOTE}" in caplog.text
     again = await fresh().upload(renamed, purpose="batch")
     assert (again.reused, again.file.id) == (True, result.file.id)
+
+
+async def test_an_uploader_finds_what_it_began_itself_after_it_looked_through_the_journal(
+    server: LocalServer, fresh: Fresh, make_file: MakeFile
+) -> None:
+    uploader = evolve(fresh(), max_retries=0)
+    await uploader.upload(make_file(name="first", seed=2), purpose="batch")
+    path = make_file()
+    server.inject(REFUSE_THE_REST)
+    with pytest.raises(InternalServerError):
+        await uploader.upload(path, purpose="batch")
+    server.clear_faults()
+    result = await uploader.upload(path.rename(path.with_name("final.jsonl")), purpose="batch")
+    assert result.bytes_resumed >= 3 * MIB
+    assert result.file.filename == "data.jsonl"
+
+
+async def test_a_moved_file_that_is_done_is_known_though_its_first_path_is_used_again(
+    begun: Begun, server: LocalServer, fresh: Fresh, make_file: MakeFile
+) -> None:
+    path, _ = begun
+    renamed = path.rename(path.with_name("data.jsonl.1"))
+    first = await fresh().upload(renamed, purpose="batch")
+    await fresh().upload(make_file(name=path.name, seed=2), purpose="batch")
+    for uploader in (fresh(), AsyncUploader(fresh().client, journal=PlainJournal(fresh().journal))):
+        again = await uploader.upload(renamed, purpose="batch")
+        assert (again.reused, again.file.id) == (True, first.file.id)
+    assert len(server.files) == 2
 
 
 async def test_a_file_moved_to_another_directory_goes_on(begun: Begun, fresh: Fresh, tmp_path: Path) -> None:
@@ -98,6 +141,7 @@ async def test_other_content_under_the_same_inode_size_and_time_is_a_file_of_its
         file.write(other)
     renamed = path.rename(path.with_name("final.jsonl"))
     os.utime(renamed, ns=(was.st_atime_ns, was.st_mtime_ns))
+    await until(lambda: not server.parts_in_flight)
     sent = server.bytes_received
     result = await fresh().upload(renamed, purpose="batch")
     assert (result.bytes_resumed, result.file.filename) == (0, "final.jsonl")
@@ -132,9 +176,9 @@ async def test_the_journal_is_looked_through_once_however_many_files_are_new(
     looks = []
     openings = FileJournal.openings
 
-    async def counted(self: FileJournal, *, above: int) -> object:
-        looks.append(above)
-        return await openings(self, above=above)
+    async def counted(self: FileJournal, *, above: int, since: float) -> object:
+        looks.append(since)
+        return await openings(self, above=above, since=since)
 
     monkeypatch.setattr(FileJournal, "openings", counted)
     uploader = AsyncUploader(client, journal=journal, part_size=4 * MIB)
@@ -146,12 +190,66 @@ async def test_the_journal_is_looked_through_once_however_many_files_are_new(
     async with uploader.upload_many(jobs) as outcomes:
         assert [outcome.status async for outcome in outcomes] == ["done"] * 3
     assert len(looks) == 1
+    for age in range(3):
+        old = make_file(8 * MIB + 1, f"old-{age}", age)
+        os.utime(old, (0, 10_000_000 * (3 - age)))
+        await uploader.upload(old, purpose="batch")
+    assert looks[1:] == [-math.inf]
+
+
+@pytest.mark.parametrize(
+    ("begun_ago", "written_ago", "is_read"),
+    [(3 * DAY, 0, False), (0, 0, True), (3 * DAY, 4 * DAY, True), (0, -365 * DAY, True)],
+)
+async def test_of_the_journal_only_what_may_be_as_young_as_the_file_is_read(
+    journal: Path,
+    fresh: Fresh,
+    make_file: MakeFile,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    begun_ago: float,
+    written_ago: float,
+    is_read: bool,
+) -> None:
+    await fresh().upload(make_file(name="first"), purpose="batch")
+    [folder] = (journal / "uploads").iterdir()
+    os.utime(folder, (0, time.time() - begun_ago))
+    path = make_file(name="second", seed=2)
+    os.utime(path, (0, time.time() - written_ago))
+    read, openings = set[Path](), reading.openings
+
+    def noted(folder: Path, above: int) -> list[Opened]:
+        read.add(folder)
+        return openings(folder, above)
+
+    monkeypatch.setattr(reading, "openings", noted)
+    await fresh().upload(path, purpose="batch")
+    assert (folder in read) is is_read
+
+
+async def test_a_long_look_through_the_journal_is_told(
+    begun: Begun, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, held = begun
+    openings = FileJournal.openings
+
+    async def slow(self: FileJournal, *, above: int, since: float) -> object:
+        await asyncio.sleep(0.1)
+        return await openings(self, above=above, since=since)
+
+    monkeypatch.setattr(FileJournal, "openings", slow)
+    monkeypatch.setattr("asyncsdk.uploads.call.SILENT_LOOK", 0.01)
+    seen: list[Progress] = []
+    result = await fresh().upload(path.rename(path.with_name("c.jsonl")), purpose="batch", on_progress=seen.append)
+    assert result.bytes_resumed == held
+    assert "looking through the journal, in case that the file was moved" in {progress.note for progress in seen}
 
 
 class PlainJournal:
     """A journal of the user's own, with what the Protocol asks for and nothing more."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: object) -> None:
+        assert isinstance(path, Path)
         self._files = FileJournal(path)
 
     def claim(
@@ -196,6 +294,46 @@ async def test_an_upload_is_not_resumed_from_another_file(
     with pytest.raises(ConfigurationError, match=r"longer is not the file of upload_.*9,437,184 bytes, not 8,400,953"):
         await fresh().resume(upload, source=longer)
     assert server.bytes_received == received
+
+
+async def asked_to_complete(server: LocalServer, uploader: AsyncUploader, path: Path) -> None:
+    """The server completes it, and its answer is lost."""
+    server.inject(Fault("complete", "reset", "done", times=20))
+    with pytest.raises(CompletionUnknownError):
+        await evolve(uploader, max_retries=0).upload(path, purpose="batch")
+    server.clear_faults()
+
+
+async def was_completed(_: LocalServer, uploader: AsyncUploader, path: Path) -> None:
+    await uploader.upload(path, purpose="batch")
+
+
+async def has_expired(server: LocalServer, uploader: AsyncUploader, path: Path) -> None:
+    """The journal knows that it is gone, and what was sent of it."""
+    assert isinstance(uploader.journal, Path)
+    await interrupted(server, uploader.client, uploader.journal, path)
+    journal = FileJournal(uploader.journal)
+    (entry,) = await journal.entries()
+    async with journal.claim(entry.key) as log:
+        await log.append(Expired(upload=entry.records[0].upload, reason="its hour is over"))
+
+
+@pytest.mark.parametrize("began", [asked_to_complete, was_completed, has_expired])
+async def test_an_upload_that_is_not_pending_is_not_resumed_from_another_file_either(
+    began: Callable[[LocalServer, AsyncUploader, Path], Awaitable[None]],
+    server: LocalServer,
+    make_file: MakeFile,
+    fresh: Fresh,
+) -> None:
+    path = make_file()
+    await began(server, fresh(), path)
+    upload, received, asked = server.uploads[-1].id, server.bytes_received, server.calls.get("complete")
+    with pytest.raises(ConfigurationError, match=r"other is not the file of upload_.* Nothing was sent now"):
+        await fresh().resume(upload, source=make_file(name="other", seed=2))
+    assert (server.bytes_received, server.calls.get("complete"), server.calls["create"]) == (received, asked, 1)
+    if began is not has_expired:
+        result = await fresh().resume(upload, source=path.rename(path.with_name("final.jsonl")))
+        assert (result.file.filename, len(server.files)) == ("data.jsonl", 1)
 
 
 async def test_an_upload_that_is_gone_starts_again_from_where_its_file_is_now(

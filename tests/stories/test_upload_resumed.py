@@ -297,4 +297,5 @@ async def test_an_upload_in_memory_resumes_in_this_process_and_its_advice_says_s
     with pytest.raises(BadRequestError) as failure:
         await uploader.upload(path, purpose="batch")
     assert "it resumes, but in this process only: the journal is in memory. 2,097,152 of" in failure.value.advice
-    assert (await uploader.upload(path, purpose="batch")).bytes_resumed == 2 * MIB
+    another = AsyncUploader(client, part_size=MIB)
+    assert (await another.upload(path, purpose="batch")).bytes_resumed == 2 * MIB

@@ -8,9 +8,13 @@ import pytest
 from attrs import evolve
 
 from asyncsdk.settings import Settings
+from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.uploads.checksum import ContentHash, check_its_content
+from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Cancelled, Completing, JournalEntry, Opened, Record
-from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, can_go_on, large, newest_first, note
+from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, OtherContentError, can_go_on, large, newest_first, note
+from asyncsdk.uploads.readers import BytesSource
 from asyncsdk.uploads.resume import replay
 from tests.journal.support import NOW, completed, opened, part
 
@@ -99,13 +103,15 @@ def test_a_journal_without_a_quick_look_is_read_for_its_large_uploads() -> None:
         ((BEGUN, part(0), Cancelled(upload="upload_1")), NOW, False),
         ((opened("upload_2"), part(0, "upload_2")), NOW, False),
         ((completed(),), NOW, False),
+        ((BEGUN, completed(), opened("upload_2"), part(0, "upload_2")), NOW, True),
+        ((BEGUN, part(0), opened("upload_2"), part(0, "upload_2")), NOW, False),
         ((), NOW, False),
     ],
 )
 def test_what_is_done_or_has_parts_and_time_left_is_worth_going_on_with(
     records: tuple[Record, ...], now: float, *, worth_it: bool
 ) -> None:
-    assert can_go_on(replay(records), "upload_1", now=now) is worth_it
+    assert can_go_on(records, "upload_1", now=now) is worth_it
 
 
 @pytest.mark.parametrize(
@@ -126,3 +132,17 @@ def test_what_is_done_or_has_parts_and_time_left_is_worth_going_on_with(
 )
 def test_a_note_says_of_which_file_and_under_which_name_it_goes_on(begun: Opened, name: str, said: str) -> None:
     assert note(begun, name) == said
+
+
+@pytest.mark.parametrize("with_md5", [True, False])
+async def test_of_another_file_three_parts_are_read_however_many_were_sent(*, with_md5: bool) -> None:
+    content = bytes(20 * BLOCK)
+    parts = [evolve(part(n), offset=n * BLOCK, length=BLOCK, xxh3="0" * 32) for n in range(20)]
+    state = replay([evolve(BEGUN, bytes=len(content)), *parts])
+    assert state is not None
+    digest, seen = ContentHash(len(content), with_md5=with_md5, whole=False), list[int]()
+    source, threads = BytesSource.over(content), DaemonThreadPool("test-moved", 1)
+    with pytest.raises(OtherContentError):
+        await check_its_content(source, digest, state, threads, seen.append)
+    assert seen == [BLOCK, 2 * BLOCK, 3 * BLOCK]
+    assert digest.hashed == (0 if with_md5 else 3 * BLOCK)  # which are not read again

@@ -119,12 +119,26 @@ def test_an_upload_that_is_ended_is_not_one_that_is_refused_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["Upload upload_1 is completed, not pending.", "Your key has expired", "part 3 is too large", ""]
+    "said",
+    [
+        "Upload upload_1 is completed, not pending.",
+        "Upload upload_1 has already been completed or cancelled.",
+        "The upload is completed or expired",
+        "Your key has expired",
+        "part 3 is too large",
+        "",
+    ],
 )
 def test_what_does_not_call_the_upload_ended_is_the_servers_own_word(said: str) -> None:
     error = answer(400)
     error.body = {"message": said}
     assert refusal(error, MADE, clock_at(NOW + 60)) is error
+
+
+def test_an_upload_that_may_be_a_file_is_not_called_ended() -> None:
+    error = answer(400)
+    error.body = {"message": ENDED[0]}
+    assert refusal(error, MADE, clock_at(NOW + 60), may_be_a_file=True) is error
 
 
 def test_an_upload_whose_hour_is_over_is_an_error_only_if_this_run_has_put_something_into_it() -> None:
@@ -182,6 +196,10 @@ def test_a_server_that_does_not_say_when_keeps_an_upload_for_an_hour() -> None:
         (400, {"message": "no", "code": "upload_already_completed"}, True),
         (422, {"message": "No such Upload object"}, True),
         (422, {"message": "No such upload: upload_1"}, True),
+        (400, {"message": "Upload upload_1 has already been completed or cancelled."}, True),
+        (400, {"message": "This upload was cancelled"}, True),
+        (422, {"message": "Upload upload_1 has expired"}, True),
+        (400, {"message": "Your key has expired"}, False),
         (400, {"message": "The md5 does not match"}, False),
         (400, {"message": "The upload was already refused: 3 bytes are missing"}, False),
         (409, {"message": "Checksum mismatch"}, False),

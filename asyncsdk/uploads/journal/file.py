@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import time
@@ -160,9 +161,9 @@ class FileJournal:
         entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
         return [entry for entry in entries if entry is not None]
 
-    async def openings(self, *, above: int) -> Sequence[Opened]:
-        """Return how all uploads of files of more than `above` bytes began; takes no lock."""
-        keys = await self._threads.run(partial(purge.keys, self._layout))
+    async def openings(self, *, above: int, since: float = -math.inf) -> Sequence[Opened]:
+        """Return how the uploads of files of more than `above` bytes began, `since` (unix time); takes no lock."""
+        keys = await self._threads.run(partial(purge.keys, self._layout, since=since))
         found: list[Opened] = []
         for start in range(0, len(keys), KEYS_AT_ONCE):
             batch = keys[start : start + KEYS_AT_ONCE]
@@ -225,7 +226,7 @@ class FileJournal:
 
 
 VARIABLE = "ASYNCSDK_JOURNAL"
-_warned_of = set[str]()
+_in_memory: dict[str, MemoryJournal] = {}  # by why they are not on disk: one is shared by all uploaders
 
 
 def open_journal(
@@ -237,7 +238,7 @@ def open_journal(
     A directory that is called memory is `./memory`.
     `lock=False` is for a directory on a file system without locks. Nothing is made before the first claim.
     `or_memory=True`: in place of the user's state directory, where none can be kept there, as in a container, a journal
-    in memory, with a warning once per process. One that was named is used or fails.
+    in memory, one for the whole process, with a warning once. One that was named is used or fails.
     """
     chosen = os.environ.get(VARIABLE) or None if setting is None else setting
     if chosen == "memory":
@@ -257,7 +258,7 @@ def _users_journal(*, lock: bool) -> Journal:
     if path.is_absolute() and disk.is_writable(path):
         return FileJournal(path, lock=lock)
     why = kept_in_memory(path)
-    if why not in _warned_of:
-        _warned_of.add(why)
+    if why not in _in_memory:
+        _in_memory[why] = MemoryJournal(why)
         logger.warning("%s", why)
-    return MemoryJournal(why)
+    return _in_memory[why]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import anyio
 from attrs import define, field
@@ -45,20 +48,35 @@ class MemoryLog:
         self._closed = True
 
 
+_Locks: TypeAlias = dict[str, anyio.Semaphore]
+
+
+@define(eq=False)
+class _EachLoop:
+    """The locks of each loop, as long as it lives."""
+
+    _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Locks] = field(factory=WeakKeyDictionary, init=False)
+
+    def get(self) -> _Locks:
+        return self._locks.setdefault(asyncio.get_running_loop(), {})
+
+
 @define(eq=False)
 class MemoryJournal:
     """Keeps records as long as the process lives. Claims exclude each other, on one event loop at a time.
 
     Args:
-        instead: Why no journal is kept on disk, where one was to be; '' where memory was asked for.
+        instead: Why no journal is kept on disk, where one was to be; '' where memory was asked for. Such a journal is
+            that of all loops, also of several at once, whose claims then exclude each other on the same loop only.
     """
 
     instead: str = ""
     _keys: dict[str, list[Record]] = field(factory=dict, init=False, repr=False)
-    _locks: PerLoop[dict[str, anyio.Semaphore]] = field(
-        factory=lambda: PerLoop("MemoryJournal", dict), init=False, repr=False
-    )
+    _locks: PerLoop[_Locks] | _EachLoop = field(init=False, repr=False)
     _purged_at: float = field(factory=time.time, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._locks = _EachLoop() if self.instead else PerLoop("MemoryJournal", dict)
 
     @asynccontextmanager
     async def claim(
@@ -89,11 +107,11 @@ class MemoryJournal:
         now = time.time() if now is None else now
         useless = [
             key
-            for key, records in self._keys.items()
+            for key, records in list(self._keys.items())
             if not self._is_held(key) and now >= keep_until(records, touched=None)
         ]
         for key in useless:
-            del self._keys[key]
+            self._keys.pop(key, None)
             self._locks.get().pop(key, None)
         return len(useless)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -62,12 +63,12 @@ def make(layout: Layout) -> None:
         disk.make_directory(layout.uploads)
 
 
-def keys(layout: Layout) -> list[str]:
-    """Return the keys that have a folder. A journal that is not there has none."""
+def keys(layout: Layout, *, since: float = -math.inf) -> list[str]:
+    """Return the keys that have a folder, written `since` (unix time). A journal that is not there has none."""
     with worded(not_read, layout.root), suppress(FileNotFoundError):
         disk.check_root(layout.root)
         disk.check_directory(layout.uploads)
-        return sorted(filter(is_key, disk.subdirectories(layout.uploads)))
+        return sorted(filter(is_key, disk.subdirectories(layout.uploads, since=since)))
     return []
 
 

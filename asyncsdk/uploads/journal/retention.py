@@ -30,13 +30,20 @@ def keep_until(records: Sequence[Record], *, touched: float | None) -> float:
 def compacted(records: Iterable[Record], last: Record) -> tuple[Record, ...]:
     """Return what stays of `records` once an upload is settled by `last`: its `Opened`, and `last`.
 
-    So does which files other uploads became: they look like the File of the next one whose answer is lost.
+    So does which files other uploads became, and how these began: they look like the File of the next one whose answer
+    is lost, and are found again after the files were renamed and their paths used again.
     """
     records = list(records)
     since = sure_time(records, last, local=last.at) - COMPLETED_SECONDS
-    opened = [record for record in records if isinstance(record, Opened) and record.upload == last.upload]
-    others = [record for record in records if isinstance(record, Completed) and record.upload != last.upload]
-    return (*(record for record in others if _made_at(record) > since), *opened, last)
+    completed = [record for record in records if isinstance(record, Completed) and record.upload != last.upload]
+    kept = {record.upload for record in completed if _made_at(record) > since}
+    opened = [record for record in records if isinstance(record, Opened)]
+    return (
+        *(record for record in opened if record.upload in kept),
+        *(record for record in completed if record.upload in kept),
+        *(record for record in opened if record.upload == last.upload),
+        last,
+    )
 
 
 def sure_time(records: Iterable[Record], last: Record, *, local: float) -> float:
