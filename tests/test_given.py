@@ -103,7 +103,6 @@ async def test_tuples_are_taken_as_openai_python_takes_them(server: LocalServer,
             ("a.jsonl", io.BytesIO(CONTENT)),
             ("a.jsonl", file, None),
             ("a.jsonl", path),
-            ("a.jsonl", str(path)),
             ("a.jsonl", form_file),
         ]
         for source in sources:
@@ -115,6 +114,29 @@ async def test_tuples_are_taken_as_openai_python_takes_them(server: LocalServer,
     assert (await uploaded(server, (None, path))).filename == "on-disk.jsonl"
     assert (await uploaded(server, ("a", CONTENT, "x/y"), filename="b", mime_type="text/csv")).filename == "b"
     assert server.uploads[-1].mime_type == "text/csv"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", None])
+@pytest.mark.parametrize("rest", [(), ("text/plain",), (None,)], ids=["pair", "with type", "with None"])
+async def test_a_str_in_a_tuple_is_never_taken_for_the_path_of_a_local_file(
+    server: LocalServer, tmp_path: Path, name: str | None, rest: tuple[str | None, ...]
+) -> None:
+    """To openai-python it is the content: in a service that would be what somebody typed."""
+    secret, picture = tmp_path / "secret.jsonl", tmp_path / "secret.png"
+    secret.write_bytes(CONTENT)
+    picture.write_bytes(png())
+    wanted = r"text to openai-python.* Pass text\.encode\(\) for text, or pathlib\.Path\(\.\.\.\) for a file"
+    source: Any = (name, str(secret), *rest)
+    with pytest.raises(SourceError, match=wanted) as refused:
+        await uploaded(server, source)
+    assert str(secret) not in str(refused.value) + repr(UploadJob(source, "batch"))
+    as_picture: Any = (name, str(picture), *rest)
+    async with Client("sk-test", base_url=server.url) as client:
+        editor = ImageEditor(client)
+        for image, options in (([as_picture], {}), (png(), {"mask": as_picture}), (png(), {"markup": as_picture})):
+            with pytest.raises(InvalidEditError, match=wanted):
+                await editor.edit(image, "p", **options)
+    assert not server.calls
 
 
 async def test_a_path_in_a_tuple_resumes_by_that_path(server: LocalServer, tmp_path: Path) -> None:

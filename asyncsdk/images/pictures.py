@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import EditError, InvalidEditError
-from asyncsdk.given import PillowImage, Readable, is_pillow_image, unpacked
+from asyncsdk.given import TEXT_IN_TUPLE, PillowImage, Readable, is_pillow_image, is_text_with_name, unpacked
 from asyncsdk.images import heic
 from asyncsdk.images.check import LARGEST, family_of, invalid
 from asyncsdk.images.edit import (
@@ -137,6 +137,8 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
 
 
 async def _content(picture: Any, field: str) -> bytes:
+    if is_text_with_name(picture):
+        raise invalid(f"{field}: {TEXT_IN_TUPLE}. Nothing was sent.", "not a picture")
     given = unpacked(picture).content
     try:
         if isinstance(given, str | os.PathLike):

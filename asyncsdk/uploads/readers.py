@@ -13,7 +13,7 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 from asyncsdk.errors import SourceChangedError, SourceError, UploadError
-from asyncsdk.given import Seekable, is_pillow_image, is_read_with_await
+from asyncsdk.given import TEXT_IN_TUPLE, Seekable, is_pillow_image, is_read_with_await, is_text_with_name
 from asyncsdk.uploads.chunking import MIB, checked_size
 
 UNNAMED = "upload"
@@ -173,6 +173,8 @@ def _instead_of(given: object) -> str | None:
             f"the given {kind} is a picture that is not encoded. Write it to a buffer, `picture.save(buffer, 'PNG')`, "
             "and pass ('picture.png', buffer)"
         )
+    if is_text_with_name(given):
+        return TEXT_IN_TUPLE
     if isinstance(given, tuple):
         return (
             f"the given tuple has {len(given)} items that are not a name, its content and perhaps a MIME type. Pass "
