@@ -36,7 +36,10 @@ class Client:
     """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
 
     It uses no event loop until its first request, and then one at a time: once that is closed, as `asyncio.run` does at
-    its end, it works on the next. Two at once, such as in two threads, need a client each (UnusableClientError).
+    its end, it works on the next. So one for a whole module is right for async endpoints (FastAPI, ASGI), Celery's
+    prefork, management commands and Lambda. Two loops at once are an UnusableClientError: in threaded WSGI (gunicorn
+    gthread, Django's runserver), with `celery -P threads`, and in sync endpoints beside async ones, use
+    `async with Client() as client:` in each call.
 
     Args:
         api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.

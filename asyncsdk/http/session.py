@@ -66,8 +66,8 @@ class Sessions:
         """The session. Raises UnusableClientError after `aclose`, and where it is another loop's."""
         if self._is_closed:
             raise UnusableClientError(
-                "this Client is closed. Nothing was sent. Make another; one that serves a whole program is not entered "
-                "with `async with`, and closed at the end."
+                "this Client is closed, as the end of `async with` and `close` do it. Nothing was sent. Make another; "
+                "where one serves a whole program, close it once, at its end."
             )
         opened = self._opened.get()
         return await opened.get() if self._given is None else _usable(self._given)
