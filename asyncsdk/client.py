@@ -55,7 +55,8 @@ class Client:
         proxy: The proxy's URL. Default: `HTTPS_PROXY` and the like, else the system's.
         connections: The size of the pool. Default: 100.
         session: A session to use as it is; it is never closed.
-        on_event: Called with a RequestEvent after each attempt; an ordinary function, not an async one.
+        on_event: Called with a RequestEvent after each attempt; an ordinary function, not
+            an async one. What it raises is logged, and it is called again.
         trace_configs: For aiohttp's tracing.
         timing: Durations that the client chooses itself; meant for tests, which hand in shorter ones.
 

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError
-from asyncsdk.events import RequestEvent, call
+from asyncsdk.events import CallbackFailures, RequestEvent, call
 from asyncsdk.http.request import PreparedRequest
 from asyncsdk.timing import Timing
 
@@ -27,6 +27,7 @@ class Repeater:
     clock: Clock
     timing: Timing
     on_event: Callable[[RequestEvent], object] | None
+    _failures: CallbackFailures = field(factory=lambda: CallbackFailures("on_event", log), init=False)
 
     async def repeat(self, request: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
         """Call `receive`, which sends `request`, until it succeeds or its Retry gives up. Raises APIError."""
@@ -62,6 +63,5 @@ class Repeater:
             return
         try:
             call(self.on_event, event)
-        except Exception:
-            log.exception("on_event raised and is not called again")
-            self.on_event = None
+        except Exception as raised:  # noqa: BLE001 - it is the caller's, and harms no request
+            self._failures.note(raised)

@@ -10,7 +10,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.events import Progress, is_async
+from asyncsdk.events import CallbackFailures, Progress, is_async
 
 Listener = Callable[[Progress], Awaitable[object] | object]
 
@@ -41,6 +41,7 @@ class _Reports:
     _newest: Progress | None = field(default=None, init=False)
     _has_ended: bool = field(default=False, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _failures: CallbackFailures = field(factory=lambda: CallbackFailures("on_progress", log), init=False)
 
     def put(self, snapshot: Progress) -> None:
         self._newest = snapshot
@@ -58,8 +59,7 @@ class _Reports:
             if snapshot is not None:
                 try:
                     await tasks.await_foreign(self._listener(snapshot))  # type: ignore[arg-type]  # it is async
-                except Exception:
-                    log.exception("on_progress raised and is not called again; the upload goes on")
-                    return
+                except Exception as error:  # noqa: BLE001 - it is the caller's, and harms no upload
+                    self._failures.note(error)
             if self._has_ended and self._newest is None:
                 return

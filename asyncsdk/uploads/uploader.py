@@ -147,7 +147,7 @@ class AsyncUploader:
                 server gives an upload does not begin too soon.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
                 awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
-                awaited before this returns.
+                awaited before this returns. What it raises is logged, and it is called again.
 
         Returns:
             The File, and how it was uploaded.

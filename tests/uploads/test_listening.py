@@ -92,20 +92,27 @@ async def test_a_slow_one_gets_the_newest_snapshot_and_holds_nothing_up() -> Non
     assert watching.got[-1].state == "completed"
 
 
-async def test_an_error_in_it_is_logged_once_and_the_upload_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    calls = 0
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "ordinary"])
+async def test_one_that_raises_is_called_again_to_the_last_snapshot_and_logged_in_full_once(
+    caplog: pytest.LogCaptureFixture, *, is_async: bool
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    got: list[Progress] = []
 
-    async def fail(_: Progress) -> None:
-        nonlocal calls
-        calls += 1
+    def fail(progress: Progress) -> None:
+        got.append(progress)
         raise ZeroDivisionError
 
+    async def fail_later(progress: Progress) -> None:
+        fail(progress)
+
     async with LocalServer() as server, client_of(server) as client:
-        await upload(client, fail)
-    assert calls == 1
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
-        "on_progress raised and is not called again; the upload goes on"
-    ]
+        await upload(client, fail_later if is_async else fail)
+    assert len(got) > 2
+    assert got[-1].state == "completed"
+    levels = [record.levelno for record in caplog.records if "on_progress raised" in record.getMessage()]
+    assert levels == [logging.ERROR, *[logging.DEBUG] * (len(got) - 1)]
+    assert caplog.text.count("Traceback") == 1
 
 
 async def test_one_that_ends_as_if_cancelled_ends_no_upload() -> None:
