@@ -16,7 +16,7 @@ Event = TypeVar("Event")
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One attempt at a request.
+    """One attempt at a request, also one that was cancelled meanwhile (`error` is "CancelledError").
 
     Args:
         method: Of HTTP.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -47,17 +48,20 @@ class Repeater:
                 if request.retry.on_wait is not None:
                     request.retry.on_wait(error, delay)
                 await anyio.sleep(delay)
+            except asyncio.CancelledError as cancelled:
+                self._report(request, attempts.made + 1, cancelled)
+                raise
             else:
                 self._report(request, attempts.made + 1)
                 return result
 
     def _report(
-        self, request: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
+        self, request: PreparedRequest, attempt: int, error: BaseException | None = None, wait: float | None = None
     ) -> None:
         if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
             return
         event = request.event(attempt, error, wait)
-        outcome = event.status or event.error
+        outcome = event.error if isinstance(error, asyncio.CancelledError) else event.status or event.error
         log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
         if self.on_event is None:
             return

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from asyncsdk.api.request import URL_ROUTE, FormFile, Request, RequestBody
-from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
+from asyncsdk.errors import APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http import multipart
 from asyncsdk.http.body import ChunksBody
@@ -135,7 +135,7 @@ class PreparedRequest:
             may_have_acted=acted,
         )
 
-    def event(self, attempt: int, error: APIError | None, wait: float | None) -> RequestEvent:
+    def event(self, attempt: int, error: BaseException | None, wait: float | None) -> RequestEvent:
         """The event of the attempt that just ended."""
         refusal = error if isinstance(error, APIStatusError) else None
         return RequestEvent(
