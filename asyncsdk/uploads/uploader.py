@@ -147,7 +147,7 @@ class AsyncUploader:
                 server gives an upload does not begin too soon.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
                 awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
-                awaited before this returns. What it raises is logged, and it is called again.
+                awaited before this returns, for 5 seconds at most. What it raises is logged, and it is called again.
 
         Returns:
             The File, and how it was uploaded.
@@ -267,10 +267,11 @@ class AsyncUploader:
         earlier: Opened | None = None,
     ) -> UploadResult:
         began, started = time.time(), time.monotonic()
-        async with reporting(listener) as report, admission as slot, self._opened(job) as source:
+        timing = self.client.timing
+        reports = reporting(listener, patience=timing.last_report)
+        async with reports as report, admission as slot, self._opened(job) as source:
             size = source.identity.size
-            interval = self.client.timing.report_interval
-            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=interval)
+            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=timing.report_interval)
             call = UploadCall(
                 context=self._context,
                 journal=self._journal,
