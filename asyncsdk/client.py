@@ -107,13 +107,13 @@ class Client:
         )
         self.timeout, self.max_retries, self.timing = timeout, max_retries, timing
         self.clock = Clock()
-        self._repeater = Repeater(self.clock, timing, on_event)
         config = ConnectionConfig(timing=timing)
         if session is None:
             config = ConnectionConfig.to(
                 self.base_url, ssl=ssl, proxy=proxy, connections=connections, traces=trace_configs, timing=timing
             )
         self._transport = Transport(self.settings, self.clock, config, Sessions(config, session))
+        self._repeater = Repeater(self.clock, timing, on_event, self.is_closed)
         anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust, timing=timing)
         self._anonymous = Transport(settings.nobody(), Clock(), anonymous, Sessions(anonymous))
 
@@ -196,6 +196,10 @@ class Client:
         """Close the connections, except those of a given session."""
         await self._transport.aclose()
         await self._anonymous.aclose()
+
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._transport.is_closed
 
     async def close(self) -> None:
         """The same as `aclose`, by the name that openai-python has for it."""

@@ -11,7 +11,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError
+from asyncsdk.errors import APIConnectionError, APIError
 from asyncsdk.events import CallbackFailures, RequestEvent, call
 from asyncsdk.http.request import PreparedRequest
 from asyncsdk.timing import Timing
@@ -28,6 +28,7 @@ class Repeater:
     clock: Clock
     timing: Timing
     on_event: Callable[[RequestEvent], object] | None
+    is_closed: Callable[[], bool]
     _failures: CallbackFailures = field(factory=lambda: CallbackFailures("on_event", log), init=False)
 
     async def repeat(self, request: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
@@ -37,22 +38,26 @@ class Repeater:
             if request.retry.before_attempt is not None:
                 await request.retry.before_attempt()
             request.begin()
+            number = attempts.made + 1
             try:
                 result = await receive()
             except APIError as error:
-                delay = attempts.delay_after(error, now=self.clock.now())
-                self._report(request, attempts.made, error, delay)
-                if delay is None:
+                delay = None if self.is_closed() else attempts.delay_after(error, now=self.clock.now())
+                self._report(request, number, error, delay)
+                if delay is not None:
+                    log.warning("%s; trying again in %.1f s", error, delay)
+                    if request.retry.on_wait is not None:
+                        request.retry.on_wait(error, delay)
+                    await anyio.sleep(delay)
+                if self.is_closed() and isinstance(error, APIConnectionError):
+                    raise _closed_meanwhile(error) from error
+                if delay is None or self.is_closed():
                     raise
-                log.warning("%s; trying again in %.1f s", error, delay)
-                if request.retry.on_wait is not None:
-                    request.retry.on_wait(error, delay)
-                await anyio.sleep(delay)
             except asyncio.CancelledError as cancelled:
-                self._report(request, attempts.made + 1, cancelled)
+                self._report(request, number, cancelled)
                 raise
             else:
-                self._report(request, attempts.made + 1)
+                self._report(request, number)
                 return result
 
     def _report(
@@ -69,3 +74,11 @@ class Repeater:
             call(self.on_event, event)
         except Exception as raised:  # noqa: BLE001 - it is the caller's, and harms no request
             self._failures.note(raised)
+
+
+def _closed_meanwhile(error: APIConnectionError) -> APIConnectionError:
+    """The error of a request whose client was closed while it was sent, or waited to be sent again."""
+    text = f"{error.request}: this Client was closed meanwhile."
+    return APIConnectionError(
+        text if error.sent else f"{text} Nothing was sent.", request=error.request, sent=error.sent
+    )

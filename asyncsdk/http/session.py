@@ -62,6 +62,11 @@ class Sessions:
     def __attrs_post_init__(self) -> None:
         self._opened = PerLoop("Client", lambda: _OpenSession(self._config), _OpenSession.drop)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._is_closed
+
     async def get(self) -> aiohttp.ClientSession:
         """The session. Raises UnusableClientError after `aclose`, and where it is another loop's."""
         if self._is_closed:

@@ -21,7 +21,7 @@ from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
-from asyncsdk.uploads.advice import annotate, without_threads
+from asyncsdk.uploads.advice import annotate, when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
@@ -266,7 +266,7 @@ class AsyncUploader:
         expected_key: str | None = None,
         earlier: Opened | None = None,
     ) -> UploadResult:
-        began, started = time.time(), time.monotonic()
+        began, started, was_closed = time.time(), time.monotonic(), self.client.is_closed()
         timing = self.client.timing
         reports = reporting(listener, patience=timing.last_report)
         async with reports as report, admission as slot, self._opened(job) as source:
@@ -295,8 +295,11 @@ class AsyncUploader:
                 return await (call.result() if earlier is None else call.result_of(earlier))
             except AsyncSDKError as error:
                 now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
-                annotate(error, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
-                raise
+                failure = when_closed(error) if self.client.is_closed() and not was_closed else error
+                annotate(failure, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
+                if failure is error:
+                    raise
+                raise failure from error
 
     @asynccontextmanager
     async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:
