@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from typing import Any, Protocol, TypeGuard
 
 from attrs import frozen
@@ -69,6 +70,12 @@ TEXT_IN_TUPLE = (
 )
 
 
+CLOSED = "FastAPI closes an UploadFile when its request ends; use it before, or keep its bytes"
+_URL = re.compile(r"([a-z][a-z0-9+.-]+)://|data:", re.IGNORECASE)
+_SECRETS = re.compile(r"//[^/?#]*@|[?#].*", re.DOTALL)  # a login, and the signature of a signed URL
+_LONGEST_URL = 100
+
+
 @frozen
 class NamedContent:
     """What was handed in, taken apart: a path, bytes, an open file or a PillowImage, and what comes with it."""
@@ -103,6 +110,20 @@ def is_text_with_name(given: object) -> bool:
     It is refused: to openai-python that is the content itself, and as a path it would send any file of this machine.
     """
     return isinstance(given, tuple) and _is_named(given, of=str)
+
+
+def is_closed(file: object) -> bool:
+    """Whether it is an open file that was closed."""
+    return getattr(file, "closed", False) is True
+
+
+def shown_as_url(text: str) -> str | None:
+    """A URL as it may be shown, without its secrets; None for what may be a path."""
+    match = _URL.match(text)
+    if match is None:
+        return None
+    shown = _SECRETS.sub(lambda found: "//" if found[0].startswith("//") else "", text)[:_LONGEST_URL]
+    return shown if match[1] else "data:…"
 
 
 def is_form_file(given: object) -> TypeGuard[AsyncFormFile]:
