@@ -14,11 +14,11 @@ import aiohttp
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
-from asyncsdk.events import RequestEvent, is_async
+from asyncsdk.errors import APIError, APIResponseValidationError, ResponseMismatchError
+from asyncsdk.events import RequestEvent
 from asyncsdk.http.connection import ConnectionConfig
-from asyncsdk.http.repeat import Repeater
-from asyncsdk.http.request import PreparedRequest, RequestOptions, check_limits, prepare, prepare_external
+from asyncsdk.http.repeat import Repeater, check_on_event
+from asyncsdk.http.request import PreparedRequest, RequestOptions, check_call, check_limits, prepare, prepare_external
 from asyncsdk.http.response import Stream
 from asyncsdk.http.session import Sessions
 from asyncsdk.http.transport import Transport
@@ -90,11 +90,7 @@ class Client:
                 "a given session has its own connections: ssl, proxy, connections and trace_configs don't go with it"
             )
         check_limits(timeout, max_retries)
-        if on_event is not None and is_async(on_event):
-            raise ConfigurationError(
-                "on_event= is an async function, and it is called within a request, where nothing awaits it. Pass an "
-                "ordinary function, such as the `put_nowait` of an asyncio.Queue that a task of yours reads."
-            )
+        check_on_event(on_event)
         self.settings = settings.resolve(
             os.environ,
             api_key=api_key,
@@ -234,6 +230,7 @@ class Client:
         Raises:
             APIError: No usable response came.
             ConfigurationError: An option is out of range.
+            TypeError: `request` is not a Request.
         """
         call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
 
@@ -385,7 +382,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         retry: Retry | None = None,
     ) -> PreparedRequest:
-        check_limits(timeout, max_retries)
+        check_call(request, timeout, max_retries)
         return prepare(
             request,
             self.settings,

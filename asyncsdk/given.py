@@ -112,6 +112,15 @@ def is_text_with_name(given: object) -> bool:
     return isinstance(given, tuple) and _is_named(given, of=str)
 
 
+def wrong_type(name: str, value: object, wanted: str) -> TypeError:
+    """The error of an argument of a wrong type, without its value, which may be a key."""
+    return TypeError(f"{name} must be {wanted}, not {_article(type(value).__name__)}.")
+
+
+def _article(kind: str) -> str:
+    return kind if kind == "NoneType" else f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
 def is_closed(file: object) -> bool:
     """Whether it is an open file that was closed."""
     return getattr(file, "closed", False) is True

@@ -11,14 +11,27 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIConnectionError, APIError
-from asyncsdk.events import CallbackFailures, RequestEvent, call
+from asyncsdk.errors import APIConnectionError, APIError, ConfigurationError
+from asyncsdk.events import CallbackFailures, RequestEvent, call, is_async
 from asyncsdk.http.request import PreparedRequest
 from asyncsdk.timing import Timing
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def check_on_event(on_event: object) -> None:
+    """Raise ConfigurationError for what can't be called within a request."""
+    if on_event is None:
+        return
+    if not callable(on_event):
+        raise ConfigurationError(f"on_event= must be a function, not a {type(on_event).__name__}.")
+    if is_async(on_event):
+        raise ConfigurationError(
+            "on_event= is an async function, and it is called within a request, where nothing awaits it. Pass an "
+            "ordinary function, such as the `put_nowait` of an asyncio.Queue that a task of yours reads."
+        )
 
 
 @define(eq=False)

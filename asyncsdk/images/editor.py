@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from asyncsdk import files, open_files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.given import wrong_type
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import Intake, as_sent, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
@@ -49,6 +50,10 @@ class ImageEditor:
 
     client: Client
     check: bool = field(default=True, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.client, Client):
+            raise wrong_type("the client of an ImageEditor", self.client, "a Client")
 
     async def edit(
         self,

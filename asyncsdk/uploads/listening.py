@@ -10,11 +10,19 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import tasks
+from asyncsdk.errors import ConfigurationError
 from asyncsdk.events import CallbackFailures, Progress, is_async
 
 Listener = Callable[[Progress], Awaitable[object] | object]
 
 log = logging.getLogger(__name__)
+
+
+def check_listener(listener: object) -> None:
+    """Raise ConfigurationError for what can't be called."""
+    if listener is not None and not callable(listener):
+        kind = type(listener).__name__
+        raise ConfigurationError(f"on_progress= must be a function, async or not, not a {kind}. Nothing was sent.")
 
 
 @asynccontextmanager
@@ -25,6 +33,7 @@ async def reporting(
 
     At the end of the block the last snapshot is awaited too, for `patience` seconds, unless the block failed.
     """
+    check_listener(listener)
     if listener is None or not is_async(listener):
         yield listener
         return

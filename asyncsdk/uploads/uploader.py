@@ -16,6 +16,7 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.given import wrong_type
 from asyncsdk.http.stall import STALL_SECONDS
 from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
@@ -30,9 +31,9 @@ from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.listening import Listener, reporting
+from asyncsdk.uploads.listening import Listener, check_listener, reporting
 from asyncsdk.uploads.moved import KEYED
-from asyncsdk.uploads.outcomes import UploadOutcomes
+from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
@@ -67,6 +68,7 @@ class AsyncUploader:
 
     Raises:
         ConfigurationError: A setting is out of range.
+        TypeError: `client` is not a Client.
     """
 
     client: Client
@@ -83,6 +85,8 @@ class AsyncUploader:
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        if not isinstance(self.client, Client):
+            raise wrong_type("the client of an AsyncUploader", self.client, "a Client")
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
@@ -177,7 +181,12 @@ class AsyncUploader:
         Returns:
             A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
             `counts`, `stop()` and `abandoned`.
+
+        Raises:
+            TypeError: `jobs` are not UploadJobs: at once for a list or tuple, else when that job is reached.
         """
+        check_jobs(jobs)
+        check_listener(on_progress)
         return self._uploading(jobs, on_progress)
 
     @asynccontextmanager
