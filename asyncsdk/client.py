@@ -14,11 +14,11 @@ import aiohttp
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError, APIResponseValidationError, ConfigurationError, ResponseMismatchError
-from asyncsdk.events import RequestEvent, is_async
+from asyncsdk.errors import APIError, APIResponseValidationError, ResponseMismatchError
+from asyncsdk.events import RequestEvent
 from asyncsdk.http.connection import ConnectionConfig
-from asyncsdk.http.repeat import Repeater
-from asyncsdk.http.request import PreparedRequest, RequestOptions, check_limits, prepare, prepare_external
+from asyncsdk.http.repeat import Repeater, check_on_event
+from asyncsdk.http.request import PreparedRequest, RequestOptions, check_call, check_limits, prepare, prepare_external
 from asyncsdk.http.response import Stream
 from asyncsdk.http.session import Sessions
 from asyncsdk.http.transport import Transport
@@ -36,7 +36,10 @@ class Client:
     """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
 
     It uses no event loop until its first request, and then one at a time: once that is closed, as `asyncio.run` does at
-    its end, it works on the next. Two at once, such as in two threads, need a client each (UnusableClientError).
+    its end, it works on the next. So one for a whole module is right for async endpoints (FastAPI, ASGI), Celery's
+    prefork, management commands and Lambda. Two loops at once are an UnusableClientError: in threaded WSGI (gunicorn
+    gthread, Django's runserver), with `celery -P threads`, and in sync endpoints beside async ones, use
+    `async with Client() as client:` in each call.
 
     Args:
         api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.
@@ -52,7 +55,8 @@ class Client:
         proxy: The proxy's URL. Default: `HTTPS_PROXY` and the like, else the system's.
         connections: The size of the pool. Default: 100.
         session: A session to use as it is; it is never closed.
-        on_event: Called with a RequestEvent after each attempt; an ordinary function, not an async one.
+        on_event: Called with a RequestEvent after each attempt; an ordinary function, not
+            an async one. What it raises is logged, and it is called again.
         trace_configs: For aiohttp's tracing.
         timing: Durations that the client chooses itself; meant for tests, which hand in shorter ones.
 
@@ -86,11 +90,7 @@ class Client:
                 "a given session has its own connections: ssl, proxy, connections and trace_configs don't go with it"
             )
         check_limits(timeout, max_retries)
-        if on_event is not None and is_async(on_event):
-            raise ConfigurationError(
-                "on_event= is an async function, and it is called within a request, where nothing awaits it. Pass an "
-                "ordinary function, such as the `put_nowait` of an asyncio.Queue that a task of yours reads."
-            )
+        check_on_event(on_event)
         self.settings = settings.resolve(
             os.environ,
             api_key=api_key,
@@ -103,13 +103,13 @@ class Client:
         )
         self.timeout, self.max_retries, self.timing = timeout, max_retries, timing
         self.clock = Clock()
-        self._repeater = Repeater(self.clock, timing, on_event)
         config = ConnectionConfig(timing=timing)
         if session is None:
             config = ConnectionConfig.to(
                 self.base_url, ssl=ssl, proxy=proxy, connections=connections, traces=trace_configs, timing=timing
             )
         self._transport = Transport(self.settings, self.clock, config, Sessions(config, session))
+        self._repeater = Repeater(self.clock, timing, on_event, self.is_closed)
         anonymous = ConnectionConfig(proxy=config.proxy, trust=config.trust, timing=timing)
         self._anonymous = Transport(settings.nobody(), Clock(), anonymous, Sessions(anonymous))
 
@@ -193,6 +193,10 @@ class Client:
         await self._transport.aclose()
         await self._anonymous.aclose()
 
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._transport.is_closed
+
     async def close(self) -> None:
         """The same as `aclose`, by the name that openai-python has for it."""
         await self.aclose()
@@ -226,6 +230,7 @@ class Client:
         Raises:
             APIError: No usable response came.
             ConfigurationError: An option is out of range.
+            TypeError: `request` is not a Request.
         """
         call = self._call(request, timeout=timeout, max_retries=max_retries, headers=headers, query=query, retry=retry)
 
@@ -377,7 +382,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         retry: Retry | None = None,
     ) -> PreparedRequest:
-        check_limits(timeout, max_retries)
+        check_call(request, timeout, max_retries)
         return prepare(
             request,
             self.settings,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 Event = TypeVar("Event")
 
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One attempt at a request.
+    """One attempt at a request, also one that was cancelled meanwhile (`error` is "CancelledError").
 
     Args:
         method: Of HTTP.
@@ -105,4 +106,28 @@ def call(callback: Callable[[Event], object], event: Event) -> None:
             returned.close()
         raise TypeError(
             "it returned something to await. Pass the async function itself, which is awaited if it may be async"
+        )
+
+
+@define(eq=False)
+class CallbackFailures:
+    """Logs what a caller's function raises, which harms nothing: the first with its traceback, later ones at DEBUG.
+
+    Args:
+        name: The argument that the function was given as.
+        log: Where it is logged.
+    """
+
+    name: str
+    log: logging.Logger
+    _has_raised: bool = field(default=False, init=False)
+
+    def note(self, error: Exception) -> None:
+        """Log `error`. The function is called again at the next event."""
+        if self._has_raised:
+            self.log.debug("%s raised again: %r", self.name, error)
+            return
+        self._has_raised = True
+        self.log.error(
+            "%s raised; it is called again, and what it raises then is logged at DEBUG", self.name, exc_info=error
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from typing import Any, Protocol, TypeGuard
 
 from attrs import frozen
@@ -57,12 +58,22 @@ class PillowImage(Protocol):
 
 
 Bytes = bytes | bytearray | memoryview
-Path = str | os.PathLike[str]
 _Name = str | None
-SourceContent = Path | Bytes | Seekable | AsyncFormFile
-SourceGiven = SourceContent | tuple[_Name, SourceContent] | tuple[_Name, SourceContent, _Name]
-PictureContent = Path | Bytes | Readable | AsyncFormFile | PillowImage
-PictureGiven = PictureContent | tuple[_Name, PictureContent] | tuple[_Name, PictureContent, _Name]
+SourceContent = os.PathLike[str] | Bytes | Seekable | AsyncFormFile  # with a name; a str is a path only on its own
+SourceGiven = str | SourceContent | tuple[_Name, SourceContent] | tuple[_Name, SourceContent, _Name]
+PictureContent = os.PathLike[str] | Bytes | Readable | AsyncFormFile | PillowImage
+PictureGiven = str | PictureContent | tuple[_Name, PictureContent] | tuple[_Name, PictureContent, _Name]
+
+TEXT_IN_TUPLE = (
+    "the given tuple has a str as its content: a str in a tuple is text to openai-python, and would be a path here. "
+    "Pass text.encode() for text, or pathlib.Path(...) for a file"
+)
+
+
+CLOSED = "FastAPI closes an UploadFile when its request ends; use it before, or keep its bytes"
+_URL = re.compile(r"([a-z][a-z0-9+.-]+)://|data:", re.IGNORECASE)
+_SECRETS = re.compile(r"//[^/?#]*@|[?#].*", re.DOTALL)  # a login, and the signature of a signed URL
+_LONGEST_URL = 100
 
 
 @frozen
@@ -90,7 +101,38 @@ def is_named_picture(given: object) -> bool:
 
     The content is bytes, an open file or a PillowImage. A tuple of paths is that many pictures.
     """
-    return isinstance(given, tuple) and _is_named(given) and not isinstance(given[1], str | os.PathLike)
+    return isinstance(given, tuple) and _is_named(given) and not isinstance(given[1], os.PathLike)
+
+
+def is_text_with_name(given: object) -> bool:
+    """Whether a tuple is a name with a str as its content, and perhaps a MIME type.
+
+    It is refused: to openai-python that is the content itself, and as a path it would send any file of this machine.
+    """
+    return isinstance(given, tuple) and _is_named(given, of=str)
+
+
+def wrong_type(name: str, value: object, wanted: str) -> TypeError:
+    """The error of an argument of a wrong type, without its value, which may be a key."""
+    return TypeError(f"{name} must be {wanted}, not {_article(type(value).__name__)}.")
+
+
+def _article(kind: str) -> str:
+    return kind if kind == "NoneType" else f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+def is_closed(file: object) -> bool:
+    """Whether it is an open file that was closed."""
+    return getattr(file, "closed", False) is True
+
+
+def shown_as_url(text: str) -> str | None:
+    """A URL as it may be shown, without its secrets; None for what may be a path."""
+    match = _URL.match(text)
+    if match is None:
+        return None
+    shown = _SECRETS.sub(lambda found: "//" if found[0].startswith("//") else "", text)[:_LONGEST_URL]
+    return shown if match[1] else "data:…"
 
 
 def is_form_file(given: object) -> TypeGuard[AsyncFormFile]:
@@ -108,13 +150,14 @@ def is_pillow_image(given: object) -> TypeGuard[PillowImage]:
     return any((kind.__module__, kind.__name__) == ("PIL.Image", "Image") for kind in type(given).__mro__)
 
 
-def _is_named(given: tuple[Any, ...]) -> bool:
+def _is_named(given: tuple[Any, ...], *, of: type | None = None) -> bool:
+    """Whether it is a name, content (of the type `of`, else of any that is taken) and perhaps a MIME type."""
     if len(given) not in {2, 3} or not isinstance(given[0], str | None):
         return False
-    content = given[1]
-    is_content = (
-        isinstance(content, str | os.PathLike | bytes | bytearray | memoryview)
-        or hasattr(content, "read")
-        or is_pillow_image(content)
-    )
+    is_content = _is_content(given[1]) if of is None else isinstance(given[1], of)
     return is_content and (len(given) == 2 or isinstance(given[2], str | None))
+
+
+def _is_content(given: object) -> bool:
+    is_taken = isinstance(given, os.PathLike | bytes | bytearray | memoryview)
+    return is_taken or hasattr(given, "read") or is_pillow_image(given)

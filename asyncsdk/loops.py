@@ -66,8 +66,10 @@ class PerLoop(Generic[T]):
         if not self._is_forked and not self._loop.is_closed():
             raise UnusableClientError(
                 f"this {self.owner} is in use on another event loop, which is not closed, and it serves one at a time. "
-                "Nothing was sent.\n  Make a Client, and what uses it, for each loop, and so for each thread; or close "
-                "the other loop first, as asyncio.run does at its end."
+                "Nothing was sent.\n  One for a whole module is right where one loop runs at a time: async endpoints, "
+                "Celery's prefork, commands, Lambda. Where threads run loops of their own (gunicorn gthread, Django's "
+                "runserver, Celery -P threads, sync endpoints beside async ones), make a Client, and what uses it, "
+                "for each loop, in each call: `async with Client() as client:`."
             )
         self._loop, self._is_forked = None, False
         for value in self._values:

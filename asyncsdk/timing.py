@@ -22,6 +22,7 @@ class Timing:
     thread_idle: float = 2.0  # a thread is cheap to start again, but not for each part
     slow_slice: float = 5.0  # well below the stall limit: outside Linux only drained slices show progress
     report_interval: float = 0.1  # more often than ten times a second nobody can read
+    last_report: float = 5.0  # once an upload has ended, for an async on_progress: its reader may be gone
     admission_poll: float = 0.02  # a part that ends does not notify the queue
     deadline_check: float = 0.5  # an upload is judged over half a minute and more: twice a second is fine enough
     expiry_grace: float = 60.0  # parts are refused long before: what is still waiting then hangs on our side

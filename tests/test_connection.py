@@ -177,6 +177,31 @@ def test_the_systems_store_verifies_names_and_certificates() -> None:
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+def test_the_store_is_read_once_for_all_clients_and_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it takes 15 ms, which a service with a client for each call would pay in each call."""
+    read: list[ssl.SSLContext] = []
+
+    def reading() -> ssl.SSLContext:
+        read.append(default_trust())
+        return read[-1]
+
+    connection._shared.cache_clear()  # noqa: SLF001 - the process's own
+    monkeypatch.setattr(connection, "default_trust", reading)
+    for _ in range(3):
+        Client(KEY, base_url="https://host.example/v1")
+    assert len(read) == 1
+    assert connection.shared_trust() is read[0]
+    later = time.monotonic() + connection.SHARED_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert connection.shared_trust() is not read[0]
+
+
+def test_a_context_with_more_certificates_is_not_the_shared_one(ca_file: str) -> None:
+    before = connection.shared_trust().cert_store_stats()
+    assert create_ssl_context(ca_file).cert_store_stats() != before
+    assert connection.shared_trust().cert_store_stats() == before
+
+
 async def test_names_resolve_to_every_address() -> None:
     resolver = connection.ThreadResolver(DEFAULT_TIMING.resolve)
     found = await resolver.resolve("localhost", 80, 0)  # type: ignore[arg-type]  # any family, as aiohttp asks

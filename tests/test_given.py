@@ -22,11 +22,12 @@ from asyncsdk import (
     ImageRef,
     InvalidEditError,
     SourceError,
+    UploadError,
     UploadJob,
 )
 from asyncsdk.images.edit import Picture, described
 from asyncsdk.images.pictures import read_picture
-from asyncsdk.server import LocalServer
+from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.source import Given
 
 CONTENT = b'{"a": 1}\n' * 100
@@ -103,7 +104,6 @@ async def test_tuples_are_taken_as_openai_python_takes_them(server: LocalServer,
             ("a.jsonl", io.BytesIO(CONTENT)),
             ("a.jsonl", file, None),
             ("a.jsonl", path),
-            ("a.jsonl", str(path)),
             ("a.jsonl", form_file),
         ]
         for source in sources:
@@ -115,6 +115,29 @@ async def test_tuples_are_taken_as_openai_python_takes_them(server: LocalServer,
     assert (await uploaded(server, (None, path))).filename == "on-disk.jsonl"
     assert (await uploaded(server, ("a", CONTENT, "x/y"), filename="b", mime_type="text/csv")).filename == "b"
     assert server.uploads[-1].mime_type == "text/csv"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", None])
+@pytest.mark.parametrize("rest", [(), ("text/plain",), (None,)], ids=["pair", "with type", "with None"])
+async def test_a_str_in_a_tuple_is_never_taken_for_the_path_of_a_local_file(
+    server: LocalServer, tmp_path: Path, name: str | None, rest: tuple[str | None, ...]
+) -> None:
+    """To openai-python it is the content: in a service that would be what somebody typed."""
+    secret, picture = tmp_path / "secret.jsonl", tmp_path / "secret.png"
+    secret.write_bytes(CONTENT)
+    picture.write_bytes(png())
+    wanted = r"text to openai-python.* Pass text\.encode\(\) for text, or pathlib\.Path\(\.\.\.\) for a file"
+    source: Any = (name, str(secret), *rest)
+    with pytest.raises(SourceError, match=wanted) as refused:
+        await uploaded(server, source)
+    assert str(secret) not in str(refused.value) + repr(UploadJob(source, "batch"))
+    as_picture: Any = (name, str(picture), *rest)
+    async with Client("sk-test", base_url=server.url) as client:
+        editor = ImageEditor(client)
+        for image, options in (([as_picture], {}), (png(), {"mask": as_picture}), (png(), {"markup": as_picture})):
+            with pytest.raises(InvalidEditError, match=wanted):
+                await editor.edit(image, "p", **options)
+    assert not server.calls
 
 
 async def test_a_path_in_a_tuple_resumes_by_that_path(server: LocalServer, tmp_path: Path) -> None:
@@ -133,6 +156,19 @@ async def test_a_path_in_a_tuple_resumes_by_that_path(server: LocalServer, tmp_p
         (Image.new("RGB", (2, 2)), r"`picture\.save\(buffer, 'PNG'\)`, and pass \('picture\.png', buffer\)"),
         (("a.jsonl", CONTENT, "text/plain", {"X": "y"}), r"4 items .* Pass \('train\.jsonl', content\) or"),
         ((CONTENT, "a.jsonl"), r"Pass \('train\.jsonl', content\) or"),
+        (None, r"^the source is None\. Give a path, bytes, or a seekable binary file\. Nothing was sent\.$"),
+        (["a.jsonl", "b.jsonl"], r"list is not one file\. Several are uploaded by `upload_many`, each as an UploadJob"),
+        ((line for line in (b"a", b"b")), r"generator can't be read at an offset\. Write what it yields to a file"),
+        (
+            io.StringIO("text"),
+            r"^the given StringIO reads text, not bytes: open it with 'rb', or pass text\.encode\(\)\. N",
+        ),
+        (
+            "s3://bucket/train.jsonl",
+            r"^s3://bucket/train\.jsonl is a URL, and URLs are not fetched yet: download it first",
+        ),
+        ("https://me:pw@host/a.jsonl?sig=x", r"^https://host/a\.jsonl is a URL"),  # without its secrets
+        ("data:text/plain,abc", "^data:… is a URL"),
     ],
 )
 async def test_what_is_not_uploaded_is_refused_with_what_to_pass(
@@ -141,6 +177,55 @@ async def test_what_is_not_uploaded_is_refused_with_what_to_pass(
     with pytest.raises(SourceError, match=instead):
         await uploaded(server, source)
     assert not server.calls
+
+
+CLOSED = "is closed: FastAPI closes an UploadFile when its request ends; use it before, or keep its bytes. Nothing was"
+
+
+async def test_a_closed_file_is_refused_with_what_to_do(server: LocalServer, tmp_path: Path) -> None:
+    form_file, path = UploadFile(png(), "p.png"), tmp_path / "q.png"
+    await form_file.close()
+    path.write_bytes(png())
+    with path.open("rb") as file:
+        pass
+    async with Client("sk-test", base_url=server.url) as client:
+        uploader, editor = AsyncUploader(client, journal="memory"), ImageEditor(client)
+        closed: list[tuple[Any, str]] = [
+            (form_file, "p.png"),
+            (("r.png", form_file), "r.png"),
+            (file, "q.png"),
+        ]
+        for given, name in closed:
+            with pytest.raises(SourceError, match=f"^{name} {CLOSED}"):
+                await uploader.upload(given, purpose="batch")
+            with pytest.raises(InvalidEditError, match=f"^image: {name} {CLOSED}"):
+                await editor.edit(given, "p")
+    assert not server.calls
+
+
+async def test_a_file_that_is_closed_while_it_is_uploaded_is_an_error_that_says_so(server: LocalServer) -> None:
+    form_file = UploadFile(b"a" * 2**20 * 4, "p.jsonl")
+    server.inject(Fault("create", "stall", seconds=0.3))
+    async with Client("sk-test", base_url=server.url) as client:
+        uploader = AsyncUploader(client, journal="memory", part_size=2**19)
+        uploading = asyncio.ensure_future(uploader.upload(form_file, purpose="batch"))
+        while not server.calls:
+            await asyncio.sleep(0.01)
+        await form_file.close()
+        with pytest.raises(UploadError, match=r"p\.jsonl can't be read any more: it was closed \(FastAPI closes"):
+            await uploading
+
+
+async def test_a_text_file_is_refused_with_how_to_open_it(server: LocalServer, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png())
+    async with Client("sk-test", base_url=server.url) as client:
+        with path.open(encoding="utf-8") as opened:
+            file: Any = opened
+            with pytest.raises(SourceError, match=r"^the given TextIOWrapper reads text, not bytes: open it with 'rb'"):
+                await AsyncUploader(client, journal="memory").upload(file, purpose="batch")
+            with pytest.raises(InvalidEditError, match=r"a\.png can't be read: it is open as text; open it with 'rb'"):
+                await ImageEditor(client).edit(file, "p")
 
 
 def png(size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
@@ -225,6 +310,8 @@ def test_a_picture_is_described_without_its_content() -> None:
     [
         (AsyncOnly(), "has to be awaited; pass a path"),
         ([(b"content", "a.png")], r"nor a tuple \(name, one of these\)"),
+        (None, "image: it is None, neither a path nor bytes"),
+        ("https://host/a.png?sig=x", r"https://host/a\.png is a URL.*download it first, or pass ImageRef\(image_url="),
         (("a.png", b"text"), "a.png is not a PNG, JPEG or WebP picture"),
     ],
 )

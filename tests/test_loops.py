@@ -205,7 +205,8 @@ def test_two_loops_at_once_are_an_error_that_says_what_to_do(server: LocalServer
             assert isinstance(caught.value, AsyncSDKError)
             assert isinstance(caught.value, RuntimeError)
             assert "Nothing was sent" in str(caught.value)
-            assert "for each loop" in str(caught.value)
+            assert "for each loop, in each call: `async with Client() as client:`" in str(caught.value)
+            assert all(name in str(caught.value) for name in ("async endpoints", "prefork", "gthread", "-P threads"))
         assert server.calls == before
         await service.work(1)  # the first goes on
 
@@ -232,6 +233,25 @@ def test_of_threads_that_begin_at_once_one_is_served(server: LocalServer) -> Non
     for thread in threads:
         thread.join()
     assert ended.count(None) == 1
+
+
+def test_threads_with_a_client_for_each_call_and_one_journal_are_served_at_once(
+    server: LocalServer, tmp_path: Path
+) -> None:
+    at_once = threading.Barrier(8)
+
+    async def send(number: int) -> str:
+        async with Client("sk-test", base_url=server.url) as client:
+            uploader = AsyncUploader(client, journal=tmp_path / "journal")
+            return (await uploader.upload(b"%d" % number, purpose="batch", key=str(number))).file.id
+
+    def view(number: int) -> str:
+        at_once.wait()
+        return asyncio.run(send(number))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(view, range(8)))) == 8
+    assert open_sockets_to(server.port) == 0
 
 
 @pytest.mark.parametrize("state", ["closed loop", "live loop", "closed"])
@@ -266,7 +286,7 @@ def test_a_closed_client_is_an_error_of_the_tree_on_every_loop(server: LocalServ
     asyncio.run(service.work(0))
     asyncio.run(service.client.close())
     for _ in range(2):
-        with pytest.raises(UnusableClientError, match="this Client is closed"):
+        with pytest.raises(UnusableClientError, match=r"this Client is closed, .* close it once, at its end"):
             asyncio.run(service.client.send(api.list_files()))
     asyncio.run(service.client.aclose())
 

@@ -7,9 +7,10 @@ import os
 import socket
 import ssl
 import sys
+import time
 from base64 import b64encode
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -27,6 +28,7 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import DEFAULT_TIMING, Timing
 
 DEFAULT_CONNECTIONS = 100
+SHARED_SECONDS = 600.0  # certificates that are replaced in a service that runs on are found within that
 # A NAT drops a silent connection, such as one that waits minutes for an edit: some after 120 s. TCP_KEEPALIVE is
 # macOS's name for TCP_KEEPIDLE; without them the system's defaults apply, two hours on most.
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30}
@@ -61,6 +63,19 @@ def check_trust(context: object) -> None:
             "this ssl= context does not verify certificates and their names: anyone on the way could read the key. "
             "To trust your own certificate, pass ssl=asyncsdk.create_ssl_context('its.pem'). Nothing was sent."
         )
+
+
+def shared_trust() -> ssl.SSLContext:
+    """`default_trust()`, which the clients of this process share, and which is read again every ten minutes.
+
+    Reading a system's store takes 15 ms, too long for a client that a service makes for each of its calls.
+    """
+    return _shared(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), time.monotonic() // SHARED_SECONDS)
+
+
+@lru_cache(maxsize=2)
+def _shared(*_: object) -> ssl.SSLContext:
+    return default_trust()
 
 
 def default_trust() -> ssl.SSLContext:
@@ -109,7 +124,7 @@ class ConnectionConfig:
         if connections is not None and connections < 1:
             raise ConfigurationError("connections must be 1 or more.")
         return cls(
-            trust=(ssl or default_trust()) if base_url.startswith("https:") else None,
+            trust=(ssl or shared_trust()) if base_url.startswith("https:") else None,
             proxy=proxy_for(base_url, proxy),
             connections=connections or DEFAULT_CONNECTIONS,
             trace_configs=traces,

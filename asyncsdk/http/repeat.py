@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError
-from asyncsdk.events import RequestEvent, call
+from asyncsdk.errors import APIConnectionError, APIError, ConfigurationError
+from asyncsdk.events import CallbackFailures, RequestEvent, call, is_async
 from asyncsdk.http.request import PreparedRequest
 from asyncsdk.timing import Timing
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def check_on_event(on_event: object) -> None:
+    """Raise ConfigurationError for what can't be called within a request."""
+    if on_event is None:
+        return
+    if not callable(on_event):
+        raise ConfigurationError(f"on_event= must be a function, not a {type(on_event).__name__}.")
+    if is_async(on_event):
+        raise ConfigurationError(
+            "on_event= is an async function, and it is called within a request, where nothing awaits it. Pass an "
+            "ordinary function, such as the `put_nowait` of an asyncio.Queue that a task of yours reads."
+        )
 
 
 @define(eq=False)
@@ -27,6 +41,8 @@ class Repeater:
     clock: Clock
     timing: Timing
     on_event: Callable[[RequestEvent], object] | None
+    is_closed: Callable[[], bool]
+    _failures: CallbackFailures = field(factory=lambda: CallbackFailures("on_event", log), init=False)
 
     async def repeat(self, request: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
         """Call `receive`, which sends `request`, until it succeeds or its Retry gives up. Raises APIError."""
@@ -35,33 +51,47 @@ class Repeater:
             if request.retry.before_attempt is not None:
                 await request.retry.before_attempt()
             request.begin()
+            number = attempts.made + 1
             try:
                 result = await receive()
             except APIError as error:
-                delay = attempts.delay_after(error, now=self.clock.now())
-                self._report(request, attempts.made, error, delay)
-                if delay is None:
+                delay = None if self.is_closed() else attempts.delay_after(error, now=self.clock.now())
+                self._report(request, number, error, delay)
+                if delay is not None:
+                    log.warning("%s; trying again in %.1f s", error, delay)
+                    if request.retry.on_wait is not None:
+                        request.retry.on_wait(error, delay)
+                    await anyio.sleep(delay)
+                if self.is_closed() and isinstance(error, APIConnectionError):
+                    raise _closed_meanwhile(error) from error
+                if delay is None or self.is_closed():
                     raise
-                log.warning("%s; trying again in %.1f s", error, delay)
-                if request.retry.on_wait is not None:
-                    request.retry.on_wait(error, delay)
-                await anyio.sleep(delay)
+            except asyncio.CancelledError as cancelled:
+                self._report(request, number, cancelled)
+                raise
             else:
-                self._report(request, attempts.made + 1)
+                self._report(request, number)
                 return result
 
     def _report(
-        self, request: PreparedRequest, attempt: int, error: APIError | None = None, wait: float | None = None
+        self, request: PreparedRequest, attempt: int, error: BaseException | None = None, wait: float | None = None
     ) -> None:
         if self.on_event is None and not log.isEnabledFor(logging.DEBUG):
             return
         event = request.event(attempt, error, wait)
-        outcome = event.status or event.error
+        outcome = event.error if isinstance(error, asyncio.CancelledError) else event.status or event.error
         log.debug("%s %s: %s, %.2f s, %s", event.method, event.route, outcome, event.seconds, event.request_id or "-")
         if self.on_event is None:
             return
         try:
             call(self.on_event, event)
-        except Exception:
-            log.exception("on_event raised and is not called again")
-            self.on_event = None
+        except Exception as raised:  # noqa: BLE001 - it is the caller's, and harms no request
+            self._failures.note(raised)
+
+
+def _closed_meanwhile(error: APIConnectionError) -> APIConnectionError:
+    """The error of a request whose client was closed while it was sent, or waited to be sent again."""
+    text = f"{error.request}: this Client was closed meanwhile."
+    return APIConnectionError(
+        text if error.sent else f"{text} Nothing was sent.", request=error.request, sent=error.sent
+    )

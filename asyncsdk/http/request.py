@@ -13,9 +13,11 @@ from attrs import define, field
 from multidict import CIMultiDict
 from yarl import URL
 
+from asyncsdk import api
 from asyncsdk.api.request import URL_ROUTE, FormFile, Request, RequestBody
-from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
+from asyncsdk.errors import APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
+from asyncsdk.given import wrong_type
 from asyncsdk.http import multipart
 from asyncsdk.http.body import ChunksBody
 from asyncsdk.retry import Retry, redirect_may_have_acted
@@ -135,7 +137,7 @@ class PreparedRequest:
             may_have_acted=acted,
         )
 
-    def event(self, attempt: int, error: APIError | None, wait: float | None) -> RequestEvent:
+    def event(self, attempt: int, error: BaseException | None, wait: float | None) -> RequestEvent:
         """The event of the attempt that just ended."""
         refusal = error if isinstance(error, APIStatusError) else None
         return RequestEvent(
@@ -151,12 +153,29 @@ class PreparedRequest:
         )
 
 
-def check_limits(timeout: float | None, max_retries: int | None) -> None:
+def check_limits(timeout: object, max_retries: object) -> None:
     """Raise ConfigurationError for limits that make no sense."""
-    if timeout is not None and not timeout > 0:
-        raise ConfigurationError("timeout must be above 0 seconds, or None for each request's own limit.")
-    if max_retries is not None and max_retries < 0:
-        raise ConfigurationError("max_retries must be 0 or more.")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise ConfigurationError(
+            f"timeout must be a number of seconds above 0, or None for each request's own limit{_instead(timeout)}."
+        )
+    if max_retries is not None and not (isinstance(max_retries, int | float) and max_retries >= 0):
+        raise ConfigurationError(f"max_retries must be a number, 0 or more{_instead(max_retries)}.")
+
+
+def _instead(number: object) -> str:
+    return "" if isinstance(number, int | float) else f", not of the type {type(number).__name__}"
+
+
+def check_call(request: object, timeout: object, max_retries: object) -> None:
+    """Raise TypeError for what is not a Request, such as the function that makes one, else as `check_limits`."""
+    check_limits(timeout, max_retries)
+    if isinstance(request, Request):
+        return
+    name = str(getattr(request, "__name__", ""))
+    if callable(request) and name and hasattr(api, name):
+        raise TypeError(f"api.{name} is a function that makes a Request: call it, api.{name}(…). Nothing was sent.")
+    raise wrong_type("request", request, "a Request, such as api.list_files() makes")
 
 
 def prepare(

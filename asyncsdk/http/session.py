@@ -62,12 +62,17 @@ class Sessions:
     def __attrs_post_init__(self) -> None:
         self._opened = PerLoop("Client", lambda: _OpenSession(self._config), _OpenSession.drop)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._is_closed
+
     async def get(self) -> aiohttp.ClientSession:
         """The session. Raises UnusableClientError after `aclose`, and where it is another loop's."""
         if self._is_closed:
             raise UnusableClientError(
-                "this Client is closed. Nothing was sent. Make another; one that serves a whole program is not entered "
-                "with `async with`, and closed at the end."
+                "this Client is closed, as the end of `async with` and `close` do it. Nothing was sent. Make another; "
+                "where one serves a whole program, close it once, at its end."
             )
         opened = self._opened.get()
         return await opened.get() if self._given is None else _usable(self._given)

@@ -47,6 +47,11 @@ class Transport:
     _guard: Redactor = field(default=NO_SECRETS, init=False)
     _is_known: bool = field(default=False, init=False)  # it has responded as the API
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no request can be sent any more."""
+        return self._sessions.is_closed
+
     async def aclose(self) -> None:
         """Close the connections; no request can be sent afterwards."""
         await self._sessions.aclose()

@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from asyncsdk import files, open_files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.billing import is_safe_to_repeat
+from asyncsdk.given import wrong_type
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import Intake, as_sent, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
@@ -27,10 +27,9 @@ from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.saving import OWN_DIRECTORY
-from asyncsdk.images.sending import Event, send, streaming
+from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
-from asyncsdk.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +51,10 @@ class ImageEditor:
     client: Client
     check: bool = field(default=True, kw_only=True)
 
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.client, Client):
+            raise wrong_type("the client of an ImageEditor", self.client, "a Client")
+
     async def edit(
         self,
         image: ImageEdit | Picture | Iterable[Picture],
@@ -64,7 +67,8 @@ class ImageEditor:
         """Edit one picture, or make one of several.
 
         What was surely not paid is sent again as usual (429, 503, no connection); an edit whose response was lost is
-        not, since it may have been paid.
+        not, since it may have been paid. Cancelled after it was sent, as by `asyncio.timeout` or a client that
+        disconnects, it may have been paid too: a warning is logged.
 
         Args:
             image: The picture or pictures, see `ImageEdit`; or an `ImageEdit`, in place of prompt and fields.
@@ -85,7 +89,10 @@ class ImageEditor:
         """
         edit = _edit_of(image, prompt, fields)
         loaded = await self._loaded(edit, check=check)
-        response = await send(self.client, loaded, retry=self._retry(), timeout=timeout)
+        flight = Flight()
+        with flight.warning_if_cancelled():
+            retry = flight.retry(self.client.max_retries)
+            response = await send(self.client, loaded, retry=retry, timeout=timeout)
         return EditResult(response, edit, self.client.download_url)
 
     @asynccontextmanager
@@ -116,7 +123,7 @@ class ImageEditor:
         """
         edit = evolve(_edit_of(image, prompt, fields), stream=True)
         loaded = await self._loaded(edit, check=check)
-        async with streaming(self.client, loaded, retry=self._retry(), timeout=timeout) as events:
+        async with streaming(self.client, loaded, flight=Flight(), timeout=timeout) as events:
             yield events
 
     def edit_many(
@@ -259,9 +266,6 @@ class ImageEditor:
     async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         checked = self.check if check is None else check
         return await as_sent(await read_and_check(edit, checked=checked), checked=checked)
-
-    def _retry(self) -> Retry:
-        return Retry(self.client.max_retries, should_retry=is_safe_to_repeat)
 
 
 def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:

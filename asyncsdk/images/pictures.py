@@ -17,7 +17,17 @@ from attrs import evolve, frozen
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
 from asyncsdk.errors import EditError, InvalidEditError
-from asyncsdk.given import PillowImage, Readable, is_pillow_image, unpacked
+from asyncsdk.given import (
+    CLOSED,
+    TEXT_IN_TUPLE,
+    PillowImage,
+    Readable,
+    is_closed,
+    is_pillow_image,
+    is_text_with_name,
+    shown_as_url,
+    unpacked,
+)
 from asyncsdk.images import heic
 from asyncsdk.images.check import LARGEST, family_of, invalid
 from asyncsdk.images.edit import (
@@ -46,6 +56,7 @@ _SHAPES = {
 P = TypeVar("P")
 _MODES_OF_PNG = {"1", "L", "LA", "P", "RGB", "RGBA"}
 _WITH_ALPHA = {"PA", "La", "RGBa"}
+_OPEN_AS_TEXT = "it is open as text; open it with 'rb'"
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 
 
@@ -138,6 +149,9 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
 
 async def _content(picture: Any, field: str) -> bytes:
     given = unpacked(picture).content
+    problem = _problem_of(picture, given)
+    if problem is not None:
+        raise invalid(f"{field}: {problem}. Nothing was sent.", "not a picture")
     try:
         if isinstance(given, str | os.PathLike):
             return await files.read(given, limit=LARGEST)
@@ -154,6 +168,20 @@ async def _content(picture: Any, field: str) -> bytes:
     if len(content) > LARGEST:
         raise invalid(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.", "too large")
     return content
+
+
+def _problem_of(picture: Any, given: object) -> str | None:
+    """Why it can't be read, where that is plain before it is tried."""
+    if is_text_with_name(picture):
+        return TEXT_IN_TUPLE
+    if given is None:
+        return "it is None, neither a path nor bytes, an open file or a Pillow image"
+    if is_closed(given):
+        return f"{described(picture)} is closed: {CLOSED}"
+    url = shown_as_url(given) if isinstance(given, str) else None
+    if url is None:
+        return None
+    return f"{url} is a URL, and URLs are not fetched yet: download it first, or pass ImageRef(image_url=…)"
 
 
 def _as_png(picture: PillowImage) -> bytes:
@@ -173,10 +201,17 @@ def _read_on(file: Readable) -> bytes:
         )
     pieces: list[bytes] = []
     left = LARGEST + 1
-    while left > 0 and (piece := _piece(file.read(left))):
+    while left > 0 and (piece := _piece(_read(file, left))):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
+
+
+def _read(file: Readable, size: int) -> object:
+    try:
+        return file.read(size)
+    except UnicodeDecodeError as error:
+        raise ValueError(_OPEN_AS_TEXT) from error
 
 
 def _piece(content: object) -> bytes:
@@ -186,7 +221,7 @@ def _piece(content: object) -> bytes:
     if content is None:
         raise ValueError("it is open without blocking and has nothing to read yet; open it as usual, or pass its bytes")
     if not inspect.isawaitable(content):
-        raise ValueError("it is open as text; open it with 'rb'")
+        raise ValueError(_OPEN_AS_TEXT)
     if inspect.iscoroutine(content):
         content.close()
     raise ValueError("its read() has to be awaited; pass a path, an ordinary open file, or its bytes")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError
 from asyncsdk.http.edit_response import Message, Messages, shown_bytes
 from asyncsdk.http.response import Stream, received
-from asyncsdk.images.billing import may_be_charged
+from asyncsdk.images.billing import is_safe_to_repeat, may_be_charged
 from asyncsdk.images.header import picture_problem
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
@@ -57,23 +58,54 @@ async def send(
         return await client.receive(loaded.request(), read, retry=retry, timeout=timeout)
 
 
+@define(eq=False)
+class Flight:
+    """One edit without a ledger, on its way or not: where it is cancelled then, only a warning can say so."""
+
+    _is_sent: bool = field(default=False, init=False)
+
+    def retry(self, max_retries: int) -> Retry:
+        """How it is sent: again only where surely nothing was paid."""
+        return Retry(max_retries, should_retry=is_safe_to_repeat, on_sent=self._leave, on_wait=lambda *_: self.end())
+
+    def end(self) -> None:
+        """Its response came, or surely nothing was paid so far."""
+        self._is_sent = False
+
+    @contextmanager
+    def warning_if_cancelled(self) -> Iterator[None]:
+        """Log a warning where the block is cancelled while the edit may be under way at the server."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._is_sent:
+                logger.warning("the edit was sent and cancelled before its response came: it may have been paid")
+            raise
+
+    def _leave(self) -> None:
+        self._is_sent = True
+
+
 @asynccontextmanager
 async def streaming(
     client: Client,
     loaded: LoadedEdit,
     *,
-    retry: Retry,
+    flight: Flight,
     timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """Send an edit and give its pictures as they come.
 
     Raises as `send` does; at the end also if some of what came is not a picture.
     """
-    async with AsyncExitStack() as stack:
-        with _translating_to_charge_error([]):
-            request = loaded.request(stream=True)
-            chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
-        yield await stack.enter_async_context(aclosing(_events(client, chunks, chunks.messages(_requested(loaded)))))
+    retry = flight.retry(client.max_retries)
+    with flight.warning_if_cancelled():
+        async with AsyncExitStack() as stack:
+            with _translating_to_charge_error([]):
+                request = loaded.request(stream=True)
+                chunks = await stack.enter_async_context(client.stream(request, retry=retry, timeout=timeout))
+            messages = chunks.messages(_requested(loaded))
+            yield await stack.enter_async_context(aclosing(_events(client, chunks, messages, flight)))
 
 
 def _requested(loaded: LoadedEdit) -> int:
@@ -162,7 +194,7 @@ async def _response(chunks: Stream, messages: Messages) -> ImagesResponse:
     raise _unusable(messages, response)
 
 
-async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGenerator[Event, None]:
+async def _events(client: Client, chunks: Stream, messages: Messages, flight: Flight) -> AsyncGenerator[Event, None]:
     completed, broken = 0, list[UnreadableImage]()
     async with (
         aclosing(received(messages, chunks)) as all_,
@@ -173,7 +205,10 @@ async def _events(client: Client, chunks: Stream, messages: Messages) -> AsyncGe
                 broken.append(image)
             else:
                 completed += isinstance(image, CompletedImage)
+                if completed == messages.wanted:
+                    flight.end()
                 yield image
+    flight.end()
     if completed < messages.wanted:
         broken += messages.strange
         if messages.failure is not None:

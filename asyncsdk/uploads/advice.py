@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from asyncsdk.errors import (
+    APIConnectionError,
     APIError,
     APIResponseValidationError,
     APIStatusError,
     AsyncSDKError,
     CompletionUnknownError,
+    UnusableClientError,
     UploadError,
     UploadExpiredError,
     UploadNotFoundError,
@@ -46,6 +48,15 @@ def without_threads() -> Iterator[None]:
         )
         failure.resumable = True
         raise failure from error
+
+
+def when_closed(error: AsyncSDKError) -> AsyncSDKError:
+    """The error of an upload whose client was closed while it ran. `error` itself where complete is in doubt."""
+    if not isinstance(error, APIConnectionError | UnusableClientError):
+        return error
+    failure = UnusableClientError("this Client was closed meanwhile, and the upload stopped. Make another Client.")
+    failure.resumable = True
+    return failure
 
 
 def annotate(

@@ -23,6 +23,7 @@ from asyncsdk.errors import (
     ConfigurationError,
     NotFoundError,
     ResponseMismatchError,
+    UnusableClientError,
     UploadNotFoundError,
 )
 from asyncsdk.models import File, Upload, to_json
@@ -112,7 +113,7 @@ class Completion:
             await self._raise_refusal(error, asked)
         try:
             listed = await self._listed(asked)
-        except APIError as unseen:
+        except (APIError, UnusableClientError) as unseen:
             log.warning("%s: complete was refused, and the files could not be listed: %s", asked.upload, unseen)
             await self._raise_refusal(error, asked)
         own = self._own(listed)
@@ -154,7 +155,7 @@ class Completion:
         while True:
             try:
                 listed = await self._listed(asked)
-            except APIError as unseen:
+            except (APIError, UnusableClientError) as unseen:
                 raise self._unknown("the files could not be listed to look for its own") from unseen
             if (listed.own and listed.sure) or listed.shared or time.monotonic() >= until:
                 return listed

@@ -45,7 +45,8 @@ class UploadJob:
 
     Args:
         source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the `UploadFile`
-            of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`.
+            of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`. In a tuple a path is a
+            `pathlib.Path`, and a str is refused.
         purpose: What the File is for, such as "batch".
         filename: The File's name. None: the source's own.
         mime_type: None: by the suffix of the filename.

@@ -10,19 +10,30 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.events import Progress, is_async
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.events import CallbackFailures, Progress, is_async
 
 Listener = Callable[[Progress], Awaitable[object] | object]
 
 log = logging.getLogger(__name__)
 
 
+def check_listener(listener: object) -> None:
+    """Raise ConfigurationError for what can't be called."""
+    if listener is not None and not callable(listener):
+        kind = type(listener).__name__
+        raise ConfigurationError(f"on_progress= must be a function, async or not, not a {kind}. Nothing was sent.")
+
+
 @asynccontextmanager
-async def reporting(listener: Listener | None) -> AsyncIterator[Callable[[Progress], object] | None]:
+async def reporting(
+    listener: Listener | None, *, patience: float
+) -> AsyncIterator[Callable[[Progress], object] | None]:
     """Yield the function to report with: `listener` itself, or for an async one what hands snapshots to a task.
 
-    At the end of the block the last snapshot is awaited too, unless the block failed.
+    At the end of the block the last snapshot is awaited too, for `patience` seconds, unless the block failed.
     """
+    check_listener(listener)
     if listener is None or not is_async(listener):
         yield listener
         return
@@ -30,7 +41,15 @@ async def reporting(listener: Listener | None) -> AsyncIterator[Callable[[Progre
     async with tasks.group() as group:
         group.start_soon(reports.deliver)
         yield reports.put
-        reports.end()
+        with anyio.move_on_after(patience) as waiting:
+            await reports.end()
+        if waiting.cancelled_caught:
+            log.warning(
+                "on_progress has not returned for %g s since the upload ended, and is cancelled. Does what it waits "
+                "for, such as the reader of a queue, still run?",
+                patience,
+            )
+            group.cancel_scope.cancel()
 
 
 @define(eq=False)
@@ -41,14 +60,17 @@ class _Reports:
     _newest: Progress | None = field(default=None, init=False)
     _has_ended: bool = field(default=False, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _delivered: anyio.Event = field(factory=anyio.Event, init=False)
+    _failures: CallbackFailures = field(factory=lambda: CallbackFailures("on_progress", log), init=False)
 
     def put(self, snapshot: Progress) -> None:
         self._newest = snapshot
         self._changed.set()
 
-    def end(self) -> None:
+    async def end(self) -> None:
         self._has_ended = True
         self._changed.set()
+        await self._delivered.wait()
 
     async def deliver(self) -> None:
         while True:
@@ -58,8 +80,8 @@ class _Reports:
             if snapshot is not None:
                 try:
                     await tasks.await_foreign(self._listener(snapshot))  # type: ignore[arg-type]  # it is async
-                except Exception:
-                    log.exception("on_progress raised and is not called again; the upload goes on")
-                    return
+                except Exception as error:  # noqa: BLE001 - it is the caller's, and harms no upload
+                    self._failures.note(error)
             if self._has_ended and self._newest is None:
+                self._delivered.set()
                 return

@@ -12,6 +12,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import tasks
+from asyncsdk.given import wrong_type
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
 
@@ -22,6 +23,20 @@ StartUpload = Callable[[UploadJob, AbstractAsyncContextManager[Slot]], Awaitable
 
 class _StoppedError(Exception):
     """The run was stopped before this upload began."""
+
+
+def check_jobs(jobs: object) -> None:
+    """Raise TypeError for what is not an iterable of UploadJobs; of what is made while it is read, each job later."""
+    if isinstance(jobs, str | bytes | UploadJob) or not isinstance(jobs, Iterable | AsyncIterable):
+        raise wrong_type("jobs", jobs, "an iterable of UploadJob values")
+    for job in jobs if isinstance(jobs, list | tuple) else ():
+        check_job(job)
+
+
+def check_job(job: object) -> None:
+    """Raise TypeError for what is not an UploadJob."""
+    if not isinstance(job, UploadJob):
+        raise wrong_type("a job of upload_many", job, "an UploadJob, such as UploadJob('a.txt', purpose='batch')")
 
 
 @define(eq=False)
@@ -83,6 +98,7 @@ class UploadOutcomes:
                 try:
                     with self._until_stopped() as wait:
                         job = await tasks.await_foreign(anext(source))
+                        check_job(job)
                 except StopAsyncIteration:
                     return
                 except Exception as error:  # noqa: BLE001 - the caller gets it, once all under way has ended

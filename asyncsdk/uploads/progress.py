@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
-from asyncsdk.events import Progress, UploadPhase, call
+from asyncsdk.events import CallbackFailures, Progress, UploadPhase, call
 from asyncsdk.timing import DEFAULT_TIMING
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class Meter:
     _reported_at: float = field(default=-math.inf, init=False)
     _heard_at: float = field(default=-math.inf, init=False)
     _on_our_side: int = field(default=0, init=False)
+    _failures: CallbackFailures = field(factory=lambda: CallbackFailures("on_progress", log), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hold()
@@ -240,6 +241,5 @@ class Meter:
             return
         try:
             call(self.listener, self.snapshot())
-        except Exception:
-            log.exception("on_progress raised and is not called again; the upload goes on")
-            self.listener = None
+        except Exception as error:  # noqa: BLE001 - it is the caller's, and harms no upload
+            self._failures.note(error)

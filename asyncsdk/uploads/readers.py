@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Protocol
@@ -13,7 +13,15 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 from asyncsdk.errors import SourceChangedError, SourceError, UploadError
-from asyncsdk.given import Seekable, is_pillow_image, is_read_with_await
+from asyncsdk.given import (
+    CLOSED,
+    TEXT_IN_TUPLE,
+    Seekable,
+    is_closed,
+    is_pillow_image,
+    is_read_with_await,
+    is_text_with_name,
+)
 from asyncsdk.uploads.chunking import MIB, checked_size
 
 UNNAMED = "upload"
@@ -118,7 +126,7 @@ class FileSource:
     def over(cls, file: Seekable, name: str | None = None) -> FileSource:
         """Measure `file`. Raises SourceError where it is not a seekable binary file, or empty or too large."""
         name = name or _name_of(file)
-        with _refusing(file):
+        with _refusing(file, name):
             size = _size_of(file)
             _check_bytes(file, file.read(0))
         return cls(file, name, Identity(checked_size(size, name)))
@@ -144,6 +152,8 @@ class FileSource:
         self._closed = True
 
     def _read_at(self, offset: int, view: memoryview) -> int:
+        if is_closed(self._file):
+            raise ValueError(f"it was closed ({CLOSED})")
         self._file.seek(offset)
         piece = self._file.read(len(view)) or b""
         view[: len(piece)] = piece
@@ -162,8 +172,14 @@ def source_over(file: Seekable, name: str | None = None) -> BytesSource | FileSo
 
 
 def _instead_of(given: object) -> str | None:
-    """What to pass in place of what is not a file, though its caller has one."""
+    """What to pass in place of what is not an open file, though its caller may have one."""
     kind = type(given).__name__
+    if given is None:
+        return "the source is None. Give a path, bytes, or a seekable binary file"
+    if isinstance(given, list | set | frozenset):
+        return f"the given {kind} is not one file. Several are uploaded by `upload_many`, each as an UploadJob"
+    if isinstance(given, Iterator | AsyncIterator) and not hasattr(given, "read"):
+        return f"the given {kind} can't be read at an offset. Write what it yields to a file, or pass it as bytes"
     if is_read_with_await(given):
         name = getattr(given, "name", None)
         path = f"the path that it was opened from, {name!r}" if isinstance(name, str) else "the path of its file"
@@ -173,6 +189,8 @@ def _instead_of(given: object) -> str | None:
             f"the given {kind} is a picture that is not encoded. Write it to a buffer, `picture.save(buffer, 'PNG')`, "
             "and pass ('picture.png', buffer)"
         )
+    if is_text_with_name(given):
+        return TEXT_IN_TUPLE
     if isinstance(given, tuple):
         return (
             f"the given tuple has {len(given)} items that are not a name, its content and perhaps a MIME type. Pass "
@@ -183,7 +201,7 @@ def _instead_of(given: object) -> str | None:
 
 def _inflated(file: Seekable, name: str | None) -> BytesSource:
     name = name or _name_of(file)
-    with _refusing(file):
+    with _refusing(file, name):
         file.seek(0)
         content = file.read(MOST_INFLATED + 1)
     _check_bytes(file, content)
@@ -221,14 +239,22 @@ def _size_of(file: Seekable) -> int:
 
 def _check_bytes(file: object, content: object) -> None:
     if not isinstance(content, bytes):
-        raise SourceError(f"the given {type(file).__name__} reads text, not bytes. {_WANTED}")
+        raise SourceError(
+            f"the given {type(file).__name__} reads text, not bytes: open it with 'rb', or pass text.encode(). "
+            "Nothing was sent."
+        )
 
 
 @contextmanager
-def _refusing(file: object) -> Iterator[None]:
+def _refusing(file: object, name: str) -> Iterator[None]:
     try:
         yield
+    except SourceError:
+        raise
     except (AttributeError, TypeError, OSError, ValueError, EOFError, zlib.error) as error:
+        if is_closed(file):
+            shown = f"the given {type(file).__name__}" if name == UNNAMED else name
+            raise SourceError(f"{shown} is closed: {CLOSED}. Nothing was sent.") from error
         raise SourceError(f"the given {type(file).__name__} can't be read at an offset ({error}). {_WANTED}") from error
 
 

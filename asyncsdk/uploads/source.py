@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import define, field
 
 from asyncsdk.errors import SourceError
-from asyncsdk.given import NamedContent, SourceGiven, unpacked
+from asyncsdk.given import NamedContent, SourceGiven, shown_as_url, unpacked
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
 from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, source_over
@@ -57,6 +57,9 @@ def is_still_at(place: str, inode: int | None) -> bool:
 
 
 def _open(named: NamedContent) -> Source:
+    url = shown_as_url(named.content) if isinstance(named.content, str) else None
+    if url is not None:
+        raise SourceError(f"{url} is a URL, and URLs are not fetched yet: download it first. Nothing was sent.")
     if isinstance(named.content, str | os.PathLike):
         return PathSource.open(Path(os.fsdecode(named.content)))
     return source_over(named.content, named.name)

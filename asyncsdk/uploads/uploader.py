@@ -16,12 +16,13 @@ from attrs import define, field, setters
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.given import wrong_type
 from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
-from asyncsdk.uploads.advice import annotate, without_threads
+from asyncsdk.uploads.advice import annotate, when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
@@ -30,9 +31,9 @@ from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.listening import Listener, reporting
+from asyncsdk.uploads.listening import Listener, check_listener, reporting
 from asyncsdk.uploads.moved import KEYED
-from asyncsdk.uploads.outcomes import UploadOutcomes
+from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
@@ -67,6 +68,7 @@ class AsyncUploader:
 
     Raises:
         ConfigurationError: A setting is out of range.
+        TypeError: `client` is not a Client.
     """
 
     client: Client
@@ -83,6 +85,8 @@ class AsyncUploader:
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        if not isinstance(self.client, Client):
+            raise wrong_type("the client of an AsyncUploader", self.client, "a Client")
         self._check_settings()
         self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
@@ -132,7 +136,8 @@ class AsyncUploader:
 
         Args:
             source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the
-                `UploadFile` of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`.
+                `UploadFile` of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`. In a
+                tuple a path is a `pathlib.Path`, and a str is refused.
             purpose: What the File is for, such as "batch".
             filename: The File's name. None: the source's own.
             mime_type: None: by the suffix of the filename.
@@ -146,7 +151,7 @@ class AsyncUploader:
                 server gives an upload does not begin too soon.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
                 awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
-                awaited before this returns.
+                awaited before this returns, for 5 seconds at most. What it raises is logged, and it is called again.
 
         Returns:
             The File, and how it was uploaded.
@@ -176,7 +181,12 @@ class AsyncUploader:
         Returns:
             A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
             `counts`, `stop()` and `abandoned`.
+
+        Raises:
+            TypeError: `jobs` are not UploadJobs: at once for a list or tuple, else when that job is reached.
         """
+        check_jobs(jobs)
+        check_listener(on_progress)
         return self._uploading(jobs, on_progress)
 
     @asynccontextmanager
@@ -265,11 +275,12 @@ class AsyncUploader:
         expected_key: str | None = None,
         earlier: Opened | None = None,
     ) -> UploadResult:
-        began, started = time.time(), time.monotonic()
-        async with reporting(listener) as report, admission as slot, self._opened(job) as source:
+        began, started, was_closed = time.time(), time.monotonic(), self.client.is_closed()
+        timing = self.client.timing
+        reports = reporting(listener, patience=timing.last_report)
+        async with reports as report, admission as slot, self._opened(job) as source:
             size = source.identity.size
-            interval = self.client.timing.report_interval
-            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=interval)
+            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=timing.report_interval)
             call = UploadCall(
                 context=self._context,
                 journal=self._journal,
@@ -293,8 +304,11 @@ class AsyncUploader:
                 return await (call.result() if earlier is None else call.result_of(earlier))
             except AsyncSDKError as error:
                 now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
-                annotate(error, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
-                raise
+                failure = when_closed(error) if self.client.is_closed() and not was_closed else error
+                annotate(failure, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
+                if failure is error:
+                    raise
+                raise failure from error
 
     @asynccontextmanager
     async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:

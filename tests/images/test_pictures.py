@@ -247,7 +247,7 @@ async def test_what_is_of_the_wrong_shape_is_refused_before_any_rule(fields: dic
 
 
 async def test_what_is_no_picture_and_no_prompt_is_named() -> None:
-    with pytest.raises(InvalidEditError, match="NoneType can't be read"):
+    with pytest.raises(InvalidEditError, match="image: it is None, neither a path"):
         await loaded(ImageEdit(image=None, prompt="x"))
     with pytest.raises(InvalidEditError, match="prompt=None is not text"):
         await loaded(ImageEdit(image=png(), prompt=None))  # type: ignore[arg-type]  # as above

@@ -92,20 +92,27 @@ async def test_a_slow_one_gets_the_newest_snapshot_and_holds_nothing_up() -> Non
     assert watching.got[-1].state == "completed"
 
 
-async def test_an_error_in_it_is_logged_once_and_the_upload_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    calls = 0
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "ordinary"])
+async def test_one_that_raises_is_called_again_to_the_last_snapshot_and_logged_in_full_once(
+    caplog: pytest.LogCaptureFixture, *, is_async: bool
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    got: list[Progress] = []
 
-    async def fail(_: Progress) -> None:
-        nonlocal calls
-        calls += 1
+    def fail(progress: Progress) -> None:
+        got.append(progress)
         raise ZeroDivisionError
 
+    async def fail_later(progress: Progress) -> None:
+        fail(progress)
+
     async with LocalServer() as server, client_of(server) as client:
-        await upload(client, fail)
-    assert calls == 1
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
-        "on_progress raised and is not called again; the upload goes on"
-    ]
+        await upload(client, fail_later if is_async else fail)
+    assert len(got) > 2
+    assert got[-1].state == "completed"
+    levels = [record.levelno for record in caplog.records if "on_progress raised" in record.getMessage()]
+    assert levels == [logging.ERROR, *[logging.DEBUG] * (len(got) - 1)]
+    assert caplog.text.count("Traceback") == 1
 
 
 async def test_one_that_ends_as_if_cancelled_ends_no_upload() -> None:
@@ -114,6 +121,36 @@ async def test_one_that_ends_as_if_cancelled_ends_no_upload() -> None:
 
     async with LocalServer() as server, client_of(server) as client:
         await upload(client, leak)
+        assert len(server.files) == 1
+
+
+async def test_one_that_never_returns_holds_up_no_result(caplog: pytest.LogCaptureFixture) -> None:
+    queue: asyncio.Queue[Progress] = asyncio.Queue(1)  # its reader is gone
+    async with LocalServer() as server, client_of(server, Timing(report_interval=0.0, last_report=0.2)) as client:
+        uploader = AsyncUploader(client, journal="memory", part_size=PART)
+        async with asyncio.timeout(10):
+            result = await uploader.upload(CONTENT, purpose="batch", on_progress=queue.put)
+        assert [result.file.id] == [file.id for file in server.files]
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("on_progress has not returned for 0.2 s since the upload ended, and is cancelled.")
+    assert {task for task in asyncio.all_tasks() if task.get_coro().__name__ == "deliver"} == set()  # type: ignore[union-attr]
+
+
+async def test_many_uploads_wait_for_it_at_most_that_long_each() -> None:
+    queue: asyncio.Queue[Progress] = asyncio.Queue(1)
+    jobs = [UploadJob(CONTENT[:PART], "batch", key=str(number)) for number in range(3)]
+    async with LocalServer() as server, client_of(server, Timing(report_interval=0.0, last_report=0.2)) as client:
+        uploader = AsyncUploader(client, journal="memory", part_size=PART)
+        async with asyncio.timeout(10), uploader.upload_many(jobs, on_progress=queue.put) as outcomes:
+            assert [outcome.status async for outcome in outcomes] == ["done"] * 3
+
+
+async def test_a_cancellation_while_the_last_snapshot_is_awaited_is_the_callers() -> None:
+    queue: asyncio.Queue[Progress] = asyncio.Queue(1)
+    async with LocalServer() as server, client_of(server) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await upload(client, queue.put)
         assert len(server.files) == 1
 
 
