@@ -93,10 +93,10 @@ class DryRun:
         for outcome in plan.problems:
             report.add(outcome)
             problems.add(outcome.status, outcome.problem, reason=reason_in_words(outcome))
-        others, rate = len(self.rows.others), self.request["images_per_minute"]
+        left = {"not_pictures": len(self.rows.others), "results": len(self.rows.results)}
         self.written.result(
-            plan_lines(plan, problems, images_per_minute=rate, not_pictures=others),
-            record=_record(plan, problems, not_pictures=others),
+            plan_lines(plan, problems, images_per_minute=self.request["images_per_minute"], **left),
+            record=_record(plan, problems, left),
             name=None,
         )
         return Exit.SOME_FAILED if problems.counts.total() else Exit.DONE
@@ -117,12 +117,12 @@ def reason_in_words(outcome: EditOutcome) -> str:
     return (outcome.error.reason if isinstance(outcome.error, InvalidEditError) else "") or "for other reasons"
 
 
-def _record(plan: EditPlan, problems: Summary, *, not_pictures: int) -> dict[str, Any]:
+def _record(plan: EditPlan, problems: Summary, left: Mapping[str, int]) -> dict[str, Any]:
     fields = asdict(plan, filter=lambda attribute, _: attribute.name not in {"problems", "damage"})
     return {
         **fields,
         "problems": problems.counts.total(),
         "reasons": dict(problems.reasons),
-        "not_pictures": not_pictures,
+        **left,
         "damage": list(map(str, plan.damage)),
     }

@@ -64,13 +64,15 @@ async def edit_many(
     from asyncsdk.cli.edits.dry_run import DryRun
     from asyncsdk.cli.edits.report import Report, leftovers_in
     from asyncsdk.cli.edits.rescue import RescueQueue
+    from asyncsdk.cli.edits.results import results_in
     from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.saving import OWN_DIRECTORY
 
     check_grace(run.grace)
-    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
+    made = await results_in(Path(out), sources)
+    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options), made=made)
     request, written = request_of(run), Out(output, goes_on=True)
     if run.redo is not None and (ahead := request["redo_before"] - time.time()) > 0:
         complain(
@@ -137,6 +139,7 @@ class BulkEditing:
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
     _not_pictures: int = field(default=0, init=False)
+    _results: int = field(default=0, init=False)
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
@@ -153,7 +156,7 @@ class BulkEditing:
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
 
         self.report.add_bad(rows)
-        self._total, self._not_pictures = rows.total, len(rows.others)
+        self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:
             async with self.editor.edit_many(rows.edits(), out=self.out, **self.request, **limits) as self._outcomes:
@@ -285,6 +288,7 @@ class BulkEditing:
             seconds=time.monotonic() - self._began,
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,
+            results=self._results,
         )
 
     def _code(self) -> int:

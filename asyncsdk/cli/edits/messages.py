@@ -40,7 +40,7 @@ LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 class Moment:
     """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
 
-    `not_pictures` counts files of folders that are left out.
+    `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -51,6 +51,7 @@ class Moment:
     seconds: float = 0.0
     holding: float = 0.0
     not_pictures: int = 0
+    results: int = 0
 
     @property
     def ended(self) -> int:
@@ -92,6 +93,16 @@ def not_pictures(paths: Sequence[Path]) -> str:
 
 def _not_pictures(count: int) -> str:
     return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
+
+
+def results(paths: Sequence[Path]) -> str:
+    """`Left out: 1 in --out, where the results are, which are not edited again: fertig`."""
+    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
+    return f"{_results(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+
+
+def _results(count: int) -> str:
+    return f"Left out: {count:,} in --out, where the results are, which are not edited again"
 
 
 def ignored(counts: Mapping[str, int]) -> str:
@@ -169,6 +180,7 @@ def summary(
         *_made(moment),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
         *([f"{_not_pictures(moment.not_pictures)}."] if moment.not_pictures else []),
+        *([f"{_results(moment.results)}."] if moment.results else []),
     ]
     return "\n  ".join(lines)
 
@@ -200,7 +212,12 @@ def cut_off(edits: int) -> str:
 
 
 def plan_lines(
-    plan: EditPlan, problems: Summary, *, images_per_minute: float | None = None, not_pictures: int = 0
+    plan: EditPlan,
+    problems: Summary,
+    *,
+    images_per_minute: float | None = None,
+    not_pictures: int = 0,
+    results: int = 0,
 ) -> str:
     """What a run would do: `184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 12 min at …`.
 
@@ -223,6 +240,8 @@ def plan_lines(
         lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
     if not_pictures:
         lines.append(f"{_not_pictures(not_pictures)}.")
+    if results:
+        lines.append(f"{_results(results)}.")
     return "\n".join(lines)
 
 

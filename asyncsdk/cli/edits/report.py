@@ -22,6 +22,7 @@ from asyncsdk.cli.edits.messages import (
     line_of,
     moved_aside,
     not_pictures,
+    results,
     without_calls,
 )
 from asyncsdk.cli.edits.records import record, record_of
@@ -64,6 +65,8 @@ class Report:
             complain(columns_ignored(path, columns))
         if rows.others:
             complain(not_pictures(rows.others))
+        if rows.results:
+            complain(results(rows.results))
         if rows.ignored.total():
             complain(ignored(rows.ignored))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ class Rows:
 
     Of tables, `ignored_columns` are not fields of an edit, each with the field that it may mean.
     Of folders, `others` are files that are not pictures, `left_out` is what could not be read and counts in
-    `total`, and `ignored` counts what is hidden or belongs to the system.
+    `total`, and `ignored` counts what is hidden or belongs to the system. `results` are what lies in the directory of
+    results, and is not edited again.
     """
 
     sources: list[JobFile | FolderPictures]
@@ -77,6 +78,7 @@ class Rows:
     others: list[Path] = field(factory=list)
     left_out: list[LeftOut] = field(factory=list)
     ignored: Counter[str] = field(factory=Counter)
+    results: list[Path] = field(factory=list)
 
     @property
     def edits_in_all(self) -> int:
@@ -91,23 +93,67 @@ class Rows:
                     yield row
 
 
-def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> Rows:
-    """Check all rows of all sources. Raises ConfigurationError if a source is bad."""
+def rows_in(
+    sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any], made: Collection[Path] | None = None
+) -> Rows:
+    """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
+
+    `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run.
+    """
     if problem := next(filter(None, map(unread_source, sources)), None):
         raise ConfigurationError(problem)
     rows, met = Rows([]), set[str]()
-    for source in [_source(Path(name), out, defaults) for name in expand(sources, apart_from=out)]:
+    paths = [Path(name) for name in expand(sources, apart_from=out)]
+    if made is not None:
+        paths, rows.results = _apart(paths, out)
+    for source in [_source(path, out, defaults) for path in paths]:
         if isinstance(source, JobFile):
             rows.sources.append(source)
             _look_through(source, rows)
         else:
-            pictures = _without(source, met)
+            pictures = _without(_without_results(source, made or (), rows), met)
             rows.sources.append(pictures)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
+    if rows.results and not rows.total:
+        raise ConfigurationError(
+            f"{out}: every SOURCE is in --out, where the results are, which are not edited again. To edit them, give "
+            "another --out. Nothing was sent."
+        )
     return rows
+
+
+def lies_in(path: Path, out: Path) -> bool:
+    """Whether a path is that of the directory of results, or leads into it."""
+    return _full(path).is_relative_to(out.resolve()) or path.resolve() == out.resolve()
+
+
+def _full(path: Path) -> Path:
+    """As `walk.within` compares it: a link to a picture is where the link is."""
+    return path.parent.resolve() / path.name if path.name not in {"", ".."} else path.resolve()
+
+
+def _apart(paths: Sequence[Path], out: Path) -> tuple[list[Path], list[Path]]:
+    """The sources, and those of them that are the results of earlier runs as a whole.
+
+    These are what lies in `out` where others do not, as `*` names both. If all do, the originals are there too.
+    """
+    inside = [path for path in paths if path.suffix.lower() not in JOB_FILES and lies_in(path, out)]
+    if all(path in inside or lies_in(path, out) for path in paths):
+        return list(paths), []
+    return [path for path in paths if path not in inside], inside
+
+
+def _without_results(pictures: FolderPictures, made: Collection[Path], rows: Rows) -> FolderPictures:
+    """The same without what an earlier run `made`, which `rows.results` gets."""
+    if not made:
+        return pictures
+    are_made = [_full(path) in made for _, path in pictures.pictures]
+    rows.results += [path for (_, path), is_made in zip(pictures.pictures, are_made, strict=True) if is_made]
+    rest = [picture for picture, is_made in zip(pictures.pictures, are_made, strict=True) if not is_made]
+    return evolve(pictures, pictures=rest)
 
 
 def _without(pictures: FolderPictures, met: set[str]) -> FolderPictures:
