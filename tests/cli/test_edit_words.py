@@ -138,6 +138,9 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
             "To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry"
         ),
     ]
+    ended.counts["elsewhere"] = 2
+    assert "--on-uncertain retry; that also sends the 2 saved elsewhere\n" in summary(ended, moment, details=None)
+    ended.counts["elsewhere"] = 0
     limited = summary(ended, moment, details=None, not_sent=3, when="with a higher limit ")
     assert limited.count("with a higher limit") == 1
 

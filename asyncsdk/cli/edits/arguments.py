@@ -45,7 +45,7 @@ def read_redo(name: str | None) -> tuple[list[str], float | None]:
 
 
 def check_page(name: str | None) -> None:
-    """Raise ConfigurationError if no gallery can be written, or if it would replace another file. Nothing is paid yet."""
+    """Raise ConfigurationError, before anything is paid, if no gallery can be written or another file is there."""
     if name is None:
         return
     page = Path(name)

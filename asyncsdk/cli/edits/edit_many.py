@@ -88,7 +88,7 @@ async def edit_many(
     if not agreed(rows.edits_in_all, run, plan):
         return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        leftovers = await in_thread(leftovers_in, Path(out))
+        leftovers = await in_thread(leftovers_in, Path(out), *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
         return written.code(await work.go(rows, progress, output))

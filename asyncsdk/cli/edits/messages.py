@@ -26,11 +26,13 @@ _WORDS = {
     "failed": "failed",
     "uncertain": "maybe charged",
     "unsaved": "paid but not saved",
+    "elsewhere": "paid and saved elsewhere",
     "gone": "paid, but pictures are gone",
     "malformed": "malformed",
     "left out": "left out",
 }
 _RETRY = "--only uncertain --on-uncertain retry"
+SAVED_ELSEWHERE = "saved_elsewhere"  # the code of a problem: all pictures are on disk, and not where they were wanted
 MOST_NAMED = 5
 FAILED_JOBS = "failed.jsonl"
 LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
@@ -76,6 +78,17 @@ def line_of(outcome: EditOutcome) -> str:
         remark = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
         return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), remark, why) if part)}"
     return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
+
+
+def paid_before(files: Sequence[Path], gone: Sequence[Path]) -> str:
+    """The problem of an edit whose pictures an earlier run saved outside the directory; `gone` are not there now."""
+    where = f"{', '.join(map(str, files))}"
+    if not gone:
+        return f"paid before; its pictures are in {where}. Nothing was sent."
+    return (
+        f"paid before; its pictures were saved in {where}, and {len(gone)} of {len(files)} are not there any more. "
+        f"Nothing was sent. If you have none of them, to send it and pay again: add {_RETRY}"
+    )
 
 
 def moved_aside(outcome: EditOutcome) -> str:
@@ -286,11 +299,18 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
         alone = f"The same command leaves the {uncertain:,} maybe charged alone. " if add == "add" else ""
-        lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}")
+        more = f"; that also sends the {saved:,} saved elsewhere" if (saved := tally.counts["elsewhere"]) else ""
+        lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}{more}")
     if unsaved := tally.counts["unsaved"]:
         lines.append(
             f"What is left of the {unsaved:,} paid but not saved is listed above. Use that first: a URL is valid for "
             f"60 minutes. To send them again (paid again): {add} {_RETRY}"
+        )
+    if elsewhere := tally.counts["elsewhere"]:
+        then = "the same command does not send them again" if add == "add" else "put the ledger back (see below) first"
+        lines.append(
+            f"The {elsewhere:,} saved elsewhere {'is' if elsewhere == 1 else 'are'} paid: move the pictures from where "
+            f"they are, see above, to where you want them; {then}."
         )
     if gone := tally.counts["gone"]:
         lines.append(f"To send the {gone:,} missing again, and pay again: add --redo FILE, a file with their ids")
@@ -323,15 +343,15 @@ def _option(match: re.Match[str]) -> str:
     return option if value == "True" else f"{option} {value.strip(chr(39))}"
 
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed", "left out")
+_BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "gone", "malformed", "left out")
 
 
 @define
 class Summary:
-    """`counts` by status; *unsaved* is paid and not saved, *gone* was saved once.
+    """`counts` by status; *unsaved* is paid and not saved, *elsewhere* is saved outside the directory.
 
-    *malformed* are rows that are not edits; *left out* is what could not be read in a folder. `reasons` are who
-    refused edits.
+    *gone* is paid and was saved once; *malformed* are rows that are not edits; *left out* is what could not be read in
+    a folder. `reasons` are who refused edits.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -353,9 +373,11 @@ class Summary:
 
 
 def kind_of(status: str, problem: Problem | None) -> str:
-    """What an edit counts as: its status, or *unsaved* or *gone* if it is paid and pictures are not on disk."""
+    """What an edit counts as: its status, or *unsaved*, *elsewhere* or *gone* if it is paid and not in its place."""
     if problem is None or problem.type != "SaveError":
         return status
+    if problem.code == SAVED_ELSEWHERE:
+        return "elsewhere"
     return "gone" if status == "skipped" else "unsaved"
 
 

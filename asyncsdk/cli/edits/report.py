@@ -74,6 +74,7 @@ class Report:
         """Report an edit that ended."""
         if outcome.problem is not None:  # also of an earlier run, whose memory is lost
             outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
+        outcome = self.leftovers.recalled(outcome, is_there=os.path.exists)
         if outcome.id in self.watched:
             self.reported.add(outcome.id)
         if outcome.id in self.watched and outcome.status == "skipped":
@@ -139,12 +140,16 @@ def _saved_at(outcome: EditOutcome) -> float | None:
         return None
 
 
-def leftovers_in(out: Path) -> Leftovers:
-    """What earlier runs left. Blocking; a file that can't be read is reported when it is written."""
+def leftovers_in(out: Path, *sources: bytes) -> Leftovers:
+    """What earlier runs left, also in `sources`: JSON lines that the user gave.
+
+    Blocking; a file that can't be read is reported when it is written.
+    """
+    others = [data.decode(errors=_BYTES) for data in sources]
     try:
-        return Leftovers.of(_text_of(out / FAILED_JOBS))
+        return Leftovers.of(_text_of(out / FAILED_JOBS), *others)
     except OSError:
-        return Leftovers()
+        return Leftovers.of("", *others)
 
 
 async def save_left(

@@ -85,6 +85,12 @@ class Rows:
         """How many rows are edits."""
         return self.total - len(self.bad) - len(self.left_out)
 
+    @property
+    def json_lines(self) -> list[bytes]:
+        """The content of the job files that have a JSON object a line, as `failed.jsonl` does."""
+        files = (source for source in self.sources if isinstance(source, JobFile))
+        return [file.data for file in files if file.suffix in {".jsonl", ".ndjson"}]
+
     def edits(self) -> Iterator[ImageEdit]:
         """The rows that are edits, in order."""
         for source in self.sources:
