@@ -14,7 +14,8 @@ from cyclopts import Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.arguments import check_grace, check_page, defaults_of, limits_of, request_of
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, question, still_there, stopping, summary
+from asyncsdk.cli.edits.forecast import Forecast, question
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, still_there, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import Rows
     from asyncsdk.images.bulk.outcomes import Outcomes
-    from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.editor import ImageEditor
 
-ASK_ABOVE = 100
+ASK_ABOVE = 100  # pictures
+CHECKED_ANYWAY = 1000  # edits: to check so many takes seconds, also where no run has begun
 # the condition on which the same command gets further, by the exit code of what stopped the run
 WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once the error below is fixed, "}
 Sources = Annotated[
@@ -68,7 +69,6 @@ async def edit_many(
     from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
     from asyncsdk.images.editor import ImageEditor
-    from asyncsdk.images.saving import OWN_DIRECTORY
 
     check_grace(run.grace)
     made = await results_in(Path(out), sources)
@@ -83,10 +83,10 @@ async def edit_many(
     dry = DryRun(rows=rows, out=Path(out), request=request, limits=limits_of(run), mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
-    was_begun = (Path(out) / OWN_DIRECTORY).is_dir()
-    plan = await dry.plan() if was_begun and asks(rows.edits_in_all, run) else None
-    if not agreed(rows.edits_in_all, run, plan):
-        return Exit.USAGE
+    if can_ask(run) and sum(edit.n or 1 for edit in rows.edits()) > ASK_ABOVE:
+        is_quick = made is not None or rows.edits_in_all <= CHECKED_ANYWAY
+        if not agreed(await dry.look(may_check=is_quick)):
+            return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
         leftovers = await in_thread(leftovers_in, Path(out), *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
@@ -94,16 +94,16 @@ async def edit_many(
         return written.code(await work.go(rows, progress, output))
 
 
-def asks(edits: int, run: RunOptions) -> bool:
-    """Whether to ask before so many are sent: there are more than ASK_ABOVE, and a terminal."""
-    return not run.yes and edits > ASK_ABOVE and sys.stdin is not None and sys.stdin.isatty()
+def can_ask(run: RunOptions) -> bool:
+    """Whether to ask before many are sent: there is a terminal, and the user has not agreed already."""
+    return not run.yes and sys.stdin is not None and sys.stdin.isatty()
 
 
-def agreed(edits: int, run: RunOptions, plan: EditPlan | None = None) -> bool:
-    """Whether to send them, `plan.to_send` of at most `edits`: asks the user where that is needed."""
-    if not asks(edits if plan is None else plan.to_send, run):
+def agreed(forecast: Forecast) -> bool:
+    """Whether to send them: asks the user where that is much."""
+    if forecast.pictures <= ASK_ABOVE:
         return True
-    complain(question(edits, plan))
+    complain(question(forecast))
     if sys.stdin.readline().strip().lower() in {"y", "yes"}:
         return True
     complain("Nothing was sent.")

@@ -15,7 +15,6 @@ from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.models import Usage
 
@@ -101,20 +100,22 @@ def moved_aside(outcome: EditOutcome) -> str:
 def not_pictures(paths: Sequence[Path]) -> str:
     """`Left out: 2 files that are not pictures: photos/movie.mp4, photos/notes.txt`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    return f"{_not_pictures(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+    return f"{not_pictures_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
 
 
-def _not_pictures(count: int) -> str:
+def not_pictures_in_all(count: int) -> str:
+    """`Left out: 2 files that are not pictures`."""
     return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
 
 
 def results(paths: Sequence[Path]) -> str:
     """`Left out: 1 in --out, where the results are, which are not edited again: fertig`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    return f"{_results(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+    return f"{results_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
 
 
-def _results(count: int) -> str:
+def results_in_all(count: int) -> str:
+    """`Left out: 1 in --out, where the results are, which are not edited again`."""
     return f"Left out: {count:,} in --out, where the results are, which are not edited again"
 
 
@@ -161,7 +162,8 @@ def counted(counts: Mapping[str, int], remarks: Mapping[str, str] | None = None)
     ]
 
 
-def _listed(reasons: Mapping[str, int]) -> str:
+def listed(reasons: Mapping[str, int]) -> str:
+    """`3 HEIC, 2 too large`: the most frequent first."""
     return ", ".join(f"{count:,} {reason}" for reason, count in Counter(reasons).most_common())
 
 
@@ -186,14 +188,14 @@ def summary(
 
     `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
     """
-    remarks = {"refused": _listed(tally.reasons), "uncertain": "sent, no usable response"}
+    remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
     counts = ", ".join(counted(tally.counts, remarks)) or "nothing was sent"
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
-        *([f"{_not_pictures(moment.not_pictures)}."] if moment.not_pictures else []),
-        *([f"{_results(moment.results)}."] if moment.results else []),
+        *([f"{not_pictures_in_all(moment.not_pictures)}."] if moment.not_pictures else []),
+        *([f"{results_in_all(moment.results)}."] if moment.results else []),
     ]
     return "\n  ".join(lines)
 
@@ -222,49 +224,6 @@ def cut_off(edits: int) -> str:
         f"Stopped: the disk did not respond in time. {units.counted(edits, 'edit')} that may be paid could not be "
         "reported. The same command reports them, and does not send them again by itself."
     )
-
-
-def plan_lines(
-    plan: EditPlan,
-    problems: Summary,
-    *,
-    images_per_minute: float | None = None,
-    not_pictures: int = 0,
-    results: int = 0,
-) -> str:
-    """What a run would do: `184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 12 min at …`.
-
-    `problems` are the rows that can't be sent as they are.
-    """
-    before = {"refused before": plan.refused, "maybe charged": plan.uncertain}
-    facts = [
-        f"{plan.to_send:,} to send",
-        *counted({"skipped": plan.done}),
-        *(f"{count:,} {words}" for words, count in before.items() if count),
-        *counted(problems.counts, {"refused": _listed(problems.reasons)}),
-    ]
-    time = ""
-    if plan.minutes and images_per_minute is not None:
-        time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
-    lines = [f"{', '.join(facts)}{time}."]
-    if plan.input_images != plan.to_send:
-        lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
-    if plan.to_send and images_per_minute is None:
-        lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
-    if not_pictures:
-        lines.append(f"{_not_pictures(not_pictures)}.")
-    if results:
-        lines.append(f"{_results(results)}.")
-    return "\n".join(lines)
-
-
-def question(rows: int, plan: EditPlan | None) -> str:
-    """What a person is asked before many edits are sent. Without a plan nothing was done before."""
-    if plan is None:
-        return f"Up to {rows:,} edits will be sent and paid. Continue? [y/N] "
-    rest = ", ".join(counted({"skipped": plan.done, "uncertain": plan.uncertain, "refused": plan.refused}))
-    not_sent = f" Not sent: {rest}." if rest else ""
-    return f"{units.counted(plan.to_send, 'edit')} will be sent and paid.{not_sent} Continue? [y/N] "
 
 
 def tokens_of(usage: Usage | None) -> str:

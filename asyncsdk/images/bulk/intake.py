@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from attrs import define, evolve, field, frozen
 
@@ -15,7 +15,7 @@ from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
-from asyncsdk.images.bulk.duplicates import DuplicateMatcher
+from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check, invalid
@@ -25,7 +25,7 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, converted, loaded
-from asyncsdk.images.saving import Destination
+from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
@@ -35,7 +35,7 @@ class PreparedEdit:
     """An edit that is to be sent. `item` is its key in the ledger, `place` where its pictures go, if anywhere.
 
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
-    comes from.
+    comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
     """
 
     loaded: LoadedEdit
@@ -44,10 +44,16 @@ class PreparedEdit:
     source: str | None = None
     item: str | None = None
     place: Destination | None = None
+    moves_anothers: bool = False
 
     @property
     def edit(self) -> ImageEdit:
         return self.loaded.edit
+
+    @property
+    def is_equal_to_another(self) -> bool:
+        """Whether it is not the first with these pictures and fields."""
+        return self.item is not None and ordinal_of(self.item) > 0
 
 
 @define(eq=False, kw_only=True)
@@ -160,7 +166,8 @@ class Intake:
         strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
         if strange:
             return unsent(edit, ready.id, invalid(_in_the_way(strange[0], ready.id), "with a file in the way"))
-        return evolve(ready, name=name, place=place)
+        moves_anothers = any(owner != named.item for owner in owners.values())
+        return evolve(ready, name=name, place=place, moves_anothers=moves_anothers)
 
     async def _owners_at(self, place: Destination, pictures: int) -> dict[Path, str | None]:
         """The files at a place, each with the item that it belongs to, None if it does not belong to any."""
@@ -180,6 +187,7 @@ class Intake:
             id=name,
             status="skipped" if is_done else "refused" if state.status == "refused" else "uncertain",
             files=tuple(path for path in saved if path not in gone),
+            is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
             problem=_pictures_gone(gone)
             if gone and is_done
@@ -216,6 +224,10 @@ def _path_of(given: object) -> str | None:
     except OSError:  # the working directory is gone, and with it the picture
         pass
     return None
+
+
+def _is_aside(file: str) -> bool:
+    return PurePath(file).is_relative_to(PurePath(OWN_DIRECTORY, REPLACED))
 
 
 def _in_the_way(path: Path, name: str) -> str:

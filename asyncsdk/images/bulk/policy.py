@@ -97,6 +97,13 @@ class Limits:
         return Limits(self.max_edits, self.max_tokens, edits, tokens)
 
     @property
+    def allowed(self) -> int | None:
+        """How many further edits may be sent; None for any number."""
+        if self.is_reached:
+            return 0
+        return None if self.max_edits is None else self.max_edits - self.edits
+
+    @property
     def is_reached(self) -> bool:
         """Whether no further edit may be sent."""
         edits_are_used = self.max_edits is not None and self.edits >= self.max_edits
