@@ -144,7 +144,7 @@ def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mappin
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
     if "id" in fields:
         fields["id"] = str(fields["id"])
-    return ImageEdit(**fields, line=line)
+    return ImageEdit(**fields, line=line, maybe_paid=row.get("status") == "uncertain" or None)
 
 
 def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:

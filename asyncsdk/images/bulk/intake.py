@@ -29,6 +29,10 @@ from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
+_MAYBE_PAID = (
+    "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
+)
+
 
 @frozen(kw_only=True)
 class PreparedEdit:
@@ -120,11 +124,14 @@ class Intake:
         state = self._state_of(item)
         named = evolve(named, pictures=edit.n or 1, item=item, state=state)
         edit_id = named.called or self._naming.free(named)
-        decision = self.policy.decide(edit_id, state)
+        decision = self.policy.decide(edit_id, state, maybe_paid=bool(edit.maybe_paid))
         if decision == "leave":
             return None
         if decision != "send" and state is not None:
             return await self._skip(edit, edit_id, state)
+        if decision == "uncertain":
+            problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
+            return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=problem)
         return await self._reserve_names(loaded_edit, named)
 
     def _state_of(self, item: str) -> ItemState | None:

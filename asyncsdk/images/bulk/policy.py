@@ -52,9 +52,12 @@ class Policy:
         for name in (self.only or frozenset()) - _STATUSES:
             raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_STATUSES))}. Nothing was sent.")
 
-    def decide(self, edit_id: str, state: ItemState | None) -> Decision:
-        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter."""
-        status = status_of_state(state)
+    def decide(self, edit_id: str, state: ItemState | None, *, maybe_paid: bool = False) -> Decision:
+        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter.
+
+        `maybe_paid`: another run left it as uncertain, which counts where this ledger does not know the edit.
+        """
+        status = "uncertain" if state is None and maybe_paid else status_of_state(state)
         if state is not None and edit_id in self.redo and status != "failed" and state.at < self.redo_before:
             return "send"
         if self.only is not None and status not in self.only:
