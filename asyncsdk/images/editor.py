@@ -156,7 +156,8 @@ class ImageEditor:
                 which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
             redo_before: Unix time in seconds; now by default.
-            only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain".
+            only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain"; "redo"
+                is those that `redo` names, whether or not their fields have changed since.
             max_edits: The most edits that are or may be paid, over all runs with this ledger.
             max_tokens: The same in tokens; edits in flight may exceed it.
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
@@ -251,7 +252,7 @@ class ImageEditor:
         if loaded_ledger is not None:
             limits = limits.after(loaded_ledger.spent.edits, loaded_ledger.spent.tokens)
         intake = await self._intake(policy, out, loaded_ledger, check=check)
-        builder = PlanBuilder(limits.allowed, policy.redo)
+        builder = PlanBuilder(limits.allowed)
         async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
             async for edit in source:
                 builder.count(await intake.prepare(edit))

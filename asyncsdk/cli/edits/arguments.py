@@ -21,6 +21,8 @@ def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
 
 def request_of(run: RunOptions) -> dict[str, Any]:
     """The arguments that `ImageEditor.edit_many` and `ImageEditor.plan` share."""
+    if run.only == "redo" and run.redo is None:
+        raise ConfigurationError("--only redo sends the ids in a file: add --redo FILE. Nothing was sent.")
     redo, before = read_redo(run.redo)
     return {
         "images_per_minute": run.images_per_minute,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from heapq import nlargest
 from pathlib import Path
@@ -88,7 +87,7 @@ class DryRun:
 
     async def show(self) -> Exit:
         """Print what a run would do. Needs no key."""
-        Report(self.written).add_bad(self.rows)
+        Report(self.written).add_bad(self.rows, only=self._only)
         plan = await self.plan()
         for damage in plan.damage:
             complain(f"warning: {damage}: a run stops at it without --accept-damage")
@@ -103,6 +102,10 @@ class DryRun:
         )
         return Exit.SOME_FAILED if forecast.problems.counts.total() else Exit.DONE
 
+    @property
+    def _only(self) -> str | None:
+        return next(iter(self.request["only"] or ()), None)
+
     async def look(self, *, may_check: bool) -> Forecast:
         """What is known before a run begins: the rows are checked if that `may` take its time."""
         if may_check:
@@ -113,9 +116,10 @@ class DryRun:
 
     def forecast(self, plan: EditPlan | None) -> Forecast:
         """What the plan and the rows mean for a run."""
-        problems, rows = Summary(Counter(malformed=len(self.rows.bad))), self.rows
-        problems.counts["left out"] = len(rows.left_out)
-        names = [f"{path}:{row.line}" for path, row in rows.bad] + [str(left.path) for left in rows.left_out]
+        problems, names, rows = Summary(), list[str](), self.rows
+        if self._only in {None, "refused"}:  # the run is about others
+            problems.counts.update({"malformed": len(rows.bad), "left out": len(rows.left_out)})
+            names += [f"{path}:{row.line}" for path, row in rows.bad] + [str(left.path) for left in rows.left_out]
         for outcome in () if plan is None else plan.problems:
             reason = reason_in_words(outcome)
             problems.add(outcome.status, outcome.problem, reason=reason)
@@ -129,6 +133,7 @@ class DryRun:
             not_pictures=len(rows.others),
             results=len(rows.results),
             limit=limit_of(self.limits["max_edits"], self.limits["max_tokens"]),
+            redoes=bool(self.request["redo"]) and not self.request["only"],
             replaced=str(self.out / OWN_DIRECTORY / REPLACED),
         )
 

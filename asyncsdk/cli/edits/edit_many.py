@@ -155,7 +155,7 @@ class BulkEditing:
         from asyncsdk.cli.edits.bar import RunView
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
 
-        self.report.add_bad(rows)
+        self.report.add_bad(rows, only=self.run.only)
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:

@@ -29,7 +29,8 @@ class Forecast:
 
     `edits` are at most sent, with `pictures`. `plan` is the outcome of a check of all rows, None if there was none.
     `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` is the option
-    that holds edits back, and `replaced` the directory that older pictures are moved to.
+    that holds edits back, and `replaced` the directory that older pictures are moved to. `redoes`: --redo is given, and
+    others than it names are sent too.
     """
 
     edits: int
@@ -41,6 +42,7 @@ class Forecast:
     results: int = 0
     limit: str = ""
     replaced: str = ""
+    redoes: bool = False
 
 
 def limit_of(max_edits: int | None, max_tokens: int | None) -> str:
@@ -114,6 +116,8 @@ def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
             f"{other:,} of these {'was' if other == 1 else 'were'} done before with another prompt or other fields: "
             f"their pictures will be moved to {forecast.replaced}."
         )
+    if forecast.redoes and plan.with_other_fields and plan.named_in_redo < plan.sent:
+        lines.append(f"--redo names {plan.named_in_redo:,} of these; to send only them: --only redo")
     if plan.equal:
         verb = "is" if plan.equal == 1 else "are"
         lines.append(f"{plan.equal:,} {verb} equal to another: each is sent and paid.")

@@ -55,12 +55,13 @@ class Report:
     items: list[GalleryItem] = field(factory=list, init=False)
     warned_of_scripts: bool = field(default=False, init=False)
 
-    def add_bad(self, rows: Rows) -> None:
-        """Report the rows that are not edits, and what is left out of folders."""
-        for path, row in rows.bad:
-            self._add_bad(path, row)
-        for left in rows.left_out:
-            self._add_left_out(left)
+    def add_bad(self, rows: Rows, *, only: str | None = None) -> None:
+        """Report rows that are not edits, and what is left out of folders, unless the run is `only` about others."""
+        if only in {None, "refused"}:
+            for path, row in rows.bad:
+                self._add_bad(path, row)
+            for left in rows.left_out:
+                self._add_left_out(left)
         for path, columns in rows.ignored_columns:
             complain(columns_ignored(path, columns))
         if rows.others:
@@ -75,10 +76,11 @@ class Report:
         if outcome.problem is not None:  # also of an earlier run, whose memory is lost
             outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
         outcome = self.leftovers.recalled(outcome, is_there=os.path.exists)
-        if outcome.id in self.watched:
-            self.reported.add(outcome.id)
-        if outcome.id in self.watched and outcome.status == "skipped":
-            self.kept.add(outcome.id)
+        name = _watched_name(outcome, self.watched)
+        if name is not None:
+            self.reported.add(name)
+        if name is not None and outcome.status == "skipped":
+            self.kept.add(name)
         self.leftovers.note(outcome)
         self.tally.add(outcome.status, outcome.problem)
         if self.is_wanted:
@@ -130,6 +132,13 @@ class Report:
         self.aside()
         self.out.record(entry)
         complain(line)
+
+
+def _watched_name(outcome: EditOutcome, watched: Collection[str]) -> str | None:
+    """Which of the ids an edit is: of one without a name that is also its line, as which an earlier run saved it."""
+    is_nameless = not outcome.edit.id and not outcome.edit.name
+    names = [outcome.id, *([str(outcome.edit.line)] if is_nameless else [])]
+    return next((name for name in names if name in watched), None)
 
 
 def _saved_at(outcome: EditOutcome) -> float | None:

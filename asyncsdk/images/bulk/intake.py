@@ -40,6 +40,7 @@ class PreparedEdit:
 
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
     comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
+    `is_in_redo`: the caller named it to be sent again.
     """
 
     loaded: LoadedEdit
@@ -49,6 +50,7 @@ class PreparedEdit:
     item: str | None = None
     place: Destination | None = None
     moves_anothers: bool = False
+    is_in_redo: bool = False
 
     @property
     def edit(self) -> ImageEdit:
@@ -113,7 +115,7 @@ class Intake:
         try:
             loaded_edit = await read_and_check(edit, checked=self.checked)
         except (InvalidEditError, EditError) as error:
-            return unsent(edit, self._id_of_unread(named), error)
+            return self._within_filter(unsent(edit, self._id_of_unread(named), error), named)
         if self.ledger is None:
             return PreparedEdit(loaded=loaded_edit, id=named.preferred, name=named.preferred)
         digest = await files.in_thread(loaded_edit.digest)
@@ -124,7 +126,8 @@ class Intake:
         state = self._state_of(item)
         named = evolve(named, pictures=edit.n or 1, item=item, state=state)
         edit_id = named.called or self._naming.free(named)
-        decision = self.policy.decide(edit_id, state, maybe_paid=bool(edit.maybe_paid))
+        is_in_redo = self._is_in_redo(edit_id, named)
+        decision = self.policy.decide(edit_id, state, is_in_redo=is_in_redo, maybe_paid=bool(edit.maybe_paid))
         if decision == "leave":
             return None
         if decision != "send" and state is not None:
@@ -132,7 +135,17 @@ class Intake:
         if decision == "uncertain":
             problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
             return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=problem)
-        return await self._reserve_names(loaded_edit, named)
+        prepared = await self._reserve_names(loaded_edit, named)
+        return evolve(prepared, is_in_redo=is_in_redo) if isinstance(prepared, PreparedEdit) else prepared
+
+    def _within_filter(self, unread: EditOutcome, named: Named) -> EditOutcome | None:
+        """How an edit that can't be read ended; None if the run is about others. To the ledger it is new."""
+        is_in_redo, statuses = self._is_in_redo(unread.id, named), (unread.status, "new")
+        return unread if any(self.policy.takes(each, is_in_redo=is_in_redo) for each in statuses) else None
+
+    def _is_in_redo(self, edit_id: str, named: Named) -> bool:
+        """Whether the caller named it to be sent again, also by the id of an earlier edit of the same picture."""
+        return bool(self.policy.redo) and not self.policy.redo.isdisjoint({edit_id, self._naming.earlier(named)})
 
     def _state_of(self, item: str) -> ItemState | None:
         return None if self.ledger is None else self.ledger.state(item)

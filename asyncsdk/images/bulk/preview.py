@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from attrs import define, field, frozen
 
 from asyncsdk.error_details import LedgerDamage
@@ -56,10 +54,9 @@ class EditPlan:
 
 @define
 class PlanBuilder:
-    """Counts prepared edits, of which at most `allowed` would be sent; `redo` are the ids to send again."""
+    """Counts prepared edits, of which at most `allowed` would be sent."""
 
     allowed: int | None = None
-    redo: Collection[str] = ()
     _to_send: int = 0
     _input_images: int = 0
     _pictures: int = 0
@@ -87,7 +84,7 @@ class PlanBuilder:
         self._pictures += prepared.edit.n or 1
         self._with_other_fields += prepared.moves_anothers
         self._equal += prepared.is_equal_to_another
-        self._named_in_redo += prepared.id in self.redo
+        self._named_in_redo += prepared.is_in_redo
 
     def plan(self, images_per_minute: float | None, *, damage: tuple[LedgerDamage, ...] = ()) -> EditPlan:
         """The plan of all that were counted."""
