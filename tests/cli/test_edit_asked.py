@@ -121,6 +121,17 @@ def test_edits_that_were_done_with_another_prompt_are_counted(ask: Any, run: Run
     assert (moved.code, moved.err.count("its older picture was moved to")) == (0, 4)
 
 
+def test_pictures_that_were_replaced_since_are_said_to_be_elsewhere(
+    ask: Any, run: Run, server: LocalServer, environment: pytest.MonkeyPatch
+) -> None:
+    assert [run(*COMMAND, prompt).code for prompt in ("x", "y")] == [0, 0]
+    remark = "4 done before (the pictures of 4 of them were replaced since and are in out/.asyncsdk/replaced)"
+    again = run(*COMMAND, "x")
+    assert (again.code, again.err, server.edits.edits) == (0, f"{remark}.\n", 8)
+    assert run(*COMMAND, "x", "--dry-run").out == f"0 to send, {remark}.\n"
+    assert run(*COMMAND, "y").err == "4 done before.\n"
+
+
 def test_rows_that_are_equal_to_another_are_counted(ask: Any, run: Run, server: LocalServer) -> None:
     rows = [{"id": f"r{n}", "image": "photos/p0.png", "prompt": "x", "model": "gpt-image-2"} for n in range(4)]
     Path("jobs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

@@ -206,6 +206,8 @@ class BulkEditing:
 
     async def _leave(self, outcomes: Outcomes) -> None:
         """Report the rest, write `failed.jsonl` and the gallery, and print the summary."""
+        from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED
+
         for outcome in outcomes.abandoned:
             self.queue.add(outcome)
         if self.stop.signum is not None:
@@ -218,7 +220,13 @@ class BulkEditing:
         is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
         complain(
             summary(
-                self.report.tally, self._look(), details=details, not_sent=not_sent, when=when, has_ledger=not is_gone
+                self.report.tally,
+                self._look(),
+                details=details,
+                not_sent=not_sent,
+                when=when,
+                has_ledger=not is_gone,
+                replaced_in=str(self.out / OWN_DIRECTORY / REPLACED),
             )
         )
         if self._earlier:

@@ -14,6 +14,7 @@ from asyncsdk.cli.edits.messages import (
     counted,
     listed,
     not_pictures_in_all,
+    replaced_since,
     results_in_all,
 )
 
@@ -90,7 +91,7 @@ def _not_sent(plan: EditPlan, forecast: Forecast) -> list[str]:
     problems = forecast.problems
     before = {"refused before": plan.refused, "maybe charged": plan.uncertain}
     return [
-        *counted({"skipped": plan.done}),
+        *counted({"skipped": plan.done}, {"skipped": replaced_since(plan.replaced, forecast.replaced)}),
         *(f"{count:,} {words}" for words, count in before.items() if count),
         *counted(problems.counts, {"refused": listed(problems.reasons)}),
     ]

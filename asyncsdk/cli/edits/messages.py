@@ -162,6 +162,11 @@ def counted(counts: Mapping[str, int], remarks: Mapping[str, str] | None = None)
     ]
 
 
+def replaced_since(count: int, where: str) -> str:
+    """`the pictures of 13 of them were replaced since and are in out/.asyncsdk/replaced`; '' if there are none."""
+    return f"the pictures of {count:,} of them were replaced since and are in {where}" if count else ""
+
+
 def listed(reasons: Mapping[str, int]) -> str:
     """`3 HEIC, 2 too large`: the most frequent first."""
     return ", ".join(f"{count:,} {reason}" for reason, count in Counter(reasons).most_common())
@@ -182,13 +187,22 @@ def pace(moment: Moment) -> list[str]:
 
 
 def summary(
-    tally: Summary, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "", has_ledger: bool = True
+    tally: Summary,
+    moment: Moment,
+    *,
+    details: str | None,
+    not_sent: int = 0,
+    when: str = "",
+    has_ledger: bool = True,
+    replaced_in: str = "",
 ) -> str:
     """The result of a run, and how to go on. `details` is the file with those that did not succeed.
 
     `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
+    `replaced_in` is the directory of pictures that were moved aside.
     """
     remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
+    remarks["skipped"] = replaced_since(tally.replaced, replaced_in)
     counts = ", ".join(counted(tally.counts, remarks)) or "nothing was sent"
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
@@ -310,11 +324,12 @@ class Summary:
     """`counts` by status; *unsaved* is paid and not saved, *elsewhere* is saved outside the directory.
 
     *gone* is paid and was saved once; *malformed* are rows that are not edits; *left out* is what could not be read in
-    a folder. `reasons` are who refused edits.
+    a folder. `reasons` are who refused edits. `replaced` are those done before whose pictures were moved aside since.
     """
 
     counts: Counter[str] = field(factory=Counter)
     reasons: Counter[str] = field(factory=Counter)
+    replaced: int = 0
 
     def add(self, status: str, problem: Problem | None, *, reason: str | None = None) -> None:
         """Count an edit that ended. `reason` is why it was refused, else who refused it counts."""

@@ -83,6 +83,7 @@ class Report:
             self.kept.add(name)
         self.leftovers.note(outcome)
         self.tally.add(outcome.status, outcome.problem)
+        self.tally.replaced += outcome.is_replaced
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
         if outcome.displaced:
