@@ -133,6 +133,14 @@ def columns_ignored(path: Path, columns: Mapping[str, str | None]) -> str:
     return f"warning: {path}: columns that are not fields of an edit are ignored: {named}"
 
 
+def overriding(path: Path, names: Sequence[str]) -> str:
+    """`note: jobs.csv has its own prompt and size; -p and --size are for rows without one`."""
+    own = " and ".join(", ".join(names).rsplit(", ", 1))
+    options = ["-p" if name == "prompt" else f"--{name.replace('_', '-')}" for name in names]
+    typed = " and ".join(", ".join(options).rsplit(", ", 1))
+    return f"note: {path} has its own {own}; {typed} {'is' if len(names) == 1 else 'are'} for rows without one"
+
+
 def about_scripts(files: Iterable[str | PurePath]) -> str:
     """What to do with an SVG among `files`; '' if there is none."""
     svg = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)

@@ -22,6 +22,7 @@ from asyncsdk.cli.edits.messages import (
     line_of,
     moved_aside,
     not_pictures,
+    overriding,
     results,
     without_calls,
 )
@@ -64,6 +65,8 @@ class Report:
                 self._add_left_out(left)
         for path, columns in rows.ignored_columns:
             complain(columns_ignored(path, columns))
+        for path, names in rows.overriding:
+            complain(overriding(path, names))
         if rows.others:
             complain(not_pictures(rows.others))
         if rows.results:

@@ -68,7 +68,8 @@ class Rows:
     Of tables, `ignored_columns` are not fields of an edit, each with the field that it may mean.
     Of folders, `others` are files that are not pictures, `left_out` is what could not be read and counts in
     `total`, and `ignored` counts what is hidden or belongs to the system. `results` are what lies in the directory of
-    results, and is not edited again.
+    results, and is not edited again. `overriding` are job files whose rows have values of their own for fields that are
+    options too, by the names of these fields.
     """
 
     sources: list[JobFile | FolderPictures]
@@ -79,6 +80,7 @@ class Rows:
     left_out: list[LeftOut] = field(factory=list)
     ignored: Counter[str] = field(factory=Counter)
     results: list[Path] = field(factory=list)
+    overriding: list[tuple[Path, Sequence[str]]] = field(factory=list)
 
     @property
     def edits_in_all(self) -> int:
@@ -217,12 +219,14 @@ def named_below(folder: Path, paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
-    total, bad = rows.total, len(rows.bad)
+    total, bad, own = rows.total, len(rows.bad), set[str]()
     try:
         for row in source.rows():
             rows.total += 1
             if isinstance(row, BadRow):
                 rows.bad.append((source.path, row))
+            else:
+                own.update(name for name, value in source.defaults.items() if getattr(row, name) != value)
         ignored = ignored_in(source.data, suffix=source.suffix)
     except ValueError as error:
         raise _unreadable(source.path, error) from error
@@ -233,6 +237,8 @@ def _look_through(source: JobFile, rows: Rows) -> None:
             f"{source.path} has ids and no pictures, as a gallery saves rejects; did you mean --redo {source.path}? "
             "Nothing was sent."
         )
+    if own:
+        rows.overriding.append((source.path, sorted(own, key=lambda name: (name != "prompt", name))))
     if ignored:
         rows.ignored_columns.append((source.path, ignored))
 
