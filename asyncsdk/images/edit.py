@@ -137,6 +137,8 @@ class ImageEdit:
         id: What `edit_many` calls the edit and its pictures (`id.png`, `id.1.png`, …). Unique within a run.
         name: What it is called without an `id`; changed to `name-png` and the like where that is taken.
         line: Its line number in its source, from 1: what it is called without `id` and `name`.
+        maybe_paid: Whether it may be paid already, as another run recorded: `edit_many` does not send it unless
+            `on_uncertain` is "retry", or its ledger knows better.
     """
 
     image: tuple[Picture, ...] = field(
@@ -195,6 +197,7 @@ class ImageEdit:
     id: str | None = _optional(str, sent=False)
     name: str | None = _optional(str, sent=False, in_job_file=False)
     line: int | None = _optional(int, sent=False, in_job_file=False)
+    maybe_paid: bool | None = _optional(bool, sent=False, in_job_file=False)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -163,7 +163,8 @@ class ImageEditor:
                 which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
             redo_before: Unix time in seconds; now by default.
-            only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain".
+            only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain"; "redo"
+                is those that `redo` names, whether or not their fields have changed since.
             max_edits: The most edits that are or may be paid, over all runs with this ledger.
             max_tokens: The same in tokens; edits in flight may exceed it.
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
@@ -225,6 +226,8 @@ class ImageEditor:
         redo: Collection[str] = (),
         redo_before: float | None = None,
         only: Collection[str] | None = None,
+        max_edits: int | None = None,
+        max_tokens: int | None = None,
         check: bool | None = None,
     ) -> EditPlan:
         """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
@@ -238,6 +241,8 @@ class ImageEditor:
             redo: As for `edit_many`.
             redo_before: As for `edit_many`.
             only: As for `edit_many`.
+            max_edits: As for `edit_many`.
+            max_tokens: As for `edit_many`; what edits will use is not known before.
             check: As for `edit_many`.
 
         Returns:
@@ -248,10 +253,13 @@ class ImageEditor:
             LedgerError: The ledger can't be read.
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
+        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
         where = None if out is None and ledger is None else _ledger_of(out, ledger)
         loaded_ledger = None if where is None else await load_ledger(where)
-        intake = await self._intake(_policy(on_uncertain, redo, redo_before, only), out, loaded_ledger, check=check)
-        builder = PlanBuilder()
+        if loaded_ledger is not None:
+            limits = limits.after(loaded_ledger.spent.edits, loaded_ledger.spent.tokens)
+        intake = await self._intake(policy, out, loaded_ledger, check=check)
+        builder = PlanBuilder(limits.allowed)
         async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
             async for edit in source:
                 builder.count(await intake.prepare(edit))

@@ -60,6 +60,7 @@ class EditOutcome:
             *uncertain*: its response was lost and it may have been paid, or it is paid and not wholly saved.
         files: Its pictures on disk.
         displaced: Older pictures of that name, where they are now.
+        is_replaced: Whether an earlier run did it, and its pictures were moved aside since for those of another edit.
         result: The pictures and what they cost, if this run paid for the edit.
         usage: What it cost in tokens, also in an earlier run.
         problem: What went wrong, in this run or an earlier one; also where fewer pictures came than were requested,
@@ -72,6 +73,7 @@ class EditOutcome:
     status: Status
     files: tuple[Path, ...] = ()
     displaced: tuple[Path, ...] = ()
+    is_replaced: bool = False
     result: EditResult | None = field(default=None, repr=False)
     usage: Usage | None = None
     problem: Problem | None = None

@@ -23,7 +23,7 @@ from asyncsdk.images.names import raw_stem, safe_name, stem_of, suffix_for
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 from asyncsdk.wal import disk
 
-OWN_DIRECTORY, RAW = ".asyncsdk", "raw"
+OWN_DIRECTORY, RAW, REPLACED = ".asyncsdk", "raw", "replaced"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".bin")
 LONGEST_URL = 8192
 
@@ -391,7 +391,7 @@ async def move_existing_aside(place: Destination, pictures: int, way: FileWriter
 
 async def _aside(directory: Path, was: PurePath, way: FileWriter) -> PurePath:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    folder = PurePath(OWN_DIRECTORY, "replaced", was.parent)
+    folder = PurePath(OWN_DIRECTORY, REPLACED, was.parent)
     for number in count(1):
         now = folder / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
         with suppress(FileExistsError):  # it was moved before within this second

@@ -172,7 +172,8 @@ def test_after_a_kill_it_is_asked_how_many_are_really_sent(
     environment.setattr(edit_many.sys, "stdin", Terminal())  # type: ignore[attr-defined]  # it is imported there
     ran = run(*COMMAND)
     assert (ran.code, run(*COMMAND, "--dry-run").out.startswith("3 to send, 2 done before")) == (2, True)
-    assert ran.err.splitlines()[-2] == "3 edits will be sent and paid. Not sent: 2 done before. Continue? [y/N] "
+    assert "3 edits will be sent and paid. Not sent: 2 done before, 6 refused (" in ran.err
+    assert ran.err.endswith("\n  Continue? [y/N] \nNothing was sent.\n")
     environment.setattr(edit_many, "ASK_ABOVE", 3)
     assert run(*COMMAND).code == 3, "three are not more than three: nobody is asked"
     environment.setattr(edit_many, "ASK_ABOVE", 2)
@@ -190,10 +191,11 @@ def test_pictures_are_not_read_for_a_question_that_is_not_asked(
     assert run(*COMMAND, *options).code == 3
 
 
-def test_where_nothing_was_done_before_no_picture_is_read_to_ask(
+def test_where_nothing_was_done_before_not_thousands_of_pictures_are_read_to_ask(
     run: Run, photos: Path, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setattr(edit_many, "ASK_ABOVE", 2)
+    environment.setattr(edit_many, "CHECKED_ANYWAY", 6)
     environment.setattr(edit_many.sys, "stdin", Terminal())  # type: ignore[attr-defined]  # it is imported there
     environment.setattr(ImageEditor, "plan", None)
     ran = run(*COMMAND)

@@ -157,7 +157,7 @@ def test_an_edit_whose_rescue_is_interrupted_is_reported(
     assert (ran.code, record["status"]) == (130, "uncertain")
     [file] = record["files"]
     assert Path(file).is_relative_to(elsewhere)
-    assert "1 paid but not saved. Details: out/failed.jsonl" in ran.err
+    assert "1 paid and saved elsewhere. Details: out/failed.jsonl" in ran.err
     assert "not sent" not in ran.err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -158,7 +159,8 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
     assert "missing.png does not exist" in ran.err
     assert [record for record in run(*dry, "--json").records if "to_send" in record] == [
         {"to_send": 1, "done": 0, "uncertain": 0, "refused": 0, "problems": 2, "input_images": 3, "minutes": 1.0}
-        | {"reasons": {"missing": 1}, "not_pictures": 0, "damage": []}
+        | {"reasons": {"missing": 1}, "not_pictures": 0, "results": 0, "damage": [], "held_back": 0, "pictures": 3}
+        | {"with_other_fields": 0, "equal": 0, "named_in_redo": 0, "replaced": 0}
     ]
     assert server.calls.get("edit", 0) == 0
     assert not Path("out").exists()
@@ -307,7 +309,9 @@ def test_defaults_hold_for_rows_that_leave_them_open_and_a_mask_is_where_the_use
 def test_many_on_a_terminal_are_not_sent_where_the_answer_is_no(
     run: Run, server: LocalServer, environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setattr(edit_many, "agreed", lambda *_: False)
+    environment.setattr(edit_many, "can_ask", lambda _: True)
+    environment.setattr(edit_many, "ASK_ABOVE", 0)
+    environment.setattr(edit_many.sys, "stdin", io.StringIO("\n"))  # type: ignore[attr-defined]  # it is imported there
     assert run("edit-many", "otter.png", "--prompt", "x", "--out", "out").code == 2
     assert server.calls.get("edit", 0) == 0
 

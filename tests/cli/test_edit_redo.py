@@ -6,11 +6,14 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from asyncsdk.server import LocalServer
 from tests.cli.support import Run
 from tests.stories.pictures import photo
 
 COMMAND = ("edit-many", "a.png", "--prompt", "x", "--model", "gpt-image-2", "--out", "out")
+PHOTOS = ("edit-many", "photos", "--model", "gpt-image-2", "--out", "out", "--prompt")
 
 
 def test_three_runs_pay_once_and_each_warns(run: Run, server: LocalServer) -> None:
@@ -26,3 +29,59 @@ def test_three_runs_pay_once_and_each_warns(run: Run, server: LocalServer) -> No
         assert ran.code == 0
         assert "warning: --redo rejects.jsonl was written 2 h 1" in ran.err
     assert server.edits.edits == 2
+
+
+class TestOnlyRedo:
+    """With another prompt each edit is a new one: `--only redo` sends those that FILE names, and no others."""
+
+    @pytest.fixture(autouse=True)
+    def done(self, run: Run, server: LocalServer) -> None:
+        Path("photos").mkdir()
+        for seed, name in enumerate(("a.png", "a.jpg", "b.png", "c.png"), 1):
+            photo(Path("photos", name), (16, 16), seed=seed)
+        assert run(*PHOTOS, "x").code == 0
+        Path("rejects.jsonl").write_text('{"id": "a-png"}\n{"id": "c"}\n')
+        later = time.time() + 0.01
+        os.utime("rejects.jsonl", times=(later, later))
+        time.sleep(0.02)
+        assert server.edits.edits == 4
+
+    def test_only_what_is_named_is_sent_and_once(self, run: Run, server: LocalServer) -> None:
+        ran = run(*PHOTOS, "better", "--redo", "rejects.jsonl", "--only", "redo", "--json")
+        assert (ran.code, {record["id"] for record in ran.records}, server.edits.edits) == (0, {"a-png", "c"}, 6)
+        assert Path("out/.asyncsdk/replaced").is_dir()
+        again = run(*PHOTOS, "better", "--redo", "rejects.jsonl", "--only", "redo", "--json")
+        assert (again.code, server.edits.edits) == (0, 6)
+        assert [record["status"] for record in again.records] == ["skipped", "skipped"]
+
+    def test_with_the_same_prompt_it_is_a_redo(self, run: Run, server: LocalServer) -> None:
+        for _ in range(2):
+            assert run(*PHOTOS, "x", "--redo", "rejects.jsonl", "--only", "redo").code == 0
+            assert server.edits.edits == 6
+
+    def test_rows_without_a_name_are_known_by_their_lines(self, run: Run, server: LocalServer) -> None:
+        command = ("edit-many", "jobs.csv", "--out", "rows", "--model", "gpt-image-2", "--prompt")
+        Path("jobs.csv").write_text("image\nphotos/a.png\nphotos/b.png\n")
+        assert run(*command, "x").code == 0
+        Path("rejects.jsonl").write_text('{"id": "3"}\n')
+        for _ in range(2):
+            ran = run(*command, "better", "--redo", "rejects.jsonl", "--only", "redo")
+            assert (ran.code, server.edits.edits) == (0, 7)
+            assert "that no row has" not in ran.err
+
+    def test_what_can_not_be_read_and_is_not_named_is_not_reported(self, run: Run, server: LocalServer) -> None:
+        Path("photos/b.png").write_bytes(b"no picture")
+        assert run(*PHOTOS, "better", "--redo", "rejects.jsonl", "--only", "redo").code == 0
+        assert server.edits.edits == 6
+
+    def test_a_dry_run_says_that_more_is_sent_than_is_named(self, run: Run) -> None:
+        remark = "--redo names 2 of these; to send only them: --only redo\n"
+        assert remark in run(*PHOTOS, "better", "--redo", "rejects.jsonl", "--dry-run").out
+        assert remark not in run(*PHOTOS, "x", "--redo", "rejects.jsonl", "--dry-run").out
+        only = run(*PHOTOS, "better", "--redo", "rejects.jsonl", "--only", "redo", "--dry-run")
+        assert (only.out.startswith("2 to send."), remark in only.out) == (True, False)
+
+    def test_it_needs_a_file(self, run: Run, server: LocalServer) -> None:
+        ran = run(*PHOTOS, "better", "--only", "redo")
+        assert (ran.code, server.edits.edits) == (2, 4)
+        assert ran.err == "error: --only redo sends the ids in a file: add --redo FILE. Nothing was sent.\n"

@@ -23,6 +23,7 @@ from asyncsdk.cli import app
 from asyncsdk.cli.edits import rescue
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.wal.segments import SEGMENT
 from tests.cli.support import Ran, Run
 from tests.stories.edits import PICTURE
 
@@ -283,7 +284,8 @@ class TestADirectoryThatIsGoneOrFull:
         )
         assert ran.code == 1  # the same command by itself would pay again
         assert "Put the directory back where it was: the same command goes on and pays nothing twice" in ran.err
-        assert "(paid again): put the ledger back (see below), and add --only uncertain --on-uncertain retry" in ran.err
+        assert "put the ledger back (see below) first." in ran.err
+        assert "paid again): " not in ran.err
         assert not (tmp_path / "out").exists()
         found = statuses(ran)
         assert server.edits.edits == len(found["done"]) + len(found["uncertain"]) <= 6
@@ -359,3 +361,70 @@ class TestADirectoryThatIsGoneOrFull:
         ran = run("edit-many", "jobs.jsonl", "--out", "out", "--json", "--concurrency", "1")
         assert ran.code == 3
         assert len(list(elsewhere.rglob("i*.png"))) == 1
+
+
+class TestTheNextRunAfterAFullDisk:
+    """What a full disk did not take is saved elsewhere, which the ledger does not know: `failed.jsonl` does."""
+
+    @pytest.fixture(autouse=True)
+    def first(self, request: pytest.FixtureRequest, run: Run, server: LocalServer, elsewhere: Path) -> None:
+        monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        for name in ("impatient", "otter"):
+            request.getfixturevalue(name)
+        monkeypatch.setattr(retry, "FULL_SECONDS", 0.0)
+        with monkeypatch.context() as patch:
+            save = files.save
+
+            async def fails(path: Path, *arguments: Any, **named: Any) -> OSError | None:
+                if "out" in path.parts and path.suffix == ".png":
+                    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+                return await save(path, *arguments, **named)
+
+            patch.setattr(files, "save", fails)
+            ran = run(*MANY)
+        self.places = sorted(map(str, elsewhere.rglob("*.png")), key=len)
+        assert (ran.code, server.edits.edits, len(self.places)) == (3, 1, 2)
+        assert "1 paid and saved elsewhere. Details: out/failed.jsonl" in ran.err
+        assert "--on-uncertain retry" not in ran.err
+
+    @pytest.mark.parametrize("is_cut_off", [True, False])
+    def test_it_says_where_they_are_keeps_that_and_does_not_tell_to_pay_again(
+        self, run: Run, server: LocalServer, *, is_cut_off: bool
+    ) -> None:
+        if is_cut_off:  # the disk did not take the end of the edit either
+            [segment] = Path("out/.asyncsdk/ledger").glob(f"*{SEGMENT}")
+            lines = segment.read_bytes().splitlines(keepends=True)
+            assert b'"uncertain"' in lines[-1]
+            segment.write_bytes(b"".join(lines[:-1]))
+        for _ in range(3):
+            again = run(*MANY)
+            assert (again.code, server.edits.edits) == (3, 1)
+            where = ", ".join(self.places)
+            assert f"otter: paid and saved elsewhere: paid before; its pictures are in {where}." in again.err
+            assert "1 paid and saved elsewhere. Details: out/failed.jsonl" in again.err
+            assert "maybe charged" not in again.err
+            assert "--on-uncertain retry" not in again.err
+            line = json.loads(Path("out/failed.jsonl").read_text())
+            assert (line["files"], line["status"], line["error"]["code"]) == (
+                self.places,
+                "uncertain",
+                "saved_elsewhere",
+            )
+
+    def test_failed_jsonl_as_a_source_knows_them_too(self, run: Run, server: LocalServer) -> None:
+        Path("out/failed.jsonl").rename("saved.jsonl")  # as it is where the disk did not take it either
+        again = run("edit-many", "saved.jsonl", "--out", "out")
+        assert (again.code, server.edits.edits) == (3, 1)
+        assert f"paid before; its pictures are in {', '.join(self.places)}." in again.err
+        assert json.loads(Path("out/failed.jsonl").read_text())["files"] == self.places
+
+    def test_where_some_are_not_there_any_more_it_says_so(self, run: Run, server: LocalServer) -> None:
+        Path(self.places[0]).unlink()
+        again = run(*MANY)
+        assert (again.code, server.edits.edits) == (3, 1)
+        assert "and 1 of 2 are not there any more" in again.err
+
+    def test_where_the_user_asks_for_it_the_edit_is_sent_again(self, run: Run, server: LocalServer) -> None:
+        again = run(*MANY, "--only", "uncertain", "--on-uncertain", "retry")
+        assert (again.code, server.edits.edits) == (0, 2)
+        assert not Path("out/failed.jsonl").exists()

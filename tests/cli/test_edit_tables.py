@@ -26,8 +26,9 @@ def test_a_table_of_excel_is_edited_and_one_warning_names_what_is_ignored(run: R
     )
     ran = run("edit-many", "jobs.csv", "--prompt", "blue", *OUT)
     assert ran.code == 0, ran.err
-    assert ran.err.splitlines()[:2] == [
+    assert ran.err.splitlines()[:3] == [
         "warning: jobs.csv: columns that are not fields of an edit are ignored: 'Notes', 'Client'",
+        "note: jobs.csv has its own prompt; -p is for rows without one",
         "2 done.",
     ]
     assert server.edits.by_prompt == {"red": 1, "blue": 1}
@@ -85,3 +86,28 @@ def test_a_rerun_counts_what_was_done_before_and_prints_it_on_request_only(run: 
     assert (len(shown), "a: out/a.png, done before; nothing was sent" in shown) == (4, True)
     assert {record["status"] for record in run(*command, "--json").records} == {"skipped"}
     assert sorted(run(*command, "--quiet").out.split()) == ["a", "b", "deep/c", "new"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("jobs.csv", "image,prompt,quality\notter.png,blue,low\notter.png,,high\n"),
+        ("jobs.jsonl", '{"image": "otter.png", "prompt": "blue"}\n{"image": "otter.png", "quality": "low"}\n'),
+    ],
+)
+def test_a_file_with_its_own_values_of_options_is_noted_once(
+    run: Run, server: LocalServer, name: str, content: str
+) -> None:
+    photo(Path("otter.png"), (16, 16))
+    Path(name).write_text(content)
+    command = ("edit-many", name, "-p", "red", "--model", "gpt-image-2", "--quality", "high", "-o", "out")
+    note = f"note: {name} has its own prompt and quality; -p and --quality are for rows without one\n"
+    assert run(*command, "--dry-run").err == note
+    ran = run(*command)
+    assert (ran.code, ran.err.startswith(note), server.edits.by_prompt) == (0, True, {"blue": 1, "red": 1})
+
+
+def test_values_that_are_the_same_are_not_noted(run: Run) -> None:
+    photo(Path("otter.png"), (16, 16))
+    Path("jobs.csv").write_text("image,prompt\notter.png,red\notter.png,\n")
+    assert run("edit-many", "jobs.csv", "-p", "red", "-o", "out", "--dry-run").err == ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncsdk.cli.edits import report as edit_report
-from asyncsdk.cli.edits.messages import Moment, Summary, line_of, moving, plan_lines, reason_of, stopping, summary
+from asyncsdk.cli.edits.forecast import Forecast, plan_lines
+from asyncsdk.cli.edits.messages import Moment, Summary, line_of, moving, reason_of, stopping, summary
 from asyncsdk.cli.edits.records import record_of, record_of_error
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.options import Output
@@ -138,6 +140,9 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
             "To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry"
         ),
     ]
+    ended.counts["elsewhere"] = 2
+    assert "--on-uncertain retry; that also sends the 2 saved elsewhere\n" in summary(ended, moment, details=None)
+    ended.counts["elsewhere"] = 0
     limited = summary(ended, moment, details=None, not_sent=3, when="with a higher limit ")
     assert limited.count("with a higher limit") == 1
 
@@ -197,21 +202,28 @@ def test_what_a_signal_is_answered_says_what_is_at_stake() -> None:
     assert stopping(4, 1.5).endswith("Ctrl-C again stops at once, and leaves them as maybe charged.")
 
 
+def forecast(plan: EditPlan | None, problems: Summary, **known: Any) -> Forecast:
+    usual: dict[str, Any] = {"edits": 0 if plan is None else plan.sent, "replaced": "out/.asyncsdk/replaced"}
+    pictures = 0 if plan is None else plan.pictures
+    return Forecast(**(usual | {"plan": plan, "problems": problems, "pictures": pictures} | known))
+
+
 def test_a_plan_is_said_in_a_sentence() -> None:
     plan = EditPlan(to_send=184, done=112, uncertain=0, refused=0, problems=(), input_images=184, minutes=184 / 15)
     problems = Summary(Counter(refused=5), Counter({"too large": 2, "HEIC": 3}))
-    assert plan_lines(plan, problems, images_per_minute=15) == (
+    assert plan_lines(plan, forecast(plan, problems), images_per_minute=15) == (
         "184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 13 min at 15 images a minute."
     )
 
 
 def test_a_plan_without_a_rate_says_how_to_get_an_estimate() -> None:
     plan = EditPlan(to_send=1200, done=0, uncertain=1, refused=2, problems=(), input_images=2400, minutes=None)
-    assert plan_lines(plan, Summary(Counter(malformed=4, gone=1)), not_pictures=2).splitlines() == [
+    problems = Summary(Counter(malformed=4, gone=1))
+    assert plan_lines(plan, forecast(plan, problems, not_pictures=2)).splitlines() == [
         "1,200 to send, 2 refused before, 1 maybe charged, 1 paid, but pictures are gone, 4 malformed.",
         "They count as 2,400 images against the rate limit: pictures, times n.",
         "For an estimate of the time, give your rate limit with --images-per-minute N.",
         "Left out: 2 files that are not pictures.",
     ]
     done = EditPlan(to_send=0, done=3, uncertain=0, refused=0, problems=(), input_images=0, minutes=None)
-    assert plan_lines(done, Summary()) == "0 to send, 3 done before."
+    assert plan_lines(done, forecast(done, Summary())) == "0 to send, 3 done before."

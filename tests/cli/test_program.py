@@ -121,7 +121,7 @@ def test_help_names_every_option_of_edits(run: Run, command: str, names: str) ->
     told = run(command, "--help").out
     assert [name for name in names.split() if name not in told] == []
     if command != "serve":
-        sent = {a.name for a in fields(ImageEdit)} - {"image", "prompt", "id", "name", "line"}
+        sent = {a.name for a in fields(ImageEdit)} - {"image", "prompt", "id", "name", "line", "maybe_paid"}
         assert [name for name in sent if f"--{name.replace('_', '-')} " not in told] == []
         assert "--api-key" not in told
 

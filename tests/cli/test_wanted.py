@@ -8,7 +8,9 @@ import pytest
 
 from asyncsdk.cli.edits import edit_many
 from asyncsdk.cli.edits.arguments import check_page, defaults_of, read_redo, request_of
-from asyncsdk.cli.edits.edit_many import agreed
+from asyncsdk.cli.edits.edit_many import agreed, can_ask
+from asyncsdk.cli.edits.forecast import Forecast
+from asyncsdk.cli.edits.messages import Summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
 
@@ -81,16 +83,17 @@ def test_more_than_a_hundred_are_asked_about_on_a_terminal(
             return answer
 
     monkeypatch.setattr(edit_many.sys, "stdin", Terminal())  # type: ignore[attr-defined]  # it is imported there
-    assert agreed(100, RunOptions())
-    assert agreed(10**6, RunOptions(yes=True))
+    assert can_ask(RunOptions())
+    assert not can_ask(RunOptions(yes=True))
+    assert agreed(Forecast(edits=100, pictures=100, problems=Summary()))
     assert capsys.readouterr().err == ""
-    assert agreed(101, RunOptions()) is agrees
+    assert agreed(Forecast(edits=101, pictures=101, problems=Summary())) is agrees
     said = capsys.readouterr().err
     assert said.startswith("Up to 101 edits will be sent and paid.")
     assert ("Nothing was sent." in said) is not agrees
 
 
 def test_nobody_is_asked_where_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert agreed(101, RunOptions())
+    assert not can_ask(RunOptions())
     monkeypatch.setattr("sys.stdin", None)
-    assert agreed(101, RunOptions())
+    assert not can_ask(RunOptions())

@@ -10,6 +10,8 @@ from typing import Any
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
 
+_PAGES = frozenset({".html", ".htm"})
+
 
 def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
     """The default fields of all rows. Raises ConfigurationError if the prompt can't be read."""
@@ -19,6 +21,8 @@ def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
 
 def request_of(run: RunOptions) -> dict[str, Any]:
     """The arguments that `ImageEditor.edit_many` and `ImageEditor.plan` share."""
+    if run.only == "redo" and run.redo is None:
+        raise ConfigurationError("--only redo sends the ids in a file: add --redo FILE. Nothing was sent.")
     redo, before = read_redo(run.redo)
     return {
         "images_per_minute": run.images_per_minute,
@@ -43,7 +47,7 @@ def read_redo(name: str | None) -> tuple[list[str], float | None]:
 
 
 def check_page(name: str | None) -> None:
-    """Raise ConfigurationError if no gallery could be written, before anything is paid."""
+    """Raise ConfigurationError, before anything is paid, if no gallery can be written or another file is there."""
     if name is None:
         return
     page = Path(name)
@@ -51,9 +55,29 @@ def check_page(name: str | None) -> None:
         raise ConfigurationError(
             f"--gallery {name} is a directory; name a file, such as gallery.html. Nothing was sent."
         )
+    if page.suffix.lower() not in _PAGES:
+        raise ConfigurationError(
+            f"--gallery {name}: a gallery is an HTML page; name it {page.stem}.html or the like. Nothing was sent."
+        )
+    if os.path.lexists(page) and not _is_own_page(page):
+        raise ConfigurationError(
+            f"--gallery {name} is there already and is not a gallery: it is not overwritten. Choose another name. "
+            "Nothing was sent."
+        )
     above = next(folder for folder in page.absolute().parents if os.path.lexists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise ConfigurationError(f"--gallery {name}: can't create a file in {above}. Nothing was sent.")
+
+
+def _is_own_page(page: Path) -> bool:
+    from asyncsdk.cli.gallery import is_gallery
+
+    try:
+        return is_gallery(page)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--gallery {page} is there already and can't be read: {error.strerror}. Nothing was sent."
+        ) from error
 
 
 def check_grace(seconds: float) -> None:

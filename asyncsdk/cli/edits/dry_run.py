@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from asyncsdk.cli.display import choose
-from asyncsdk.cli.edits.messages import Summary, plan_lines
+from asyncsdk.cli.edits.forecast import Forecast, limit_of, most_named, plan_lines
+from asyncsdk.cli.edits.messages import Summary
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.exits import Exit
@@ -21,6 +23,7 @@ from asyncsdk.images.bulk.preview import EditPlan
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,22 +87,55 @@ class DryRun:
 
     async def show(self) -> Exit:
         """Print what a run would do. Needs no key."""
-        report = Report(self.written)
-        report.add_bad(self.rows)
+        Report(self.written).add_bad(self.rows, only=self._only)
         plan = await self.plan()
         for damage in plan.damage:
             complain(f"warning: {damage}: a run stops at it without --accept-damage")
-        problems = Summary(report.tally.counts.copy())
+        report = Report(self.written)
         for outcome in plan.problems:
             report.add(outcome)
-            problems.add(outcome.status, outcome.problem, reason=reason_in_words(outcome))
-        others, rate = len(self.rows.others), self.request["images_per_minute"]
+        forecast = self.forecast(plan)
         self.written.result(
-            plan_lines(plan, problems, images_per_minute=rate, not_pictures=others),
-            record=_record(plan, problems, not_pictures=others),
+            plan_lines(plan, forecast, images_per_minute=self.request["images_per_minute"]),
+            record=_record(plan, forecast),
             name=None,
         )
-        return Exit.SOME_FAILED if problems.counts.total() else Exit.DONE
+        return Exit.SOME_FAILED if forecast.problems.counts.total() else Exit.DONE
+
+    @property
+    def _only(self) -> str | None:
+        return next(iter(self.request["only"] or ()), None)
+
+    async def look(self, *, may_check: bool) -> Forecast:
+        """What is known before a run begins: the rows are checked if that `may` take its time."""
+        if may_check:
+            return self.forecast(await self.plan())
+        pictures, most = [edit.n or 1 for edit in self.rows.edits()], self.limits["max_edits"]
+        pictures = pictures if most is None else nlargest(most, pictures)
+        return evolve(self.forecast(None), edits=len(pictures), pictures=sum(pictures))
+
+    def forecast(self, plan: EditPlan | None) -> Forecast:
+        """What the plan and the rows mean for a run."""
+        problems, names, rows = Summary(), list[str](), self.rows
+        if self._only in {None, "refused"}:  # the run is about others
+            problems.counts.update({"malformed": len(rows.bad), "left out": len(rows.left_out)})
+            names += [f"{path}:{row.line}" for path, row in rows.bad] + [str(left.path) for left in rows.left_out]
+        for outcome in () if plan is None else plan.problems:
+            reason = reason_in_words(outcome)
+            problems.add(outcome.status, outcome.problem, reason=reason)
+            names.append(outcome.id if outcome.is_gone else f"{outcome.id} ({reason})")
+        return Forecast(
+            edits=rows.edits_in_all if plan is None else plan.sent,
+            pictures=0 if plan is None else plan.pictures,
+            plan=plan,
+            problems=problems,
+            named=most_named(names),
+            not_pictures=len(rows.others),
+            results=len(rows.results),
+            limit=limit_of(self.limits["max_edits"], self.limits["max_tokens"]),
+            redoes=bool(self.request["redo"]) and not self.request["only"],
+            replaced=str(self.out / OWN_DIRECTORY / REPLACED),
+        )
 
     async def plan(self) -> EditPlan:
         """Check all rows, and show how far that is where it takes long. Raises what a run raises for its arguments."""
@@ -109,7 +145,8 @@ class DryRun:
             editor.edit_many((), out=self.out, **self.request, **self.limits)  # checks its arguments; is not entered
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
-                return await editor.plan(checking.edits(), out=self.out, **self.request)
+                limits = {name: self.limits[name] for name in ("max_edits", "max_tokens")}
+                return await editor.plan(checking.edits(), out=self.out, **self.request, **limits)
 
 
 def reason_in_words(outcome: EditOutcome) -> str:
@@ -117,12 +154,13 @@ def reason_in_words(outcome: EditOutcome) -> str:
     return (outcome.error.reason if isinstance(outcome.error, InvalidEditError) else "") or "for other reasons"
 
 
-def _record(plan: EditPlan, problems: Summary, *, not_pictures: int) -> dict[str, Any]:
+def _record(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
     fields = asdict(plan, filter=lambda attribute, _: attribute.name not in {"problems", "damage"})
     return {
         **fields,
-        "problems": problems.counts.total(),
-        "reasons": dict(problems.reasons),
-        "not_pictures": not_pictures,
+        "problems": forecast.problems.counts.total(),
+        "reasons": dict(forecast.problems.reasons),
+        "not_pictures": forecast.not_pictures,
+        "results": forecast.results,
         "damage": list(map(str, plan.damage)),
     }

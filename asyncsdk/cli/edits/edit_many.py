@@ -14,7 +14,8 @@ from cyclopts import Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.arguments import check_grace, check_page, defaults_of, limits_of, request_of
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, question, still_there, stopping, summary
+from asyncsdk.cli.edits.forecast import Forecast, question
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, still_there, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import Rows
     from asyncsdk.images.bulk.outcomes import Outcomes
-    from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.editor import ImageEditor
 
-ASK_ABOVE = 100
+ASK_ABOVE = 100  # pictures
+CHECKED_ANYWAY = 1000  # edits: to check so many takes seconds, also where no run has begun
 # the condition on which the same command gets further, by the exit code of what stopped the run
 WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once the error below is fixed, "}
 Sources = Annotated[
@@ -64,13 +65,14 @@ async def edit_many(
     from asyncsdk.cli.edits.dry_run import DryRun
     from asyncsdk.cli.edits.report import Report, leftovers_in
     from asyncsdk.cli.edits.rescue import RescueQueue
+    from asyncsdk.cli.edits.results import results_in
     from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
     from asyncsdk.images.editor import ImageEditor
-    from asyncsdk.images.saving import OWN_DIRECTORY
 
     check_grace(run.grace)
-    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options))
+    made = await results_in(Path(out), sources)
+    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options), made=made)
     request, written = request_of(run), Out(output, goes_on=True)
     if run.redo is not None and (ahead := request["redo_before"] - time.time()) > 0:
         complain(
@@ -81,27 +83,27 @@ async def edit_many(
     dry = DryRun(rows=rows, out=Path(out), request=request, limits=limits_of(run), mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
-    was_begun = (Path(out) / OWN_DIRECTORY).is_dir()
-    plan = await dry.plan() if was_begun and asks(rows.edits_in_all, run) else None
-    if not agreed(rows.edits_in_all, run, plan):
-        return Exit.USAGE
+    if can_ask(run) and sum(edit.n or 1 for edit in rows.edits()) > ASK_ABOVE:
+        is_quick = made is not None or rows.edits_in_all <= CHECKED_ANYWAY
+        if not agreed(await dry.look(may_check=is_quick)):
+            return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        leftovers = await in_thread(leftovers_in, Path(out))
+        leftovers = await in_thread(leftovers_in, Path(out), *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
         return written.code(await work.go(rows, progress, output))
 
 
-def asks(edits: int, run: RunOptions) -> bool:
-    """Whether to ask before so many are sent: there are more than ASK_ABOVE, and a terminal."""
-    return not run.yes and edits > ASK_ABOVE and sys.stdin is not None and sys.stdin.isatty()
+def can_ask(run: RunOptions) -> bool:
+    """Whether to ask before many are sent: there is a terminal, and the user has not agreed already."""
+    return not run.yes and sys.stdin is not None and sys.stdin.isatty()
 
 
-def agreed(edits: int, run: RunOptions, plan: EditPlan | None = None) -> bool:
-    """Whether to send them, `plan.to_send` of at most `edits`: asks the user where that is needed."""
-    if not asks(edits if plan is None else plan.to_send, run):
+def agreed(forecast: Forecast) -> bool:
+    """Whether to send them: asks the user where that is much."""
+    if forecast.pictures <= ASK_ABOVE:
         return True
-    complain(question(edits, plan))
+    complain(question(forecast))
     if sys.stdin.readline().strip().lower() in {"y", "yes"}:
         return True
     complain("Nothing was sent.")
@@ -137,6 +139,7 @@ class BulkEditing:
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
     _not_pictures: int = field(default=0, init=False)
+    _results: int = field(default=0, init=False)
     _reason: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
@@ -152,8 +155,8 @@ class BulkEditing:
         from asyncsdk.cli.edits.bar import RunView
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
 
-        self.report.add_bad(rows)
-        self._total, self._not_pictures = rows.total, len(rows.others)
+        self.report.add_bad(rows, only=self.run.only)
+        self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:
             async with self.editor.edit_many(rows.edits(), out=self.out, **self.request, **limits) as self._outcomes:
@@ -203,6 +206,8 @@ class BulkEditing:
 
     async def _leave(self, outcomes: Outcomes) -> None:
         """Report the rest, write `failed.jsonl` and the gallery, and print the summary."""
+        from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED
+
         for outcome in outcomes.abandoned:
             self.queue.add(outcome)
         if self.stop.signum is not None:
@@ -215,7 +220,13 @@ class BulkEditing:
         is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
         complain(
             summary(
-                self.report.tally, self._look(), details=details, not_sent=not_sent, when=when, has_ledger=not is_gone
+                self.report.tally,
+                self._look(),
+                details=details,
+                not_sent=not_sent,
+                when=when,
+                has_ledger=not is_gone,
+                replaced_in=str(self.out / OWN_DIRECTORY / REPLACED),
             )
         )
         if self._earlier:
@@ -285,6 +296,7 @@ class BulkEditing:
             seconds=time.monotonic() - self._began,
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,
+            results=self._results,
         )
 
     def _code(self) -> int:

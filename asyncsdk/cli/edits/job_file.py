@@ -80,7 +80,7 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
     return None if foreign is None else f"it is {foreign[0]}, not a job file: {foreign[1]}"
 
 
-IGNORED = frozenset({"status", "error"})  # what `failed.jsonl` has besides the fields of an edit
+IGNORED = frozenset({"status", "error", "files"})  # what `failed.jsonl` has besides the fields of an edit
 KNOWN = IGNORED.union(name for name, about in EDIT_FIELDS.items() if about.in_job_file)
 _OVERLAYS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is ImageFile and name != "image")
 _JSON_TYPES: dict[type, tuple[type, str]] = {
@@ -144,7 +144,7 @@ def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mappin
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
     if "id" in fields:
         fields["id"] = str(fields["id"])
-    return ImageEdit(**fields, line=line)
+    return ImageEdit(**fields, line=line, maybe_paid=row.get("status") == "uncertain" or None)
 
 
 def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:

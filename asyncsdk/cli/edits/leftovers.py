@@ -9,6 +9,9 @@ one that was stopped. A line is of an edit of the run if
 2. or both are the same in all fields, and the edit only has a name that the program made, such as the number of a line.
 
 A line that stays is given another id where an edit of the run has its own: an id in the file is of one edit.
+
+A line names the files with the pictures of an edit that is paid. The ledger does not know those that are outside the
+directory, where a full disk took none: a run that does not send the edit again keeps them in its line.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from typing import Any
 from attrs import asdict, define, evolve, field, frozen
 
 from asyncsdk.cli.edits.job_file import IGNORED, row_of
+from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, paid_before
+from asyncsdk.images.ledger.states import problem_from
 from asyncsdk.images.names import casefolded
-from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.outcome import EditOutcome, Problem
 
 _DIGITS = 8  # of the digest that sets an id apart from another
 
@@ -61,6 +66,27 @@ class JobLine:
         fields = {name: value for name, value in self.job.items() if name != "id" and name not in IGNORED}
         return json.dumps(fields, sort_keys=True)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """By which an edit is known whose line is about that very edit."""
+        return self.name, self.fields
+
+    @property
+    def saved(self) -> tuple[Path, ...]:
+        """The files of an edit that is paid, or may be, and is not recorded as done."""
+        files = self.job.get("files")
+        if self.job.get("status") != "uncertain" or not isinstance(files, list):
+            return ()
+        return tuple(Path(file) for file in files if isinstance(file, str))
+
+    @property
+    def problem(self) -> Problem | None:
+        """What went wrong with it."""
+        try:
+            return problem_from(self.job.get("error"))
+        except TypeError:  # a person has changed it
+            return None
+
     def apart(self) -> JobLine:
         """The same with an id that no other edit has."""
         digest = blake2b(self.fields.encode(), digest_size=_DIGITS // 2).hexdigest()
@@ -80,13 +106,30 @@ class Leftovers:
 
     names: Collection[str] = frozenset()
     pictures: Collection[str] = frozenset()
+    saved: Mapping[tuple[str, str], JobLine] = field(factory=dict)
     _edits: list[JobLine] = field(factory=list, init=False)
 
     @classmethod
-    def of(cls, text: str) -> Leftovers:
-        """Of the text of the file when the run begins."""
+    def of(cls, text: str, *others: str) -> Leftovers:
+        """Of the text of the file when the run begins; `others` are such files of other directories."""
         lines = [line for line in _lines(text) if line.job]
-        return cls(frozenset(line.name for line in lines), frozenset(line.pictures for line in lines))
+        saved = {line.key: line for other in (*others, text) for line in _lines(other) if line.saved}
+        return cls(frozenset(line.name for line in lines), frozenset(line.pictures for line in lines), saved)
+
+    def recalled(self, outcome: EditOutcome, *, is_there: Callable[[Path], bool]) -> EditOutcome:
+        """`outcome`; of an edit that is paid and that this run did not send, with its pictures of an earlier run."""
+        if outcome.status != "uncertain" or not self.saved:
+            return outcome
+        line = self.saved.get(JobLine(row_of(outcome.edit, outcome.id)).key)
+        if line is None or {path.absolute() for path in outcome.files} >= set(line.saved):  # the ledger knows them
+            return outcome
+        if outcome.error is not None:  # sent again, and lost again
+            return outcome if outcome.files else evolve(outcome, files=line.saved)
+        if len(line.saved) < (outcome.edit.n or 1):
+            return evolve(outcome, files=line.saved, problem=line.problem or outcome.problem)
+        gone = [path for path in line.saved if not is_there(path)]
+        problem = Problem(type="SaveError", message=paid_before(line.saved, gone), code=SAVED_ELSEWHERE)
+        return evolve(outcome, files=line.saved, problem=problem)
 
     def note(self, outcome: EditOutcome) -> None:
         """Remember an edit of this run if a line may be about it."""
@@ -117,7 +160,8 @@ class Leftovers:
 def left_of(outcome: EditOutcome) -> dict[str, Any]:
     """The job line of an edit that did not succeed."""
     problem = None if outcome.problem is None else asdict(outcome.problem)
-    return {**row_of(outcome.edit, outcome.id), "status": outcome.status, "error": problem}
+    files = {"files": [str(path.absolute()) for path in outcome.files]} if outcome.files else {}
+    return {**row_of(outcome.edit, outcome.id), "status": outcome.status, "error": problem, **files}
 
 
 _NO_LINE = JobLine({})

@@ -15,7 +15,6 @@ from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.models import Usage
 
@@ -26,11 +25,13 @@ _WORDS = {
     "failed": "failed",
     "uncertain": "maybe charged",
     "unsaved": "paid but not saved",
+    "elsewhere": "paid and saved elsewhere",
     "gone": "paid, but pictures are gone",
     "malformed": "malformed",
     "left out": "left out",
 }
 _RETRY = "--only uncertain --on-uncertain retry"
+SAVED_ELSEWHERE = "saved_elsewhere"  # the code of a problem: all pictures are on disk, and not where they were wanted
 MOST_NAMED = 5
 FAILED_JOBS = "failed.jsonl"
 LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
@@ -40,7 +41,7 @@ LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 class Moment:
     """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
 
-    `not_pictures` counts files of folders that are left out.
+    `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -51,6 +52,7 @@ class Moment:
     seconds: float = 0.0
     holding: float = 0.0
     not_pictures: int = 0
+    results: int = 0
 
     @property
     def ended(self) -> int:
@@ -77,6 +79,17 @@ def line_of(outcome: EditOutcome) -> str:
     return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
 
 
+def paid_before(files: Sequence[Path], gone: Sequence[Path]) -> str:
+    """The problem of an edit whose pictures an earlier run saved outside the directory; `gone` are not there now."""
+    where = f"{', '.join(map(str, files))}"
+    if not gone:
+        return f"paid before; its pictures are in {where}. Nothing was sent."
+    return (
+        f"paid before; its pictures were saved in {where}, and {len(gone)} of {len(files)} are not there any more. "
+        f"Nothing was sent. If you have none of them, to send it and pay again: add {_RETRY}"
+    )
+
+
 def moved_aside(outcome: EditOutcome) -> str:
     """`beach: its older picture was moved to out/.asyncsdk/replaced/20260102T030405Z-beach.png`."""
     where = ", ".join(map(str, outcome.displaced))
@@ -87,11 +100,23 @@ def moved_aside(outcome: EditOutcome) -> str:
 def not_pictures(paths: Sequence[Path]) -> str:
     """`Left out: 2 files that are not pictures: photos/movie.mp4, photos/notes.txt`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    return f"{_not_pictures(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+    return f"{not_pictures_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
 
 
-def _not_pictures(count: int) -> str:
+def not_pictures_in_all(count: int) -> str:
+    """`Left out: 2 files that are not pictures`."""
     return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
+
+
+def results(paths: Sequence[Path]) -> str:
+    """`Left out: 1 in --out, where the results are, which are not edited again: fertig`."""
+    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
+    return f"{results_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+
+
+def results_in_all(count: int) -> str:
+    """`Left out: 1 in --out, where the results are, which are not edited again`."""
+    return f"Left out: {count:,} in --out, where the results are, which are not edited again"
 
 
 def ignored(counts: Mapping[str, int]) -> str:
@@ -106,6 +131,14 @@ def columns_ignored(path: Path, columns: Mapping[str, str | None]) -> str:
     """`warning: jobs.csv: columns that are not fields of an edit are ignored: 'Notes', 'Sides' (or is it 'size'?)`."""
     named = ", ".join(f"{name!r}{f' (or is it {near!r}?)' if near else ''}" for name, near in columns.items())
     return f"warning: {path}: columns that are not fields of an edit are ignored: {named}"
+
+
+def overriding(path: Path, names: Sequence[str]) -> str:
+    """`note: jobs.csv has its own prompt and size; -p and --size are for rows without one`."""
+    own = " and ".join(", ".join(names).rsplit(", ", 1))
+    options = ["-p" if name == "prompt" else f"--{name.replace('_', '-')}" for name in names]
+    typed = " and ".join(", ".join(options).rsplit(", ", 1))
+    return f"note: {path} has its own {own}; {typed} {'is' if len(names) == 1 else 'are'} for rows without one"
 
 
 def about_scripts(files: Iterable[str | PurePath]) -> str:
@@ -137,7 +170,13 @@ def counted(counts: Mapping[str, int], remarks: Mapping[str, str] | None = None)
     ]
 
 
-def _listed(reasons: Mapping[str, int]) -> str:
+def replaced_since(count: int, where: str) -> str:
+    """`the pictures of 13 of them were replaced since and are in out/.asyncsdk/replaced`; '' if there are none."""
+    return f"the pictures of {count:,} of them were replaced since and are in {where}" if count else ""
+
+
+def listed(reasons: Mapping[str, int]) -> str:
+    """`3 HEIC, 2 too large`: the most frequent first."""
     return ", ".join(f"{count:,} {reason}" for reason, count in Counter(reasons).most_common())
 
 
@@ -156,19 +195,29 @@ def pace(moment: Moment) -> list[str]:
 
 
 def summary(
-    tally: Summary, moment: Moment, *, details: str | None, not_sent: int = 0, when: str = "", has_ledger: bool = True
+    tally: Summary,
+    moment: Moment,
+    *,
+    details: str | None,
+    not_sent: int = 0,
+    when: str = "",
+    has_ledger: bool = True,
+    replaced_in: str = "",
 ) -> str:
     """The result of a run, and how to go on. `details` is the file with those that did not succeed.
 
     `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
+    `replaced_in` is the directory of pictures that were moved aside.
     """
-    remarks = {"refused": _listed(tally.reasons), "uncertain": "sent, no usable response"}
+    remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
+    remarks["skipped"] = replaced_since(tally.replaced, replaced_in)
     counts = ", ".join(counted(tally.counts, remarks)) or "nothing was sent"
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
-        *([f"{_not_pictures(moment.not_pictures)}."] if moment.not_pictures else []),
+        *([f"{not_pictures_in_all(moment.not_pictures)}."] if moment.not_pictures else []),
+        *([f"{results_in_all(moment.results)}."] if moment.results else []),
     ]
     return "\n  ".join(lines)
 
@@ -197,42 +246,6 @@ def cut_off(edits: int) -> str:
         f"Stopped: the disk did not respond in time. {units.counted(edits, 'edit')} that may be paid could not be "
         "reported. The same command reports them, and does not send them again by itself."
     )
-
-
-def plan_lines(
-    plan: EditPlan, problems: Summary, *, images_per_minute: float | None = None, not_pictures: int = 0
-) -> str:
-    """What a run would do: `184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 12 min at …`.
-
-    `problems` are the rows that can't be sent as they are.
-    """
-    before = {"refused before": plan.refused, "maybe charged": plan.uncertain}
-    facts = [
-        f"{plan.to_send:,} to send",
-        *counted({"skipped": plan.done}),
-        *(f"{count:,} {words}" for words, count in before.items() if count),
-        *counted(problems.counts, {"refused": _listed(problems.reasons)}),
-    ]
-    time = ""
-    if plan.minutes and images_per_minute is not None:
-        time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
-    lines = [f"{', '.join(facts)}{time}."]
-    if plan.input_images != plan.to_send:
-        lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
-    if plan.to_send and images_per_minute is None:
-        lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
-    if not_pictures:
-        lines.append(f"{_not_pictures(not_pictures)}.")
-    return "\n".join(lines)
-
-
-def question(rows: int, plan: EditPlan | None) -> str:
-    """What a person is asked before many edits are sent. Without a plan nothing was done before."""
-    if plan is None:
-        return f"Up to {rows:,} edits will be sent and paid. Continue? [y/N] "
-    rest = ", ".join(counted({"skipped": plan.done, "uncertain": plan.uncertain, "refused": plan.refused}))
-    not_sent = f" Not sent: {rest}." if rest else ""
-    return f"{units.counted(plan.to_send, 'edit')} will be sent and paid.{not_sent} Continue? [y/N] "
 
 
 def tokens_of(usage: Usage | None) -> str:
@@ -267,11 +280,18 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
         alone = f"The same command leaves the {uncertain:,} maybe charged alone. " if add == "add" else ""
-        lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}")
+        more = f"; that also sends the {saved:,} saved elsewhere" if (saved := tally.counts["elsewhere"]) else ""
+        lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}{more}")
     if unsaved := tally.counts["unsaved"]:
         lines.append(
             f"What is left of the {unsaved:,} paid but not saved is listed above. Use that first: a URL is valid for "
             f"60 minutes. To send them again (paid again): {add} {_RETRY}"
+        )
+    if elsewhere := tally.counts["elsewhere"]:
+        then = "the same command does not send them again" if add == "add" else "put the ledger back (see below) first"
+        lines.append(
+            f"The {elsewhere:,} saved elsewhere {'is' if elsewhere == 1 else 'are'} paid: move the pictures from where "
+            f"they are, see above, to where you want them; {then}."
         )
     if gone := tally.counts["gone"]:
         lines.append(f"To send the {gone:,} missing again, and pay again: add --redo FILE, a file with their ids")
@@ -304,19 +324,20 @@ def _option(match: re.Match[str]) -> str:
     return option if value == "True" else f"{option} {value.strip(chr(39))}"
 
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "gone", "malformed", "left out")
+_BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "gone", "malformed", "left out")
 
 
 @define
 class Summary:
-    """`counts` by status; *unsaved* is paid and not saved, *gone* was saved once.
+    """`counts` by status; *unsaved* is paid and not saved, *elsewhere* is saved outside the directory.
 
-    *malformed* are rows that are not edits; *left out* is what could not be read in a folder. `reasons` are who
-    refused edits.
+    *gone* is paid and was saved once; *malformed* are rows that are not edits; *left out* is what could not be read in
+    a folder. `reasons` are who refused edits. `replaced` are those done before whose pictures were moved aside since.
     """
 
     counts: Counter[str] = field(factory=Counter)
     reasons: Counter[str] = field(factory=Counter)
+    replaced: int = 0
 
     def add(self, status: str, problem: Problem | None, *, reason: str | None = None) -> None:
         """Count an edit that ended. `reason` is why it was refused, else who refused it counts."""
@@ -334,9 +355,11 @@ class Summary:
 
 
 def kind_of(status: str, problem: Problem | None) -> str:
-    """What an edit counts as: its status, or *unsaved* or *gone* if it is paid and pictures are not on disk."""
+    """What an edit counts as: its status, or *unsaved*, *elsewhere* or *gone* if it is paid and not in its place."""
     if problem is None or problem.type != "SaveError":
         return status
+    if problem.code == SAVED_ELSEWHERE:
+        return "elsewhere"
     return "gone" if status == "skipped" else "unsaved"
 
 

@@ -72,7 +72,8 @@ class RunOptions:
         Parameter(help="What to do if a response is lost: the edit may have been paid."),
     ] = "report"
     only: Annotated[
-        Literal["failed", "refused", "uncertain"] | None, Parameter(help="Send only edits of this status.")
+        Literal["failed", "refused", "uncertain", "redo"] | None,
+        Parameter(help="Send only edits of this status; redo: only those that --redo names, also with a new prompt."),
     ] = None
     redo: Annotated[
         str | None,

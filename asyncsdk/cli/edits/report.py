@@ -22,6 +22,8 @@ from asyncsdk.cli.edits.messages import (
     line_of,
     moved_aside,
     not_pictures,
+    overriding,
+    results,
     without_calls,
 )
 from asyncsdk.cli.edits.records import record, record_of
@@ -54,16 +56,21 @@ class Report:
     items: list[GalleryItem] = field(factory=list, init=False)
     warned_of_scripts: bool = field(default=False, init=False)
 
-    def add_bad(self, rows: Rows) -> None:
-        """Report the rows that are not edits, and what is left out of folders."""
-        for path, row in rows.bad:
-            self._add_bad(path, row)
-        for left in rows.left_out:
-            self._add_left_out(left)
+    def add_bad(self, rows: Rows, *, only: str | None = None) -> None:
+        """Report rows that are not edits, and what is left out of folders, unless the run is `only` about others."""
+        if only in {None, "refused"}:
+            for path, row in rows.bad:
+                self._add_bad(path, row)
+            for left in rows.left_out:
+                self._add_left_out(left)
         for path, columns in rows.ignored_columns:
             complain(columns_ignored(path, columns))
+        for path, names in rows.overriding:
+            complain(overriding(path, names))
         if rows.others:
             complain(not_pictures(rows.others))
+        if rows.results:
+            complain(results(rows.results))
         if rows.ignored.total():
             complain(ignored(rows.ignored))
 
@@ -71,12 +78,15 @@ class Report:
         """Report an edit that ended."""
         if outcome.problem is not None:  # also of an earlier run, whose memory is lost
             outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
-        if outcome.id in self.watched:
-            self.reported.add(outcome.id)
-        if outcome.id in self.watched and outcome.status == "skipped":
-            self.kept.add(outcome.id)
+        outcome = self.leftovers.recalled(outcome, is_there=os.path.exists)
+        name = _watched_name(outcome, self.watched)
+        if name is not None:
+            self.reported.add(name)
+        if name is not None and outcome.status == "skipped":
+            self.kept.add(name)
         self.leftovers.note(outcome)
         self.tally.add(outcome.status, outcome.problem)
+        self.tally.replaced += outcome.is_replaced
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
         if outcome.displaced:
@@ -128,6 +138,13 @@ class Report:
         complain(line)
 
 
+def _watched_name(outcome: EditOutcome, watched: Collection[str]) -> str | None:
+    """Which of the ids an edit is: of one without a name that is also its line, as which an earlier run saved it."""
+    is_nameless = not outcome.edit.id and not outcome.edit.name
+    names = [outcome.id, *([str(outcome.edit.line)] if is_nameless else [])]
+    return next((name for name in names if name in watched), None)
+
+
 def _saved_at(outcome: EditOutcome) -> float | None:
     """When its first picture was saved: a mark in the gallery is valid until that changes."""
     try:
@@ -136,12 +153,16 @@ def _saved_at(outcome: EditOutcome) -> float | None:
         return None
 
 
-def leftovers_in(out: Path) -> Leftovers:
-    """What earlier runs left. Blocking; a file that can't be read is reported when it is written."""
+def leftovers_in(out: Path, *sources: bytes) -> Leftovers:
+    """What earlier runs left, also in `sources`: JSON lines that the user gave.
+
+    Blocking; a file that can't be read is reported when it is written.
+    """
+    others = [data.decode(errors=_BYTES) for data in sources]
     try:
-        return Leftovers.of(_text_of(out / FAILED_JOBS))
+        return Leftovers.of(_text_of(out / FAILED_JOBS), *others)
     except OSError:
-        return Leftovers()
+        return Leftovers.of("", *others)
 
 
 async def save_left(

@@ -15,7 +15,7 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import tasks
-from asyncsdk.cli.edits.messages import without_calls
+from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, without_calls
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.output import complain
@@ -190,8 +190,10 @@ class RescueQueue:
         if rescued.places:
             self.report.aside()
             complain(f"{outcome.id}: its pictures are saved elsewhere: {rescued.places}")
-        files = rescued.files or outcome.files
-        self.report.add(evolve(outcome, files=files, problem=rescued.added_to(outcome.problem)))
+        files, problem = rescued.files or outcome.files, rescued.added_to(outcome.problem)
+        if rescued.is_whole:
+            problem = evolve(problem, code=SAVED_ELSEWHERE)
+        self.report.add(evolve(outcome, files=files, problem=problem))
 
 
 def is_due(error: Exception | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ class Rows:
 
     Of tables, `ignored_columns` are not fields of an edit, each with the field that it may mean.
     Of folders, `others` are files that are not pictures, `left_out` is what could not be read and counts in
-    `total`, and `ignored` counts what is hidden or belongs to the system.
+    `total`, and `ignored` counts what is hidden or belongs to the system. `results` are what lies in the directory of
+    results, and is not edited again. `overriding` are job files whose rows have values of their own for fields that are
+    options too, by the names of these fields.
     """
 
     sources: list[JobFile | FolderPictures]
@@ -77,11 +79,19 @@ class Rows:
     others: list[Path] = field(factory=list)
     left_out: list[LeftOut] = field(factory=list)
     ignored: Counter[str] = field(factory=Counter)
+    results: list[Path] = field(factory=list)
+    overriding: list[tuple[Path, Sequence[str]]] = field(factory=list)
 
     @property
     def edits_in_all(self) -> int:
         """How many rows are edits."""
         return self.total - len(self.bad) - len(self.left_out)
+
+    @property
+    def json_lines(self) -> list[bytes]:
+        """The content of the job files that have a JSON object a line, as `failed.jsonl` does."""
+        files = (source for source in self.sources if isinstance(source, JobFile))
+        return [file.data for file in files if file.suffix in {".jsonl", ".ndjson"}]
 
     def edits(self) -> Iterator[ImageEdit]:
         """The rows that are edits, in order."""
@@ -91,23 +101,67 @@ class Rows:
                     yield row
 
 
-def rows_in(sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any]) -> Rows:
-    """Check all rows of all sources. Raises ConfigurationError if a source is bad."""
+def rows_in(
+    sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any], made: Collection[Path] | None = None
+) -> Rows:
+    """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
+
+    `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run.
+    """
     if problem := next(filter(None, map(unread_source, sources)), None):
         raise ConfigurationError(problem)
     rows, met = Rows([]), set[str]()
-    for source in [_source(Path(name), out, defaults) for name in expand(sources, apart_from=out)]:
+    paths = [Path(name) for name in expand(sources, apart_from=out)]
+    if made is not None:
+        paths, rows.results = _apart(paths, out)
+    for source in [_source(path, out, defaults) for path in paths]:
         if isinstance(source, JobFile):
             rows.sources.append(source)
             _look_through(source, rows)
         else:
-            pictures = _without(source, met)
+            pictures = _without(_without_results(source, made or (), rows), met)
             rows.sources.append(pictures)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
+    if rows.results and not rows.total:
+        raise ConfigurationError(
+            f"{out}: every SOURCE is in --out, where the results are, which are not edited again. To edit them, give "
+            "another --out. Nothing was sent."
+        )
     return rows
+
+
+def lies_in(path: Path, out: Path) -> bool:
+    """Whether a path is that of the directory of results, or leads into it."""
+    return _full(path).is_relative_to(out.resolve()) or path.resolve() == out.resolve()
+
+
+def _full(path: Path) -> Path:
+    """As `walk.within` compares it: a link to a picture is where the link is."""
+    return path.parent.resolve() / path.name if path.name not in {"", ".."} else path.resolve()
+
+
+def _apart(paths: Sequence[Path], out: Path) -> tuple[list[Path], list[Path]]:
+    """The sources, and those of them that are the results of earlier runs as a whole.
+
+    These are what lies in `out` where others do not, as `*` names both. If all do, the originals are there too.
+    """
+    inside = [path for path in paths if path.suffix.lower() not in JOB_FILES and lies_in(path, out)]
+    if all(path in inside or lies_in(path, out) for path in paths):
+        return list(paths), []
+    return [path for path in paths if path not in inside], inside
+
+
+def _without_results(pictures: FolderPictures, made: Collection[Path], rows: Rows) -> FolderPictures:
+    """The same without what an earlier run `made`, which `rows.results` gets."""
+    if not made:
+        return pictures
+    are_made = [_full(path) in made for _, path in pictures.pictures]
+    rows.results += [path for (_, path), is_made in zip(pictures.pictures, are_made, strict=True) if is_made]
+    rest = [picture for picture, is_made in zip(pictures.pictures, are_made, strict=True) if not is_made]
+    return evolve(pictures, pictures=rest)
 
 
 def _without(pictures: FolderPictures, met: set[str]) -> FolderPictures:
@@ -165,12 +219,14 @@ def named_below(folder: Path, paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _look_through(source: JobFile, rows: Rows) -> None:
-    total, bad = rows.total, len(rows.bad)
+    total, bad, own = rows.total, len(rows.bad), set[str]()
     try:
         for row in source.rows():
             rows.total += 1
             if isinstance(row, BadRow):
                 rows.bad.append((source.path, row))
+            else:
+                own.update(name for name, value in source.defaults.items() if getattr(row, name) != value)
         ignored = ignored_in(source.data, suffix=source.suffix)
     except ValueError as error:
         raise _unreadable(source.path, error) from error
@@ -181,6 +237,8 @@ def _look_through(source: JobFile, rows: Rows) -> None:
             f"{source.path} has ids and no pictures, as a gallery saves rejects; did you mean --redo {source.path}? "
             "Nothing was sent."
         )
+    if own:
+        rows.overriding.append((source.path, sorted(own, key=lambda name: (name != "prompt", name))))
     if ignored:
         rows.ignored_columns.append((source.path, ignored))
 

@@ -14,6 +14,7 @@ from asyncsdk.cli.gallery.card import MEANINGS, WORDS, card, digest
 from asyncsdk.cli.gallery.html import isolated, tag, text
 from asyncsdk.cli.gallery.item import GalleryItem
 
+MARK = '<!doctype html>\n<html lang="en" data-run="'  # how every gallery begins, in each version so far
 KEYS = {
     "j k or arrows": "move",
     "f or Enter": "large, again to close",
@@ -38,8 +39,7 @@ def gallery_page(items: Iterable[GalleryItem], *, title: str, base: PurePath, dr
     `base` is the absolute directory that the page will be in; the items' paths are absolute too, without `..`.
     """
     shown = tuple(items)
-    yield "<!doctype html>\n"
-    yield f'<html lang="en" data-run="{digest(title, base)}">\n'
+    yield f'{MARK}{digest(title, base)}">\n'
     yield tag("head", *_head(title, dress))
     yield "\n<body>\n"
     yield tag("header", *_bar(shown, title), id="bar")

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from asyncsdk import files
 from asyncsdk.cli.gallery.item import GalleryItem, Shown
-from asyncsdk.cli.gallery.page import Dress, gallery_page
+from asyncsdk.cli.gallery.page import MARK, Dress, gallery_page
 
 CHUNK_CHARACTERS = 1 << 20  # a page of a hundred thousand edits is never whole in memory
 
@@ -31,6 +31,14 @@ async def write_gallery(
     await files.stream_to(
         page, _encoded(gallery_page(absolute, title=title, base=page.parent, dress=dress)), below=below
     )
+
+
+def is_gallery(path: Path) -> bool:
+    """Whether a file is a gallery that this or an earlier version wrote. Blocking. Raises OSError."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK.encode()
 
 
 async def _own(name: str) -> str:

@@ -13,6 +13,11 @@ from asyncsdk.images.ledger.states import ItemState, key_of
 _KEY_BYTES = 15  # of a SHA-256: enough to tell all edits apart, and one is kept for each edit of a run
 
 
+def ordinal_of(item: str) -> int:
+    """The number of an item among equal edits, from 0."""
+    return int(item.rpartition("#")[2])
+
+
 @define
 class DuplicateMatcher:
     """One pass over edits: gives each its item in the ledger, and no item twice."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from attrs import define, evolve, field, frozen
 
@@ -15,7 +15,7 @@ from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
-from asyncsdk.images.bulk.duplicates import DuplicateMatcher
+from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check, invalid
@@ -25,9 +25,13 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, converted, loaded
-from asyncsdk.images.saving import Destination
+from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
+
+_MAYBE_PAID = (
+    "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
+)
 
 
 @frozen(kw_only=True)
@@ -35,7 +39,8 @@ class PreparedEdit:
     """An edit that is to be sent. `item` is its key in the ledger, `place` where its pictures go, if anywhere.
 
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
-    comes from.
+    comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
+    `is_in_redo`: the caller named it to be sent again.
     """
 
     loaded: LoadedEdit
@@ -44,10 +49,17 @@ class PreparedEdit:
     source: str | None = None
     item: str | None = None
     place: Destination | None = None
+    moves_anothers: bool = False
+    is_in_redo: bool = False
 
     @property
     def edit(self) -> ImageEdit:
         return self.loaded.edit
+
+    @property
+    def is_equal_to_another(self) -> bool:
+        """Whether it is not the first with these pictures and fields."""
+        return self.item is not None and ordinal_of(self.item) > 0
 
 
 @define(eq=False, kw_only=True)
@@ -103,7 +115,7 @@ class Intake:
         try:
             loaded_edit = await read_and_check(edit, checked=self.checked)
         except (InvalidEditError, EditError) as error:
-            return unsent(edit, self._id_of_unread(named), error)
+            return self._within_filter(unsent(edit, self._id_of_unread(named), error), named)
         if self.ledger is None:
             return PreparedEdit(loaded=loaded_edit, id=named.preferred, name=named.preferred)
         digest = await files.in_thread(loaded_edit.digest)
@@ -114,12 +126,26 @@ class Intake:
         state = self._state_of(item)
         named = evolve(named, pictures=edit.n or 1, item=item, state=state)
         edit_id = named.called or self._naming.free(named)
-        decision = self.policy.decide(edit_id, state)
+        is_in_redo = self._is_in_redo(edit_id, named)
+        decision = self.policy.decide(edit_id, state, is_in_redo=is_in_redo, maybe_paid=bool(edit.maybe_paid))
         if decision == "leave":
             return None
         if decision != "send" and state is not None:
             return await self._skip(edit, edit_id, state)
-        return await self._reserve_names(loaded_edit, named)
+        if decision == "uncertain":
+            problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
+            return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=problem)
+        prepared = await self._reserve_names(loaded_edit, named)
+        return evolve(prepared, is_in_redo=is_in_redo) if isinstance(prepared, PreparedEdit) else prepared
+
+    def _within_filter(self, unread: EditOutcome, named: Named) -> EditOutcome | None:
+        """How an edit that can't be read ended; None if the run is about others. To the ledger it is new."""
+        is_in_redo, statuses = self._is_in_redo(unread.id, named), (unread.status, "new")
+        return unread if any(self.policy.takes(each, is_in_redo=is_in_redo) for each in statuses) else None
+
+    def _is_in_redo(self, edit_id: str, named: Named) -> bool:
+        """Whether the caller named it to be sent again, also by the id of an earlier edit of the same picture."""
+        return bool(self.policy.redo) and not self.policy.redo.isdisjoint({edit_id, self._naming.earlier(named)})
 
     def _state_of(self, item: str) -> ItemState | None:
         return None if self.ledger is None else self.ledger.state(item)
@@ -160,7 +186,8 @@ class Intake:
         strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
         if strange:
             return unsent(edit, ready.id, invalid(_in_the_way(strange[0], ready.id), "with a file in the way"))
-        return evolve(ready, name=name, place=place)
+        moves_anothers = any(owner != named.item for owner in owners.values())
+        return evolve(ready, name=name, place=place, moves_anothers=moves_anothers)
 
     async def _owners_at(self, place: Destination, pictures: int) -> dict[Path, str | None]:
         """The files at a place, each with the item that it belongs to, None if it does not belong to any."""
@@ -180,6 +207,7 @@ class Intake:
             id=name,
             status="skipped" if is_done else "refused" if state.status == "refused" else "uncertain",
             files=tuple(path for path in saved if path not in gone),
+            is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
             problem=_pictures_gone(gone)
             if gone and is_done
@@ -216,6 +244,10 @@ def _path_of(given: object) -> str | None:
     except OSError:  # the working directory is gone, and with it the picture
         pass
     return None
+
+
+def _is_aside(file: str) -> bool:
+    return PurePath(file).is_relative_to(PurePath(OWN_DIRECTORY, REPLACED))
 
 
 def _in_the_way(path: Path, name: str) -> str:

@@ -111,6 +111,13 @@ class Naming:
         """The first of its names that no other edit has, in this run or by an earlier one."""
         return next(name for name in named.candidates() if self._is_free(name, named))
 
+    def earlier(self, named: Named) -> str | None:
+        """The name that an edit of the same picture has from an earlier run, if that is the preferred one here."""
+        owner = self.owner_of(safe_name(named.preferred))
+        state = None if owner is None else self.state_of(owner)
+        is_same = state is not None and named.source is not None and state.source == named.source
+        return named.preferred if is_same else None
+
     def is_another(self, owner: str, named: Named) -> bool:
         """Whether the item `owner` was surely made of another source than `named`."""
         state = self.state_of(owner)

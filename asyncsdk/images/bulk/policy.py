@@ -16,7 +16,7 @@ OnUncertain = Literal["report", "retry", "stop"]
 EditStatus = Literal["new", "done", "failed", "refused", "uncertain"]
 Decision = Literal["send", "skip", "refused", "uncertain", "leave"]
 
-_STATUSES = frozenset(get_args(EditStatus))
+_FILTERS = frozenset({*get_args(EditStatus), "redo"})
 
 
 def _names(names: Collection[str]) -> frozenset[str]:
@@ -49,23 +49,33 @@ class Policy:
             )
         if not math.isfinite(self.redo_before):
             raise ConfigurationError(f"redo_before={self.redo_before!r} is not a unix time. Nothing was sent.")
-        for name in (self.only or frozenset()) - _STATUSES:
-            raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_STATUSES))}. Nothing was sent.")
+        for name in (self.only or frozenset()) - _FILTERS:
+            raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_FILTERS))}. Nothing was sent.")
 
-    def decide(self, edit_id: str, state: ItemState | None) -> Decision:
-        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter."""
-        status = status_of_state(state)
+    def decide(
+        self, edit_id: str, state: ItemState | None, *, is_in_redo: bool = False, maybe_paid: bool = False
+    ) -> Decision:
+        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter.
+
+        `is_in_redo`: `redo` names it, perhaps by the id of an earlier edit of the same picture. `maybe_paid`: another
+        run left it as uncertain, which counts where this ledger does not know the edit.
+        """
+        status = "uncertain" if state is None and maybe_paid else status_of_state(state)
         if state is not None and edit_id in self.redo and status != "failed" and state.at < self.redo_before:
             return "send"
-        if self.only is not None and status not in self.only:
+        if not self.takes(status, is_in_redo=is_in_redo):
             return "leave"
         if status == "done":
             return "skip"
         if status == "refused":
-            return "send" if self.only else "refused"
+            return "send" if self.only is not None and "refused" in self.only else "refused"
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
         return "send"
+
+    def takes(self, status: str, *, is_in_redo: bool) -> bool:
+        """Whether an edit of this status is within this run's `only` filter."""
+        return self.only is None or status in self.only or (is_in_redo and "redo" in self.only)
 
 
 def status_of_state(state: ItemState | None) -> EditStatus:
@@ -95,6 +105,13 @@ class Limits:
     def after(self, edits: int, tokens: int) -> Limits:
         """The same limits, with what earlier runs used."""
         return Limits(self.max_edits, self.max_tokens, edits, tokens)
+
+    @property
+    def allowed(self) -> int | None:
+        """How many further edits may be sent; None for any number."""
+        if self.is_reached:
+            return 0
+        return None if self.max_edits is None else self.max_edits - self.edits
 
     @property
     def is_reached(self) -> bool:

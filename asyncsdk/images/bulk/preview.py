@@ -14,7 +14,7 @@ class EditPlan:
     """What a run would do.
 
     Attributes:
-        to_send: How many edits would be sent.
+        to_send: How many edits are to be sent.
         done: How many an earlier run did.
         uncertain: How many may have been paid by an earlier run, and would not be sent.
         refused: How many the server refused in an earlier run, and would not be sent.
@@ -22,6 +22,13 @@ class EditPlan:
         input_images: The pictures of what would be sent, times `n`: what counts against the rate limit.
         minutes: How long they take at the given `images_per_minute`; None without it.
         damage: The damaged parts of the ledger. A run stops at them unless `accept_damage` is set.
+        held_back: How many of `to_send` would not be sent, since `max_edits` or `max_tokens` is reached before.
+        pictures: How many pictures are requested in what would be sent: `n` of each.
+        with_other_fields: How many of what would be sent have pictures that were made with other fields, such as
+            another prompt, and that would be moved aside.
+        equal: How many of what would be sent have the same pictures and fields as another edit. Each is paid.
+        named_in_redo: How many of what would be sent are named in `redo`.
+        replaced: How many of `done` have pictures that were moved aside since, for those of another edit.
     """
 
     to_send: int
@@ -32,14 +39,31 @@ class EditPlan:
     input_images: int
     minutes: float | None
     damage: tuple[LedgerDamage, ...] = ()
+    held_back: int = 0
+    pictures: int = 0
+    with_other_fields: int = 0
+    equal: int = 0
+    named_in_redo: int = 0
+    replaced: int = 0
+
+    @property
+    def sent(self) -> int:
+        """How many edits would be sent."""
+        return self.to_send - self.held_back
 
 
 @define
 class PlanBuilder:
-    """Counts prepared edits."""
+    """Counts prepared edits, of which at most `allowed` would be sent."""
 
+    allowed: int | None = None
     _to_send: int = 0
     _input_images: int = 0
+    _pictures: int = 0
+    _with_other_fields: int = 0
+    _equal: int = 0
+    _named_in_redo: int = 0
+    _replaced: int = 0
     _earlier: dict[str, int] = field(factory=lambda: {"skipped": 0, "uncertain": 0, "refused": 0})
     _problems: list[EditOutcome] = field(factory=list)
 
@@ -47,11 +71,20 @@ class PlanBuilder:
         """Add one edit; None is outside the run's filter."""
         if isinstance(prepared, PreparedEdit):
             self._to_send += 1
-            self._input_images += prepared.edit.input_images
+            if self.allowed is None or self._to_send <= self.allowed:
+                self._count_sent(prepared)
         elif prepared is not None and (prepared.error is not None or prepared.is_gone):
             self._problems.append(prepared)
         elif prepared is not None:
             self._earlier[prepared.status] += 1
+            self._replaced += prepared.is_replaced
+
+    def _count_sent(self, prepared: PreparedEdit) -> None:
+        self._input_images += prepared.edit.input_images
+        self._pictures += prepared.edit.n or 1
+        self._with_other_fields += prepared.moves_anothers
+        self._equal += prepared.is_equal_to_another
+        self._named_in_redo += prepared.is_in_redo
 
     def plan(self, images_per_minute: float | None, *, damage: tuple[LedgerDamage, ...] = ()) -> EditPlan:
         """The plan of all that were counted."""
@@ -64,4 +97,10 @@ class PlanBuilder:
             input_images=self._input_images,
             minutes=self._input_images / images_per_minute if images_per_minute else None,
             damage=damage,
+            held_back=0 if self.allowed is None else max(0, self._to_send - self.allowed),
+            pictures=self._pictures,
+            with_other_fields=self._with_other_fields,
+            equal=self._equal,
+            named_in_redo=self._named_in_redo,
+            replaced=self._replaced,
         )

@@ -1,0 +1,130 @@
+"""What a run would do, in words: for --dry-run, and for what is asked before many edits are sent (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asyncsdk.cli import units
+from asyncsdk.cli.edits.messages import (
+    MOST_NAMED,
+    Summary,
+    counted,
+    listed,
+    not_pictures_in_all,
+    replaced_since,
+    results_in_all,
+)
+
+if TYPE_CHECKING:
+    from asyncsdk.images.bulk.preview import EditPlan
+
+_CONTINUE = "Continue? [y/N] "
+
+
+@frozen(kw_only=True)
+class Forecast:
+    """What is known of a run before it begins.
+
+    `edits` are at most sent, with `pictures`. `plan` is the outcome of a check of all rows, None if there was none.
+    `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` is the option
+    that holds edits back, and `replaced` the directory that older pictures are moved to. `redoes`: --redo is given, and
+    others than it names are sent too.
+    """
+
+    edits: int
+    pictures: int
+    plan: EditPlan | None = None
+    problems: Summary
+    named: Sequence[str] = ()
+    not_pictures: int = 0
+    results: int = 0
+    limit: str = ""
+    replaced: str = ""
+    redoes: bool = False
+
+
+def limit_of(max_edits: int | None, max_tokens: int | None) -> str:
+    """The options that may hold edits back, as they are typed."""
+    given = {"--max-edits": max_edits, "--max-tokens": max_tokens}
+    return " and ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+
+
+def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float | None = None) -> str:
+    """What a run would do: `184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 12 min at …`."""
+    held = f", of which {forecast.limit} lets {plan.sent:,} be sent" if plan.held_back else ""
+    facts = [f"{plan.to_send:,} to send{held}", *_not_sent(plan, forecast)]
+    time = ""
+    if plan.minutes and images_per_minute is not None:
+        time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
+    lines = [f"{', '.join(facts)}{time}."]
+    if plan.input_images != plan.sent:
+        lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
+    lines += _remarks(plan, forecast)
+    if plan.sent and images_per_minute is None:
+        lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
+    return "\n".join([*lines, *_left_out(forecast)])
+
+
+def question(forecast: Forecast) -> str:
+    """What a person is asked before many edits are sent."""
+    plan, rest = forecast.plan, [*_problems(forecast), *_left_out(forecast)]
+    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent and paid"
+    if plan is None:
+        first = f"Up to {amount}."
+    else:
+        held = f" ({forecast.limit} holds {plan.held_back:,} back)" if plan.held_back else ""
+        not_sent = ", ".join(_not_sent(plan, forecast))
+        first = f"{amount}{held}.{f' Not sent: {not_sent}.' if not_sent else ''}"
+        rest += _remarks(plan, forecast)
+    return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
+
+
+def _amount(edits: int, pictures: int) -> str:
+    of_them = "" if pictures == edits else f", {units.counted(pictures, 'picture')},"
+    return f"{units.counted(edits, 'edit')}{of_them}"
+
+
+def _not_sent(plan: EditPlan, forecast: Forecast) -> list[str]:
+    problems = forecast.problems
+    before = {"refused before": plan.refused, "maybe charged": plan.uncertain}
+    return [
+        *counted({"skipped": plan.done}, {"skipped": replaced_since(plan.replaced, forecast.replaced)}),
+        *(f"{count:,} {words}" for words, count in before.items() if count),
+        *counted(problems.counts, {"refused": listed(problems.reasons)}),
+    ]
+
+
+def _problems(forecast: Forecast) -> list[str]:
+    """The first of what can't be sent, by name."""
+    count = forecast.problems.counts.total()
+    more = f" and {count - len(forecast.named):,} more" if count > len(forecast.named) else ""
+    return [f"Can't be sent: {', '.join(forecast.named)}{more}."] if forecast.named else []
+
+
+def _left_out(forecast: Forecast) -> list[str]:
+    lines = [not_pictures_in_all(forecast.not_pictures)] if forecast.not_pictures else []
+    return [f"{line}." for line in [*lines, *([results_in_all(forecast.results)] if forecast.results else [])]]
+
+
+def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
+    """What may surprise in the edits that would be sent."""
+    lines = []
+    if other := plan.with_other_fields:
+        lines.append(
+            f"{other:,} of these {'was' if other == 1 else 'were'} done before with another prompt or other fields: "
+            f"their pictures will be moved to {forecast.replaced}."
+        )
+    if forecast.redoes and plan.with_other_fields and plan.named_in_redo < plan.sent:
+        lines.append(f"--redo names {plan.named_in_redo:,} of these; to send only them: --only redo")
+    if plan.equal:
+        verb = "is" if plan.equal == 1 else "are"
+        lines.append(f"{plan.equal:,} {verb} equal to another: each is sent and paid.")
+    return lines
+
+
+def most_named(names: Sequence[str]) -> Sequence[str]:
+    """The first of many names."""
+    return names[:MOST_NAMED]
