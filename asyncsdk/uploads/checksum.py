@@ -199,7 +199,7 @@ async def check_its_content(
     if whole is not None:
         await digest.read(source, hashers, advanced)
         if not digest.matches(whole):
-            raise OtherContentError(f"its content is not that of {state.upload_id}")
+            raise OtherContentError("its content is another")
     elif state.parts and not await _some_is_there(source, digest, state.parts, hashers, advanced):
         raise OtherContentError("it contains nothing of what was sent")
 

@@ -58,8 +58,8 @@ class AsyncUploader:
         concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader.
         part_size: Bytes of a part, at most 64 MiB, rounded up to 512 KiB. None: chosen by the file's size.
         journal: Where uploads are remembered: a directory, "memory", or a `Journal`. None: the directory in
-            `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, in memory, with a
-            warning.
+            `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, one in memory for
+            the whole process, with a warning.
         lock: False: use no file locks, for file systems that have none.
         md5: The form in which the digest is sent with complete. None: compute none, which saves most of the CPU time.
         limit_rate: Bytes a second at most, over all uploads of this uploader. None: no limit.
