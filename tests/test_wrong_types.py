@@ -93,7 +93,7 @@ async def test_a_job_that_is_made_while_they_are_read_is_refused_when_it_comes(c
     async def read() -> None:
         async with uploader.upload_many(jobs()) as outcomes:
             async for outcome in outcomes:
-                statuses.append(outcome.status)  # noqa: PERF401 - a comprehension would lose what came before the error
+                statuses.append(outcome.status)
 
     with pytest.raises(TypeError, match="a job of upload_many must be an UploadJob"):
         await read()
