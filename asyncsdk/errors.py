@@ -4,7 +4,7 @@
 
     AsyncSDKError
     ├─ ConfigurationError            a setting or argument is wrong; nothing was sent
-    ├─ UnusableClientError           a client is closed, or used on two event loops at once; nothing was sent
+    ├─ UnusableClientError           a client is closed, or used on two event loops at once
     ├─ InvalidRequestError           a file, an image or a field breaks a rule; nothing was sent
     │  ├─ SourceError                the file itself can't be uploaded
     │  └─ InvalidEditError           an image or a field of an edit breaks a rule
@@ -82,7 +82,10 @@ class ConfigurationError(AsyncSDKError, ValueError):
 
 
 class UnusableClientError(AsyncSDKError, RuntimeError):
-    """A client is closed, or it is used on a second event loop while the first is not closed. Nothing was sent."""
+    """A client is closed, or it is used on a second event loop while the first is not closed.
+
+    Nothing was sent, except where the client was closed during an upload, which may be `resumable`.
+    """
 
 
 class InvalidRequestError(AsyncSDKError, ValueError):
