@@ -142,9 +142,8 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
     if foreign == "HEIC":
         name = _as_unicode(file_name(picture) or f"{field}.heic")
         return await heic.heic_image(content, name, field=field, png_only=png_only)
-    raise invalid(
-        f"{field}: {described(picture)} is {_instead(content, foreign)}. Nothing was sent.", foreign or "not a picture"
-    )
+    what = _instead(picture, content, foreign)
+    raise invalid(f"{field}: {described(picture)} is {what}. Nothing was sent.", foreign or "not a picture")
 
 
 async def _content(picture: Any, field: str) -> bytes:
@@ -243,9 +242,10 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 
 
-def _instead(content: bytes, foreign: str | None) -> str:
+def _instead(picture: Picture, content: bytes, foreign: str | None) -> str:
     if not content:
-        return "empty (an open file may be at its end)"
+        is_open = hasattr(unpacked(picture).content, "read")
+        return "empty (an open file may be at its end)" if is_open else "empty"
     return f"{foreign} inside, convert it to PNG, JPEG or WebP" if foreign else "not a PNG, JPEG or WebP picture"
 
 
