@@ -37,6 +37,7 @@ from asyncsdk.images.edit import (
     ImageEdit,
     Loaded,
     Picture,
+    UnreadableHeic,
     described,
     file_name,
 )
@@ -79,6 +80,12 @@ class LoadedEdit:
         references = [image for image in self.images if isinstance(image, ImageRef)]
         mask: Any = self.mask
         return api.edit_image_by_reference(images=references, mask=mask, **options, extra=self.edit.extra)
+
+    @property
+    def error(self) -> InvalidEditError | None:
+        """Why it can't be sent, if a picture can't be converted here."""
+        pictures = (*self.images, self.mask, self.markup)
+        return next((picture.error for picture in pictures if isinstance(picture, UnreadableHeic)), None)
 
     @property
     def has_heic(self) -> bool:
