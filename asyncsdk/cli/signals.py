@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,13 @@ class Stop:
     def at_the_end(self, words: Callable[[], None]) -> None:
         """Call `words` once if a signal ends the run: when its work has stopped, or did not stop in time."""
         self._last_words.append(words)
+
+    @contextmanager
+    def saying(self, words: Callable[[], None]) -> Iterator[None]:
+        """Call `words` once if a signal ends the run within the block."""
+        self._last_words.append(words)
+        yield
+        self._last_words.remove(words)
 
     def gently(self, stop: Callable[[], None]) -> None:
         """Let the first signal call `stop` on the loop, and only the second end the run."""

@@ -51,6 +51,10 @@ from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.retry import exceeds_limit, is_unreachable, may_have_acted
 
 ABANDONED = "the run ended while this edit was in flight"
+MAYBE_PAID = (
+    "The edit was sent, and no usable response came: it may have been paid, and sending it again may be paid twice. "
+    "Look at the account's usage page; send it again only if that is worth it."
+)
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 

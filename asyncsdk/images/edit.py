@@ -27,6 +27,7 @@ from asyncsdk.api import (
     Quality,
     ResponseFormat,
 )
+from asyncsdk.errors import InvalidEditError
 from asyncsdk.given import PictureGiven, is_named_picture, is_pillow_image, unpacked
 from asyncsdk.images.header import Header
 
@@ -219,6 +220,13 @@ class HeicImage(ImageFile):
     """A HEIC picture as it was given, which is converted before it is sent; `header` is what it becomes then."""
 
     header: Header
+
+
+@frozen(kw_only=True)
+class UnreadableHeic(ImageFile):
+    """A HEIC picture that can't be converted here, by the `error`; what an earlier run did with it is known."""
+
+    error: InvalidEditError
 
 
 @frozen(kw_only=True)

@@ -16,20 +16,24 @@ from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.extras import install_command
 from asyncsdk.images.check import invalid
-from asyncsdk.images.edit import ConvertedImage, HeicImage
+from asyncsdk.images.edit import ConvertedImage, HeicImage, UnreadableHeic
 from asyncsdk.images.header import MIME_TYPES, Header, heic_is_cut, heic_pixels
 from asyncsdk.threads import DaemonThreadPool, NoThreadError
 
 MOST_PIXELS = 100_000_000  # phones make 50 million; decoded, a pixel takes ten bytes for a moment
 QUALITY = 95
+NOT_CONVERTED = "HEIC"  # the reason where Pillow-heif is missing
 MISSING = f"HEIC inside: {install_command('heic')}, or convert it to PNG, JPEG or WebP"
 _SUFFIXES: dict[str, str] = {"jpeg": ".jpg", "png": ".png"}
 # one at a time in the whole process, since each holds all its pixels
 _CONVERTING = DaemonThreadPool("asyncsdk-converting", 1)
 
 
-async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -> HeicImage:
-    """A HEIC picture by its header: nothing is decoded. Raises InvalidEditError, also where Pillow-heif is missing."""
+async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -> HeicImage | UnreadableHeic:
+    """A HEIC picture by its header: nothing is decoded. Unreadable where Pillow-heif is missing.
+
+    Raises InvalidEditError.
+    """
     pixels = await files.in_thread(heic_pixels, content)
     if pixels > MOST_PIXELS:
         raise invalid(
@@ -37,10 +41,15 @@ async def heic_image(content: bytes, name: str, *, field: str, png_only: bool) -
             "Make it smaller. Nothing was sent.",
             "too large",
         )
-    with _refusing(f"{field}: {name}"):
-        if heic_is_cut(content):
-            raise ValueError("a box of it ends after the file does")
-        header = await files.in_thread(_look, content, png_only)
+    try:
+        with _refusing(f"{field}: {name}"):
+            if heic_is_cut(content):
+                raise ValueError("a box of it ends after the file does")
+            header = await files.in_thread(_look, content, png_only)
+    except InvalidEditError as error:
+        if error.reason != NOT_CONVERTED:
+            raise
+        return UnreadableHeic(content=content, filename=name, mime_type="image/heic", error=error)
     return HeicImage(content=content, filename=name, mime_type="image/heic", header=header)
 
 
@@ -94,7 +103,7 @@ def _refusing(name: str) -> Iterator[None]:
     except (InvalidEditError, NoThreadError):
         raise
     except ImportError as error:  # not installed, or a library that it needs is not
-        raise invalid(f"{name} is {MISSING}. Nothing was sent.", "HEIC") from error
+        raise invalid(f"{name} is {MISSING}. Nothing was sent.", NOT_CONVERTED) from error
     except MemoryError as error:
         failure = EditError(f"{name}: there is too little memory to convert it. Nothing was sent.")
         failure.resumable = True

@@ -37,6 +37,7 @@ from asyncsdk.images.edit import (
     ImageEdit,
     Loaded,
     Picture,
+    UnreadableHeic,
     described,
     file_name,
 )
@@ -79,6 +80,12 @@ class LoadedEdit:
         references = [image for image in self.images if isinstance(image, ImageRef)]
         mask: Any = self.mask
         return api.edit_image_by_reference(images=references, mask=mask, **options, extra=self.edit.extra)
+
+    @property
+    def error(self) -> InvalidEditError | None:
+        """Why it can't be sent, if a picture can't be converted here."""
+        pictures = (*self.images, self.mask, self.markup)
+        return next((picture.error for picture in pictures if isinstance(picture, UnreadableHeic)), None)
 
     @property
     def has_heic(self) -> bool:
@@ -142,9 +149,8 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
     if foreign == "HEIC":
         name = _as_unicode(file_name(picture) or f"{field}.heic")
         return await heic.heic_image(content, name, field=field, png_only=png_only)
-    raise invalid(
-        f"{field}: {described(picture)} is {_instead(content, foreign)}. Nothing was sent.", foreign or "not a picture"
-    )
+    what = _instead(picture, content, foreign)
+    raise invalid(f"{field}: {described(picture)} is {what}. Nothing was sent.", foreign or "not a picture")
 
 
 async def _content(picture: Any, field: str) -> bytes:
@@ -243,9 +249,10 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 
 
-def _instead(content: bytes, foreign: str | None) -> str:
+def _instead(picture: Picture, content: bytes, foreign: str | None) -> str:
     if not content:
-        return "empty (an open file may be at its end)"
+        is_open = hasattr(unpacked(picture).content, "read")
+        return "empty (an open file may be at its end)" if is_open else "empty"
     return f"{foreign} inside, convert it to PNG, JPEG or WebP" if foreign else "not a PNG, JPEG or WebP picture"
 
 

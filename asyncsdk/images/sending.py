@@ -13,7 +13,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import APIError, ChargeUnknownError, ConfigurationError
 from asyncsdk.http.edit_response import Message, Messages, shown_bytes
 from asyncsdk.http.response import Stream, received
-from asyncsdk.images.billing import is_safe_to_repeat, may_be_charged
+from asyncsdk.images.billing import MAYBE_PAID, is_safe_to_repeat, may_be_charged
 from asyncsdk.images.header import picture_problem
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.stream import CompletedImage, PartialImage, completed_image, partial_image
@@ -23,10 +23,6 @@ from asyncsdk.retry import Retry
 logger = logging.getLogger(__name__)
 Event = PartialImage | CompletedImage
 
-_MAYBE_PAID = (
-    "The edit was sent, and no usable response came: it may have been paid, and sending it again may be paid twice. "
-    "Look at the account's usage page; send it again only if that is worth it."
-)
 _WITHOUT_PICTURE = (
     "the server took the edit and responded without a picture{why}: it may have been paid, and sending it again may "
     "be paid twice. Look at the account's usage page."
@@ -120,7 +116,7 @@ def as_charge_error(error: APIError, attempts: list[Messages]) -> APIError | Cha
 
 
 def _lost(error: APIError, raw: tuple[bytes, ...] = ()) -> ChargeUnknownError:
-    failure = ChargeUnknownError(f"{error}\n  {_MAYBE_PAID}")
+    failure = ChargeUnknownError(f"{error}\n  {MAYBE_PAID}")
     failure.__cause__ = error
     failure.request_id = getattr(error, "request_id", None)
     failure.status_code = getattr(error, "status_code", None)

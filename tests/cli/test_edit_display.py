@@ -78,6 +78,7 @@ def test_json_tells_each_number(capsys: pytest.CaptureFixture[str]) -> None:
         "seconds": 60,
         "holding": 0.0,
         "not_pictures": 0,
+        "results": 0,
         "left": 60,
     }
 

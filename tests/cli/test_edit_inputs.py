@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pty
+import signal
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from asyncsdk.cli import app
 from asyncsdk.cli.edits import dry_run, edit_many
+from asyncsdk.cli.signals import Stop
 from asyncsdk.images.editor import ImageEditor
-from asyncsdk.server import LocalServer
-from tests.cli.support import Run
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.support import Run, Start
 from tests.stories.pictures import heic, photo
 
 COMMAND = ("edit-many", "photos", "--prompt", "x", "--model", "gpt-image-2", "--out", "out")
@@ -200,3 +208,79 @@ def test_where_nothing_was_done_before_not_thousands_of_pictures_are_read_to_ask
     environment.setattr(ImageEditor, "plan", None)
     ran = run(*COMMAND)
     assert "Up to 7 edits will be sent and paid. Continue? [y/N]" in ran.err
+
+
+def test_a_folder_that_is_given_twice_is_one_line_and_no_failure(run: Run, server: LocalServer) -> None:
+    Path("two").mkdir()
+    for seed in range(7):
+        photo(Path("two", f"p{seed}.png"), (16, 16), seed=seed)
+    Path("two/notes.txt").touch()
+    ran = run("edit-many", "two", "two", *COMMAND[2:])
+    assert (ran.code, server.edits.edits) == (0, 7)
+    named = ", ".join(f"two/p{seed}.png" for seed in range(5))
+    assert ran.err.splitlines()[:2] == [
+        f"Given twice: 7 pictures, each of which is sent once: {named} and 2 more",
+        "Left out: 1 file that is not a picture: two/notes.txt",
+    ]
+
+
+def test_an_empty_file_is_empty_and_an_open_one_may_be_at_its_end(run: Run) -> None:
+    Path("empty.jpg").touch()
+    ran = run("edit-many", "empty.jpg", *COMMAND[2:])
+    assert "empty: refused: image: empty.jpg is empty. Nothing was sent.\n" in ran.err
+
+
+def test_the_advice_on_what_may_be_charged_is_said_once(run: Run, server: LocalServer) -> None:
+    Path("two").mkdir()
+    for seed in range(2):
+        photo(Path("two", f"p{seed}.png"), (16, 16), seed=seed)
+    server.inject(Fault("edit", "reset", at="done", every=1))
+    ran = run("edit-many", "two", *COMMAND[2:], "--concurrency", "1")
+    assert (ran.code, server.edits.edits) == (3, 2)
+    assert ran.err.count("usage page") == 1
+    assert ran.err.count("\n") == 5, ran.err
+    assert "Look at the account's usage page" in Path("out/failed.jsonl").read_text()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_question_says_that_nothing_was_sent(start: Start, server: LocalServer, signum: int) -> None:
+    Path("two").mkdir()
+    for seed in range(11):
+        photo(Path("two", f"p{seed}.png"), (16, 16), seed=seed)
+    ours, theirs = pty.openpty()
+    process = start("edit-many", "two", *COMMAND[2:], "-n", "10", "--progress", "none", stdin=theirs)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "11 edits, 110 pictures, will be sent and paid. Continue? [y/N] \n"
+    process.send_signal(signum)
+    assert process.wait(timeout=5) == 128 + signum
+    assert process.stderr.read() == "Nothing was sent.\n"
+    os.close(theirs)
+    os.close(ours)
+    assert server.edits.edits == 0
+
+
+def test_after_an_interruption_the_summary_counts_as_the_question_did(
+    environment: pytest.MonkeyPatch, server: LocalServer, stop: Stop, capfd: pytest.CaptureFixture[str], run: Run
+) -> None:
+    Path("two").mkdir()
+    for seed in range(6):
+        photo(Path("two", f"p{seed}.png"), (16, 16), seed=seed)
+    assert run("edit-many", "two/p1.png", "two/p5.png", *COMMAND[2:]).code == 0
+    environment.setattr(edit_many, "ASK_ABOVE", 2)
+    environment.setattr(edit_many, "can_ask", lambda _: True)
+    environment.setattr(edit_many.sys, "stdin", io.StringIO("y\n"))  # type: ignore[attr-defined]  # it is imported there
+    server.inject(Fault("edit", "stall", at="after", every=1, seconds=0.3))
+
+    def interrupt() -> None:
+        while server.calls["edit"] < 4:
+            time.sleep(0.005)
+        stop.arrive(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert app.run(["edit-many", "two", *COMMAND[2:], "--concurrency", "1"], stop) == 130
+    thread.join()
+    said = capfd.readouterr().err
+    assert "4 edits will be sent and paid. Not sent: 2 done before. Continue?" in said
+    assert (server.edits.edits, "\n2 done, 2 done before.\n" in said) == (4, True), said
+    assert "  2 not sent: the same command goes on." in said

@@ -111,3 +111,9 @@ def test_values_that_are_the_same_are_not_noted(run: Run) -> None:
     photo(Path("otter.png"), (16, 16))
     Path("jobs.csv").write_text("image,prompt\notter.png,red\notter.png,\n")
     assert run("edit-many", "jobs.csv", "-p", "red", "-o", "out", "--dry-run").err == ""
+
+
+def test_blanks_around_a_path_are_no_matter(run: Run, server: LocalServer) -> None:
+    Path("jobs.csv").write_text("image,prompt\n photos/a.png ,x\n photos\\b.png,y\n")
+    ran = run("edit-many", "jobs.csv", *OUT)
+    assert (ran.code, server.edits.edits) == (0, 2), ran.err

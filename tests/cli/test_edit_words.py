@@ -135,6 +135,7 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
         ),
         "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
         "  Nothing was paid for the 11 that failed: the same command sends them again.",
+        "  Whether they were paid: look at the account's usage page.",
         (
             "  The same command leaves the 4 maybe charged alone. "
             "To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry"

@@ -61,8 +61,16 @@ def test_a_picture_that_is_given_twice_is_taken_once_and_that_is_reported(
     sources = ["photos", "photos/a.png", "photos/../photos/b.png", str(tmp_path / "photos")]
     rows = rows_in(sources, out=tmp_path / "out", defaults={"prompt": "x"})
     assert [edit.name for edit in rows.edits()] == ["a", "b", "c"]
-    assert {left.reason for left in rows.left_out} == {"it was given twice"}
-    assert (rows.total, len(rows.left_out)) == (8, 5)
+    assert (rows.total, len(rows.twice), rows.left_out) == (3, 5, [])
+
+
+def test_what_is_left_out_of_a_folder_that_is_given_twice_counts_once(tmp_path: Path) -> None:
+    fill(tmp_path / "one", "a.png", "b.txt", "@eaDir/a.png", ".hidden.png", "deep/c.png", "deep/d.txt")
+    (tmp_path / "one" / "gone.png").symlink_to("nowhere")
+    sources = [str(tmp_path / name) for name in ("one", "one", "one/deep")]
+    rows = rows_in(sources, out=tmp_path / "out", defaults={"prompt": "x"})
+    assert (rows.total, len(rows.left_out), len(rows.others), len(rows.twice)) == (3, 1, 2, 3)
+    assert rows.ignored == {"@eaDir": 1, "hidden": 1}
 
 
 def test_what_is_left_out_of_all_folders_counts_together(tmp_path: Path) -> None:

@@ -113,6 +113,27 @@ async def test_a_run_saves_it_under_its_own_name_and_pays_once(
     assert server.edits.edits == 1
 
 
+async def test_what_is_done_is_known_where_pillow_heif_is_missing_and_nothing_else_is_sent(
+    editor: ImageEditor, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = [ImageEdit(image=heic(tmp_path / "IMG_1.HEIC"), prompt="x", model=MODEL, name="IMG_1")]
+    async with editor.edit_many(edits, out=tmp_path / "out") as outcomes:
+        assert [outcome.status for outcome in await all_of(outcomes)] == ["done"]
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    edits += [ImageEdit(image=tmp_path / "IMG_1.HEIC", prompt="y", model=MODEL, name="IMG_2")]
+    plan = await editor.plan(edits, out=tmp_path / "out")
+    assert (plan.to_send, plan.done, [outcome.id for outcome in plan.problems]) == (0, 1, ["IMG_2"])
+    async with editor.edit_many(edits, out=tmp_path / "out") as outcomes:
+        ended = {outcome.id: outcome for outcome in await all_of(outcomes)}
+    assert (ended["IMG_1"].status, ended["IMG_2"].status) == ("skipped", "refused")
+    assert "IMG_1.HEIC is HEIC inside: pip install pillow-heif" in str(ended["IMG_2"].error)
+    async with editor.edit_many(edits, out=tmp_path / "out", redo=["IMG_1"]) as outcomes:
+        assert {outcome.status for outcome in await all_of(outcomes)} == {"refused"}
+    async with editor.edit_many(edits) as outcomes:
+        assert {outcome.status for outcome in await all_of(outcomes)} == {"refused"}
+    assert server.edits.edits == 1
+
+
 async def test_an_edit_is_known_by_the_bytes_of_the_original(tmp_path: Path) -> None:
     edit = ImageEdit(image=heic(tmp_path / "a.heic"), prompt="x")
     before = await loaded(edit)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.editor import ImageEditor
 
+NOTHING = "Nothing was sent."
 ASK_ABOVE = 100  # pictures
 CHECKED_ANYWAY = 1000  # edits: to check so many takes seconds, also where no run has begun
 # the condition on which the same command gets further, by the exit code of what stopped the run
@@ -83,14 +84,17 @@ async def edit_many(
     dry = DryRun(rows=rows, out=Path(out), request=request, limits=limits_of(run), mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
+    forecast = None
     if can_ask(run) and sum(edit.n or 1 for edit in rows.edits()) > ASK_ABOVE:
-        is_quick = made is not None or rows.edits_in_all <= CHECKED_ANYWAY
-        if not agreed(await dry.look(may_check=is_quick)):
-            return Exit.USAGE
+        with stop.saying(partial(complain, NOTHING)):
+            forecast = await dry.look(may_check=made is not None or rows.edits_in_all <= CHECKED_ANYWAY)
+            if not agreed(forecast):
+                return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
         leftovers = await in_thread(leftovers_in, Path(out), *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
+        work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
 
 
@@ -106,7 +110,7 @@ def agreed(forecast: Forecast) -> bool:
     complain(question(forecast))
     if sys.stdin.readline().strip().lower() in {"y", "yes"}:
         return True
-    complain("Nothing was sent.")
+    complain(NOTHING)
     return False
 
 
@@ -136,6 +140,7 @@ class BulkEditing:
     request: Mapping[str, Any]
     report: Report
     stop: Stop
+    done_before: int = 0  # as far as it is known, also of those that a run that is stopped does not come to
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
     _not_pictures: int = field(default=0, init=False)
@@ -215,6 +220,8 @@ class BulkEditing:
         await self.queue.empty()
         details = await self._save_left()
         await self._write_page()
+        if not self._is_over and self._reason is None:
+            self.report.tally.counts["skipped"] = max(self.done_before, self.report.tally.counts["skipped"])
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
         when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
         is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable

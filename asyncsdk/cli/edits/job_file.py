@@ -104,12 +104,15 @@ class Place:
     is_there: IsThere
 
     def path(self, written: str) -> Path:
-        r"""Where a path leads; `photos\IMG.jpg` as Windows writes it leads to `photos/IMG.jpg` on every system."""
-        path = self.folder / written
-        if "\\" not in written or self.is_there(path):
+        r"""Where a path leads, of all that it may mean the first that is there.
+
+        `photos\IMG.jpg` as Windows writes it is `photos/IMG.jpg` everywhere, and a spreadsheet has blanks around it.
+        """
+        path, plain = self.folder / written, written.strip()
+        if "\\" not in written and plain == written:
             return path
-        other = self.folder / written.replace("\\", "/")
-        return other if self.is_there(other) else path
+        meant = (written, written.replace("\\", "/"), plain, plain.replace("\\", "/"))
+        return next((other for each in meant if self.is_there(other := self.folder / each)), path)
 
 
 def read_jobs(

@@ -69,8 +69,10 @@ class Moment:
 
 
 def line_of(outcome: EditOutcome) -> str:
-    """How an edit ended: `beach: out/beach.png, 1,205 tokens`."""
-    why = outcome.problem.message if outcome.problem else ""
+    """How an edit ended: `beach: out/beach.png, 1,205 tokens`. What the summary advises for many is not repeated."""
+    from asyncsdk.images.billing import MAYBE_PAID  # --help does without it
+
+    why = outcome.problem.message.removesuffix(f"\n  {MAYBE_PAID}") if outcome.problem else ""
     if outcome.is_gone:
         return f"{outcome.id}: {why}"
     if outcome.status in {"done", "skipped"}:
@@ -131,6 +133,14 @@ def columns_ignored(path: Path, columns: Mapping[str, str | None]) -> str:
     """`warning: jobs.csv: columns that are not fields of an edit are ignored: 'Notes', 'Sides' (or is it 'size'?)`."""
     named = ", ".join(f"{name!r}{f' (or is it {near!r}?)' if near else ''}" for name, near in columns.items())
     return f"warning: {path}: columns that are not fields of an edit are ignored: {named}"
+
+
+def given_twice(paths: Sequence[Path]) -> str:
+    """`Given twice: 304 pictures, each of which is sent once: photos/a.jpg, photos/b.jpg and 302 more`."""
+    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
+    named = ", ".join(map(str, paths[:MOST_NAMED]))
+    each = "which is sent once" if len(paths) == 1 else "each of which is sent once"
+    return f"Given twice: {units.counted(len(paths), 'picture')}, {each}: {named}{more}"
 
 
 def overriding(path: Path, names: Sequence[str]) -> str:
@@ -280,6 +290,7 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
         lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
     if uncertain := tally.counts["uncertain"]:
         alone = f"The same command leaves the {uncertain:,} maybe charged alone. " if add == "add" else ""
+        lines.append("Whether they were paid: look at the account's usage page.")
         more = f"; that also sends the {saved:,} saved elsewhere" if (saved := tally.counts["elsewhere"]) else ""
         lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}{more}")
     if unsaved := tally.counts["unsaved"]:

@@ -18,6 +18,7 @@ from asyncsdk.cli.edits.messages import (
     Summary,
     about_scripts,
     columns_ignored,
+    given_twice,
     ignored,
     line_of,
     moved_aside,
@@ -65,6 +66,8 @@ class Report:
                 self._add_left_out(left)
         for path, columns in rows.ignored_columns:
             complain(columns_ignored(path, columns))
+        if rows.twice:
+            complain(given_twice(rows.twice))
         for path, names in rows.overriding:
             complain(overriding(path, names))
         if rows.others:

@@ -56,6 +56,7 @@ class FolderPictures:
     others: Sequence[Path] = ()
     left_out: Sequence[LeftOut] = ()
     ignored: Mapping[str, int] = field(factory=dict)
+    folder: Path | None = None
 
     def rows(self) -> Iterator[Row]:
         return rows_of_pictures(self.pictures, self.defaults)
@@ -69,7 +70,7 @@ class Rows:
     Of folders, `others` are files that are not pictures, `left_out` is what could not be read and counts in
     `total`, and `ignored` counts what is hidden or belongs to the system. `results` are what lies in the directory of
     results, and is not edited again. `overriding` are job files whose rows have values of their own for fields that are
-    options too, by the names of these fields.
+    options too, by the names of these fields. `twice` are pictures that were given before.
     """
 
     sources: list[JobFile | FolderPictures]
@@ -80,6 +81,7 @@ class Rows:
     left_out: list[LeftOut] = field(factory=list)
     ignored: Counter[str] = field(factory=Counter)
     results: list[Path] = field(factory=list)
+    twice: list[Path] = field(factory=list)
     overriding: list[tuple[Path, Sequence[str]]] = field(factory=list)
 
     @property
@@ -119,7 +121,7 @@ def rows_in(
             rows.sources.append(source)
             _look_through(source, rows)
         else:
-            pictures = _without(_without_results(source, made or (), rows), met)
+            pictures = _without_known(_without_results(source, made or (), rows), met, rows)
             rows.sources.append(pictures)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
@@ -164,17 +166,23 @@ def _without_results(pictures: FolderPictures, made: Collection[Path], rows: Row
     return evolve(pictures, pictures=rest)
 
 
-def _without(pictures: FolderPictures, met: set[str]) -> FolderPictures:
-    """The same without those that were `met` in an earlier source, which would be paid twice."""
-    paths = [os.path.abspath(path) for _, path in pictures.pictures]  # noqa: PTH100 - two links are two pictures
-    again = [
-        LeftOut(picture[1], "it was given twice")
-        for picture, path in zip(pictures.pictures, paths, strict=True)
-        if path in met
-    ]
-    rest = [picture for picture, path in zip(pictures.pictures, paths, strict=True) if path not in met]
-    met.update(paths)
-    return evolve(pictures, pictures=rest, left_out=[*pictures.left_out, *again])
+def _without_known(pictures: FolderPictures, met: set[str], rows: Rows) -> FolderPictures:
+    """The same without what was `met` in an earlier source; `rows.twice` gets the pictures: they are not paid twice."""
+
+    def is_new(path: Path) -> bool:
+        return os.path.abspath(path) not in met  # noqa: PTH100 - two links are two pictures
+
+    rows.twice += [path for _, path in pictures.pictures if not is_new(path)]
+    kept = evolve(
+        pictures,
+        pictures=[picture for picture in pictures.pictures if is_new(picture[1])],
+        others=list(filter(is_new, pictures.others)),
+        left_out=[left for left in pictures.left_out if is_new(left.path)],
+        ignored=pictures.ignored if pictures.folder is None or is_new(pictures.folder) else {},
+    )
+    all_ = [*(path for _, path in pictures.pictures), *pictures.others, *(left.path for left in pictures.left_out)]
+    met.update(map(os.path.abspath, all_ if pictures.folder is None else [*all_, pictures.folder]))
+    return kept
 
 
 def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
@@ -200,7 +208,7 @@ def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPi
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
         raise ConfigurationError(f"{folder} contains no picture (PNG, JPEG or WebP){why}. Nothing was sent.")
     others = [path for path in content.files if not is_picture(path)]
-    return FolderPictures(pictures, defaults, others, content.left_out, content.ignored)
+    return FolderPictures(pictures, defaults, others, content.left_out, content.ignored, folder)
 
 
 def named_below(folder: Path, paths: Sequence[Path]) -> list[tuple[str, Path]]:

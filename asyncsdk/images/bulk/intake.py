@@ -117,6 +117,8 @@ class Intake:
         except (InvalidEditError, EditError) as error:
             return self._within_filter(unsent(edit, self._id_of_unread(named), error), named)
         if self.ledger is None:
+            if loaded_edit.error is not None:
+                return self._within_filter(unsent(edit, named.preferred, loaded_edit.error), named)
             return PreparedEdit(loaded=loaded_edit, id=named.preferred, name=named.preferred)
         digest = await files.in_thread(loaded_edit.digest)
         item = self._duplicates.item_of(digest, edit.id or edit.name, last=self._all_came)
@@ -135,6 +137,8 @@ class Intake:
         if decision == "uncertain":
             problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
             return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=problem)
+        if loaded_edit.error is not None:
+            return unsent(edit, self._id_of_unread(named), loaded_edit.error)
         prepared = await self._reserve_names(loaded_edit, named)
         return evolve(prepared, is_in_redo=is_in_redo) if isinstance(prepared, PreparedEdit) else prepared
 
@@ -267,9 +271,12 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
 
 
 async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
-    """Read an edit's pictures, and check them and its fields. Raises InvalidEditError, EditError."""
+    """Read an edit's pictures, and check them and its fields, unless its `error` says that it can't be sent.
+
+    Raises InvalidEditError, EditError.
+    """
     loaded_edit = await loaded(edit)
-    if checked:
+    if checked and loaded_edit.error is None:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
     warn_of_near_misses(edit.options)  # of what is sent all the same
     return loaded_edit
@@ -277,6 +284,8 @@ async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
 
 async def as_sent(loaded_edit: LoadedEdit, *, checked: bool) -> LoadedEdit:
     """The edit with HEIC pictures converted, and checked again if any was. Raises InvalidEditError, EditError."""
+    if loaded_edit.error is not None:
+        raise loaded_edit.error
     sent = await converted(loaded_edit)
     if checked and sent is not loaded_edit:
         check(sent.edit, sent.images, sent.mask, sent.markup)
