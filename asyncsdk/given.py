@@ -50,8 +50,15 @@ class PillowImage(Protocol):
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
 
+    @property
+    def info(self) -> dict[Any, Any]:
+        """What came with it, such as the colour that is transparent."""
+
     def convert(self, mode: str, /) -> Any:
         """The same picture in another mode."""
+
+    def tobytes(self) -> bytes:
+        """Its pixels."""
 
     def save(self, fp: Any, format: str, /) -> None:  # noqa: A002 - Pillow's own name
         """Encode it."""

@@ -26,7 +26,7 @@ from asyncsdk import (
     UploadJob,
 )
 from asyncsdk.images.edit import Picture, described
-from asyncsdk.images.pictures import read_picture
+from asyncsdk.images.pictures import loaded, read_picture
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.source import Given
 
@@ -263,6 +263,22 @@ async def test_a_pillow_image_of_any_mode_is_sent_as_a_png_of_its_size(mode: str
     assert (loaded.filename, loaded.mime_type) == ("image.png", "image/png")
     with Image.open(io.BytesIO(loaded.content)) as sent:
         assert sent.size == (5, 7)
+
+
+async def test_a_pillow_image_is_known_by_its_pixels_and_not_by_what_an_encoder_makes_of_them() -> None:
+    async def digest(picture: Image.Image) -> str:
+        return (await loaded(ImageEdit(image=picture, prompt="x"))).digest()
+
+    pixels = Image.linear_gradient("L")
+    palette = pixels.convert("P")
+    other = palette.copy()
+    other.putpalette([0, 0, 255] * 256)
+    with pytest.MonkeyPatch.context() as patch:
+        first = await digest(pixels)
+        plain = Image.Image.save
+        patch.setattr(Image.Image, "save", lambda self, to, kind: plain(self, to, kind, compress_level=0))
+        assert await digest(pixels.copy()) == first
+    assert len({first, await digest(pixels.rotate(90)), await digest(palette), await digest(other)}) == 4
 
 
 async def test_a_pillow_image_that_was_opened_keeps_its_name(tmp_path: Path) -> None:

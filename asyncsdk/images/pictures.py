@@ -56,7 +56,7 @@ _SHAPES = {
 }
 P = TypeVar("P")
 _MODES_OF_PNG = {"1", "L", "LA", "P", "RGB", "RGBA"}
-_WITH_ALPHA = {"PA", "La", "RGBa"}
+_WITH_ALPHA, _WITH_PALETTE = {"PA", "La", "RGBa"}, {"P", "PA"}
 _OPEN_AS_TEXT = "it is open as text; open it with 'rb'"
 _NAMED = {str: "text", int: "a whole number", Mapping: "a mapping"}
 
@@ -141,10 +141,13 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
     if isinstance(picture, ImageRef):
         return picture
     content = await _content(picture, field)
-    kind = kind_of(content)
+    kind, given = kind_of(content), unpacked(picture).content
     if kind is not None:
-        name = file_name(picture) or f"{field}.{kind}"
-        return ImageFile(content=content, filename=_as_unicode(name), mime_type=MIME_TYPES[kind])
+        name = _as_unicode(file_name(picture) or f"{field}.{kind}")
+        if not is_pillow_image(given):
+            return ImageFile(content=content, filename=name, mime_type=MIME_TYPES[kind])
+        original = await files.in_thread(_digest_of_pixels, given)
+        return ConvertedImage(content=content, filename=name, mime_type=MIME_TYPES[kind], original=original)
     foreign = foreign_kind(content)
     if foreign == "HEIC":
         name = _as_unicode(file_name(picture) or f"{field}.heic")
@@ -196,6 +199,13 @@ def _as_png(picture: PillowImage) -> bytes:
         picture = picture.convert("RGBA" if picture.mode in _WITH_ALPHA else "RGB")
     picture.save(encoded := io.BytesIO(), "PNG")
     return encoded.getvalue()
+
+
+def _digest_of_pixels(picture: PillowImage) -> str:
+    """The SHA-256 of a picture of Pillow's, whatever its encoder makes of it."""
+    looks = picture.mode, picture.size, picture.info.get("transparency")
+    pixels = picture.convert("RGBA") if picture.mode in _WITH_PALETTE else picture
+    return hashlib.sha256(repr(looks).encode() + pixels.tobytes()).hexdigest()
 
 
 def _read_on(file: Readable) -> bytes:
