@@ -189,12 +189,13 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("fault", [Fault("part", "expire", nth=3), Fault("complete", "expire")], ids=str)
 def test_an_upload_that_the_server_drops_is_exit_75_and_the_same_command_sends_it_again(
-    run: Run, server: LocalServer, make_file: MakeFile
+    run: Run, server: LocalServer, make_file: MakeFile, fault: Fault
 ) -> None:
     path = make_file()
     command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1"]
-    server.inject(Fault("part", "expire", nth=3))
+    server.inject(fault)
     ran = run(*command)
     upload = server.uploads[-1].id
     assert (ran.code, ran.out) == (75, "")
@@ -202,6 +203,9 @@ def test_an_upload_that_the_server_drops_is_exit_75_and_the_same_command_sends_i
         f"error: train.jsonl: the upload is gone on the server (400: Upload {upload} is expired, not pending.). "
         "The same command sends the file again.\n"
     )
+    [listed] = run("uploads", "list", "--all", "--json").records
+    assert (listed["id"], listed["state"]) == (upload, "expired")
+    assert run("uploads", "resume").err == "no upload stopped half-way: there is nothing to resume.\n"
     [told] = run(*command, "--json").records
     assert told["bytes_resumed"] == 0
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
