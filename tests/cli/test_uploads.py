@@ -159,7 +159,7 @@ def test_cancel_tells_the_upload_as_json(run: Run, stopped: Stopped) -> None:
 
 
 def test_what_is_being_sent_is_said_with_its_process_and_cant_be_cancelled(
-    start: Start, run: Run, make_file: MakeFile
+    start: Start, run: Run, make_file: MakeFile, tmp_path: Path
 ) -> None:
     make_file()
     process = start("upload", "train.jsonl", "--purpose", "batch", "--limit-rate", "200KB", "--progress", "none")
@@ -170,7 +170,19 @@ def test_what_is_being_sent_is_said_with_its_process_and_cant_be_cancelled(
     assert f"sending ({process.pid})" in run("uploads", "list").out
     ran = run("uploads", "cancel", listed[0]["id"])
     assert ran.code == 75
-    assert str(process.pid) in ran.err
+    assert ran.err.startswith(f"error: process {process.pid} on ")
+    assert ran.err.endswith(
+        " is sending this file: stop it first (Ctrl-C there), then repeat the command. "
+        "Nothing was sent by this command.\n"
+    )
+    assert run("uploads", "resume").err == (
+        "no upload stopped half-way: there is nothing to resume. "
+        f"Process {process.pid} is sending {tmp_path / 'train.jsonl'}.\n"
+    )
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--on-busy", "fail", "--json")
+    assert ran.code == 75
+    assert "then repeat the command, or wait for its result with --on-busy wait. Nothing" in ran.err
+    assert "on_busy" not in ran.err + ran.out
 
 
 def test_what_nobody_can_use_any_more_is_forgotten(run: Run, stopped: Stopped) -> None:

@@ -132,6 +132,12 @@ def moved(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> Re
     return resumable(upload, moved=True)
 
 
+def nothing_stopped(uploads: Sequence[Remembered]) -> str:
+    """That there is nothing to resume; and what is under way, which another process sends."""
+    sent = [f" Process {upload.pid} is sending {upload.source}." for upload in unfinished(uploads) if upload.pid]
+    return f"no upload stopped half-way: there is nothing to resume.{''.join(sent[:MOST_LISTED])}"
+
+
 def names(uploads: Sequence[Remembered]) -> dict[str, Remembered]:
     """The uploads by file name, with the id added if one file is uploaded twice."""
     sources = [upload.source for upload in uploads]

@@ -107,17 +107,18 @@ async def resume(
     """Resume uploads that stopped half-way."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
-    from asyncsdk.cli.uploads.listing import chosen, moved, names
+    from asyncsdk.cli.uploads.listing import chosen, moved, names, nothing_stopped
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     records = _journal(journal, no_lock=no_lock)
+    uploads = await _remembered(records)
     if source is None:
-        picked = names(chosen(await _remembered(records), upload_id, every=every))
+        picked = names(chosen(uploads, upload_id, every=every))
     else:
-        picked = {source: moved(await _remembered(records), upload_id, every=every)}
+        picked = {source: moved(uploads, upload_id, every=every)}
     if not picked:
-        complain("no upload stopped half-way: there is nothing to resume.")
+        complain(nothing_stopped(uploads))
     async with open_client(connection, connections=concurrency) as client:
         uploader = AsyncUploader(
             client,
@@ -129,9 +130,9 @@ async def resume(
         )
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
-        uploads = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
+        calls = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
         transfer = Transfer(Out(output), display, stop, client.clock.now, renamed=source is None)
-        return await transfer.run(uploads, at_once=concurrency)
+        return await transfer.run(calls, at_once=concurrency)
 
 
 @app.command

@@ -110,7 +110,7 @@ def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | N
 def _busy_error(owner: Owner | None) -> UploadBusyError:
     error = UploadBusyError(
         f"{name_of(owner)} is sending this file. Nothing was sent by this call.\n"
-        '  To wait for its result: on_busy="wait" (--on-busy wait). Or call again later.'
+        '  Stop it first, or call again later. upload(…, on_busy="wait") waits for its result.'
     )
     if owner:
         error.pid, error.host = owner.pid, owner.host
