@@ -216,6 +216,13 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     assert trouble == "  reset; trying again in 1 s"
 
 
+def test_a_file_that_failed_is_not_done_and_not_left() -> None:
+    shown = UploadsView({"a": 100 * MB, "b": 100 * MB, "c": 200 * MB}, lambda: 0.0)
+    shown.end("a")
+    shown.end("c", failed=True)
+    assert shown.lines() == ["1 of 3 files: 100 of 200 MB, 50%"]
+
+
 def test_the_rate_of_the_total_is_that_of_what_all_sent_and_not_of_the_rows_there_are() -> None:
     now = 0.0
     shown = UploadsView({f"{number}": 10 * MB for number in range(100)}, lambda: now)

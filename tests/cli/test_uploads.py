@@ -19,8 +19,8 @@ Stopped = Callable[..., str]
 def stopped(run: Run, server: LocalServer, make_file: MakeFile) -> Stopped:
     """Leave an upload behind that stopped with one of four parts there; returns its id."""
 
-    def stop(name: str = "train.jsonl", seed: int = 1) -> str:
-        make_file(name=name, seed=seed)
+    def stop(name: str = "train.jsonl", seed: int = 1, size: int = 3 * MIB + 1) -> str:
+        make_file(size, name, seed)
         server.inject(Fault("part", "answer", status=400, nth=2))
         options = ["--part-size", "1MiB", "--concurrency", "1"]
         assert run("upload", name, "--purpose", "batch", *options).code == 1
@@ -91,6 +91,40 @@ def test_one_whose_file_was_moved_is_resumed_from_there(run: Run, stopped: Stopp
     ran = run("uploads", "resume", "--from", moved)
     assert ran.code == 0
     assert ", 1.0 MB of it by earlier runs" in ran.out
+
+
+def test_one_whose_file_has_another_size_now_does_not_count_and_what_drops_it_is_said(
+    run: Run, stopped: Stopped, server: LocalServer, tmp_path: Path
+) -> None:
+    old, good = stopped("old", 1), stopped("good", 2)
+    with (tmp_path / "old").open("ab") as file:
+        file.write(b"more")
+    said = (
+        f"{old} is not resumed: {tmp_path / 'old'} had 3,145,729 bytes when it began, and has 3,145,733 now.\n"
+        f"  To drop it: asyncsdk uploads cancel {old}. "
+        f"If its file was moved: asyncsdk uploads resume {old} --from NEWPATH\n"
+    )
+    ran = run("uploads", "resume", "--progress", "none")
+    assert (ran.code, ran.err) == (0, said)
+    assert "good: file-" in ran.out
+    ran = run("uploads", "resume", "--all")
+    assert (ran.code, ran.err) == (0, said + "no upload stopped half-way: there is nothing to resume.\n")
+    ran = run("uploads", "resume", old)
+    assert ran.code == 2
+    assert f"old: old has another size than when {old} began. Nothing was sent.\n" in ran.err
+    assert ran.err.endswith(f"asyncsdk upload. To drop what was sent of it before: asyncsdk uploads cancel {old}\n")
+    assert run("uploads", "cancel").out == f"{old}: cancelled\n"
+    assert next(upload for upload in server.uploads if upload.id == good).status == "completed"
+
+
+def test_of_several_the_one_that_is_as_large_as_the_moved_file_is_resumed(
+    run: Run, stopped: Stopped, tmp_path: Path
+) -> None:
+    upload = stopped("a", 1)
+    stopped("b", 2, 2 * MIB)
+    moved = (tmp_path / "a").rename(tmp_path / "c")
+    ran = run("uploads", "resume", "--from", moved, "--json")
+    assert (ran.code, ran.records[0]["id"]) == (0, upload)
 
 
 def test_what_stopped_is_listed_and_shown_and_goes_on(

@@ -44,6 +44,11 @@ class Remembered:
         """Whether its source is a file that can be read again, rather than memory."""
         return bool(self.source) and not str(self.source).startswith("key:")
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it stopped half-way, so that it may be resumed."""
+        return self.state in UNDER_WAY and self.pid is None
+
 
 def remembered(entries: Sequence[JournalEntry], *, now: float) -> list[Remembered]:
     """The newest upload of each key, oldest first; after its expiry time it counts as expired."""
@@ -108,9 +113,7 @@ def chosen(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> l
         raise ConfigurationError("an ID and --all exclude each other. Nothing was sent.")
     if name is not None:
         return [resumable(find(uploads, name))]
-    stopped = [
-        upload for upload in uploads if upload.state in UNDER_WAY and upload.pid is None and upload.is_from_a_path
-    ]
+    stopped = [upload for upload in uploads if upload.stopped and upload.is_from_a_path]
     if len(stopped) > 1 and not every:
         raise ConfigurationError(
             f"{len(stopped)} uploads stopped half-way. Give an ID or --all; nothing was sent:{_listed(stopped)}"
@@ -125,11 +128,20 @@ def moved(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> Re
     """
     if every:
         raise ConfigurationError("--from and --all exclude each other. Nothing was sent.")
-    stopped = [upload for upload in unfinished(uploads) if upload.pid is None]
+    stopped = [upload for upload in uploads if upload.stopped]
     upload = only_one(uploads if name is not None else stopped, name, verb="resume")
     if upload is None:
         raise ConfigurationError("no upload stopped half-way: there is nothing to resume. Nothing was sent.")
     return resumable(upload, moved=True)
+
+
+def changed_since(upload: Remembered, size: int) -> str:
+    """Why an upload is not resumed whose file has another size now, and what to do with it. `size` is in bytes."""
+    return (
+        f"{upload.id} is not resumed: {upload.source} had {upload.bytes:,} bytes when it began, and has {size:,} now.\n"
+        f"  To drop it: asyncsdk uploads cancel {upload.id}. "
+        f"If its file was moved: asyncsdk uploads resume {upload.id} --from NEWPATH"
+    )
 
 
 def nothing_stopped(uploads: Sequence[Remembered]) -> str:

@@ -78,6 +78,7 @@ class UploadsView:
     clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, int] = field(factory=dict, init=False)
+    _failed: set[str] = field(factory=set, init=False)
     _sent: int = field(default=0, init=False)
     _rate: RateMeter = field(factory=RateMeter, init=False)
 
@@ -89,10 +90,13 @@ class UploadsView:
         self._rate.add(self.clock(), self._sent)
         return Snapshot(name, before, progress)
 
-    def end(self, name: str) -> None:
-        """Take the upload's row away; it counts in the total."""
+    def end(self, name: str, *, failed: bool = False) -> None:
+        """Take the upload's row away; it counts in the total, unless it failed: nothing more of it will be sent."""
         self.under_way.pop(name, None)
-        self._ended[name] = self.sizes.get(name, 0)
+        if failed:
+            self._failed.add(name)
+        else:
+            self._ended[name] = self.sizes.get(name, 0)
 
     def lines(self) -> list[str]:
         """A line for each upload, and one for the total where there are several files."""
@@ -119,7 +123,7 @@ class UploadsView:
         whole = Progress(
             state=UploadPhase.SENDING,
             source="",
-            bytes_total=max(1, sum(self.sizes.values())),
+            bytes_total=max(1, sum(size for name, size in self.sizes.items() if name not in self._failed)),
             bytes_done=sum(self._ended.values()) + sum(row.bytes_done for row in rows),
             bytes_resumed=sum(row.bytes_resumed for row in rows),
             bytes_in_flight=sum(row.bytes_in_flight for row in rows),
@@ -179,7 +183,7 @@ class Transfer:
     def _report(self, ended: _Ended) -> None:
         self._ended[ended.name] = ended.error
         self._tally.add(ended.result, ended.error)
-        self.display.view.end(ended.name)
+        self.display.view.end(ended.name, failed=ended.error is not None)
         if ended.error is not None or stdout_is_terminal():
             self.display.aside()
         if ended.error is not None:

@@ -113,6 +113,8 @@ async def resume(
 
     records = _journal(journal, no_lock=no_lock)
     uploads = await _remembered(records)
+    if upload_id is None:
+        uploads = _unchanged(uploads) if source is None else _as_large_as(source, uploads)
     if source is None:
         picked = names(chosen(uploads, upload_id, every=every))
     else:
@@ -195,14 +197,38 @@ async def _remembered(journal: Journal) -> list[Remembered]:
     return remembered(await journal.entries(), now=time.time())
 
 
-def _is_there(upload: Remembered) -> bool:
-    return Path(str(upload.source)).exists()
+def _unchanged(uploads: list[Remembered]) -> list[Remembered]:
+    """Without those whose file has another size than when they stopped, each of which is reported."""
+    from asyncsdk.cli.uploads.listing import changed_since
+
+    kept: list[Remembered] = []
+    for upload in uploads:
+        size = _size_of(str(upload.source)) if upload.stopped and upload.is_from_a_path else None
+        if size in {None, upload.bytes}:
+            kept.append(upload)
+        else:
+            complain(changed_since(upload, size or 0))
+    return kept
+
+
+def _as_large_as(source: str, uploads: list[Remembered]) -> list[Remembered]:
+    """Those that may be of this file, by its size; all if there are none."""
+    size = _size_of(source)
+    return [upload for upload in uploads if upload.bytes == size] or uploads
+
+
+def _size_of(path: str) -> int | None:
+    """Its bytes; None where no such file can be seen."""
+    try:
+        return Path(path).stat().st_size
+    except (OSError, ValueError):
+        return None
 
 
 async def _resume(uploader: AsyncUploader, upload: Remembered, source: str | None, listener: Listener) -> UploadResult:
     try:
         return await uploader.resume(upload.id, source=source, in_turn=True, on_progress=listener)
     except SourceError as error:
-        if source is not None or _is_there(upload):
+        if source is not None or _size_of(str(upload.source)) is not None:
             raise
         raise SourceError(f"{error}\n  moved? asyncsdk uploads resume {upload.id} --from NEWPATH") from error
