@@ -297,6 +297,18 @@ def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(
     assert "500" in ran.err
 
 
+def test_a_line_that_accepts_and_resets_has_one_line_at_its_start_and_one_once_a_part_is_answered(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file()
+    server.inject(Fault("part", "reset", at="in", nth=2, every=1, times=3))
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1")
+    assert ran.code == 0
+    begins, ends = ran.err.splitlines()
+    assert re.match(r"train\.jsonl: 1\.0 of 3\.1 MB, 33%, no connection; trying again (at once|in \d s), ", begins)
+    assert ends == "train.jsonl: 2.1 of 3.1 MB, 66%, going on"
+
+
 def test_verbose_tells_of_requests_and_shows_no_key(run: Run, make_file: MakeFile) -> None:
     make_file(1000)
     ran = run("upload", "train.jsonl", "--purpose", "batch", "--verbose")
