@@ -309,6 +309,14 @@ def test_a_line_that_accepts_and_resets_has_one_line_at_its_start_and_one_once_a
     assert ends == "train.jsonl: 2.1 of 3.1 MB, 66%, going on"
 
 
+def test_a_limit_without_a_unit_is_asked_about(run: Run, make_file: MakeFile, calls: Callable[[], int]) -> None:
+    make_file(1000)
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--limit-rate", "2")
+    assert (ran.code, calls()) == (2, 0)
+    said = "--limit-rate: 2 is 2 bytes a second; did you mean 2MB/s? If not, write 2B/s. Nothing was sent.\n"
+    assert said in ran.err
+
+
 def test_verbose_tells_of_requests_and_shows_no_key(run: Run, make_file: MakeFile) -> None:
     make_file(1000)
     ran = run("upload", "train.jsonl", "--purpose", "batch", "--verbose")
