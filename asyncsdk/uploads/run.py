@@ -279,7 +279,8 @@ class UploadRun:
         self.meter.enter(UploadPhase.SENDING, "" if is_over else self.meter.note)
         client = self.context.client
         async with tasks.group() as background:
-            background.start_soon(watch_deadline, session, self.meter, client.clock, client.timing)
+            limited = partial(watch_deadline, limit_rate=self.context.throttle.rate)
+            background.start_soon(limited, session, self.meter, client.clock, client.timing)
             parts = await self._sending(session).finish()
             await check_unchanged(self.source, self._digest, self.context.readers, self.context.hashers)
             asked = self._asking(session, parts)

@@ -88,6 +88,7 @@ def test_one_whose_file_was_moved_is_resumed_from_there(run: Run, stopped: Stopp
     ran = run("uploads", "resume", upload, "--from", "other")
     assert (ran.code, ran.out) == (2, "")
     assert f"other is not the file of {upload}: it contains nothing of what was sent." in ran.err
+    assert "it resumes" not in ran.err
     ran = run("uploads", "resume", "--from", moved)
     assert ran.code == 0
     assert ", 1.0 MB of it by earlier runs" in ran.out

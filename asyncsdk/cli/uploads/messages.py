@@ -37,6 +37,8 @@ _CALLS = (
     ("the same call", "the same command"),
     ("The same call", "The same command"),
     ("call upload", "asyncsdk upload"),
+    ("repeat the call", "repeat the command"),
+    ("Raise limit_rate to", "Raise --limit-rate to"),
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
 )
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
