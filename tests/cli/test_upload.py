@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -254,12 +255,13 @@ def test_where_no_home_can_be_written_it_is_sent_with_one_warning_and_no_promise
     environment.setenv("XDG_STATE_HOME", "/dev/null/state")
     make_file()
     warning = (
-        "warning: no journal can be kept in /dev/null/state/asyncsdk: an interruption can't be resumed by another "
-        "process; set ASYNCSDK_JOURNAL to a writable directory.\n"
+        "warning: no journal can be kept in /dev/null/state/asyncsdk: if this stops, it starts from zero. "
+        "Set ASYNCSDK_JOURNAL to a directory that can be written.\n"
     )
     command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size=1MiB", "--concurrency=1", "--progress=none"]
     ran = run(*command)
     assert (ran.code, ran.err) == (0, warning)
+    environment.setattr("asyncsdk.uploads.journal.file._in_memory", {})  # a program of its own has one of its own
     server.inject(Fault("part", "answer", status=403, nth=2))
     ran = run(*command, "--json")
     assert ran.code == 1
@@ -281,6 +283,26 @@ def test_a_journal_that_was_named_and_cant_be_kept_is_refused_before_anything_is
     assert (ran.code, calls()) == (2, 0)
     assert "can't create the journal in /dev/null/named (" in ran.err
     assert "warning" not in ran.err
+
+
+def test_a_full_disk_before_anything_is_sent_is_exit_75_and_what_to_do_is_said_once(
+    run: Run, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch, calls: Callable[[], int], tmp_path: Path
+) -> None:
+    make_file(1000)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("asyncsdk.wal.disk.make_directory", full)
+    ran = run("upload", "train.jsonl", "--purpose", "batch")
+    assert (ran.code, calls()) == (75, 0)
+    assert ran.err.splitlines() == [
+        (
+            f"error: train.jsonl: can't create the journal in {tmp_path / 'journal'} (No space left on device). "
+            "Nothing was sent."
+        ),
+        "  Make room, then the same command goes on; or name another directory (--journal, ASYNCSDK_JOURNAL).",
+    ]
 
 
 def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(

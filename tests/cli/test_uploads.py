@@ -35,6 +35,36 @@ def test_a_journal_without_uploads_says_so(run: Run, command: list[str]) -> None
     assert (ran.code, ran.out, ran.err) == (0, "", "no uploads in the journal\n")
 
 
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_where_no_journal_can_be_kept_that_is_said(run: Run, environment: pytest.MonkeyPatch, command: str) -> None:
+    environment.delenv("ASYNCSDK_JOURNAL")
+    environment.setenv("XDG_STATE_HOME", "/dev/null/state")
+    ran = run("uploads", command)
+    assert (ran.code, ran.err) == (
+        0,
+        (
+            "no journal can be kept in /dev/null/state/asyncsdk, so no upload is remembered. "
+            "Set ASYNCSDK_JOURNAL to a directory that can be written.\n"
+        ),
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 160])
+def test_on_a_terminal_the_middle_of_a_long_file_name_goes_and_its_id_stays(
+    run: Run, stopped: Stopped, environment: pytest.MonkeyPatch, columns: int
+) -> None:
+    upload = stopped("a" * 80 + "/" + "b" * 80 + ".jsonl")
+    [whole] = run("uploads", "list").out.splitlines()[1:]
+    environment.setattr("asyncsdk.cli.uploads.uploads.stdout_is_terminal", lambda: True)
+    environment.setenv("COLUMNS", str(columns))
+    [line] = run("uploads", "list").out.splitlines()[1:]
+    assert line.startswith(f"{upload}  pending")
+    assert line.endswith(".jsonl")
+    assert "…" in line
+    assert columns - 1 <= len(line) <= columns < len(whole)
+    assert run("uploads", "list", "--json").records[0]["source"].endswith("b.jsonl")
+
+
 def test_what_is_finished_is_counted_and_listed_with_all_after_what_is_not(
     run: Run, stopped: Stopped, make_file: MakeFile
 ) -> None:

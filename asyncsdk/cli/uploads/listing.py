@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import asdict, frozen
 
@@ -16,6 +16,9 @@ UNDER_WAY = {"pending", "completing"}
 NOTHING_THERE = "no uploads in the journal"
 MOST_LISTED = 20
 _HEADINGS = ("ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "FILE ID", "SERVER", "FILE")
+_FILE = len(_HEADINGS) - 1
+_SPARED = tuple(map(_HEADINGS.index, ("SERVER", "PURPOSE", "EXPIRES", "DONE", "FILE ID")))  # `uploads show` has them
+LEAST_OF_A_NAME = 10  # cells
 
 
 @frozen(kw_only=True)
@@ -174,12 +177,32 @@ def resumable(upload: Remembered, *, moved: bool = False) -> Remembered:
     return upload
 
 
-def rows(uploads: Sequence[Remembered], *, now: float) -> list[str]:
-    """A table: a line of headings, then one for each upload. Empty columns are left out."""
+def rows(
+    uploads: Sequence[Remembered],
+    *,
+    now: float,
+    width: int | None = None,
+    shorten: Callable[[str, int], str] = lambda name, _: name,
+) -> list[str]:
+    """A table: a line of headings, then one for each upload. Empty columns are left out.
+
+    In `width` cells, if that is given: columns that can be spared go, and `shorten(name, cells)` cuts the files' names.
+    """
     cells = [_HEADINGS, *(_cells(upload, now=now) for upload in uploads)]
     columns = [column for column in range(len(_HEADINGS)) if any(row[column] for row in cells[1:])]
     widths = {column: max(len(row[column]) for row in cells) for column in columns}
-    return ["  ".join(row[column].ljust(widths[column]) for column in columns).rstrip() for row in cells]
+    if width is not None:
+        left, spared = width - _sum_of(widths), list(_SPARED)
+        while left < LEAST_OF_A_NAME and spared:
+            left += widths.pop(spared.pop(0), -2) + 2
+        cells = [(*row[:_FILE], shorten(row[_FILE], max(left, LEAST_OF_A_NAME))) for row in cells]
+        widths[_FILE] = 0  # it is the last: nothing has to be in line after it
+    return ["  ".join(row[column].ljust(widths[column]) for column in widths).rstrip() for row in cells]
+
+
+def _sum_of(widths: Mapping[int, int]) -> int:
+    """How many cells all columns but that of the file take, each with the gap after it."""
+    return sum(width + 2 for column, width in widths.items() if column != _FILE)
 
 
 def _cells(upload: Remembered, *, now: float) -> tuple[str, ...]:

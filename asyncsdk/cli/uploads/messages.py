@@ -20,6 +20,7 @@ from asyncsdk.errors import (
     APITimeoutError,
     AsyncSDKError,
     RateLimitError,
+    StorageError,
     UploadBusyError,
     UploadError,
 )
@@ -37,6 +38,7 @@ _CALLS = (
     ("the same call", "the same command"),
     ("The same call", "The same command"),
     ("call upload", "asyncsdk upload"),
+    ("(journal=, --journal", "(--journal"),
     ("repeat the call", "repeat the command"),
     ("Raise limit_rate to", "Raise --limit-rate to"),
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
@@ -182,6 +184,8 @@ def busy(error: UploadBusyError, *, waits: bool = False) -> str:
 def _advice(error: BaseException, instead: str) -> str:
     """What to do next, if the message does not contain it and something was under way."""
     if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
+        return ""
+    if isinstance(error, StorageError) and error.upload_id is None:  # which says itself what to do
         return ""
     if "Nothing was sent." in str(error) and error.upload_id is None:
         return ""
