@@ -47,7 +47,7 @@ class UploadPhase(StrEnum):
     WAITING = "waiting"  # another process has it
     CHECKING = "checking"  # is it there already?
     SENDING = "sending"
-    RETRYING = "retrying"  # waiting for the network or the server
+    RETRYING = "retrying"  # waiting for the network or the server, until something is answered again
     COMPLETING = "completing"
     COMPLETED = "completed"
 
@@ -66,7 +66,7 @@ class Progress:
         bytes_sent: Bytes that left in this run, retries included.
         bytes_hashed: Bytes hashed.
         parts_in_flight: Parts that are being sent.
-        rate: Bytes a second over the last 10 seconds in which it was sent.
+        rate: Bytes a second over the last 10 seconds in which it was sent; 0.0 while unknown and while retrying.
         eta: Seconds left at that rate; None while unknown.
         upload_id: The upload on the server; None before there is one.
         expires_at: When the server drops the upload, in its unix seconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Sequence
 from enum import IntEnum
@@ -52,7 +53,12 @@ def exit_code_of_all(errors: Sequence[BaseException | None]) -> Exit:
 
 
 def _has_no_journal(error: BaseException) -> bool:
-    """Whether the journal failed before anything was sent: where it is kept is a setting; a busy one will be free."""
+    """Whether the journal failed before anything was sent: where it is kept is a setting.
+
+    Not so one that is busy, which will be free, and a disk that is full, which may have room again.
+    """
     if isinstance(error, LedgerBusyError) or not isinstance(error, StorageError):
+        return False
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}:
         return False
     return error.progress is None or error.progress.upload_id is None

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.options import Connection, Output, Whole
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError
 
 if TYPE_CHECKING:
     from asyncsdk.models import File
@@ -110,7 +110,10 @@ async def content(
             async with client.stream(request) as chunks:
                 await copy_to_stdout(chunks)
             return 0
-        size = await client.download(request, to=out)
+        try:
+            size = await client.download(request, to=out)
+        except OSError as error:  # which names a temporary file, or none
+            raise OSError(error.errno, f"{error.strerror}. Nothing of {file_id} is left there.", out) from error
     line = f"{file_id}: {units.size(size)} saved as {out}"
     Out(output).result(line, record={"id": file_id, "out": out, "bytes": size}, name=file_id)
     return 0
@@ -131,30 +134,51 @@ def check_target(out: str, *, overwrite: bool) -> None:
         word = "is not a directory" if path.parent.exists() else "does not exist. Make that directory first"
         problem = f"--out {out}: {path.parent} {word}."
     elif not os.access(path.parent, os.W_OK | os.X_OK):
-        problem = f"--out {out}: no file can be made in {path.parent} ({os.strerror(errno.EACCES)})."
+        problem = f"--out {out}: no file can be made in {path.parent} ({os.strerror(why_not_writable(path.parent))})."
     if problem is not None:
         raise ConfigurationError(f"{problem} Nothing was sent.")
 
 
+def why_not_writable(folder: Path) -> int:
+    """The error number of a folder in which nothing can be written: its file system, or its permissions."""
+    is_read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+    return errno.EROFS if is_read_only else errno.EACCES
+
+
 @app.command
 async def delete(
-    file_id: Id,
+    file_ids: Annotated[tuple[str, ...], Parameter(name="ID", help="The ids of the files: file-…")],
     /,
     *,
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Delete a file for good."""
+    """Delete files for good. Where one fails, the others are deleted all the same."""
     from asyncsdk import api
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.output import Out
+    from asyncsdk.cli.exits import exit_code_of_all
+    from asyncsdk.cli.output import Out, complain
+    from asyncsdk.cli.uploads import records
+    from asyncsdk.cli.uploads.messages import error_text
     from asyncsdk.models import to_json
 
+    out, failures = Out(output), list[AsyncSDKError | None]()
     async with open_client(connection) as client:
-        deleted = await client.send(api.delete_file(file_id))
-    line = f"{deleted.id}: {'deleted' if deleted.deleted is not False else 'not deleted'}"
-    Out(output).result(line, record=to_json(deleted), name=deleted.id)
-    return 1 if deleted.deleted is False else 0
+        for file_id in dict.fromkeys(file_ids):
+            try:
+                deleted = await client.send(api.delete_file(file_id))
+            except APIError as error:
+                complain(f"error: {file_id}: {error_text(error)}")
+                failure = {"id": file_id, "object": "file", "deleted": False, "error": records.error_of(error)}
+                out.record(failure)
+                failures.append(error)
+                continue
+            kept = deleted.deleted is False
+            out.result(
+                f"{deleted.id}: {'not deleted' if kept else 'deleted'}", record=to_json(deleted), name=deleted.id
+            )
+            failures.append(AsyncSDKError("not deleted") if kept else None)
+    return exit_code_of_all(failures)
 
 
 def facts(fields: Mapping[str, object], *, now: float) -> str:

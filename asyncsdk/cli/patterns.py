@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import is_passed_over, within
 from asyncsdk.errors import ConfigurationError
 
+_LETTER = re.compile(r"[^\W\d_]")
 _SPECIAL = frozenset("*?[")
 
 
@@ -34,10 +36,21 @@ def _expanded(name: str, apart_from: Path | None) -> list[str]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{name} is not a pattern that can be read: {error}. Nothing was sent.") from error
     if not matches:
-        raise ConfigurationError(
-            f"nothing matches {name}. Upper and lower case count: *.jpg does not match IMG.JPG. Nothing was sent."
-        )
+        root, rest = _split(Path(name))
+        other = min(_matches(root.joinpath(*map(_in_any_case, rest)), apart_from), default=None)
+        hint = "" if other is None else f" Upper and lower case count: {other} is there."
+        raise ConfigurationError(f"nothing matches {name}.{hint} Nothing was sent.")
     return [str(match) for match in matches]
+
+
+def _in_any_case(pattern: str) -> str:
+    """The pattern with letters that match in either case; those within brackets stay as they are."""
+    pieces = re.split(r"(\[[^\]]*\])", pattern)
+    return "".join(piece if number % 2 else _LETTER.sub(_either, piece) for number, piece in enumerate(pieces))
+
+
+def _either(letter: re.Match[str]) -> str:
+    return f"[{letter[0].lower()}{letter[0].upper()}]"
 
 
 def _matches(pattern: Path, apart_from: Path | None) -> Iterator[Path]:

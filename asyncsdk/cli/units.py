@@ -15,6 +15,7 @@ _BYTES: dict[str, int] = {"b": 1} | {
     for unit, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
 }
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LEAST_RATE = 1000  # bytes a second: with less and no unit, the unit was forgotten
 _STEPS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -24,9 +25,12 @@ def parse_size(text: str) -> int:
 
 
 def parse_rate(text: str) -> int:
-    """Bytes a second in `10MB/s`, or in a size. Raises ValueError for anything else."""
+    """Bytes a second in `10MB/s`, or in a size. Raises ValueError for anything else, and for `2`, which means MB."""
     amount = text.strip().removesuffix("/s").removesuffix("/S")
-    return _bytes_in(amount, text, "a rate; use for example 10MB/s, 10M or a number of bytes a second.")
+    rate = _bytes_in(amount, text, "a rate; use for example 10MB/s, 10M or a number of bytes a second.")
+    if 0 < rate < LEAST_RATE and not amount[-1:].isalpha():
+        raise ValueError(f"{amount} is {size(rate)} a second; did you mean {amount}MB/s? If not, write {amount}B/s.")
+    return rate
 
 
 def _bytes_in(amount: str, text: str, form: str) -> int:

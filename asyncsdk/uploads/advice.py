@@ -12,6 +12,8 @@ from asyncsdk.errors import (
     APIStatusError,
     AsyncSDKError,
     CompletionUnknownError,
+    ConfigurationError,
+    InvalidRequestError,
     UnusableClientError,
     UploadError,
     UploadExpiredError,
@@ -72,10 +74,14 @@ def annotate(
     error.upload_id = error.upload_id or progress.upload_id
     error.bytes_done = progress.bytes_done
     error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
-    error.advice = _advice(error, progress, remembered=remembered, resumes=RESUMES_HERE if in_memory else RESUMES)
+    error.advice = error.advice or _advice(
+        error, progress, remembered=remembered, resumes=RESUMES_HERE if in_memory else RESUMES
+    )
 
 
 def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resumes: str) -> str:
+    if isinstance(error, ConfigurationError | InvalidRequestError):
+        return ""  # it says what to write instead; nothing was begun
     if isinstance(error, CompletionUnknownError):
         return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
     if isinstance(error, UploadTooSlowError):
@@ -91,6 +97,8 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resum
         return f"The server has dropped what was sent. {repeat}: it starts again."
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
+    if error.bytes_done == 0:
+        return f"Nothing of it is there yet. {repeat}."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
     advice = f"{repeat}: {resumes} {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice

@@ -133,4 +133,4 @@ class PartBody(Body):
 
 def next_slice(size: int, seconds: float, slow: float = DEFAULT_TIMING.slow_slice) -> int:
     """Smaller slices where one takes more than `slow` seconds: outside Linux only drained slices show progress."""
-    return max(SMALLEST_SLICE, size // 2) if seconds > slow else size
+    return min(size, max(SMALLEST_SLICE, size // 2)) if seconds > slow else size

@@ -239,7 +239,8 @@ async def check_unchanged(
     now = await readers.run(source.look_again)
     if now is not None and now.size != was.size:
         raise SourceChangedError(
-            f"{name} changed while it was sent ({was.size:,} bytes, now {now.size:,}). No file was made."
+            f"{name} changed while it was sent ({was.size:,} bytes, now {now.size:,}). No file was made. "
+            "The same call sends the file as it is now."
         )
     if now == was:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import NoReturn
 
@@ -21,9 +21,11 @@ from asyncsdk.errors import (
     APITimeoutError,
     CompletionUnknownError,
     ConfigurationError,
+    JournalError,
     NotFoundError,
     ResponseMismatchError,
     UnusableClientError,
+    UploadError,
     UploadNotFoundError,
 )
 from asyncsdk.models import File, Upload, to_json
@@ -37,6 +39,7 @@ from asyncsdk.uploads.session import (
     TRANSIENT,
     ForgottenError,
     Session,
+    has_ended,
     may_mean_completed,
     raise_refusal,
 )
@@ -124,6 +127,8 @@ class Completion:
     async def _raise_refusal(self, error: APIStatusError, asked: Completing, *, may_be_a_file: bool = True) -> NoReturn:
         await self.log.append(Refused(upload=self.session.upload_id, status=error.status_code))
         error.add_note(f"asked with {len(asked.part_ids)} parts of {self.content.size} bytes, md5 as {asked.md5_form}")
+        if has_ended(error) and not may_be_a_file:
+            await self.log.append(Expired(upload=self.session.upload_id, reason=str(error)))
         raise_refusal(error, self.session, self.client.clock, may_be_a_file=may_be_a_file)
 
     async def _look(self, error: APIError, asked: Completing) -> Upload:
@@ -230,6 +235,18 @@ def completed_upload(upload_id: str, file: File) -> Upload:
         status="completed",
         file=file,
     )
+
+
+async def record_gone(claimed: Log, gone: UploadError) -> None:
+    """Let the journal know where the server refused a part since the upload is gone: else it lists what can't go on.
+
+    Not where complete was asked: what is not found then may have become a file.
+    """
+    upload_id = gone.upload_id or ""
+    asked = any(isinstance(record, Completing) and record.upload == upload_id for record in claimed.records)
+    if isinstance(gone.__cause__, APIStatusError) and not asked:
+        with suppress(JournalError):  # what the server said is the error to raise
+            await claimed.append(Expired(upload=upload_id, reason=str(gone)))
 
 
 _CALL_AGAIN = "Make the upload call again, which looks for it."

@@ -140,7 +140,8 @@ class Meter:
 
     def snapshot(self) -> Progress:
         """The progress now."""
-        rate = self.rate.current
+        # what is sent in an outage may have vanished in buffers: it is no rate until something is answered
+        rate = 0.0 if self.state is UploadPhase.RETRYING else self.rate.current
         return Progress(
             state=self.state,
             source=self.source,
@@ -199,7 +200,7 @@ class Meter:
         self._in_flight += count
         self.hold()
         if self.state is UploadPhase.RETRYING:
-            self.enter(UploadPhase.SENDING)
+            self.enter(UploadPhase.RETRYING, "trying again")
         self.tick()
 
     def bytes_discarded(self, count: int) -> None:
@@ -212,6 +213,8 @@ class Meter:
         self._sending.run(self.clock(), running=self._parts_in_flight > 0)
         self._in_flight -= sent
         self.done += confirmed
+        if confirmed and self.state is UploadPhase.RETRYING:  # only an answer shows that the trouble is over
+            self.enter(UploadPhase.SENDING)
         self.tick()
 
     def hold(self, seconds: float = 0.0) -> None:

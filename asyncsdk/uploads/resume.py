@@ -142,7 +142,8 @@ def why_again(recalled: ResumeState | None, *, asked: bool) -> str:
         return ""
     if asked:
         return f"starting again, as requested; {recalled.upload_id} is left behind"
-    return f"starting again: the earlier upload, {recalled.upload_id}, is {recalled.stage} or past its time"
+    ended = "is past its time" if recalled.stage is Stage.PENDING else f"is {recalled.stage}"
+    return f"starting again: the earlier upload, {recalled.upload_id}, {ended}"
 
 
 def non_overlapping(parts: Iterable[Part]) -> list[Part]:

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
+from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, UploadExpiredError, UploadNotFoundError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
@@ -24,7 +24,7 @@ from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_its_content, check_unchanged, is_known_by_md5_alone
-from asyncsdk.uploads.completing import Completion, completed_upload
+from asyncsdk.uploads.completing import Completion, completed_upload, record_gone
 from asyncsdk.uploads.deadline import watch_deadline
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
@@ -107,6 +107,9 @@ class UploadRun:
             log.warning("%s: %s; starting again", self.source.name, gone)
             await self.log.append(Expired(upload=gone.upload_id, reason=str(gone)))
             return await self._send_again(f"starting again: {gone.upload_id} is gone")
+        except (UploadExpiredError, UploadNotFoundError) as gone:
+            await record_gone(self.log, gone)
+            raise
         finally:
             for upload_id in self._held:
                 self.context.ids.uploads.pop(upload_id, None)
@@ -276,7 +279,8 @@ class UploadRun:
         self.meter.enter(UploadPhase.SENDING, "" if is_over else self.meter.note)
         client = self.context.client
         async with tasks.group() as background:
-            background.start_soon(watch_deadline, session, self.meter, client.clock, client.timing)
+            limited = partial(watch_deadline, limit_rate=self.context.throttle.rate)
+            background.start_soon(limited, session, self.meter, client.clock, client.timing)
             parts = await self._sending(session).finish()
             await check_unchanged(self.source, self._digest, self.context.readers, self.context.hashers)
             asked = self._asking(session, parts)

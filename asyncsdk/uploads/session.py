@@ -99,7 +99,7 @@ def refusal(error: APIStatusError, session: Session, clock: Clock, *, may_be_a_f
     if error.status_code in TRANSIENT or error.status_code >= 500:
         return error
     over = clock.may_be_past(session.expires_at - CLOCK_GRAIN)
-    ended = not may_be_a_file and _has_ended(error)
+    ended = not may_be_a_file and has_ended(error)
     if error.status_code == session.refused != 404 and not over and not ended:
         return error  # the upload is there, and is refused as it was before
     if session.unverified:
@@ -143,7 +143,7 @@ def may_mean_completed(error: APIStatusError) -> bool:
     return error.status_code in {404, 409, 410} or (error.status_code in {400, 422} and is_of_state)
 
 
-def _has_ended(error: APIStatusError) -> bool:
+def has_ended(error: APIStatusError) -> bool:
     """Whether the server says that the upload is gone; "has already been completed or cancelled" does not say it."""
     text = _text_of(error)
     is_of_end = bool(_OF_END.search(text)) and not _MAYBE_COMPLETED.search(text)

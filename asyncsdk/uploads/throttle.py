@@ -19,10 +19,11 @@ class Throttle:
 
     @property
     def slice(self) -> int:
-        """How many bytes to send at a time, so that a slow rate is even."""
+        """How many bytes to send at a time, so that a slow rate is even: a server ends what is silent for long."""
         if self.rate is None:
             return BLOCK
-        return max(SMALLEST_SLICE, min(BLOCK, int(self.rate / SLICES_PER_SECOND)))
+        in_a_second = max(1, int(self.rate))
+        return max(min(SMALLEST_SLICE, in_a_second), min(BLOCK, int(self.rate / SLICES_PER_SECOND)))
 
     def delay(self, now: float, count: int) -> float:
         """Seconds to wait before `count` more bytes may go; they are taken as sent then."""

@@ -243,7 +243,7 @@ class AsyncUploader:
         job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
         admission = self._context.queue.acquire(in_turn=in_turn)
         if source is None:
-            return await self._upload(job, admission, on_progress, expected_key=opened.key)
+            return await self._upload(job, admission, on_progress, expected=opened)
         return await self._upload(job, admission, on_progress, earlier=opened)
 
     async def cancel(self, upload_id: str) -> Upload:
@@ -272,7 +272,7 @@ class AsyncUploader:
         admission: AbstractAsyncContextManager[Slot],
         listener: Listener | None,
         *,
-        expected_key: str | None = None,
+        expected: Opened | None = None,
         earlier: Opened | None = None,
     ) -> UploadResult:
         began, started, was_closed = time.time(), time.monotonic(), self.client.is_closed()
@@ -294,10 +294,11 @@ class AsyncUploader:
                 began=began,
                 started=started,
             )
-            if expected_key not in {None, call.key}:
+            if expected is not None and expected.key != call.key:
                 raise ConfigurationError(
-                    f"{source.name} has another size than when the upload began. To send it: call upload. "
-                    "Nothing was sent."
+                    f"{source.name} has another size than when {expected.upload} began. Nothing was sent.\n"
+                    "  To send it as it is now: call upload. "
+                    f"To drop what was sent of it before: asyncsdk uploads cancel {expected.upload}"
                 )
             remembered = earlier is not None or call.place is not None
             try:

@@ -16,7 +16,7 @@ from asyncsdk.cli import display, output, units
 from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
 from asyncsdk.cli.uploads import bars
 from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY
-from asyncsdk.cli.uploads.transfer import Snapshot, UploadsView
+from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress, UploadPhase
 
 MB = 10**6
@@ -126,7 +126,10 @@ COMPLETING = progress(state=UploadPhase.COMPLETING)
 def test_trouble_and_its_end_are_news_and_with_lines_each_change_is(
     before: Progress | None, now: Progress, news: str
 ) -> None:
-    snapshot = Snapshot("t", before, now)
+    view = UploadsView({})
+    if before is not None:
+        view.update("t", before)
+    snapshot = view.update("t", now)
     assert snapshot.is_news(each_change=False) is ("calm" in news)
     assert snapshot.is_news(each_change=True) is ("each" in news)
 
@@ -214,6 +217,13 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     assert total.startswith("1 of 3 files ━")
     assert spaced(total).endswith("─── 62% 250 of 400 MB 1.0 MB/s, 3 min left")
     assert trouble == "  reset; trying again in 1 s"
+
+
+def test_a_file_that_failed_is_not_done_and_not_left() -> None:
+    shown = UploadsView({"a": 100 * MB, "b": 100 * MB, "c": 200 * MB}, lambda: 0.0)
+    shown.end("a")
+    shown.end("c", failed=True)
+    assert shown.lines() == ["1 of 3 files: 100 of 200 MB, 50%"]
 
 
 def test_the_rate_of_the_total_is_that_of_what_all_sent_and_not_of_the_rows_there_are() -> None:
@@ -350,6 +360,47 @@ async def test_an_outage_has_a_line_at_its_start_now_and_then_while_it_lasts_and
     assert [line[: len(outage)] for line in lines[:3]] == [outage] * 3
     assert re.fullmatch(r"\w+ \d\d, \d\d:\d\d", lines[0][len(outage) :])
     assert lines[-1] == "a: 10 of 100 MB, 10%, going on"
+
+
+async def test_of_a_storm_of_short_outages_one_in_half_a_minute_is_news_with_its_end() -> None:
+    lines: list[str] = []
+    now = 0.0
+    view = UploadsView({}, lambda: now)
+    with LineDisplay(view, write=lines.append) as shown:
+        for second in range(64):
+            now = float(second)
+            shown.show(view.update("a", RETRYING if second % 2 else progress(rate=9e6, eta=3.0)))
+    assert lines == ["a: 0 of 100 MB, 0%, reset; trying again in 1 s", "a: 0 of 100 MB, 0%, going on"] * 2
+
+
+async def test_an_outage_that_begins_soon_after_another_is_news_once_it_lasts() -> None:
+    lines: list[str] = []
+    now = 0.0
+    view = UploadsView({}, lambda: now)
+    with LineDisplay(view, write=lines.append) as shown:
+        for second, state in ((1, RETRYING), (2, SENDING), (3, RETRYING), (31, RETRYING), (32, RETRYING)):
+            now = float(second)
+            shown.show(view.update("a", state))
+    assert [line.partition("%, ")[2] for line in lines] == [RETRYING.note, "going on", RETRYING.note]
+
+
+def test_what_goes_on_with_an_upload_says_so_once() -> None:
+    view = UploadsView({})
+    view.update("a", WAITING)
+    assert view.update("a", progress(note="going on with upload_1")).line() == (
+        "a: 0 of 100 MB, 0%, going on with upload_1"
+    )
+
+
+def test_a_total_has_no_rate_while_all_are_out() -> None:
+    now = 0.0
+    view = UploadsView({"a": 100 * MB, "b": 100 * MB}, lambda: now)
+    view.update("a", SENDING)
+    now = 5.0
+    view.update("a", progress(bytes_sent=5 * MB))
+    assert "1.0 MB/s" in view.lines()[-1]
+    view.update("a", RETRYING)
+    assert view.lines()[-1] == "0 of 2 files: 0 of 200 MB, 0%"
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 200])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from asyncsdk import errors
@@ -55,6 +57,13 @@ def test_a_journal_that_fails_half_way_can_be_tried_again() -> None:
     error = errors.JournalError("no room")
     error.progress = Progress(state=UploadPhase.SENDING, source="a", bytes_total=2, upload_id="upload_1")
     assert exit_code(error) == Exit.TRY_AGAIN
+
+
+def test_a_full_disk_can_be_tried_again_and_one_that_cant_be_written_is_a_setting() -> None:
+    for number, code in ((errno.ENOSPC, Exit.TRY_AGAIN), (errno.EDQUOT, Exit.TRY_AGAIN), (errno.EROFS, Exit.USAGE)):
+        error = errors.JournalError("can't be made")
+        error.__cause__ = OSError(number, "")
+        assert exit_code(error) == code
 
 
 def test_what_ends_a_run_half_way_is_no_wrong_usage() -> None:

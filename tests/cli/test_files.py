@@ -7,10 +7,12 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from asyncsdk.cli import files
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run, Start
 
@@ -158,7 +160,29 @@ def test_a_disk_that_refuses_content_is_reported_with_the_name_of_the_file(
 
     monkeypatch.setattr("asyncsdk.files.os.open", refuse)
     ran = run("files", "content", name, "--out", str(tmp_path / "it"))
-    assert (ran.code, ran.err) == (1, f"error: {tmp_path / 'it'}: Read-only file system\n")
+    said = f"error: {tmp_path / 'it'}: Read-only file system. Nothing of {name} is left there.\n"
+    assert (ran.code, ran.err) == (1, said)
+
+
+def test_a_full_disk_is_reported_with_the_name_of_the_file_of_which_nothing_is_left(
+    run: Run, stored: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = stored()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("asyncsdk.files.disk.write_all", full)
+    ran = run("files", "get", name, "-o", "x")
+    assert (ran.code, ran.err) == (1, f"error: x: No space left on device. Nothing of {name} is left there.\n")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_read_only_file_system_is_called_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert files.why_not_writable(tmp_path) == errno.EACCES
+    seen = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "statvfs", lambda _: seen)
+    assert files.why_not_writable(tmp_path) == errno.EROFS
 
 
 def test_content_that_the_server_does_not_give_is_said(run: Run, stored: Callable[..., str]) -> None:
@@ -174,6 +198,20 @@ def test_one_is_deleted_and_then_not_there(run: Run, stored: Callable[..., str])
     gone = run("files", "show", name)
     assert gone.code == 1
     assert "404" in gone.err
+
+
+def test_several_are_deleted_and_each_is_reported(run: Run, server: LocalServer, stored: Callable[..., str]) -> None:
+    first, second, third = (stored(name, size) for name, size in (("a", 1000), ("b", 1001), ("c", 1002)))
+    ran = run("files", "rm", first, "file-unknown", second)
+    assert (ran.code, ran.out) == (3, f"{first}: deleted\n{second}: deleted\n")
+    assert ran.err.startswith("error: file-unknown: the server responded 404")
+    ran = run("files", "delete", "file-unknown", third, third, "--json")
+    refused, gone = ran.records
+    assert (refused["id"], refused["deleted"], refused["error"]["status_code"]) == ("file-unknown", False, 404)
+    assert gone == {"id": third, "object": "file", "deleted": True}
+    assert run("files", "delete", "file-unknown", "file-other").code == 1
+    assert run("files", "delete").code == 2
+    assert not server.files
 
 
 def test_one_that_the_server_keeps_after_all_is_exit_1(

@@ -52,6 +52,15 @@ def test_a_rate_is_read_with_its_second_or_without(text: str) -> None:
     assert units.parse_rate(text) == 10_000_000
 
 
+@pytest.mark.parametrize(("text", "said"), [("2", "2 is 2 bytes a second"), ("1.5/s", "1.5 is 2 bytes a second")])
+def test_a_rate_whose_unit_was_forgotten_is_asked_about(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as asked:
+        units.parse_rate(text)
+    amount = text.removesuffix("/s")
+    assert f"; did you mean {amount}MB/s? If not, write {amount}B/s." in str(asked.value)
+    assert (units.parse_rate("2B/s"), units.parse_rate("0"), units.parse_rate("1000")) == (2, 0, 1000)
+
+
 @pytest.mark.parametrize("text", ["", "fast", "10 Mbit/s", "10Mbps", "/s"])
 def test_what_is_not_a_rate_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="10MB/s"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -189,12 +190,13 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("fault", [Fault("part", "expire", nth=3), Fault("complete", "expire")], ids=str)
 def test_an_upload_that_the_server_drops_is_exit_75_and_the_same_command_sends_it_again(
-    run: Run, server: LocalServer, make_file: MakeFile
+    run: Run, server: LocalServer, make_file: MakeFile, fault: Fault
 ) -> None:
     path = make_file()
     command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1"]
-    server.inject(Fault("part", "expire", nth=3))
+    server.inject(fault)
     ran = run(*command)
     upload = server.uploads[-1].id
     assert (ran.code, ran.out) == (75, "")
@@ -202,6 +204,9 @@ def test_an_upload_that_the_server_drops_is_exit_75_and_the_same_command_sends_i
         f"error: train.jsonl: the upload is gone on the server (400: Upload {upload} is expired, not pending.). "
         "The same command sends the file again.\n"
     )
+    [listed] = run("uploads", "list", "--all", "--json").records
+    assert (listed["id"], listed["state"]) == (upload, "expired")
+    assert run("uploads", "resume").err == "no upload stopped half-way: there is nothing to resume.\n"
     [told] = run(*command, "--json").records
     assert told["bytes_resumed"] == 0
     assert server.stored(told["file"]["id"]).read_bytes() == path.read_bytes()
@@ -250,12 +255,13 @@ def test_where_no_home_can_be_written_it_is_sent_with_one_warning_and_no_promise
     environment.setenv("XDG_STATE_HOME", "/dev/null/state")
     make_file()
     warning = (
-        "warning: no journal can be kept in /dev/null/state/asyncsdk: an interruption can't be resumed by another "
-        "process; set ASYNCSDK_JOURNAL to a writable directory.\n"
+        "warning: no journal can be kept in /dev/null/state/asyncsdk: if this stops, it starts from zero. "
+        "Set ASYNCSDK_JOURNAL to a directory that can be written.\n"
     )
     command = ["upload", "train.jsonl", "--purpose", "batch", "--part-size=1MiB", "--concurrency=1", "--progress=none"]
     ran = run(*command)
     assert (ran.code, ran.err) == (0, warning)
+    environment.setattr("asyncsdk.uploads.journal.file._in_memory", {})  # a program of its own has one of its own
     server.inject(Fault("part", "answer", status=403, nth=2))
     ran = run(*command, "--json")
     assert ran.code == 1
@@ -279,6 +285,26 @@ def test_a_journal_that_was_named_and_cant_be_kept_is_refused_before_anything_is
     assert "warning" not in ran.err
 
 
+def test_a_full_disk_before_anything_is_sent_is_exit_75_and_what_to_do_is_said_once(
+    run: Run, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch, calls: Callable[[], int], tmp_path: Path
+) -> None:
+    make_file(1000)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("asyncsdk.wal.disk.make_directory", full)
+    ran = run("upload", "train.jsonl", "--purpose", "batch")
+    assert (ran.code, calls()) == (75, 0)
+    assert ran.err.splitlines() == [
+        (
+            f"error: train.jsonl: can't create the journal in {tmp_path / 'journal'} (No space left on device). "
+            "Nothing was sent."
+        ),
+        "  Make room, then the same command goes on; or name another directory (--journal, ASYNCSDK_JOURNAL).",
+    ]
+
+
 def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(
     run: Run, server: LocalServer, make_file: MakeFile
 ) -> None:
@@ -291,6 +317,26 @@ def test_a_fault_that_passes_is_not_worth_a_word_unless_progress_is_shown(
     ran = run("upload", "train.jsonl", "--purpose", "vision")
     assert ran.code == 0
     assert "500" in ran.err
+
+
+def test_a_line_that_accepts_and_resets_has_one_line_at_its_start_and_one_once_a_part_is_answered(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file()
+    server.inject(Fault("part", "reset", at="in", nth=2, every=1, times=3))
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--part-size", "1MiB", "--concurrency", "1")
+    assert ran.code == 0
+    begins, ends = ran.err.splitlines()
+    assert re.match(r"train\.jsonl: 1\.0 of 3\.1 MB, 33%, no connection; trying again (at once|in \d s), ", begins)
+    assert ends == "train.jsonl: 2.1 of 3.1 MB, 66%, going on"
+
+
+def test_a_limit_without_a_unit_is_asked_about(run: Run, make_file: MakeFile, calls: Callable[[], int]) -> None:
+    make_file(1000)
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--limit-rate", "2")
+    assert (ran.code, calls()) == (2, 0)
+    said = "--limit-rate: 2 is 2 bytes a second; did you mean 2MB/s? If not, write 2B/s. Nothing was sent.\n"
+    assert said in ran.err
 
 
 def test_verbose_tells_of_requests_and_shows_no_key(run: Run, make_file: MakeFile) -> None:

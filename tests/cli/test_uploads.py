@@ -19,8 +19,8 @@ Stopped = Callable[..., str]
 def stopped(run: Run, server: LocalServer, make_file: MakeFile) -> Stopped:
     """Leave an upload behind that stopped with one of four parts there; returns its id."""
 
-    def stop(name: str = "train.jsonl", seed: int = 1) -> str:
-        make_file(name=name, seed=seed)
+    def stop(name: str = "train.jsonl", seed: int = 1, size: int = 3 * MIB + 1) -> str:
+        make_file(size, name, seed)
         server.inject(Fault("part", "answer", status=400, nth=2))
         options = ["--part-size", "1MiB", "--concurrency", "1"]
         assert run("upload", name, "--purpose", "batch", *options).code == 1
@@ -33,6 +33,36 @@ def stopped(run: Run, server: LocalServer, make_file: MakeFile) -> Stopped:
 def test_a_journal_without_uploads_says_so(run: Run, command: list[str]) -> None:
     ran = run("uploads", *command)
     assert (ran.code, ran.out, ran.err) == (0, "", "no uploads in the journal\n")
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_where_no_journal_can_be_kept_that_is_said(run: Run, environment: pytest.MonkeyPatch, command: str) -> None:
+    environment.delenv("ASYNCSDK_JOURNAL")
+    environment.setenv("XDG_STATE_HOME", "/dev/null/state")
+    ran = run("uploads", command)
+    assert (ran.code, ran.err) == (
+        0,
+        (
+            "no journal can be kept in /dev/null/state/asyncsdk, so no upload is remembered. "
+            "Set ASYNCSDK_JOURNAL to a directory that can be written.\n"
+        ),
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 160])
+def test_on_a_terminal_the_middle_of_a_long_file_name_goes_and_its_id_stays(
+    run: Run, stopped: Stopped, environment: pytest.MonkeyPatch, columns: int
+) -> None:
+    upload = stopped("a" * 80 + "/" + "b" * 80 + ".jsonl")
+    [whole] = run("uploads", "list").out.splitlines()[1:]
+    environment.setattr("asyncsdk.cli.uploads.uploads.stdout_is_terminal", lambda: True)
+    environment.setenv("COLUMNS", str(columns))
+    [line] = run("uploads", "list").out.splitlines()[1:]
+    assert line.startswith(f"{upload}  pending")
+    assert line.endswith(".jsonl")
+    assert "…" in line
+    assert columns - 1 <= len(line) <= columns < len(whole)
+    assert run("uploads", "list", "--json").records[0]["source"].endswith("b.jsonl")
 
 
 def test_what_is_finished_is_counted_and_listed_with_all_after_what_is_not(
@@ -88,9 +118,44 @@ def test_one_whose_file_was_moved_is_resumed_from_there(run: Run, stopped: Stopp
     ran = run("uploads", "resume", upload, "--from", "other")
     assert (ran.code, ran.out) == (2, "")
     assert f"other is not the file of {upload}: it contains nothing of what was sent." in ran.err
+    assert "it resumes" not in ran.err
     ran = run("uploads", "resume", "--from", moved)
     assert ran.code == 0
     assert ", 1.0 MB of it by earlier runs" in ran.out
+
+
+def test_one_whose_file_has_another_size_now_does_not_count_and_what_drops_it_is_said(
+    run: Run, stopped: Stopped, server: LocalServer, tmp_path: Path
+) -> None:
+    old, good = stopped("old", 1), stopped("good", 2)
+    with (tmp_path / "old").open("ab") as file:
+        file.write(b"more")
+    said = (
+        f"{old} is not resumed: {tmp_path / 'old'} had 3,145,729 bytes when it began, and has 3,145,733 now.\n"
+        f"  To drop it: asyncsdk uploads cancel {old}. "
+        f"If its file was moved: asyncsdk uploads resume {old} --from NEWPATH\n"
+    )
+    ran = run("uploads", "resume", "--progress", "none")
+    assert (ran.code, ran.err) == (0, said)
+    assert "good: file-" in ran.out
+    ran = run("uploads", "resume", "--all")
+    assert (ran.code, ran.err) == (0, said + "no upload stopped half-way: there is nothing to resume.\n")
+    ran = run("uploads", "resume", old)
+    assert ran.code == 2
+    assert f"old: old has another size than when {old} began. Nothing was sent.\n" in ran.err
+    assert ran.err.endswith(f"asyncsdk upload. To drop what was sent of it before: asyncsdk uploads cancel {old}\n")
+    assert run("uploads", "cancel").out == f"{old}: cancelled\n"
+    assert next(upload for upload in server.uploads if upload.id == good).status == "completed"
+
+
+def test_of_several_the_one_that_is_as_large_as_the_moved_file_is_resumed(
+    run: Run, stopped: Stopped, tmp_path: Path
+) -> None:
+    upload = stopped("a", 1)
+    stopped("b", 2, 2 * MIB)
+    moved = (tmp_path / "a").rename(tmp_path / "c")
+    ran = run("uploads", "resume", "--from", moved, "--json")
+    assert (ran.code, ran.records[0]["id"]) == (0, upload)
 
 
 def test_what_stopped_is_listed_and_shown_and_goes_on(
@@ -159,7 +224,7 @@ def test_cancel_tells_the_upload_as_json(run: Run, stopped: Stopped) -> None:
 
 
 def test_what_is_being_sent_is_said_with_its_process_and_cant_be_cancelled(
-    start: Start, run: Run, make_file: MakeFile
+    start: Start, run: Run, make_file: MakeFile, tmp_path: Path
 ) -> None:
     make_file()
     process = start("upload", "train.jsonl", "--purpose", "batch", "--limit-rate", "200KB", "--progress", "none")
@@ -170,7 +235,19 @@ def test_what_is_being_sent_is_said_with_its_process_and_cant_be_cancelled(
     assert f"sending ({process.pid})" in run("uploads", "list").out
     ran = run("uploads", "cancel", listed[0]["id"])
     assert ran.code == 75
-    assert str(process.pid) in ran.err
+    assert ran.err.startswith(f"error: process {process.pid} on ")
+    assert ran.err.endswith(
+        " is sending this file: stop it first (Ctrl-C there), then repeat the command. "
+        "Nothing was sent by this command.\n"
+    )
+    assert run("uploads", "resume").err == (
+        "no upload stopped half-way: there is nothing to resume. "
+        f"Process {process.pid} is sending {tmp_path / 'train.jsonl'}.\n"
+    )
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--on-busy", "fail", "--json")
+    assert ran.code == 75
+    assert "then repeat the command, or wait for its result with --on-busy wait. Nothing" in ran.err
+    assert "on_busy" not in ran.err + ran.out
 
 
 def test_what_nobody_can_use_any_more_is_forgotten(run: Run, stopped: Stopped) -> None:

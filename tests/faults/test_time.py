@@ -192,23 +192,37 @@ async def short(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def test_too_slow_for_its_hour_it_says_so_early_and_in_figures(short: Scene) -> None:
-    short.uploader_options["limit_rate"] = 100_000
+    short.uploader_options["limit_rate"] = 380_000  # as a line would be that is just too slow
     began = time.monotonic()
     with pytest.raises(UploadTooSlowError) as slow:
         await short.upload()
     assert time.monotonic() - began < 4
-    figures = re.search(r"at ([\d.]+) kB/s .* needs (\d+) min more.* in (\d+) min", str(slow.value))
+    figures = re.search(r"at ([\d.]+) kB/s .* needs (\d+) s more.* in (\d+) s", str(slow.value))
     assert figures is not None
-    assert 40 < float(figures[1]) < 190
+    assert 200 < float(figures[1]) < 500
     assert short.files == []
     assert "faster connection" in slow.value.advice
 
 
-async def test_one_that_only_starts_slowly_is_not_ended(short: Scene) -> None:
+async def test_a_limit_at_which_it_cant_be_in_time_is_named_at_once_with_one_that_would_do(short: Scene) -> None:
     short.uploader_options["limit_rate"] = 100_000
+    began = time.monotonic()
+    with pytest.raises(UploadTooSlowError, match=r"at 100\.0 kB/s .* needs \d\d s more") as slow:
+        await short.upload()
+    assert time.monotonic() - began < 1.5
+    said = re.fullmatch(
+        r"Raise limit_rate to at least (\d+)kB/s, then repeat the call: it resumes\.", slow.value.advice
+    )
+    assert said is not None
+    assert 600 <= int(said[1]) <= 999
+    assert slow.value.advice in str(slow.value)
+
+
+async def test_one_that_only_starts_slowly_is_not_ended(short: Scene) -> None:
+    short.uploader_options["limit_rate"] = 380_000
 
     def speed_up(now: Progress) -> None:
-        if now.bytes_sent > 80_000 and short.uploaders:
+        if now.bytes_sent > 300_000 and short.uploaders:
             short.uploaders[-1]._context.throttle.rate = 100.0 * PART  # noqa: SLF001 - nobody but a line changes its rate half-way
 
     short.assert_arrived(await short.upload(on_progress=speed_up))

@@ -117,8 +117,8 @@ def test_where_the_home_cant_be_written_uploads_have_a_journal_in_memory_and_one
     assert [getattr(journal, "instead", None) for journal in journals] == [warning.message] * 2
     assert journals[0] is journals[1]
     assert warning.message == (
-        f"no journal can be kept in {homeless}: an interruption can't be resumed by another process; set "
-        "ASYNCSDK_JOURNAL to a writable directory"
+        f"no journal can be kept in {homeless}: if this stops, it starts from zero. "
+        "Set ASYNCSDK_JOURNAL to a directory that can be written"
     )
 
 

@@ -12,7 +12,7 @@ from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadExpiredError, UploadTooSlowError
 from asyncsdk.events import Progress
 from asyncsdk.timing import Timing
-from asyncsdk.uploads.deadline import seconds_short, watch_deadline
+from asyncsdk.uploads.deadline import seconds_short, typed_rate, watch_deadline
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import Session
 
@@ -82,11 +82,18 @@ async def keep_moving(meter: Meter, *, moving: bool) -> None:
 
 async def test_who_is_too_slow_is_told_by_how_much_once_half_of_the_time_is_over(meter: Meter) -> None:
     began = time.monotonic()
-    with pytest.raises(UploadTooSlowError, match=r"at 1\.0 MB/s data\.bin needs 2 min more.*in 0 min") as caught:
+    with pytest.raises(UploadTooSlowError, match=r"at 1\.0 MB/s data\.bin needs 100 s more.*in 1 s") as caught:
         await mind(meter, life=0.4, watched_for=5)
     assert time.monotonic() - began >= 0.2
     assert caught.value.upload_id == "upload_1"
     assert "Nothing was completed" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rate", "typed"), [(1, "1kB/s"), (60_001, "61kB/s"), (999_000, "999kB/s"), (999_001, "1MB/s"), (1.21e6, "1.3MB/s")]
+)
+def test_a_rate_to_type_is_not_less_than_what_is_needed(rate: float, typed: str) -> None:
+    assert typed_rate(rate) == typed
 
 
 async def test_bytes_on_their_way_are_not_counted_as_left(meter: Meter) -> None:

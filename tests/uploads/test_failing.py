@@ -10,8 +10,10 @@ from asyncsdk.errors import (
     AsyncSDKError,
     AuthenticationError,
     CompletionUnknownError,
+    ConfigurationError,
     InternalServerError,
     NotTheAPIError,
+    SourceError,
     UploadTooSlowError,
 )
 from asyncsdk.events import Progress, UploadPhase
@@ -27,6 +29,9 @@ SENDING = Progress(
     bytes_done=3_000,
     upload_id="upload_1",
     expires_at=int(NOW) + 31 * 60,
+)
+NOTHING_YET = Progress(
+    state=UploadPhase.SENDING, source="a", bytes_total=5_000, upload_id="upload_1", expires_at=int(NOW) + 31 * 60
 )
 UNBORN = Progress(state=UploadPhase.SENDING, source="a", bytes_total=5_000)
 OVER = Progress(
@@ -86,6 +91,9 @@ OVER = Progress(
             False,
             IN_DOUBT_AND_FORGOTTEN,
         ),
+        (ConfigurationError("wrong"), SENDING, True, False, ""),
+        (SourceError("wrong"), SENDING, True, False, ""),
+        (REFUSED, NOTHING_YET, True, False, "Nothing of it is there yet. Fix this, then repeat the call."),
         (
             UploadTooSlowError("slow"),
             SENDING,

@@ -113,7 +113,8 @@ async def test_a_line_on_which_slices_take_long_gets_smaller_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "seconds", "smaller"), [(BLOCK, 5.0, BLOCK), (BLOCK, 5.1, BLOCK // 2), (4097, 9, 4096), (4096, 60, 4096)]
+    ("size", "seconds", "smaller"),
+    [(BLOCK, 5.0, BLOCK), (BLOCK, 5.1, BLOCK // 2), (4097, 9, 4096), (4096, 60, 4096), (2, 60, 2)],
 )
 def test_a_slice_that_takes_more_than_five_seconds_is_halved(size: int, seconds: float, smaller: int) -> None:
     assert next_slice(size, seconds) == smaller

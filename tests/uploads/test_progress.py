@@ -101,9 +101,22 @@ def test_another_note_is_a_change_and_the_same_one_is_not(heard: Heard) -> None:
     ]
 
 
-def test_bytes_that_go_out_end_the_waiting(heard: Heard) -> None:
+def test_an_outage_lasts_until_a_part_is_answered_and_has_no_rate(heard: Heard) -> None:
+    heard.meter.part_started()
+    for _ in range(5):
+        heard.now += 1.0
+        heard.meter.bytes_sent(10)
+    assert heard.last.rate > 0
     heard.meter.enter(UploadPhase.RETRYING, "no connection")
-    heard.meter.bytes_sent(1)
+    for _ in range(5):
+        heard.now += 1.0
+        heard.meter.bytes_sent(1000)
+        assert (heard.last.state, heard.last.note) == (UploadPhase.RETRYING, "trying again")
+        assert (heard.last.rate, heard.last.eta) == (0.0, None)
+    heard.meter.part_finished(5050, 0)
+    assert heard.last.state is UploadPhase.RETRYING
+    heard.meter.part_started()
+    heard.meter.part_finished(50, 50)
     assert (heard.last.state, heard.last.note) == (UploadPhase.SENDING, "")
 
 

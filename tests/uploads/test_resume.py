@@ -18,7 +18,7 @@ from asyncsdk.settings import Settings
 from asyncsdk.uploads import resume
 from asyncsdk.uploads.chunking import BLOCK, Pending, covers, gaps
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
-from asyncsdk.uploads.resume import ResumeState, Stage, non_overlapping, replay, span_of, upload_key
+from asyncsdk.uploads.resume import ResumeState, Stage, non_overlapping, replay, span_of, upload_key, why_again
 
 SIZE = 20 * BLOCK + 17
 blocks = st.integers(0, 22)
@@ -303,3 +303,11 @@ def test_an_upload_belongs_to_its_server_organization_and_project(changes: dict[
     assert recalled(begun).for_client_of(own) is begun
     with pytest.raises(ConfigurationError, match="was started with the"):
         recalled(begun).for_client_of(evolve(own, **changes))
+
+
+@pytest.mark.parametrize(
+    ("end", "ended"), [(None, "is past its time"), (EXPIRED, "is expired"), (CANCELLED, "is cancelled")]
+)
+def test_an_upload_that_cant_go_on_is_said_to_be_what_it_is(end: Record | None, ended: str) -> None:
+    state = recalled(opened(), *filter(None, [end]))
+    assert why_again(state, asked=False) == f"starting again: the earlier upload, upload_1, {ended}"

@@ -49,7 +49,8 @@ def test_without_a_rate_nothing_waits_and_whole_blocks_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "size"), [(10.0, SMALLEST_SLICE), (200e3, 10_000), (5 * MIB, 5 * MIB // 20), (1e12, BLOCK)]
+    ("rate", "size"),
+    [(0.5, 1), (10.0, 10), (9e3, SMALLEST_SLICE), (200e3, 10_000), (5 * MIB, 5 * MIB // 20), (1e12, BLOCK)],
 )
-def test_a_slow_rate_goes_in_slices_of_a_twentieth_of_a_second(rate: float, size: int) -> None:
+def test_a_slow_rate_goes_in_slices_of_a_twentieth_of_a_second_at_most_of_a_second(rate: float, size: int) -> None:
     assert Throttle(rate).slice == size

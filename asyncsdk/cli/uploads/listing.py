@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import asdict, frozen
 
@@ -16,6 +16,9 @@ UNDER_WAY = {"pending", "completing"}
 NOTHING_THERE = "no uploads in the journal"
 MOST_LISTED = 20
 _HEADINGS = ("ID", "STATE", "DONE", "EXPIRES", "PURPOSE", "FILE ID", "SERVER", "FILE")
+_FILE = len(_HEADINGS) - 1
+_SPARED = tuple(map(_HEADINGS.index, ("SERVER", "PURPOSE", "EXPIRES", "DONE", "FILE ID")))  # `uploads show` has them
+LEAST_OF_A_NAME = 10  # cells
 
 
 @frozen(kw_only=True)
@@ -43,6 +46,11 @@ class Remembered:
     def is_from_a_path(self) -> bool:
         """Whether its source is a file that can be read again, rather than memory."""
         return bool(self.source) and not str(self.source).startswith("key:")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stopped half-way, so that it may be resumed."""
+        return self.state in UNDER_WAY and self.pid is None
 
 
 def remembered(entries: Sequence[JournalEntry], *, now: float) -> list[Remembered]:
@@ -108,9 +116,7 @@ def chosen(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> l
         raise ConfigurationError("an ID and --all exclude each other. Nothing was sent.")
     if name is not None:
         return [resumable(find(uploads, name))]
-    stopped = [
-        upload for upload in uploads if upload.state in UNDER_WAY and upload.pid is None and upload.is_from_a_path
-    ]
+    stopped = [upload for upload in uploads if upload.stopped and upload.is_from_a_path]
     if len(stopped) > 1 and not every:
         raise ConfigurationError(
             f"{len(stopped)} uploads stopped half-way. Give an ID or --all; nothing was sent:{_listed(stopped)}"
@@ -125,11 +131,26 @@ def moved(uploads: Sequence[Remembered], name: str | None, *, every: bool) -> Re
     """
     if every:
         raise ConfigurationError("--from and --all exclude each other. Nothing was sent.")
-    stopped = [upload for upload in unfinished(uploads) if upload.pid is None]
+    stopped = [upload for upload in uploads if upload.stopped]
     upload = only_one(uploads if name is not None else stopped, name, verb="resume")
     if upload is None:
         raise ConfigurationError("no upload stopped half-way: there is nothing to resume. Nothing was sent.")
     return resumable(upload, moved=True)
+
+
+def changed_since(upload: Remembered, size: int) -> str:
+    """Why an upload is not resumed whose file has another size now, and what to do with it. `size` is in bytes."""
+    return (
+        f"{upload.id} is not resumed: {upload.source} had {upload.bytes:,} bytes when it began, and has {size:,} now.\n"
+        f"  To drop it: asyncsdk uploads cancel {upload.id}. "
+        f"If its file was moved: asyncsdk uploads resume {upload.id} --from NEWPATH"
+    )
+
+
+def nothing_stopped(uploads: Sequence[Remembered]) -> str:
+    """That there is nothing to resume; and what is under way, which another process sends."""
+    sent = [f" Process {upload.pid} is sending {upload.source}." for upload in unfinished(uploads) if upload.pid]
+    return f"no upload stopped half-way: there is nothing to resume.{''.join(sent[:MOST_LISTED])}"
 
 
 def names(uploads: Sequence[Remembered]) -> dict[str, Remembered]:
@@ -156,12 +177,32 @@ def resumable(upload: Remembered, *, moved: bool = False) -> Remembered:
     return upload
 
 
-def rows(uploads: Sequence[Remembered], *, now: float) -> list[str]:
-    """A table: a line of headings, then one for each upload. Empty columns are left out."""
+def rows(
+    uploads: Sequence[Remembered],
+    *,
+    now: float,
+    width: int | None = None,
+    shorten: Callable[[str, int], str] = lambda name, _: name,
+) -> list[str]:
+    """A table: a line of headings, then one for each upload. Empty columns are left out.
+
+    In `width` cells, if that is given: columns that can be spared go, and `shorten(name, cells)` cuts the files' names.
+    """
     cells = [_HEADINGS, *(_cells(upload, now=now) for upload in uploads)]
     columns = [column for column in range(len(_HEADINGS)) if any(row[column] for row in cells[1:])]
     widths = {column: max(len(row[column]) for row in cells) for column in columns}
-    return ["  ".join(row[column].ljust(widths[column]) for column in columns).rstrip() for row in cells]
+    if width is not None:
+        left, spared = width - _sum_of(widths), list(_SPARED)
+        while left < LEAST_OF_A_NAME and spared:
+            left += widths.pop(spared.pop(0), -2) + 2
+        cells = [(*row[:_FILE], shorten(row[_FILE], max(left, LEAST_OF_A_NAME))) for row in cells]
+        widths[_FILE] = 0  # it is the last: nothing has to be in line after it
+    return ["  ".join(row[column].ljust(widths[column]) for column in widths).rstrip() for row in cells]
+
+
+def _sum_of(widths: Mapping[int, int]) -> int:
+    """How many cells all columns but that of the file take, each with the gap after it."""
+    return sum(width + 2 for column, width in widths.items() if column != _FILE)
 
 
 def _cells(upload: Remembered, *, now: float) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from asyncsdk.errors import (
     APITimeoutError,
     AsyncSDKError,
     RateLimitError,
+    StorageError,
+    UploadBusyError,
     UploadError,
 )
 from asyncsdk.events import Progress, UploadPhase
@@ -36,6 +38,10 @@ _CALLS = (
     ("the same call", "the same command"),
     ("The same call", "The same command"),
     ("call upload", "asyncsdk upload"),
+    ("(journal=, --journal", "(--journal"),
+    ("repeat the call", "repeat the command"),
+    ("Raise limit_rate to", "Raise --limit-rate to"),
+    ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
 )
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
@@ -122,7 +128,7 @@ class UploadTally:
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
     """The message for an upload that failed, and what to do next; `instead` as in `stopped`."""
-    text = as_typed(error_text(error))
+    text = busy(error, waits=True) if isinstance(error, UploadBusyError) else as_typed(error_text(error))
     plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
@@ -157,15 +163,29 @@ def as_typed(message: str) -> str:
 
 def error_text(error: BaseException) -> str:
     """The message of an error without the name of the request, which only a programmer needs."""
+    if isinstance(error, UploadBusyError):
+        return busy(error)
     if not isinstance(error, APIError) or not error.request:
         return str(error)
     text = str(error).removeprefix(f"{error.request}: ")
     return f"the server responded {text}" if isinstance(error, APIStatusError) else text
 
 
+def busy(error: UploadBusyError, *, waits: bool = False) -> str:
+    """Which process sends the file, and what to do; `waits` where the command has --on-busy."""
+    process = str(error).partition(" is sending")[0]
+    instead = ", or wait for its result with --on-busy wait" if waits else ""
+    return (
+        f"{process} is sending this file: stop it first (Ctrl-C there), then repeat the command{instead}. "
+        "Nothing was sent by this command."
+    )
+
+
 def _advice(error: BaseException, instead: str) -> str:
     """What to do next, if the message does not contain it and something was under way."""
     if not isinstance(error, AsyncSDKError) or isinstance(error, UploadError) or error.progress is None:
+        return ""
+    if isinstance(error, StorageError) and error.upload_id is None:  # which says itself what to do
         return ""
     if "Nothing was sent." in str(error) and error.upload_id is None:
         return ""

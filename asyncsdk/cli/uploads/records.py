@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asyncsdk.errors import AsyncSDKError
+from asyncsdk.cli.uploads.messages import as_typed
+from asyncsdk.errors import AsyncSDKError, UploadBusyError
 from asyncsdk.events import Progress
 from asyncsdk.models import to_json
 from asyncsdk.uploads.job import UploadResult
@@ -51,7 +52,7 @@ def error_of(error: BaseException, instead: str = "") -> dict[str, Any]:
     return {
         "type": type(error).__name__,
         "code": getattr(error, "code", None),
-        "message": str(error),
+        "message": as_typed(str(error)) if isinstance(error, UploadBusyError) else str(error),
         "status_code": getattr(error, "status_code", None),
         "request_id": getattr(error, "request_id", None),
         "resumable": isinstance(error, AsyncSDKError) and error.resumable,

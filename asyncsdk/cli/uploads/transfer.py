@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -29,20 +30,40 @@ Listener = Callable[[Progress], None]
 StartUpload = Callable[[Listener], Awaitable[UploadResult]]
 _MOST_LINES = 10
 _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
+_CALM = 30.0  # seconds between two outages that are each worth a line
+
+
+@define
+class Outages:
+    """Which moments of an upload's outages are worth a line: a beginning now and then, and the end of that one."""
+
+    _reported_at: float = field(default=-math.inf, init=False)
+    _is_reported: bool = field(default=False, init=False)
+
+    def turns(self, state: UploadPhase, now: float) -> bool:
+        """Whether one begins or ends that is worth a line, at `now` (seconds)."""
+        is_out = state is UploadPhase.RETRYING
+        if is_out is self._is_reported or (is_out and now - self._reported_at < _CALM):
+            return False
+        self._is_reported, self._reported_at = is_out, now
+        return True
 
 
 @frozen
 class Snapshot:
-    """A new snapshot of an upload, and the one before."""
+    """A new snapshot of an upload, and the one before; with it an outage may `turn`, which is worth a line."""
 
     name: str
     before: Progress | None
     now: Progress
+    turns: bool = False
 
     def line(self) -> str:
-        """The upload on a line."""
-        line = messages.moving(self.name, self.now, now=time.time())
-        return f"{line}, going on" if self._was_in_trouble and self.now.state is UploadPhase.SENDING else line
+        """The upload on a line. Where it goes on, its rate is not known yet."""
+        goes_on = (self.turns or self._was_in_trouble) and self.now.state is UploadPhase.SENDING
+        shown = evolve(self.now, rate=0.0, eta=None) if goes_on else self.now
+        line = messages.moving(self.name, shown, now=time.time())
+        return f"{line}, going on" if goes_on and "going on" not in self.now.note else line
 
     def record(self) -> dict[str, Any]:
         """All its numbers; `source` is the FILE as it was given."""
@@ -51,11 +72,13 @@ class Snapshot:
     def is_news(self, *, each_change: bool) -> bool:
         """Whether its state changed, and to or from trouble unless `each_change` counts; or it began again.
 
-        A server that has become silent is trouble, too.
+        A server that has become silent is trouble, too. Of outages that follow each other some are enough.
         """
         if self.now.silent_for and not (self.before and self.before.silent_for):
             return True
         was, state = (self.before.state if self.before else None), self.now.state
+        if not each_change and UploadPhase.RETRYING in {was, state}:
+            return self.turns
         if state is UploadPhase.RETRYING and was is state:
             return False  # the same outage, in other words
         has_new_note = bool(self.now.note) and (self.before is None or self.before.note != self.now.note)
@@ -78,6 +101,8 @@ class UploadsView:
     clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, int] = field(factory=dict, init=False)
+    _failed: set[str] = field(factory=set, init=False)
+    _outages: dict[str, Outages] = field(factory=dict, init=False)
     _sent: int = field(default=0, init=False)
     _rate: RateMeter = field(factory=RateMeter, init=False)
 
@@ -87,12 +112,16 @@ class UploadsView:
         self.under_way[name] = progress
         self._sent += progress.bytes_sent - (before.bytes_sent if before else 0)
         self._rate.add(self.clock(), self._sent)
-        return Snapshot(name, before, progress)
+        turns = self._outages.setdefault(name, Outages()).turns(progress.state, self.clock())
+        return Snapshot(name, before, progress, turns)
 
-    def end(self, name: str) -> None:
-        """Take the upload's row away; it counts in the total."""
+    def end(self, name: str, *, failed: bool = False) -> None:
+        """Take the upload's row away; it counts in the total, unless it failed: nothing more of it will be sent."""
         self.under_way.pop(name, None)
-        self._ended[name] = self.sizes.get(name, 0)
+        if failed:
+            self._failed.add(name)
+        else:
+            self._ended[name] = self.sizes.get(name, 0)
 
     def lines(self) -> list[str]:
         """A line for each upload, and one for the total where there are several files."""
@@ -119,12 +148,14 @@ class UploadsView:
         whole = Progress(
             state=UploadPhase.SENDING,
             source="",
-            bytes_total=max(1, sum(self.sizes.values())),
+            bytes_total=max(1, sum(size for name, size in self.sizes.items() if name not in self._failed)),
             bytes_done=sum(self._ended.values()) + sum(row.bytes_done for row in rows),
             bytes_resumed=sum(row.bytes_resumed for row in rows),
             bytes_in_flight=sum(row.bytes_in_flight for row in rows),
             rate=self._rate.current,
         )
+        if rows and all(row.state is UploadPhase.RETRYING for row in rows):
+            return evolve(whole, rate=0.0)  # what is sent now may have vanished in buffers
         left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
         return evolve(whole, eta=left / whole.rate if whole.rate else None)
 
@@ -179,7 +210,7 @@ class Transfer:
     def _report(self, ended: _Ended) -> None:
         self._ended[ended.name] = ended.error
         self._tally.add(ended.result, ended.error)
-        self.display.view.end(ended.name)
+        self.display.view.end(ended.name, failed=ended.error is not None)
         if ended.error is not None or stdout_is_terminal():
             self.display.aside()
         if ended.error is not None:

@@ -20,9 +20,9 @@ from asyncsdk.cli.options import (
     ShownAs,
     StallTimeout,
 )
-from asyncsdk.cli.output import Out, complain
+from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import SourceError
+from asyncsdk.errors import JournalError, SourceError
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.listing import Remembered
@@ -50,19 +50,19 @@ async def list_uploads(
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
     """List the uploads that are not finished, oldest first."""
-    from asyncsdk.cli.uploads.listing import NOTHING_THERE, left_out, rows, unfinished
+    from asyncsdk.cli.uploads.listing import left_out, unfinished
 
-    remembered = await _remembered(_journal(journal))
+    remembered = await _all(journal)
     uploads = unfinished(remembered)
     if every:
         uploads += [upload for upload in remembered if upload not in uploads]
-    heading, *lines = rows(uploads, now=time.time())
+    heading, *lines = _table(uploads)
     out = Out(output)
     if uploads:
         out.heading(heading)
     for upload, line in zip(uploads, lines, strict=True):
         out.result(line, record=asdict(upload), name=upload.id)
-    if note := NOTHING_THERE if not remembered else "" if every else left_out(remembered):
+    if note := _nothing_there(journal) if not remembered else "" if every else left_out(remembered):
         complain(note)
     return 0
 
@@ -70,13 +70,13 @@ async def list_uploads(
 @app.command
 async def show(upload_id: Id = None, /, *, journal: JournalPlace = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
     """Show all that is known about an upload."""
-    from asyncsdk.cli.uploads.listing import NOTHING_THERE, facts, only_one, unfinished
+    from asyncsdk.cli.uploads.listing import facts, only_one, unfinished
 
-    uploads = await _remembered(_journal(journal))
+    uploads = await _all(journal)
     among = uploads if upload_id is not None else unfinished(uploads) or uploads
     upload = only_one(among, upload_id, verb="show")
     if upload is None:
-        complain(NOTHING_THERE)
+        complain(_nothing_there(journal))
         return 0
     Out(output).result(facts(upload, now=time.time()), record=asdict(upload), name=upload.id)
     return 0
@@ -107,17 +107,20 @@ async def resume(
     """Resume uploads that stopped half-way."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
-    from asyncsdk.cli.uploads.listing import chosen, moved, names
+    from asyncsdk.cli.uploads.listing import chosen, moved, names, nothing_stopped
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     records = _journal(journal, no_lock=no_lock)
+    uploads = await _remembered(records)
+    if upload_id is None:
+        uploads = _unchanged(uploads) if source is None else _as_large_as(source, uploads)
     if source is None:
-        picked = names(chosen(await _remembered(records), upload_id, every=every))
+        picked = names(chosen(uploads, upload_id, every=every))
     else:
-        picked = {source: moved(await _remembered(records), upload_id, every=every)}
+        picked = {source: moved(uploads, upload_id, every=every)}
     if not picked:
-        complain("no upload stopped half-way: there is nothing to resume.")
+        complain(nothing_stopped(uploads))
     async with open_client(connection, connections=concurrency) as client:
         uploader = AsyncUploader(
             client,
@@ -129,9 +132,9 @@ async def resume(
         )
         sizes = {name: upload.bytes or 0 for name, upload in picked.items()}
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
-        uploads = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
+        calls = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
         transfer = Transfer(Out(output), display, stop, client.clock.now, renamed=source is None)
-        return await transfer.run(uploads, at_once=concurrency)
+        return await transfer.run(calls, at_once=concurrency)
 
 
 @app.command
@@ -188,20 +191,85 @@ def _journal(place: str | None, *, no_lock: bool = False) -> Journal:
     return open_journal(place, lock=not no_lock)
 
 
+def _table(uploads: list[Remembered]) -> list[str]:
+    from asyncsdk.cli.uploads.listing import rows
+
+    if not stdout_is_terminal():
+        return rows(uploads, now=time.time())
+    from shutil import get_terminal_size
+
+    from asyncsdk.cli.uploads.bars import shortened  # loads rich
+
+    return rows(uploads, now=time.time(), width=get_terminal_size().columns, shorten=shortened)
+
+
+async def _all(place: str | None) -> list[Remembered]:
+    """What the journal remembers; nothing where none can be kept and none was named."""
+    try:
+        return await _remembered(_journal(place))
+    except JournalError:
+        if _not_kept(place):
+            return []
+        raise
+
+
+def _nothing_there(place: str | None) -> str:
+    from asyncsdk.cli.uploads.listing import NOTHING_THERE
+
+    return _not_kept(place) or NOTHING_THERE
+
+
+def _not_kept(place: str | None) -> str:
+    """That no journal can be kept in the user's directory; '' where one can, or another was named."""
+    from asyncsdk.uploads.journal.file import open_journal
+    from asyncsdk.uploads.journal.memory import MemoryJournal
+    from asyncsdk.uploads.journal.messages import NOT_RESUMED
+
+    journal = open_journal(place, or_memory=True)
+    if not (isinstance(journal, MemoryJournal) and journal.instead):
+        return ""
+    where = journal.instead.removesuffix(f": {NOT_RESUMED}")
+    return f"{where}, so no upload is remembered. Set ASYNCSDK_JOURNAL to a directory that can be written."
+
+
 async def _remembered(journal: Journal) -> list[Remembered]:
     from asyncsdk.cli.uploads.listing import remembered
 
     return remembered(await journal.entries(), now=time.time())
 
 
-def _is_there(upload: Remembered) -> bool:
-    return Path(str(upload.source)).exists()
+def _unchanged(uploads: list[Remembered]) -> list[Remembered]:
+    """Without those whose file has another size than when they stopped, each of which is reported."""
+    from asyncsdk.cli.uploads.listing import changed_since
+
+    kept: list[Remembered] = []
+    for upload in uploads:
+        size = _size_of(str(upload.source)) if upload.stopped and upload.is_from_a_path else None
+        if size in {None, upload.bytes}:
+            kept.append(upload)
+        else:
+            complain(changed_since(upload, size or 0))
+    return kept
+
+
+def _as_large_as(source: str, uploads: list[Remembered]) -> list[Remembered]:
+    """Those that may be of this file, by its size; all if there are none."""
+    size = _size_of(source)
+    return [upload for upload in uploads if upload.bytes == size] or uploads
+
+
+def _size_of(path: str) -> int | None:
+    """Its bytes; None where no such file can be seen."""
+    try:
+        return Path(path).stat().st_size
+    except (OSError, ValueError):
+        return None
 
 
 async def _resume(uploader: AsyncUploader, upload: Remembered, source: str | None, listener: Listener) -> UploadResult:
     try:
         return await uploader.resume(upload.id, source=source, in_turn=True, on_progress=listener)
     except SourceError as error:
-        if source is not None or _is_there(upload):
+        if source is not None or _size_of(str(upload.source)) is not None:
             raise
         raise SourceError(f"{error}\n  moved? asyncsdk uploads resume {upload.id} --from NEWPATH") from error

@@ -14,12 +14,19 @@ from asyncsdk.wal.line import VERSION
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
-NOT_RESUMED = "an interruption can't be resumed by another process; set ASYNCSDK_JOURNAL to a writable directory"
+NOT_RESUMED = "if this stops, it starts from zero. Set ASYNCSDK_JOURNAL to a directory that can be written"
 _ELSEWHERE = "Name a directory that can be written (journal=, --journal, ASYNCSDK_JOURNAL), or memory to go without."
 
 
 def not_made(path: Path, reason: str) -> str:
     return f"can't create the journal in {path} ({reason}). Nothing was sent.\n  {_ELSEWHERE}"
+
+
+def full(path: Path, reason: str) -> str:
+    return (
+        f"can't create the journal in {path} ({reason}). Nothing was sent.\n"
+        "  Make room, then the same call goes on; or name another directory (journal=, --journal, ASYNCSDK_JOURNAL)."
+    )
 
 
 def kept_in_memory(path: Path) -> str:
@@ -36,7 +43,8 @@ def not_read(path: Path, reason: str) -> str:
 def not_written(path: Path, reason: str) -> str:
     return (
         f"can't write the journal in {path} ({reason}). What it held before and what the server holds is safe.\n"
-        f"  Make room or mend the disk: the same call goes on. Or begin another journal. {_ELSEWHERE}"
+        "  Make room or mend the disk, then the same call goes on; "
+        "or name another directory (journal=, --journal, ASYNCSDK_JOURNAL), and it starts again."
     )
 
 
@@ -96,6 +104,8 @@ def worded_write(folder: Path) -> Iterator[None]:
 
 def journal_error(say: Callable[[Path, str], str], path: Path, error: OSError) -> JournalError:
     """Return the JournalError for `error`."""
+    if say is not_made and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        say = full
     return JournalError(say(path, _reason(error)))
 
 
@@ -110,7 +120,7 @@ def report_busy(owner: Owner | None, *, wait: bool, on_busy: Callable[[Owner | N
 def _busy_error(owner: Owner | None) -> UploadBusyError:
     error = UploadBusyError(
         f"{name_of(owner)} is sending this file. Nothing was sent by this call.\n"
-        '  To wait for its result: on_busy="wait" (--on-busy wait). Or call again later.'
+        '  Stop it first, or call again later. upload(…, on_busy="wait") waits for its result.'
     )
     if owner:
         error.pid, error.host = owner.pid, owner.host
