@@ -6,12 +6,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from attrs import define, evolve, field
 
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import ConfigurationError, StorageError, UploadBusyError
 from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
 from asyncsdk.uploads.admission import Slot
@@ -19,7 +19,7 @@ from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError
+from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
 from asyncsdk.uploads.resume import upload_key
@@ -74,9 +74,11 @@ class UploadCall:
         """Upload under the own key; where nothing is there, go on with what began when the file was elsewhere."""
         journal, key, why = self.journal if self.place else MemoryJournal(), self.key, ""
         async with self._claimed(journal, key) as records:
-            earlier = [] if records.records else await self._earlier()
+            moved = None if records.records else self._moved_source()
+            earlier = [] if moved is None else await self._earlier(moved)
             if not earlier:
-                return await self._run(key, records).result()
+                why = "" if moved is None else await self._sent_otherwise(moved)
+                return await self._run(key, records, why=why).result()
         for opened in earlier:  # with no two keys claimed at once: two calls could wait for each other
             try:
                 return await self._go_on(opened)
@@ -99,12 +101,12 @@ class UploadCall:
         except NothingToResumeError as nothing:
             return await self._start(str(nothing))
 
-    async def _earlier(self) -> list[Opened]:
-        """The uploads that may have begun with this file at another path; none where that is not to be looked for."""
+    def _moved_source(self) -> MovedSource | None:
+        """What an earlier upload of the file is known by; None where none is to be looked for."""
         if self.job.key is not None or self.source.place is None or not self.job.resume:
-            return []
+            return None
         identity = self.source.identity
-        moved = MovedSource(
+        return MovedSource(
             place=self.source.place,
             size=identity.size,
             mtime_ns=identity.mtime_ns,
@@ -113,12 +115,24 @@ class UploadCall:
             filename=self.job.filename or unpacked(self.job.source).name,
             settings=self.context.client.settings,
         )
+
+    async def _earlier(self, moved: MovedSource) -> list[Opened]:
+        """The uploads that may have begun with this file at another path."""
         looks = "looking through the journal, in case that the file was moved"
         timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.CHECKING, looks)
         try:
             return await self.context.moved_files.earlier(moved, self.context.readers)
         finally:
             timer.cancel()
+
+    async def _sent_otherwise(self, moved: MovedSource) -> str:
+        """What to say where the file was sent with other options, in whole or in part: it is sent again."""
+        for opened in await self.context.moved_files.otherwise(moved):
+            with suppress(StorageError, UploadBusyError):  # one that is just being sent is no news
+                async with claimed(self.journal, opened.key, wait=False) as records:
+                    if said := sent_otherwise(records.records, opened.upload):
+                        return said
+        return ""
 
     async def _start(self, why: str) -> UploadResult:
         journal, key = self.journal if self.place else MemoryJournal(), self.key

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 
 from attrs import frozen
@@ -57,16 +57,25 @@ class MovedSource:
 
     def may_be(self, opened: Opened) -> bool:
         """Whether `opened` began with this file, at another path."""
-        fields, settings = self.fields, self.settings
+        fields = self.fields
         return (
-            (opened.bytes, opened.mtime_ns, opened.inode) == (self.size, self.mtime_ns, self.inode)
-            and (opened.base_url, opened.organization, opened.project)
-            == (settings.base_url, settings.organization, settings.project)
+            self._is_of(opened)
             and (opened.purpose, opened.mime_type, opened.expires_after)
             == (fields.purpose, fields.mime_type, fields.expires_after)
             and self.filename in {None, opened.filename}
             and is_from_a_path(opened)
             and (opened.source, opened.filename) != (self.place, fields.filename)
+        )
+
+    def may_differ(self, opened: Opened) -> bool:
+        """Whether `opened` began with this file at this path: its fields were others where its key is another."""
+        return self._is_of(opened) and opened.source == self.place
+
+    def _is_of(self, opened: Opened) -> bool:
+        settings = self.settings
+        return (opened.bytes, opened.mtime_ns, opened.inode) == (self.size, self.mtime_ns, self.inode) and (
+            (opened.base_url, opened.organization, opened.project)
+            == (settings.base_url, settings.organization, settings.project)
         )
 
 
@@ -81,10 +90,21 @@ def large(entries: Iterable[JournalEntry]) -> list[Opened]:
     return [record for record in records if isinstance(record, Opened) and record.bytes > LEAST_BYTES]
 
 
-def newest_first(openings: Iterable[Opened], moved: MovedSource) -> list[Opened]:
-    """The uploads that may be of this file, each once, the one that began last first."""
-    found = {opened.upload: opened for opened in openings if moved.may_be(opened)}
+def newest_first(openings: Iterable[Opened], is_wanted: Callable[[Opened], bool]) -> list[Opened]:
+    """The uploads that are wanted, each once, the one that began last first."""
+    found = {opened.upload: opened for opened in openings if is_wanted(opened)}
     return sorted(found.values(), key=lambda opened: (opened.created_at, opened.upload), reverse=True)
+
+
+def sent_otherwise(records: Sequence[Record], upload_id: str) -> str:
+    """What to say of that upload, of all `records` under its key, where it is left for one with other options."""
+    state = replay(record for record in records if record.upload == upload_id)
+    if state is not None and state.completed is not None:
+        return f"it was sent before as {state.completed.file.get('id')} with other options; sending it again"
+    if state is None or state.opened is None or not (state.is_open and state.bytes_held):
+        return ""
+    there = f"{state.bytes_held:,} of {state.opened.bytes:,} bytes of it were sent"
+    return f"{there} as {upload_id} with other options; starting again"
 
 
 def can_go_on(records: Sequence[Record], upload_id: str, *, now: float) -> bool:

@@ -51,10 +51,20 @@ class MovedFiles:
         """Return the uploads that may have begun with this file at a path where it is not any more, newest first."""
         if not moved.is_worth_it:
             return []
-        alike = newest_first(chain(await self._looked_through(moved.written_at), self._begun), moved)
+        alike = newest_first(await self._known(moved), moved.may_be)
         # a hard link is another file to its owner, and may be wanted under both names
         still = [await readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
         return [opened for opened, there in zip(alike, still, strict=True) if not there]
+
+    async def otherwise(self, moved: MovedSource) -> list[Opened]:
+        """Return the uploads that began with this file at its path, newest first: one of another key had other fields.
+
+        For a file of which the own key has nothing.
+        """
+        return newest_first(await self._known(moved), moved.may_differ) if moved.is_worth_it else []
+
+    async def _known(self, moved: MovedSource) -> Iterable[Opened]:
+        return chain(await self._looked_through(moved.written_at), self._begun)
 
     def began(self, opened: Opened) -> None:
         """Note an upload of this uploader."""

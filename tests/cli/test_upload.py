@@ -331,6 +331,14 @@ def test_a_line_that_accepts_and_resets_has_one_line_at_its_start_and_one_once_a
     assert ends == "train.jsonl: 2.1 of 3.1 MB, 66%, going on"
 
 
+def test_a_large_file_that_was_sent_with_other_options_is_said_to_be_sent_again(run: Run, make_file: MakeFile) -> None:
+    make_file(9 * MIB)
+    first = run("upload", "train.jsonl", "--purpose", "batch", "--quiet").out.strip()
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--expires-after", "2h")
+    said = f"it was sent before as {first} with other options; sending it again"
+    assert (ran.code, ran.err) == (0, f"train.jsonl: 0.0 of 9.4 MB, 0%, {said}\n")
+
+
 def test_a_limit_without_a_unit_is_asked_about(run: Run, make_file: MakeFile, calls: Callable[[], int]) -> None:
     make_file(1000)
     ran = run("upload", "train.jsonl", "--purpose", "batch", "--limit-rate", "2")

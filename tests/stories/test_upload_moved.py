@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -347,3 +348,59 @@ async def test_an_upload_that_is_gone_starts_again_from_where_its_file_is_now(
     result = await fresh().resume(upload, source=renamed, on_progress=seen.append)
     assert (result.bytes_resumed, result.reused) == (0, False)
     assert any(f"starting again: {upload} is gone" in progress.note for progress in seen)
+
+
+OTHERWISE: list[dict[str, Any]] = [{"purpose": "vision"}, {"expires_after": 7200}, {"filename": "b.jsonl"}]
+
+
+@pytest.mark.parametrize("other", OTHERWISE, ids=lambda other: next(iter(other)))
+async def test_a_file_that_was_sent_in_part_with_other_options_says_so_before_it_starts_again(
+    begun: Begun, server: LocalServer, fresh: Fresh, caplog: pytest.LogCaptureFixture, other: dict[str, Any]
+) -> None:
+    path, held = begun
+    [entry] = await FileJournal(fresh().journal).entries()  # type: ignore[arg-type]  # a path
+    size, upload = path.stat().st_size, entry.records[0].upload
+    said = f"{held:,} of {size:,} bytes of it were sent as {upload} with other options; starting again"
+    seen: list[Progress] = []
+    with caplog.at_level(logging.INFO, "asyncsdk"):
+        result = await fresh().upload(path, on_progress=seen.append, **({"purpose": "batch"} | other))
+    assert result.bytes_resumed == 0
+    assert said in {progress.note for progress in seen}
+    assert caplog.text.count(said) == 1
+    assert (await fresh().upload(path, purpose="batch")).bytes_resumed == held
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["another process", "the same uploader"])
+async def test_a_file_that_was_sent_whole_with_other_options_says_so_once_before_it_is_sent_again(
+    server: LocalServer, fresh: Fresh, make_file: MakeFile, *, again: bool
+) -> None:
+    path, uploader = make_file(), fresh()
+    first = await uploader.upload(path, purpose="batch")
+    seen: list[Progress] = []
+    second = uploader if again else fresh()
+    await second.upload(path, purpose="vision", on_progress=seen.append)
+    said = f"it was sent before as {first.file.id} with other options; sending it again"
+    assert said in {progress.note for progress in seen}
+    seen.clear()
+    assert (await second.upload(path, purpose="vision", on_progress=seen.append)).reused
+    assert said not in {progress.note for progress in seen}
+
+
+async def test_nothing_is_said_of_other_options_where_the_content_changed_or_the_other_is_being_sent(
+    server: LocalServer, client: Client, fresh: Fresh, make_file: MakeFile
+) -> None:
+    path = make_file()
+    await fresh().upload(path, purpose="batch")
+    seen: list[Progress] = []
+    path.write_bytes(path.read_bytes()[::-1])
+    await fresh().upload(path, purpose="vision", on_progress=seen.append)
+    assert not any("other options" in progress.note for progress in seen)
+    uploaders = [fresh(), fresh()]
+    path.write_bytes(path.read_bytes()[1:])
+    await asyncio.gather(
+        *(
+            each.upload(path, purpose=purpose, on_progress=seen.append)
+            for each, purpose in zip(uploaders, ("batch", "vision"), strict=True)
+        )
+    )
+    assert len(server.files) == 4

@@ -71,6 +71,13 @@ def test_what_was_begun_here_under_this_name_is_not_moved() -> None:
     assert not may_be(source="/data/new.jsonl", filename="new.jsonl")
 
 
+def test_what_began_at_its_path_with_other_options_is_known_to_be_of_it() -> None:
+    here = evolve(BEGUN, source=MOVED.place, purpose="batch", filename="other")
+    assert MOVED.may_differ(here)
+    for changes in ({"source": "/data/other"}, {"inode": 43}, {"mtime_ns": 1}, {"project": None}, {"bytes": 1}):
+        assert not MOVED.may_differ(evolve(here, **changes))
+
+
 @pytest.mark.parametrize(
     ("fields", "worth_it"),
     [({}, True), ({"size": LEAST_BYTES}, False), ({"inode": 0}, False), ({"inode": None}, False)],
@@ -82,7 +89,7 @@ def test_only_a_large_file_with_an_inode_is_looked_for(fields: dict[str, Any], *
 
 def test_of_several_the_newest_comes_first() -> None:
     uploads = [evolve(BEGUN, upload=f"upload_{n}", created_at=n) for n in (2, 3, 1)]
-    found = newest_first([*uploads, evolve(BEGUN, inode=1)], MOVED)
+    found = newest_first([*uploads, evolve(BEGUN, inode=1)], MOVED.may_be)
     assert [each.upload for each in found] == ["upload_3", "upload_2", "upload_1"]
 
 
