@@ -57,11 +57,19 @@ def environment(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return monkeypatch
 
 
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Run a command line in this process; what --verbose changes does not outlive the test."""
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """What a command line changes of the log does not outlive the test."""
     logger = logging.getLogger("asyncsdk")
     level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process."""
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
@@ -69,9 +77,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
         out, err = capfd.readouterr()
         return Ran(int(code), out, err)
 
-    yield run
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
+    return run
 
 
 @pytest.fixture
