@@ -128,7 +128,7 @@ async def test_a_callers_file_closed_too_early_leaves_the_upload_resumable(threa
     with closing(await open_source(file, threads)) as source:
         file.close()
         assert source.look_again() is None
-        with pytest.raises(UploadError, match="can't be read any more: I/O operation on closed file") as caught:
+        with pytest.raises(UploadError, match="can't be read any more: it was closed") as caught:
             await content_of(source, threads)
     assert caught.value.resumable
 
