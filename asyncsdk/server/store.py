@@ -98,7 +98,7 @@ class Store:
                 (self.root / _MARK).unlink(missing_ok=True)  # no other server removes it now
             self._guard.release()
             if self.directory is None:
-                shutil.rmtree(self.root)
+                _remove(self.root)
 
     def spool(self) -> Spool:
         """Return a new temporary file for bytes that arrive."""
@@ -256,6 +256,20 @@ def _remove_leftover(root: Path) -> None:
             shutil.rmtree(root)
     finally:
         guard.release()
+
+
+def _remove(root: Path) -> None:
+    """Remove a directory; again if another server, which looks for leftovers, made its lock in it meanwhile."""
+    for attempt in (1, 2, 3):
+        try:
+            shutil.rmtree(root)
+        except FileNotFoundError:
+            return
+        except OSError:
+            if attempt == 3:
+                raise
+        else:
+            return
 
 
 def _is_mine(root: Path) -> bool:

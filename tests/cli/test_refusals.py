@@ -27,7 +27,7 @@ def good(make_file: MakeFile) -> Path:
         (["good.jsonl", "--purpose", ""], "error: --purpose must be a non-empty string"),
         (["good.jsonl", "--purpose", "batch", "--expires-after", "5m"], "--expires-after: 5m is out of range: from 1h"),
         (["good.jsonl", "--purpose", "batch", "--stall-timeout", "0"], "--stall-timeout 0: it must be above 0 seconds"),
-        (["good.jsonl", "--purpose", "batch", "--max-retries", "-1"], "--max-retries must be 0 or more"),
+        (["good.jsonl", "--purpose", "batch", "--max-retries", "-1"], "--max-retries must be a number, 0 or more"),
         (["good.jsonl", "--purpose", "batch", "--proxy", "nonsense://x"], "--proxy, "),
         (["good.jsonl", "--purpose", "batch", "--proxy", "http://u:sk-1@x:1"], "--proxy: all users of this machine"),
         (["good.jsonl", "b.jsonl", "--purpose", "batch", "--key", "c"], "--key is for one file, but 2"),
@@ -152,10 +152,7 @@ def test_a_journal_that_cant_be_made_is_refused_with_both_ways_out(
     ran = run("upload", "good.jsonl", "--purpose", "batch")
     assert (ran.code, ran.out, calls()) == (2, "", 0)
     assert "can't create the journal" in ran.err
-    assert (
-        "Name a directory that can be written (journal=, --journal, ASYNCSDK_JOURNAL), or memory to go without."
-        in ran.err
-    )
+    assert "Name a directory that can be written (--journal, ASYNCSDK_JOURNAL), or memory to go without." in ran.err
 
 
 @pytest.mark.parametrize(

@@ -40,16 +40,20 @@ def _is_honest(refusal: Fault) -> bool:
     return not (refusal.route == "files.get" and refusal.status == 404)
 
 
+def _fault_at(place: tuple[Any, Any], kind: Any, **more: Any) -> Fault:
+    return Fault(place[0], kind, place[1], **more)
+
+
 ROUTES = st.sampled_from(["create", "part", "part", "part", "complete", "complete", "files.get", "files.list"])
 MOMENTS = st.sampled_from(["before", "in", "after", "done", "answering"])
+PLACES = st.tuples(ROUTES, MOMENTS).filter(lambda place: not (place[0].startswith("files.") and place[1] == "in"))
 PART_SIZES = st.sampled_from([BLOCK, 2 * BLOCK])
-LOSSES = st.builds(Fault, ROUTES, st.sampled_from(["reset", "close"]), MOMENTS, nth=st.integers(1, 3))
-STALLS = st.builds(Fault, ROUTES, st.just("stall"), MOMENTS, nth=st.integers(1, 3))
+LOSSES = st.builds(_fault_at, PLACES, st.sampled_from(["reset", "close"]), nth=st.integers(1, 3))
+STALLS = st.builds(_fault_at, PLACES, st.just("stall"), nth=st.integers(1, 3))
 REFUSALS = st.builds(
-    Fault,
-    ROUTES,
+    _fault_at,
+    PLACES.filter(lambda place: place[1] != "answering"),
     st.just("answer"),
-    MOMENTS.filter(lambda at: at != "answering"),
     status=st.sampled_from([400, 401, 404, 408, 409, 413, 429, 500, 503]),
     headers=st.sampled_from([{"retry-after-ms": "1"}, {"retry-after-ms": "1", "x-should-retry": "false"}]),
     every=st.just(1),

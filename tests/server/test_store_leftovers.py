@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +80,21 @@ async def test_what_is_another_users_stays(temporary: Path, monkeypatch: pytest.
     async with LocalServer():
         pass
     assert [*temporary.iterdir()] == [left]
+
+
+def test_a_lock_that_another_server_made_in_it_meanwhile_does_not_keep_a_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, tries = shutil.rmtree, list[Path]()
+
+    def meanwhile(root: Path) -> None:
+        tries.append(root)
+        if len(tries) == 1:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", str(root))
+        plain(root)
+
+    with LocalServer() as server:
+        root = server.directory_in_use
+        monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    assert tries == [root, root]
+    assert not root.exists()
