@@ -79,6 +79,8 @@ def run(arguments: Sequence[str], stop: Stop) -> int:
         show_text(fitted(topic, get_terminal_size().columns))
         return Exit.DONE
     words, app = canonical(arguments), make_app()
+    if arguments[0] == "help" and not chain_of(app, words):
+        words = list(arguments[1:]) or words  # not a command: an older cyclopts would show the help of all of them
     try:
         command, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
     except (CycloptsError, AsyncSDKError) as error:
