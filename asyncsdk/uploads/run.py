@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-import anyio
 from attrs import define, field
 
 from asyncsdk import api, tasks
@@ -25,6 +24,7 @@ from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import Buffers, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_its_content, check_unchanged, is_known_by_md5_alone
 from asyncsdk.uploads.completing import Completion, completed_upload, record_gone
+from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.deadline import watch_deadline
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
@@ -46,10 +46,13 @@ COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, th
 
 @define(eq=False, kw_only=True)
 class UploadContext:
-    """What all uploads of one uploader share. `limiter`, `queue`, `moved_files`: on one event loop; the rest on any."""
+    """What all uploads of one uploader share.
+
+    `connections`, `queue` and `moved_files` are of one event loop; the rest is for any.
+    """
 
     client: Client
-    limiter: anyio.CapacityLimiter
+    connections: Connections
     queue: AdmissionQueue
     moved_files: MovedFiles
     readers: DaemonThreadPool
@@ -309,7 +312,7 @@ class UploadRun:
             hashers=context.hashers,
             digest=self._digest,
             retry=self._retry,
-            limiter=context.limiter,
+            connections=context.connections,
             meter=self.meter,
             part_size=self.part_size,
             fit=context.part_size is None,

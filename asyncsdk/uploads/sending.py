@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
-import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
@@ -19,6 +18,7 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import PartBody, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_same
 from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
+from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.journal import Log, Part
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import not_this_part
@@ -32,7 +32,7 @@ FRUITLESS_ROUNDS = 2  # one may be lost to a source that changed before, or to r
 
 @define(eq=False, kw_only=True)
 class Sending:
-    """Sends what `session` lacks. `limiter` bounds the parts in flight over all uploads of an uploader.
+    """Sends what `session` lacks. `connections` are those of all uploads of an uploader.
 
     Parts are of `part_size`; with `fit`, smaller ones on a slow connection.
     """
@@ -44,7 +44,7 @@ class Sending:
     hashers: DaemonThreadPool
     digest: ContentHash
     retry: Retry
-    limiter: anyio.CapacityLimiter
+    connections: Connections
     meter: Meter
     part_size: int
     fit: bool
@@ -90,12 +90,12 @@ class Sending:
             return
         async with tasks.group() as group:
             group.start_soon(hashing)
-            for _ in range(min(int(self.limiter.total_tokens), pending.pieces())):
+            for _ in range(min(self.connections.limit, pending.pieces())):
                 group.start_soon(self._work, pending, group)
 
     async def _work(self, pending: Pending, group: TaskGroup | None = None) -> None:
         while pending.pieces():  # or else it would wait for a connection and have nothing to send
-            async with self.limiter:
+            async with self.connections.place():
                 piece = pending.take(self._at_most(pending))
                 if piece is None:
                     return
@@ -104,7 +104,7 @@ class Sending:
                     group.start_soon(self._work, pending, group)
 
     def _at_most(self, pending: Pending) -> int:
-        share = self.meter.left // int(self.limiter.total_tokens)
+        share = self.meter.left // self.connections.limit
         return fitting_part_size(pending.part_size, self.meter.flow, share) if self.fit else pending.part_size
 
     async def _send(self, piece: Range, pending: Pending) -> bool:

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
-import anyio
 from attrs import define, field, setters
 
 from asyncsdk.api import Purpose
@@ -27,6 +26,7 @@ from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
+from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened
 from asyncsdk.uploads.journal.file import open_journal
@@ -106,8 +106,8 @@ class AsyncUploader:
 
         def on_a_loop() -> UploadContext:
             queue = AdmissionQueue(self.concurrency, timing.admission_poll)
-            limiter = anyio.CapacityLimiter(self.concurrency)
-            return shared(limiter=limiter, queue=queue, moved_files=MovedFiles(self._journal))
+            connections = Connections(self.concurrency)
+            return shared(connections=connections, queue=queue, moved_files=MovedFiles(self._journal))
 
         self._contexts = PerLoop("AsyncUploader", on_a_loop)
 

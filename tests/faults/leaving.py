@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 from attrs import define, field
 
 from asyncsdk import AsyncUploader, FileJournal
 from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.uploads.connections import Connections
 
 TICK = 0.05  # long beside the 5 ms that a busy loop keeps the interpreter from other threads: those don't count
 
@@ -94,9 +94,9 @@ def threads_of(uploader: AsyncUploader) -> list[DaemonThreadPool]:
     return [context.readers, context.hashers, *of_journal]
 
 
-def connections_of(uploader: AsyncUploader) -> anyio.CapacityLimiter:
+def connections_of(uploader: AsyncUploader) -> Connections:
     """The places of its connections."""
-    return uploader._context.limiter  # noqa: SLF001 - the way to hold one without a request, or to count those held
+    return uploader._context.connections  # noqa: SLF001 - the way to hold one without a request, or to count those held
 
 
 def open_files(*places: Path) -> list[str]:

@@ -148,7 +148,7 @@ class Scene:
         assert result.md5 == md5_of(self.path)
 
     def left_of(self, uploader: AsyncUploader) -> list[str]:
-        taken = connections_of(uploader).borrowed_tokens
+        taken = connections_of(uploader).taken
         return [
             *left_behind(threads_of(uploader), self.path, self.journal, beside=self.line.tasks | _serving()),
             *["a connection's place"] * taken,

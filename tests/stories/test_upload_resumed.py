@@ -23,6 +23,7 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.connections import PartPlace
 from tests.faults.leaving import connections_of
 from tests.stories.support import MIB, MakeFile, interrupted
 
@@ -260,13 +261,13 @@ async def test_what_is_all_sent_waits_for_no_connection(
 ) -> None:
     """A part of somebody else's, which takes long, gets each connection as soon as it is free."""
     uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1)
-    parts_left, queued = -(-size // MIB), list[asyncio.Future[None]]()
+    parts_left, queued = -(-size // MIB), list[asyncio.Future[PartPlace]]()
 
     def another_queues(event: RequestEvent) -> None:
         nonlocal parts_left
         parts_left -= event.route == "/uploads/{upload_id}/parts"
         if not parts_left and not queued:
-            queued.append(asyncio.ensure_future(connections_of(uploader).acquire_on_behalf_of(object())))
+            queued.append(asyncio.ensure_future(connections_of(uploader).enter()))
 
     client._repeater.on_event = another_queues  # noqa: SLF001 - the client of the fixture has none
     async with asyncio.timeout(10):
@@ -282,7 +283,7 @@ async def test_a_small_file_that_was_sent_before_waits_for_no_connection(
     with pytest.raises(BadRequestError):
         await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
     uploader = AsyncUploader(client, journal=journal, concurrency=1)
-    await connections_of(uploader).acquire_on_behalf_of(object())
+    await connections_of(uploader).enter()
     async with asyncio.timeout(10):
         assert (await uploader.upload(path, purpose="batch")).bytes_resumed == 1000
 
