@@ -66,6 +66,7 @@ class Progress:
         bytes_sent: Bytes that left in this run, retries included.
         bytes_hashed: Bytes hashed.
         parts_in_flight: Parts that are being sent.
+        connections: How many parts may be sent at once now, over all uploads of the uploader.
         rate: Bytes a second over the last 10 seconds in which it was sent; 0.0 while unknown and while retrying.
         eta: Seconds left at that rate; None while unknown.
         upload_id: The upload on the server; None before there is one.
@@ -83,6 +84,7 @@ class Progress:
     bytes_sent: int = 0
     bytes_hashed: int = 0
     parts_in_flight: int = 0
+    connections: int = 0
     rate: float = 0.0
     eta: float | None = None
     upload_id: str | None = None

@@ -15,7 +15,7 @@ from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 
 from asyncsdk.errors import APITimeoutError
-from asyncsdk.http.stall import StallTimer
+from asyncsdk.http.stall import SocketProgress, StallTimer, observe
 from asyncsdk.timing import STALL_SECONDS
 
 SLICE = 1 << 19
@@ -45,6 +45,12 @@ class Body(Payload):
     def fully_sent(self) -> bool:
         """Whether every byte was handed to the connection."""
         return self.watch.fully_sent
+
+    def seen(self) -> SocketProgress | None:
+        """What can be seen of its connection now; None before it has one and once that is closed."""
+        if self._transport is None or self._transport.is_closing():
+            return None
+        return observe(self._transport, self.bytes_sent)
 
     def limit_response(self, seconds: float) -> None:
         """Set how long the server may take once it has everything."""

@@ -24,21 +24,21 @@ class Slot:
     _changed: Callable[[], None]
     _meter: Meter | None = field(default=None, init=False)
     _part_size: int = field(default=1, init=False)
-    _yielded: bool = field(default=False, init=False)
+    is_yielded: bool = field(default=False, init=False)
 
     def yield_slot(self) -> None:
         """Let others begin: another process has the file."""
-        self._yielded = True
+        self.is_yielded = True
         self._changed()
 
     def begin(self, meter: Meter, part_size: int) -> None:
         """Use a connection for each part that is left by `meter`."""
-        self._meter, self._part_size, self._yielded = meter, part_size, False
+        self._meter, self._part_size, self.is_yielded = meter, part_size, False
         self._changed()
 
     def demand(self, connections: int) -> int:
         """How many of the `connections` it can use."""
-        if self._yielded:
+        if self.is_yielded:
             return 0
         if self._meter is None:
             return connections
@@ -47,16 +47,26 @@ class Slot:
 
 @define(eq=False)
 class AdmissionQueue:
-    """The uploads under way over `connections`, and those that wait, first come, first served.
+    """The uploads under way over `connections` at most, and those that wait, first come, first served.
 
     `poll` is how often the first of these looks for room, in seconds: a part that ends does not notify the queue.
     """
 
     connections: int
     poll: float = DEFAULT_TIMING.admission_poll
+    _now: int = field(init=False)  # so many of the connections are used now
     _under_way: set[Slot] = field(factory=set, init=False)
     _next: anyio.Lock = field(factory=anyio.Lock, init=False)
     _room: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._now = self.connections
+
+    def resize(self, connections: int) -> None:
+        """Fill so many connections from now on."""
+        if connections != self._now:
+            self._now = connections
+            self._room.set()
 
     @asynccontextmanager
     async def acquire(self, *, in_turn: bool) -> AsyncIterator[Slot]:
@@ -67,7 +77,7 @@ class AdmissionQueue:
         slot = Slot(self._room.set)
         if in_turn:
             async with self._next:
-                while self.demand() >= self.connections:
+                while self.demand() >= self._now:
                     self._room.clear()
                     with anyio.move_on_after(self.poll):
                         await self._room.wait()
@@ -79,6 +89,11 @@ class AdmissionQueue:
             self._under_way.remove(slot)
             self._room.set()
 
+    @property
+    def under_way(self) -> int:
+        """How many uploads are under way; those that another process sends are not."""
+        return sum(not slot.is_yielded for slot in self._under_way)
+
     def demand(self) -> int:
         """How many connections the uploads under way can use."""
-        return sum(slot.demand(self.connections) for slot in self._under_way)
+        return sum(slot.demand(self._now) for slot in self._under_way)

@@ -17,6 +17,7 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.chunking import BLOCK, Range
+from asyncsdk.uploads.connections import PartPlace
 from asyncsdk.uploads.source import Source, fill
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 
@@ -41,6 +42,7 @@ class PartSource:
     """What all parts of one upload share: the source, the rate limit, and how they report.
 
     `moved` is called with the bytes that were sent; while a part waits for its own side, it is within `on_our_side`.
+    `paused` is called when one pauses for others, with the seconds that this takes at most.
     """
 
     source: Source
@@ -51,20 +53,23 @@ class PartSource:
     moved: Callable[[int], None]
     on_our_side: Callable[[], AbstractContextManager[None]]
     slow_slice: float = DEFAULT_TIMING.slow_slice
+    paused: Callable[[float], object] = lambda _: None
 
 
 class PartBody(Body):
     """Bytes `span` of a source in the form of a part, or in `form`; `fingerprint` is of the bytes that were sent.
 
-    They are read into one buffer, block by block, and once more for each attempt.
+    They are read into one buffer, block by block, and once more for each attempt; sent while its `place` allows it.
     """
 
-    def __init__(self, part_source: PartSource, span: Range, form: FormFrame | None = None) -> None:
+    def __init__(
+        self, part_source: PartSource, span: Range, form: FormFrame | None = None, *, place: PartPlace | None = None
+    ) -> None:
         form = form or multipart.frame({}, "data", filename="upload", mime_type="application/octet-stream")
         self._head, self._tail = form.before, form.after
         size = len(self._head) + span.length + len(self._tail)
         super().__init__(size, form.content_type, stall=part_source.stall)
-        self._part_source, self._span = part_source, span
+        self._part_source, self._span, self._place = part_source, span, place or PartPlace()
         self._slice = part_source.throttle.slice
         self.blocks = bytearray()
         self.sent = 0
@@ -77,6 +82,8 @@ class PartBody(Body):
     async def write_content(self, writer: AbstractStreamWriter) -> None:
         if writer.transport is not None:
             flush_every_write(writer.transport)
+        self._place.begin(self)
+        await self._place.may_send(self, self._part_source.paused)
         if self.is_small and self._part_source.throttle.rate is None:
             await self._write_at_once(writer)
             return
@@ -113,6 +120,7 @@ class PartBody(Body):
         start = 0
         while start < len(block):
             piece = block[start : start + self._slice]
+            await self._place.may_send(self, self._part_source.paused)
             if self._part_source.throttle.rate is not None:
                 await self._wait_for_leave(len(piece))
             began = time.monotonic()

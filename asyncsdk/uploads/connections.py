@@ -1,26 +1,133 @@
-"""The connections that the parts of an uploader share: each part takes a place, first come, first served."""
+"""The connections that the parts of an uploader share: each part takes a place, first come, first served.
+
+Their number is the caller's, or learned: then a timer shows the controller what was seen in each window, and parts
+above a number that fell pause in mid-part, the latest first. A pause is short, or a server would give the part up.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import errno
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from aiohttp import ServerDisconnectedError
 from attrs import define, field
+
+from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, APITimeoutError
+from asyncsdk.http.body import Body
+from asyncsdk.retry import code_of
+from asyncsdk.uploads.admission import AdmissionQueue
+from asyncsdk.uploads.busy import busy_seconds
+from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, WINDOW_SECONDS, ConnectionCount
+from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.progress import Occupancy, SharedThroughput
+
+_LOST = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 
 
 @define(eq=False)
 class PartPlace:
     """The place of one part among those that are sent at once."""
 
+    is_measured: bool = False
+    was_answered: bool = field(default=False, init=False)
+    _body: Body | None = field(default=None, init=False)
+    _before: int = field(default=0, init=False)  # bytes that its connection had moved for others
+    _acked: int = field(default=0, init=False)  # of this body
+    _unseen: int = field(default=0, init=False)
+    _paused_at: float | None = field(default=None, init=False)
+    _pause: asyncio.Event | None = field(default=None, init=False)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is not to send."""
+        return self._pause is not None
+
+    def begin(self, body: Body) -> None:
+        """An attempt begins: `body` has a connection."""
+        if not self.is_measured:
+            return
+        self._look()
+        seen = body.seen()
+        self._body, self._before, self._acked = body, seen.moved if seen else 0, 0
+
+    async def may_send(self, body: Body, paused: Callable[[float], object]) -> None:
+        """Wait while it is paused. `paused` is called with the seconds that this takes at most."""
+        while self._pause is not None:
+            paused(PAUSE_SECONDS)
+            body.watch.idle = True
+            await self._pause.wait()
+            body.watch.idle = False
+
+    def allow(self, now: float, *, above: bool) -> None:
+        """It is `above` the number, and so it pauses, but not for long."""
+        if not above:
+            self._paused_at = None
+        elif self._paused_at is None:
+            self._paused_at, self._pause = now, asyncio.Event()
+        if self._pause is not None and (self._paused_at is None or now - self._paused_at >= PAUSE_SECONDS):
+            self._pause.set()
+            self._pause = None
+
+    def newly_acked(self) -> int:
+        """Bytes that the peer has acknowledged since the last call."""
+        self._look()
+        count, self._unseen = self._unseen, 0
+        return count
+
+    def _look(self) -> None:
+        if self._body is None:
+            return
+        sent, seen = self._body.bytes_sent, self._body.seen()
+        acked = sent if self.was_answered else self._acked if seen is None else seen.moved - self._before
+        acked = max(self._acked, min(acked, sent))  # TLS adds to what is sent
+        self._unseen, self._acked = self._unseen + acked - self._acked, acked
+
+
+@define(eq=False)
+class _Window:
+    """What is summed up until the next look."""
+
+    since: float
+    busy: float = field(factory=busy_seconds)
+    used: float = 0.0
+    held_back: float = 0.0
+    acked: int = field(default=0, init=False)
+    finished: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+
 
 @define(eq=False)
 class Connections:
-    """As many places as `limit`, on one event loop."""
+    """Places for parts, on one event loop: `given`, or as many as `count` learns.
 
-    limit: int
+    What the number is now is passed on to the `queue` and to `shared`.
+    """
+
+    shared: SharedThroughput
+    queue: AdmissionQueue
+    given: int | None = None
+    count: ConnectionCount = field(factory=ConnectionCount)
     _places: dict[PartPlace, None] = field(factory=dict, init=False)  # that are taken, in this order
+    _of_tasks: dict[asyncio.Task[object] | None, PartPlace] = field(factory=dict, init=False)
     _waiting: dict[PartPlace, asyncio.Event] = field(factory=dict, init=False)
+    _sending: Occupancy = field(factory=Occupancy, init=False)
+    _window: _Window | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._resize()
+
+    @property
+    def limit(self) -> int:
+        """How many parts may be sent at once now."""
+        return self.given or self.count.number
+
+    @property
+    def most(self) -> int:
+        """How many parts may ever be sent at once."""
+        return self.given or MOST
 
     @property
     def taken(self) -> int:
@@ -30,15 +137,17 @@ class Connections:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[PartPlace]:
         """Have a place for the length of the block."""
-        place = await self.enter()
+        place, task = await self.enter(), asyncio.current_task()
+        self._of_tasks[task] = place
         try:
             yield place
         finally:
+            del self._of_tasks[task]
             self.leave(place)
 
     async def enter(self) -> PartPlace:
         """Take a place, once one is free and it is this one's turn; to be given back by `leave`."""
-        place = PartPlace()
+        place = PartPlace(is_measured=self.given is None)
         if not self._waiting and self.taken < self.limit:
             self._take(place)
             return place
@@ -54,15 +163,87 @@ class Connections:
     def leave(self, place: PartPlace) -> None:
         """Give the place back."""
         del self._places[place]
+        if self._window is not None:
+            self._window.acked += place.newly_acked()
+            self._window.finished += place.was_answered
         self._give()
 
+    def failed(self, error: APIError) -> None:
+        """A request of the current task failed; where a part was refused, the others go on before it."""
+        place = self._of_tasks.get(asyncio.current_task())
+        if place is None or self._window is None or not is_refusal(error):
+            return
+        self._window.refused += 1
+        self._places[place] = self._places.pop(place)
+        self._arrange()
+
+    def _take(self, place: PartPlace) -> None:
+        self._places[place] = None
+        if self.given is None:
+            self._arrange()
+            self._watch()
+
     def _give(self) -> None:
-        """Give free places to those that wait."""
+        """Give free places to those that wait, and let those that pause go on."""
         while self._waiting and self.taken < self.limit:
             place = next(iter(self._waiting))
             waiting = self._waiting.pop(place)
             self._take(place)
             waiting.set()
+        if self.given is None:
+            self._arrange()
 
-    def _take(self, place: PartPlace) -> None:
-        self._places[place] = None
+    def _arrange(self) -> None:
+        now = time.monotonic()
+        for index, place in enumerate(self._places):
+            place.allow(now, above=index >= self.limit)
+        self._sending.change(now, sum(not place.is_paused for place in self._places))
+
+    def _watch(self) -> None:
+        """Look at what is sent, from now until nothing is: by a timer."""
+        if self._window is None:
+            self._begin(time.monotonic())
+
+    def _begin(self, now: float) -> None:
+        used, held_back = self._sending.sum(now), self.shared.on_our_side.sum(now)
+        self._window = _Window(now, used=used, held_back=held_back)
+        asyncio.get_running_loop().call_later(WINDOW_SECONDS, self._look)
+
+    def _look(self) -> None:
+        assert self._window is not None, "the timer runs with it"  # noqa: S101
+        now, window, uploads = time.monotonic(), self._window, self.queue.under_way
+        self.count.observe(self._seen(now, window, uploads))
+        if self._places or uploads:
+            self._begin(now)
+        else:
+            self._window = None
+        self._resize()
+
+    def _seen(self, now: float, window: _Window, uploads: int) -> Observation:
+        """What was seen in `window`; each of many small files counts as a connection, also while no part is sent."""
+        used = self._sending.sum(now) - window.used
+        held_back = self.shared.on_our_side.sum(now) - window.held_back
+        seconds = now - window.since
+        return Observation(
+            seconds=seconds,
+            acked=window.acked + sum(place.newly_acked() for place in self._places),
+            in_use=max(used / seconds, min(uploads, self.limit)),
+            finished=window.finished,
+            refused=window.refused,
+            held_back=held_back / used if used else 0.0,
+            loop_busy=(busy_seconds() - window.busy) / seconds,
+        )
+
+    def _resize(self) -> None:
+        self.shared.connections, self.shared.settled = self.limit, self.given is not None or self.count.settled
+        self.queue.resize(self.limit)
+        self._give()
+
+
+def is_refusal(error: APIError) -> bool:
+    """Whether the server refused a part, maybe since it takes no more at once: by 503, or by a lost connection."""
+    if isinstance(error, APIStatusError):
+        return error.status_code == 503
+    if not isinstance(error, APIConnectionError) or isinstance(error, APITimeoutError):
+        return False
+    return code_of(error) in _LOST or isinstance(error.__cause__, ServerDisconnectedError)

@@ -20,10 +20,10 @@ async def watch_deadline(
 ) -> None:
     """Check twice a second until cancelled. Raises UploadTooSlowError once the rest surely can't be sent in time.
 
-    Judged by the rate of all uploads together: each gets more of it as others end. Only time in which bytes move
-    counts as sending. An upload whose hour is over with parts still to send is ended, even if a request hangs. One
-    that only the journal holds is not judged before the server has taken a part of it. What can't be sent in time at
-    `limit_rate` (bytes a second) is known at once.
+    Judged by the rate of all uploads together, once it is known how many connections to use: each gets more of it as
+    others end. Only time in which bytes move counts as sending. An upload whose hour is over with parts still to send
+    is ended, even if a request hangs. One that only the journal holds is not judged before the server has taken a part
+    of it. What can't be sent in time at `limit_rate` (bytes a second) is known at once.
     """
     sending_for, moved = 0.0, meter.shared.moved
     while True:
@@ -44,7 +44,8 @@ async def watch_deadline(
             continue
         sending_for, moved = sending_for + timing.deadline_check, meter.shared.moved
         rate = max(meter.shared.rate.best, meter.shared.rate.current)
-        if seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for) is not None:
+        needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
+        if needed is not None and meter.shared.settled:
             advice = "Use a faster connection or a smaller file."
             raise _too_slow(session, meter, rate=rate, seconds_left=seconds_left, advice=advice)
 

@@ -41,7 +41,7 @@ class Observation:
         refused: Attempts at a part that ended with 503 or a connection that was reset.
         held_back: The share of these connections' time, 0 to 1, in which this side had nothing for them to send:
             by the rate limit, the source, the disk, the hashing.
-        loop_busy: The share of its time, 0 to 1, in which the event loop's thread was busy.
+        loop_busy: The share of its time, 0 to 1, in which the event loop's thread ran or waited for a CPU.
     """
 
     seconds: float

@@ -69,12 +69,35 @@ class Stopwatch:
         return self._before + (0.0 if self._since is None else now - self._since)
 
 
+@define
+class Occupancy:
+    """How many do something, summed up over time."""
+
+    count: int = 0
+    _sum: float = field(default=0.0, init=False)
+    _since: float = field(default=0.0, init=False)
+
+    def change(self, now: float, count: int) -> None:
+        """From `now` on, `count` do."""
+        self._sum, self._since, self.count = self.sum(now), now, count
+
+    def sum(self, now: float) -> float:
+        """Their seconds together until `now`."""
+        return self._sum + self.count * (now - self._since)
+
+
 @define(eq=False)
 class SharedThroughput:
-    """Bytes moved by all uploads of one uploader: whether one can finish in time is judged by this."""
+    """What all uploads of one uploader move, and over how many connections.
+
+    Whether an upload can finish in time is judged by this, once the number of connections is `settled`.
+    """
 
     moved: int = 0
     rate: RateMeter = field(factory=RateMeter, init=False)
+    on_our_side: Occupancy = field(factory=Occupancy, init=False)  # the parts that wait for this side
+    connections: int = field(default=0, init=False)
+    settled: bool = field(default=True, init=False)
 
 
 @define(eq=False)
@@ -152,6 +175,7 @@ class Meter:
             bytes_sent=self.moved,
             bytes_hashed=self.hashed,
             parts_in_flight=self._parts_in_flight,
+            connections=self.shared.connections,
             rate=rate,
             eta=self.left / rate if rate > 0 else None,
             upload_id=self.upload_id,
@@ -224,12 +248,16 @@ class Meter:
     @contextmanager
     def on_our_side(self) -> Iterator[None]:
         """A part waits for this side meanwhile: for the disk, or for its turn under a rate limit."""
-        self._on_our_side += 1
+        self._wait_on_our_side(1)
         try:
             yield
         finally:
-            self._on_our_side -= 1
+            self._wait_on_our_side(-1)
             self.hold()
+
+    def _wait_on_our_side(self, more: int) -> None:
+        self._on_our_side += more
+        self.shared.on_our_side.change(self.clock(), self.shared.on_our_side.count + more)
 
     def tick(self) -> None:
         """Call the listener if it is due."""

@@ -303,6 +303,7 @@ class UploadRun:
             self.meter.bytes_sent,
             self.meter.on_our_side,
             context.client.timing.slow_slice,
+            self.meter.hold,
         )
         return Sending(
             client=context.client,
@@ -359,6 +360,7 @@ class UploadRun:
         await self._digest.read(self.source, self.context.hashers, self.meter.set_hashed)
 
     def _wait(self, error: APIError, delay: float) -> None:
+        self.context.connections.failed(error)
         self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))
         self.meter.hold(delay)
 

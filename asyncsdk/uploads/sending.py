@@ -18,7 +18,7 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import PartBody, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_same
 from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
-from asyncsdk.uploads.connections import Connections
+from asyncsdk.uploads.connections import Connections, PartPlace
 from asyncsdk.uploads.journal import Log, Part
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import not_this_part
@@ -90,16 +90,16 @@ class Sending:
             return
         async with tasks.group() as group:
             group.start_soon(hashing)
-            for _ in range(min(self.connections.limit, pending.pieces())):
+            for _ in range(min(self.connections.most, pending.pieces())):
                 group.start_soon(self._work, pending, group)
 
     async def _work(self, pending: Pending, group: TaskGroup | None = None) -> None:
         while pending.pieces():  # or else it would wait for a connection and have nothing to send
-            async with self.connections.place():
+            async with self.connections.place() as place:
                 piece = pending.take(self._at_most(pending))
                 if piece is None:
                     return
-                if not await self._send(piece, pending):
+                if not await self._send(piece, pending, place):
                     assert group is not None, "a block is never too large: it can't be halved"  # noqa: S101
                     group.start_soon(self._work, pending, group)
 
@@ -107,15 +107,15 @@ class Sending:
         share = self.meter.left // self.connections.limit
         return fitting_part_size(pending.part_size, self.meter.flow, share) if self.fit else pending.part_size
 
-    async def _send(self, piece: Range, pending: Pending) -> bool:
+    async def _send(self, piece: Range, pending: Pending, place: PartPlace) -> bool:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
         if not self.session.unverified and self.client.clock.is_past(self.session.expires_at):
             raise self.session.expired()  # whether an unverified one has ended is for the server to say
-        attempt = _PartAttempt(self.part_source, self.meter, piece)
+        attempt = _PartAttempt(self.part_source, self.meter, piece, place)
         confirmed = 0
         try:
             part = await self._deliver(attempt)
-            confirmed = piece.length
+            confirmed, place.was_answered = piece.length, True
         except PayloadTooLargeError:
             if not pending.shrink_below(piece.length):
                 raise
@@ -191,6 +191,7 @@ class _PartAttempt:
     part_source: PartSource
     meter: Meter
     span: Range
+    place: PartPlace
     _body: PartBody | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -205,7 +206,7 @@ class _PartAttempt:
     def new_body(self) -> PartBody:
         if self._body is not None:
             self.meter.bytes_discarded(self._body.sent)
-        self._body = PartBody(self.part_source, self.span)
+        self._body = PartBody(self.part_source, self.span, place=self.place)
         return self._body
 
     def finish(self, confirmed: int) -> None:

@@ -26,6 +26,7 @@ from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
+from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened
@@ -55,7 +56,8 @@ class AsyncUploader:
 
     Args:
         client: Sends the requests.
-        concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader.
+        concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader. None: as
+            many as pay on this line, 4 to 32, which it learns while it sends.
         part_size: Bytes of a part, at most 64 MiB, rounded up to 512 KiB. None: chosen by the file's size.
         journal: Where uploads are remembered: a directory, "memory", or a `Journal`. None: the directory in
             `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, one in memory for
@@ -72,7 +74,7 @@ class AsyncUploader:
     """
 
     client: Client
-    concurrency: int = field(default=8, kw_only=True)
+    concurrency: int | None = field(default=8, kw_only=True)
     part_size: int | None = field(default=None, kw_only=True)
     journal: Journal | str | os.PathLike[str] | None = field(default=None, kw_only=True)
     lock: bool = field(default=True, kw_only=True)
@@ -82,6 +84,7 @@ class AsyncUploader:
     max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
+    _count: ConnectionCount = field(factory=ConnectionCount, init=False, repr=False, on_setattr=setters.NO_OP)
     _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -93,8 +96,8 @@ class AsyncUploader:
         shared = partial(
             UploadContext,
             client=self.client,
-            readers=DaemonThreadPool("asyncsdk-read", limit=self.concurrency, idle=timing.thread_idle),
-            hashers=DaemonThreadPool("asyncsdk-hash", limit=self.concurrency, idle=timing.thread_idle),
+            readers=DaemonThreadPool("asyncsdk-read", limit=self._most, idle=timing.thread_idle),
+            hashers=DaemonThreadPool("asyncsdk-hash", limit=self._most, idle=timing.thread_idle),
             buffers=Buffers(),
             throttle=Throttle(self.limit_rate),
             ids=Ids(),
@@ -105,11 +108,16 @@ class AsyncUploader:
         )
 
         def on_a_loop() -> UploadContext:
-            queue = AdmissionQueue(self.concurrency, timing.admission_poll)
-            connections = Connections(self.concurrency)
+            queue = AdmissionQueue(self._most, timing.admission_poll)
+            connections = Connections(self._shared, queue, self.concurrency, self._count)
             return shared(connections=connections, queue=queue, moved_files=MovedFiles(self._journal))
 
         self._contexts = PerLoop("AsyncUploader", on_a_loop)
+
+    @property
+    def _most(self) -> int:
+        """How many parts may ever be in flight."""
+        return MOST if self.concurrency is None else self.concurrency
 
     @property
     def _context(self) -> UploadContext:
@@ -175,7 +183,7 @@ class AsyncUploader:
         not stop the others. Leaving the block early cancels what still runs.
 
         Args:
-            jobs: The jobs, which may be endless: at most `concurrency` are taken at a time.
+            jobs: The jobs, which may be endless: at most `concurrency` are taken at a time, 32 where that is None.
             on_progress: As for `upload`, for each upload on its own: calls of an async one for two uploads may overlap.
 
         Returns:
@@ -289,7 +297,7 @@ class AsyncUploader:
                 source=source,
                 meter=meter,
                 slot=slot,
-                part_size=self._context.part_size or usual_part_size(size, self.concurrency, self.limit_rate),
+                part_size=self._context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate),
                 others=self._others,
                 began=began,
                 started=started,
@@ -336,9 +344,10 @@ class AsyncUploader:
 
     def _check_settings(self) -> None:
         """Raise ConfigurationError for what is out of range; NaN always is."""
-        if not (is_whole(self.concurrency) and 1 <= self.concurrency <= MOST_CONNECTIONS):
+        number = self.concurrency
+        if number is not None and not (is_whole(number) and 1 <= number <= MOST_CONNECTIONS):
             raise ConfigurationError(
-                f"concurrency must be an integer from 1 to {MOST_CONNECTIONS}, not {self.concurrency!r}. {_NOTHING}"
+                f"concurrency must be an integer from 1 to {MOST_CONNECTIONS}, or None, not {number!r}. {_NOTHING}"
             )
         if self.md5 not in {"hex", "base64", None}:
             raise ConfigurationError(f"md5 must be 'hex', 'base64' or None, not {self.md5!r}. {_NOTHING}")

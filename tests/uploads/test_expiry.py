@@ -136,3 +136,9 @@ async def test_uploads_that_share_a_line_are_judged_by_all_of_it(meter: Meter) -
 async def test_what_still_hangs_long_after_its_hour_is_ended(meter: Meter) -> None:
     with pytest.raises(UploadExpiredError):
         await mind(meter, life=0.05, watched_for=5, moving=False, timing=evolve(WATCHED_CLOSELY, expiry_grace=0.05))
+
+
+async def test_an_upload_is_not_called_too_slow_while_more_connections_are_still_tried(meter: Meter) -> None:
+    meter.shared.settled = False
+    with pytest.raises(TimeoutError):
+        await mind(meter, life=0.6, watched_for=0.5)

@@ -1,0 +1,157 @@
+"""Whole uploads whose number of connections changes meanwhile: what is measured, who pauses, and nothing is lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from asyncsdk import AsyncUploader, Client, Progress, UploadJob
+from asyncsdk.events import RequestEvent
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.concurrency import LEAST, MOST, START, ConnectionCount
+from asyncsdk.uploads.measuring import Observation
+from tests.stories.support import MIB, md5_of
+
+MakeFile = Callable[..., Path]
+RATE = 24 * MIB
+
+
+@define(eq=False)
+class Ordered(ConnectionCount):
+    """Takes the next of `numbers` at each window, and keeps what it is shown."""
+
+    numbers: Iterator[int] = field(factory=lambda: itertools.repeat(START))
+    seen: list[Observation] = field(factory=list)
+
+    def observe(self, seen: Observation) -> int:
+        self.seen.append(seen)
+        self.number = next(self.numbers)
+        return self.number
+
+
+def ordered(client: Client, journal: Path, numbers: Iterable[int], **options: object) -> tuple[AsyncUploader, Ordered]:
+    uploader = AsyncUploader(client, journal=journal, concurrency=None, **options)  # type: ignore[arg-type]
+    count = Ordered(numbers=iter(numbers))
+    count.number = next(count.numbers)
+    uploader._count = count  # noqa: SLF001 - nothing else orders a number at a time
+    return uploader, count
+
+
+async def test_a_number_that_goes_up_and_down_all_the_time_harms_no_byte(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader, _ = ordered(client, journal, itertools.cycle([8, 1, 32, 2]), part_size=2 * MIB, limit_rate=RATE)
+    path = make_file(48 * MIB + 12345)
+    result = await uploader.upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert result.md5 == md5_of(path)
+    assert result.bytes_sent == path.stat().st_size  # nothing was sent twice
+
+
+async def test_parts_above_the_number_pause_in_mid_part_and_are_not_taken_for_stalled(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    """One of eight sends: the others pause for seconds, and a stall is half a second."""
+    numbers = itertools.chain([8, 8], itertools.repeat(1))
+    uploader, count = ordered(client, journal, numbers, part_size=8 * MIB, limit_rate=RATE, stall_timeout=0.5)
+    events = list[RequestEvent]()
+    client._repeater.on_event = events.append  # noqa: SLF001 - the client of the fixture has none
+    seen = list[Progress]()
+    path = make_file(64 * MIB)
+    result = await uploader.upload(path, purpose="batch", on_progress=seen.append)
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert not [event for event in events if event.error]
+    assert min(window.in_use for window in count.seen[3:-1]) == pytest.approx(1, abs=0.1)
+    assert {progress.connections for progress in seen} == {8, 1}
+    assert max(progress.parts_in_flight for progress in seen if progress.connections == 1) > 1
+
+
+async def test_a_number_that_rises_gets_more_parts_at_once_within_the_same_upload(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader, count = ordered(client, journal, itertools.chain([2, 2, 2], itertools.repeat(6)), limit_rate=RATE)
+    await uploader.upload(make_file(40 * MIB), purpose="batch")
+    assert max(window.in_use for window in count.seen[:2]) <= 2
+    assert max(window.in_use for window in count.seen) == pytest.approx(6, abs=0.1)
+
+
+async def test_what_is_seen_of_an_upload_adds_up_to_all_of_it(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader, count = ordered(client, journal, itertools.repeat(4), part_size=MIB, limit_rate=RATE)
+    size = 32 * MIB + 12345
+    await uploader.upload(make_file(size), purpose="batch")
+    windows = count.seen
+    assert sum(window.acked for window in windows) == pytest.approx(size, rel=0.1)  # its end is not in a whole window
+    assert sum(window.finished for window in windows) == pytest.approx(33, abs=5)
+    assert sum(window.refused for window in windows) == 0
+    assert all(window.seconds > 0 for window in windows)
+    assert all(0 <= window.loop_busy <= 1.05 for window in windows)
+
+
+async def test_that_the_rate_limit_holds_parts_back_is_seen_and_the_number_does_not_rise(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader, count = ordered(client, journal, itertools.repeat(8), part_size=MIB, limit_rate=RATE)
+    await uploader.upload(make_file(24 * MIB), purpose="batch")
+    assert min(window.held_back for window in count.seen[:3]) > 0.5
+    seen = list[Progress]()
+    learning = AsyncUploader(client, journal=journal, concurrency=None, part_size=MIB, limit_rate=RATE)
+    await learning.upload(make_file(64 * MIB, "b.jsonl"), purpose="batch", on_progress=seen.append)
+    assert max(progress.connections for progress in seen) == START
+
+
+@pytest.mark.parametrize(
+    ("fault", "refused"),
+    [
+        (Fault("part", "answer", every=4, times=5, status=503, retry_after=0.01), 5),
+        (Fault("part", "reset", at="in", every=4, times=5), 5),
+        (Fault("part", "answer", every=4, times=5, status=500), 0),
+        (Fault("part", "answer", every=4, times=5, status=429, retry_after=0.01), 0),
+    ],
+    ids=["503", "reset", "500", "429"],
+)
+async def test_refused_parts_are_those_with_503_or_a_reset(
+    server: LocalServer, client: Client, make_file: MakeFile, fault: Fault, refused: int
+) -> None:
+    server.inject(fault)
+    options = {"part_size": MIB, "limit_rate": RATE}
+    uploader, count = ordered(client, make_file(1).parent / "journal", itertools.repeat(4), **options)
+    path = make_file(32 * MIB)
+    result = await uploader.upload(path, purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    assert sum(window.refused for window in count.seen) == refused
+
+
+async def test_each_of_many_small_files_counts_as_a_connection(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader, count = ordered(client, journal, itertools.repeat(4))
+    jobs = [UploadJob(make_file(1000, f"{number}.txt", number), "batch") for number in range(100)]
+    async with uploader.upload_many(jobs) as outcomes:
+        assert [outcome.status async for outcome in outcomes] == ["done"] * 100
+    assert max(window.in_use for window in count.seen) == 4
+
+
+async def test_nothing_is_measured_with_a_number_that_was_given(
+    client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    seen = list[Progress]()
+    uploader = AsyncUploader(client, journal=journal, concurrency=3, part_size=MIB, limit_rate=RATE)
+    uploader._count = Ordered()  # noqa: SLF001 - as above
+    await uploader.upload(make_file(12 * MIB), purpose="batch", on_progress=seen.append)
+    assert {progress.connections for progress in seen} == {3}
+    assert uploader._count.seen == []  # noqa: SLF001 - as above
+
+
+async def test_the_next_upload_begins_with_what_was_learned(client: Client, journal: Path, make_file: MakeFile) -> None:
+    uploader, count = ordered(client, journal, itertools.chain([8, 8], itertools.repeat(16)), limit_rate=RATE)
+    await uploader.upload(make_file(24 * MIB), purpose="batch")
+    seen = list[Progress]()
+    await uploader.upload(make_file(MIB, "b.jsonl"), purpose="batch", on_progress=seen.append)
+    assert {progress.connections for progress in seen} == {16}
+    assert LEAST <= count.number <= MOST
