@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from attrs import frozen
 from cyclopts import Group, Parameter, Token
 
-from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole
+from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole, parse_whole_or_auto
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.timing import STALL_SECONDS
 
@@ -59,7 +59,16 @@ Whole = Annotated[int, Parameter(converter=from_text(parse_whole))]
 Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
 Rate = Annotated[int, Parameter(converter=from_text(parse_rate), metavar="RATE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]
-Connections = Annotated[Whole, Parameter(alias="-c", metavar="N", help="Parts in flight, over all files.")]
+Connections = Annotated[
+    int | None,
+    Parameter(
+        alias="-c",
+        converter=from_text(parse_whole_or_auto),
+        metavar="N|auto",
+        show_default=False,
+        help="Parts in flight, over all files; else as many as pay, 4 to 32, which is learned.",
+    ),
+]
 DEFAULT_STALL = int(STALL_SECONDS)
 StallTimeout = Annotated[
     int,
@@ -143,7 +152,7 @@ class UploadOptions:
             help="Size of a part, at most 64MiB; else chosen by the file's size.",
         ),
     ] = None
-    concurrency: Connections = 8
+    concurrency: Connections = None
     limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None
     journal: JournalPlace = None
     key: Annotated[

@@ -55,6 +55,15 @@ def parse_whole(text: str) -> int:
     return int(text)
 
 
+def parse_whole_or_auto(text: str) -> int | None:
+    """The whole number in `12`, None for `auto`. Raises ValueError for anything else."""
+    if text.strip() == "auto":
+        return None
+    if not _WHOLE.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is neither a whole number nor auto.")
+    return int(text)
+
+
 def size(count: float) -> str:
     """`5.0 GB`, `12 MB`, `512 bytes`: decimal, as disks and networks count."""
     step = _step(count)

@@ -70,7 +70,7 @@ class PartBody(Body):
         size = len(self._head) + span.length + len(self._tail)
         super().__init__(size, form.content_type, stall=part_source.stall)
         self._part_source, self._span, self._place = part_source, span, place or PartPlace()
-        self._slice = part_source.throttle.slice
+        self._slice = min(part_source.throttle.slice, self._place.slice)
         self.blocks = bytearray()
         self.sent = 0
 

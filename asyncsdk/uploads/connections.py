@@ -20,7 +20,8 @@ from asyncsdk.http.body import Body
 from asyncsdk.retry import code_of
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.busy import busy_seconds
-from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, WINDOW_SECONDS, ConnectionCount
+from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, START, WINDOW_SECONDS, ConnectionCount
 from asyncsdk.uploads.measuring import Observation
 from asyncsdk.uploads.progress import Occupancy, SharedThroughput
 
@@ -32,6 +33,7 @@ class PartPlace:
     """The place of one part among those that are sent at once."""
 
     is_measured: bool = False
+    slice: int = BLOCK  # bytes to write at once, at most
     was_answered: bool = field(default=False, init=False)
     _body: Body | None = field(default=None, init=False)
     _before: int = field(default=0, init=False)  # bytes that its connection had moved for others
@@ -147,7 +149,8 @@ class Connections:
 
     async def enter(self) -> PartPlace:
         """Take a place, once one is free and it is this one's turn; to be given back by `leave`."""
-        place = PartPlace(is_measured=self.given is None)
+        # a transport holds up to three copies of what it is given
+        place = PartPlace(is_measured=self.given is None, slice=BLOCK if self.limit <= START else BLOCK // 2)
         if not self._waiting and self.taken < self.limit:
             self._take(place)
             return place

@@ -74,7 +74,7 @@ class AsyncUploader:
     """
 
     client: Client
-    concurrency: int | None = field(default=8, kw_only=True)
+    concurrency: int | None = field(default=None, kw_only=True)
     part_size: int | None = field(default=None, kw_only=True)
     journal: Journal | str | os.PathLike[str] | None = field(default=None, kw_only=True)
     lock: bool = field(default=True, kw_only=True)
@@ -347,7 +347,7 @@ class AsyncUploader:
         number = self.concurrency
         if number is not None and not (is_whole(number) and 1 <= number <= MOST_CONNECTIONS):
             raise ConfigurationError(
-                f"concurrency must be an integer from 1 to {MOST_CONNECTIONS}, or None, not {number!r}. {_NOTHING}"
+                f"concurrency must be an integer from 1 to {MOST_CONNECTIONS}, not {number!r}. {_NOTHING}"
             )
         if self.md5 not in {"hex", "base64", None}:
             raise ConfigurationError(f"md5 must be 'hex', 'base64' or None, not {self.md5!r}. {_NOTHING}")

@@ -52,7 +52,7 @@ def good(make_file: MakeFile) -> Path:
         (["good.jsonl", "--purpose", "batch", "--concurrency", "-1"], "an integer from 1 to 256"),
         (
             ["good.jsonl", "--purpose", "batch", "-c", "many"],
-            "Invalid value for -c: 'many' is not a whole number. Nothing",
+            "Invalid value for -c: 'many' is neither a whole number nor auto. Nothing",
         ),
         (["good.jsonl", "--purpose", "batch", "--expires-after", "soon"], "30d"),
         (
@@ -230,7 +230,7 @@ def test_a_fraction_is_not_rounded_where_a_whole_number_is_meant(run: Run, calls
         assert "Nothing was sent" in run("upload", "good.jsonl", "--purpose", "batch", name, "1.5x").err
     ran = run("upload", "good.jsonl", "--purpose", "batch", "--concurrency", "1.5")
     assert (ran.code, calls()) == (2, 0)
-    assert "Invalid value for --concurrency: '1.5' is not a whole number." in ran.err
+    assert "Invalid value for --concurrency: '1.5' is neither a whole number nor auto." in ran.err
 
 
 def test_a_word_too_much_is_named(run: Run, calls: Calls) -> None:

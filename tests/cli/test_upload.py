@@ -70,6 +70,15 @@ def test_quiet_is_the_ids_of_the_files_alone(run: Run, server: LocalServer, make
     assert (ran.code, ran.out, ran.err) == (0, f"{server.files[-1].id}\n", "")
 
 
+@pytest.mark.parametrize(("option", "connections"), [([], 8), (["-c", "auto"], 8), (["--concurrency", "3"], 3)])
+def test_without_a_number_as_many_parts_are_in_flight_as_pay(
+    run: Run, make_file: MakeFile, option: list[str], connections: int
+) -> None:
+    make_file()
+    ran = run("upload", "train.jsonl", "--purpose", "batch", "--progress", "json", *option)
+    assert json.loads(ran.err.splitlines()[-1])["connections"] == connections
+
+
 def test_options_reach_the_server(run: Run, server: LocalServer, make_file: MakeFile) -> None:
     make_file()
     said = "--purpose user_data --filename other.txt --mime-type text/x-test --expires-after 2h --md5 base64"

@@ -148,6 +148,14 @@ async def test_nothing_is_measured_with_a_number_that_was_given(
     assert uploader._count.seen == []  # noqa: SLF001 - as above
 
 
+async def test_unless_a_number_is_given_it_is_learned(client: Client, journal: Path, make_file: MakeFile) -> None:
+    seen = list[Progress]()
+    uploader = AsyncUploader(client, journal=journal)
+    assert uploader.concurrency is None
+    await uploader.upload(make_file(), purpose="batch", on_progress=seen.append)
+    assert {progress.connections for progress in seen} == {START}
+
+
 async def test_the_next_upload_begins_with_what_was_learned(client: Client, journal: Path, make_file: MakeFile) -> None:
     uploader, count = ordered(client, journal, itertools.chain([8, 8], itertools.repeat(16)), limit_rate=RATE)
     await uploader.upload(make_file(24 * MIB), purpose="batch")

@@ -17,7 +17,7 @@ from typing import Protocol
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.uploads.chunking import LARGEST_FILE, MIB, fitting_part_size, usual_part_size
-from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, WINDOW_SECONDS
+from asyncsdk.uploads.concurrency import PAUSE_SECONDS, START, WINDOW_SECONDS
 from asyncsdk.uploads.measuring import Observation
 
 STEP = 0.025  # seconds
@@ -142,7 +142,8 @@ class Simulation:
 
     def run(self) -> Simulation:
         self._chance.seed(self.seed)
-        self._left, usual = self.size, usual_part_size(min(int(self.size), LARGEST_FILE), MOST)
+        given = self.control.number if isinstance(self.control, Fixed) else START
+        self._left, usual = self.size, usual_part_size(min(int(self.size), LARGEST_FILE), given)
         tally, busy = Tally(), True
         while (self._left > 0 or busy) and self.time < self.longest:
             self.time += STEP

@@ -10,6 +10,7 @@ import pytest
 from asyncsdk.errors import APIConnectionError, APITimeoutError
 from asyncsdk.http.body import ChunksBody
 from asyncsdk.uploads.admission import AdmissionQueue
+from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.connections import Connections, PartPlace, is_refusal
 from asyncsdk.uploads.progress import SharedThroughput
 
@@ -82,3 +83,9 @@ async def test_a_part_above_the_number_pauses_ten_seconds_at_most_and_then_ends_
     assert [*seen, body.watch.idle] == [True, False]  # the peer is not to blame for a pause
     assert not is_paused_at(place, 112.0, above=False)
     assert is_paused_at(place, 113.0, above=True)
+
+
+@pytest.mark.parametrize(("number", "size"), [(8, BLOCK), (9, BLOCK // 2), (32, BLOCK // 2)])
+async def test_many_connections_write_less_at_once_since_each_holds_what_it_is_given(number: int, size: int) -> None:
+    async with places(number).place() as place:
+        assert place.slice == size

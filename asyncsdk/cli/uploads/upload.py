@@ -44,12 +44,13 @@ async def upload(
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
+    from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, jobs = Out(output, goes_on=True), jobs_of(files, options)
     journal = open_journal(options.journal, lock=not options.no_lock, or_memory=True)
-    async with open_client(connection, connections=options.concurrency) as client:
+    async with open_client(connection, connections=options.concurrency or MOST) as client:
         uploader = AsyncUploader(
             client,
             journal=journal,
@@ -68,7 +69,7 @@ async def upload(
             out, display, stop, client.clock.now, what_instead(journal, options), renamed=options.filename is not None
         )
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
-        return out.code(await transfer.run(uploads, at_once=options.concurrency))
+        return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
 
 
 def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob]:

@@ -94,7 +94,7 @@ async def resume(
         str | None,
         Parameter(name="--from", metavar="NEWPATH", help="Where its file is now, if it was moved or renamed."),
     ] = None,
-    concurrency: Connections = 8,
+    concurrency: Connections = None,
     limit_rate: Annotated[Rate | None, Parameter(help="At most so fast, over all files: 2MB/s.")] = None,
     stall_timeout: StallTimeout = DEFAULT_STALL,
     journal: JournalPlace = None,
@@ -109,6 +109,7 @@ async def resume(
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.listing import chosen, moved, names, nothing_stopped
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
+    from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     records = _journal(journal, no_lock=no_lock)
@@ -121,7 +122,7 @@ async def resume(
         picked = {source: moved(uploads, upload_id, every=every)}
     if not picked:
         complain(nothing_stopped(uploads))
-    async with open_client(connection, connections=concurrency) as client:
+    async with open_client(connection, connections=concurrency or MOST) as client:
         uploader = AsyncUploader(
             client,
             journal=records,
@@ -134,7 +135,7 @@ async def resume(
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
         calls = {name: partial(_resume, uploader, upload, source) for name, upload in picked.items()}
         transfer = Transfer(Out(output), display, stop, client.clock.now, renamed=source is None)
-        return await transfer.run(calls, at_once=concurrency)
+        return await transfer.run(calls, at_once=concurrency or MOST)
 
 
 @app.command
