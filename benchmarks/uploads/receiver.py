@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from attrs import frozen
 
 from benchmarks.serving import serving
 
+LOOPBACK = "127.0.0.1"
 CONFIGURATION = """
 daemon off; worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -34,7 +35,7 @@ http {{
   keepalive_requests 1000000;
   upstream answers {{ server unix:{folder}/answers; keepalive 64; }}
   server {{
-    listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl;
+    {listen}
     ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key;
     location / {{
       proxy_pass http://answers; proxy_pass_request_body off;
@@ -89,12 +90,12 @@ def port_of(receiver: Receiver) -> int:
 
 
 @contextmanager
-def receiving(folder: Path, *, tls: bool) -> Iterator[Receiver]:
-    """A receiver that stores under `folder`: nginx where it is installed."""
+def receiving(folder: Path, *, tls: bool, addresses: Sequence[str] = (LOOPBACK,)) -> Iterator[Receiver]:
+    """A receiver that stores under `folder`: nginx where it is installed, listening on all `addresses`."""
     folder.mkdir()
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is not None:
-        with _nginx(program, folder, tls=tls) as receiver:
+        with _nginx(program, folder, tls=tls, addresses=addresses) as receiver:
             yield receiver
     elif tls:
         sys.exit("TLS needs nginx; without it only --plain is measured, against the embedded server")
@@ -105,14 +106,13 @@ def receiving(folder: Path, *, tls: bool) -> Iterator[Receiver]:
 
 
 @contextmanager
-def _nginx(program: str, folder: Path, *, tls: bool) -> Iterator[Receiver]:
+def _nginx(program: str, folder: Path, *, tls: bool, addresses: Sequence[str]) -> Iterator[Receiver]:
     # in a process of its own: what this one has grown to would be counted to the contenders that it starts
-    subprocess.run([sys.executable, "-m", "trustme", "-q", "-d", str(folder), "-i", "127.0.0.1"], check=True)
+    subprocess.run([sys.executable, "-m", "trustme", "-q", "-d", str(folder), "-i", *addresses], check=True)
     plain, secure, now = _free_port(), _free_port(), int(time.time())
     text = CONFIGURATION.format(
         folder=folder,
-        plain=plain,
-        tls=secure,
+        listen=" ".join(f"listen {address}:{plain}; listen {address}:{secure} ssl;" for address in addresses),
         now=now,
         workers=os.cpu_count(),
         times=f'"created_at":{now},"expires_at":{now + 86400}',

@@ -10,7 +10,10 @@ from attrs import frozen
 
 @frozen
 class Arguments:
-    """`part_size` (bytes) is None where the contender chooses; `stall_to` takes the longest stall of the loop."""
+    """`part_size` (bytes) is None where the contender chooses, as it does the `connections` where they are 0.
+
+    `stall_to` takes the longest stall of the loop.
+    """
 
     path: Path
     md5: bool

@@ -17,7 +17,7 @@ async def main(given: Arguments) -> None:
     async with Client() as client:
         uploader = AsyncUploader(
             client,
-            concurrency=given.connections,
+            concurrency=given.connections or None,
             part_size=given.part_size,
             md5="hex" if given.md5 else None,
         )
