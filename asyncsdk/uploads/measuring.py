@@ -90,7 +90,8 @@ class Duel:
         if count == 1:
             clear = abs(gain) >= max(CLEAR * doublings, 2 * noise)
             leader = high if gain > 0 else low
-            return leader if clear and (hasty or leader == self.best) else None
+            # new connections may seem slow because the machine was busy while they began
+            return leader if clear and (full or leader == high) and (hasty or leader == self.best) else None
         if not full:
             return None
         # few turns say little about how noisy the line is

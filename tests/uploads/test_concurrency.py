@@ -147,6 +147,16 @@ def test_an_outage_teaches_nothing() -> None:
     assert control.best == MOST
 
 
+def test_a_step_up_whose_connections_begin_slowly_is_given_a_whole_measure() -> None:
+    """As on a machine that is busy in that half of a second."""
+    control, flow = ConnectionCount(), 25 * MBIT
+    while control.number == START:
+        control.observe(window(START, START * flow))
+    for rate in (5 * flow, 5 * flow, 5 * flow, *[16 * flow] * 10):
+        assert control.observe(window(control.number, rate)) > START
+    assert control.best == 16
+
+
 @pytest.mark.parametrize("name", ["a slow disk", "limit_rate"])
 def test_while_something_else_limits_the_number_never_rises(name: str) -> None:
     for seed in SEEDS:
