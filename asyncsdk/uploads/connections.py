@@ -39,6 +39,7 @@ class PartPlace:
     _before: int = field(default=0, init=False)  # bytes that its connection had moved for others
     _acked: int = field(default=0, init=False)  # of this body
     _unseen: int = field(default=0, init=False)
+    _is_drained: bool = field(default=True, init=False)  # at the last look
     _paused_at: float | None = field(default=None, init=False)
     _pause: asyncio.Event | None = field(default=None, init=False)
 
@@ -46,6 +47,11 @@ class PartPlace:
     def is_paused(self) -> bool:
         """Whether it is not to send."""
         return self._pause is not None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it is paused, and the system still sends what it was given before."""
+        return self.is_paused and not self._is_drained
 
     def begin(self, body: Body) -> None:
         """An attempt begins: `body` has a connection."""
@@ -86,6 +92,7 @@ class PartPlace:
         acked = sent if self.was_answered else self._acked if seen is None else seen.moved - self._before
         acked = max(self._acked, min(acked, sent))  # TLS adds to what is sent
         self._unseen, self._acked = self._unseen + acked - self._acked, acked
+        self._is_drained = seen is None or seen.arrived
 
 
 @define(eq=False)
@@ -149,8 +156,9 @@ class Connections:
 
     async def enter(self) -> PartPlace:
         """Take a place, once one is free and it is this one's turn; to be given back by `leave`."""
+        few = self.given is not None and self.given <= START
         # a transport holds up to three copies of what it is given
-        place = PartPlace(is_measured=self.given is None, slice=BLOCK if self.limit <= START else BLOCK // 2)
+        place = PartPlace(is_measured=self.given is None, slice=BLOCK if few else BLOCK // 2)
         if not self._waiting and self.taken < self.limit:
             self._take(place)
             return place
@@ -227,10 +235,12 @@ class Connections:
         used = self._sending.sum(now) - window.used
         held_back = self.shared.on_our_side.sum(now) - window.held_back
         seconds = now - window.since
+        acked = window.acked + sum(place.newly_acked() for place in self._places)
+        draining = sum(place.is_draining for place in self._places)
         return Observation(
             seconds=seconds,
-            acked=window.acked + sum(place.newly_acked() for place in self._places),
-            in_use=max(used / seconds, min(uploads, self.limit)),
+            acked=acked,
+            in_use=max(used / seconds + draining, min(uploads, self.limit)),
             finished=window.finished,
             refused=window.refused,
             held_back=held_back / used if used else 0.0,

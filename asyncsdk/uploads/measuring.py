@@ -36,7 +36,7 @@ class Observation:
     Args:
         seconds: Its length.
         acked: Bytes that the peer acknowledged.
-        in_use: How many connections held a part, on average; those that pause do not count.
+        in_use: How many connections held a part, on average; those that pause count until they have drained.
         finished: Parts that were answered.
         refused: Attempts at a part that ended with 503 or a connection that was reset.
         held_back: The share of these connections' time, 0 to 1, in which this side had nothing for them to send:

@@ -72,6 +72,7 @@ class Line:
     limit_rate: float = NO_LIMIT
     answer: float = 0.03  # seconds that the server takes for a part
     pauses: bool = True  # flows above the number wait in mid-part; else they end their parts first
+    drains: float = 0.0  # seconds for which the system still sends of a flow that pauses
 
 
 @define
@@ -211,7 +212,11 @@ class Simulation:
             return busy
         for flow in busy[self.control.number :]:
             flow.paused_at = self.time if flow.paused_at is None else flow.paused_at
-        return [flow for flow in busy if flow.paused_at is None or self.time - flow.paused_at > PAUSE_SECONDS]
+        return [
+            flow
+            for flow in busy
+            if flow.paused_at is None or not self.line.drains < self.time - flow.paused_at <= PAUSE_SECONDS
+        ]
 
     def _send(self, tally: Tally) -> float:
         """Move bytes for a step."""

@@ -179,6 +179,14 @@ def test_where_connections_above_the_number_do_not_pause_it_settles_too() -> Non
         assert rates[0] >= 0.9 * max(rates[1:])
 
 
+@pytest.mark.parametrize("name", [*CALM[:4], "10 parts at once"])
+def test_where_the_system_still_sends_of_connections_that_pause_it_settles_too(name: str) -> None:
+    line = evolve(lines(0)[name], drains=1.0)
+    controls: list[Controller] = [ConnectionCount(), *map(Fixed, FIXED)]
+    rates = [Simulation(line, control, longest=90.0).run().rate_between(45, 90) for control in controls]
+    assert rates[0] >= 0.9 * max(rates[1:])
+
+
 @given(start=st.integers(-100, 100), seen=st.lists(windows, max_size=200))
 def test_whatever_comes_in_the_number_stays_within_its_bounds(start: int, seen: list[Observation]) -> None:
     control = ConnectionCount(start)

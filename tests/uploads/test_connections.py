@@ -9,14 +9,16 @@ import pytest
 
 from asyncsdk.errors import APIConnectionError, APITimeoutError
 from asyncsdk.http.body import ChunksBody
+from asyncsdk.http.stall import SocketProgress
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.concurrency import MOST
 from asyncsdk.uploads.connections import Connections, PartPlace, is_refusal
 from asyncsdk.uploads.progress import SharedThroughput
 
 
-def places(number: int) -> Connections:
-    return Connections(SharedThroughput(), AdmissionQueue(number), number)
+def places(number: int | None) -> Connections:
+    return Connections(SharedThroughput(), AdmissionQueue(number or MOST), number)
 
 
 async def test_as_many_as_allowed_have_a_place_and_the_first_that_wait_are_the_first_to_get_one() -> None:
@@ -85,7 +87,31 @@ async def test_a_part_above_the_number_pauses_ten_seconds_at_most_and_then_ends_
     assert is_paused_at(place, 113.0, above=True)
 
 
-@pytest.mark.parametrize(("number", "size"), [(8, BLOCK), (9, BLOCK // 2), (32, BLOCK // 2)])
-async def test_many_connections_write_less_at_once_since_each_holds_what_it_is_given(number: int, size: int) -> None:
+@pytest.mark.parametrize(("number", "size"), [(8, BLOCK), (9, BLOCK // 2), (32, BLOCK // 2), (None, BLOCK // 2)])
+async def test_many_connections_write_less_at_once_since_each_holds_what_it_is_given(
+    number: int | None, size: int
+) -> None:
     async with places(number).place() as place:
         assert place.slice == size
+
+
+class Draining(ChunksBody):
+    """A body whose connection has `left` bytes in the system's buffers."""
+
+    left = 300
+
+    def seen(self) -> SocketProgress:
+        return SocketProgress(moved=1000 - self.left, arrived=not self.left)
+
+
+async def test_a_connection_that_pauses_is_in_use_until_the_system_has_sent_what_it_was_given() -> None:
+    """Else a number that fell would seem to give what the one before gave."""
+    place, body = PartPlace(is_measured=True), Draining([b"x" * 1000], "text/plain")
+    place.begin(body)
+    body.watch.written = 1000
+    place.allow(100.0, above=True)
+    place.newly_acked()
+    assert place.is_draining
+    body.left = 0
+    place.newly_acked()
+    assert not place.is_draining
