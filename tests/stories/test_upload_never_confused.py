@@ -322,7 +322,7 @@ async def test_a_complete_that_never_left_is_no_doubt(
 async def test_two_parts_of_one_id_are_refused(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    server.inject(Fault("part", "answer", "before", every=1, status=200, body={"id": "part_1"}))
+    server.inject(Fault("part", "answer", "after", every=1, status=200, body={"id": "part_1"}))
     uploader = AsyncUploader(client, journal=journal, part_size=MIB)
     with pytest.raises(ResponseMismatchError, match="the same id"):
         await uploader.upload(make_file(2 * MIB), purpose="batch")
