@@ -16,8 +16,9 @@ from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
 from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import without_threads
+from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner
+from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner, takes_small
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
 from asyncsdk.uploads.progress import Meter
@@ -28,6 +29,7 @@ from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
 
 SILENT_LOOK = 1.0  # seconds after which a person wants to know what is waited for
+SMALL_BYTES = 8 * MIB  # of a file that goes as one part and so has few records
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +169,8 @@ class UploadCall:
     @asynccontextmanager
     async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:
         self.slot.begin(self.meter, self.part_size)
-        async with claimed(journal, key, wait=self.job.on_busy == "wait", on_busy=self._busy) as records:
+        wait, small = self.job.on_busy == "wait", self.source.identity.size <= min(self.part_size, SMALL_BYTES)
+        async with claimed(journal, key, wait=wait, on_busy=self._busy, small=small) as records:
             self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
             yield records
 
@@ -179,9 +182,18 @@ class UploadCall:
 
 @asynccontextmanager
 async def claimed(
-    journal: Journal, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None = None
+    journal: Journal,
+    key: str,
+    *,
+    wait: bool,
+    on_busy: Callable[[Owner | None], None] | None = None,
+    small: bool = False,
 ) -> AsyncIterator[Log]:
-    """Own `key` for the length of the block. A system without threads is an UploadError."""
+    """Own `key` for the length of the block; `small` is a hint. A system without threads is an UploadError."""
     with without_threads():
-        async with journal.claim(key, wait=wait, on_busy=on_busy) as records:
+        if small and takes_small(journal):
+            claim = journal.claim(key, wait=wait, on_busy=on_busy, small=True)
+        else:
+            claim = journal.claim(key, wait=wait, on_busy=on_busy)
+        async with claim as records:
             yield records

@@ -5,6 +5,8 @@ What fails is raised as OSError, or as NewerVersionError; the owner of a log tur
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import frozen
 
 
@@ -36,6 +38,7 @@ class ClosedError(OSError):
 class NewerVersionError(ValueError):
     """A segment was written by a newer asyncsdk, in a format that this one does not know."""
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, path: Path | None = None) -> None:
         super().__init__(f"version {version}")
         self.version = version
+        self.path = path

@@ -19,9 +19,10 @@ from asyncsdk.wal.permissions import is_ours, refuse_foreign, refuse_shared
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 LINES_AT_ONCE = 1000
+PAGE = 4096
 
 # A user who may write in a shared directory could place a link there, or a pipe that blocks the process that opens it.
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # File systems that can't sync a directory return one of these; a failing disk does not.
 _CANT_SYNC = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
@@ -104,12 +105,17 @@ def check_directory(path: Path) -> None:
 
 def create(path: Path) -> int:
     """Make the file `path`, which must not be there yet, and return a descriptor to write it."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, FILE_MODE)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, FILE_MODE)
+
+
+def open_again(path: Path) -> int:
+    """Return a descriptor to write the file `path`, which is there."""
+    return os.open(path, os.O_WRONLY | NO_LINK)
 
 
 def write_small(path: Path, data: bytes) -> None:
     """Write a small file in place. It may be torn by a crash."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, FILE_MODE)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, FILE_MODE)
     try:
         write_all(fd, data)
     finally:
@@ -118,13 +124,13 @@ def write_small(path: Path, data: bytes) -> None:
 
 def read(path: Path) -> bytes:
     """Return the whole of a regular file."""
-    with _regular(path) as fd, open(fd, "rb", closefd=False) as file:
+    with regular(path) as fd, open(fd, "rb", closefd=False) as file:
         return file.read()
 
 
 def lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a regular file, newlines included, without holding all of it."""
-    with _regular(path) as fd, open(fd, "rb", closefd=False) as file:
+    with regular(path) as fd, open(fd, "rb", closefd=False) as file:
         yield from file
 
 
@@ -216,10 +222,16 @@ def keep_beside(path: Path, suffix: str) -> None:
             write_small(beside, read(path))
 
 
+def first_line(path: Path) -> bytes:
+    """Return the beginning of a regular file, its first line at least if that is not longer than a page."""
+    with regular(path) as fd:
+        return os.read(fd, PAGE)
+
+
 @contextmanager
-def _regular(path: Path) -> Iterator[int]:
-    """A descriptor to read a regular file."""
-    fd = os.open(path, os.O_RDONLY | _NO_LINK)
+def regular(path: Path, *, write: bool = False) -> Iterator[int]:
+    """A descriptor to read a regular file, or to read and write it."""
+    fd = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | NO_LINK)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))

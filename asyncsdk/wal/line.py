@@ -75,10 +75,14 @@ def decode_line(line: bytes) -> dict[str, Any]:
     return fields
 
 
-def encode_head(*, at: float, host: str, pid: int, home: Home | None = None) -> bytes:
-    """Return a segment's first line: the format's version, the process that writes it, since when, and where."""
+def encode_head(*, at: float, host: str, pid: int, home: Home | None = None, due: float | None = None) -> bytes:
+    """Return a segment's first line: the format's version, the process that writes it, since when, and where.
+
+    One that is whole, and will not be appended to, says when it is `due` to be looked through for what is of no use.
+    """
     place = {} if home is None else {"folder": home.folder, "inode": home.inode}
-    return encode_line({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place})
+    whole = {} if due is None else {"due": iso(due)}
+    return encode_line({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place, **whole})
 
 
 def home_of(data: bytes) -> Home | None:
@@ -91,6 +95,21 @@ def home_of(data: bytes) -> Home | None:
     if head.get("t") != "segment" or type(host) is not str or type(folder) is not str or type(inode) is not int:
         return None
     return Home(host, folder, inode)
+
+
+def due_of(data: bytes) -> float | None:
+    """Return when a segment is due, by its first line; None for one that may be appended to.
+
+    Raises NewerVersionError where the segment is newer than this program.
+    """
+    try:
+        head = decode_line(data.partition(b"\n")[0])
+        _check_version(head)
+        return (datetime.fromisoformat(head["due"]) - EPOCH) // MILLISECOND / 1000
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, NewerVersionError):
+            raise
+        return None
 
 
 def iso(at: float) -> str:
@@ -132,8 +151,13 @@ def _read(line: bytes, accept: Callable[[bytes, dict[str, Any]], object]) -> boo
             return True
     except (KeyError, TypeError, ValueError, OverflowError):
         return False
-    version = fields.get("v")
-    if type(version) is not int or version < 1:
+    return _check_version(fields)
+
+
+def _check_version(head: Mapping[str, Any]) -> bool:
+    """Return whether this is the head of a segment. Raises NewerVersionError where that is newer than this program."""
+    version = head.get("v")
+    if head.get("t") != "segment" or type(version) is not int or version < 1:
         return False
     if version > VERSION:
         raise NewerVersionError(version)

@@ -43,7 +43,8 @@ def pauses() -> Iterator[float]:
         longest = min(2 * longest, LONGEST_PAUSE)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs here; None in a thread."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -59,23 +60,28 @@ class KeyLock:
     """
 
     path: Path
-    _loop: asyncio.AbstractEventLoop | None = field(factory=_running_loop, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(factory=running_loop, init=False)
     _lock: BaseFileLock | None = field(default=None, init=False)
     _released: bool = field(default=False, init=False)
     _mutex: threading.Lock = field(factory=threading.Lock, init=False)
 
     def try_acquire(self) -> bool:
-        """Try once; return whether it is ours now. After `release` it is not tried. Raises OSError."""
+        """Try once, unless it is ours; return whether it is now. After `release` it is not tried. Raises OSError."""
         with self._mutex:
-            if not self._released:
+            if self._lock is None and not self._released:
                 holder = _holders.get(self.path)
                 if holder is not None and holder.is_abandoned:
                     holder.release()
                 self._lock = _try(self.path)
-            if self._lock is not None:
-                _holders[self.path] = self
-                _announce(self.path)
+                if self._lock is not None:
+                    _holders[self.path] = self
+                    _announce(self.path)
             return self._lock is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours."""
+        return self._lock is not None
 
     @property
     def is_abandoned(self) -> bool:

@@ -19,7 +19,7 @@ from typing import TypeVar
 from attrs import define, field, frozen
 
 from asyncsdk.retry import is_scarce, pause_after
-from asyncsdk.wal import DisplacedError, NotDurableError, disk
+from asyncsdk.wal import DisplacedError, NotDurableError, Owner, disk
 from asyncsdk.wal.line import MILLISECOND, Home, encode_head
 from asyncsdk.wal.lock import this_host
 
@@ -28,6 +28,7 @@ TEMPORARY = ".tmp"  # after the name of a segment that is not whole yet
 
 _STAMP = "%Y-%m-%dT%H%M%S.%fZ"
 _STAMP_LENGTH = len("2026-11-22T201500.123Z")
+_WRITER = re.compile(r".{24}-(.+)-(\d+)-[0-9a-f]{8}" + re.escape(SEGMENT))
 _DISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 T = TypeVar("T")
@@ -81,11 +82,21 @@ def stamp_after(names: Iterable[str], *, now: float) -> str:
     return f"{latest:%Y-%m-%dT%H%M%S}.{latest.microsecond // 1000:03}Z"
 
 
+def writer_of(name: str) -> Owner | None:
+    """Return the process that made the segment of this name; None where that is not one of ours."""
+    match = _WRITER.fullmatch(name)
+    return Owner(int(match[2]), match[1]) if match else None
+
+
+def host_in_names() -> str:
+    """The name of this machine as it is in the names of segments."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", this_host())[:64]
+
+
 def _name(known: Iterable[Path]) -> str:
     """Name a segment: by the time, but after all that are `known`, even if the clock was set back."""
     stamp = stamp_after([path.name for path in known], now=time.time())
-    host = re.sub(r"[^A-Za-z0-9.-]", "_", this_host())[:64]
-    return f"{stamp}-{host}-{os.getpid()}-{random.getrandbits(32):08x}{SEGMENT}"
+    return f"{stamp}-{host_in_names()}-{os.getpid()}-{random.getrandbits(32):08x}{SEGMENT}"
 
 
 @contextmanager
@@ -104,9 +115,9 @@ def _home_at(path: Path, inode: int) -> Home:
     return Home(this_host(), str(path.parent).encode(errors="replace").decode(), inode)
 
 
-def _head(path: Path, fd: int) -> bytes:
+def _head(path: Path, fd: int, due: float | None = None) -> bytes:
     home = _home_at(path, os.fstat(fd).st_ino)
-    return encode_head(at=time.time(), host=home.host, pid=os.getpid(), home=home)
+    return encode_head(at=time.time(), host=home.host, pid=os.getpid(), home=home, due=due)
 
 
 @frozen
@@ -133,7 +144,8 @@ class Segment:
     """A file that one writer appends to, until a write or a sync of it fails."""
 
     path: Path
-    _fd: int
+    fd: int
+    size: int = field(default=0, init=False)
     _begun: bool = field(default=False, init=False)
 
     @classmethod
@@ -152,8 +164,10 @@ class Segment:
         Raises OSError where another segment may do better; NotDurableError where the way to it could not be synced,
         which might not be reported again; DisplacedError, and nothing is written, where the file is not at its path.
         """
-        self._look()
-        disk.write(self._fd, lines if self._begun else _head(self.path, self._fd) + lines)
+        self.look()
+        data = lines if self._begun else _head(self.path, self.fd) + lines
+        disk.write(self.fd, data)
+        self.size += len(data)
         if not self._begun:
             disk.sync_directory(self.path.parent)
             try:
@@ -164,9 +178,9 @@ class Segment:
                 raise NotDurableError(error.errno, error.strerror) from error
             self._begun = True
 
-    def _look(self) -> None:
-        """A reader finds the file that is at the path, and nothing that is written to another."""
-        written = os.fstat(self._fd)
+    def look(self) -> None:
+        """Raise DisplacedError unless it is at its path: a reader finds what is there, and nothing else."""
+        written = os.fstat(self.fd)
         with _displacing(self.path, "renamed" if written.st_nlink else "removed"):
             there = os.lstat(self.path)
         if not os.path.samestat(written, there):
@@ -174,7 +188,17 @@ class Segment:
 
     def close(self) -> None:
         with suppress(OSError):  # what counts was synced
-            os.close(self._fd)
+            os.close(self.fd)
+
+    def reopen(self) -> bool:
+        """Open it again once it is closed, to go on at its end; return whether it is as it was left."""
+        with suppress(OSError):
+            fd = disk.open_again(self.path)
+            if self._begun and os.lseek(fd, 0, os.SEEK_END) == self.size:
+                self.fd = fd
+                return True
+            os.close(fd)
+        return False
 
     def drop(self, *, keep: bool) -> None:
         """Close it after a failure; gone if nothing in it was acknowledged, so that a full disk gathers no litter."""
@@ -231,11 +255,7 @@ class Segments:
         """Replace all segments that are known here by one of `lines`. Raises OSError."""
         with self._mutex:
             self._close()
-            path = self.folder / _name(self._paths)
-            _write_whole(path, lines)
-            for old in self._paths:
-                old.unlink(missing_ok=True)
-            self._paths = [path]
+            self._paths = [rewrite(self.folder, self._paths, lines)]
 
     def close(self) -> None:
         """Close the descriptor, after the append that runs. A later append closes after itself."""
@@ -281,12 +301,29 @@ class Segments:
             self._current = None
 
 
-def _write_whole(path: Path, lines: Iterable[bytes]) -> None:
+def rewrite(folder: Path, old: Collection[Path], lines: Iterable[bytes], *, due: float | None = None) -> Path:
+    """Replace the segments `old` of `folder` by one of `lines`, which is read after them; return it. Raises OSError.
+
+    A crash leaves the old ones, or both.
+    """
+    path = folder / _name(old)
+    _write_whole(path, lines, due)
+    remove(old)
+    return path
+
+
+def remove(segments: Iterable[Path]) -> None:
+    """Remove segments; one that is gone is well. Raises OSError."""
+    for path in segments:
+        path.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, lines: Iterable[bytes], due: float | None) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         fd = disk.create(temporary)
         try:
-            disk.write_lines(fd, chain([_head(path, fd)], lines))
+            disk.write_lines(fd, chain([_head(path, fd, due)], lines))
         finally:
             os.close(fd)
         disk.replace(temporary, path)

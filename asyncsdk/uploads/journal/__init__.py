@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from functools import cache
+from inspect import signature
+from typing import Any, Protocol, TypeGuard
 
 from attrs import field, frozen
 
@@ -171,3 +173,27 @@ class Journal(Protocol):
         Returns:
             How many keys were removed.
         """
+
+
+class SmallJournal(Journal, Protocol):
+    """A journal that keeps keys with few records in a cheaper way, where it is told which these are."""
+
+    def claim(
+        self,
+        key: str,
+        *,
+        wait: bool = True,
+        on_busy: Callable[[Owner | None], None] | None = None,
+        small: bool = False,
+    ) -> AbstractAsyncContextManager[Log]:
+        """Own `key` as `Journal.claim` does. `small` is a hint: an upload of one part, with few records."""
+
+
+def takes_small(journal: Journal) -> TypeGuard[SmallJournal]:
+    """Whether `claim` of this journal has the argument `small`: one that a user wrote may not."""
+    return _has_small(type(journal).claim)
+
+
+@cache
+def _has_small(claim: Callable[..., object]) -> bool:
+    return "small" in signature(claim).parameters

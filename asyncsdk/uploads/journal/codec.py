@@ -1,4 +1,11 @@
-"""The journal's records as the fields of a log's lines, and back (pure)."""
+"""The journal's records as the fields of a log's lines, and back (pure).
+
+    {"t":"part","u":"upload_…","off":0,"len":16777216,"id":"part_…","xxh3":"…","at":"2026-11-22T20:15:00.123Z","c":"…"}
+
+`t` is the kind of record, `u` the upload. A key's own folder has such lines alone. Those of a segment of many keys (in
+`small/`) have two more fields after `t`: `k` is the key, `n` the number of the claim that wrote it, counted for each
+key. Such segments are written side by side, so a key's records are in the order of `n`, then of segments and lines.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +35,14 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 _WIRE_NAMES = {"upload": "u", "offset": "off", "length": "len"}
 
 
+@frozen(order=True)
+class Turn:
+    """A claim of a key: its first one has the number 1, and what a later one wrote is later, in whichever segment."""
+
+    key: str
+    number: int
+
+
 @frozen
 class Parsed:
     """A segment's records by their lines, and the numbers of its damaged lines (from 1)."""
@@ -36,13 +51,14 @@ class Parsed:
     damaged: list[int]
 
 
-def encode(record: Record) -> bytes:
-    """Return `record` as one line of ASCII, newline included.
+def encode(record: Record, turn: Turn | None = None) -> bytes:
+    """Return `record` as one line of ASCII, newline included; with the key and the claim in a segment of many keys.
 
     Raises TypeError or ValueError on what JSON can't hold.
     """
     fields = {wire: getattr(record, name) for name, wire in _fields_of(type(record))}  # type: ignore[arg-type]
-    return encode_line({"t": _NAMES[type(record)], **fields, "at": iso(record.at)})
+    of = {} if turn is None else {"k": turn.key, "n": turn.number}
+    return encode_line({"t": _NAMES[type(record)], **of, **fields, "at": iso(record.at)})
 
 
 @cache
@@ -68,6 +84,14 @@ def decode(fields: Mapping[str, Any]) -> Record | None:
         return _reader().structure(fields, kind)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Damaged(f"not the shape of {kind.__name__}: {error!r}") from error
+
+
+def turn_of(fields: Mapping[str, Any]) -> Turn:
+    """Return the claim under which a line of a segment of many keys was written. Raises Damaged where it has none."""
+    key, number = fields.get("k"), fields.get("n")
+    if type(key) is not str or type(number) is not int:
+        raise Damaged("no key, or no claim")
+    return Turn(key, number)
 
 
 def parse(data: bytes) -> Parsed:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 from attrs import define, field, setters
@@ -20,6 +21,7 @@ from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Opened, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
+from asyncsdk.uploads.journal.folding import Folding
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.journal.messages import (
     kept_in_memory,
@@ -31,11 +33,13 @@ from asyncsdk.uploads.journal.messages import (
     worded_write,
 )
 from asyncsdk.uploads.journal.purge import Layout, is_key
-from asyncsdk.uploads.journal.reading import replay
+from asyncsdk.uploads.journal.reading import joined, merged, replay
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
+from asyncsdk.uploads.journal.small import SmallKeys
 from asyncsdk.wal import disk
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.lock import KeyLock, owner, pauses
+from asyncsdk.wal.ranges import RangeLock
 from asyncsdk.wal.segments import Segments
 
 WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
@@ -45,6 +49,7 @@ KEYS_AT_ONCE = 200  # are looked at by one job of a thread: a cancelled caller l
 FEW_RECORDS = 8  # take about a block of the disk; to write them again costs a small file more than all else
 SILENT_ATTEMPTS = 2  # a process that only looks has a lock for a moment: that is not reported
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -87,11 +92,13 @@ class FileLog:
             logger.warning("%s: not compacted: %s", self._segments.folder, error)
 
 
-def _release(lock: KeyLock | None, segments: Segments) -> None:
-    """Let go of a key. The lock first: a write that hangs must not keep it from others."""
+def _release(lock: KeyLock | None, shared: RangeLock | None, segments: Segments) -> None:
+    """Let go of a key. The locks first: a write that hangs must not keep it from others."""
     try:
         if lock is not None:
             lock.release()
+        if shared is not None:
+            shared.release()
     finally:
         segments.close()
 
@@ -127,39 +134,79 @@ class FileJournal:
     lock: bool = field(default=True, kw_only=True)
     _threads: DaemonThreadPool = field(factory=lambda: DaemonThreadPool("asyncsdk-journal", 8), init=False, repr=False)
     _sync_way: DirectorySync = field(init=False, repr=False)
+    _small: SmallKeys = field(init=False, repr=False)
     _purged_at: float | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         root = self._layout.root
         self._sync_way = DirectorySync((self._layout.uploads, root, root.parent))
+        self._small = SmallKeys(self._layout, self.lock, self._threads, DirectorySync((root, root.parent)))
 
     @asynccontextmanager
     async def claim(
-        self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
+        self,
+        key: str,
+        *,
+        wait: bool = True,
+        on_busy: Callable[[Owner | None], None] | None = None,
+        small: bool = False,
     ) -> AsyncIterator[Log]:
-        """Own `key` for the length of the block, as `Journal.claim` describes."""
+        """Own `key` for the length of the block, as `Journal.claim` describes.
+
+        `small` is for a key with few records: it shares a segment with others, unless it has a folder already.
+        """
         if not is_key(key):
             raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
+        if small and self._small.works:
+            async with self._small_claim(key, wait=wait, on_busy=on_busy) as log:
+                if log is not None:
+                    yield log
+                    return
         lock = KeyLock(self._layout.lock(key)) if self.lock else None
+        shared = self._small.locks.lock(key) if self.lock else None
         segments = Segments(self._layout.folder(key), self._sync_way)
+        begin = partial(self._begin, key, lock, shared, segments)
         try:
-            records = await self._begun(lock, segments, wait=wait, on_busy=on_busy)
+            records = list(await self._begun(begin, partial(self._owner, key, lock), wait=wait, on_busy=on_busy))
             commits = GroupCommit(encode, segments.append, self._threads, records.extend)
             try:
                 yield FileLog(commits, records, segments, lock, self._purge_daily)
             finally:
                 await commits.close(seconds=WRITE_SECONDS)
         finally:
-            leaving = self._threads.start(partial(_release, lock, segments))
-            if leaving.done() and isinstance(leaving.exception(), NoThreadError):
-                _release(lock, segments)  # it may hold the loop up; else the key were held until this process ends
-            await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
+            await self._leave(partial(_release, lock, shared, segments))
+
+    @asynccontextmanager
+    async def _small_claim(
+        self, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
+    ) -> AsyncIterator[Log | None]:
+        """The same for a small key; None for one that has a folder."""
+        claim = self._small.claim(key)
+        try:
+            known = await self._begun(claim.begin, claim.owner, wait=wait, on_busy=on_busy)
+            if claim.has_folder:
+                yield None
+                return
+            log = self._small.log(claim, known, self._purge_daily)
+            try:
+                yield log
+            finally:
+                await log.close(seconds=WRITE_SECONDS)
+        finally:
+            await self._leave(claim.release)
+
+    async def _leave(self, release: Callable[[], None]) -> None:
+        leaving = self._threads.start(release)
+        if leaving.done() and isinstance(leaving.exception(), NoThreadError):
+            release()  # it may hold the loop up; else the key were held until this process ends
+        await wait_through_cancellation([leaving], seconds=RELEASE_SECONDS)
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock for long."""
         keys = await self._threads.run(partial(purge.keys, self._layout))
         entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
-        return [entry for entry in entries if entry is not None]
+        small = await self._threads.run(self._small.entries)
+        return merged(small, [entry for entry in entries if entry is not None])
 
     async def openings(self, *, above: int, since: float = -math.inf) -> Sequence[Opened]:
         """Return how the uploads of files of more than `above` bytes began, `since` (unix time); takes no lock."""
@@ -168,14 +215,28 @@ class FileJournal:
         for start in range(0, len(keys), KEYS_AT_ONCE):
             batch = keys[start : start + KEYS_AT_ONCE]
             found += await self._threads.run(partial(purge.openings, self._layout, batch, above))
-        return found
+        return found + await self._threads.run(partial(self._small.openings, above))
 
     async def purge(self, *, now: float | None = None) -> int:
         """Remove the keys that are of no use any more and not claimed; return how many. None without locks."""
-        now = time.time() if now is None else now
-        keys = await self._threads.run(partial(purge.keys, self._layout)) if self.lock else []
-        random.shuffle(keys)  # the daily one may be cut short: each key gets its turn some day
-        return sum([await self._forget(key, now) for key in keys])
+        return await self._purge(time.time() if now is None else now, thorough=True) if self.lock else 0
+
+    async def _purge(self, now: float, *, thorough: bool) -> int:
+        """Once a day not thoroughly: each key gets its turn some day, and a segment is rewritten when it is due."""
+        keys = await self._threads.run(partial(purge.keys, self._layout))
+        random.shuffle(keys)  # it may be cut short
+        removed = sum([await self._forget(key, now) for key in keys])
+        return removed + len(await self._fold(now, thorough=thorough))
+
+    async def _fold(self, now: float, *, thorough: bool) -> set[str]:
+        folding = Folding(self._small, now, thorough=thorough)
+        removed: set[str] = set()
+        try:
+            for unit in await self._threads.run(folding.units):
+                removed |= await self._threads.run(partial(folding.fold, unit))
+        finally:
+            folding.stop()
+        return removed
 
     async def _forget(self, key: str, now: float) -> bool:
         try:
@@ -190,35 +251,48 @@ class FileJournal:
         try:
             if await self._threads.run(partial(purge.begin_daily_purge, self._layout, now)):
                 with anyio.move_on_after(PURGE_SECONDS):
-                    await self.purge(now=now)
+                    await self._purge(now, thorough=False)
         except (OSError, JournalError) as error:
             logger.warning("%s: not purged: %s", self.path, error)
         self._purged_at = now
 
     async def _begun(
-        self, lock: KeyLock | None, segments: Segments, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
-    ) -> list[Record]:
-        """The records of a key, once it is ours."""
+        self,
+        begin: Callable[[], T | None],
+        owner: Callable[[], Owner | None],
+        *,
+        wait: bool,
+        on_busy: Callable[[Owner | None], None] | None,
+    ) -> T:
+        """What `begin` returns, once the key is ours."""
         attempts = enumerate(pauses())
-        while (records := await self._threads.run(partial(self._begin, lock, segments))) is None:
+        while (known := await self._threads.run(begin)) is None:
             attempt, pause = next(attempts)
-            if lock is not None and attempt == SILENT_ATTEMPTS:
-                report_busy(await self._threads.run(partial(owner, lock.path)), wait=wait, on_busy=on_busy)
+            if self.lock and attempt == SILENT_ATTEMPTS:
+                report_busy(await self._threads.run(owner), wait=wait, on_busy=on_busy)
             await asyncio.sleep(pause)
-        return list(records)
+        return known
 
-    def _begin(self, lock: KeyLock | None, segments: Segments) -> tuple[Record, ...] | None:
+    def _begin(
+        self, key: str, lock: KeyLock | None, shared: RangeLock | None, segments: Segments
+    ) -> list[Record] | None:
         """One job in a thread, not one for each step: most of the cost of a small file is such hops."""
         purge.make(self._layout)
-        if lock is not None:
-            with worded_lock(self._layout.locks):
-                if not lock.try_acquire():
-                    return None
+        with worded_lock(self._layout.locks):
+            if lock is not None and not lock.try_acquire():
+                return None
         with worded(not_made, segments.folder):
-            if disk.make_directory(segments.folder):
-                return ()
+            is_new = disk.make_directory(segments.folder)
+        with worded_lock(self._layout.locks):
+            if shared is not None and not self._small.try_with_folder(shared):
+                return None
+        small = self._small.read(key).records
         with worded(not_read, segments.folder):
-            return segments.read(replay).records
+            return joined(small, () if is_new else segments.read(replay).records)
+
+    def _owner(self, key: str, lock: KeyLock | None) -> Owner | None:
+        held = lock is not None and lock.is_held
+        return self._small.owner(key) if held or lock is None else owner(lock.path)
 
     @property
     def _layout(self) -> Layout:

@@ -39,6 +39,15 @@ class Layout:
         return self.root / "locks"
 
     @property
+    def small(self) -> Path:
+        """The segments that small uploads share."""
+        return self.root / "small"
+
+    @property
+    def small_locks(self) -> Path:
+        return self.small / "keys.lock"
+
+    @property
     def purged(self) -> Path:
         """The file that contains when the journal was purged last."""
         return self.root / "purged"
@@ -61,6 +70,14 @@ def make(layout: Layout) -> None:
         disk.make_root(layout.root)
         disk.make_directory(layout.locks)
         disk.make_directory(layout.uploads)
+
+
+def make_small(layout: Layout) -> None:
+    """Make the directories for small uploads. Raises JournalError, as `make` does."""
+    with worded(not_made, layout.root):
+        disk.make_root(layout.root)
+        if disk.make_directory(layout.small):
+            disk.sync_directory(layout.root)
 
 
 def keys(layout: Layout, *, since: float = -math.inf) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.uploads.journal import Cancelled, Completed, Expired, Opened, Record, unanswered
+from asyncsdk.uploads.journal import Cancelled, Completed, Expired, JournalEntry, Opened, Record, unanswered
 from asyncsdk.uploads.journal.codec import parse
 from asyncsdk.uploads.journal.messages import newer, not_read, worded
 from asyncsdk.wal import NewerVersionError, disk, segments
@@ -50,8 +50,23 @@ def replay(paths: Sequence[Path]) -> Loaded:
             records, is_copy = _read(path)
             lines |= records
             (copied if is_copy else own).update(each.upload for each in records.values() if isinstance(each, Opened))
-    left = [each for upload in copied - own for each in _left_to_the_original(upload, lines.values())]
+    left = left_to_the_original(copied - own, lines.values())
     return Loaded((*lines.values(), *left), tuple(paths), touched)
+
+
+def joined(small: Sequence[Record], own: Sequence[Record]) -> list[Record]:
+    """What is known of a key as a small one, and then in its folder: a key that has a folder is not small any more."""
+    return [*(record for record in small if record not in own), *own]
+
+
+def merged(small: Iterable[JournalEntry], own: Iterable[JournalEntry]) -> list[JournalEntry]:
+    """All keys: small ones, those with a folder, and those that are both."""
+    entries = {entry.key: entry for entry in small}
+    for entry in own:
+        before = entries.get(entry.key, entry)
+        records = joined(before.records, entry.records)
+        entries[entry.key] = JournalEntry(entry.key, tuple(records), entry.owner or before.owner)
+    return [entries[key] for key in sorted(entries)]
 
 
 def openings(folder: Path, above: int) -> list[Opened]:
@@ -82,11 +97,15 @@ def _read(path: Path) -> tuple[dict[bytes, Record], bool]:
     return parsed.records, segments.is_copy(path, home_of(data))
 
 
-def _left_to_the_original(upload: str, records: Iterable[Record]) -> list[Record]:
-    """What ends an open `upload` that only a copy of a journal contains: its original may go on with it elsewhere.
+def left_to_the_original(uploads: Iterable[str], records: Collection[Record]) -> list[Record]:
+    """What ends those open `uploads` that only a copy of a journal contains: its original may go on with them.
 
-    Two runs that shared it could each take the other's bytes for its own. One whose complete was asked is asked for.
+    Two runs that shared one could each take the other's bytes for its own. One whose complete was asked is asked for.
     """
+    return [each for upload in uploads for each in _left(upload, records)]
+
+
+def _left(upload: str, records: Iterable[Record]) -> list[Record]:
     own = [record for record in records if record.upload == upload]
     if unanswered(own) or any(isinstance(record, Completed | Cancelled | Expired) for record in own):
         return []

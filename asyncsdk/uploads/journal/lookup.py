@@ -1,0 +1,130 @@
+"""Reads the records of small keys from the segments that they share. Blocking, for threads."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from io import BytesIO
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from asyncsdk.uploads.journal import Opened, Record
+from asyncsdk.uploads.journal.codec import Turn, decode, turn_of
+from asyncsdk.uploads.journal.reading import left_to_the_original
+from asyncsdk.wal import NewerVersionError, disk
+from asyncsdk.wal.line import home_of, read_lines
+from asyncsdk.wal.places import Places
+from asyncsdk.wal.segments import SEGMENT, find, is_copy
+
+_SIZE = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
+
+_ATTEMPTS = 5
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class Fact:
+    """A line of a segment of many keys. `record` is None for a type that this version does not know."""
+
+    turn: Turn
+    segment: str
+    place: int
+    line: bytes
+    record: Record | None
+    is_copy: bool
+
+
+@frozen
+class Known:
+    """The records of a key, oldest first, and the number of its last claim.
+
+    `left` are those of them that end uploads which only a copy of a journal contains.
+    """
+
+    records: tuple[Record, ...] = ()
+    turn: int = 0
+    left: tuple[Record, ...] = ()
+
+
+def look_up(places: Places, key: str) -> Known:
+    """Return what the segments contain of `key`. Raises OSError, NewerVersionError."""
+    facts: list[Fact] = []
+    for line in places.lines(key):
+        found, damaged = _read([line.data], line.segment, line.offset, is_copy=line.is_copy)
+        facts += (fact for fact in found if fact.turn.key == key)
+        if damaged:
+            logger.warning("%s: damaged, not believed: the line at byte %d", line.segment, line.offset)
+    return known(facts)
+
+
+def known(facts: Iterable[Fact]) -> Known:
+    """Put the facts of one key in order, each once."""
+    ordered = sorted(facts, key=attrgetter("turn.number", "segment", "place"))
+    lines = {fact.line: fact.record for fact in ordered if fact.record is not None}
+    copied, own = set[str](), set[str]()
+    for fact in ordered:
+        if isinstance(fact.record, Opened):
+            (copied if fact.is_copy else own).add(fact.record.upload)
+    left = left_to_the_original(copied - own, lines.values())
+    return Known((*lines.values(), *left), ordered[-1].turn.number if ordered else 0, tuple(left))
+
+
+def facts_in(path: Path) -> list[Fact]:
+    """Return all that is in a segment. Damaged lines are left out and logged. Raises OSError, NewerVersionError."""
+    data = disk.read(path)
+    try:
+        facts, damaged = _read(BytesIO(data), path.name, 0, is_copy=is_copy(path, home_of(data)))
+    except NewerVersionError as error:
+        raise NewerVersionError(error.version, path) from error
+    if damaged:
+        first = ", ".join(map(str, damaged[:10]))
+        logger.warning("%s: %d damaged, not believed: line %s", path, len(damaged), first)
+    return facts
+
+
+def everything(folder: Path) -> dict[str, Known]:
+    """Return what the segments of `folder` contain, by key. Raises OSError, NewerVersionError."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):  # folded into another meanwhile
+            return _everything(folder)
+    return _everything(folder)
+
+
+def openings(folder: Path, above: int) -> list[Opened]:
+    """Return how the uploads of files of more than `above` bytes began. What can't be read has none."""
+    found: list[Opened] = []
+    with suppress(OSError, NewerVersionError):
+        for path in _segments(folder):
+            if any(int(size) > above for size in _SIZE.findall(disk.read(path))):
+                found += (fact.record for fact in facts_in(path) if isinstance(fact.record, Opened))
+    return list({opened.upload: opened for opened in found if opened.bytes > above}.values())
+
+
+def _everything(folder: Path) -> dict[str, Known]:
+    by_key: dict[str, list[Fact]] = defaultdict(list)
+    for path in _segments(folder):
+        for fact in facts_in(path):
+            by_key[fact.turn.key].append(evolve(fact, line=hash(fact.line).to_bytes(8, signed=True)))
+    return {key: known(by_key.pop(key)) for key in sorted(by_key)}
+
+
+def _segments(folder: Path) -> list[Path]:
+    return [path for path in find(folder) if path.suffix == SEGMENT]
+
+
+def _read(lines: Iterable[bytes], segment: str, place: int, *, is_copy: bool) -> tuple[list[Fact], list[int]]:
+    """The facts in `lines`, and the numbers of those that are damaged (from 1)."""
+    facts: list[Fact] = []
+
+    def accept(line: bytes, fields: dict[str, Any]) -> None:
+        facts.append(Fact(turn_of(fields), segment, place + len(facts), line, decode(fields), is_copy))
+
+    damaged = [line.number for line in read_lines(lines, accept)]
+    return facts, damaged

@@ -1,0 +1,262 @@
+"""Small keys: all of a process append to one segment, with no folder, lock file and directory sync for each."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from weakref import WeakKeyDictionary
+
+from attrs import define, field, frozen
+
+from asyncsdk.errors import JournalError, JournalVersionError
+from asyncsdk.threads import DaemonThreadPool, wait_through_cancellation
+from asyncsdk.uploads.journal import JournalEntry, Opened, Owner, Record, lookup
+from asyncsdk.uploads.journal.codec import Turn, encode
+from asyncsdk.uploads.journal.lookup import Known, look_up
+from asyncsdk.uploads.journal.messages import newer, not_read, worded, worded_lock, worded_write
+from asyncsdk.uploads.journal.purge import Layout, make_small
+from asyncsdk.uploads.journal.retention import sure_time
+from asyncsdk.wal import ClosedError, NewerVersionError, ranges
+from asyncsdk.wal.commit import DirectorySync, GroupCommit
+from asyncsdk.wal.lock import this_host
+from asyncsdk.wal.places import Places
+from asyncsdk.wal.ranges import NoRangesError, RangeLock, RangeLocks
+from asyncsdk.wal.segments import find, host_in_names, writer_of
+from asyncsdk.wal.shared import SharedSegment
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class SmallLog:
+    """The log of one claim of a small key."""
+
+    _records: list[Record]
+    _turn: Turn
+    _commits: GroupCommit
+    _layout: Layout
+    _purge: Callable[[float], Awaitable[None]]
+    _pending: set[asyncio.Future[None]] = field(factory=set, init=False)
+    _is_over: bool = field(default=False, init=False)
+
+    @property
+    def records(self) -> Sequence[Record]:
+        return tuple(self._records)
+
+    async def append(self, record: Record) -> None:
+        with worded_write(self._layout.small):
+            if self._is_over:
+                raise ClosedError(errno.EBADF, "the claim is over; the record was not written")
+            written = self._commits.append(_Written(self._records, self._turn, record))
+            self._pending.add(written)
+            written.add_done_callback(self._pending.discard)
+            await asyncio.shield(written)  # a caller who leaves does not take it back: `close` waits for it
+
+    async def append_final(self, record: Record) -> None:
+        """Append `record`; what it makes useless goes when the segment is folded."""
+        await self.append(record)
+        await self._purge(sure_time(self._records, record, local=time.time()))
+
+    async def close(self, *, seconds: float) -> None:
+        """Take no more, and wait at most `seconds` until all is written; a thread goes on with what takes longer."""
+        self._is_over = True
+        if self._pending:
+            await wait_through_cancellation(self._pending, seconds=seconds)
+
+
+@frozen(eq=False)
+class _Written:
+    records: list[Record]
+    turn: Turn
+    record: Record
+
+
+def _encode(written: _Written) -> bytes:
+    return encode(written.record, written.turn)
+
+
+def _keep(batch: list[_Written]) -> None:
+    for written in batch:
+        written.records.append(written.record)
+
+
+@define(eq=False)
+class SmallClaim:
+    """One claim of a small key, begun and released in threads."""
+
+    key: str
+    _small: SmallKeys
+    _lock: RangeLock | None
+    segment: SharedSegment | None = field(default=None, init=False)
+    has_folder: bool = field(default=False, init=False)  # then the key is claimed as those that are not small
+    _is_over: bool = field(default=False, init=False)
+    _mutex: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def begin(self) -> Known | None:
+        """Return what is known of the key once it is ours; None while another claim has it. Raises JournalError."""
+        with self._mutex:
+            if self._is_over or not self._is_ours():
+                return None
+            self.has_folder = self.has_folder or self._small.layout.folder(self.key).exists()
+            if self.has_folder:
+                return Known()
+            if self.segment is None:
+                self.segment = self._small.enter()
+            return self._small.read(self.key)
+
+    def owner(self) -> Owner | None:
+        """Return the process that has the key."""
+        return self._small.owner(self.key)
+
+    def release(self) -> None:
+        """Let go of the key. The lock first: a write that hangs must not keep it from others."""
+        with self._mutex:
+            self._is_over = True
+            if self._lock is not None:
+                self._lock.release()
+            segment, self.segment = self.segment, None
+        if segment is not None:
+            segment.leave()
+
+    def _is_ours(self) -> bool:
+        small = self._small
+        small.make()
+        if self._lock is None:
+            return True
+        with worded_lock(small.layout.small):
+            try:
+                return small.acquire(self._lock)
+            except NoRangesError:
+                small.works, self.has_folder = False, True
+                return True
+
+
+@define(eq=False)
+class SmallKeys:
+    """The small keys of one journal. `lock` is False where the file system has no locks.
+
+    `works` is whether they may share a segment: where the file system locks no ranges, each has a folder of its own.
+    """
+
+    layout: Layout
+    lock: bool
+    _threads: DaemonThreadPool
+    _sync_way: DirectorySync
+    works: bool = field(init=False)
+    places: Places = field(init=False)
+    locks: RangeLocks = field(init=False)
+    _is_made: bool = field(default=False, init=False)
+    _segment: SharedSegment = field(init=False)
+    _commits: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[SharedSegment, GroupCommit]] = field(
+        factory=WeakKeyDictionary, init=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        self.works = ranges.SUPPORTED or not self.lock
+        self.places = Places(self.layout.small)
+        self.locks = ranges.locks_at(self.layout.small_locks)
+        self._segment = SharedSegment(self.layout.small, self._sync_way)
+
+    def claim(self, key: str) -> SmallClaim:
+        """Return a claim of `key`, to be begun."""
+        return SmallClaim(key, self, self.locks.lock(key) if self.lock else None)
+
+    def log(self, claim: SmallClaim, known: Known, purge: Callable[[float], Awaitable[None]]) -> SmallLog:
+        """Return the log of a claim that was begun, for the running loop."""
+        assert claim.segment is not None  # noqa: S101 - it was begun
+        turn = Turn(claim.key, known.turn + 1)
+        return SmallLog(list(known.records), turn, self._commits_to(claim.segment), self.layout, purge)
+
+    def make(self) -> None:
+        """Make the directories, unless they were there. Raises JournalError."""
+        if not self._is_made or not self.layout.small.exists():
+            make_small(self.layout)
+            self._is_made = True
+
+    def enter(self) -> SharedSegment:
+        """Return the segment to append to; `leave` it in the end. One that was displaced has another after it."""
+        if self._segment.displaced is not None:
+            self._segment = SharedSegment(self.layout.small, self._sync_way)
+        self._segment.enter()
+        return self._segment
+
+    def read(self, key: str) -> Known:
+        """Return what is known of `key`. Raises JournalError."""
+        with self._reading():
+            return look_up(self.places, key)
+
+    def entries(self) -> list[JournalEntry]:
+        """Return all keys, and the processes that have them now. What can't be read is logged and left out."""
+        try:
+            with self._reading():
+                everything = lookup.everything(self.layout.small)
+                owner, holders = self._owners(), self.locks.holders()
+        except JournalError as error:
+            logger.warning("%s", error)
+            return []
+        owners = {key: owner(self.locks.pid_of(key, holders)) if holders else None for key in everything}
+        return [JournalEntry(key, known.records, owners[key]) for key, known in everything.items()]
+
+    def openings(self, above: int) -> list[Opened]:
+        """Return how the uploads of files of more than `above` bytes began."""
+        return lookup.openings(self.layout.small, above)
+
+    def acquire(self, lock: RangeLock) -> bool:
+        """Try once. Raises OSError; NoRangesError where there are no such locks."""
+        try:
+            return lock.try_acquire()
+        except FileNotFoundError:
+            if self.layout.small.exists():
+                raise
+        self.make()
+        return lock.try_acquire()
+
+    def try_with_folder(self, lock: RangeLock) -> bool:
+        """Whether a key with a folder is not claimed as a small one by another. Raises OSError.
+
+        Its folder is there: a claim as a small one that begins now sees it.
+        """
+        if not self.layout.small_locks.exists():
+            return True
+        try:
+            return lock.try_acquire()
+        except NoRangesError:
+            return True
+
+    def owner(self, key: str) -> Owner | None:
+        """Return the process that has `key` as a small one."""
+        with suppress(OSError):
+            return self._owners()(self.locks.pid_of(key))
+        return None
+
+    def end_segment(self) -> None:
+        """Let what this process has written be folded, too. Blocking."""
+        self._segment.begin_next()
+
+    def _owners(self) -> Callable[[int | None], Owner | None]:
+        """Names a process. Its machine is in the name of its segment, and else is taken to be this one."""
+        writers = [writer for path in find(self.layout.small) if (writer := writer_of(path.name))]
+        hosts = {writer.pid: writer.host for writer in writers if writer.host != host_in_names()}
+        return lambda pid: None if pid is None else Owner(pid, hosts.get(pid, this_host()))
+
+    def _commits_to(self, segment: SharedSegment) -> GroupCommit:
+        """What writes to `segment` for all claims of the running loop."""
+        loop = asyncio.get_running_loop()
+        of, commits = self._commits.get(loop, (None, None))
+        if commits is None or of is not segment:
+            commits = GroupCommit(_encode, segment.append, self._threads, _keep)
+            self._commits[loop] = segment, commits
+        return commits
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            with worded(not_read, self.layout.small):
+                yield
+        except NewerVersionError as error:
+            raise JournalVersionError(newer(error.path or self.layout.small, error.version)) from error
