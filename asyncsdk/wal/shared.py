@@ -21,7 +21,7 @@ from asyncsdk.wal.line import due_of
 from asyncsdk.wal.ranges import NoRangesError, lock_file
 from asyncsdk.wal.segments import SEGMENT, TEMPORARY, Segment, find, host_in_names, writer_of
 
-MOST_BYTES = 8 * 2**20  # what is rewritten in one piece once it is over
+MOST_BYTES = 4 * 2**20  # of a segment: so much is rewritten at a time, once it is over
 OTHERS_SECONDS = 86400.0
 _ATTEMPTS = 5
 

@@ -20,7 +20,7 @@ from asyncsdk.wal.lock import KeyLock
 from asyncsdk.wal.segments import Segments
 from tests.journal.support import KEY, append_parts, completed, open_below, opened, part
 
-JOBS_OF_A_CLAIM = 10  # make and purge (3), lock and load, append (3), compact, unlock and close
+JOBS_OF_A_CLAIM = 10  # make and purge (4), lock and load, append (3), compact, unlock and close
 
 
 async def whole_claim(root: Path) -> None:

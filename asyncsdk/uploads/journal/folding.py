@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
 
 from asyncsdk.errors import JournalError
-from asyncsdk.uploads.journal import Cancelled, Completed, Opened, Record
 from asyncsdk.uploads.journal.codec import Turn, encode
-from asyncsdk.uploads.journal.lookup import Fact, facts_in, known, look_up
+from asyncsdk.uploads.journal.lookup import Fact, facts_in, known, look_up, settled_among, still_says_something
 from asyncsdk.uploads.journal.purge import is_key
 from asyncsdk.uploads.journal.reading import load
 from asyncsdk.uploads.journal.retention import keep_until
@@ -30,8 +29,6 @@ from asyncsdk.wal.shared import MOST_BYTES, Left, abandoned, left_in, remove_unf
 
 MOST_SEGMENTS = 64  # are open while they are folded into one
 KEYS_AT_ONCE = 100  # are decided before it is seen that nobody waits any more
-
-_SETTLED = (Completed, Cancelled)
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +121,8 @@ class Folding:
         until = keep_until(records, touched=None)
         if self._now >= until and not is_claimed:
             return None
-        settled = set() if is_claimed else {each.upload for each in records if isinstance(each, _SETTLED)}
-        stay = [fact.line + b"\n" for fact in facts if _says_something(fact.record, settled)]
+        settled = set[str]() if is_claimed else settled_among(records)
+        stay = [fact.line + b"\n" for fact in facts if still_says_something(fact.record, settled)]
         turn = Turn(key, max(fact.turn.number for fact in facts))
         return _Kept([*dict.fromkeys(stay), *(encode(record, turn) for record in all_known.left)], until)
 
@@ -140,11 +137,6 @@ class Folding:
             rewrite(self._folder, paths, lines, due=untils[len(untils) // 4])
         else:
             remove(paths)
-
-
-def _says_something(record: Record | None, settled: Collection[str]) -> bool:
-    """Whether a record is still needed once the uploads `settled` have ended. One of an unknown type may be."""
-    return record is None or isinstance(record, (Opened, *_SETTLED)) or record.upload not in settled
 
 
 def _grouped(segments: Iterable[Left]) -> Iterator[list[Left]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from io import BytesIO
 from operator import attrgetter
@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from asyncsdk.uploads.journal import Opened, Record
+from asyncsdk.uploads.journal import Cancelled, Completed, Opened, Record
 from asyncsdk.uploads.journal.codec import Turn, decode, turn_of
 from asyncsdk.uploads.journal.reading import left_to_the_original
 from asyncsdk.wal import NewerVersionError, disk
@@ -24,6 +24,7 @@ from asyncsdk.wal.segments import SEGMENT, find, is_copy
 
 _SIZE = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
 
+_SETTLED = (Completed, Cancelled)
 _ATTEMPTS = 5
 
 logger = logging.getLogger(__name__)
@@ -89,8 +90,21 @@ def facts_in(path: Path) -> list[Fact]:
     return facts
 
 
+def settled_among(records: Iterable[Record | None]) -> set[str]:
+    """The uploads that have ended, by what no later record of them changes."""
+    return {record.upload for record in records if isinstance(record, _SETTLED)}
+
+
+def still_says_something(record: Record | None, settled: Collection[str]) -> bool:
+    """Whether a record is still needed once the uploads `settled` have ended. One of an unknown type may be."""
+    return record is None or isinstance(record, (Opened, *_SETTLED)) or record.upload not in settled
+
+
 def everything(folder: Path) -> dict[str, Known]:
-    """Return what the segments of `folder` contain, by key. Raises OSError, NewerVersionError."""
+    """Return what the segments of `folder` contain, by key; of a settled upload how it began and ended.
+
+    Raises OSError, NewerVersionError.
+    """
     for _ in range(_ATTEMPTS):
         with suppress(FileNotFoundError):  # folded into another meanwhile
             return _everything(folder)
@@ -110,8 +124,11 @@ def openings(folder: Path, above: int) -> list[Opened]:
 def _everything(folder: Path) -> dict[str, Known]:
     by_key: dict[str, list[Fact]] = defaultdict(list)
     for path in _segments(folder):
-        for fact in facts_in(path):
-            by_key[fact.turn.key].append(evolve(fact, line=hash(fact.line).to_bytes(8, signed=True)))
+        facts = facts_in(path)
+        settled = settled_among(fact.record for fact in facts)
+        for fact in facts:
+            if still_says_something(fact.record, settled):  # few lines at a time: they are larger than all else
+                by_key[fact.turn.key].append(evolve(fact, line=hash(fact.line).to_bytes(8, signed=True)))
     return {key: known(by_key.pop(key)) for key in sorted(by_key)}
 
 

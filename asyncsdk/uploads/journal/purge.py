@@ -76,8 +76,7 @@ def make_small(layout: Layout) -> None:
     """Make the directories for small uploads. Raises JournalError, as `make` does."""
     with worded(not_made, layout.root):
         disk.make_root(layout.root)
-        if disk.make_directory(layout.small):
-            disk.sync_directory(layout.root)
+        disk.make_directory(layout.small)
 
 
 def keys(layout: Layout, *, since: float = -math.inf) -> list[str]:

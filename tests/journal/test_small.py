@@ -1,0 +1,292 @@
+"""Small keys share a segment: what is written is found again, in order, by whichever claim, journal or process."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.errors import JournalError, JournalVersionError, UploadBusyError
+from asyncsdk.uploads.journal import Opened, Record
+from asyncsdk.uploads.journal.codec import Turn, encode
+from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.wal import disk, ranges
+from asyncsdk.wal.line import encode_head
+from tests.journal.support import KEY, NOW, completed, open_below, opened, part
+from tests.journal.support import segments as own_segments
+
+needs_ranges = pytest.mark.skipif(not ranges.SUPPORTED, reason="the platform locks no ranges for open files")
+pytestmark = needs_ranges
+
+OTHER = "f" * 32
+
+
+def key(number: int) -> str:
+    return f"{number:032x}"
+
+
+def shared(root: Path) -> list[Path]:
+    return sorted((root / "small").glob("*.jsonl"))
+
+
+def of(number: int) -> list[Record]:
+    upload = f"upload_{number}"
+    return [opened(upload, key=key(number)), part(0, upload), completed(upload)]
+
+
+async def write(journal: FileJournal, name: str, *records: Record, small: bool = True) -> None:
+    async with journal.claim(name, small=small) as log:
+        for record in records:
+            await log.append(record)
+
+
+async def read(root: Path, name: str = KEY, *, small: bool = True) -> Sequence[Record]:
+    async with FileJournal(root).claim(name, small=small) as log:
+        return list(log.records)
+
+
+async def test_a_hundred_keys_make_one_file_and_one_lock_file(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    await asyncio.gather(*(write(journal, key(number), *of(number)) for number in range(100)))
+    assert len(shared(tmp_path)) == 1
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"small/keys.lock", f"small/{shared(tmp_path)[0].name}"}
+    for number in range(100):
+        assert await read(tmp_path, key(number)) == of(number)
+
+
+async def test_claims_one_after_the_other_go_on_in_the_same_file_and_leave_none_open(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    for number in range(5):
+        await write(journal, key(number), *of(number))
+        assert open_below(tmp_path) == []
+    assert len(shared(tmp_path)) == 1
+
+
+async def test_what_waits_in_all_claims_is_written_with_one_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs, real, journal = [0], disk.sync, FileJournal(tmp_path)
+
+    def count(fd: int) -> None:
+        syncs[0] += 1
+        real(fd)
+
+    together = asyncio.Barrier(20)
+
+    async def one(number: int) -> None:
+        async with journal.claim(key(number), small=True) as log:
+            await together.wait()
+            await log.append(of(number)[0])
+
+    monkeypatch.setattr(disk, "sync", count)
+    await asyncio.gather(*map(one, range(20)))
+    assert syncs[0] <= 2
+
+
+async def test_directories_and_files_are_private(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path / "journal"), KEY, opened())
+    assert stat.S_IMODE((tmp_path / "journal" / "small").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "journal" / "small").iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["small", "small/keys.lock"])
+async def test_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    root, elsewhere = tmp_path / "journal", tmp_path / "elsewhere"
+    (root / name).parent.mkdir(parents=True, mode=0o700)
+    elsewhere.mkdir()
+    (root / name).symlink_to(elsewhere / "file" if name.endswith("lock") else elsewhere)
+    with pytest.raises(JournalError, match="symbolic link"):
+        await write(FileJournal(root), KEY, opened())
+    assert list(elsewhere.iterdir()) == []
+
+
+async def test_a_key_that_has_a_folder_is_gone_on_with_there(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path), KEY, opened(), small=False)
+    await write(FileJournal(tmp_path), KEY, part(0))
+    assert await read(tmp_path) == await read(tmp_path, small=False) == [opened(), part(0)]
+    assert len(own_segments(tmp_path)) == 2
+    assert shared(tmp_path) == []
+
+
+async def test_a_claim_that_is_not_small_goes_on_with_a_small_one(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path), KEY, opened(), part(0))
+    await write(FileJournal(tmp_path), KEY, part(1), small=False)
+    for small in (True, False):
+        assert await read(tmp_path, small=small) == [opened(), part(0), part(1)]
+    (entry,) = await FileJournal(tmp_path).entries()
+    assert list(entry.records) == [opened(), part(0), part(1)]
+
+
+async def test_the_order_of_a_key_is_that_of_its_claims_whichever_file_is_older(tmp_path: Path) -> None:
+    first, second = FileJournal(tmp_path), FileJournal(tmp_path)
+    async with first.claim(OTHER, small=True) as held:  # so that the first goes on in its file
+        await held.append(opened("upload_0", key=OTHER))
+        for number, journal in enumerate((first, second, first, second), start=1):
+            await write(journal, KEY, opened(f"upload_{number}"))
+    assert len(shared(tmp_path)) == 2
+    assert [record.upload for record in await read(tmp_path)] == ["upload_1", "upload_2", "upload_3", "upload_4"]
+    (_, entry) = sorted(await FileJournal(tmp_path).entries(), key=lambda entry: entry.key == KEY)
+    assert [record.upload for record in entry.records] == ["upload_1", "upload_2", "upload_3", "upload_4"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize(("first", "second"), [(True, True), (True, False), (False, True)])
+async def test_a_key_is_claimed_by_one_at_a_time_small_or_not(
+    tmp_path: Path, *, first: bool, second: bool, same: bool
+) -> None:
+    journal = FileJournal(tmp_path)
+    other = journal if same else FileJournal(tmp_path)
+    await write(journal, OTHER, opened(key=OTHER))
+    async with journal.claim(KEY, small=first) as log:
+        with pytest.raises(UploadBusyError, match=f"process {os.getpid()} "):
+            async with other.claim(KEY, wait=False, small=second):
+                pytest.fail("claimed")
+        async with other.claim(OTHER, wait=False, small=True):  # another key is free
+            pass
+        await log.append(opened())
+        waiting = asyncio.ensure_future(write(other, KEY, part(0), small=second))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+    await waiting
+    assert await read(tmp_path) == [opened(), part(0)]
+
+
+async def test_a_claim_whose_loop_was_closed_gives_way(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+
+    def abandon() -> None:
+        loop = asyncio.new_event_loop()
+        claim = journal.claim(KEY, small=True)
+        loop.run_until_complete(claim.__aenter__())
+        held.append(claim)
+        loop.close()
+
+    held: list[object] = []
+    await asyncio.to_thread(abandon)
+    async with journal.claim(KEY, wait=False, small=True) as log:
+        await log.append(opened())
+    assert await read(tmp_path) == [opened()]
+
+
+async def test_entries_name_the_process_that_has_a_key(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    await write(journal, OTHER, opened("upload_2", key=OTHER))
+    async with journal.claim(KEY, small=True) as log:
+        await log.append(opened())
+        owners = {entry.key: entry.owner and entry.owner.pid for entry in await FileJournal(tmp_path).entries()}
+    assert owners == {KEY: os.getpid(), OTHER: None}
+
+
+async def test_after_its_end_a_claim_takes_no_record(tmp_path: Path) -> None:
+    async with FileJournal(tmp_path).claim(KEY, small=True) as log:
+        pass
+    with pytest.raises(JournalError, match="the claim is over"):
+        await log.append(opened())
+
+
+async def test_large_files_among_small_keys_are_known_as_openings(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    await write(journal, KEY, opened(bytes=100))
+    await write(journal, OTHER, opened("upload_2", key=OTHER, bytes=101))
+    assert [found.upload for found in await journal.openings(above=100)] == ["upload_2"]
+
+
+async def test_a_disk_that_is_full_fails_what_waits_and_what_comes_after_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, real, journal = [False], disk.write, FileJournal(tmp_path)
+
+    def write_or_fail(fd: int, data: bytes) -> None:
+        if full[0]:
+            os.write(fd, data[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(fd, data)
+
+    monkeypatch.setattr(disk, "write", write_or_fail)
+    async with journal.claim(KEY, small=True) as log, journal.claim(OTHER, small=True) as other:
+        await log.append(opened())
+        full[0] = True
+        failed = await asyncio.gather(
+            log.append(part(0)), other.append(opened("upload_2", key=OTHER)), return_exceptions=True
+        )
+        assert [type(error) for error in failed] == [JournalError, JournalError]
+        full[0] = False
+        await asyncio.gather(log.append(part(1)), other.append(opened("upload_3", key=OTHER)))
+    assert await read(tmp_path) == [opened(), part(1)]
+    assert await read(tmp_path, OTHER) == [opened("upload_3", key=OTHER)]
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+async def test_a_file_that_is_not_at_its_place_takes_nothing_and_later_claims_have_another(
+    tmp_path: Path, how: str
+) -> None:
+    journal = FileJournal(tmp_path)
+    async with journal.claim(KEY, small=True) as log:
+        await log.append(opened())
+        (segment,) = shared(tmp_path)
+        segment.unlink() if how == "removed" else segment.rename(tmp_path / "elsewhere")
+        for number in range(2):
+            with pytest.raises(JournalError, match=f"it was {how}"):
+                await log.append(part(number))
+    await write(journal, KEY, opened("upload_2"))
+    assert await read(tmp_path) == [opened("upload_2")]
+
+
+async def test_a_newer_file_is_refused(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path), KEY, opened())
+    body = encode_head(at=NOW, host="web-1", pid=1).partition(b',"c":')[0].replace(b'"v":1', b'"v":2')
+    (tmp_path / "small" / "2030.jsonl").write_bytes(b'%b,"c":"%08x"}\n' % (body, zlib.crc32(body)))
+    for small in (True, False):
+        with pytest.raises(JournalVersionError, match=r"2030\.jsonl: version 2"):
+            await read(tmp_path, small=small)
+    assert await FileJournal(tmp_path).entries() == []
+
+
+async def test_without_locks_a_small_key_is_kept_as_well(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, lock=False)
+    await write(journal, KEY, opened(), part(0))
+    assert await read(tmp_path) == [opened(), part(0)]
+    assert await journal.purge(now=NOW + 10**9) == 0
+
+
+@pytest.mark.parametrize("how", ["platform", "file system"])
+async def test_where_no_ranges_can_be_locked_each_key_has_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "platform":
+        monkeypatch.setattr(ranges, "SUPPORTED", False)
+    else:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+        monkeypatch.setattr("fcntl.fcntl", refuse)
+    journal = FileJournal(tmp_path)
+    await write(journal, KEY, opened())
+    await write(journal, KEY, part(0))
+    assert await read(tmp_path) == [opened(), part(0)]
+    assert len(own_segments(tmp_path)) == 2
+    assert shared(tmp_path) == []
+
+
+async def test_a_full_file_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncsdk.wal.shared.MOST_BYTES", 5000)
+    journal = FileJournal(tmp_path)
+    for number in range(20):
+        await write(journal, key(number), *of(number))
+    assert len(shared(tmp_path)) > 2
+    for number in range(20):
+        assert await read(tmp_path, key(number)) == of(number)
+
+
+def test_a_line_of_a_small_key_names_the_key_and_the_claim() -> None:
+    line = encode(part(0), Turn(KEY, 3))
+    assert line.startswith(b'{"t":"part","k":"%b","n":3,"u":"upload_1","off":0,' % KEY.encode())
+    assert isinstance(opened(), Opened)
