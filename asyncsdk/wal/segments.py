@@ -28,7 +28,7 @@ TEMPORARY = ".tmp"  # after the name of a segment that is not whole yet
 
 _STAMP = "%Y-%m-%dT%H%M%S.%fZ"
 _STAMP_LENGTH = len("2026-11-22T201500.123Z")
-_WRITER = re.compile(r".{%d}-(.+)-(\d+)-[0-9a-f]{8}" % _STAMP_LENGTH + re.escape(SEGMENT))
+_WRITER = re.compile(rf".{{{_STAMP_LENGTH}}}-(.+)-(\d+)-[0-9a-f]{{8}}{re.escape(SEGMENT)}")
 _DISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 T = TypeVar("T")

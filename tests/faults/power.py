@@ -122,6 +122,8 @@ class Recorder:
             written = self.moments[-1].written
             self._files[fd] = file = len(written)
             self._change(Path(path), lambda names: names.update({Path(path): file}), written={**written, file: b""})
+        elif flags & (os.O_WRONLY | os.O_RDWR) and (file := self._now().get(Path(path), FOLDER)) != FOLDER:
+            self._files[fd] = file
 
     def _write(self, count: int, fd: int, data: Any) -> None:
         written = self.moments[-1].written

@@ -34,8 +34,8 @@ MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure
 
 # A process that has everything imported and is forked for each upload: a new one costs milliseconds, not a second.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(
     ["__main__", "tests.faults.support", "asyncsdk.uploads.run", "anyio.to_thread", "anyio._backends._asyncio"]
 )
 
@@ -190,9 +190,9 @@ class Uploading:
 
 def start(job: Job, before: Callable[[], object] | None = None) -> Uploading:
     """Begin `job` in a process of its own, where `before` (picklable) is called first, such as to break something."""
-    ours, theirs = _processes.Pipe(duplex=False)
-    waiting = _processes.Event()
-    process = _processes.Process(target=_work, args=(job, theirs, waiting, before), daemon=True)
+    ours, theirs = processes.Pipe(duplex=False)
+    waiting = processes.Event()
+    process = processes.Process(target=_work, args=(job, theirs, waiting, before), daemon=True)
     process.start()
     theirs.close()
     return Uploading(process, ours, waiting)
