@@ -18,7 +18,6 @@ from asyncsdk.wal.line import due_of, home_of
 from asyncsdk.wal.segments import SEGMENT, is_copy
 
 BLOCK = 2**20
-LINE = 4096  # most lines are shorter
 _KEYED = re.compile(rb'\{"t":"[a-z]+","k":"([^"]{1,128})"')
 _ATTEMPTS = 5
 _NOTHING = -1
@@ -87,6 +86,14 @@ class Places:
         with self._mutex:
             return any(self._segments[number].path.name not in segments for number, _ in self._entries(key))
 
+    def note(self, path: Path, at: int, lines: bytes) -> None:
+        """Take in what this process has just appended to a segment at the offset `at`, which saves reading it."""
+        with self._mutex:
+            number = self._by_name.get(path.name)
+            if number is not None and (seen := self._segments[number]).size == seen.whole == at:
+                self._find(number, lines, at)
+                seen.size = seen.whole = at + len(lines)
+
     def refresh(self) -> None:
         """Look at what is there now. Raises OSError, NewerVersionError."""
         with self._mutex:
@@ -105,25 +112,20 @@ class Places:
 
     def _look(self, name: str) -> None:
         number = self._by_name.get(name)
-        if number is not None and self._segments[number].is_folded and self._segments[number].size:
+        seen = self._segments[number] if number is not None else None
+        if seen is not None and seen.is_folded and seen.size:  # nothing is appended to one that is whole
             return
-        path = self.folder / name
-        status = path.lstat()
-        if number is None:
-            if not status.st_size:
-                return
-            number = self._add(path, status.st_ino)
-        seen = self._segments[number]
-        if status.st_ino != seen.inode or status.st_size < seen.size:  # another was put in its place
-            seen.is_gone = True
-            number = self._add(path, status.st_ino)
-            seen = self._segments[number]
-        if status.st_size > seen.size:
-            self._scan(number, seen)
+        path = self.folder / name if seen is None else seen.path
+        status = os.lstat(path)
+        if seen is not None and (status.st_ino != seen.inode or status.st_size < seen.size):
+            seen.is_gone, seen = True, None  # another was put in its place
+        if status.st_size > (seen.size if seen else 0):
+            number = number if seen is not None and number is not None else self._add(path, status.st_ino)
+            self._scan(number, self._segments[number])
 
     def _add(self, path: Path, inode: int) -> int:
-        with disk.regular(path) as fd:
-            head = os.pread(fd, LINE, 0)
+        disk.check_directory(self.folder)
+        head = disk.first_line(path)
         try:
             is_folded = due_of(head) is not None
         except NewerVersionError as error:
@@ -183,7 +185,6 @@ def _names(folder: Path) -> set[str]:
     names: set[str] | None = None
     for _ in range(_ATTEMPTS):
         try:
-            disk.check_directory(folder)
             with os.scandir(folder) as items:
                 found = {item.name for item in items if item.name.endswith(SEGMENT)}
         except FileNotFoundError:
@@ -195,7 +196,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def _line_at(fd: int, offset: int) -> bytes:
-    size = LINE
+    size = disk.PAGE  # most lines are shorter
     while True:
         data = os.pread(fd, size, offset)
         line, newline, _ = data.partition(b"\n")

@@ -49,15 +49,17 @@ class _LockFile:
     """The open file. It is closed with the last lock that is held through it."""
 
     fd: int
+    _status: os.stat_result
     held: int = field(default=0, init=False)
 
     @classmethod
     def at(cls, path: Path) -> _LockFile:
-        return cls(os.open(path, os.O_RDWR | os.O_CREAT | disk.NO_LINK, disk.FILE_MODE))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | disk.NO_LINK, disk.FILE_MODE)
+        return cls(fd, os.fstat(fd))
 
     def is_at(self, path: Path) -> bool:
         with suppress(FileNotFoundError):
-            return os.path.samestat(os.fstat(self.fd), os.lstat(path))
+            return os.path.samestat(self._status, os.lstat(path))
         return False
 
     def take(self, slot: int) -> bool:

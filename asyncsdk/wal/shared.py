@@ -35,10 +35,12 @@ class SharedSegment:
     Between `enter` and `leave` an owner may append. While there is none the file is closed, and its lock given up; it
     is gone on with unless another process has made it part of another segment. Once what is written was removed,
     renamed or replaced, nothing is written any more: a new file would be believed without what is in the old one.
+    `note` is called with what was written, and where: the file, and the offset in it.
     """
 
     folder: Path
     sync_way: Callable[[], None]
+    note: Callable[[Path, int, bytes], object]
     displaced: DisplacedError | None = field(default=None, init=False)
     _current: Segment | None = field(default=None, init=False)
     _left: Segment | None = field(default=None, init=False)  # closed, to be opened again
@@ -100,7 +102,9 @@ class SharedSegment:
         if self._current is None:
             self._current = self._opened_again() or self._made()
         try:
+            at = self._current.size
             self._current.append(lines, self.sync_way)
+            self.note(self._current.path, at, lines)
         except BaseException as error:
             self.displaced = error if isinstance(error, DisplacedError) else None
             self._current.drop(keep=self.displaced is not None)  # what is there is not ours

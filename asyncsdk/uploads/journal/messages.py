@@ -88,7 +88,12 @@ def worded_lock(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise journal_error(not_locked if error.errno in _NO_LOCKS else not_made, path, error) from error
+        raise locking_failed(path, error) from error
+
+
+def locking_failed(path: Path, error: OSError) -> JournalError:
+    """Return the JournalError for a lock in the directory `path` that could not be tried."""
+    return journal_error(not_locked if error.errno in _NO_LOCKS else not_made, path, error)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from asyncsdk.threads import DaemonThreadPool, wait_through_cancellation
 from asyncsdk.uploads.journal import JournalEntry, Opened, Owner, Record, lookup
 from asyncsdk.uploads.journal.codec import Turn, encode
 from asyncsdk.uploads.journal.lookup import Known, look_up
-from asyncsdk.uploads.journal.messages import newer, not_read, worded, worded_lock, worded_write
+from asyncsdk.uploads.journal.messages import locking_failed, newer, not_read, worded, worded_write
 from asyncsdk.uploads.journal.purge import Layout, make_small
 from asyncsdk.uploads.journal.retention import sure_time
 from asyncsdk.wal import ClosedError, NewerVersionError, ranges
@@ -102,7 +103,7 @@ class SmallClaim:
         with self._mutex:
             if self._is_over or not self._is_ours():
                 return None
-            self.has_folder = self.has_folder or self._small.layout.folder(self.key).exists()
+            self.has_folder = self.has_folder or self._small.has_folder(self.key)
             if self.has_folder:
                 return Known()
             if self.segment is None:
@@ -128,12 +129,13 @@ class SmallClaim:
         small.make()
         if self._lock is None:
             return True
-        with worded_lock(small.layout.small):
-            try:
-                return small.acquire(self._lock)
-            except NoRangesError:
-                small.works, self.has_folder = False, True
-                return True
+        try:
+            return small.acquire(self._lock)
+        except NoRangesError:
+            small.works, self.has_folder = False, True
+            return True
+        except OSError as error:
+            raise locking_failed(small.layout.small, error) from error
 
 
 @define(eq=False)
@@ -150,6 +152,7 @@ class SmallKeys:
     works: bool = field(init=False)
     places: Places = field(init=False)
     locks: RangeLocks = field(init=False)
+    _folders: str = field(init=False)
     _is_made: bool = field(default=False, init=False)
     _segment: SharedSegment = field(init=False)
     _commits: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[SharedSegment, GroupCommit]] = field(
@@ -158,9 +161,10 @@ class SmallKeys:
 
     def __attrs_post_init__(self) -> None:
         self.works = ranges.SUPPORTED or not self.lock
+        self._folders = f"{self.layout.uploads}{os.sep}"
         self.places = Places(self.layout.small)
         self.locks = ranges.locks_at(self.layout.small_locks)
-        self._segment = SharedSegment(self.layout.small, self._sync_way)
+        self._segment = SharedSegment(self.layout.small, self._sync_way, self.places.note)
 
     def claim(self, key: str) -> SmallClaim:
         """Return a claim of `key`, to be begun."""
@@ -172,16 +176,20 @@ class SmallKeys:
         turn = Turn(claim.key, known.turn + 1)
         return SmallLog(list(known.records), turn, self._commits_to(claim.segment), self.layout, purge)
 
-    def make(self) -> None:
-        """Make the directories, unless they were there. Raises JournalError."""
-        if not self._is_made or not self.layout.small.exists():
+    def make(self, *, again: bool = False) -> None:
+        """Make the directories, once, or `again` where they are gone. Raises JournalError."""
+        if again or not self._is_made:
             make_small(self.layout)
             self._is_made = True
+
+    def has_folder(self, key: str) -> bool:
+        """Whether `key` is one of those with a folder of its own."""
+        return os.path.lexists(f"{self._folders}{key}")
 
     def enter(self) -> SharedSegment:
         """Return the segment to append to; `leave` it in the end. One that was displaced has another after it."""
         if self._segment.displaced is not None:
-            self._segment = SharedSegment(self.layout.small, self._sync_way)
+            self._segment = SharedSegment(self.layout.small, self._sync_way, self.places.note)
         self._segment.enter()
         return self._segment
 
@@ -208,12 +216,9 @@ class SmallKeys:
 
     def acquire(self, lock: RangeLock) -> bool:
         """Try once. Raises OSError; NoRangesError where there are no such locks."""
-        try:
+        with suppress(FileNotFoundError):
             return lock.try_acquire()
-        except FileNotFoundError:
-            if self.layout.small.exists():
-                raise
-        self.make()
+        self.make(again=True)
         return lock.try_acquire()
 
     def try_with_folder(self, lock: RangeLock) -> bool:
