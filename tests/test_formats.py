@@ -19,6 +19,7 @@ from attrs import asdict, frozen
 
 from asyncsdk import FileJournal
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.wal import ranges
 from tests import formats
 from tests.formats import BLOCK, CONTENT, lines_of, put, sealed
 
@@ -34,6 +35,7 @@ OF_THE_EDITS = {
     "tokens": {"first": 602, "twice": 1208, "slow": 602, "failed": 602, "new": 601},
     "problems": {"forbidden": "ModerationBlockedError", "lost": "ChargeUnknownError", "pending": "ChargeUnknownError"},
 }  # fmt: skip
+needs_ranges = pytest.mark.skipif(not ranges.SUPPORTED, reason="small keys have folders here")
 KEY, NOW = "0123456789abcdef0123456789abcdef", 1_795_000_000.123
 FIELDS = {"u": "upload", "off": "offset", "len": "length"}
 RECORDS: list[Record] = [
@@ -114,9 +116,9 @@ def as_read(record: Record) -> dict[str, Any]:
     return plain | {"kind": type(record).__name__.lower()}
 
 
-async def write(root: Path, records: list[Record]) -> list[bytes]:
+async def write(root: Path, records: list[Record], *, small: bool = False) -> list[bytes]:
     """The lines that a journal writes for them."""
-    async with FileJournal(root).claim(KEY) as log:
+    async with FileJournal(root).claim(KEY, small=small) as log:
         for record in records:
             await log.append(record)
     (segment,) = root.rglob("*.jsonl")
@@ -133,6 +135,22 @@ async def test_each_record_is_read_as_ever(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "2026-11-18T110640.123Z-machine-4711-00005eed.jsonl").write_bytes((DATA / "records.jsonl").read_bytes())
     async with FileJournal(tmp_path / "journal").claim(KEY) as log:
+        assert list(log.records) == RECORDS
+
+
+@needs_ranges
+async def test_each_record_of_a_small_key_is_written_as_ever(tmp_path: Path) -> None:
+    _, *lines = await write(tmp_path / "journal", RECORDS, small=True)
+    assert lines == (DATA / "small.jsonl").read_bytes().splitlines(keepends=True)[1:]
+
+
+@needs_ranges
+@pytest.mark.parametrize("small", [True, False])
+async def test_each_record_of_a_small_key_is_read_as_ever(tmp_path: Path, *, small: bool) -> None:
+    folder = tmp_path / "journal" / "small"
+    folder.mkdir(parents=True)
+    (folder / "2026-11-18T110640.123Z-machine-4711-00005eed.jsonl").write_bytes((DATA / "small.jsonl").read_bytes())
+    async with FileJournal(tmp_path / "journal").claim(KEY, small=small) as log:
         assert list(log.records) == RECORDS
 
 

@@ -27,6 +27,7 @@ from tests.faults.kills import Sizes, kill_uploads
 from tests.faults.patience import have_patience
 from tests.faults.power import Recorder
 from tests.faults.power_cuts import Findings, live
+from tests.faults.small import kill_small_uploads
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
 from tests.faults.versions import go_on_with_each_other
@@ -44,6 +45,10 @@ class Options:
 
 async def kills(folder: Path, options: Options) -> Row:
     return await kill_uploads(folder, options.rounds, sizes=options.sizes, seed=options.seed)
+
+
+async def small(folder: Path, options: Options) -> Row:
+    return await kill_small_uploads(folder, max(1, options.rounds // 16), files=2000, seed=options.seed)
 
 
 async def steps(folder: Path, _: Options) -> Row:
@@ -98,6 +103,7 @@ async def versions(folder: Path, options: Options) -> Row:
 
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
+    "small": small,
     "steps": steps,
     "torn": torn_writes,
     "boxes": boxes,
