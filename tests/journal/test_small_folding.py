@@ -108,6 +108,17 @@ async def test_a_key_is_of_use_as_long_as_any_of_its_records_is(tmp_path: Path) 
     ]
 
 
+async def test_a_key_is_of_use_as_long_as_what_a_living_process_has_written_of_it(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path), 1, started(1))
+    living = FileJournal(tmp_path)
+    async with living.claim(key(2), small=True):
+        await write(living, 1, [completed("upload_1", at=NOW + 39 * DAY)])
+        assert await FileJournal(tmp_path).purge(now=LONG_AGO) == 0
+        state = replay((await entry_of(tmp_path, key(1))).records)
+        assert state is not None
+        assert (state.stage, state.opened) == (Stage.COMPLETED, started(1)[0])
+
+
 async def test_a_key_is_of_use_as_long_as_what_is_in_its_folder(tmp_path: Path) -> None:
     await write(FileJournal(tmp_path), 1, started(1))
     async with FileJournal(tmp_path).claim(key(1)) as log:
