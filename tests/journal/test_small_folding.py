@@ -95,17 +95,14 @@ async def test_what_is_of_no_use_goes_and_is_counted(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-async def test_a_key_is_of_use_as_long_as_any_of_its_records_is(tmp_path: Path) -> None:
-    await write(FileJournal(tmp_path), 1, started(1))
-    await write(FileJournal(tmp_path), 1, [evolve(record, at=LONG_AGO) for record in whole(2, of=1)])
-    assert await FileJournal(tmp_path).purge(now=LONG_AGO + HOUR) == 0
-    records = (await entry_of(tmp_path, key(1))).records
-    assert [(type(record).__name__, record.upload) for record in records] == [
-        ("Opened", "upload_1"),
-        ("Part", "upload_1"),
-        ("Opened", "upload_2"),
-        ("Completed", "upload_2"),
-    ]
+async def test_a_key_is_of_use_as_long_as_one_of_its_uploads_is_and_keeps_no_other(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path), 1, whole(1))
+    later = [evolve(record, at=NOW + 20 * DAY) for record in whole(2, of=1)]
+    await write(FileJournal(tmp_path), 1, later)
+    assert await FileJournal(tmp_path).purge(now=NOW + 29 * DAY) == 0
+    assert list((await entry_of(tmp_path, key(1))).records) == [whole(1)[0], whole(1)[3], later[0], later[3]]
+    assert await FileJournal(tmp_path).purge(now=LONG_AGO) == 0
+    assert list((await entry_of(tmp_path, key(1))).records) == [later[0], later[3]]
 
 
 async def test_a_key_is_of_use_as_long_as_what_a_living_process_has_written_of_it(tmp_path: Path) -> None:

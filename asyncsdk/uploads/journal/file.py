@@ -215,7 +215,7 @@ class FileJournal:
         for start in range(0, len(keys), KEYS_AT_ONCE):
             batch = keys[start : start + KEYS_AT_ONCE]
             found += await self._threads.run(partial(purge.openings, self._layout, batch, above))
-        return found + await self._threads.run(partial(self._small.openings, above))
+        return found + await self._threads.run(partial(self._small.openings, above, since))
 
     async def purge(self, *, now: float | None = None) -> int:
         """Remove the keys that are of no use any more and not claimed; return how many. None without locks."""

@@ -20,7 +20,7 @@ from asyncsdk.uploads.journal.codec import Turn, encode
 from asyncsdk.uploads.journal.lookup import Fact, facts_in, known, look_up, settled_among, still_says_something
 from asyncsdk.uploads.journal.purge import is_key
 from asyncsdk.uploads.journal.reading import load
-from asyncsdk.uploads.journal.retention import keep_until
+from asyncsdk.uploads.journal.retention import uploads_until
 from asyncsdk.uploads.journal.small import SmallKeys
 from asyncsdk.wal import NewerVersionError
 from asyncsdk.wal.ranges import FOLDING, NoRangesError
@@ -118,11 +118,17 @@ class Folding:
         folder, records = self._small.layout.folder(key), all_known.records
         if is_key(key) and folder.exists():
             records += load(folder).records
-        until = keep_until(records, touched=None)
+        untils = uploads_until(records)
+        until = max(untils.values(), default=0.0)
         if self._now >= until and not is_claimed:
             return None
-        settled = set[str]() if is_claimed else settled_among(records)
-        stay = [fact.line + b"\n" for fact in facts if still_says_something(fact.record, settled)]
+        over = set() if is_claimed else {upload for upload, end in untils.items() if self._now >= end}
+        settled = set() if is_claimed else settled_among(records)
+        stay = [
+            fact.line + b"\n"
+            for fact in facts
+            if still_says_something(fact.record, settled) and (fact.record is None or fact.record.upload not in over)
+        ]
         turn = Turn(key, max(fact.turn.number for fact in facts))
         return _Kept([*dict.fromkeys(stay), *(encode(record, turn) for record in all_known.left)], until)
 

@@ -20,7 +20,7 @@ from asyncsdk.uploads.journal.reading import left_to_the_original
 from asyncsdk.wal import NewerVersionError, disk
 from asyncsdk.wal.line import home_of, read_lines
 from asyncsdk.wal.places import Places
-from asyncsdk.wal.segments import SEGMENT, find, is_copy
+from asyncsdk.wal.segments import SEGMENT, find, is_copy, written_at
 
 _SIZE = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
 
@@ -111,12 +111,17 @@ def everything(folder: Path) -> dict[str, Known]:
     return _everything(folder)
 
 
-def openings(folder: Path, above: int) -> list[Opened]:
-    """Return how the uploads of files of more than `above` bytes began. What can't be read has none."""
+def openings(folder: Path, above: int, since: float) -> list[Opened]:
+    """Return how the uploads of files of more than `above` bytes began, `since` (unix time), or more of them.
+
+    What can't be read has none.
+    """
     found: list[Opened] = []
     with suppress(OSError, NewerVersionError):
         for path in _segments(folder):
-            if any(int(size) > above for size in _SIZE.findall(disk.read(path))):
+            if (written_at([path]) or 0.0) >= since and any(
+                int(size) > above for size in _SIZE.findall(disk.read(path))
+            ):
                 found += (fact.record for fact in facts_in(path) if isinstance(fact.record, Opened))
     return list({opened.upload: opened for opened in found if opened.bytes > above}.values())
 

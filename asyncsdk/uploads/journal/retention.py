@@ -20,11 +20,18 @@ def keep_until(records: Sequence[Record], *, touched: float | None) -> float:
     `touched` is when a file of the key was written last, None where there is no file: it decides alone
     where no record can be read, so that a segment just made is not taken for an old one.
     """
-    uploads = {record.upload for record in records}
-    times = [_keep_upload_until([record for record in records if record.upload == upload]) for upload in uploads]
+    times = list(uploads_until(records).values())
     if not times and touched is not None:
         times.append(touched + UPLOAD_SECONDS + AFTER_EXPIRY_SECONDS)
     return max(times, default=0.0)
+
+
+def uploads_until(records: Iterable[Record]) -> dict[str, float]:
+    """Return the unix time after which the records of each upload are of no use any more."""
+    by_upload: dict[str, list[Record]] = {}
+    for record in records:
+        by_upload.setdefault(record.upload, []).append(record)
+    return {upload: _keep_upload_until(own) for upload, own in by_upload.items()}
 
 
 def compacted(records: Iterable[Record], last: Record) -> tuple[Record, ...]:

@@ -210,9 +210,9 @@ class SmallKeys:
         owners = {key: owner(self.locks.pid_of(key, holders)) if holders else None for key in everything}
         return [JournalEntry(key, known.records, owners[key]) for key, known in everything.items()]
 
-    def openings(self, above: int) -> list[Opened]:
-        """Return how the uploads of files of more than `above` bytes began."""
-        return lookup.openings(self.layout.small, above)
+    def openings(self, above: int, since: float) -> list[Opened]:
+        """Return how the uploads of files of more than `above` bytes began, `since` (unix time), or more of them."""
+        return lookup.openings(self.layout.small, above, since)
 
     def acquire(self, lock: RangeLock) -> bool:
         """Try once. Raises OSError; NoRangesError where there are no such locks."""
