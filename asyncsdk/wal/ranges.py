@@ -117,6 +117,8 @@ class RangeLocks:
     def acquire(self, lock: RangeLock) -> bool:
         """Try once. Raises OSError; NoRangesError where there are none."""
         with self._mutex:
+            if lock.is_over:
+                return False
             holder = self._held.get(lock.slot)
             if holder is not None and not holder.is_abandoned:
                 return holder is lock
@@ -128,8 +130,9 @@ class RangeLocks:
             return True
 
     def release(self, lock: RangeLock) -> None:
-        """Give it up, if it is held."""
+        """Give it up, if it is held; it is not tried again."""
         with self._mutex:
+            lock.is_over = True
             if lock.file is not None and self._held.get(lock.slot) is lock:
                 del self._held[lock.slot]
                 lock.file.give_up(lock.slot)
@@ -171,6 +174,7 @@ class RangeLock:
     locks: RangeLocks
     slot: int
     file: _LockFile | None = field(default=None, init=False)
+    is_over: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(factory=running_loop, init=False)
 
     @property
@@ -179,11 +183,11 @@ class RangeLock:
         return self._loop is not None and self._loop.is_closed()
 
     def try_acquire(self) -> bool:
-        """Try once, unless it is ours; return whether it is now. Raises OSError."""
+        """Try once, unless it is ours; return whether it is now. After `release` it is not tried. Raises OSError."""
         return self.locks.acquire(self)
 
     def release(self) -> None:
-        """Give it up, if it is held."""
+        """Give it up, if it is held; there will not be another try."""
         self.locks.release(self)
 
 

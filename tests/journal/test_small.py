@@ -158,6 +158,32 @@ async def test_a_key_is_claimed_by_one_at_a_time_small_or_not(
     assert await read(tmp_path) == [opened(), part(0)]
 
 
+async def test_a_lock_that_was_given_up_is_not_taken_by_a_thread_that_comes_late(tmp_path: Path) -> None:
+    locks = ranges.locks_at(tmp_path / "keys.lock")
+    late = locks.lock(KEY)
+    late.release()
+    assert not late.try_acquire()
+    assert locks.lock(KEY).try_acquire()
+
+
+async def test_a_claim_that_is_not_small_cancelled_at_any_time_leaves_the_key_free(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    await write(journal, OTHER, opened(key=OTHER))  # so that both locks are taken
+
+    async def claim() -> None:
+        async with journal.claim(KEY) as log:
+            await log.append(opened())
+
+    for turn in range(40):
+        task = asyncio.ensure_future(claim())
+        await asyncio.sleep(turn * 0.0002)
+        task.cancel()
+        await asyncio.wait([task])
+        async with journal.claim(KEY, wait=False), journal.claim(key(turn), wait=False, small=True):
+            pass
+    assert open_below(tmp_path) == []
+
+
 async def test_a_claim_whose_loop_was_closed_gives_way(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path)
 
