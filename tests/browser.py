@@ -73,6 +73,8 @@ class Page:
         await self.call("Page.navigate", url=url)
         while not self._loaded:
             await self._receive()
+        # before it has painted, a page is not given the keys that are pressed
+        await self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     async def evaluate(self, expression: str) -> Any:
         told = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
