@@ -73,8 +73,6 @@ class Page:
         await self.call("Page.navigate", url=url)
         while not self._loaded:
             await self._receive()
-        # before it has painted, a page is not given the keys that are pressed
-        await self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     async def evaluate(self, expression: str) -> Any:
         told = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -82,6 +80,8 @@ class Page:
         return told["result"].get("value")
 
     async def press(self, *keys: str) -> None:
+        # before it has painted, a page is not given the keys that are pressed
+        await self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         for key in keys:
             known: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": CODES.get(key) or ord(key.upper())}
             text = TEXTS.get(key, key if len(key) == 1 else "")
