@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from asyncsdk.events import RequestEvent
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.concurrency import LEAST, MOST, START, ConnectionCount
 from asyncsdk.uploads.measuring import Observation
+from tests.raw_server import PART, UPLOAD, Talk, client_of, reply, serving
 from tests.stories.support import MIB, md5_of
 
 MakeFile = Callable[..., Path]
 RATE = 24 * MIB
+FILE = {"id": "file-1", "object": "file", "created_at": 1, "purpose": "batch"}
 
 
 @define(eq=False)
@@ -125,6 +128,43 @@ async def test_refused_parts_are_those_with_503_or_a_reset(
     result = await uploader.upload(path, purpose="batch")
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
     assert sum(window.refused for window in count.seen) == refused
+
+
+async def test_parts_that_were_refused_are_not_sent_again_while_they_are_above_the_number(
+    journal: Path, make_file: MakeFile
+) -> None:
+    """Of a server that takes four at once: it counts a request from its head on."""
+    active, refused = 0, list[int]()
+
+    async def handle(talk: Talk) -> None:
+        nonlocal active
+        while True:
+            head = await talk.hear_head()
+            if not head.target.endswith("/parts"):
+                await talk.reader.readexactly(int(head.headers["content-length"]))
+                status = "completed" if head.target.endswith("/complete") else "pending"
+                await talk.say(
+                    reply(200, {**UPLOAD, "status": status, **({"file": FILE} if status == "completed" else {})})
+                )
+            elif active >= 4:
+                refused.append(count.number)
+                await talk.say(reply(503, {}, {"Retry-After": "0.1"}))
+                return
+            else:
+                active += 1
+                await talk.reader.readexactly(int(head.headers["content-length"]))
+                await asyncio.sleep(0.4)
+                active -= 1
+                await talk.say(reply(200, {**PART, "id": f"part_{next(ids)}"}))
+
+    ids = itertools.count()
+    async with serving(handle, limit=1 << 22) as server, client_of(server) as client:
+        numbers = itertools.chain([8, 8], itertools.repeat(4))
+        uploader, count = ordered(client, journal, numbers, part_size=MIB, max_retries=20)
+        uploader._context.connections._longest_pause = 0.2  # noqa: SLF001 - ten seconds are long
+        await uploader.upload(make_file(24 * MIB), purpose="batch")
+    assert refused
+    assert set(refused) == {8}
 
 
 async def test_each_of_many_small_files_counts_as_a_connection(
