@@ -28,6 +28,8 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.concurrency import ConnectionCount
+from asyncsdk.uploads.measuring import Observation
 from tests.faults.leaving import open_sockets_to
 from tests.stories.pictures import photo
 
@@ -169,6 +171,40 @@ def test_what_was_under_way_on_a_loop_that_was_just_closed_holds_nothing_up(
     loop.run_until_complete(begin())
     loop.close()
     assert asyncio.run(use())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what asyncio says of its loose ends
+def test_parts_that_were_held_back_on_a_loop_that_was_just_closed_do_not_count_on_the_next(
+    server: LocalServer, tmp_path: Path
+) -> None:
+    """Else the number of connections would never rise again."""
+    client, seen = Client("sk-test", base_url=server.url), list[Observation]()
+
+    class Seeing(ConnectionCount):
+        def observe(self, shown: Observation) -> int:
+            seen.append(shown)
+            return self.number
+
+    uploader = AsyncUploader(client, journal="memory", part_size=1 << 20, limit_rate=4 << 20)
+    uploader._count = Seeing()  # noqa: SLF001 - what it is shown
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    under_way = loop.create_task(uploader.upload(bytes(16 << 20), purpose="batch"))
+    loop.run_until_complete(asyncio.sleep(0.5))
+    loop.close()
+    assert seen[-1].held_back > 0.5
+
+    async def again() -> None:
+        seen.clear()
+        server.inject(Fault("part", "stall", "in", seconds=1.0, every=1))
+        uploader._contexts.get().throttle.rate = None  # noqa: SLF001 - nothing is held back any more
+        await uploader.upload(bytes(4 << 20), purpose="batch")
+        await client.aclose()
+
+    asyncio.run(again())
+    assert seen
+    assert max(shown.held_back for shown in seen) < 0.1
+    assert not under_way.done()
 
 
 def uses(service: Service) -> list[tuple[str, Callable[[], Coroutine[Any, Any, Any]]]]:

@@ -1,7 +1,8 @@
 """The connections that the parts of an uploader share: each part takes a place, first come, first served.
 
 Their number is the caller's, or learned: then a timer shows the controller what was seen in each window, and parts
-above a number that fell pause in mid-part, the latest first. A pause is short, or a server would give the part up.
+above a number that fell pause, the latest first: in mid-part, but not for long, or a server would give the part up;
+and between two attempts for as long as there are that many, or a server that refuses parts would refuse them again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from aiohttp import ServerDisconnectedError
+from aiohttp import ClientConnectionResetError, ServerDisconnectedError
 from attrs import define, field
 
 from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, APITimeoutError
@@ -25,6 +26,7 @@ from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, START, WINDOW_SECO
 from asyncsdk.uploads.measuring import Observation
 from asyncsdk.uploads.progress import Occupancy, SharedThroughput
 
+SHORTEST_PAUSE = 1.0  # seconds: what a server that gives up silent parts early has to bear
 _LOST = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 
 
@@ -35,11 +37,13 @@ class PartPlace:
     is_measured: bool = False
     slice: int = BLOCK  # bytes to write at once, at most
     was_answered: bool = field(default=False, init=False)
+    begun_with: int = field(default=0, init=False)  # the number when its attempt began
     _body: Body | None = field(default=None, init=False)
     _before: int = field(default=0, init=False)  # bytes that its connection had moved for others
     _acked: int = field(default=0, init=False)  # of this body
     _unseen: int = field(default=0, init=False)
     _is_drained: bool = field(default=True, init=False)  # at the last look
+    _is_sending: bool = field(default=False, init=False)  # a server waits for its bytes
     _paused_at: float | None = field(default=None, init=False)
     _pause: asyncio.Event | None = field(default=None, init=False)
 
@@ -55,11 +59,21 @@ class PartPlace:
 
     def begin(self, body: Body) -> None:
         """An attempt begins: `body` has a connection."""
+        self._is_sending = True
         if not self.is_measured:
             return
         self._look()
         seen = body.seen()
         self._body, self._before, self._acked = body, seen.moved if seen else 0, 0
+
+    def end_attempt(self) -> None:
+        """The attempt failed, and another one may begin."""
+        self._is_sending = False
+
+    async def may_begin(self) -> None:
+        """Wait while it is paused, before an attempt."""
+        while self._pause is not None:
+            await self._pause.wait()
 
     async def may_send(self, body: Body, paused: Callable[[float], object]) -> None:
         """Wait while it is paused. `paused` is called with the seconds that this takes at most."""
@@ -69,15 +83,19 @@ class PartPlace:
             await self._pause.wait()
             body.watch.idle = False
 
-    def allow(self, now: float, *, above: bool) -> None:
-        """It is `above` the number, and so it pauses, but not for long."""
+    def allow(self, now: float, *, above: bool, longest: float = PAUSE_SECONDS) -> None:
+        """Pause it where it is `above` the number: in mid-part for `longest` seconds at most, and once."""
         if not above:
             self._paused_at = None
         elif self._paused_at is None:
             self._paused_at, self._pause = now, asyncio.Event()
-        if self._pause is not None and (self._paused_at is None or now - self._paused_at >= PAUSE_SECONDS):
+        if self._pause is not None and (not above or (self._is_sending and self.paused_for(now) >= longest)):
             self._pause.set()
             self._pause = None
+
+    def paused_for(self, now: float) -> float:
+        """Seconds for which it has paused; 0.0 if it does not."""
+        return 0.0 if self._pause is None or self._paused_at is None else now - self._paused_at
 
     def newly_acked(self) -> int:
         """Bytes that the peer has acknowledged since the last call."""
@@ -124,6 +142,7 @@ class Connections:
     _waiting: dict[PartPlace, asyncio.Event] = field(factory=dict, init=False)
     _sending: Occupancy = field(factory=Occupancy, init=False)
     _window: _Window | None = field(default=None, init=False)
+    _longest_pause: float = field(default=PAUSE_SECONDS, init=False)  # in mid-part
 
     def __attrs_post_init__(self) -> None:
         self._resize()
@@ -179,13 +198,25 @@ class Connections:
             self._window.finished += place.was_answered
         self._give()
 
-    def failed(self, error: APIError) -> None:
-        """A request of the current task failed; where a part was refused, the others go on before it."""
+    async def may_begin(self) -> None:
+        """Wait, before an attempt at a part in the current task, while that is above the number."""
         place = self._of_tasks.get(asyncio.current_task())
-        if place is None or self._window is None or not is_refusal(error):
+        if place is not None:
+            await place.may_begin()
+            place.begun_with = self.limit
+
+    def failed(self, error: APIError) -> None:
+        """An attempt in the current task failed; where a part was refused, the others go on before it."""
+        place = self._of_tasks.get(asyncio.current_task())
+        if place is None or self._window is None:
             return
-        self._window.refused += 1
-        self._places[place] = self._places.pop(place)
+        place.end_attempt()
+        if place.is_paused and was_given_up(error):  # maybe since it was silent: that says nothing about the number
+            self._longest_pause = max(SHORTEST_PAUSE, min(self._longest_pause, place.paused_for(time.monotonic()) / 2))
+        elif is_refusal(error):
+            self._window.refused += place.begun_with <= self.limit  # else it was too many before
+        if is_refusal(error):
+            self._places[place] = self._places.pop(place)
         self._arrange()
 
     def _take(self, place: PartPlace) -> None:
@@ -207,7 +238,7 @@ class Connections:
     def _arrange(self) -> None:
         now = time.monotonic()
         for index, place in enumerate(self._places):
-            place.allow(now, above=index >= self.limit)
+            place.allow(now, above=index >= self.limit, longest=self._longest_pause)
         self._sending.change(now, sum(not place.is_paused for place in self._places))
 
     def _watch(self) -> None:
@@ -223,12 +254,13 @@ class Connections:
     def _look(self) -> None:
         assert self._window is not None, "the timer runs with it"  # noqa: S101
         now, window, uploads = time.monotonic(), self._window, self.queue.under_way
-        self.count.observe(self._seen(now, window, uploads))
-        if self._places or uploads:
-            self._begin(now)
-        else:
-            self._window = None
-        self._resize()
+        self._window = None
+        try:
+            self.count.observe(self._seen(now, window, uploads))
+        finally:  # whatever happens: without the timer, parts that pause would do so for ever
+            if self._places or uploads:
+                self._begin(now)
+            self._resize()
 
     def _seen(self, now: float, window: _Window, uploads: int) -> Observation:
         """What was seen in `window`; each of many small files counts as a connection, also while no part is sent."""
@@ -255,8 +287,16 @@ class Connections:
 
 def is_refusal(error: APIError) -> bool:
     """Whether the server refused a part, maybe since it takes no more at once: by 503, or by a lost connection."""
-    if isinstance(error, APIStatusError):
-        return error.status_code == 503
+    return is_lost(error) or (isinstance(error, APIStatusError) and error.status_code == 503)
+
+
+def was_given_up(error: APIError) -> bool:
+    """Whether the server may have given a part up that was silent: by 408, or by a lost connection."""
+    return is_lost(error) or (isinstance(error, APIStatusError) and error.status_code == 408)
+
+
+def is_lost(error: APIError) -> bool:
+    """Whether the other side ended the connection of a request."""
     if not isinstance(error, APIConnectionError) or isinstance(error, APITimeoutError):
         return False
-    return code_of(error) in _LOST or isinstance(error.__cause__, ServerDisconnectedError)
+    return code_of(error) in _LOST or isinstance(error.__cause__, ServerDisconnectedError | ClientConnectionResetError)

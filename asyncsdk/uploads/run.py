@@ -98,6 +98,7 @@ class UploadRun:
         wanted = self.context.md5_form != "off" or any(map(is_known_by_md5_alone, self.log.records))
         self._digest = ContentHash(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
         self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
+        self._retry.before_attempt = self.context.connections.may_begin
 
     async def result(self) -> UploadResult:
         """Upload the file, from wherever the journal says that it stopped."""

@@ -85,7 +85,6 @@ class AsyncUploader:
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _count: ConnectionCount = field(factory=ConnectionCount, init=False, repr=False, on_setattr=setters.NO_OP)
-    _shared: SharedThroughput = field(factory=SharedThroughput, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client, Client):
@@ -109,7 +108,7 @@ class AsyncUploader:
 
         def on_a_loop() -> UploadContext:
             queue = AdmissionQueue(self._most, timing.admission_poll)
-            connections = Connections(self._shared, queue, self.concurrency, self._count)
+            connections = Connections(SharedThroughput(), queue, self.concurrency, self._count)
             return shared(connections=connections, queue=queue, moved_files=MovedFiles(self._journal))
 
         self._contexts = PerLoop("AsyncUploader", on_a_loop)
@@ -288,7 +287,8 @@ class AsyncUploader:
         reports = reporting(listener, patience=timing.last_report)
         async with reports as report, admission as slot, self._opened(job) as source:
             size = source.identity.size
-            meter = Meter(job.describe(), size, report, shared=self._shared, report_interval=timing.report_interval)
+            shared = self._context.connections.shared
+            meter = Meter(job.describe(), size, report, shared=shared, report_interval=timing.report_interval)
             call = UploadCall(
                 context=self._context,
                 journal=self._journal,

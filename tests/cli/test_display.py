@@ -219,6 +219,30 @@ def test_several_files_have_a_total_and_trouble_has_a_line_of_its_own() -> None:
     assert trouble == "  reset; trying again in 1 s"
 
 
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"parts_in_flight": 32, "connections": 16}, "50 s left 16 connections"),  # the others pause
+        ({"parts_in_flight": 1, "connections": 16}, "50 s left 1 connection"),
+        ({"parts_in_flight": 8, "connections": 8, "state": UploadPhase.RETRYING}, "retrying"),
+        ({"connections": 8, "state": UploadPhase.COMPLETING}, "completing"),
+    ],
+)
+def test_a_wide_row_ends_with_how_many_connections_are_used(fields: dict[str, Any], end: str) -> None:
+    shown = UploadsView({"a": 100 * MB})
+    shown.update("a", progress(bytes_done=50 * MB, rate=1e6, eta=50.0, **fields))
+    assert spaced(drawn(shown, 120)[0]).endswith(end)
+
+
+def test_the_connections_that_several_files_share_are_in_the_row_of_the_total() -> None:
+    shown = UploadsView({"a": 100 * MB, "b": 100 * MB, "c": 100 * MB})
+    shown.update("a", progress(parts_in_flight=20, connections=24))
+    shown.update("b", progress(parts_in_flight=12, connections=24))
+    rows = drawn(shown, 120)
+    assert [spaced(row).endswith("of 100 MB") for row in rows[:2]] == [True, True]
+    assert rows[2].endswith("24 connections")
+
+
 def test_a_file_that_failed_is_not_done_and_not_left() -> None:
     shown = UploadsView({"a": 100 * MB, "b": 100 * MB, "c": 200 * MB}, lambda: 0.0)
     shown.end("a")
@@ -280,7 +304,9 @@ def test_of_a_long_name_the_middle_goes(name: str, cells: int, shown: str) -> No
 @pytest.mark.parametrize(
     ("width", "columns"),
     [
-        (160, ["bar", "percent", "bytes", "pace"]),
+        (160, ["bar", "percent", "bytes", "pace", "connections"]),
+        (104, ["bar", "percent", "bytes", "pace", "connections"]),
+        (103, ["bar", "percent", "bytes", "pace"]),
         (80, ["bar", "percent", "bytes", "pace"]),
         (60, ["percent", "pace"]),
         (50, ["percent", "pace"]),
@@ -403,10 +429,11 @@ def test_a_total_has_no_rate_while_all_are_out() -> None:
     assert view.lines()[-1] == "0 of 2 files: 0 of 200 MB, 0%"
 
 
-@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 200])
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 104, 200])
 def test_no_row_is_wider_than_its_terminal_and_room_is_left_for_an_echo(width: int) -> None:
     shown = UploadsView({"a" * 60: 100 * MB})
-    shown.update("a" * 60, progress(bytes_done=50 * MB, rate=1e6, eta=50.0))
+    used = {"parts_in_flight": 256, "connections": 256}
+    shown.update("a" * 60, progress(bytes_done=50 * MB, rate=1e6, eta=50.0, **used))
     assert all(len(line) <= width - display.MARGIN for line in drawn(shown, width))
 
 

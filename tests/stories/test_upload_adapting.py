@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import itertools
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define, field
 
 from asyncsdk import AsyncUploader, Client, Progress, UploadJob
 from asyncsdk.events import RequestEvent
-from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server import Fault, LocalServer, ServerProcess
 from asyncsdk.uploads.concurrency import LEAST, MOST, START, ConnectionCount
 from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.source import Given
+from tests.raw_server import PART, UPLOAD, Talk, client_of, reply, serving
 from tests.stories.support import MIB, md5_of
 
 MakeFile = Callable[..., Path]
 RATE = 24 * MIB
+FILE = {"id": "file-1", "object": "file", "created_at": 1, "purpose": "batch"}
 
 
 @define(eq=False)
@@ -93,16 +102,59 @@ async def test_what_is_seen_of_an_upload_adds_up_to_all_of_it(
     assert all(0 <= window.loop_busy <= 1.05 for window in windows)
 
 
-async def test_that_the_rate_limit_holds_parts_back_is_seen_and_the_number_does_not_rise(
-    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
-) -> None:
-    uploader, count = ordered(client, journal, itertools.repeat(8), part_size=MIB, limit_rate=RATE)
-    await uploader.upload(make_file(24 * MIB), purpose="batch")
-    assert min(window.held_back for window in count.seen[:3]) > 0.5
+class SlowFile(io.BytesIO):
+    """Gives 4 MiB a second."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        time.sleep((size or 0) / (4 * MIB))
+        return super().read(size)
+
+
+FLOW = MIB  # of each connection, a second: more would gain in proportion
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that limits each connection, in a process of its own: reading slowly costs its loop nothing."""
+    with ServerProcess(tmp_path / "far", faults=[Fault("part", "slow", every=1, rate=FLOW)]) as running:
+        yield running
+
+
+async def highest(line: ServerProcess, source: Given, journal: Path, **options: Any) -> int:
+    """The highest number of connections of an upload over `line`."""
     seen = list[Progress]()
-    learning = AsyncUploader(client, journal=journal, concurrency=None, part_size=MIB, limit_rate=RATE)
-    await learning.upload(make_file(64 * MIB, "b.jsonl"), purpose="batch", on_progress=seen.append)
-    assert max(progress.connections for progress in seen) == START
+    async with Client("sk-test", base_url=line.url) as client:
+        uploader = AsyncUploader(client, journal=journal, part_size=MIB, **options)
+        await uploader.upload(source, purpose="batch", on_progress=seen.append)
+    return max(progress.connections for progress in seen)
+
+
+async def test_where_each_connection_is_limited_the_number_rises(line: ServerProcess, journal: Path) -> None:
+    assert await highest(line, bytes(40 * MIB), journal) > START
+
+
+async def test_where_the_rate_limit_holds_parts_back_it_does_not_rise(line: ServerProcess, journal: Path) -> None:
+    assert await highest(line, bytes(24 * MIB), journal, limit_rate=4 * MIB) == START
+
+
+async def test_where_the_source_is_slow_it_does_not_rise(line: ServerProcess, journal: Path) -> None:
+    assert await highest(line, SlowFile(bytes(16 * MIB)), journal) == START
+
+
+async def test_where_the_disk_is_slow_it_does_not_rise(
+    line: ServerProcess, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, turn = os.preadv, threading.Lock()
+
+    def slowly(descriptor: int, views: list[memoryview], offset: int, flags: int = 0) -> int:
+        if flags:  # only what is at hand: nothing is
+            raise BlockingIOError
+        with turn:
+            time.sleep(len(views[0]) / (4 * MIB))
+        return read(descriptor, views, offset)
+
+    monkeypatch.setattr(os, "preadv", slowly)
+    assert await highest(line, make_file(16 * MIB), journal) == START
 
 
 @pytest.mark.parametrize(
@@ -125,6 +177,43 @@ async def test_refused_parts_are_those_with_503_or_a_reset(
     result = await uploader.upload(path, purpose="batch")
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
     assert sum(window.refused for window in count.seen) == refused
+
+
+async def test_parts_that_were_refused_are_not_sent_again_while_they_are_above_the_number(
+    journal: Path, make_file: MakeFile
+) -> None:
+    """Of a server that takes four at once: it counts a request from its head on."""
+    active, refused = 0, list[int]()
+
+    async def handle(talk: Talk) -> None:
+        nonlocal active
+        while True:
+            head = await talk.hear_head()
+            if not head.target.endswith("/parts"):
+                await talk.reader.readexactly(int(head.headers["content-length"]))
+                status = "completed" if head.target.endswith("/complete") else "pending"
+                await talk.say(
+                    reply(200, {**UPLOAD, "status": status, **({"file": FILE} if status == "completed" else {})})
+                )
+            elif active >= 4:
+                refused.append(count.number)
+                await talk.say(reply(503, {}, {"Retry-After": "0.1"}))
+                return
+            else:
+                active += 1
+                await talk.reader.readexactly(int(head.headers["content-length"]))
+                await asyncio.sleep(0.4)
+                active -= 1
+                await talk.say(reply(200, {**PART, "id": f"part_{next(ids)}"}))
+
+    ids = itertools.count()
+    async with serving(handle, limit=1 << 22) as server, client_of(server) as client:
+        numbers = itertools.chain([8, 8], itertools.repeat(4))
+        uploader, count = ordered(client, journal, numbers, part_size=MIB, max_retries=20)
+        uploader._context.connections._longest_pause = 0.2  # noqa: SLF001 - ten seconds are long
+        await uploader.upload(make_file(24 * MIB), purpose="batch")
+    assert refused
+    assert set(refused) == {8}
 
 
 async def test_each_of_many_small_files_counts_as_a_connection(

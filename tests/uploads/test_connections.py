@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp import ClientConnectionResetError
 
 from asyncsdk.errors import APIConnectionError, APITimeoutError
 from asyncsdk.http.body import ChunksBody
 from asyncsdk.http.stall import SocketProgress
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.concurrency import MOST
+from asyncsdk.uploads.concurrency import MOST, ConnectionCount
 from asyncsdk.uploads.connections import Connections, PartPlace, is_refusal
+from asyncsdk.uploads.measuring import Observation
 from asyncsdk.uploads.progress import SharedThroughput
 
 
@@ -69,6 +72,13 @@ def test_a_connection_that_we_end_ourselves_is_not_a_refusal() -> None:
     assert is_refusal(lost)
 
 
+def test_a_connection_that_was_lost_before_a_write_is_a_refusal_too() -> None:
+    """Aiohttp's own error has no number."""
+    lost = APIConnectionError("lost")
+    lost.__cause__ = ClientConnectionResetError("Cannot write to closing transport")
+    assert is_refusal(lost)
+
+
 def is_paused_at(place: PartPlace, now: float, *, above: bool) -> bool:
     place.allow(now, above=above)
     return place.is_paused
@@ -76,6 +86,7 @@ def is_paused_at(place: PartPlace, now: float, *, above: bool) -> bool:
 
 async def test_a_part_above_the_number_pauses_ten_seconds_at_most_and_then_ends_whatever_the_number() -> None:
     place, body = PartPlace(), ChunksBody([b""], "text/plain")
+    place.begin(body)
     place.allow(100.0, above=True)
     sending = asyncio.ensure_future(place.may_send(body, lambda _: None))
     await asyncio.sleep(0)
@@ -85,6 +96,104 @@ async def test_a_part_above_the_number_pauses_ten_seconds_at_most_and_then_ends_
     assert [*seen, body.watch.idle] == [True, False]  # the peer is not to blame for a pause
     assert not is_paused_at(place, 112.0, above=False)
     assert is_paused_at(place, 113.0, above=True)
+
+
+async def test_between_two_attempts_a_part_above_the_number_pauses_for_as_long_as_it_is_above() -> None:
+    """A server that refuses parts would hear of it again; and none gives up what it does not wait for."""
+    place, body = PartPlace(), ChunksBody([b""], "text/plain")
+    place.begin(body)
+    place.end_attempt()
+    assert is_paused_at(place, 100.0, above=True)
+    assert is_paused_at(place, 1000.0, above=True)
+    waiting = asyncio.ensure_future(place.may_begin())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert not is_paused_at(place, 1001.0, above=False)
+    await asyncio.wait_for(waiting, 1)
+
+
+class Counted(ConnectionCount):
+    """Has the number that is set, and keeps what it is shown."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.seen = list[Observation]()
+
+    def observe(self, seen: Observation) -> int:
+        self.seen.append(seen)
+        return self.number
+
+
+def learning(number: int) -> tuple[Connections, Counted]:
+    count = Counted(number)
+    return Connections(SharedThroughput(), AdmissionQueue(MOST), None, count), count
+
+
+def reset() -> APIConnectionError:
+    lost = APIConnectionError("lost")
+    lost.__cause__ = ConnectionResetError(errno.ECONNRESET, "reset")
+    return lost
+
+
+async def test_a_refused_attempt_that_began_with_a_higher_number_says_nothing_about_the_lower_one() -> None:
+    connections, count = learning(5)
+
+    async def part(then: asyncio.Event) -> None:
+        async with connections.place():
+            await connections.may_begin()
+            await then.wait()
+            connections.failed(reset())
+
+    now, later = asyncio.Event(), asyncio.Event()
+    parts = [asyncio.ensure_future(part(now if number else later)) for number in range(5)]
+    await asyncio.sleep(0)
+    now.set()
+    await asyncio.sleep(0.3)
+    count.number = 4
+    later.set()
+    await asyncio.gather(*parts)
+    await asyncio.sleep(0.3)
+    assert [window.refused for window in count.seen] == [4, 0]
+
+
+async def test_a_connection_that_is_lost_in_a_pause_is_not_a_refusal_and_the_next_pauses_are_shorter() -> None:
+    """A server or proxy that is not as patient as most has ended what was silent."""
+    connections, count = learning(5)
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            await connections.enter()
+        place = await stack.enter_async_context(connections.place())
+        place.begin(ChunksBody([b""], "text/plain"))
+        count.number = 4
+        await asyncio.sleep(0.3)
+        seen = [place.is_paused]
+        connections.failed(reset())
+        place.begin(ChunksBody([b""], "text/plain"))
+        for seconds in (0.3, 0.9):  # a second is the least
+            await asyncio.sleep(seconds)
+            seen.append(place.is_paused)
+    assert seen == [True, True, False]
+    assert [window.refused for window in count.seen] == [0] * len(count.seen)
+
+
+async def test_where_the_timer_fails_the_parts_that_pause_go_on_all_the_same() -> None:
+    class Broken(Counted):
+        def observe(self, seen: Observation) -> int:
+            super().observe(seen)
+            raise RuntimeError
+
+    count, failures = Broken(5), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+    connections = Connections(SharedThroughput(), AdmissionQueue(MOST), None, count)
+    places = [await connections.enter() for _ in range(5)]
+    count.number = 4
+    seen = list[bool]()
+    for seconds, number in ((0.6, 5), (0.3, 5)):
+        await asyncio.sleep(seconds)
+        seen.append(places[-1].is_paused)
+        count.number = number
+    assert seen == [True, False]
+    assert [type(failure) for failure in failures] == [RuntimeError] * len(count.seen)
 
 
 @pytest.mark.parametrize(("number", "size"), [(8, BLOCK), (9, BLOCK // 2), (32, BLOCK // 2), (None, BLOCK // 2)])

@@ -21,10 +21,11 @@ from asyncsdk.cli.uploads.messages import activity, pace
 from asyncsdk.events import Progress, UploadPhase
 
 MOST_ROWS, USUAL_NAME = 8, 24
-Column = Literal["bar", "percent", "bytes", "pace"]
+Column = Literal["bar", "percent", "bytes", "pace", "connections"]
 NAME = 12  # cells that a name needs at least
-CELLS: dict[Column, int] = {"bar": 8, "percent": 4, "bytes": 16, "pace": 26}
+CELLS: dict[Column, int] = {"bar": 8, "percent": 4, "bytes": 16, "pace": 26, "connections": 15}
 LAYOUTS: tuple[tuple[Column, ...], ...] = (  # the first that fits: the rate and the time left stay, and the bar goes
+    ("bar", "percent", "bytes", "pace", "connections"),
     ("bar", "percent", "bytes", "pace"),
     ("percent", "bytes", "pace"),
     ("percent", "pace"),
@@ -72,7 +73,11 @@ def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
 
 def fitting(width: int) -> Sequence[Column]:
     """The columns that `width` cells have room for besides the name."""
-    return next(columns for columns in LAYOUTS if columns == LAYOUTS[-1] or needed(columns) <= width - NAME)
+    for columns in LAYOUTS:
+        name = USUAL_NAME if "connections" in columns else NAME  # what is only good to know takes no room from a name
+        if needed(columns) <= width - name:
+            return columns
+    return LAYOUTS[-1]
 
 
 def needed(columns: Iterable[Column]) -> int:
@@ -81,7 +86,10 @@ def needed(columns: Iterable[Column]) -> int:
 
 
 def table(rows: list[tuple[str, Progress]], width: int) -> Table:
-    """A row for each upload: name, bar, percent, bytes, pace; those there is room for."""
+    """A row for each upload: name, bar, percent, bytes, pace; those there is room for.
+
+    The last one, the total or the only one, also has the connections: all uploads share them.
+    """
     columns = fitting(width)
     fixed = CELLS | {"bytes": max(len(units.part_of(row.bytes_total, row.bytes_total)) for _, row in rows)}
     left = width - sum(fixed[column] + 1 for column in columns)
@@ -96,7 +104,9 @@ def table(rows: list[tuple[str, Progress]], width: int) -> Table:
         else:
             grid.add_column(justify="right", no_wrap=True, width=fixed[column])
     for name, progress in rows:
-        cells: dict[Column, RenderableType] = {"bar": Bar(progress), **texts(progress)}
+        cells: dict[Column, RenderableType] = {"bar": Bar(progress), "connections": Text(), **texts(progress)}
+        if progress is rows[-1][1]:
+            cells["connections"] = Text(connections(progress))
         grid.add_row(Text(shortened(printable(name), room)), *(cells[column] for column in columns))
     return grid
 
@@ -131,6 +141,12 @@ def remark(progress: Progress) -> str:
         words = [f"resumed {units.size(progress.bytes_resumed)}"]
     text = ", ".join(words)
     return text if len(text) <= CELLS["pace"] else words[0]  # a word that is cut off is none
+
+
+def connections(progress: Progress) -> str:
+    """`16 connections`: over how many it is sent now; '' while it is not sent."""
+    number = min(progress.parts_in_flight, progress.connections)
+    return units.counted(number, "connection") if progress.state is UploadPhase.SENDING and number else ""
 
 
 def is_worth_a_line(progress: Progress) -> bool:

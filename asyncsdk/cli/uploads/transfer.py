@@ -152,6 +152,8 @@ class UploadsView:
             bytes_done=sum(self._ended.values()) + sum(row.bytes_done for row in rows),
             bytes_resumed=sum(row.bytes_resumed for row in rows),
             bytes_in_flight=sum(row.bytes_in_flight for row in rows),
+            parts_in_flight=sum(row.parts_in_flight for row in rows),
+            connections=max((row.connections for row in rows), default=0),
             rate=self._rate.current,
         )
         if rows and all(row.state is UploadPhase.RETRYING for row in rows):
