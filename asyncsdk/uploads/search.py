@@ -1,4 +1,4 @@
-"""Finds the uploads of files that were renamed or moved since: one look through the journal, and what began after."""
+"""Searches a journal: the uploads of files that were renamed or moved since, and what is about an upload or a File."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Protocol, runtime_checkable
@@ -16,7 +16,7 @@ from attrs import define, field
 
 from asyncsdk.errors import JournalError
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.journal import Journal, Opened
+from asyncsdk.uploads.journal import Journal, JournalEntry, Opened
 from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
 from asyncsdk.uploads.source import is_still_at
 
@@ -32,6 +32,19 @@ class QuickSearch(Protocol):
 
     async def openings(self, *, above: int, since: float) -> Iterable[Opened]:
         """Return how all uploads of files of more than `above` bytes began that did so `since` (unix time), or more."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A journal that finds what is about an upload or a File without parsing all of it."""
+
+    async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
+        """Return all keys in whose records one of `values` is, and maybe others; takes no lock."""
+
+
+async def entries_with(journal: Journal, values: Collection[str | int]) -> Sequence[JournalEntry]:
+    """The same for any journal: of one that can't search, all keys."""
+    return await (journal.entries_with(values) if isinstance(journal, Searchable) else journal.entries())
 
 
 @define(eq=False)

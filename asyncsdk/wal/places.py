@@ -18,7 +18,7 @@ from asyncsdk.wal.line import due_of, home_of
 from asyncsdk.wal.segments import SEGMENT, is_copy
 
 BLOCK = 2**20
-_KEYED = re.compile(rb'\{"t":"[a-z]+","k":"([^"]{1,128})"')
+KEYED = re.compile(rb'\{"t":"[a-z]+","k":"([^"]{1,128})"')
 _ATTEMPTS = 5
 _NOTHING = -1
 _AT_ONCE = 200  # names are listed in one call of the system, and so as they were at one moment
@@ -148,7 +148,7 @@ class Places:
             seen.whole, seen.size = at, at + len(data)
 
     def _find(self, number: int, data: bytes, at: int) -> None:
-        for match in _KEYED.finditer(data):
+        for match in KEYED.finditer(data):
             key = hash(match[1])
             self._before.append(self._newest.get(key, _NOTHING))
             self._newest[key] = len(self._offsets)

@@ -69,9 +69,8 @@ class _LockFile:
 
     def give_up(self, slot: int) -> None:
         self.held -= 1
-        if self.held:
-            with suppress(OSError):  # it ends with the descriptor
-                fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, slot << _PID_BITS, os.getpid()))
+        with suppress(OSError):  # it ends with the descriptor, too, unless a process that was forked has a copy of it
+            _call(self.fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, slot << _PID_BITS, os.getpid())
 
     def close(self) -> None:
         with suppress(OSError):
@@ -105,14 +104,22 @@ class RangeLocks:
         return RangeLock(self, _slot(key))
 
     def holders(self) -> dict[int, int]:
-        """Return the process that holds each slot that is held now. Raises OSError."""
-        return self._look(0, _END)
+        """Return the process that holds each slot that is held now. Raises OSError; NoRangesError where none can be."""
+        found: dict[int, int] = {}
+        if not SUPPORTED:
+            return found
+        with suppress(FileNotFoundError):
+            fd = os.open(self.path, os.O_RDONLY | disk.NO_LINK)
+            try:
+                for start, length in _locks(fd, 0, _END):
+                    found[start >> _PID_BITS] = length
+            finally:
+                os.close(fd)
+        return found
 
-    def pid_of(self, key: str, holders: Mapping[int, int] | None = None) -> int | None:
-        """Return the process that has `key` now, or has it among `holders`. Raises OSError."""
-        slot = _slot(key)
-        among = self._look(slot << _PID_BITS, (slot + 1) << _PID_BITS) if holders is None else holders
-        return among.get(slot)
+    def pid_of(self, key: str, holders: Mapping[int, int]) -> int | None:
+        """Return the process that has `key`, among `holders`."""
+        return holders.get(_slot(key))
 
     def acquire(self, lock: RangeLock) -> bool:
         """Try once. Raises OSError; NoRangesError where there are none."""
@@ -152,19 +159,6 @@ class RangeLocks:
             file.close()
             if self._file is file:
                 self._file = None
-
-    def _look(self, begin: int, end: int) -> dict[int, int]:
-        found: dict[int, int] = {}
-        if not SUPPORTED:
-            return found
-        with suppress(FileNotFoundError):
-            fd = os.open(self.path, os.O_RDONLY | disk.NO_LINK)
-            try:
-                for start, length in _locks(fd, begin, end):
-                    found[start >> _PID_BITS] = length
-            finally:
-                os.close(fd)
-        return found
 
 
 @define(eq=False)
@@ -208,14 +202,21 @@ def _try_to_lock(fd: int, start: int, length: int) -> bool:
     if not SUPPORTED:
         raise NoRangesError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, start, length))
+        _call(fd, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, start, length)
     except OSError as error:
         if error.errno in _BUSY:
             return False
+        raise
+    return True
+
+
+def _call(fd: int, command: int, kind: int, start: int, length: int) -> bytes:
+    try:
+        return fcntl.fcntl(fd, command, struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0))
+    except OSError as error:
         if error.errno in _NO_RANGES:
             raise NoRangesError(error.errno, error.strerror) from error
         raise
-    return True
 
 
 def _locks(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -225,15 +226,11 @@ def _locks(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
         begin, end = spans.pop()
         if begin >= end:
             continue
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, begin, end - begin))
+        answer = _call(fd, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, begin, end - begin)
         kind, _, start, length, _ = struct.unpack(_FLOCK, answer)
         if kind != fcntl.F_UNLCK:
             yield start, length
             spans += [(begin, start), (start + length, end)]
-
-
-def _flock(kind: int, start: int, length: int) -> bytes:
-    return struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
 
 
 def _slot(key: str) -> int:
