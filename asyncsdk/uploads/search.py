@@ -20,7 +20,8 @@ from asyncsdk.uploads.journal import Journal, JournalEntry, Opened
 from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
 from asyncsdk.uploads.source import is_still_at
 
-CLOCKS_DIFFER = 86_400.0  # seconds at most: that of the disk of a file, that of the journal's, and one that was set
+DAY = 86_400.0
+CLOCKS_DIFFER = DAY  # seconds at most: that of the disk of a file, that of the journal's, and one that was set
 MOST_BEGUN = 10_000  # uploads that are kept in memory, so that it has a bound
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,10 @@ class MovedFiles:
             self._begun.append(opened)
 
     async def _looked_through(self, written_at: float) -> Sequence[Opened]:
-        """What began since `written_at` (unix time): the second look is at all."""
-        since = min(written_at, time.time()) - CLOCKS_DIFFER
+        """What began since the day of `written_at` (unix time), so that files of one day take one look; the second is
+        at all.
+        """
+        since = min(written_at, time.time()) // DAY * DAY - CLOCKS_DIFFER
         async with self._looking:
             if since < self._since:
                 self._since = since if self._since == math.inf else -math.inf
