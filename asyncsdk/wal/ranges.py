@@ -70,7 +70,7 @@ class _LockFile:
     def give_up(self, slot: int) -> None:
         self.held -= 1
         with suppress(OSError):  # it ends with the descriptor, too, unless a process that was forked has a copy of it
-            _call(self.fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, slot << _PID_BITS, os.getpid())
+            _call(self.fd, "F_OFD_SETLK", "F_UNLCK", slot << _PID_BITS, os.getpid())
 
     def close(self) -> None:
         with suppress(OSError):
@@ -105,17 +105,9 @@ class RangeLocks:
 
     def holders(self) -> dict[int, int]:
         """Return the process that holds each slot that is held now. Raises OSError; NoRangesError where none can be."""
-        found: dict[int, int] = {}
-        if not SUPPORTED:
-            return found
-        with suppress(FileNotFoundError):
-            fd = os.open(self.path, os.O_RDONLY | disk.NO_LINK)
-            try:
-                for start, length in _locks(fd, 0, _END):
-                    found[start >> _PID_BITS] = length
-            finally:
-                os.close(fd)
-        return found
+        with suppress(FileNotFoundError), disk.regular(self.path) as fd:
+            return {start >> _PID_BITS: length for start, length in _locks(fd, 0, _END)}
+        return {}
 
     def pid_of(self, key: str, holders: Mapping[int, int]) -> int | None:
         """Return the process that has `key`, among `holders`."""
@@ -198,11 +190,17 @@ def lock_file(fd: int) -> bool:
     return _try_to_lock(fd, 0, 0)
 
 
-def _try_to_lock(fd: int, start: int, length: int) -> bool:
-    if not SUPPORTED:
-        raise NoRangesError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+def is_locked(fd: int) -> bool:
+    """Whether a process has locked the file, or may have, where that can't be seen. Raises OSError."""
     try:
-        _call(fd, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, start, length)
+        return next(_locks(fd, 0, _END), None) is not None
+    except NoRangesError:
+        return True
+
+
+def _try_to_lock(fd: int, start: int, length: int) -> bool:
+    try:
+        _call(fd, "F_OFD_SETLK", "F_WRLCK", start, length)
     except OSError as error:
         if error.errno in _BUSY:
             return False
@@ -210,9 +208,12 @@ def _try_to_lock(fd: int, start: int, length: int) -> bool:
     return True
 
 
-def _call(fd: int, command: int, kind: int, start: int, length: int) -> bytes:
+def _call(fd: int, command: str, kind: str, start: int, length: int) -> bytes:
+    if not SUPPORTED:
+        raise NoRangesError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     try:
-        return fcntl.fcntl(fd, command, struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0))
+        flock = struct.pack(_FLOCK, getattr(fcntl, kind), os.SEEK_SET, start, length, 0)
+        return fcntl.fcntl(fd, getattr(fcntl, command), flock)
     except OSError as error:
         if error.errno in _NO_RANGES:
             raise NoRangesError(error.errno, error.strerror) from error
@@ -226,7 +227,7 @@ def _locks(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
         begin, end = spans.pop()
         if begin >= end:
             continue
-        answer = _call(fd, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, begin, end - begin)
+        answer = _call(fd, "F_OFD_GETLK", "F_WRLCK", begin, end - begin)
         kind, _, start, length, _ = struct.unpack(_FLOCK, answer)
         if kind != fcntl.F_UNLCK:
             yield start, length

@@ -400,3 +400,28 @@ def test_a_line_of_a_small_key_names_the_key_and_the_claim() -> None:
     line = encode(part(0), Turn(KEY, 3))
     assert line.startswith(b'{"t":"part","k":"%b","n":3,"u":"upload_1","off":0,' % KEY.encode())
     assert isinstance(opened(), Opened)
+
+
+async def test_a_file_larger_than_any_that_is_appended_to_is_not_looked_at_again_once_its_writer_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.wal.places.MOST_BYTES", 500)
+    writer, reader, looks = FileJournal(tmp_path), FileJournal(tmp_path), list[str]()
+    lstat = os.lstat
+
+    def counted(path: str | os.PathLike[str]) -> os.stat_result:
+        looks.append(Path(path).suffix)
+        return lstat(path)
+
+    async with writer.claim(KEY, small=True) as log:
+        for number in range(6):  # larger than that in the middle, and appended to all the same
+            await log.append(part(number))
+            (entry,) = await reader.entries_with(["upload_1"])
+            assert list(entry.records) == [part(each) for each in range(number + 1)]
+    assert shared(tmp_path)[0].stat().st_size > 500
+    assert await read(tmp_path) == list(map(part, range(6)))
+    await write(reader, OTHER)
+    monkeypatch.setattr(os, "lstat", counted)
+    async with reader.claim(KEY, small=True) as log:
+        assert list(log.records) == list(map(part, range(6)))
+    assert ".jsonl" not in looks
