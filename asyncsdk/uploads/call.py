@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -46,7 +46,7 @@ class UploadCall:
     meter: Meter
     slot: Slot
     part_size: int
-    others: Callable[[str, Completing], Awaitable[Others]]
+    others: Callable[[str, Completing, Collection[str | int]], Awaitable[Others]]
     began: float
     started: float
     _waited_from: float | None = field(default=None, init=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import NoReturn
@@ -51,7 +51,8 @@ log = logging.getLogger(__name__)
 class Completion:
     """Asks for one session's File. `outcome_unknown` once an earlier request may have been acted on.
 
-    `others` asks what is known of other uploads than that of a `Completing`; `ids` are those that this uploader holds.
+    `others` asks what is known of other uploads than that of a `Completing`, as far as they became one of these Files
+    or were created at one of these unix times; `ids` are those that this uploader holds.
     """
 
     client: Client
@@ -60,7 +61,7 @@ class Completion:
     retry: Retry
     content: Content
     ids: Ids
-    others: Callable[[Completing], Awaitable[Others]]
+    others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     outcome_unknown: bool = False
 
     async def ask(self, asked: Completing) -> Upload:
@@ -172,7 +173,6 @@ class Completion:
         Raises:
             APIError: It could not be read, or its pages took longer than `Timing.file_search`.
         """
-        others = await self.others(asked)
         request = api.list_files(purpose=self.content.purpose, order="desc")
         alike: list[File] = []
         until: float | None = None  # from the first page on, which has limits of its own
@@ -185,8 +185,10 @@ class Completion:
                         request=request.name,
                         sent=False,
                     )
-                if self._may_be(file) and file.id not in others.files:
+                if self._may_be(file):
                     alike.append(file)
+        others = await self.others(asked, [self.session.created_at, *(file.id for file in alike)])  # known by now
+        alike = [file for file in alike if file.id not in others.files]
         own = [file for file in alike if self._is_own(file)]
         sure = not others.shared and not any(others.may_have_made(file, self.content) for file in own)
         return _Listed(alike, own, others.shared, sure)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -87,7 +87,7 @@ class UploadRun:
     waited_from: float | None
     started: float
     part_size: int
-    others: Callable[[Completing], Awaitable[Others]]
+    others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     moved: Opened | None = None
     why: str = ""
     _digest: ContentHash = field(init=False)

@@ -1,4 +1,4 @@
-"""Finds the uploads of files that were renamed or moved since: one look through the journal, and what began after."""
+"""Searches a journal: the uploads of files that were renamed or moved since, and what is about an upload or a File."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Protocol, runtime_checkable
@@ -16,11 +16,12 @@ from attrs import define, field
 
 from asyncsdk.errors import JournalError
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.journal import Journal, Opened
+from asyncsdk.uploads.journal import Journal, JournalEntry, Opened
 from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
 from asyncsdk.uploads.source import is_still_at
 
-CLOCKS_DIFFER = 86_400.0  # seconds at most: that of the disk of a file, that of the journal's, and one that was set
+DAY = 86_400.0
+CLOCKS_DIFFER = DAY  # seconds at most: that of the disk of a file, that of the journal's, and one that was set
 MOST_BEGUN = 10_000  # uploads that are kept in memory, so that it has a bound
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,19 @@ class QuickSearch(Protocol):
 
     async def openings(self, *, above: int, since: float) -> Iterable[Opened]:
         """Return how all uploads of files of more than `above` bytes began that did so `since` (unix time), or more."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A journal that finds what is about an upload or a File without parsing all of it."""
+
+    async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
+        """Return all keys in whose records one of `values` is, and maybe others; takes no lock."""
+
+
+async def entries_with(journal: Journal, values: Collection[str | int]) -> Sequence[JournalEntry]:
+    """The same for any journal: of one that can't search, all keys."""
+    return await (journal.entries_with(values) if isinstance(journal, Searchable) else journal.entries())
 
 
 @define(eq=False)
@@ -72,8 +86,10 @@ class MovedFiles:
             self._begun.append(opened)
 
     async def _looked_through(self, written_at: float) -> Sequence[Opened]:
-        """What began since `written_at` (unix time): the second look is at all."""
-        since = min(written_at, time.time()) - CLOCKS_DIFFER
+        """What began since the day of `written_at` (unix time), so that files of one day take one look; the second is
+        at all.
+        """
+        since = min(written_at, time.time()) // DAY * DAY - CLOCKS_DIFFER
         async with self._looking:
             if since < self._since:
                 self._since = since if self._since == math.inf else -math.inf

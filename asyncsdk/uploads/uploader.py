@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
@@ -39,7 +39,7 @@ from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
 from asyncsdk.uploads.run import UploadContext
-from asyncsdk.uploads.search import MovedFiles
+from asyncsdk.uploads.search import MovedFiles, entries_with
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
 
@@ -330,7 +330,7 @@ class AsyncUploader:
 
     async def _remembered(self, upload_id: str) -> ResumeState:
         with without_threads():
-            entries = await self._journal.entries()
+            entries = await entries_with(self._journal, [upload_id])
         for entry in entries:
             state = replay(entry.records)
             if state is not None and state.opened is not None and state.upload_id == upload_id:
@@ -339,8 +339,9 @@ class AsyncUploader:
             f"the journal holds no upload {upload_id}; see `asyncsdk uploads list`. Nothing was sent."
         )
 
-    async def _others(self, key: str, asked: Completing) -> Others:
-        return others_than(asked, key, await self._journal.entries(), self._context.ids)
+    async def _others(self, key: str, asked: Completing, about: Collection[str | int]) -> Others:
+        entries = await entries_with(self._journal, [asked.upload, *about])
+        return others_than(asked, key, entries, self._context.ids)
 
     def _check_settings(self) -> None:
         """Raise ConfigurationError for what is out of range; NaN always is."""

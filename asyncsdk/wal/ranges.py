@@ -69,9 +69,8 @@ class _LockFile:
 
     def give_up(self, slot: int) -> None:
         self.held -= 1
-        if self.held:
-            with suppress(OSError):  # it ends with the descriptor
-                fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, slot << _PID_BITS, os.getpid()))
+        with suppress(OSError):  # it ends with the descriptor, too, unless a process that was forked has a copy of it
+            _call(self.fd, "F_OFD_SETLK", "F_UNLCK", slot << _PID_BITS, os.getpid())
 
     def close(self) -> None:
         with suppress(OSError):
@@ -105,14 +104,14 @@ class RangeLocks:
         return RangeLock(self, _slot(key))
 
     def holders(self) -> dict[int, int]:
-        """Return the process that holds each slot that is held now. Raises OSError."""
-        return self._look(0, _END)
+        """Return the process that holds each slot that is held now. Raises OSError; NoRangesError where none can be."""
+        with suppress(FileNotFoundError), disk.regular(self.path) as fd:
+            return {start >> _PID_BITS: length for start, length in _locks(fd, 0, _END)}
+        return {}
 
-    def pid_of(self, key: str, holders: Mapping[int, int] | None = None) -> int | None:
-        """Return the process that has `key` now, or has it among `holders`. Raises OSError."""
-        slot = _slot(key)
-        among = self._look(slot << _PID_BITS, (slot + 1) << _PID_BITS) if holders is None else holders
-        return among.get(slot)
+    def pid_of(self, key: str, holders: Mapping[int, int]) -> int | None:
+        """Return the process that has `key`, among `holders`."""
+        return holders.get(_slot(key))
 
     def acquire(self, lock: RangeLock) -> bool:
         """Try once. Raises OSError; NoRangesError where there are none."""
@@ -153,19 +152,6 @@ class RangeLocks:
             if self._file is file:
                 self._file = None
 
-    def _look(self, begin: int, end: int) -> dict[int, int]:
-        found: dict[int, int] = {}
-        if not SUPPORTED:
-            return found
-        with suppress(FileNotFoundError):
-            fd = os.open(self.path, os.O_RDONLY | disk.NO_LINK)
-            try:
-                for start, length in _locks(fd, begin, end):
-                    found[start >> _PID_BITS] = length
-            finally:
-                os.close(fd)
-        return found
-
 
 @define(eq=False)
 class RangeLock:
@@ -204,18 +190,34 @@ def lock_file(fd: int) -> bool:
     return _try_to_lock(fd, 0, 0)
 
 
-def _try_to_lock(fd: int, start: int, length: int) -> bool:
-    if not SUPPORTED:
-        raise NoRangesError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+def is_locked(fd: int) -> bool:
+    """Whether a process has locked the file, or may have, where that can't be seen. Raises OSError."""
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, start, length))
+        return next(_locks(fd, 0, _END), None) is not None
+    except NoRangesError:
+        return True
+
+
+def _try_to_lock(fd: int, start: int, length: int) -> bool:
+    try:
+        _call(fd, "F_OFD_SETLK", "F_WRLCK", start, length)
     except OSError as error:
         if error.errno in _BUSY:
             return False
+        raise
+    return True
+
+
+def _call(fd: int, command: str, kind: str, start: int, length: int) -> bytes:
+    if not SUPPORTED:
+        raise NoRangesError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    try:
+        flock = struct.pack(_FLOCK, getattr(fcntl, kind), os.SEEK_SET, start, length, 0)
+        return fcntl.fcntl(fd, getattr(fcntl, command), flock)
+    except OSError as error:
         if error.errno in _NO_RANGES:
             raise NoRangesError(error.errno, error.strerror) from error
         raise
-    return True
 
 
 def _locks(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -225,15 +227,11 @@ def _locks(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
         begin, end = spans.pop()
         if begin >= end:
             continue
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, begin, end - begin))
+        answer = _call(fd, "F_OFD_GETLK", "F_WRLCK", begin, end - begin)
         kind, _, start, length, _ = struct.unpack(_FLOCK, answer)
         if kind != fcntl.F_UNLCK:
             yield start, length
             spans += [(begin, start), (start + length, end)]
-
-
-def _flock(kind: int, start: int, length: int) -> bytes:
-    return struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
 
 
 def _slot(key: str) -> int:

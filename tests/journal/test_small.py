@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import stat
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from asyncsdk.errors import JournalError, JournalVersionError, UploadBusyError
+from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.journal import Opened, Record
 from asyncsdk.uploads.journal.codec import Turn, encode
 from asyncsdk.uploads.journal.file import FileJournal
+from asyncsdk.uploads.journal.purge import Layout
+from asyncsdk.uploads.journal.small import SmallKeys
 from asyncsdk.wal import disk, ranges
+from asyncsdk.wal.commit import DirectorySync
 from asyncsdk.wal.line import encode_head
+from asyncsdk.wal.shared import SharedSegment
 from tests.journal.support import KEY, NOW, completed, open_below, opened, part
 from tests.journal.support import segments as own_segments
 
@@ -166,6 +173,48 @@ async def test_a_lock_that_was_given_up_is_not_taken_by_a_thread_that_comes_late
     assert locks.lock(KEY).try_acquire()
 
 
+async def test_a_lock_that_was_given_up_is_free_though_another_process_has_a_copy_of_the_descriptor(
+    tmp_path: Path,
+) -> None:
+    locks = ranges.locks_at(tmp_path / "keys.lock")
+    lock = locks.lock(KEY)
+    assert lock.try_acquire()
+    assert lock.file is not None
+    copy = os.dup(lock.file.fd)  # as a child has that was forked by a library
+    lock.release()
+    try:
+        assert locks.lock(KEY).try_acquire()
+    finally:
+        os.close(copy)
+
+
+async def test_a_claim_leaves_the_file_that_it_entered_though_another_thread_has_begun_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = DaemonThreadPool("test", 1)
+    small, other = (SmallKeys(Layout(tmp_path), lock=True, threads=pool, sync_way=DirectorySync(())) for _ in range(2))
+    entered, enter = list[SharedSegment](), SharedSegment.enter
+
+    def enter_late(segment: SharedSegment) -> None:
+        small._segment = other._segment  # noqa: SLF001 - what the other thread does meanwhile
+        enter(segment)
+        entered.append(segment)
+
+    monkeypatch.setattr(SharedSegment, "enter", enter_late)
+    assert [small.enter()] == entered
+
+
+@pytest.mark.parametrize("lock", [True, False])
+async def test_a_journal_that_was_removed_is_made_again_for_the_next_claim(tmp_path: Path, *, lock: bool) -> None:
+    journal = FileJournal(tmp_path / "journal", lock=lock)
+    await write(journal, KEY, opened())
+    shutil.rmtree(tmp_path / "journal")
+    for number in range(2):
+        with suppress(JournalError):
+            await write(journal, key(number), *of(number))
+    assert await read(tmp_path / "journal", key(1)) == of(1)
+
+
 async def test_a_claim_that_is_not_small_cancelled_at_any_time_leaves_the_key_free(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path)
     await write(journal, OTHER, opened(key=OTHER))  # so that both locks are taken
@@ -222,6 +271,28 @@ async def test_large_files_among_small_keys_are_known_as_openings(tmp_path: Path
     await write(journal, KEY, opened(bytes=100))
     await write(journal, OTHER, opened("upload_2", key=OTHER, bytes=101))
     assert [found.upload for found in await journal.openings(above=100)] == ["upload_2"]
+
+
+@pytest.mark.parametrize("small", [True, False])
+async def test_what_is_about_an_upload_or_a_file_is_found_without_reading_all(tmp_path: Path, *, small: bool) -> None:
+    journal = FileJournal(tmp_path)
+    for number in range(20):
+        await write(journal, key(number), *of(number), small=small)
+    assert await journal.entries_with(["upload_77"]) == []
+    (entry,) = await journal.entries_with(["upload_7"])
+    assert (entry.key, list(entry.records)) == (key(7), of(7))
+    assert [entry.key for entry in await journal.entries_with(["file-1"])] == list(map(key, range(20)))
+    assert [entry.key for entry in await journal.entries_with([int(NOW)])] == list(map(key, range(20)))
+    everything = await journal.entries_with([f"upload_{number}" for number in range(100)])
+    assert [entry.key for entry in everything] == list(map(key, range(20)))
+
+
+async def test_what_a_key_has_in_its_folder_and_as_a_small_one_is_found_whole(tmp_path: Path) -> None:
+    await write(FileJournal(tmp_path), KEY, opened(), part(0))
+    await write(FileJournal(tmp_path), KEY, opened("upload_2"), small=False)
+    for upload in ("upload_1", "upload_2"):
+        (entry,) = await FileJournal(tmp_path).entries_with([upload])
+        assert list(entry.records) == [opened(), part(0), opened("upload_2")]
 
 
 async def test_a_disk_that_is_full_fails_what_waits_and_what_comes_after_goes_on(
@@ -282,6 +353,19 @@ async def test_without_locks_a_small_key_is_kept_as_well(tmp_path: Path) -> None
     assert await journal.purge(now=NOW + 10**9) == 0
 
 
+async def test_where_no_ranges_can_be_looked_at_what_is_there_is_listed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(FileJournal(tmp_path), KEY, opened())
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr("fcntl.fcntl", refuse)
+    (entry,) = await FileJournal(tmp_path).entries()
+    assert (list(entry.records), entry.owner) == ([opened()], None)
+
+
 @pytest.mark.parametrize("how", ["platform", "file system"])
 async def test_where_no_ranges_can_be_locked_each_key_has_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -316,3 +400,28 @@ def test_a_line_of_a_small_key_names_the_key_and_the_claim() -> None:
     line = encode(part(0), Turn(KEY, 3))
     assert line.startswith(b'{"t":"part","k":"%b","n":3,"u":"upload_1","off":0,' % KEY.encode())
     assert isinstance(opened(), Opened)
+
+
+async def test_a_file_larger_than_any_that_is_appended_to_is_not_looked_at_again_once_its_writer_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.wal.places.MOST_BYTES", 500)
+    writer, reader, looks = FileJournal(tmp_path), FileJournal(tmp_path), list[str]()
+    lstat = os.lstat
+
+    def counted(path: str | os.PathLike[str]) -> os.stat_result:
+        looks.append(Path(path).suffix)
+        return lstat(path)
+
+    async with writer.claim(KEY, small=True) as log:
+        for number in range(6):  # larger than that in the middle, and appended to all the same
+            await log.append(part(number))
+            (entry,) = await reader.entries_with(["upload_1"])
+            assert list(entry.records) == [part(each) for each in range(number + 1)]
+    assert shared(tmp_path)[0].stat().st_size > 500
+    assert await read(tmp_path) == list(map(part, range(6)))
+    await write(reader, OTHER)
+    monkeypatch.setattr(os, "lstat", counted)
+    async with reader.claim(KEY, small=True) as log:
+        assert list(log.records) == list(map(part, range(6)))
+    assert ".jsonl" not in looks

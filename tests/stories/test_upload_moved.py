@@ -188,6 +188,8 @@ async def test_the_journal_is_looked_through_once_however_many_files_are_new(
         assert [outcome.status async for outcome in outcomes] == ["done"] * 3
     assert looks == []
     jobs = [UploadJob(make_file(8 * MIB + 1, f"large-{n}", n), "batch") for n in range(3)]
+    for n, job in enumerate(jobs):  # in the afternoon of one day, each older than the one before
+        os.utime(str(job.source), (0, 1_794_960_000 + 60_000 - n))
     async with uploader.upload_many(jobs) as outcomes:
         assert [outcome.status async for outcome in outcomes] == ["done"] * 3
     assert len(looks) == 1

@@ -8,7 +8,7 @@ import math
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from asyncsdk.uploads.journal.messages import (
     worded_write,
 )
 from asyncsdk.uploads.journal.purge import Layout, is_key
-from asyncsdk.uploads.journal.reading import joined, merged, replay
+from asyncsdk.uploads.journal.reading import joined, merged, replay, words_of
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
 from asyncsdk.uploads.journal.small import SmallKeys
 from asyncsdk.wal import disk
@@ -46,6 +46,7 @@ WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 0.1  # and then to unlock and close; a thread goes on with what takes longer
 PURGE_SECONDS = 2.0
 KEYS_AT_ONCE = 200  # are looked at by one job of a thread: a cancelled caller leaves it no more than that
+MOST_WORDS = 32  # are looked for one by one; of more, all is read
 FEW_RECORDS = 8  # take about a block of the disk; to write them again costs a small file more than all else
 SILENT_ATTEMPTS = 2  # a process that only looks has a lock for a moment: that is not reported
 
@@ -203,10 +204,25 @@ class FileJournal:
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock for long."""
-        keys = await self._threads.run(partial(purge.keys, self._layout))
+        own = await self._look(await self._threads.run(partial(purge.keys, self._layout)))
+        return merged(await self._threads.run(self._small.entries), own)
+
+    async def _look(self, keys: Iterable[str]) -> list[JournalEntry]:
+        """What is in the folders of `keys`."""
         entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
-        small = await self._threads.run(self._small.entries)
-        return merged(small, [entry for entry in entries if entry is not None])
+        return [entry for entry in entries if entry is not None]
+
+    async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
+        """Return all keys in whose records one of `values` is, and maybe others; takes no lock for long."""
+        words = words_of(values)
+        if len(words) > MOST_WORDS:
+            return await self.entries()
+        keys = await self._threads.run(partial(purge.keys, self._layout))
+        found = await self._threads.run(partial(self._small.keys_with, words))
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            batch = keys[start : start + KEYS_AT_ONCE]
+            found |= await self._threads.run(partial(purge.keys_with, self._layout, batch, words))
+        return merged(await self._threads.run(partial(self._small.entries, found)), await self._look(found))
 
     async def openings(self, *, above: int, since: float = -math.inf) -> Sequence[Opened]:
         """Return how the uploads of files of more than `above` bytes began, `since` (unix time); takes no lock."""

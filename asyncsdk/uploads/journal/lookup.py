@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from io import BytesIO
 from operator import attrgetter
@@ -16,10 +16,10 @@ from attrs import evolve, frozen
 
 from asyncsdk.uploads.journal import Cancelled, Completed, Opened, Record
 from asyncsdk.uploads.journal.codec import Turn, decode, turn_of
-from asyncsdk.uploads.journal.reading import left_to_the_original
+from asyncsdk.uploads.journal.reading import left_to_the_original, lines_with
 from asyncsdk.wal import NewerVersionError, disk
 from asyncsdk.wal.line import home_of, read_lines
-from asyncsdk.wal.places import Places
+from asyncsdk.wal.places import KEYED, Places
 from asyncsdk.wal.segments import SEGMENT, find, is_copy, written_at
 
 _SIZE = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
@@ -111,6 +111,14 @@ def everything(folder: Path) -> dict[str, Known]:
     return _everything(folder)
 
 
+def keys_with(folder: Path, words: Sequence[bytes]) -> set[str]:
+    """Return the keys in whose lines one of `words` is found; others may be among them. Raises OSError."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):  # folded into another meanwhile
+            return _keys_with(folder, words)
+    return _keys_with(folder, words)
+
+
 def openings(folder: Path, above: int, since: float) -> list[Opened]:
     """Return how the uploads of files of more than `above` bytes began, `since` (unix time), or more of them.
 
@@ -135,6 +143,15 @@ def _everything(folder: Path) -> dict[str, Known]:
             if still_says_something(fact.record, settled):  # few lines at a time: they are larger than all else
                 by_key[fact.turn.key].append(evolve(fact, line=hash(fact.line).to_bytes(8, signed=True)))
     return {key: known(by_key.pop(key)) for key in sorted(by_key)}
+
+
+def _keys_with(folder: Path, words: Sequence[bytes]) -> set[str]:
+    return {
+        match[1].decode(errors="replace")
+        for path in _segments(folder)
+        for line in lines_with(disk.read(path), words)
+        for match in KEYED.finditer(line)
+    }
 
 
 def _segments(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,6 +103,11 @@ def look(layout: Layout, key: str) -> JournalEntry | None:
 def openings(layout: Layout, keys: Iterable[str], above: int) -> list[Opened]:
     """Return how the uploads under `keys` began, of files of more than `above` bytes."""
     return [opened for key in keys for opened in reading.openings(layout.folder(key), above)]
+
+
+def keys_with(layout: Layout, keys: Iterable[str], words: Sequence[bytes]) -> set[str]:
+    """Return those of `keys` in whose lines one of `words` is found, and those that can't be read."""
+    return {key for key in keys if reading.has_one(layout.folder(key), words)}
 
 
 def forget(layout: Layout, key: str, now: float) -> bool:

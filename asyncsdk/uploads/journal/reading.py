@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,6 +83,29 @@ def openings(folder: Path, above: int) -> list[Opened]:
                 records = parse(data).records.values()
                 found |= {each.upload: each for each in records if isinstance(each, Opened) and each.bytes > above}
     return list(found.values())
+
+
+def has_one(folder: Path, words: Sequence[bytes]) -> bool:
+    """Return whether one of `words` is found in the lines of a key. What can't be read may have it."""
+    try:
+        return any(word in data for data in map(disk.read, segments.find(folder)) for word in words)
+    except OSError:
+        return True
+
+
+def words_of(values: Iterable[str | int]) -> list[bytes]:
+    """What each value is in the lines that contain it."""
+    return [json.dumps(value).encode() for value in values]
+
+
+def lines_with(data: bytes, words: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of `data` in which one of `words` is found, once for each."""
+    for word in words:
+        at = data.find(word)
+        while at >= 0:
+            begin, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+            yield data[begin : end if end >= 0 else len(data)]
+            at = data.find(word, end) if end >= 0 else -1
 
 
 def _read(path: Path) -> tuple[dict[bytes, Record], bool]:

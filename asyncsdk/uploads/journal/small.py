@@ -8,8 +8,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen
@@ -126,7 +127,7 @@ class SmallClaim:
 
     def _is_ours(self) -> bool:
         small = self._small
-        small.make()
+        small.make(again=self._lock is None)  # a lock file that is not there says that they are gone
         if self._lock is None:
             return True
         try:
@@ -188,27 +189,40 @@ class SmallKeys:
 
     def enter(self) -> SharedSegment:
         """Return the segment to append to; `leave` it in the end. One that was displaced has another after it."""
-        if self._segment.displaced is not None:
-            self._segment = SharedSegment(self.layout.small, self._sync_way, self.places.note)
-        self._segment.enter()
-        return self._segment
+        segment = self._segment  # once: another thread may put the next one in its place
+        if segment.displaced is not None:
+            segment = self._segment = SharedSegment(self.layout.small, self._sync_way, self.places.note)
+        segment.enter()
+        return segment
 
     def read(self, key: str) -> Known:
         """Return what is known of `key`. Raises JournalError."""
         with self._reading():
             return look_up(self.places, key)
 
-    def entries(self) -> list[JournalEntry]:
-        """Return all keys, and the processes that have them now. What can't be read is logged and left out."""
+    def entries(self, keys: Iterable[str] | None = None) -> list[JournalEntry]:
+        """Return all keys, or `keys`, and the processes that have them. What can't be read is logged and left out."""
         try:
             with self._reading():
-                everything = lookup.everything(self.layout.small)
-                owner, holders = self._owners(), self.locks.holders()
+                found = lookup.everything(self.layout.small) if keys is None else self._looked_up(keys)
+                owner = self._owners()
         except JournalError as error:
             logger.warning("%s", error)
             return []
-        owners = {key: owner(self.locks.pid_of(key, holders)) if holders else None for key in everything}
-        return [JournalEntry(key, known.records, owners[key]) for key, known in everything.items()]
+        return [JournalEntry(key, known.records, owner(key)) for key, known in found.items()]
+
+    def keys_with(self, words: Sequence[bytes]) -> set[str]:
+        """Return the keys in whose lines one of `words` is found, and maybe others. What can't be read has none."""
+        try:
+            with self._reading():
+                return lookup.keys_with(self.layout.small, words)
+        except JournalError as error:
+            logger.warning("%s", error)
+            return set()
+
+    def _looked_up(self, keys: Iterable[str]) -> dict[str, Known]:
+        found = {key: look_up(self.places, key) for key in keys}
+        return {key: known for key, known in found.items() if known.records}
 
     def openings(self, above: int, since: float) -> list[Opened]:
         """Return how the uploads of files of more than `above` bytes began, `since` (unix time), or more of them."""
@@ -236,18 +250,28 @@ class SmallKeys:
     def owner(self, key: str) -> Owner | None:
         """Return the process that has `key` as a small one."""
         with suppress(OSError):
-            return self._owners()(self.locks.pid_of(key))
+            return self._owners()(key)
         return None
 
     def end_segment(self) -> None:
         """Let what this process has written be folded, too. Blocking."""
         self._segment.begin_next()
 
-    def _owners(self) -> Callable[[int | None], Owner | None]:
-        """Names a process. Its machine is in the name of its segment, and else is taken to be this one."""
+    def _owners(self) -> Callable[[str], Owner | None]:
+        """Names the process that has a key now, as far as there are locks. Raises OSError.
+
+        Its machine is in the name of its segment, and else is taken to be this one.
+        """
+        try:
+            holders = self.locks.holders()
+        except NoRangesError:
+            holders = {}
+        if not holders:
+            return lambda _: None
         writers = [writer for path in find(self.layout.small) if (writer := writer_of(path.name))]
         hosts = {writer.pid: writer.host for writer in writers if writer.host != host_in_names()}
-        return lambda pid: None if pid is None else Owner(pid, hosts.get(pid, this_host()))
+        pids = partial(self.locks.pid_of, holders=holders)
+        return lambda key: None if (pid := pids(key)) is None else Owner(pid, hosts.get(pid, this_host()))
 
     def _commits_to(self, segment: SharedSegment) -> GroupCommit:
         """What writes to `segment` for all claims of the running loop."""
