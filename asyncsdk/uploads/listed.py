@@ -23,10 +23,16 @@ Listed = Mapping[str, Any]  # a file of a page, as decoded JSON
 
 
 async def file_pages(
-    client: Client, retry: Retry, *, purpose: str, order: Literal["asc", "desc"], after: str | None = None
+    client: Client,
+    retry: Retry,
+    *,
+    purpose: str,
+    order: Literal["asc", "desc"],
+    after: str | None = None,
+    limit: int | None = None,
 ) -> AsyncGenerator[Sequence[Listed], None]:
     """Yield the pages of the files of one purpose, from the one that follows the file `after` on. Raises APIError."""
-    request = api.list_files(purpose=purpose, limit=PAGE_FILES, order=order, after=after)
+    request = api.list_files(purpose=purpose, limit=limit or PAGE_FILES, order=order, after=after)
     plain: Request[Page[Any]] = evolve(request, response_model=Page[Any])
     async with aclosing(each_page(client.send, plain, retry=retry)) as pages:
         async for page in pages:
