@@ -14,7 +14,7 @@ import aiohttp
 from asyncsdk import files, settings
 from asyncsdk.api import Request
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIError, APIResponseValidationError, ResponseMismatchError
+from asyncsdk.errors import APIError, ResponseMismatchError
 from asyncsdk.events import RequestEvent
 from asyncsdk.http.connection import ConnectionConfig
 from asyncsdk.http.repeat import Repeater, check_on_event
@@ -23,6 +23,7 @@ from asyncsdk.http.response import Stream
 from asyncsdk.http.session import Sessions
 from asyncsdk.http.transport import Transport
 from asyncsdk.models import Page
+from asyncsdk.paging import each_page
 from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
 from asyncsdk.timing import DEFAULT_TIMING, Timing
@@ -261,24 +262,10 @@ class Client:
             APIError: A page did not come.
             APIResponseValidationError: The list leads back to a page that came before: it has no end.
         """
-        query = dict(options.get("query") or {})
-        cursors: set[str] = set()
-        while True:
-            options["query"] = query
-            page = await self.send(request, **options)
-            for item in page.data:
-                yield item
-            last = page.last_id or getattr(page.data[-1] if page.data else None, "id", None)
-            if page.has_more is False or not page.data or last in (None, query.get("after")):
-                return
-            if last in cursors:
-                raise APIResponseValidationError(
-                    f"{request.name}: the list has no end: after {last} comes a page that came before. Nothing "
-                    "was changed by reading it. Report it to the operator of the server or gateway.",
-                    request=request.name,
-                )
-            cursors.add(last)
-            query["after"] = last
+        async with aclosing(each_page(self.send, request, **options)) as pages:
+            async for page in pages:
+                for item in page.data:
+                    yield item
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], **options: Unpack[RequestOptions]) -> AsyncIterator[Stream]:

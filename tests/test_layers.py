@@ -28,7 +28,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"images", "uploads"},
     {"client"},
     {"http"},
-    {"files", "limiter", "loops", "open_files", "tasks", "threads", "wal"},
+    {"files", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "version"},

@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 
 @define(eq=False, kw_only=True)
 class UploadCall:
-    """`others` asks what is known of other uploads than a key's; `began` is local unix time, `started` monotonic."""
+    """`others` asks what is known of other uploads than a key's. `began` is local unix time, `started` monotonic.
+
+    `since` (monotonic) is when it was asked for, as by `upload_many`.
+    """
 
     context: UploadContext
     journal: Journal
@@ -49,6 +52,7 @@ class UploadCall:
     others: Callable[[str, Completing, Collection[str | int]], Awaitable[Others]]
     began: float
     started: float
+    since: float
     _waited_from: float | None = field(default=None, init=False)
 
     @property
@@ -160,6 +164,7 @@ class UploadCall:
             meter=self.meter,
             waited_from=self._waited_from,
             started=self.started,
+            since=self.since,
             part_size=self.part_size,
             others=partial(self.others, key),
             moved=moved,

@@ -35,6 +35,7 @@ class LostRequest:
         began: When its first byte was sent, in unix seconds by the server's clock.
         until: Until when it may have an effect: by then a response would have come.
         alike: How many requests with this very content were lost, this one included.
+        listed_within: Seconds in which a server lists a file that it has made.
     """
 
     content: Content
@@ -42,11 +43,12 @@ class LostRequest:
     began: float
     until: float
     alike: int = 1
+    listed_within: float = LISTED_SECONDS
 
     @property
     def settled_at(self) -> float:
         """From when on a listing has its file, if there is one."""
-        return self.until + LISTED_SECONDS
+        return self.until + self.listed_within
 
     def may_have_made(self, file: File) -> bool:
         """Whether nothing speaks against `file`, one of a list, being made by this request."""
@@ -109,9 +111,13 @@ class NotThere:
 
 @frozen
 class OutcomeUnknown:
-    """It can't be known, and sending it again may make it twice. `candidates` are ids of files that may be its own."""
+    """It can't be known, and sending it again may make it twice. `candidates` are ids of files that may be its own.
+
+    `cause` is the error where they could not be listed or read.
+    """
 
     candidates: tuple[str, ...]
+    cause: Exception | None = None
 
 
 Verdict = OwnFile | NotThere | OutcomeUnknown

@@ -46,7 +46,7 @@ class Content:
 
     def may_be(self, file: File) -> bool:
         """Whether nothing speaks against `file`, one of a list, being of this content, its filename included."""
-        return (file.filename is None or _similar(file.filename, self.filename)) and self._other_problem(file) is None
+        return self._other_problem(file) is None and (file.filename is None or _similar(file.filename, self.filename))
 
     def matches(self, opened: Opened) -> bool:
         """Whether `opened` is an upload of a file that looks like this."""

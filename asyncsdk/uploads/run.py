@@ -14,7 +14,7 @@ from attrs import define, field
 
 from asyncsdk import api, tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError, UploadExpiredError, UploadNotFoundError
+from asyncsdk.errors import APIError, UploadExpiredError, UploadNotFoundError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, from_json, to_json
 from asyncsdk.retry import Retry
@@ -30,9 +30,10 @@ from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
 from asyncsdk.uploads.moved import NothingToResumeError, can_go_on, note
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.response_checks import Content, Ids, Others, not_a_file_of, not_created
+from asyncsdk.uploads.response_checks import Content, Ids, Others, not_created
 from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay, why_again
 from asyncsdk.uploads.search import MovedFiles
+from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.source import Source
@@ -48,13 +49,14 @@ COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, th
 class UploadContext:
     """What all uploads of one uploader share.
 
-    `connections`, `queue` and `moved_files` are of one event loop; the rest is for any.
+    `connections`, `queue`, `moved_files` and `seen` are of one event loop; the rest is for any.
     """
 
     client: Client
     connections: Connections
     queue: AdmissionQueue
     moved_files: MovedFiles
+    seen: SeenFiles
     readers: DaemonThreadPool
     hashers: DaemonThreadPool
     buffers: Buffers
@@ -71,9 +73,9 @@ class UploadRun:
     """One call to `upload`, its source open and its key claimed.
 
     `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
-    (monotonic) is when the call began; `others` asks what is known of other uploads than the one of a `Completing`.
-    `moved` is the upload to go on with where it began at another path: then none is created here. `why` is for the note
-    of one that is created.
+    (monotonic) is when the call began, and `since` when it was asked for, as by `upload_many`; `others` asks what is
+    known of other uploads than the one of a `Completing`. `moved` is the upload to go on with where it began at another
+    path: then none is created here. `why` is for the note of one that is created.
     """
 
     context: UploadContext
@@ -86,6 +88,7 @@ class UploadRun:
     meter: Meter
     waited_from: float | None
     started: float
+    since: float
     part_size: int
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     moved: Opened | None = None
@@ -188,12 +191,7 @@ class UploadRun:
 
     async def _seen(self, file: File) -> File | None:
         self.meter.enter(UploadPhase.CHECKING, f"checking whether {file.id} is the same")
-        check = partial(not_a_file_of, content=self._content)
-        try:
-            return await self.context.client.send(api.retrieve_file(file.id), retry=self._retry, check=check)
-        except (NotFoundError, PermissionDeniedError) as error:
-            log.warning("%s: %s is not visible: deleted, or another account's (%s)", self.source.name, file.id, error)
-            return None
+        return await self.context.seen.file(file, self._content, self._retry, since=self.since)
 
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size

@@ -40,6 +40,7 @@ from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
 from asyncsdk.uploads.run import UploadContext
 from asyncsdk.uploads.search import MovedFiles, entries_with
+from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
 
@@ -109,7 +110,8 @@ class AsyncUploader:
         def on_a_loop() -> UploadContext:
             queue = AdmissionQueue(self._most, timing.admission_poll)
             connections = Connections(SharedThroughput(), queue, self.concurrency, self._count)
-            return shared(connections=connections, queue=queue, moved_files=MovedFiles(self._journal))
+            moved_files, seen = MovedFiles(self._journal), SeenFiles(self.client)
+            return shared(connections=connections, queue=queue, moved_files=moved_files, seen=seen)
 
         self._contexts = PerLoop("AsyncUploader", on_a_loop)
 
@@ -200,7 +202,7 @@ class AsyncUploader:
     async def _uploading(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
     ) -> AsyncIterator[UploadOutcomes]:
-        outcomes = UploadOutcomes(partial(self._upload, listener=listener), self._context.queue)
+        outcomes = UploadOutcomes(partial(self._upload, listener=listener, since=time.monotonic()), self._context.queue)
         async with outcomes.over(jobs):
             yield outcomes
 
@@ -281,7 +283,9 @@ class AsyncUploader:
         *,
         expected: Opened | None = None,
         earlier: Opened | None = None,
+        since: float | None = None,
     ) -> UploadResult:
+        """Upload one. `since` (monotonic) is when it was asked for, where that was before now."""
         began, started, was_closed = time.time(), time.monotonic(), self.client.is_closed()
         timing = self.client.timing
         reports = reporting(listener, patience=timing.last_report)
@@ -301,6 +305,7 @@ class AsyncUploader:
                 others=self._others,
                 began=began,
                 started=started,
+                since=started if since is None else since,
             )
             if expected is not None and expected.key != call.key:
                 raise ConfigurationError(
