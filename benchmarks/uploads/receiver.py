@@ -50,6 +50,10 @@ http {{
         "file":{{"id":"file_$request_id","object":"file","created_at":{now}}}}}';
     }}
     location ~ /uploads$ {{ return 200 '{{"id":"upload_$request_id","object":"upload",{times},"status":"pending"}}'; }}
+    location ~ /files$ {{
+      if ($request_method = GET) {{ return 200 '{{"object":"list","data":[],"has_more":false}}'; }}
+      return 200 '{{"id":"file_$request_id","object":"file","created_at":{now}}}';
+    }}
     location / {{ return 404 '{{"error":{{"message":"not here"}}}}'; }}
   }}
 }}
