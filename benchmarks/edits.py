@@ -53,7 +53,6 @@ OURS = WORK.format(
     content = result.images[0].content
 """,
 )
-BARE = "import sys\nsys.modules['pybase64'] = None\n" + OURS
 THEIRS = WORK.format(
     imports="from openai import AsyncOpenAI",
     client="AsyncOpenAI()",
@@ -64,9 +63,9 @@ THEIRS = WORK.format(
 """,
 )
 
-FAST, SLOW, OPENAI = "asyncsdk[fast]", "asyncsdk", "openai"
-CONTENDERS = {FAST: OURS, SLOW: BARE, OPENAI: THEIRS}
-GOALS = {FAST: 0.35, SLOW: 0.45}
+ASYNCSDK, OPENAI = "asyncsdk", "openai"
+CONTENDERS = {ASYNCSDK: OURS, OPENAI: THEIRS}
+GOALS = {ASYNCSDK: 0.35}
 SPARE_MIB = 40.0
 
 

@@ -7,24 +7,15 @@ them are accepted, and nothing else is: what can't be decoded is kept as it came
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
-from collections.abc import Callable, MutableMapping
-from functools import partial
+from collections.abc import MutableMapping
 from urllib.parse import unquote_to_bytes
 
+import pybase64
 from attrs import define, field
 
 from asyncsdk.models import UnreadableImage
-
-_decode: Callable[[bytes | memoryview], bytes]
-try:
-    import pybase64
-except ImportError:  # the extra `fast` is not installed
-    _decode = partial(binascii.a2b_base64, strict_mode=True)
-else:
-    _decode = partial(pybase64.b64decode, validate=True)
 
 # No text in JSON has a bare quote, so between two of them this is a key or a whole value, and before a colon a key.
 _OPENING = re.compile(
@@ -238,7 +229,7 @@ class _Base64:
             raise ValueError("it continues after its padding")
         if len(quads) % 4 or quads[-3:] == b"===":  # which the standard library may accept
             raise ValueError("it is not a whole number of quads")
-        return _decode(quads)
+        return pybase64.b64decode(quads, validate=True)
 
     def _unescaped(self, text: bytes, *, last: bool) -> bytes:
         """The text without JSON's escapes, except for an escape at its end that may not be complete yet."""

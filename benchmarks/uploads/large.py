@@ -1,8 +1,8 @@
 """Large files: peak memory, the longest stall of the event loop, and how large the journal gets while they go up.
 
-    python -m benchmarks.uploads.large [--gib 1 4 8] [--rounds 5] [--plain] [--folder DIR]
+    python -m benchmarks.uploads.large [--gib 1 4 8] [--connections 8 32] [--rounds 5] [--plain] [--folder DIR]
 
-Over TLS unless told otherwise, 8 connections, md5 on.
+Over TLS unless told otherwise, md5 on; 0 connections are as many as we choose.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LOOK_SECONDS = 0.05
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--gib", type=float, nargs="+", default=[1, 4, 8])
+    options.add_argument("--connections", type=int, nargs="+", default=[8])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--plain", action="store_true")
     options.add_argument("--folder", help="where the files are made; what is in memory there is counted to nobody")
@@ -36,27 +37,40 @@ def main() -> None:
         tempfile.TemporaryDirectory(dir=given.folder) as place,
         receiving(Path(place) / "receiver", tls=not given.plain) as receiver,
     ):
-        rows = [row(receiver, Path(place), gib, given.rounds) for gib in given.gib]
-    head = ["GiB", "runs", "peak MiB", "longest stall, ms", "largest journal, KiB", "MiB/s"]
+        rows = [
+            row(receiver, Path(place), gib, given.rounds, connections)
+            for gib in given.gib
+            for connections in given.connections
+        ]
+    head = ["GiB", "connections", "runs", "peak MiB", "longest stall, ms", "largest journal, KiB", "MiB/s"]
     line = "plain HTTP" if given.plain else "TLS"
     keep(
         f"uploads-large-{'plain' if given.plain else 'tls'}",
-        f"# Large files over {line}, 8 connections, md5 on\n\n{machine()}; received by {receiver.name} on the same "
+        f"# Large files over {line}, md5 on\n\n{machine()}; received by {receiver.name} on the same "
         f"cores. Medians of the runs' maxima.\n\n{table(head, rows)}",
     )
 
 
-def row(receiver: Receiver, folder: Path, gib: float, rounds: int) -> list[str]:
+def row(receiver: Receiver, folder: Path, gib: float, rounds: int, connections: int) -> list[str]:
     path = random_file(folder / "large.bin", int(gib * GIB))
-    runs, stalls, journals = zip(*(one(receiver, folder, path) for _ in range(rounds)), strict=True)
+    runs, stalls, journals = zip(*(one(receiver, folder, path, connections) for _ in range(rounds)), strict=True)
     peak, stall, journal = median(run.peak for run in runs), median(stalls), median(journals)
     speed = median(gib * 1024 / run.wall for run in runs)
-    return [f"{gib:g}", str(rounds), f"{peak:.1f}", f"{stall * 1000:.0f}", f"{journal / 1024:.0f}", f"{speed:.0f}"]
+    number = str(connections or "as we choose")
+    return [
+        f"{gib:g}",
+        number,
+        str(rounds),
+        f"{peak:.1f}",
+        f"{stall * 1000:.0f}",
+        f"{journal / 1024:.0f}",
+        f"{speed:.0f}",
+    ]
 
 
-def one(receiver: Receiver, folder: Path, path: Path) -> tuple[Run, float, int]:
+def one(receiver: Receiver, folder: Path, path: Path, connections: int) -> tuple[Run, float, int]:
     stalls = folder / "stall"
-    started = command(Contender("ours", md5=True), path, "--stall-to", str(stalls), connections=8)
+    started = command(Contender("ours", md5=True), path, "--stall-to", str(stalls), connections=connections)
     with watched(folder / "journal") as sizes:
         run = measure(started, receiver.environment(folder))
     return run, float(stalls.read_text()), max(sizes)

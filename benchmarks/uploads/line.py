@@ -1,57 +1,53 @@
-"""Uploads over slow lines: the number of connections that we choose beside fixed ones, and peers.
+"""Uploads over slow lines, and loopback: the number of connections that we choose beside fixed ones.
 
-python -m benchmarks.uploads.line [--size-mib 512] [--rounds 5] [--line NAME ...] [--parts] [--proxy]
+    python -m benchmarks.uploads.line [--line NAME ...] [--size-mib N] [--rounds 5] [--peers] [--parts] [--proxy]
 
-Real TCP through `wan.py` where that is possible, else (or with --proxy) a proxy of our own, `shaped.py`.
+Real TCP through `wan.py` where that is possible, else (or with --proxy) a proxy of our own, `shaped.py`. `SIZES` says
+how much goes over each line. Where each flow has its own rate, a fixed number that has less than 0.6 of the best one's
+rate in the first round is left out of the others, unless it is 8. All lines take about 35 minutes; each
+prints what it took.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from benchmarks.measuring import measure, rotated
-from benchmarks.reporting import keep, machine, table
+from benchmarks.reporting import bars, keep, machine, table
 from benchmarks.uploads import wan
 from benchmarks.uploads.contenders.programs import CONTENDERS, Contender, command
 from benchmarks.uploads.files import cut, random_file
-from benchmarks.uploads.receiver import LOOPBACK, Receiver, port_of, receiving
-from benchmarks.uploads.shaped import shaped
+from benchmarks.uploads.receiver import LOOPBACK, Receiver, receiving
+from benchmarks.uploads.slow import OF_PROXY, OF_WAN, Shape, at_distance
 
-USUAL = "asyncsdk, md5: as it chooses"
+MIB = 1 << 20
 CHOSEN = 0  # connections
 FIXED = (4, 8, 16, 32)
-OF_WAN = "real TCP between two network namespaces"
-OF_PROXY = "a proxy of our own, without slow start and loss"
+ALWAYS = 8  # what was the default
+HOPELESS = 0.6
+SETTLED = (0.5, 0.95)  # of the bytes: later some connections have nothing left to send
+SHORTEST = 0.5  # seconds
+LONGER = 4  # times: what the table computes for larger files
 
-
-@frozen
-class Shape:
-    """`rtt` in seconds, `mbit` a second of each flow, or of all; `loss` a share of the packets."""
-
-    rtt: float
-    mbit: float
-    loss: float = 0.0
-    shared: bool = False
-
-    @property
-    def rate(self) -> float:
-        return self.mbit * 1e6 / 8
-
-
-LINES = {
+LINES: dict[str, Shape | None] = {
     "25 Mbit/s a flow, 80 ms": Shape(0.08, 25),
     "50 Mbit/s a flow, 150 ms": Shape(0.15, 50),
     "100 Mbit/s a flow, 40 ms": Shape(0.04, 100),
-    "200 Mbit/s shared, 40 ms": Shape(0.04, 200, shared=True),
+    "200 Mbit/s shared, 40 ms": Shape(0.04, 200, of="all"),
+    "200 Mbit/s shared, 40 ms, bursts of others": Shape(0.04, 200, of="bursts"),
     "200 Mbit/s a flow, 40 ms, 1 % loss": Shape(0.04, 200, loss=0.01),
+    "loopback": None,
 }
+SIZES = {"200 Mbit/s shared, 40 ms": 256, "200 Mbit/s shared, 40 ms, bursts of others": 256}  # MiB; else 1024
 
 
 @frozen
@@ -60,16 +56,32 @@ class Setting:
     flags: list[str] = field(factory=list)
     connections: int = CHOSEN
 
+    @property
+    def is_ours(self) -> bool:
+        return self.contender.program == "ours"
 
-SETTINGS = {
-    USUAL: Setting(),
-    **{f"asyncsdk, md5: {count} connections": Setting(connections=count) for count in FIXED},
+
+Course = list[tuple[float, int, int]]  # seconds, bytes, connections
+USUAL = "asyncsdk: as it chooses"
+OURS = {count: f"asyncsdk: {count} connections" for count in FIXED}
+SETTINGS = {USUAL: Setting(), **{name: Setting(connections=count) for count, name in OURS.items()}}
+PARTS = {f"asyncsdk: parts of {mib} MiB": Setting(flags=["--part-size", str(mib << 20)]) for mib in (2, 8, 32, 64)}
+PEERS = {
+    "curl --parallel: 8 connections": Setting(CONTENDERS["curl --parallel, md5"], connections=8),
+    "openai gather 8 x 16 MiB": Setting(CONTENDERS["openai gather 8 x 16 MiB, md5"], connections=8),
 }
-PARTS = {f"asyncsdk, md5: parts of {mib} MiB": Setting(flags=["--part-size", str(mib << 20)]) for mib in (2, 8, 32, 64)}
-ONCE = {
-    "curl --parallel, md5: 8 connections": Setting(CONTENDERS["curl --parallel, md5"], connections=8),
-    "openai gather 8 x 16 MiB, md5": Setting(CONTENDERS["openai gather 8 x 16 MiB, md5"], connections=8),
-}
+
+
+@frozen
+class Upload:
+    """MiB a second of the whole, the start of the process taken off, and once settled; `connections` at the end."""
+
+    whole: float
+    settled: float
+    connections: int
+    seconds: float
+    cpu: float
+    peak: float
 
 
 @frozen
@@ -77,73 +89,169 @@ class Bench:
     """`near` is the receiver without a line; `small` is a file whose upload is nearly the start of a process alone."""
 
     near: Receiver
-    path: Path
-    small: Path
+    folder: Path
     rounds: int
     more: dict[str, Setting]
+    once: dict[str, Setting]
     real: bool
 
-    def on(self, name: str, shape: Shape) -> str:
+    def on(self, name: str, shape: Shape | None, path: Path, small: Path) -> str:
         """The table of a line."""
-        speeds: dict[str, list[float]] = {}
+        began, seen = time.monotonic(), dict[str, list[Upload]]()
         with self.far(shape) as (receiver, before):
             for turn in range(self.rounds):
-                settings = SETTINGS | self.more | ({} if turn else ONCE)
+                settings = SETTINGS | self.more | ({} if turn else self.once)
                 for which, _ in rotated(dict.fromkeys(settings, ""), turn):
-                    took = self.seconds(receiver, settings[which], self.path, before)
-                    took -= self.seconds(self.near, settings[which], self.small, [])
-                    speeds.setdefault(which, []).append(self.path.stat().st_size / took / (1 << 20))
-        middle = {which: statistics.median(own) for which, own in speeds.items()}
-        best = max(middle[f"asyncsdk, md5: {count} connections"] for count in FIXED)
-        rows = [
-            [which, f"{middle[which]:.1f}", f"{min(own):.1f} to {max(own):.1f}", f"{middle[which] / best:.2f}"]
-            for which, own in speeds.items()
-        ]
-        return f"## {name}\n\n{table(['', 'MiB/s', 'from, to', 'of the best fixed'], rows)}"
+                    if turn and shape is not None and shape.of == "each" and is_hopeless(which, seen):
+                        continue
+                    start = self.seconds(self.near, settings[which], small, [])
+                    seen.setdefault(which, []).append(self.one(receiver, settings[which], path, before, start))
+                    print(f"{name}: {which}: {seen[which][-1].whole:.1f} MiB/s", flush=True)
+        best = best_of(seen)
+        bars(plot_of(name), f"{path.stat().st_size >> 20} MiB over {name}", "MiB/s", bars_of(seen))
+        minutes = (time.monotonic() - began) / 60
+        told = f"{path.stat().st_size >> 20} MiB, {minutes:.0f} minutes; the best fixed number was {best}."
+        return f"## {name}\n\n{told}\n\n{table(HEAD, [row(which, seen, best) for which in seen])}"
 
     @contextmanager
-    def far(self, shape: Shape) -> Iterator[tuple[Receiver, list[str]]]:
-        """The receiver at the other end of a line, and what comes before a command that uses it."""
+    def far(self, shape: Shape | None) -> Iterator[tuple[Receiver, list[str]]]:
         with ExitStack() as stack:
-            if self.real:
-                line = wan.wan(rtt=shape.rtt, rate=shape.rate, loss=shape.loss, shared=shape.shared)
-                stack.enter_context(line)
-                yield evolve(self.near, url=self.near.url.replace(LOOPBACK, wan.SERVER)), wan.INSIDE
-            else:
-                near = port_of(self.near)
-                port = stack.enter_context(shaped(near, rtt=shape.rtt, rate=shape.rate, shared=shape.shared))
-                yield evolve(self.near, url=self.near.url.replace(str(near), str(port))), []
+            near: tuple[Receiver, list[str]] = (self.near, [])
+            yield near if shape is None else stack.enter_context(at_distance(self.near, shape, real=self.real))
+
+    def one(self, receiver: Receiver, setting: Setting, path: Path, before: list[str], start: float) -> Upload:
+        course = self.folder / "course"
+        told = ["--course-to", str(course)] if setting.is_ours else []
+        made = command(setting.contender, path, *setting.flags, *told, connections=setting.connections)
+        run = measure([*before, *made], receiver.environment(self.folder))
+        seen: Course = json.loads(course.read_text()) if setting.is_ours else []
+        size, took = path.stat().st_size / MIB, run.wall - start
+        settled = settled_rate(seen) / MIB if seen else size / took
+        return Upload(size / took, settled, seen[-1][2] if seen else setting.connections, took, run.cpu, run.peak)
 
     def seconds(self, receiver: Receiver, setting: Setting, path: Path, before: list[str]) -> float:
         made = command(setting.contender, path, *setting.flags, connections=setting.connections)
-        return measure([*before, *made], receiver.environment(path.parent)).wall
+        return measure([*before, *made], receiver.environment(self.folder)).wall
+
+
+def settled_rate(course: Course) -> float:
+    """Bytes a second in the middle of the run, when the number of connections has been learned; else in all of it."""
+    size = course[-1][1]
+    first = next(seen for seen in course if seen[1] >= SETTLED[0] * size)
+    last = next(seen for seen in course if seen[1] >= SETTLED[1] * size)
+    if last[0] - first[0] < SHORTEST:
+        first, last = course[0], course[-1]
+    return (last[1] - first[1]) / (last[0] - first[0])
+
+
+def is_hopeless(which: str, seen: dict[str, list[Upload]]) -> bool:
+    best = max(seen[name][0].whole for name in OURS.values())
+    return which in OURS.values() and which != OURS[ALWAYS] and seen[which][0].whole < HOPELESS * best
+
+
+def best_of(seen: dict[str, list[Upload]]) -> int:
+    """The fixed number with the best median, of those that ran in all rounds."""
+    rounds = len(seen[USUAL])
+    whole = {count: medians(seen[name], "whole") for count, name in OURS.items() if len(seen[name]) == rounds}
+    return max(whole, key=lambda count: whole[count])
+
+
+HEAD = [
+    "",
+    "MiB/s",
+    "from, to",
+    "settled",
+    "whole / best",
+    "settled / best",
+    f"{LONGER} times the size",
+    "CPU s",
+    "MiB",
+]
+
+
+HOW = (
+    "the lines are {line}. Medians of {rounds} rounds, the start of the process taken off; ratios are of runs in the "
+    f"same round, to the best fixed number. *Settled* is the rate while the bytes from {SETTLED[0]:.0%} to "
+    f"{SETTLED[1]:.0%} went. In brackets: connections at the end. *{LONGER} times the size* is computed: what whole / "
+    "best would be for such a file at the settled rates. Where each flow has its own rate, a fixed number with less "
+    f"than {HOPELESS} of the best one's rate in the first round was left out of the others."
+)
+
+
+def row(which: str, seen: dict[str, list[Upload]], best: int) -> list[str]:
+    own, its = seen[which], seen[OURS[best]]
+    rates = [upload.whole for upload in own]
+    connections = f" ({', '.join(str(upload.connections) for upload in own)})" if which == USUAL else ""
+    return [
+        which + connections,
+        f"{medians(own, 'whole'):.1f}",
+        f"{min(rates):.1f} to {max(rates):.1f}",
+        f"{medians(own, 'settled'):.1f}",
+        paired(own, its, "whole"),
+        paired(own, its, "settled"),
+        longer(own, its),
+        f"{medians(own, 'cpu'):.1f}",
+        f"{max(upload.peak for upload in own):.0f}",
+    ]
+
+
+def medians(uploads: list[Upload], what: str) -> float:
+    middle: float = statistics.median(getattr(upload, what) for upload in uploads)
+    return middle
+
+
+def paired(own: list[Upload], its: list[Upload], what: str) -> str:
+    """The median ratio, round by round."""
+    ratios = [getattr(a, what) / getattr(b, what) for a, b in zip(own, its, strict=False)]
+    return f"{statistics.median(ratios):.2f}"
+
+
+def longer(own: list[Upload], its: list[Upload]) -> str:
+    """The ratio of whole rates where more goes at the settled rates; computed, not measured."""
+
+    def took(upload: Upload) -> float:
+        return upload.seconds + (LONGER - 1) * upload.seconds * upload.whole / upload.settled
+
+    return f"{statistics.median(took(b) / took(a) for a, b in zip(own, its, strict=False)):.2f}"
+
+
+def bars_of(seen: dict[str, list[Upload]]) -> dict[str, dict[str, float]]:
+    return {what: {which: medians(own, what) for which, own in seen.items()} for what in ("whole", "settled")}
+
+
+def plot_of(name: str) -> str:
+    words = "".join(character if character.isalnum() else " " for character in name.lower()).split()
+    return "-".join(["uploads-line", *words])
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--size-mib", type=int, default=512)
+    options.add_argument("--size-mib", type=int, help="the same for all lines")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--line", nargs="*", default=list(LINES), choices=list(LINES))
+    options.add_argument("--peers", action="store_true", help="also curl and openai-python, once")
     options.add_argument("--parts", action="store_true", help="also with fixed sizes of parts")
     options.add_argument("--proxy", action="store_true")
     given = options.parse_args()
-    real, tables = wan.is_possible() and not given.proxy, []
+    real, tables, paths = wan.is_possible() and not given.proxy, [], dict[int, Path]()
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        folder = Path(place)
         addresses = [LOOPBACK, *([stack.enter_context(wan.address())] if real else [])]
-        near = stack.enter_context(receiving(Path(place) / "receiver", tls=True, addresses=addresses))
-        path = cut(random_file(Path(place) / "data.jsonl", given.size_mib << 20))
-        small = cut(random_file(Path(place) / "small.jsonl", 1000))
-        bench = Bench(near, path, small, given.rounds, PARTS if given.parts else {}, real)
+        near = stack.enter_context(receiving(folder / "receiver", tls=True, addresses=addresses))
+        small = cut(random_file(folder / "small.jsonl", 1000))
+        more, once = PARTS if given.parts else {}, PEERS if given.peers else {}
+        bench = Bench(near, folder, given.rounds, more, once, real)
         for name in given.line:
-            if real or not LINES[name].loss:
-                tables.append(bench.on(name, LINES[name]))
+            shape, size = LINES[name], given.size_mib or SIZES.get(name, 1024)
+            if real or shape is None or not shape.needs_wan:
+                path = paths.setdefault(size, folder / f"{size}.jsonl")
+                if not path.exists():
+                    cut(random_file(path, size << 20))
+                tables.append(bench.on(name, shape, path, small))
                 print(tables[-1], flush=True)  # it takes long, and may be cut off
-    keep(
-        "uploads-line",
-        f"# Uploads over slow lines: {given.size_mib} MiB over TLS\n\n{machine()}; the lines are "
-        f"{OF_WAN if real else OF_PROXY}. Medians of {given.rounds} rounds, the start of the process taken off; peers "
-        "ran once.\n\n" + "\n\n".join(tables),
-    )
+    name = "uploads-line" if set(given.line) == set(LINES) else plot_of(given.line[0])
+    how = HOW.format(rounds=given.rounds, line=OF_WAN if real else OF_PROXY)
+    keep(name, f"# Uploads over slow lines, TLS, md5\n\n{machine()}; {how}\n\n" + "\n\n".join(tables))
 
 
 if __name__ == "__main__":

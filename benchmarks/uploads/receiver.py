@@ -23,11 +23,13 @@ from attrs import frozen
 from benchmarks.serving import serving
 
 LOOPBACK = "127.0.0.1"
+RESETTING = 444
 CONFIGURATION = """
 daemon off; worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  log_format bytes '$request_method $uri $status $request_length';
+  log_format bytes '$msec $request_method $uri $status $request_length';
+  limit_conn_zone $server_port zone=parts:1m;
   access_log {folder}/access.log bytes;
   default_type application/json;
   client_max_body_size 80m; client_body_buffer_size 66m; client_body_temp_path {folder}/bodies;
@@ -37,6 +39,11 @@ http {{
   server {{
     {listen}
     ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key;
+    location ~ /parts$ {{
+      {limit}
+      proxy_pass http://answers; proxy_pass_request_body off;
+      proxy_set_header Content-Length ""; proxy_http_version 1.1; proxy_set_header Connection "";
+    }}
     location / {{
       proxy_pass http://answers; proxy_pass_request_body off;
       proxy_set_header Content-Length ""; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -50,6 +57,10 @@ http {{
         "file":{{"id":"file_$request_id","object":"file","created_at":{now}}}}}';
     }}
     location ~ /uploads$ {{ return 200 '{{"id":"upload_$request_id","object":"upload",{times},"status":"pending"}}'; }}
+    location ~ /files$ {{
+      if ($request_method = GET) {{ return 200 '{{"object":"list","data":[],"has_more":false}}'; }}
+      return 200 '{{"id":"file_$request_id","object":"file","created_at":{now}}}';
+    }}
     location / {{ return 404 '{{"error":{{"message":"not here"}}}}'; }}
   }}
 }}
@@ -90,12 +101,17 @@ def port_of(receiver: Receiver) -> int:
 
 
 @contextmanager
-def receiving(folder: Path, *, tls: bool, addresses: Sequence[str] = (LOOPBACK,)) -> Iterator[Receiver]:
-    """A receiver that stores under `folder`: nginx where it is installed, listening on all `addresses`."""
+def receiving(
+    folder: Path, *, tls: bool, addresses: Sequence[str] = (LOOPBACK,), limit: str = ""
+) -> Iterator[Receiver]:
+    """A receiver that stores under `folder`: nginx where it is installed, listening on all `addresses`.
+
+    `limit` is for parts, in nginx's words; `RESETTING` is the status that resets the connection.
+    """
     folder.mkdir()
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is not None:
-        with _nginx(program, folder, tls=tls, addresses=addresses) as receiver:
+        with _nginx(program, folder, tls=tls, addresses=addresses, limit=limit) as receiver:
             yield receiver
     elif tls:
         sys.exit("TLS needs nginx; without it only --plain is measured, against the embedded server")
@@ -106,12 +122,13 @@ def receiving(folder: Path, *, tls: bool, addresses: Sequence[str] = (LOOPBACK,)
 
 
 @contextmanager
-def _nginx(program: str, folder: Path, *, tls: bool, addresses: Sequence[str]) -> Iterator[Receiver]:
+def _nginx(program: str, folder: Path, *, tls: bool, addresses: Sequence[str], limit: str) -> Iterator[Receiver]:
     # in a process of its own: what this one has grown to would be counted to the contenders that it starts
     subprocess.run([sys.executable, "-m", "trustme", "-q", "-d", str(folder), "-i", *addresses], check=True)
     plain, secure, now = _free_port(), _free_port(), int(time.time())
     text = CONFIGURATION.format(
         folder=folder,
+        limit=limit,
         listen=" ".join(f"listen {address}:{plain}; listen {address}:{secure} ssl;" for address in addresses),
         now=now,
         workers=os.cpu_count(),

@@ -3,7 +3,9 @@
 It needs root, `ip` and /dev/net/tun, and no netem. Each flow of the client, or all together, have a rate and a queue
 that drops what is too much; packets are large, so that this process costs little: 100 to 150 MiB/s on two cores.
 
-    python -m benchmarks.uploads.wan RTT_MS MBIT_PER_SECOND LOSS_PERCENT each|all     (until its input is closed)
+    python -m benchmarks.uploads.wan RTT_MS MBIT_PER_SECOND LOSS_PERCENT each|all|bursts     (until its input is closed)
+
+With `bursts` all share the line, and others take part of it now and then.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ SERVER, CLIENT = "10.99.0.1", "10.99.0.2"
 NAMESPACE, TUN = "asyncsdk", Path("/dev/net/tun")
 INSIDE = ["ip", "netns", "exec", NAMESPACE]  # before a command that is to use the line
 MTU, QUEUE_SECONDS, SOONEST = 9000, 0.1, 0.0005
+BURST_SECONDS, LEFT = (
+    3.0,
+    0.4,
+)  # how long bursts of others, and the times between, are on average; what they leave of it
 _TUNSETIFF, _TUN_WITHOUT_HEADER = 0x400454CA, 0x1001
 
 
@@ -48,9 +54,9 @@ def address() -> Iterator[str]:
 
 
 @contextmanager
-def wan(*, rtt: float, rate: float, loss: float = 0.0, shared: bool = False) -> Iterator[None]:
+def wan(*, rtt: float, rate: float, loss: float = 0.0, of: str = "each") -> Iterator[None]:
     """A line to `SERVER` for commands `INSIDE`; `rtt` in seconds, `rate` in bytes a second, `loss` a share."""
-    figures = [str(rtt * 1000), str(rate * 8 / 1e6), str(loss * 100), "all" if shared else "each"]
+    figures = [str(rtt * 1000), str(rate * 8 / 1e6), str(loss * 100), of]
     with Popen([sys.executable, "-m", "benchmarks.uploads.wan", *figures], stdin=PIPE, stdout=PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -69,7 +75,8 @@ class Line:
     rtt: float
     rate: float
     loss: float
-    shared: bool
+    of: str
+    _edges: list[float] = field(factory=list)  # where bursts of others begin and end
     _due: list[tuple[float, int, int, bytes]] = field(factory=list)
     _free: dict[bytes, float] = field(factory=dict)  # by flow: when its line is free again
     _count: int = 0
@@ -81,14 +88,22 @@ class Line:
         passed = now
         if up:
             start = (packet[0] & 15) * 4
-            flow = b"" if self.shared else packet[start : start + 2]  # the source port
+            flow = packet[start : start + 2] if self.of == "each" else b""  # the source port
             passed = max(now, self._free.get(flow, 0.0))
             if passed - now > QUEUE_SECONDS:
                 return
-            passed += len(packet) / self.rate
+            passed += len(packet) / (self.rate * self._left(now))
             self._free[flow] = passed
         self._count += 1
         heapq.heappush(self._due, (passed + self.rtt / 2, self._count, to, packet))
+
+    def _left(self, now: float) -> float:
+        """The share of the line that bursts of others leave."""
+        if self.of != "bursts":
+            return 1.0
+        while not self._edges or self._edges[-1] < now:
+            self._edges.append((self._edges[-1] if self._edges else now) + random.expovariate(1 / BURST_SECONDS))
+        return LEFT if len(self._edges) % 2 else 1.0
 
     def deliver(self, now: float) -> float:
         """Write what has arrived; returns in how many seconds the next will."""
@@ -150,4 +165,4 @@ def _run(command: str) -> None:
 
 if __name__ == "__main__":
     rtt, mbit, loss = (float(figure) for figure in sys.argv[1:4])
-    main(Line(rtt / 1000, mbit * 1e6 / 8, loss / 100, sys.argv[4] == "all"))
+    main(Line(rtt / 1000, mbit * 1e6 / 8, loss / 100, sys.argv[4]))

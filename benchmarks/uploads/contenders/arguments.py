@@ -12,7 +12,7 @@ from attrs import frozen
 class Arguments:
     """`part_size` (bytes) is None where the contender chooses, as it does the `connections` where they are 0.
 
-    `stall_to` takes the longest stall of the loop.
+    `stall_to` takes the longest stall of the loop, `course_to` what had gone when; `method` is one of asyncsdk's.
     """
 
     path: Path
@@ -20,6 +20,8 @@ class Arguments:
     connections: int
     part_size: int | None
     stall_to: Path | None
+    course_to: Path | None
+    method: str | None
 
 
 def arguments() -> Arguments:
@@ -29,5 +31,6 @@ def arguments() -> Arguments:
     options.add_argument("--connections", type=int, default=8)
     options.add_argument("--part-size", type=int)
     options.add_argument("--stall-to", type=Path)
-    given = options.parse_args()
-    return Arguments(given.path, given.md5, given.connections, given.part_size, given.stall_to)
+    options.add_argument("--course-to", type=Path)
+    options.add_argument("--method")
+    return Arguments(**vars(options.parse_args()))

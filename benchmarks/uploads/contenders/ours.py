@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ BEAT_SECONDS = 0.002
 
 
 async def main(given: Arguments) -> None:
-    seen: list[Progress] = []
+    seen: list[tuple[float, Progress]] = []
     async with Client() as client:
         uploader = AsyncUploader(
             client,
@@ -21,9 +23,17 @@ async def main(given: Arguments) -> None:
             part_size=given.part_size,
             md5="hex" if given.md5 else None,
         )
-        upload = uploader.upload(given.path, purpose="batch", if_uploaded="again", on_progress=seen.append)
+        upload = uploader.upload(
+            given.path,
+            purpose="batch",
+            if_uploaded="again",
+            on_progress=lambda now: seen.append((time.monotonic(), now)),
+        )
         await (upload if given.stall_to is None else stalls_told(upload, given.stall_to))
-    assert seen[-1].bytes_done == given.path.stat().st_size
+    assert seen[-1][1].bytes_done == given.path.stat().st_size
+    if given.course_to is not None:
+        course = [(at, now.bytes_done + now.bytes_in_flight, now.connections) for at, now in seen]
+        given.course_to.write_text(json.dumps(course))
 
 
 async def stalls_told(upload: Awaitable[object], to: Path) -> None:

@@ -1,19 +1,24 @@
-"""All files of a folder through one uploader of asyncsdk."""
+"""All files of a folder through one uploader of asyncsdk, as it comes: durable journal, md5, retries, stall watch."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+from attrs import fields_dict
 
 from asyncsdk import AsyncUploader, Client, UploadJob
 from benchmarks.uploads.contenders.arguments import Arguments, arguments
 
 
 async def main(given: Arguments) -> None:
-    jobs = [UploadJob(path, "batch", if_uploaded="again") for path in sorted(given.path.iterdir())]
-    async with Client() as client:
-        uploader = AsyncUploader(client, concurrency=given.connections, md5="hex" if given.md5 else None)
-        async with uploader.upload_many(jobs) as outcomes:
-            ended = [outcome async for outcome in outcomes]
+    method: Any = {"method": given.method} if given.method and "method" in fields_dict(UploadJob) else {}
+    jobs = [UploadJob(path, "batch", if_uploaded="again", **method) for path in sorted(given.path.iterdir())]
+    async with (
+        Client() as client,
+        AsyncUploader(client, concurrency=given.connections or None).upload_many(jobs) as outcomes,
+    ):
+        ended = [outcome async for outcome in outcomes]
     assert all(outcome.result for outcome in ended)
     assert len(ended) == len(jobs)
 
