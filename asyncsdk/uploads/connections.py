@@ -141,6 +141,7 @@ class Connections:
     _of_tasks: dict[asyncio.Task[object] | None, PartPlace] = field(factory=dict, init=False)
     _waiting: dict[PartPlace, asyncio.Event] = field(factory=dict, init=False)
     _sending: Occupancy = field(factory=Occupancy, init=False)
+    _are_above: bool = field(default=False, init=False)  # whether some places were above the number at the last look
     _window: _Window | None = field(default=None, init=False)
     _longest_pause: float = field(default=PAUSE_SECONDS, init=False)  # in mid-part
 
@@ -236,10 +237,12 @@ class Connections:
             self._arrange()
 
     def _arrange(self) -> None:
-        now = time.monotonic()
-        for index, place in enumerate(self._places):
-            place.allow(now, above=index >= self.limit, longest=self._longest_pause)
-        self._sending.change(now, sum(not place.is_paused for place in self._places))
+        now, were_above, self._are_above = time.monotonic(), self._are_above, self.taken > self.limit
+        if self._are_above or were_above:
+            for index, place in enumerate(self._places):
+                place.allow(now, above=index >= self.limit, longest=self._longest_pause)
+        sending = sum(not place.is_paused for place in self._places) if self._are_above else self.taken
+        self._sending.change(now, sending)
 
     def _watch(self) -> None:
         """Look at what is sent, from now until nothing is: by a timer."""

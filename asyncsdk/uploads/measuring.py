@@ -38,7 +38,8 @@ class Observation:
         acked: Bytes that the peer acknowledged.
         in_use: How many connections held a part, on average; those that pause count until they have drained.
         finished: Parts that were answered.
-        refused: Attempts at a part that ended with 503 or a connection that was reset.
+        refused: Attempts at a part that ended with 503 or a connection that was reset, and had begun with no more
+            connections than there are now.
         held_back: The share of these connections' time, 0 to 1, in which this side had nothing for them to send:
             by the rate limit, the source, the disk, the hashing.
         loop_busy: The share of its time, 0 to 1, in which the event loop's thread ran or waited for a CPU.

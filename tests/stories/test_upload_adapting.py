@@ -79,6 +79,29 @@ async def test_parts_above_the_number_pause_in_mid_part_and_are_not_taken_for_st
     assert max(progress.parts_in_flight for progress in seen if progress.connections == 1) > 1
 
 
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.7])
+async def test_an_upload_that_is_cancelled_while_parts_pause_leaves_at_once_and_goes_on(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, after: float
+) -> None:
+    numbers = itertools.chain([8, 8], itertools.repeat(2))
+    uploader, _ = ordered(client, journal, numbers, part_size=4 * MIB, limit_rate=RATE)
+    path, seen = make_file(64 * MIB), list[Progress]()
+    task = asyncio.create_task(uploader.upload(path, purpose="batch", on_progress=seen.append))
+    connections = uploader._context.connections  # noqa: SLF001 - nothing else shows who waits
+    while not connections.taken > connections.limit:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(after)
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 1
+    assert (connections.taken, connections._waiting, connections._of_tasks) == (0, {}, {})  # noqa: SLF001 - as above
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert result.bytes_resumed >= seen[-1].bytes_done
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+
+
 async def test_a_number_that_rises_gets_more_parts_at_once_within_the_same_upload(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asyncsdk.uploads.concurrency import LEAST, MOST, START, WINDOW_SECONDS, ConnectionCount
 from asyncsdk.uploads.measuring import Observation
-from tests.uploads.line_models import MBIT, Controller, Fixed, Line, Simulation, lines
+from tests.uploads.line_models import MBIT, Controller, Fixed, Simulation, lines
 
 SEEDS = range(5)
 FIXED = (4, 8, 16, 32)
@@ -247,4 +247,3 @@ def test_a_long_pause_between_uploads_changes_nothing() -> None:
 def test_a_window_is_limited_also_where_its_shares_are_not_numbers() -> None:
     assert Observation(seconds=1, acked=1, in_use=1, held_back=float("nan")).is_limited
     assert not Observation(seconds=1, acked=1, in_use=1).is_limited
-    assert Line().pauses
