@@ -337,3 +337,25 @@ async def test_each_line_that_a_fold_keeps_is_as_it_was(tmp_path: Path) -> None:
     assert set(one.read_bytes().splitlines()[1:]) <= before
     assert parse(one.read_bytes()).damaged == []
     assert KEY not in await stages(tmp_path)
+
+
+async def test_a_fold_while_all_keys_are_listed_lists_each_of_them_once(tmp_path: Path) -> None:
+    await many(tmp_path)
+    before, listed = await stages(tmp_path), list[JournalEntry]()
+    async for entry in FileJournal(tmp_path).stream():
+        if not listed:
+            await FileJournal(tmp_path).purge(now=NOW + HOUR)
+            assert len(files(tmp_path)) == 1
+        listed.append(entry)
+    states = {entry.key: replay(entry.records) for entry in listed}
+    assert {name: state and state.stage for name, state in states.items()} == before
+    assert len(listed) == len(before)
+
+
+async def test_a_key_that_is_in_several_files_is_listed_once_with_all_that_is_known(tmp_path: Path) -> None:
+    for number in range(4):
+        await write(FileJournal(tmp_path), 1, whole(number, of=1)[:2] if number == 3 else whole(number, of=1))
+    (entry,) = [entry async for entry in FileJournal(tmp_path).stream()]
+    assert said(entry.records) == [
+        (f"upload_{n}", Stage.PENDING if n == 3 else Stage.COMPLETED, n == 3) for n in range(4)
+    ]
