@@ -257,12 +257,16 @@ class FileJournal:
 
     async def _purge(self, now: float, *, thorough: bool) -> int:
         """Once a day not thoroughly: each key gets its turn some day, and a segment is rewritten when it is due."""
+        kinds = partial(self._forget_keys, now), partial(self._fold, now, thorough=thorough)
+        first, second = random.sample(kinds, 2)  # the first one may take all the time there is
+        return await first() + await second()
+
+    async def _forget_keys(self, now: float) -> int:
         keys = await self._threads.run(partial(purge.keys, self._layout))
         random.shuffle(keys)  # it may be cut short
-        removed = sum([await self._forget(key, now) for key in keys])
-        return removed + len(await self._fold(now, thorough=thorough))
+        return sum([await self._forget(key, now) for key in keys])
 
-    async def _fold(self, now: float, *, thorough: bool) -> set[str]:
+    async def _fold(self, now: float, *, thorough: bool) -> int:
         folding = Folding(self._small, now, thorough=thorough)
         removed: set[str] = set()
         try:
@@ -270,7 +274,7 @@ class FileJournal:
                 removed |= await self._threads.run(partial(folding.fold, unit))
         finally:
             folding.stop()
-        return removed
+        return len(removed)
 
     async def _forget(self, key: str, now: float) -> bool:
         try:
