@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.server import LocalServer
+from asyncsdk.wal import ranges
 from tests.stories.pictures import photo
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
@@ -69,6 +70,51 @@ asyncio.run(upload("parent-again"))
     with LocalServer() as server:
         assert child_s_exit(program, server.url, tmp_path / "journal") == "the child's exit: 0"
         assert len(server.files) == 3
+
+
+@pytest.mark.skipif(not ranges.SUPPORTED, reason="the platform locks no ranges for open files")
+def test_a_small_key_that_the_parent_has_is_not_the_child_s_and_stays_the_parent_s(tmp_path: Path) -> None:
+    program = """
+from asyncsdk.errors import UploadBusyError
+from asyncsdk.uploads.journal import Cancelled, Expired
+
+journal = FileJournal(Path(sys.argv[1]))
+
+async def busy(parent):
+    try:
+        async with journal.claim("held", wait=False, small=True):
+            sys.exit("claimed")
+    except UploadBusyError as error:
+        assert error.pid == parent, error
+    async with journal.claim("other", wait=False, small=True) as log:
+        await log.append(Cancelled(upload="upload_2"))
+
+def in_a_thread(parent):
+    failed = [True]
+    def run():
+        asyncio.run(busy(parent))
+        failed.clear()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        os._exit(1)
+
+async def main():
+    async with journal.claim("held", small=True) as log:
+        await log.append(Expired(upload="upload_1", reason="before"))
+        fork(lambda parent=os.getpid(): in_a_thread(parent))
+        await asyncio.to_thread(in_a_thread, os.getpid())  # what the child closed was its own
+        await log.append(Cancelled(upload="upload_1"))
+    async with journal.claim("held", wait=False, small=True) as log:
+        assert len(log.records) == 2, log.records
+    async with journal.claim("other", wait=False, small=True) as log:
+        assert len(log.records) == 2, log.records
+
+asyncio.run(main())
+"""
+    assert child_s_exit(program, tmp_path / "journal") == "the child's exit: 0"
+    assert len(list((tmp_path / "journal" / "small").glob("*.jsonl"))) == 2
 
 
 def test_an_uploader_and_an_editor_made_before_the_fork_work_after_it(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class _Printable(logging.Formatter):
 
 
 class _Warning(logging.Handler):
-    """Shows a warning that concerns the command line as typed."""
+    """Shows a warning that concerns the command line as typed, or that a list is not whole."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(f"warning: {record.getMessage()}")
@@ -167,4 +167,5 @@ def _log(*, to_stderr: bool) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
-        logging.getLogger("asyncsdk.suggestions").addHandler(_WARNING)
+        for name in ("asyncsdk.suggestions", "asyncsdk.uploads.journal.small"):
+            logging.getLogger(name).addHandler(_WARNING)

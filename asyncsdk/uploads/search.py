@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Protocol, runtime_checkable
@@ -41,6 +41,24 @@ class Searchable(Protocol):
 
     async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
         """Return all keys in whose records one of `values` is, and maybe others; takes no lock."""
+
+
+@runtime_checkable
+class Streamable(Protocol):
+    """A journal that reads its entries one after the other."""
+
+    def stream(self) -> AsyncIterator[JournalEntry]:
+        """Yield what `entries` returns, in no order."""
+
+
+async def each_entry(journal: Journal) -> AsyncIterator[JournalEntry]:
+    """Yield all keys of any journal, in no order; of one that can, with few at a time in memory."""
+    if isinstance(journal, Streamable):
+        async for entry in journal.stream():
+            yield entry
+    else:
+        for entry in await journal.entries():
+            yield entry
 
 
 async def entries_with(journal: Journal, values: Collection[str | int]) -> Sequence[JournalEntry]:

@@ -23,7 +23,7 @@ from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
-from asyncsdk.uploads.call import UploadCall, claimed
+from asyncsdk.uploads.call import SMALL_BYTES, UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
 from asyncsdk.uploads.completing import cancelled
 from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
@@ -272,7 +272,7 @@ class AsyncUploader:
             CompletionUnknownError: It may have been completed.
         """
         opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
-        async with claimed(self._journal, opened.key, wait=False) as log:
+        async with claimed(self._journal, opened.key, wait=False, small=opened.bytes <= SMALL_BYTES) as log:
             return await cancelled(self.client, log, upload_id, self._context.ids)
 
     async def _upload(

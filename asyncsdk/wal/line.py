@@ -62,8 +62,7 @@ def encode_line(fields: dict[str, Any]) -> bytes:
 
 def decode_line(line: bytes) -> dict[str, Any]:
     """Return the fields of a line, without its newline. Raises Damaged where they are not as they were written."""
-    checksum = _CHECKSUM.fullmatch(line, max(0, len(line) - 16))
-    if checksum is None or int(checksum[1], 16) != zlib.crc32(line[: checksum.start()]):
+    if not is_intact(line):
         raise Damaged("the checksum is missing or wrong")
     try:
         text = line.decode()
@@ -73,6 +72,12 @@ def decode_line(line: bytes) -> dict[str, Any]:
     if end != len(text) or type(fields) is not dict:
         raise Damaged("not one object of JSON")
     return fields
+
+
+def is_intact(line: bytes) -> bool:
+    """Whether a line, without its newline, ends with the checksum of what is before that."""
+    checksum = _CHECKSUM.fullmatch(line, max(0, len(line) - 16))
+    return checksum is not None and int(checksum[1], 16) == zlib.crc32(line[: checksum.start()])
 
 
 def encode_head(*, at: float, host: str, pid: int, home: Home | None = None, due: float | None = None) -> bytes:

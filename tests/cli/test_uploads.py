@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.wal.line import encode_head
 from tests.cli.support import MakeFile, Run, Start
 
 MIB = 1 << 20
@@ -33,6 +35,19 @@ def stopped(run: Run, server: LocalServer, make_file: MakeFile) -> Stopped:
 def test_a_journal_without_uploads_says_so(run: Run, command: list[str]) -> None:
     ran = run("uploads", *command)
     assert (ran.code, ran.out, ran.err) == (0, "", "no uploads in the journal\n")
+
+
+@pytest.mark.parametrize("command", ["list", "show", "prune"])
+def test_a_journal_that_a_newer_version_wrote_is_not_taken_for_an_empty_one(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    journal = tmp_path / "journal"
+    head = encode_head(at=time.time(), host="web-1", pid=1).partition(b',"c":')[0].replace(b'"v":1', b'"v":2')
+    (journal / "small").mkdir(mode=0o700, parents=True)
+    (journal / "small" / "new.jsonl").write_bytes(b'%b,"c":"%08x"}\n' % (head, zlib.crc32(head)))
+    ran = run("uploads", command)
+    assert ran.code == 0
+    assert "new.jsonl: version 2 of the journal was written by a newer asyncsdk" in ran.err
 
 
 @pytest.mark.parametrize("command", ["list", "show"])

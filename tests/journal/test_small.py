@@ -425,3 +425,20 @@ async def test_a_file_larger_than_any_that_is_appended_to_is_not_looked_at_again
     async with reader.claim(KEY, small=True) as log:
         assert list(log.records) == list(map(part, range(6)))
     assert ".jsonl" not in looks
+
+
+async def test_loops_in_several_threads_take_turns_with_the_keys_of_one_journal(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+
+    async def work(thread: int) -> None:
+        await asyncio.gather(*(write(journal, key(number), part(thread)) for number in range(20)))
+
+    def run(thread: int) -> None:
+        asyncio.run(work(thread))
+
+    await asyncio.gather(*(asyncio.to_thread(run, thread) for thread in range(4)))
+    for number in range(20):
+        records = await read(tmp_path, key(number))
+        assert sorted(record.at for record in records) == [part(thread).at for thread in range(4)]
+    assert len(shared(tmp_path)) == 1
+    assert open_below(tmp_path) == []

@@ -34,7 +34,8 @@ def found(folder: Path, data: bytes) -> list[tuple[str, Record]]:
     for old in folder.iterdir():
         old.unlink()
     (folder / "2026-11-18T110640.123Z-web-1-42-00005eed.jsonl").write_bytes(data)
-    places, listed = Places(folder), everything(folder)
+    places = Places(folder)
+    listed = {key: known for some in everything(places) for key, known in some.items()}
     by_key = {key: look_up(places, key).records for key in KEYS}
     settled = {record.upload for records in by_key.values() for record in records if isinstance(record, Completed)}
     for key in KEYS:

@@ -22,6 +22,7 @@ from asyncsdk.uploads.journal.codec import parse
 from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.uploads.resume import Stage, replay
 from asyncsdk.wal import disk, ranges, segments, shared
+from asyncsdk.wal.line import encode_line, iso
 from tests.journal.support import KEY, NOW, completed, opened, part
 
 pytestmark = pytest.mark.skipif(not ranges.SUPPORTED, reason="the platform locks no ranges for open files")
@@ -203,6 +204,35 @@ async def test_a_damaged_line_is_left_out_and_what_is_intact_stays(tmp_path: Pat
     assert list((await entry_of(tmp_path, key(3))).records) == started(3)
 
 
+async def test_what_only_a_newer_version_knows_stays(tmp_path: Path) -> None:
+    await many(tmp_path, 2)
+    line = encode_line({"t": "pondered", "k": key(7), "n": 1, "u": "upload_7", "at": iso(NOW)})
+    with files(tmp_path)[0].open("ab") as file:
+        file.write(line)
+    for days in (40, 400):
+        await FileJournal(tmp_path).purge(now=NOW + days * DAY)
+        assert [path.read_bytes().splitlines(keepends=True)[1:] for path in files(tmp_path)] == [[line]]
+
+
+async def test_the_daily_purge_folds_though_the_keys_with_a_folder_take_all_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await many(tmp_path)
+    async with FileJournal(tmp_path).claim(KEY) as log:
+        await log.append(opened())
+    monkeypatch.setattr("asyncsdk.uploads.journal.file.PURGE_SECONDS", 0.2)
+    monkeypatch.setattr("asyncsdk.uploads.journal.purge.forget", lambda *_: time.sleep(0.3))
+    for day in range(30):  # a half of which the folders come first
+        now = NOW + day * DAY
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        async with FileJournal(tmp_path).claim(key(100 + day), small=True) as log:
+            await log.append(opened("upload_9", created_at=int(now), expires_at=int(now) + HOUR))
+            await log.append_final(completed("upload_9", at=now))
+        if any(b'"due"' in path.read_bytes() for path in files(tmp_path)):
+            return
+    pytest.fail("it was never folded")
+
+
 async def test_what_a_copy_leaves_to_its_original_stays_left_once_it_is_folded(tmp_path: Path) -> None:
     await many(tmp_path / "journal", 2)
     copy = Path(shutil.copytree(tmp_path / "journal", tmp_path / "copy"))
@@ -337,3 +367,25 @@ async def test_each_line_that_a_fold_keeps_is_as_it_was(tmp_path: Path) -> None:
     assert set(one.read_bytes().splitlines()[1:]) <= before
     assert parse(one.read_bytes()).damaged == []
     assert KEY not in await stages(tmp_path)
+
+
+async def test_a_fold_while_all_keys_are_listed_lists_each_of_them_once(tmp_path: Path) -> None:
+    await many(tmp_path)
+    before, listed = await stages(tmp_path), list[JournalEntry]()
+    async for entry in FileJournal(tmp_path).stream():
+        if not listed:
+            await FileJournal(tmp_path).purge(now=NOW + HOUR)
+            assert len(files(tmp_path)) == 1
+        listed.append(entry)
+    states = {entry.key: replay(entry.records) for entry in listed}
+    assert {name: state and state.stage for name, state in states.items()} == before
+    assert len(listed) == len(before)
+
+
+async def test_a_key_that_is_in_several_files_is_listed_once_with_all_that_is_known(tmp_path: Path) -> None:
+    for number in range(4):
+        await write(FileJournal(tmp_path), 1, whole(number, of=1)[:2] if number == 3 else whole(number, of=1))
+    (entry,) = [entry async for entry in FileJournal(tmp_path).stream()]
+    assert said(entry.records) == [
+        (f"upload_{n}", Stage.PENDING if n == 3 else Stage.COMPLETED, n == 3) for n in range(4)
+    ]

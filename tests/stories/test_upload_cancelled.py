@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from asyncsdk import (
+    AsyncSDKError,
     AsyncUploader,
     BadRequestError,
     Client,
@@ -24,6 +25,8 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
+from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.wal import ranges
 from tests.faults.leaving import threads_of
 from tests.stories.support import MIB, MakeFile
 
@@ -206,3 +209,21 @@ async def test_resume_goes_on_by_the_uploads_id(
     result = await AsyncUploader(client, journal=journal).resume(upload_id)
     assert result.bytes_resumed > 0
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.skipif(not ranges.SUPPORTED, reason="the platform locks no ranges for open files")
+async def test_a_small_upload_that_stopped_is_cancelled_or_gone_on_with_and_gets_no_folder(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    uploader = AsyncUploader(client, journal=journal)
+    for number in range(2):
+        server.inject(Fault("part", "answer", "before", status=400))
+        with pytest.raises(AsyncSDKError):
+            await uploader.upload(make_file(1000, f"small-{number}", number), purpose="batch")
+    first, second = server.uploads
+    fresh = AsyncUploader(client, journal=journal)
+    assert (await fresh.cancel(first.id)).status == "cancelled"
+    assert (await fresh.resume(second.id)).upload.id == second.id
+    assert not (journal / "uploads").exists()
+    stages = {entry.key: replay(entry.records) for entry in await FileJournal(journal).entries()}
+    assert sorted(state.stage for state in stages.values() if state) == [Stage.CANCELLED, Stage.COMPLETED]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import asdict, frozen
 
@@ -56,7 +56,11 @@ class Remembered:
 def remembered(entries: Sequence[JournalEntry], *, now: float) -> list[Remembered]:
     """The newest upload of each key, oldest first; after its expiry time it counts as expired."""
     latest = [(entry, upload) for entry in entries if (upload := replay(entry.records))]
-    uploads = [_of(entry, upload, now) for entry, upload in latest]
+    return oldest_first(_of(entry, upload, now) for entry, upload in latest)
+
+
+def oldest_first(uploads: Iterable[Remembered]) -> list[Remembered]:
+    """The uploads in the order in which they began."""
     return sorted(uploads, key=lambda upload: (upload.created_at or 0, upload.id))
 
 

@@ -234,9 +234,14 @@ def _not_kept(place: str | None) -> str:
 
 
 async def _remembered(journal: Journal) -> list[Remembered]:
-    from asyncsdk.cli.uploads.listing import remembered
+    from asyncsdk.cli.uploads.listing import oldest_first, remembered
+    from asyncsdk.uploads.search import each_entry
 
-    return remembered(await journal.entries(), now=time.time())
+    now = time.time()
+    found = [
+        upload async for entry in each_entry(journal) for upload in remembered([entry], now=now)
+    ]  # not the records
+    return oldest_first(found)
 
 
 def _unchanged(uploads: list[Remembered]) -> list[Remembered]:

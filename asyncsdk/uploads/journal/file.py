@@ -8,9 +8,10 @@ import math
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,6 +103,11 @@ def _release(lock: KeyLock | None, shared: RangeLock | None, segments: Segments)
             shared.release()
     finally:
         segments.close()
+
+
+def _next(entries: Iterator[list[JournalEntry]]) -> list[JournalEntry]:
+    """The next of them that are any; none at the end."""
+    return next(filter(None, entries), [])
 
 
 def _to_path(given: str | os.PathLike[str] | None) -> Path:
@@ -204,13 +210,25 @@ class FileJournal:
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock for long."""
-        own = await self._look(await self._threads.run(partial(purge.keys, self._layout)))
-        return merged(await self._threads.run(self._small.entries), own)
+        return sorted([entry async for entry in self.stream()], key=attrgetter("key"))
 
-    async def _look(self, keys: Iterable[str]) -> list[JournalEntry]:
-        """What is in the folders of `keys`."""
-        entries = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
-        return [entry for entry in entries if entry is not None]
+    async def stream(self) -> AsyncIterator[JournalEntry]:
+        """Yield what `entries` returns, in no order, with few keys at a time in memory."""
+        keys = await self._threads.run(partial(purge.keys, self._layout))
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            for entry in await self._look(keys[start : start + KEYS_AT_ONCE]):
+                yield entry
+        own, small = frozenset(keys), self._small.stream()
+        while some := await self._threads.run(partial(_next, small)):
+            for entry in some:
+                if entry.key not in own:
+                    yield entry
+
+    async def _look(self, keys: Collection[str]) -> list[JournalEntry]:
+        """What is known of `keys`, as small ones and in their folders."""
+        small = await self._threads.run(partial(self._small.entries, keys))
+        own = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
+        return merged(small, [entry for entry in own if entry is not None])
 
     async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
         """Return all keys in whose records one of `values` is, and maybe others; takes no lock for long."""
@@ -222,7 +240,7 @@ class FileJournal:
         for start in range(0, len(keys), KEYS_AT_ONCE):
             batch = keys[start : start + KEYS_AT_ONCE]
             found |= await self._threads.run(partial(purge.keys_with, self._layout, batch, words))
-        return merged(await self._threads.run(partial(self._small.entries, found)), await self._look(found))
+        return await self._look(found)
 
     async def openings(self, *, above: int, since: float = -math.inf) -> Sequence[Opened]:
         """Return how the uploads of files of more than `above` bytes began, `since` (unix time); takes no lock."""
@@ -239,12 +257,16 @@ class FileJournal:
 
     async def _purge(self, now: float, *, thorough: bool) -> int:
         """Once a day not thoroughly: each key gets its turn some day, and a segment is rewritten when it is due."""
+        kinds = partial(self._forget_keys, now), partial(self._fold, now, thorough=thorough)
+        first, second = random.sample(kinds, 2)  # the first one may take all the time there is
+        return await first() + await second()
+
+    async def _forget_keys(self, now: float) -> int:
         keys = await self._threads.run(partial(purge.keys, self._layout))
         random.shuffle(keys)  # it may be cut short
-        removed = sum([await self._forget(key, now) for key in keys])
-        return removed + len(await self._fold(now, thorough=thorough))
+        return sum([await self._forget(key, now) for key in keys])
 
-    async def _fold(self, now: float, *, thorough: bool) -> set[str]:
+    async def _fold(self, now: float, *, thorough: bool) -> int:
         folding = Folding(self._small, now, thorough=thorough)
         removed: set[str] = set()
         try:
@@ -252,7 +274,7 @@ class FileJournal:
                 removed |= await self._threads.run(partial(folding.fold, unit))
         finally:
             folding.stop()
-        return removed
+        return len(removed)
 
     async def _forget(self, key: str, now: float) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 - A segment is folded under its lock, which a process that writes it holds: by one process at a time.
 - A segment that came of it is whole. It says when a quarter of it will be of no use, and is folded again then.
-- What a key that is claimed now has stays as it is.
+- What a key that is claimed now has stays as it is, and so does what has a type that only a newer version knows.
 - The new segment is durable before the old ones go: a crash leaves both, and equal lines count once.
 """
 
@@ -20,7 +20,7 @@ from asyncsdk.uploads.journal.codec import Turn, encode
 from asyncsdk.uploads.journal.lookup import Fact, facts_in, known, look_up, settled_among, still_says_something
 from asyncsdk.uploads.journal.purge import is_key
 from asyncsdk.uploads.journal.reading import load
-from asyncsdk.uploads.journal.retention import uploads_until
+from asyncsdk.uploads.journal.retention import PURGE_EVERY_SECONDS, uploads_until
 from asyncsdk.uploads.journal.small import SmallKeys
 from asyncsdk.wal import NewerVersionError
 from asyncsdk.wal.ranges import FOLDING, NoRangesError
@@ -120,6 +120,8 @@ class Folding:
             records += load(folder).records
         untils = uploads_until(records)
         until = max(untils.values(), default=0.0)
+        if any(fact.record is None for fact in facts):
+            until = max(until, self._now + PURGE_EVERY_SECONDS)
         if self._now >= until and not is_claimed:
             return None
         over = set() if is_claimed else {upload for upload, end in untils.items() if self._now >= end}

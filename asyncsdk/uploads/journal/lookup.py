@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from operator import attrgetter
@@ -18,13 +18,17 @@ from asyncsdk.uploads.journal import Cancelled, Completed, Opened, Record
 from asyncsdk.uploads.journal.codec import Turn, decode, turn_of
 from asyncsdk.uploads.journal.reading import left_to_the_original, lines_with
 from asyncsdk.wal import NewerVersionError, disk
-from asyncsdk.wal.line import home_of, read_lines
+from asyncsdk.wal.line import home_of, is_intact, read_lines
 from asyncsdk.wal.places import KEYED, Places
 from asyncsdk.wal.segments import SEGMENT, find, is_copy, written_at
 
 _SIZE = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
 
 _SETTLED = (Completed, Cancelled)
+_SETTLED_LINE = re.compile(rb'^\{"t":"(?:completed|cancelled)","k":"[^"]+","n":\d+,"u":"([^"\n]+)"[^\n]*', re.MULTILINE)
+_OTHER_LINE = re.compile(
+    rb'^\{"t":"(?:part|completing|refused|expired)","k":"[^"]+","n":\d+,"u":"([^"\n]+)"[^\n]*', re.MULTILINE
+)
 _ATTEMPTS = 5
 
 logger = logging.getLogger(__name__)
@@ -77,11 +81,14 @@ def known(facts: Iterable[Fact]) -> Known:
     return Known((*lines.values(), *left), ordered[-1].turn.number if ordered else 0, tuple(left))
 
 
-def facts_in(path: Path) -> list[Fact]:
-    """Return all that is in a segment. Damaged lines are left out and logged. Raises OSError, NewerVersionError."""
+def facts_in(path: Path, *, needed: Callable[[bytes], bytes] = bytes) -> list[Fact]:
+    """Return all that is in a segment, or what is `needed` of it. Damaged lines are left out and logged.
+
+    Raises OSError, NewerVersionError.
+    """
     data = disk.read(path)
     try:
-        facts, damaged = _read(BytesIO(data), path.name, 0, is_copy=is_copy(path, home_of(data)))
+        facts, damaged = _read(BytesIO(needed(data)), path.name, 0, is_copy=is_copy(path, home_of(data)))
     except NewerVersionError as error:
         raise NewerVersionError(error.version, path) from error
     if damaged:
@@ -100,15 +107,17 @@ def still_says_something(record: Record | None, settled: Collection[str]) -> boo
     return record is None or isinstance(record, (Opened, *_SETTLED)) or record.upload not in settled
 
 
-def everything(folder: Path) -> dict[str, Known]:
-    """Return what the segments of `folder` contain, by key; of a settled upload how it began and ended.
+def everything(places: Places) -> Iterator[dict[str, Known]]:
+    """Yield what the segments contain, some keys at a time, each once; of a settled upload how it began and ended.
 
     Raises OSError, NewerVersionError.
     """
+    read, listed = set[str](), set[str]()
     for _ in range(_ATTEMPTS):
         with suppress(FileNotFoundError):  # folded into another meanwhile
-            return _everything(folder)
-    return _everything(folder)
+            yield from _everything(places, read, listed)
+            return
+    yield from _everything(places, read, listed)
 
 
 def keys_with(folder: Path, words: Sequence[bytes]) -> set[str]:
@@ -134,15 +143,38 @@ def openings(folder: Path, above: int, since: float) -> list[Opened]:
     return list({opened.upload: opened for opened in found if opened.bytes > above}.values())
 
 
-def _everything(folder: Path) -> dict[str, Known]:
-    by_key: dict[str, list[Fact]] = defaultdict(list)
-    for path in _segments(folder):
-        facts = facts_in(path)
-        settled = settled_among(fact.record for fact in facts)
-        for fact in facts:
-            if still_says_something(fact.record, settled):  # few lines at a time: they are larger than all else
-                by_key[fact.turn.key].append(evolve(fact, line=hash(fact.line).to_bytes(8, signed=True)))
-    return {key: known(by_key.pop(key)) for key in sorted(by_key)}
+def _everything(places: Places, read: set[str], listed: set[str]) -> Iterator[dict[str, Known]]:
+    """The same for the segments that are not among those `read` and the keys that are not `listed`; both are added."""
+    places.refresh()
+    for path in _segments(places.folder):
+        if path.name in read:
+            continue
+        by_key: dict[str, list[Fact]] = defaultdict(list)
+        for fact in facts_in(path, needed=_without_what_is_over):
+            if fact.turn.key not in listed:
+                by_key[fact.turn.key].append(fact)
+        elsewhere = {key for key in by_key if places.is_elsewhere(key, [path.name])}
+        found = {
+            key: _brief(look_up(places, key) if key in elsewhere else known(facts)) for key, facts in by_key.items()
+        }
+        read.add(path.name)
+        listed.update(by_key)
+        yield found
+
+
+def _brief(known: Known) -> Known:
+    settled = settled_among(known.records)
+    return evolve(known, records=tuple(each for each in known.records if still_says_something(each, settled)))
+
+
+def _without_what_is_over(data: bytes) -> bytes:
+    """Empty the lines in `data` of what an upload needed until it was settled: to read them takes longest."""
+    settled = {match[1] for match in _SETTLED_LINE.finditer(data) if is_intact(match[0])}
+
+    def emptied(match: re.Match[bytes]) -> bytes:
+        return b"" if match[1] in settled and match[0].count(b'{"t":"') == 1 else match[0]
+
+    return _OTHER_LINE.sub(emptied, data)
 
 
 def _keys_with(folder: Path, words: Sequence[bytes]) -> set[str]:

@@ -200,16 +200,25 @@ class SmallKeys:
         with self._reading():
             return look_up(self.places, key)
 
-    def entries(self, keys: Iterable[str] | None = None) -> list[JournalEntry]:
-        """Return all keys, or `keys`, and the processes that have them. What can't be read is logged and left out."""
+    def entries(self, keys: Iterable[str]) -> list[JournalEntry]:
+        """Return these keys, and the processes that have them. What can't be read is logged and left out."""
         try:
             with self._reading():
-                found = lookup.everything(self.layout.small) if keys is None else self._looked_up(keys)
-                owner = self._owners()
+                found, owner = {key: look_up(self.places, key) for key in keys}, self._owners()
         except JournalError as error:
             logger.warning("%s", error)
             return []
-        return [JournalEntry(key, known.records, owner(key)) for key, known in found.items()]
+        return [JournalEntry(key, known.records, owner(key)) for key, known in found.items() if known.records]
+
+    def stream(self) -> Iterator[list[JournalEntry]]:
+        """Yield all keys as `entries` does, some at a time, in no order."""
+        try:
+            with self._reading():
+                owner = self._owners()
+                for found in lookup.everything(self.places):
+                    yield [JournalEntry(key, known.records, owner(key)) for key, known in found.items()]
+        except JournalError as error:
+            logger.warning("%s", error)
 
     def keys_with(self, words: Sequence[bytes]) -> set[str]:
         """Return the keys in whose lines one of `words` is found, and maybe others. What can't be read has none."""
@@ -219,10 +228,6 @@ class SmallKeys:
         except JournalError as error:
             logger.warning("%s", error)
             return set()
-
-    def _looked_up(self, keys: Iterable[str]) -> dict[str, Known]:
-        found = {key: look_up(self.places, key) for key in keys}
-        return {key: known for key, known in found.items() if known.records}
 
     def openings(self, above: int, since: float) -> list[Opened]:
         """Return how the uploads of files of more than `above` bytes began, `since` (unix time), or more of them."""
