@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -13,7 +15,7 @@ from attrs import define, evolve, field
 from asyncsdk.server.errors import not_found
 from asyncsdk.server.incoming import IncomingFile
 from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
-from asyncsdk.server.rules import as_of, completed_as, file_of, has_expired, is_forgotten
+from asyncsdk.server.rules import as_of, changes_at, completed_as, file_of, has_expired, is_forgotten
 from asyncsdk.server.store import Store
 from asyncsdk.server.workers import Workers
 
@@ -44,6 +46,7 @@ class Repository:
     _workers: Workers = field(factory=Workers, init=False)
     _painters: Workers = field(factory=lambda: Workers(PAINTERS), init=False)
     _files: dict[str, StoredFile] = field(factory=dict, init=False)
+    _due: float = field(default=-math.inf, init=False)  # before when nothing expires
     _pictures: dict[str, float] = field(factory=dict, init=False)  # name to expiry, in unix seconds
 
     def __attrs_post_init__(self) -> None:
@@ -98,6 +101,7 @@ class Repository:
     async def add_upload(self, upload: StoredUpload) -> None:
         await self._workers.run(self.store.write_upload, upload)
         self.uploads[upload.id] = UploadEntry(upload)
+        self._due = min(self._due, changes_at(upload))
 
     async def add_part(self, entry: UploadEntry, part_id: str, incoming: IncomingFile) -> None:
         await incoming.keep(self.store.part(entry.upload.file_id, part_id))
@@ -111,7 +115,7 @@ class Repository:
         file = file_of(entry.upload, part_ids)
         upload = completed_as(entry.upload, file)
         await self._workers.run(self.store.complete_upload, upload, file)
-        self._files[file.id] = file
+        self._add(file)
         entry.upload, entry.parts = upload, {}
 
     async def end(self, entry: UploadEntry, status: UploadStatus) -> None:
@@ -126,12 +130,18 @@ class Repository:
         if entry is not None and entry.upload.status == "pending":
             async with entry.lock:
                 entry.upload = evolve(entry.upload, expires_at=min(entry.upload.expires_at, self.now()))
+                self._due = min(self._due, changes_at(entry.upload))
                 await self._workers.run(self.store.write_upload, entry.upload)
 
     async def add_file(self, file: StoredFile, incoming: IncomingFile) -> None:
         await incoming.keep(self.store.part(file.id, file.part_ids[0]))
         await self._workers.run(self.store.write_file, file)
+        self._add(file)
+
+    def _add(self, file: StoredFile) -> None:
         self._files[file.id] = file
+        if file.expires_at is not None:
+            self._due = min(self._due, file.expires_at)
 
     async def read_file(self, file: StoredFile) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes, block by block. Raises ApiError if it is deleted meanwhile."""
@@ -162,6 +172,7 @@ class Repository:
         until = self.clock() + PICTURE_SECONDS
         await self._workers.run(self.store.write_picture, name, content, until)
         self._pictures[name] = until
+        self._due = min(self._due, until)
 
     async def picture(self, name: str) -> bytes | None:
         if self._pictures.get(name, 0.0) <= self.clock():
@@ -169,8 +180,10 @@ class Repository:
         return await self._workers.run(self.store.read_picture, name)
 
     async def sweep(self) -> None:
-        """Forget what has expired, and remove it from disk."""
+        """Forget what has expired, and remove it from disk. It looks at all there is only where that is due."""
         now = self.clock()
+        if now < self._due:
+            return
         for entry in [entry for entry in self.uploads.values() if not entry.lock.locked()]:
             if is_forgotten(entry.upload, now):
                 self.uploads.pop(entry.upload.id, None)
@@ -183,3 +196,6 @@ class Repository:
         for name in [name for name, until in self._pictures.items() if until <= now]:
             self._pictures.pop(name, None)  # another sweep may have removed it already
             await self._workers.run(self.store.remove_picture, name)
+        changes = (changes_at(entry.upload) for entry in self.uploads.values())
+        expiries = (file.expires_at for file in self._files.values() if file.expires_at is not None)
+        self._due = min(chain(changes, expiries, self._pictures.values()), default=math.inf)

@@ -109,6 +109,11 @@ def is_forgotten(upload: StoredUpload, now: float) -> bool:
     return now >= upload.expires_at + REMEMBERED_SECONDS
 
 
+def changes_at(upload: StoredUpload) -> int:
+    """When it next changes by itself: a pending one expires, any other is forgotten."""
+    return upload.expires_at + (0 if upload.status == "pending" else REMEMBERED_SECONDS)
+
+
 def page_of(files: Iterable[StoredFile], listing: ListQuery) -> tuple[list[StoredFile], bool]:
     """Return a page of `files` (oldest first), and whether there are more. Raises ApiError on a bad cursor."""
     page = sorted(files, key=lambda file: file.created_at)
