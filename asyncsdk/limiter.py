@@ -47,6 +47,12 @@ class RateLimiter:
                     await anyio.sleep(wait)
             return self._limit.admit(units, self.clock())
 
+    def acquire_now(self, units: int) -> Permit | None:
+        """A permit if `units` may be sent at once, else None: it waits for nothing."""
+        if self._queue.locked() or self._limit.wait(units, self.clock()) > 0:
+            return None
+        return self._limit.admit(units, self.clock())
+
     def accepted(self, permit: Permit) -> None:
         """The server processed the request that had this permit."""
         self._limit.accepted(permit)

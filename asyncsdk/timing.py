@@ -28,6 +28,7 @@ class Timing:
     expiry_grace: float = 60.0  # parts are refused long before: what is still waiting then hangs on our side
     file_search: float = 30.0  # a server may list a file later than it makes it
     file_search_interval: float = 2.0  # the whole list is read each time
+    file_answer: float = 60.0  # once the connection of a POST /files is lost, for a server that is still at work on it
     final_write: float = 10.0  # once a run is left, for pictures and for the ledger; a disk that hangs may take longer
 
 

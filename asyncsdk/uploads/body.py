@@ -18,6 +18,7 @@ from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.connections import PartPlace
+from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.source import Source, fill
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 
@@ -60,15 +61,23 @@ class PartBody(Body):
     """Bytes `span` of a source in the form of a part, or in `form`; `fingerprint` is of the bytes that were sent.
 
     They are read into one buffer, block by block, and once more for each attempt; sent while its `place` allows it.
+    `check` is called with the fingerprint before the last byte goes: what it raises ends the attempt.
     """
 
     def __init__(
-        self, part_source: PartSource, span: Range, form: FormFrame | None = None, *, place: PartPlace | None = None
+        self,
+        part_source: PartSource,
+        span: Range,
+        form: FormFrame | None = None,
+        *,
+        place: PartPlace | None = None,
+        check: Callable[[str], None] = lambda _: None,
     ) -> None:
         form = form or multipart.frame({}, "data", filename="upload", mime_type="application/octet-stream")
         self._head, self._tail = form.before, form.after
         size = len(self._head) + span.length + len(self._tail)
         super().__init__(size, form.content_type, stall=part_source.stall)
+        self.whole_size, self._check = size, check
         self._part_source, self._span, self._place = part_source, span, place or PartPlace()
         self._slice = min(part_source.throttle.slice, self._place.slice)
         self.blocks = bytearray()
@@ -96,6 +105,7 @@ class PartBody(Body):
             await self._send(writer, block)
         # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
         self._part_source.buffers.give(buffer)
+        self._check(self.fingerprint)
         await self.put(writer, self._tail)
 
     async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
@@ -104,6 +114,7 @@ class PartBody(Body):
         block = memoryview(buffer)[: self._span.length]
         await self._read(self._span.offset, block)
         self.blocks += block_fingerprint(block)
+        self._check(self.fingerprint)
         whole = b"".join((self._head, block, self._tail))
         self._part_source.buffers.give(buffer)
         await self.put(writer, whole)
@@ -137,6 +148,43 @@ class PartBody(Body):
             with self._part_source.on_our_side():
                 await asyncio.sleep(delay)
             self.watch.idle = False
+
+
+@define(eq=False)
+class PartAttempt:
+    """A part, or a whole file, on its way, through as many attempts as it takes. `check` is that of `PartBody`."""
+
+    part_source: PartSource
+    meter: Meter
+    span: Range
+    place: PartPlace
+    check: Callable[[str], None] = lambda _: None
+    _body: PartBody | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.meter.part_started()
+
+    @property
+    def body(self) -> PartBody:
+        """Of the last attempt."""
+        assert self._body is not None, "answered, so a body was sent"  # noqa: S101
+        return self._body
+
+    @property
+    def is_fully_sent(self) -> bool:
+        """Whether the server can have all of the last attempt: its last byte was handed to a connection."""
+        return self._body is not None and self._body.bytes_sent >= self._body.whole_size
+
+    def new_body(self, form: FormFrame | None = None) -> PartBody:
+        """The body of the next attempt."""
+        if self._body is not None:
+            self.meter.bytes_discarded(self._body.sent)
+        self._body = PartBody(self.part_source, self.span, form, place=self.place, check=self.check)
+        return self._body
+
+    def finish(self, confirmed: int) -> None:
+        """It ended: so many bytes of it are there."""
+        self.meter.part_finished(0 if self._body is None else self._body.sent, confirmed)
 
 
 def next_slice(size: int, seconds: float, slow: float = DEFAULT_TIMING.slow_slice) -> int:

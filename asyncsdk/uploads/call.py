@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 from attrs import define, evolve, field
 
@@ -17,14 +18,18 @@ from asyncsdk.given import unpacked
 from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import MIB
+from asyncsdk.uploads.context import UploadContext
+from asyncsdk.uploads.file_run import FileRun
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner, takes_small
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.method import UploadMethod, choose, goes_on
 from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
-from asyncsdk.uploads.resume import upload_key
-from asyncsdk.uploads.run import UploadContext, UploadRun
+from asyncsdk.uploads.resume import ResumeState, replay, upload_key
+from asyncsdk.uploads.reuse import digest_of
+from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
 
@@ -36,9 +41,9 @@ log = logging.getLogger(__name__)
 
 @define(eq=False, kw_only=True)
 class UploadCall:
-    """`others` asks what is known of other uploads than a key's. `began` is local unix time, `started` monotonic.
+    """`others` asks what is known of other uploads than a key's, `taken` for the ids of all files in the journal.
 
-    `since` (monotonic) is when it was asked for, as by `upload_many`.
+    `began` is local unix time, `started` monotonic; `since` (monotonic) is when it was asked for, as by `upload_many`.
     """
 
     context: UploadContext
@@ -49,7 +54,9 @@ class UploadCall:
     meter: Meter
     slot: Slot
     part_size: int
+    method: UploadMethod
     others: Callable[[str, Completing, Collection[str | int]], Awaitable[Others]]
+    taken: Callable[[], Awaitable[frozenset[str]]]
     began: float
     started: float
     since: float
@@ -84,7 +91,7 @@ class UploadCall:
             earlier = [] if moved is None else await self._earlier(moved)
             if not earlier:
                 why = "" if moved is None else await self._sent_otherwise(moved)
-                return await self._run(key, records, why=why).result()
+                return await self._finish(key, records, why=why)
         for opened in earlier:  # with no two keys claimed at once: two calls could wait for each other
             try:
                 return await self._go_on(opened)
@@ -143,33 +150,62 @@ class UploadCall:
     async def _start(self, why: str) -> UploadResult:
         journal, key = self.journal if self.place else MemoryJournal(), self.key
         async with self._claimed(journal, key) as records:
-            return await self._run(key, records, why=why).result()
+            return await self._finish(key, records, why=why)
 
     async def _go_on(self, opened: Opened) -> UploadResult:
         """Go on under the key of another path. Raises NothingToResumeError where that can't be."""
         async with self._claimed(self.journal, opened.key) as records:
-            return await self._run(opened.key, records, moved=opened).result()
+            return await self._finish(opened.key, records, moved=opened)
 
-    def _run(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadRun:
-        """A run under `key`, with the fields of the upload that is there."""
+    async def _finish(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadResult:
+        """Bring the upload of `key` to its end, with the fields of the one that is there.
+
+        Whatever the method, a request whose response was lost is looked for first.
+        """
         place = moved.source if moved else self.place
-        return UploadRun(
-            context=self.context,
-            job=self.job,
-            fields=evolve(self.fields, filename=moved.filename) if moved else self.fields,
-            key=key,
-            place=place or "",
-            source=self.source,
-            log=records,
-            meter=self.meter,
-            waited_from=self._waited_from,
-            started=self.started,
-            since=self.since,
-            part_size=self.part_size,
-            others=partial(self.others, key),
-            moved=moved,
-            why=why,
+        mine = [record for record in records.records if moved is None or record.upload == moved.upload]
+        recalled = replay(mine)
+        by_one_request = self._is_for_one_request(recalled) and moved is None
+        is_lost = recalled is not None and recalled.posting is not None
+        with_md5 = by_one_request or is_lost or self.context.md5_form != "off"
+        shared: dict[str, Any] = {
+            "context": self.context,
+            "job": self.job,
+            "fields": evolve(self.fields, filename=moved.filename) if moved else self.fields,
+            "key": key,
+            "place": place or "",
+            "source": self.source,
+            "log": records,
+            "meter": self.meter,
+            "waited_from": self._waited_from,
+            "started": self.started,
+            "since": self.since,
+            "digest": digest_of(self.source, records, with_md5=with_md5),
+            "moved": moved,
+            "why": why,
+        }
+        post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files", taken=self.taken)
+        result = await post.look_up() if is_lost else None
+        if result is None and by_one_request:
+            result = await post.result()
+        if result is None:
+            run = UploadRun(**shared, part_size=self.part_size, others=partial(self.others, key))
+            result = await run.result()
+        return evolve(result, duplicate_possible=True) if post.duplicate_possible else result
+
+    def _is_for_one_request(self, recalled: ResumeState | None) -> bool:
+        """Whether it is sent by POST /files, as far as the rate limit lets it."""
+        if goes_on(recalled, resume=self.job.resume):
+            return False
+        context = self.context
+        method = choose(
+            self.method,
+            size=self.source.identity.size,
+            up_to=context.single_request_up_to,
+            md5_is_asked=context.md5_is_asked,
+            must_wait=context.limiter.retry_after > 0,
         )
+        return method == "files"
 
     @asynccontextmanager
     async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:

@@ -19,7 +19,7 @@ from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range
-from asyncsdk.uploads.journal import Completed, Completing, Part, Record
+from asyncsdk.uploads.journal import Completed, Completing, Part, Posting, Record
 from asyncsdk.uploads.moved import OtherContentError
 from asyncsdk.uploads.resume import ResumeState, span_of
 from asyncsdk.uploads.source import Source
@@ -69,7 +69,7 @@ class ContentHash:
         """The fingerprint of all."""
         return part_fingerprint(self._blocks)
 
-    def matches(self, record: Completing | Completed) -> bool:
+    def matches(self, record: Completing | Completed | Posting) -> bool:
         """Whether `record` is about this content: by the fingerprint, and by md5 where both have it."""
         if record.xxh3 is None:
             return record.md5 is not None and record.md5 == self.md5

@@ -55,6 +55,7 @@ class UploadJob:
         if_uploaded: Where the file is on the server already: "reuse" it, or send it "again".
         on_busy: While another process sends the same file: "wait" for its result, or "fail".
         resume: False: start again, and leave behind what was sent in part.
+        method: How it is sent, as for `AsyncUploader.upload`. None: "uploads" there, "auto" in `upload_many`.
     """
 
     source: Given = field(repr=_shown)
@@ -66,6 +67,7 @@ class UploadJob:
     if_uploaded: Literal["reuse", "again"] = "reuse"
     on_busy: Literal["wait", "fail"] = "wait"
     resume: bool = True
+    method: Literal["uploads", "files", "auto"] | None = None
 
     def fields(self, source_name: str) -> Fields:
         """The fields to send; `source_name` is the file's own.
@@ -97,17 +99,20 @@ class UploadResult:
     """A completed upload. `bytes_sent` and `bytes_resumed` together are the size of the file.
 
     Args:
-        upload: The API's Upload.
+        upload: The API's Upload; None where the file was sent by one request.
         file: The API's File.
-        md5: Hex, of the whole file; None where `md5` is off.
+        md5: Hex, of the whole file; None where `md5` is off and it was sent through the Uploads API.
         bytes_sent: Bytes uploaded in this run.
         bytes_resumed: Bytes uploaded in earlier runs.
         reused: The file was on the server already, and nothing was sent.
         seconds: How long the call took.
         sending_seconds: For how long its bytes were on their way: not while it waited for its turn, or was read.
+        duplicate_possible: A request whose response was lost was sent again since no file of it was listed. A server
+            that lists files late may have made two.
+        duplicates: Ids of further files that requests made whose responses were lost. They have the same content.
     """
 
-    upload: Upload
+    upload: Upload | None
     file: File
     md5: str | None
     bytes_sent: int
@@ -115,6 +120,8 @@ class UploadResult:
     reused: bool
     seconds: float
     sending_seconds: float = 0.0
+    duplicate_possible: bool = False
+    duplicates: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

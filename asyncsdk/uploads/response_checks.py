@@ -79,9 +79,13 @@ class Ids:
             del self.names[next(iter(self.names))]
 
     def record_file(self, upload: Upload) -> None:
-        """Note which File `upload` has become; the oldest of many is forgotten."""
+        """Note which File `upload` has become."""
         if upload.file is not None:
-            self.files[upload.file.id] = upload.id
+            self.record_file_id(upload.file.id, upload.id)
+
+    def record_file_id(self, file_id: str, upload_id: str) -> None:
+        """Note which upload a File is of; the oldest of many is forgotten."""
+        self.files[file_id] = upload_id
         if len(self.files) > MOST_FILES:
             del self.files[next(iter(self.files))]
 
@@ -164,6 +168,15 @@ def not_completed(
     if files.get(upload.file.id, upload_id) != upload_id:
         return f"{upload.file.id} is the file of another upload"
     return _not_of_kind(upload.file, "file") or content.problem(upload.file, names)
+
+
+def not_posted(
+    file: File, *, posting_id: str, content: Content, files: Mapping[str, str], names: Container[str]
+) -> str | None:
+    """What speaks against `file` being made by the POST /files `posting_id`; `files` as for `not_completed`."""
+    if files.get(file.id, posting_id) != posting_id:
+        return f"{file.id} is the file of another upload"
+    return _not_of_kind(file, "file") or content.problem(file, names)
 
 
 def not_a_file_of(file: File, *, content: Content) -> str | None:

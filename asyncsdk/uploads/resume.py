@@ -4,15 +4,16 @@ Rules:
 
 - Records are facts that only accumulate. Their order within one upload does not matter, except that of complete
   requests and refusals: the journals of several processes may be merged.
+- A `Posting` without an end may have become a File, too: it is asked for before anything else is sent.
 - Of several uploads of a source, the one that began last counts.
 - `Completed` is final, before `Cancelled` and `Expired`; a `Completing` without an end may have become a File.
 - A part counts only if we could have cut it: on the grid, within the file. Parts that overlap are chosen in the same
   way by every run. An id that came for two ranges counts for neither.
 - What was sent is not trusted here: `sending` checks each part's fingerprint against the file.
 
-How it works: each process appends records (`Opened`, then `Part`s, `Completing`, and an end) and never changes one. To
-resume, a run calls `replay`: a fold over all records of its key (`upload_key`) to a `ResumeState`. Killed at any
-point, a run leaves records that replay to a state which the next run can continue.
+How it works: each process appends records (`Opened`, then `Part`s, `Completing`, and an end; or `Posting` and an end)
+and never changes one. To resume, a run calls `replay`: a fold over all records of its key (`upload_key`) to a
+`ResumeState`. Killed at any point, a run leaves records that replay to a state which the next run can continue.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ from asyncsdk.uploads.journal import (
     Expired,
     Opened,
     Part,
+    Posting,
     Record,
     Refused,
+    may_be_a_file,
     unanswered,
+    unanswered_posting,
 )
 
 
@@ -47,6 +51,7 @@ class Stage(StrEnum):
     PENDING = "pending"
     COMPLETING = "completing"
     COMPLETED = "completed"
+    REFUSED = "refused"  # a POST /files that made nothing
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
@@ -60,6 +65,7 @@ class ResumeState:
     opened: Opened | None
     parts: tuple[Part, ...]
     completing: Completing | None = None
+    posting: Posting | None = None
     completed: Completed | None = None
     refused: int | None = None
 
@@ -138,7 +144,7 @@ def completed(records: Sequence[Record]) -> list[Completed]:
 
 def why_again(recalled: ResumeState | None, *, asked: bool) -> str:
     """What to say to a person where a new upload begins: `asked` for, or because `recalled` can't go on."""
-    if recalled is None or recalled.stage is Stage.COMPLETED:
+    if recalled is None or recalled.stage is Stage.COMPLETED or isinstance(recalled.opened, Posting):
         return ""
     if asked:
         return f"starting again, as requested; {recalled.upload_id} is left behind"
@@ -181,6 +187,7 @@ def _replay_one(upload: str, records: Sequence[Record]) -> ResumeState | None:
         opened=opened,
         parts=tuple(record for record in records if isinstance(record, Part) and _fits(record, opened)),
         completing=unanswered(records),
+        posting=unanswered_posting(records),
         completed=completed,
         refused=next((record.status for record in reversed(records) if isinstance(record, Refused)), None),
     )
@@ -198,4 +205,6 @@ def _stage(records: Sequence[Record]) -> Stage:
     for kind, stage in ((Completed, Stage.COMPLETED), (Cancelled, Stage.CANCELLED), (Expired, Stage.EXPIRED)):
         if kind in kinds:
             return stage
-    return Stage.COMPLETING if unanswered(records) else Stage.PENDING
+    if Posting in kinds and Refused in kinds:
+        return Stage.REFUSED
+    return Stage.COMPLETING if may_be_a_file(records) else Stage.PENDING

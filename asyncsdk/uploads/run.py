@@ -2,111 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 
 from attrs import define, field
 
 from asyncsdk import api, tasks
-from asyncsdk.client import Client
 from asyncsdk.errors import APIError, UploadExpiredError, UploadNotFoundError
 from asyncsdk.events import UploadPhase
-from asyncsdk.models import File, Upload, from_json, to_json
-from asyncsdk.retry import Retry
-from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.admission import AdmissionQueue
-from asyncsdk.uploads.advice import waiting
-from asyncsdk.uploads.body import Buffers, PartSource
-from asyncsdk.uploads.checksum import ContentHash, check_its_content, check_unchanged, is_known_by_md5_alone
-from asyncsdk.uploads.completing import Completion, completed_upload, record_gone
-from asyncsdk.uploads.connections import Connections
+from asyncsdk.models import File, Upload, to_json
+from asyncsdk.uploads.checksum import check_its_content, check_unchanged
+from asyncsdk.uploads.completing import Completion, record_gone
 from asyncsdk.uploads.deadline import watch_deadline
-from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completed, Completing, Expired, Log, Opened, Part, Record
+from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.journal import Completed, Completing, Expired, Opened, Part
 from asyncsdk.uploads.moved import NothingToResumeError, can_go_on, note
-from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.response_checks import Content, Ids, Others, not_created
-from asyncsdk.uploads.resume import ResumeState, Stage, completed, replay, why_again
-from asyncsdk.uploads.search import MovedFiles
-from asyncsdk.uploads.seen import SeenFiles
+from asyncsdk.uploads.response_checks import Others, not_created
+from asyncsdk.uploads.resume import ResumeState, Stage, replay, why_again
+from asyncsdk.uploads.reuse import SourceRun, reporting
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import ForgottenError, Session, opened_record
-from asyncsdk.uploads.source import Source
-from asyncsdk.uploads.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-MOST_ASKED_FOR = 8  # Files that one source has become, such as those of several accounts
 COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, though the hour is over
 
 
 @define(eq=False, kw_only=True)
-class UploadContext:
-    """What all uploads of one uploader share.
+class UploadRun(SourceRun):
+    """A run through the Uploads API. `others` asks what is known of other uploads than the one of a `Completing`."""
 
-    `connections`, `queue`, `moved_files` and `seen` are of one event loop; the rest is for any.
-    """
-
-    client: Client
-    connections: Connections
-    queue: AdmissionQueue
-    moved_files: MovedFiles
-    seen: SeenFiles
-    readers: DaemonThreadPool
-    hashers: DaemonThreadPool
-    buffers: Buffers
-    throttle: Throttle
-    ids: Ids
-    part_size: int | None
-    md5_form: str
-    stall: float
-    max_retries: int
-
-
-@define(eq=False, kw_only=True)
-class UploadRun:
-    """One call to `upload`, its source open and its key claimed.
-
-    `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
-    (monotonic) is when the call began, and `since` when it was asked for, as by `upload_many`; `others` asks what is
-    known of other uploads than the one of a `Completing`. `moved` is the upload to go on with where it began at another
-    path: then none is created here. `why` is for the note of one that is created.
-    """
-
-    context: UploadContext
-    job: UploadJob
-    fields: Fields
-    key: str
-    place: str
-    source: Source
-    log: Log
-    meter: Meter
-    waited_from: float | None
-    started: float
-    since: float
     part_size: int
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
-    moved: Opened | None = None
-    why: str = ""
-    _digest: ContentHash = field(init=False)
-    _retry: Retry = field(init=False)
     _held: list[str] = field(factory=list, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        wanted = self.context.md5_form != "off" or any(map(is_known_by_md5_alone, self.log.records))
-        self._digest = ContentHash(self.source.identity.size, with_md5=wanted, whole=not self.source.tells_changes)
-        self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
-        self._retry.before_attempt = self.context.connections.may_begin
 
     async def result(self) -> UploadResult:
         """Upload the file, from wherever the journal says that it stopped."""
         try:
-            with _reporting(self.meter, self.context.client.timing.deadline_check):
+            with reporting(self.meter, self.context.client.timing.deadline_check):
                 if self.moved is not None:
                     await self._check_moved(self.moved)
                 return await self._go_on(replay(self._records))
@@ -143,17 +79,12 @@ class UploadRun:
         log.info("%s %s", self.source.name, words)
         return words
 
-    @property
-    def _records(self) -> list[Record]:
-        """Those of the upload that began at another path, where there is one: it is not about the others then."""
-        return [record for record in self.log.records if self.moved is None or record.upload == self.moved.upload]
-
     async def _check_moved(self, moved: Opened) -> None:
         """Raise OtherContentError where `moved` is another file's, NothingToResumeError where it can't go on."""
         state = replay(self._records)
         if state is not None:
             self.meter.enter(UploadPhase.CHECKING, f"comparing {self.source.name} with {moved.upload}")
-            await check_its_content(self.source, self._digest, state, self.context.hashers, self.meter.set_hashed)
+            await check_its_content(self.source, self.digest, state, self.context.hashers, self.meter.set_hashed)
         if not can_go_on(self.log.records, moved.upload, now=self.context.client.clock.now()):
             raise NothingToResumeError(f"starting again: {moved.upload} can't be resumed any more")
 
@@ -166,35 +97,6 @@ class UploadRun:
         if self.moved is not None:
             raise NothingToResumeError(why)
         return await self._send_all(await self._create(why))
-
-    async def _still_there(self) -> UploadResult | None:
-        """The newest File made of this source that may be the result: of this content, and seen with this key.
-
-        Another account's File, which two programs with one journal leave side by side, is treated as one that is gone.
-        """
-        made = completed(self._records)[:MOST_ASKED_FOR]
-        if self.job.if_uploaded == "again":
-            made = [done for done in made[:1] if self.waited_from is not None and done.at >= self.waited_from]
-        for done in made:
-            if self._digest.done and not self._digest.matches(done):
-                continue
-            file = await self._seen(from_json(File, done.file))
-            if file is None:
-                continue
-            await self._hash()
-            if self._digest.matches(done):
-                self.meter.upload_id = done.upload
-                self._count_as_there()
-                return self._result(completed_upload(done.upload, file), file, reused=True)
-            log.info("%s has changed since it became %s", self.source.name, file.id)
-        return None
-
-    async def _seen(self, file: File) -> File | None:
-        self.meter.enter(UploadPhase.CHECKING, f"checking whether {file.id} is the same")
-        return await self.context.seen.file(file, self._content, self._retry, since=self.since)
-
-    def _count_as_there(self) -> None:
-        self.meter.done = self.meter.resumed = self.source.identity.size
 
     async def _session(self, recalled: ResumeState | None) -> Session | None:
         """The recalled upload, if this run may go on with it."""
@@ -259,10 +161,6 @@ class UploadRun:
         self._adopt(session)
         return session
 
-    @property
-    def _content(self) -> Content:
-        return Content(self.fields.filename, self.fields.purpose, self.source.identity.size)
-
     def _not_created(self, upload: Upload) -> str | None:
         known = {*self.context.ids.uploads, *(record.upload for record in self.log.records)}
         self.context.ids.record_file(upload)
@@ -284,7 +182,7 @@ class UploadRun:
             limited = partial(watch_deadline, limit_rate=self.context.throttle.rate)
             background.start_soon(limited, session, self.meter, client.clock, client.timing)
             parts = await self._sending(session).finish()
-            await check_unchanged(self.source, self._digest, self.context.readers, self.context.hashers)
+            await check_unchanged(self.source, self.digest, self.context.readers, self.context.hashers)
             asked = self._asking(session, parts)
             await self.log.append(asked)
             upload = await self._completion(session).ask(asked)
@@ -293,24 +191,13 @@ class UploadRun:
 
     def _sending(self, session: Session) -> Sending:
         context = self.context
-        part_source = PartSource(
-            self.source,
-            context.readers,
-            context.buffers,
-            context.throttle,
-            context.stall,
-            self.meter.bytes_sent,
-            self.meter.on_our_side,
-            context.client.timing.slow_slice,
-            self.meter.hold,
-        )
         return Sending(
             client=context.client,
             log=self.log,
             session=session,
-            part_source=part_source,
+            part_source=self._part_source(self.source),
             hashers=context.hashers,
-            digest=self._digest,
+            digest=self.digest,
             retry=self._retry,
             connections=context.connections,
             meter=self.meter,
@@ -322,9 +209,9 @@ class UploadRun:
         return Completing(
             upload=session.upload_id,
             part_ids=tuple(part.id for part in parts),
-            md5=self._digest.md5,
+            md5=self.digest.md5,
             md5_form=self.context.md5_form,
-            xxh3=self._digest.xxh3,
+            xxh3=self.digest.xxh3,
         )
 
     async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
@@ -334,7 +221,7 @@ class UploadRun:
         self._retry.deadline = max(session.expires_at, self.context.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, outcome_unknown=True).ask(asked)
         file = await self._settle(upload, asked)
-        return self._result(upload, file) if self._digest.matches(asked) else None
+        return self._result(upload, file) if self.digest.matches(asked) else None
 
     def _completion(self, session: Session, *, outcome_unknown: bool = False) -> Completion:
         self.meter.enter(UploadPhase.COMPLETING)
@@ -354,43 +241,3 @@ class UploadRun:
         assert file is not None  # noqa: S101 - a completion returns it
         await self.log.append_final(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
         return file
-
-    async def _hash(self) -> None:
-        await self._digest.read(self.source, self.context.hashers, self.meter.set_hashed)
-
-    def _wait(self, error: APIError, delay: float) -> None:
-        self.context.connections.failed(error)
-        self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))
-        self.meter.hold(delay)
-
-    def _result(self, upload: Upload, file: File, *, reused: bool = False) -> UploadResult:
-        self.meter.enter(UploadPhase.COMPLETED)
-        return UploadResult(
-            upload=upload,
-            file=file,
-            md5=self._digest.md5,
-            bytes_sent=self.meter.done - self.meter.resumed,
-            bytes_resumed=self.meter.resumed,
-            reused=reused,
-            seconds=time.monotonic() - self.started,
-            sending_seconds=self.meter.sending_seconds,
-        )
-
-
-@contextmanager
-def _reporting(meter: Meter, every: float) -> Iterator[None]:
-    """Let `meter` report while nothing moves, too. By a timer: a task for each of many small files costs more."""
-    loop = asyncio.get_running_loop()
-
-    timer: asyncio.TimerHandle
-
-    def tick() -> None:
-        nonlocal timer
-        meter.tick()
-        timer = loop.call_later(every, tick)
-
-    timer = loop.call_later(every, tick)
-    try:
-        yield
-    finally:
-        timer.cancel()

@@ -15,7 +15,7 @@ from asyncsdk.errors import APIStatusError, PayloadTooLargeError, ResponseMismat
 from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.body import PartBody, PartSource
+from asyncsdk.uploads.body import PartAttempt, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_same
 from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
 from asyncsdk.uploads.connections import Connections, PartPlace
@@ -111,7 +111,7 @@ class Sending:
         """Send a piece; False if it was too large and went back, to be sent as two by two workers."""
         if not self.session.unverified and self.client.clock.is_past(self.session.expires_at):
             raise self.session.expired()  # whether an unverified one has ended is for the server to say
-        attempt = _PartAttempt(self.part_source, self.meter, piece, place)
+        attempt = PartAttempt(self.part_source, self.meter, piece, place)
         confirmed = 0
         try:
             part = await self._deliver(attempt)
@@ -132,7 +132,7 @@ class Sending:
         finally:
             attempt.finish(confirmed)
 
-    async def _deliver(self, attempt: _PartAttempt) -> Part:
+    async def _deliver(self, attempt: PartAttempt) -> Part:
         request = api.add_upload_part(self.session.upload_id, data=attempt.new_body)
         try:
             answer = await self.client.send(request, retry=self.retry, check=self._problem)
@@ -182,32 +182,3 @@ class Sending:
 def _size_of(parts: Iterable[Part]) -> int:
     """How many bytes `parts` hold."""
     return sum(part.length for part in parts)
-
-
-@define(eq=False)
-class _PartAttempt:
-    """One part on its way, through as many attempts as it takes."""
-
-    part_source: PartSource
-    meter: Meter
-    span: Range
-    place: PartPlace
-    _body: PartBody | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.meter.part_started()
-
-    @property
-    def body(self) -> PartBody:
-        """Of the last attempt."""
-        assert self._body is not None, "answered, so a body was sent"  # noqa: S101
-        return self._body
-
-    def new_body(self) -> PartBody:
-        if self._body is not None:
-            self.meter.bytes_discarded(self._body.sent)
-        self._body = PartBody(self.part_source, self.span, place=self.place)
-        return self._body
-
-    def finish(self, confirmed: int) -> None:
-        self.meter.part_finished(0 if self._body is None else self._body.sent, confirmed)

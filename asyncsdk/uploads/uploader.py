@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
@@ -10,43 +9,47 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
-from attrs import define, field, setters
+from attrs import define, evolve, field, setters
 
 from asyncsdk.api import Purpose
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
 from asyncsdk.given import wrong_type
+from asyncsdk.limiter import RateLimiter
 from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
+from asyncsdk.ratelimit import FILE_REQUESTS
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import SMALL_BYTES, UploadCall, claimed
-from asyncsdk.uploads.chunking import checked_part_size, is_whole, usual_part_size
+from asyncsdk.uploads.chunking import checked_part_size, usual_part_size
 from asyncsdk.uploads.completing import cancelled
 from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.connections import Connections
+from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completing, Journal, Opened
+from asyncsdk.uploads.journal import Completed, Completing, Journal, Opened, Posting
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.listening import Listener, check_listener, reporting
+from asyncsdk.uploads.lost import LostFiles
+from asyncsdk.uploads.method import SINGLE_REQUEST, UploadMethod, check_method, checked_single_request
 from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
-from asyncsdk.uploads.run import UploadContext
+from asyncsdk.uploads.rounds import Rounds
 from asyncsdk.uploads.search import MovedFiles, entries_with
 from asyncsdk.uploads.seen import SeenFiles
+from asyncsdk.uploads.settings import check_settings
 from asyncsdk.uploads.source import Given, Source, open_source
 from asyncsdk.uploads.throttle import Throttle
 
-MOST_CONNECTIONS = 256
 DEFAULT_RETRIES = 5
-_NOTHING = "Nothing was sent."
 
 
 @define(eq=False, on_setattr=setters.frozen)
@@ -64,10 +67,14 @@ class AsyncUploader:
             `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, one in memory for
             the whole process, with a warning.
         lock: False: use no file locks, for file systems that have none.
-        md5: The form in which the digest is sent with complete. None: compute none, which saves most of the CPU time.
+        md5: The form in which the digest is sent with complete. "auto" is "hex", and lets `method="auto"` send small
+            files by one request, of which the API checks no digest: it is computed and kept all the same. None: compute
+            none, which saves most of the CPU time, but for files that are sent by one request.
         limit_rate: Bytes a second at most, over all uploads of this uploader. None: no limit.
         stall_timeout: An attempt fails when no byte was acknowledged for that many seconds.
         max_retries: How often a request is retried. The count starts again whenever the upload progresses.
+        single_request_up_to: The largest file that `method="auto"` sends by one request, in bytes: at most 512 MiB.
+        files_per_minute: The limit on POST /files. None: learned from the server's refusals; OpenAI's is 1,000.
 
     Raises:
         ConfigurationError: A setting is out of range.
@@ -79,10 +86,12 @@ class AsyncUploader:
     part_size: int | None = field(default=None, kw_only=True)
     journal: Journal | str | os.PathLike[str] | None = field(default=None, kw_only=True)
     lock: bool = field(default=True, kw_only=True)
-    md5: Literal["hex", "base64"] | None = field(default="hex", kw_only=True)
+    md5: Literal["auto", "hex", "base64"] | None = field(default="auto", kw_only=True)
     limit_rate: float | None = field(default=None, kw_only=True)
     stall_timeout: float = field(default=STALL_SECONDS, kw_only=True)
     max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
+    single_request_up_to: int = field(default=SINGLE_REQUEST, kw_only=True)
+    files_per_minute: float | None = field(default=None, kw_only=True)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _count: ConnectionCount = field(factory=ConnectionCount, init=False, repr=False, on_setattr=setters.NO_OP)
@@ -90,7 +99,13 @@ class AsyncUploader:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client, Client):
             raise wrong_type("the client of an AsyncUploader", self.client, "a Client")
-        self._check_settings()
+        check_settings(
+            concurrency=self.concurrency,
+            md5=self.md5,
+            limit_rate=self.limit_rate,
+            stall_timeout=self.stall_timeout,
+            max_retries=self.max_retries,
+        )
         self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
         shared = partial(
@@ -102,17 +117,26 @@ class AsyncUploader:
             throttle=Throttle(self.limit_rate),
             ids=Ids(),
             part_size=None if self.part_size is None else checked_part_size(self.part_size),
-            md5_form=self.md5 or "off",
+            md5_form="hex" if self.md5 == "auto" else self.md5 or "off",
+            md5_is_asked=self.md5 in {"hex", "base64"},
+            single_request_up_to=checked_single_request(self.single_request_up_to),
             stall=self.stall_timeout,
             max_retries=self.max_retries,
         )
 
         def on_a_loop() -> UploadContext:
             queue = AdmissionQueue(self._most, timing.admission_poll)
-            connections = Connections(SharedThroughput(), queue, self.concurrency, self._count)
-            moved_files, seen = MovedFiles(self._journal), SeenFiles(self.client)
-            return shared(connections=connections, queue=queue, moved_files=moved_files, seen=seen)
+            return shared(
+                connections=Connections(SharedThroughput(), queue, self.concurrency, self._count),
+                queue=queue,
+                moved_files=MovedFiles(self._journal),
+                seen=SeenFiles(self.client),
+                lost_files=LostFiles(self.client),
+                limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
+                journal_reads=Rounds(),
+            )
 
+        FILE_REQUESTS.checked(self.files_per_minute)
         self._contexts = PerLoop("AsyncUploader", on_a_loop)
 
     @property
@@ -136,6 +160,7 @@ class AsyncUploader:
         if_uploaded: Literal["reuse", "again"] = "reuse",
         on_busy: Literal["wait", "fail"] = "wait",
         resume: bool = True,
+        method: UploadMethod | None = None,
         in_turn: bool = False,
         on_progress: Listener | None = None,
     ) -> UploadResult:
@@ -156,6 +181,10 @@ class AsyncUploader:
             if_uploaded: Where the file is on the server already: "reuse" returns it at once, "again" sends it again.
             on_busy: While another process sends the same file: "wait" for its result, or "fail".
             resume: False: start again, and leave behind what was sent in part.
+            method: "uploads", as None: through the Uploads API, in parts that resume and are checked by a digest.
+                "files": by one request (POST /files) in place of three, for files up to 512 MiB; after a failure all of
+                it is sent again. "auto": by one request up to `single_request_up_to`, while the rate limit lets it,
+                and unless `md5` is "hex" or "base64". An upload that is open goes on as it began.
             in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
                 server gives an upload does not begin too soon.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
@@ -172,7 +201,7 @@ class AsyncUploader:
             AsyncSDKError: Anything else in `asyncsdk.errors`, with `resumable`, `bytes_done`, `expires_in` (seconds)
                 and `advice` set.
         """
-        job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume)
+        job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method)
         return await self._upload(job, self._context.queue.acquire(in_turn=in_turn), on_progress)
 
     def upload_many(
@@ -202,7 +231,8 @@ class AsyncUploader:
     async def _uploading(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
     ) -> AsyncIterator[UploadOutcomes]:
-        outcomes = UploadOutcomes(partial(self._upload, listener=listener, since=time.monotonic()), self._context.queue)
+        uploaded = partial(self._upload, listener=listener, default="auto", since=time.monotonic())
+        outcomes = UploadOutcomes(uploaded, self._context.queue)
         async with outcomes.over(jobs):
             yield outcomes
 
@@ -218,6 +248,7 @@ class AsyncUploader:
         """
         async with self._opened(job) as source:
             job.fields(source.name)
+            check_method(job.method, source.identity.size, source.name)
 
     async def resume(
         self,
@@ -250,6 +281,8 @@ class AsyncUploader:
             raise ConfigurationError(f"{upload_id} has the key {key!r}, not a path: call upload with its source.")
         place = opened.source if source is None else source
         job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
+        if isinstance(opened, Posting):
+            job = evolve(job, method="files")
         admission = self._context.queue.acquire(in_turn=in_turn)
         if source is None:
             return await self._upload(job, admission, on_progress, expected=opened)
@@ -283,6 +316,7 @@ class AsyncUploader:
         *,
         expected: Opened | None = None,
         earlier: Opened | None = None,
+        default: UploadMethod = "uploads",
         since: float | None = None,
     ) -> UploadResult:
         """Upload one. `since` (monotonic) is when it was asked for, where that was before now."""
@@ -291,6 +325,7 @@ class AsyncUploader:
         reports = reporting(listener, patience=timing.last_report)
         async with reports as report, admission as slot, self._opened(job) as source:
             size = source.identity.size
+            check_method(job.method, size, source.name)
             shared = self._context.connections.shared
             meter = Meter(job.describe(), size, report, shared=shared, report_interval=timing.report_interval)
             call = UploadCall(
@@ -302,7 +337,9 @@ class AsyncUploader:
                 meter=meter,
                 slot=slot,
                 part_size=self._context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate),
+                method=job.method or default,
                 others=self._others,
+                taken=self._taken,
                 began=began,
                 started=started,
                 since=started if since is None else since,
@@ -348,20 +385,8 @@ class AsyncUploader:
         entries = await entries_with(self._journal, [asked.upload, *about])
         return others_than(asked, key, entries, self._context.ids)
 
-    def _check_settings(self) -> None:
-        """Raise ConfigurationError for what is out of range; NaN always is."""
-        number = self.concurrency
-        if number is not None and not (is_whole(number) and 1 <= number <= MOST_CONNECTIONS):
-            raise ConfigurationError(
-                f"concurrency must be an integer from 1 to {MOST_CONNECTIONS}, not {number!r}. {_NOTHING}"
-            )
-        if self.md5 not in {"hex", "base64", None}:
-            raise ConfigurationError(f"md5 must be 'hex', 'base64' or None, not {self.md5!r}. {_NOTHING}")
-        if self.limit_rate is not None and not 0 < self.limit_rate < math.inf:
-            raise ConfigurationError(
-                f"limit_rate must be a number of bytes a second above 0, not {self.limit_rate!r}. {_NOTHING}"
-            )
-        if not 0 < self.stall_timeout < math.inf:
-            raise ConfigurationError(f"stall_timeout must be above 0 seconds, not {self.stall_timeout!r}. {_NOTHING}")
-        if self.max_retries < 0:
-            raise ConfigurationError(f"max_retries must be 0 or more, not {self.max_retries!r}. {_NOTHING}")
+    async def _taken(self) -> frozenset[str]:
+        """The ids of all files in the journal: none of them is that of a request whose response was lost."""
+        entries = await self._context.journal_reads.ask(None, lambda _: self._journal.entries())
+        records = (record for entry in entries for record in entry.records)
+        return frozenset(str(record.file.get("id")) for record in records if isinstance(record, Completed))

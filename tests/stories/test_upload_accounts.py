@@ -9,7 +9,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import run
+from asyncsdk.uploads import reuse
 from tests.stories.support import MIB, MakeFile
 
 
@@ -40,12 +40,12 @@ async def test_each_account_finds_its_own_file(
 async def test_of_many_files_only_the_newest_are_asked_for(
     server: LocalServer, journal: Path, make_file: MakeFile
 ) -> None:
-    path, number = make_file(1000), run.MOST_ASKED_FOR + 2
+    path, number = make_file(1000), reuse.MOST_ASKED_FOR + 2
     for count in range(number):
         await upload(server, journal, path, strangers=count)
     asked = server.calls["files.get"]
     await upload(server, journal, path, strangers=number)
-    assert server.calls["files.get"] - asked == run.MOST_ASKED_FOR
+    assert server.calls["files.get"] - asked == reuse.MOST_ASKED_FOR
 
 
 async def test_content_that_comes_back_is_found_again(server: LocalServer, journal: Path, make_file: MakeFile) -> None:

@@ -223,7 +223,9 @@ async def test_a_small_upload_that_stopped_is_cancelled_or_gone_on_with_and_gets
     first, second = server.uploads
     fresh = AsyncUploader(client, journal=journal)
     assert (await fresh.cancel(first.id)).status == "cancelled"
-    assert (await fresh.resume(second.id)).upload.id == second.id
+    resumed = await fresh.resume(second.id)
+    assert resumed.upload is not None
+    assert resumed.upload.id == second.id
     assert not (journal / "uploads").exists()
     stages = {entry.key: replay(entry.records) for entry in await FileJournal(journal).entries()}
     assert sorted(state.stage for state in stages.values() if state) == [Stage.CANCELLED, Stage.COMPLETED]

@@ -155,6 +155,7 @@ async def test_what_is_completed_is_not_cancelled(
 ) -> None:
     path = make_file(1000)
     result = await uploader.upload(path, purpose="batch")
+    assert result.upload is not None
     with pytest.raises(ConfigurationError, match="is completed"):
         await uploader.cancel(result.upload.id)
     assert (await uploader.upload(path, purpose="batch")).reused

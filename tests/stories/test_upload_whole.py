@@ -21,6 +21,7 @@ async def test_a_file_arrives_byte_for_byte(server: LocalServer, uploader: Async
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
     assert result.md5 == md5_of(path)
     assert (result.bytes_sent, result.bytes_resumed, result.reused) == (path.stat().st_size, 0, False)
+    assert result.upload is not None
     assert (result.upload.status, result.file.filename, result.file.purpose) == ("completed", "data.jsonl", "batch")
 
 

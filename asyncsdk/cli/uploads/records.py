@@ -8,21 +8,37 @@ from typing import Any
 from asyncsdk.cli.uploads.messages import as_typed
 from asyncsdk.errors import AsyncSDKError, UploadBusyError
 from asyncsdk.events import Progress
-from asyncsdk.models import to_json
+from asyncsdk.models import File, to_json
 from asyncsdk.uploads.job import UploadResult
 
 
 def uploaded(source: str, result: UploadResult) -> dict[str, Any]:
     """The API's Upload with its `file`, and how `source`, the FILE argument, was uploaded."""
     return {
-        **to_json(result.upload),
+        **(_as_upload(result.file) if result.upload is None else to_json(result.upload)),
         "file": to_json(result.file),
         "source": source,
         "md5": result.md5,
         "bytes_sent": result.bytes_sent,
         "bytes_resumed": result.bytes_resumed,
         "reused": result.reused,
+        "duplicate_possible": result.duplicate_possible,
+        "duplicates": list(result.duplicates),
         "error": None,
+    }
+
+
+def _as_upload(file: File) -> dict[str, Any]:
+    """The shape of an Upload for a file that was sent by one request, without one: its id is null."""
+    return {
+        "id": None,
+        "object": "upload",
+        "bytes": file.bytes,
+        "created_at": file.created_at,
+        "expires_at": None,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "completed",
     }
 
 
@@ -39,6 +55,8 @@ def not_uploaded(source: str, error: Mapping[str, Any], progress: Progress | Non
         "bytes_sent": progress.bytes_done - progress.bytes_resumed if progress else 0,
         "bytes_resumed": progress.bytes_resumed if progress else 0,
         "reused": False,
+        "duplicate_possible": False,
+        "duplicates": [],
         "error": dict(error),
     }
 

@@ -9,7 +9,7 @@ from functools import cache
 from inspect import signature
 from typing import Any, Protocol, TypeGuard
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from asyncsdk.wal import Owner as Owner
 
@@ -50,6 +50,19 @@ class Opened(Record):
 
 
 @frozen(kw_only=True)
+class Posting(Opened):
+    """POST /files is about to be sent: one request with the whole file, which it may make from now on.
+
+    `upload` is an id of our own; no upload on the server has it. By the server's clock, `created_at` is when the
+    request began, and `expires_at` is until when it may have an effect. `md5` (hex) and `xxh3` are those of the source.
+    One that is sent again has another record under the same id.
+    """
+
+    md5: str
+    xxh3: str
+
+
+@frozen(kw_only=True)
 class Part(Record):
     """The server holds these bytes as part `id`; `xxh3` is the fingerprint of its blocks."""
 
@@ -74,7 +87,10 @@ class Completing(Record):
 
 @frozen(kw_only=True)
 class Refused(Record):
-    """The server refused complete with this status: no file was made, and the parts are still valid."""
+    """The server refused complete with this status: no file was made, and the parts are still valid.
+
+    For a `Posting`: no file was made of it. The status is 0 where its last byte was not sent.
+    """
 
     status: int
 
@@ -111,6 +127,23 @@ def unanswered(records: Iterable[Record]) -> Completing | None:
     if not requests or (2 * len(requests) <= len(attempts) and requests[-1] is not attempts[-1]):
         return None
     return requests[-1]
+
+
+def unanswered_posting(records: Iterable[Record]) -> Posting | None:
+    """Return the POST /files whose response was not seen, among one upload's records; one that made nothing is settled.
+
+    Sent several times, it began with the first of them.
+    """
+    records = list(records)
+    postings = [record for record in records if isinstance(record, Posting)]
+    if not postings or any(isinstance(record, Refused | Completed | Cancelled | Expired) for record in records):
+        return None
+    return evolve(postings[-1], created_at=min(record.created_at for record in postings))
+
+
+def may_be_a_file(records: Sequence[Record]) -> bool:
+    """Whether one upload's records have a request that may have made its file, and whose response was not seen."""
+    return unanswered(records) is not None or unanswered_posting(records) is not None
 
 
 @frozen

@@ -19,11 +19,22 @@ from attrs import fields, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
-from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.uploads.journal import (
+    Cancelled,
+    Completed,
+    Completing,
+    Expired,
+    Opened,
+    Part,
+    Posting,
+    Record,
+    Refused,
+)
 from asyncsdk.wal.line import EPOCH, MILLISECOND, Damaged, encode_line, iso, read_lines
 
 _KINDS: dict[str, type[Record]] = {
     "opened": Opened,
+    "posting": Posting,
     "part": Part,
     "completing": Completing,
     "refused": Refused,

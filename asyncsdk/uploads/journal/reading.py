@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from asyncsdk.errors import JournalVersionError
-from asyncsdk.uploads.journal import Cancelled, Completed, Expired, JournalEntry, Opened, Record, unanswered
+from asyncsdk.uploads.journal import Cancelled, Completed, Expired, JournalEntry, Opened, Record, may_be_a_file
 from asyncsdk.uploads.journal.codec import parse
 from asyncsdk.uploads.journal.messages import newer, not_read, worded
 from asyncsdk.wal import NewerVersionError, disk, segments
@@ -131,7 +131,7 @@ def left_to_the_original(uploads: Iterable[str], records: Collection[Record]) ->
 
 def _left(upload: str, records: Iterable[Record]) -> list[Record]:
     own = [record for record in records if record.upload == upload]
-    if unanswered(own) or any(isinstance(record, Completed | Cancelled | Expired) for record in own):
+    if may_be_a_file(own) or any(isinstance(record, Completed | Cancelled | Expired) for record in own):
         return []
     logger.warning("%s was begun by another journal, of which this is a copy; it is left to that", upload)
     return [Expired(upload=upload, reason="it is left to the journal of which this is a copy", at=own[-1].at)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from asyncsdk.uploads.journal import Completed, Opened, Record, unanswered
+from asyncsdk.uploads.journal import Completed, Opened, Record, unanswered, unanswered_posting
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -72,7 +72,8 @@ def _keep_upload_until(records: Sequence[Record]) -> float:
     completed = [_made_at(record) for record in records if isinstance(record, Completed)]
     if completed:
         return max(completed) + COMPLETED_SECONDS
-    asked, created = unanswered(records), [record.created_at for record in records if isinstance(record, Opened)]
+    created = [record.created_at for record in records if isinstance(record, Opened)]
+    asked = unanswered(records) or unanswered_posting(records)
     if asked is not None:  # it may have become a file: forgetting that would make another
         return max([asked.at, *created]) + COMPLETED_SECONDS
     expires_at = [record.expires_at for record in records if isinstance(record, Opened)]

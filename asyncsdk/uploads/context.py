@@ -1,0 +1,50 @@
+"""`UploadContext`: what all uploads of one uploader share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from asyncsdk.client import Client
+from asyncsdk.limiter import RateLimiter
+from asyncsdk.threads import DaemonThreadPool
+from asyncsdk.uploads.admission import AdmissionQueue
+from asyncsdk.uploads.body import Buffers
+from asyncsdk.uploads.connections import Connections
+from asyncsdk.uploads.journal import JournalEntry
+from asyncsdk.uploads.lost import LostFiles
+from asyncsdk.uploads.response_checks import Ids
+from asyncsdk.uploads.rounds import Rounds
+from asyncsdk.uploads.search import MovedFiles
+from asyncsdk.uploads.seen import SeenFiles
+from asyncsdk.uploads.throttle import Throttle
+
+
+@define(eq=False, kw_only=True)
+class UploadContext:
+    """What all uploads of one uploader share.
+
+    `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter` and `journal_reads` are of one event loop;
+    the rest is for any.
+    """
+
+    client: Client
+    connections: Connections
+    queue: AdmissionQueue
+    moved_files: MovedFiles
+    seen: SeenFiles
+    lost_files: LostFiles
+    limiter: RateLimiter
+    journal_reads: Rounds[None, Sequence[JournalEntry]]
+    readers: DaemonThreadPool
+    hashers: DaemonThreadPool
+    buffers: Buffers
+    throttle: Throttle
+    ids: Ids
+    part_size: int | None
+    md5_form: str
+    md5_is_asked: bool
+    single_request_up_to: int
+    stall: float
+    max_retries: int

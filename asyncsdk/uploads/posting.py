@@ -1,0 +1,93 @@
+"""A POST /files of a whole file: its record, whether it may be sent again, and what is asked of a lost one (pure)."""
+
+from __future__ import annotations
+
+import math
+import secrets
+
+from asyncsdk.errors import APIError, RateLimitError
+from asyncsdk.retry import is_worth_retrying, may_have_acted
+from asyncsdk.settings import Settings
+from asyncsdk.uploads.job import Fields
+from asyncsdk.uploads.journal import Posting
+from asyncsdk.uploads.lost_files import LostRequest
+from asyncsdk.uploads.response_checks import Content
+
+_PREFIX = "post_"
+_SLOWEST = 4096  # bytes a second: a line below that does not bring a file within a request
+_LONGEST_ANSWER = 600.0  # seconds that a server may take for it, at the very most
+
+
+def new_id() -> str:
+    """An id for the journal, which has none of the server's before its answer."""
+    return f"{_PREFIX}{secrets.token_hex(16)}"
+
+
+def is_posted(upload_id: str) -> bool:
+    """Whether it is such an id, and no upload of the server's."""
+    return upload_id.startswith(_PREFIX)
+
+
+def posting_record(
+    posting_id: str,
+    *,
+    key: str,
+    place: str,
+    fields: Fields,
+    settings: Settings,
+    size: int,
+    mtime_ns: int | None,
+    inode: int | None,
+    began: float,
+    md5: str,
+    xxh3: str,
+) -> Posting:
+    """The journal's record of a request that begins at `began`, in unix seconds by the server's clock."""
+    return Posting(
+        upload=posting_id,
+        key=key,
+        base_url=settings.base_url,
+        organization=settings.organization,
+        project=settings.project,
+        source=place,
+        bytes=size,
+        filename=fields.filename,
+        mime_type=fields.mime_type,
+        purpose=fields.purpose,
+        expires_after=fields.expires_after,
+        created_at=math.floor(began),
+        expires_at=math.ceil(began + size / _SLOWEST + _LONGEST_ANSWER),
+        mtime_ns=mtime_ns,
+        inode=inode,
+        md5=md5,
+        xxh3=xxh3,
+    )
+
+
+def lost_request(posting: Posting, *, now: float, answer_limit: float, alike: int = 1) -> LostRequest:
+    """What is asked about `posting`, whose connection is gone by `now`, in unix seconds by the server's clock.
+
+    What the server has of it by now it may still act on, for `answer_limit` seconds.
+    """
+    return LostRequest(
+        content=Content.of(posting),
+        md5=posting.md5,
+        began=posting.created_at,
+        until=min(float(posting.expires_at), now + answer_limit),
+        alike=alike,
+    )
+
+
+def made_nothing(error: APIError, *, fully_sent: bool) -> bool:
+    """Whether a request that ended so surely made no file: its last byte was not sent, or it was refused."""
+    return not fully_sent or not may_have_acted(error)
+
+
+def may_be_repeated(error: APIError, *, fully_sent: bool) -> bool:
+    """Whether the same request may succeed, and can't make a second file."""
+    return is_worth_retrying(error) and made_nothing(error, fully_sent=fully_sent)
+
+
+def is_rate_limit(error: APIError) -> bool:
+    """Whether it is the rate that was refused, rather than a quota or this request."""
+    return isinstance(error, RateLimitError) and is_worth_retrying(error)

@@ -1,0 +1,165 @@
+"""What a run of either method does: find the File of its source that is there already, hash, and say how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import define, field
+
+from asyncsdk.errors import APIError
+from asyncsdk.events import UploadPhase
+from asyncsdk.models import File, Upload, from_json
+from asyncsdk.retry import Retry
+from asyncsdk.uploads.advice import waiting
+from asyncsdk.uploads.body import PartSource
+from asyncsdk.uploads.checksum import ContentHash, is_known_by_md5_alone
+from asyncsdk.uploads.completing import completed_upload
+from asyncsdk.uploads.context import UploadContext
+from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
+from asyncsdk.uploads.journal import Log, Opened, Record
+from asyncsdk.uploads.posting import is_posted
+from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.response_checks import Content
+from asyncsdk.uploads.resume import completed
+from asyncsdk.uploads.source import Source
+
+log = logging.getLogger(__name__)
+
+MOST_ASKED_FOR = 8  # Files that one source has become, such as those of several accounts
+
+
+@define(eq=False, kw_only=True)
+class SourceRun:
+    """One call to `upload`, its source open and its key claimed.
+
+    `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
+    (monotonic) is when the call began, and `since` when it was asked for, as by `upload_many`. `moved` is the upload to
+    go on with where it began at another path: then none is created here. `why` is for the note of one that is created.
+    `digest` is of the source.
+    """
+
+    context: UploadContext
+    job: UploadJob
+    fields: Fields
+    key: str
+    place: str
+    source: Source
+    log: Log
+    meter: Meter
+    waited_from: float | None
+    started: float
+    since: float
+    digest: ContentHash
+    moved: Opened | None = None
+    why: str = ""
+    _retry: Retry = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
+        self._retry.before_attempt = self.context.connections.may_begin
+
+    @property
+    def _records(self) -> list[Record]:
+        """Those of the upload that began at another path, where there is one: it is not about the others then."""
+        return [record for record in self.log.records if self.moved is None or record.upload == self.moved.upload]
+
+    @property
+    def _content(self) -> Content:
+        return Content(self.fields.filename, self.fields.purpose, self.source.identity.size)
+
+    async def _still_there(self) -> UploadResult | None:
+        """The newest File made of this source that may be the result: of this content, and seen with this key.
+
+        Another account's File, which two programs with one journal leave side by side, is treated as one that is gone.
+        """
+        made = completed(self._records)[:MOST_ASKED_FOR]
+        if self.job.if_uploaded == "again":
+            made = [done for done in made[:1] if self.waited_from is not None and done.at >= self.waited_from]
+        for done in made:
+            if self.digest.done and not self.digest.matches(done):
+                continue
+            file = await self._seen(from_json(File, done.file))
+            if file is None:
+                continue
+            await self._hash()
+            if self.digest.matches(done):
+                self.meter.upload_id = done.upload
+                self._count_as_there()
+                upload = None if is_posted(done.upload) else completed_upload(done.upload, file)
+                return self._result(upload, file, reused=True)
+            log.info("%s has changed since it became %s", self.source.name, file.id)
+        return None
+
+    async def _seen(self, file: File) -> File | None:
+        self.meter.enter(UploadPhase.CHECKING, f"checking whether {file.id} is the same")
+        return await self.context.seen.file(file, self._content, self._retry, since=self.since)
+
+    def _count_as_there(self) -> None:
+        self.meter.done = self.meter.resumed = self.source.identity.size
+
+    async def _hash(self) -> None:
+        await self.digest.read(self.source, self.context.hashers, self.meter.set_hashed)
+
+    def _part_source(self, source: Source) -> PartSource:
+        context = self.context
+        return PartSource(
+            source,
+            context.readers,
+            context.buffers,
+            context.throttle,
+            context.stall,
+            self.meter.bytes_sent,
+            self.meter.on_our_side,
+            context.client.timing.slow_slice,
+            self.meter.hold,
+        )
+
+    def _wait(self, error: APIError, delay: float) -> None:
+        self.context.connections.failed(error)
+        self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))
+        self.meter.hold(delay)
+
+    def _result(
+        self, upload: Upload | None, file: File, *, reused: bool = False, duplicates: tuple[str, ...] = ()
+    ) -> UploadResult:
+        self.meter.enter(UploadPhase.COMPLETED)
+        return UploadResult(
+            upload=upload,
+            file=file,
+            md5=self.digest.md5,
+            bytes_sent=self.meter.done - self.meter.resumed,
+            bytes_resumed=self.meter.resumed,
+            reused=reused,
+            seconds=time.monotonic() - self.started,
+            sending_seconds=self.meter.sending_seconds,
+            duplicates=duplicates,
+        )
+
+
+def digest_of(source: Source, log: Log, *, with_md5: bool) -> ContentHash:
+    """The checksums of `source`, of which nothing is read yet: with md5 also where only that tells it in `log`."""
+    wanted = with_md5 or any(map(is_known_by_md5_alone, log.records))
+    return ContentHash(source.identity.size, with_md5=wanted, whole=not source.tells_changes)
+
+
+@contextmanager
+def reporting(meter: Meter, every: float) -> Iterator[None]:
+    """Let `meter` report while nothing moves, too. By a timer: a task for each of many small files costs more."""
+    loop = asyncio.get_running_loop()
+
+    timer: asyncio.TimerHandle
+
+    def tick() -> None:
+        nonlocal timer
+        meter.tick()
+        timer = loop.call_later(every, tick)
+
+    timer = loop.call_later(every, tick)
+    try:
+        yield
+    finally:
+        timer.cancel()
