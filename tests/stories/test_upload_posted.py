@@ -231,8 +231,9 @@ async def test_a_server_that_stops_reading_ends_the_attempt(
     assert (result.duplicate_possible, server.calls["files.create"], len(server.files)) == (False, 2, 1)
 
 
-async def test_progress_counts_the_bytes_and_ends_completed(uploader: AsyncUploader, make_file: MakeFile) -> None:
+async def test_progress_counts_the_bytes_and_ends_completed(client: Client, make_file: MakeFile) -> None:
     seen: list[Progress] = []
+    uploader = AsyncUploader(client, journal="memory", limit_rate=20e6)
     await uploader.upload(make_file(8 * MIB), purpose="batch", method="files", on_progress=seen.append)
     assert [seen[-1].bytes_done, seen[-1].state] == [8 * MIB, "completed"]
     assert max(snapshot.parts_in_flight for snapshot in seen) == 1
