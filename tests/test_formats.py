@@ -18,7 +18,7 @@ import pytest
 from attrs import asdict, frozen
 
 from asyncsdk import FileJournal
-from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
+from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Posting, Record, Refused
 from asyncsdk.wal import ranges
 from tests import formats
 from tests.formats import BLOCK, CONTENT, lines_of, put, sealed
@@ -57,6 +57,13 @@ RECORDS: list[Record] = [
         source="key:a", bytes=1, filename="a", mime_type="text/plain", purpose="batch", expires_after=None,
         created_at=1, expires_at=2, mtime_ns=None, inode=None,
     ),
+    Posting(
+        upload="post_5", at=NOW, key=KEY, base_url="https://api.openai.com/v1", organization="org-1", project=None,
+        source="/a/b.txt", bytes=100_000, filename="b.txt", mime_type="text/plain", purpose="user_data",
+        expires_after=None, created_at=int(NOW), expires_at=int(NOW) + 625, mtime_ns=1_794_999_999_000_000_001, inode=7,
+        md5="3" * 32, xxh3="4" * 32,
+    ),
+    Refused(upload="post_5", at=NOW + 1, status=0),
 ]  # fmt: skip
 
 

@@ -143,7 +143,24 @@ class UploadOptions:
         int | None,
         Parameter(converter=from_text(_life), metavar="TIME", help="When the server deletes them: after 1h to 30d."),
     ] = None
-    md5: Annotated[Literal["hex", "base64", "off"], Parameter(help="How the MD5 of the file is sent.")] = "hex"
+    method: Annotated[
+        Literal["uploads", "files", "auto"],
+        Parameter(help="In parts (uploads), each by one request (files), or auto: small ones by one request."),
+    ] = "uploads"
+    files_per_minute: Annotated[
+        int | None,
+        Parameter(
+            converter=from_text(parse_whole),
+            metavar="N",
+            help="The limit on files sent by one request; else learned from the server.",
+        ),
+    ] = None
+    md5: Annotated[
+        Literal["hex", "base64", "off"] | None,
+        Parameter(
+            help="How the MD5 of the file is sent to be checked; hex unless set. With it auto sends parts alone."
+        ),
+    ] = None
     part_size: Annotated[
         int | None,
         Parameter(

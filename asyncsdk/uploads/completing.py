@@ -31,7 +31,7 @@ from asyncsdk.errors import (
 from asyncsdk.models import File, Upload, to_json
 from asyncsdk.retry import Retry, may_have_acted
 from asyncsdk.uploads.checksum import encoded_md5
-from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Log, Refused
+from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Log, Posting, Refused
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_cancelled, not_completed
 from asyncsdk.uploads.resume import Stage, replay
 from asyncsdk.uploads.session import (
@@ -276,6 +276,11 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
     if recalled.completed is not None:
         file = recalled.completed.file.get("id")
         raise ConfigurationError(f"{upload_id} is completed as {file}: delete that file instead. Nothing was sent.")
+    if isinstance(opened, Posting):
+        raise ConfigurationError(
+            f"{upload_id} was sent by one request, which can't be cancelled. Nothing was sent. Call upload again: it "
+            "looks for its file, which can be deleted."
+        )
     earlier = _MayHaveActed()
     try:
         upload = await client.send(

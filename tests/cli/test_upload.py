@@ -453,3 +453,81 @@ def test_a_quoted_pattern_is_expanded_and_one_that_matches_nothing_is_refused(ru
     assert sorted(record["source"] for record in ran.records) == ["a.jsonl", "b.jsonl"]
     ran = run("upload", "*.csv", "--purpose", "batch")
     assert (ran.code, ran.err.partition(".")[0]) == (2, "error: nothing matches *")
+
+
+def test_a_file_goes_by_one_request_where_that_is_asked_for(run: Run, server: LocalServer, make_file: MakeFile) -> None:
+    path = make_file(5000)
+    before = server.calls.get("create", 0)
+    [record] = run("upload", path, "-p", "batch", "--method", "files", "--json").records
+    assert (record["id"], record["object"], record["status"]) == (None, "upload", "completed")
+    assert (record["bytes"], record["filename"], record["purpose"]) == (5000, "train.jsonl", "batch")
+    assert (record["duplicate_possible"], record["duplicates"], record["error"]) == (False, [], None)
+    assert server.stored(record["file"]["id"]).read_bytes() == path.read_bytes()
+    assert server.calls.get("create", 0) == before
+    again = run("upload", path, "-p", "batch")
+    assert again.out.endswith(f"{record['file']['id']}, uploaded before; nothing was sent\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [(["--method", "auto"], 1), (["--method", "auto", "--md5", "hex"], 0), (["--md5", "hex"], 0), ([], 0)],
+)
+def test_an_explicit_md5_keeps_auto_to_parts(
+    run: Run, server: LocalServer, make_file: MakeFile, options: list[str], requests: int
+) -> None:
+    before = server.calls.get("files.create", 0)
+    assert run("upload", make_file(5000), "-p", "batch", *options).code == 0
+    assert server.calls.get("files.create", 0) - before == requests
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "note: 101 of these files are small: --method auto sends each by one request in place of three.\n"),
+        (["--method", "auto"], ""),
+        (["--md5", "hex"], ""),
+        (["--quiet"], ""),
+    ],
+)
+def test_many_small_files_are_worth_a_hint_once(run: Run, tmp_path: Path, options: list[str], said: str) -> None:
+    (tmp_path / "small").mkdir()
+    names = [f"small/{number}.txt" for number in range(101)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    ran = run("upload", *names, "-p", "batch", *options)
+    assert ran.code == 0
+    assert "".join(line for line in ran.err.splitlines(keepends=True) if "note:" in line) == said
+
+
+def test_a_file_that_one_request_can_not_carry_is_refused_in_words(
+    run: Run, server: LocalServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.bin"
+    path.touch()
+    os.truncate(path, (512 << 20) + 1)
+    sent = server.bytes_received
+    ran = run("upload", "large.bin", "-p", "batch", "--method", "files")
+    assert (ran.code, server.bytes_received) == (2, sent)
+    assert ran.err.startswith(
+        "error: large.bin has 536,870,913 bytes; one request (--method files) takes at most 512 MiB"
+    )
+    assert "--method uploads or auto" in ran.err
+
+
+def test_one_that_can_not_be_known_is_said_listed_and_found_by_the_same_command(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path = make_file(5000)
+    server.inject(Fault("files.create", "reset", "done"), Fault("files.content", "answer", "before", status=400))
+    ran = run("upload", path, "-p", "batch", "--method", "files")
+    file = server.files[-1]
+    assert ran.code == 75
+    assert file.id in ran.err
+    assert "--if-uploaded again sends it again all the same" in ran.err
+    [listed] = run("uploads", "list", "--json").records
+    assert (listed["state"], listed["expires_at"], listed["source"]) == ("completing", None, str(path))
+    refused = run("uploads", "cancel", listed["id"])
+    assert refused.code == 2
+    assert "was sent by one request, which can't be cancelled" in refused.err
+    resumed = run("uploads", "resume", "--json")
+    assert [record["file"]["id"] for record in resumed.records] == [file.id]

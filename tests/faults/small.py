@@ -54,7 +54,7 @@ def _work(url: str, folder: Path, journal: Path, reported: Path, concurrency: in
 async def _upload_all(url: str, folder: Path, journal: Path, reported: Path, concurrency: int) -> None:
     async with Client("sk-test", base_url=url) as client:
         uploader = AsyncUploader(client, journal=journal, concurrency=concurrency)
-        jobs = (UploadJob(path, "batch") for path in sorted(folder.iterdir()))
+        jobs = (UploadJob(path, "batch", method="uploads") for path in sorted(folder.iterdir()))
         with reported.open("a", buffering=1) as notes:
             async with uploader.upload_many(jobs) as outcomes:
                 async for outcome in outcomes:

@@ -126,7 +126,7 @@ async def test_a_complete_whose_file_can_not_be_looked_for_any_more_stays_in_dou
 
 async def test_many_uploads_each_say_it(server: LocalServer, journal: Path, make_file: MakeFile) -> None:
     path = make_file(MIB)
-    jobs = [UploadJob(path, "batch", key=str(number)) for number in range(4)]
+    jobs = [UploadJob(path, "batch", key=str(number), method="uploads") for number in range(4)]
     server.inject(Fault("part", "stall", every=1))
     client = client_of(server)
     async with AsyncUploader(client, journal=journal, concurrency=2).upload_many(jobs) as outcomes:

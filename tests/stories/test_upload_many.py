@@ -15,7 +15,7 @@ from tests.stories.support import MIB, MakeFile
 
 
 def jobs_of(make_file: MakeFile, count: int, size: int = 1000) -> list[UploadJob]:
-    return [UploadJob(make_file(size, f"{n}.bin", seed=n), "batch") for n in range(count)]
+    return [UploadJob(make_file(size, f"{n}.bin", seed=n), "batch", method="uploads") for n in range(count)]
 
 
 async def until(reached: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from attrs import asdict, frozen
 
 from asyncsdk.cli import units
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.uploads.journal import JournalEntry
+from asyncsdk.uploads.journal import JournalEntry, Posting
 from asyncsdk.uploads.resume import ResumeState, Stage, replay
 
 UNDER_WAY = {"pending", "completing"}
@@ -262,7 +262,8 @@ def expiry_of(upload: Remembered, *, now: float) -> str:
 def _of(entry: JournalEntry, upload: ResumeState, now: float) -> Remembered:
     opened, completed = upload.opened, upload.completed
     stage = upload.stage
-    if opened and stage in {Stage.PENDING, Stage.COMPLETING} and now >= opened.expires_at:
+    is_posting = isinstance(opened, Posting)  # which has no time to end in: it is looked for, whenever that is
+    if opened and not is_posting and stage in {Stage.PENDING, Stage.COMPLETING} and now >= opened.expires_at:
         stage = Stage.EXPIRED
     size = opened.bytes if opened else (completed.file.get("bytes") if completed else None)
     return Remembered(
@@ -275,7 +276,7 @@ def _of(entry: JournalEntry, upload: ResumeState, now: float) -> Remembered:
         bytes_done=(size or 0) if completed else upload.bytes_held,
         purpose=opened.purpose if opened else None,
         created_at=opened.created_at if opened else None,
-        expires_at=opened.expires_at if opened else None,
+        expires_at=opened.expires_at if opened and not is_posting else None,
         base_url=opened.base_url if opened else None,
         file_id=completed.file.get("id") if completed else None,
         md5=completed.md5 if completed else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # it would bring aiohttp, and --help is to be quick
     from asyncsdk.uploads.job import UploadResult
 
 OPTIONS = (
-    "concurrency|expires_after|filename|if_uploaded|key|limit_rate|max_retries|mime_type|on_busy|part_size|purpose|"
-    "stall_timeout"
+    "concurrency|expires_after|filename|if_uploaded|key|limit_rate|max_retries|method|mime_type|on_busy|part_size|"
+    "purpose|stall_timeout"
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
 _CALLS = (
@@ -40,9 +40,14 @@ _CALLS = (
     ("call upload", "asyncsdk upload"),
     ("(journal=, --journal", "(--journal"),
     ("repeat the call", "repeat the command"),
+    ('if_uploaded="again" (--if-uploaded again)', "--if-uploaded again"),
+    ("one request (method='files')", "one request (--method files)"),
+    ("with method='uploads' or 'auto'", "with --method uploads or auto"),
     ("Raise limit_rate to", "Raise --limit-rate to"),
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
 )
+MANY_FILES = 100
+SMALL_FILE = 8 << 20  # bytes: what --method auto sends by one request
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no response"),
@@ -88,6 +93,7 @@ def done(name: str, result: UploadResult, stored_as: str = "") -> str:
     Its time and rate are those of the time in which it was sent, not in which it waited for its turn.
     """
     called = f"; its name on the server is {stored_as}" if stored_as else ""
+    called += _twice(result)
     if result.reused:
         return f"{name}: {result.file.id}, uploaded before; nothing was sent{called}"
     size = units.size(result.bytes_sent + result.bytes_resumed)
@@ -97,6 +103,15 @@ def done(name: str, result: UploadResult, stored_as: str = "") -> str:
     speed = f" ({units.rate(result.bytes_sent / seconds)})" if has_rate else ""
     took = units.elapsed(max(seconds or result.seconds, 0.1))
     return f"{name}: {result.file.id}, {size}{earlier}, in {took}{speed}{called}"
+
+
+def _twice(result: UploadResult) -> str:
+    """What to say of files that are, or may be, there twice."""
+    if result.duplicates:
+        return f"; the same content is there as {', '.join(result.duplicates)}, too"
+    if result.duplicate_possible:
+        return "; a request's response was lost, and it was sent again: it may be there twice"
+    return ""
 
 
 @define
@@ -152,6 +167,14 @@ def no_file(source: str, purpose: str, *, is_directory: bool) -> str | None:
         f"{source} is a directory, and `upload` takes files. For each file in it: asyncsdk upload {files} "
         f"--purpose {shlex.quote(purpose)}. Nothing was sent."
     )
+
+
+def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:
+    """The hint for many small files that are sent in parts; '' where it would not help. `sizes` are bytes."""
+    small = sum(size <= SMALL_FILE for size in sizes)
+    if method != "uploads" or small <= MANY_FILES or md5 in {"hex", "base64"}:
+        return ""
+    return f"note: {small:,} of these files are small: --method auto sends each by one request in place of three."
 
 
 def as_typed(message: str) -> str:

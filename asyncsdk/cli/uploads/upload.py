@@ -56,7 +56,8 @@ async def upload(
             journal=journal,
             concurrency=options.concurrency,
             part_size=options.part_size,
-            md5=None if options.md5 == "off" else options.md5,
+            md5=None if options.md5 == "off" else options.md5 or "auto",
+            files_per_minute=options.files_per_minute,
             limit_rate=options.limit_rate,
             stall_timeout=options.stall_timeout,
             max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
@@ -64,7 +65,10 @@ async def upload(
         if bad := await check_all(uploader, jobs):
             return refuse(out, jobs, bad)
         warn_of(journal)
-        display = choose(progress, UploadsView(sizes_of(jobs)), quiet=output.quiet, verbose=output.verbose)
+        sizes = sizes_of(jobs)
+        if not output.quiet and (note := messages.small_files(list(sizes.values()), options.method, options.md5)):
+            complain(note)
+        display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
         transfer = Transfer(
             out, display, stop, client.clock.now, what_instead(journal, options), renamed=options.filename is not None
         )
@@ -91,6 +95,7 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
             if_uploaded=options.if_uploaded,
             on_busy=options.on_busy,
             resume=not options.no_resume,
+            method=options.method,
         )
         for name in names
     }
