@@ -17,7 +17,7 @@ from asyncsdk.errors import APIConnectionError, APIError
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.timing import DEFAULT_TIMING
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 from asyncsdk.uploads.lost import LostFiles
 from asyncsdk.uploads.lost_files import LostRequest, NotThere, OutcomeUnknown, OwnFile, Verdict
 from asyncsdk.uploads.response_checks import Content
@@ -73,10 +73,10 @@ def md5(content: bytes) -> str:
 
 
 @asynccontextmanager
-async def scene(clock: Callable[[], float] = time.time) -> AsyncIterator[Scene]:
+async def scene(clock: Callable[[], float] = time.time, timing: Timing = QUICK) -> AsyncIterator[Scene]:
     async with (
         LocalServer(clock=clock) as server,
-        Client("sk-test", base_url=server.url, timing=QUICK) as client,
+        Client("sk-test", base_url=server.url, timing=timing) as client,
         Client("sk-test", base_url=server.url, timing=QUICK) as rival,
     ):
         yield Scene(server, client, rival)
@@ -279,7 +279,7 @@ async def test_without_a_network_it_is_unknown() -> None:
 
 async def test_it_is_found_in_a_list_of_many_pages_while_others_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncsdk.uploads.listed.PAGE_FILES", 7)
-    async with scene() as at:
+    async with scene(timing=DEFAULT_TIMING) as at:
         lost = await at.lose(b"ours", MADE)
         for number in range(60):
             await post(at.rival, b"%d" % number)
