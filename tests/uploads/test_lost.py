@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from attrs import define, evolve, field
 
-from asyncsdk import Client, api
+from asyncsdk import AsyncUploader, Client, api
 from asyncsdk.errors import APIConnectionError, APIError
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
@@ -117,6 +118,15 @@ async def test_a_server_whose_clock_is_off_is_asked_by_its_own_clock(minutes: in
         again = await at.lose(b"new", NOT_MADE, name="b.jsonl")
         assert await at.find(again) == NotThere()
         assert at.client.clock.now() >= again.until + QUICK.file_search - DATE_SECONDS
+
+
+async def test_a_file_whose_response_came_late_does_not_set_the_clock_back(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"ours")
+    async with scene() as at:
+        at.server.inject(Fault("files.create", "stall", "done", seconds=4))
+        uploader = AsyncUploader(at.client, journal="memory")
+        await uploader.upload(tmp_path / "a.jsonl", purpose="batch", method="files")
+        assert at.client.clock.now() > time.time() - 2
 
 
 async def test_one_listing_serves_all_that_ask_at_the_time() -> None:
