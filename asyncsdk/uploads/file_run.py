@@ -27,7 +27,7 @@ from asyncsdk.uploads.checksum import check_same
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Expired, Posting, Refused
-from asyncsdk.uploads.lost_files import NotThere, OutcomeUnknown, OwnFile
+from asyncsdk.uploads.lost_files import CLOCK_SECONDS, NotThere, OutcomeUnknown, OwnFile
 from asyncsdk.uploads.posting import (
     is_rate_limit,
     lost_request,
@@ -67,6 +67,7 @@ class FileRun(SourceRun):
     _id: str = field(factory=new_id, init=False)
     _posting: Posting | None = field(default=None, init=False)
     _permit: Permit | None = field(default=None, init=False)
+    _begun_at: float = field(default=-math.inf, init=False)  # the last attempt, in elapsed seconds
 
     @property
     def duplicate_possible(self) -> bool:
@@ -186,9 +187,15 @@ class FileRun(SourceRun):
         context.ids.record_file_id(file.id, self._id)
         if self._permit is not None:
             context.limiter.accepted(self._permit)
-        if file.created_at is not None and not context.client.clock.is_anchored:
-            context.client.clock.anchor(file.created_at)
+        self._anchor(file)
         return file
+
+    def _anchor(self, file: File) -> None:
+        """Let the File give the server's time, if it is certain when it was made: some stamp it as its bytes begin."""
+        clock = self.context.client.clock
+        took = clock.elapsed() - self._begun_at
+        if file.created_at is not None and not clock.is_anchored and took < CLOCK_SECONDS:
+            clock.anchor(file.created_at)
 
     async def _begin(self) -> None:
         """Record, before its first byte goes, that an attempt may make the file."""
@@ -209,6 +216,7 @@ class FileRun(SourceRun):
                 xxh3=self.digest.xxh3,
             )
             await self.log.append(self._posting)
+        self._begun_at = self.context.client.clock.elapsed()
         self.context.moved_files.began(self._posting)
 
     async def _permitted(self) -> Permit:

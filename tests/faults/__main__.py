@@ -51,6 +51,11 @@ async def small(folder: Path, options: Options) -> Row:
     return await kill_small_uploads(folder, max(1, options.rounds // 16), files=2000, seed=options.seed)
 
 
+async def posted(folder: Path, options: Options) -> Row:
+    kills = max(1, options.rounds // 16)
+    return await kill_small_uploads(folder, kills, files=2000, seed=options.seed, method="files")
+
+
 async def steps(folder: Path, _: Options) -> Row:
     return await die_at_every_step(folder, torn=False)
 
@@ -104,6 +109,7 @@ async def versions(folder: Path, options: Options) -> Row:
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
     "small": small,
+    "posted": posted,
     "steps": steps,
     "torn": torn_writes,
     "boxes": boxes,

@@ -76,14 +76,18 @@ class ServerProcess:
         plain = [asdict(fault, filter=lambda _, value: value is not None) for fault in faults]
         await self._control("POST", "faults", json={"faults": plain})
 
+    async def faults(self) -> dict[str, Any]:
+        """The planned faults, in the order in which they were injected, with how often each was `met`."""
+        return await self._control("GET", "faults")
+
     async def clear_faults(self) -> None:
         """Let nothing more go wrong."""
         await self._control("DELETE", "faults")
 
     async def until_idle(self) -> dict[str, Any]:
-        """Wait until no part is arriving any more; return the stats."""
+        """Wait until no part or file is arriving any more; return the stats."""
         async with asyncio.timeout(LIMIT):
-            while (stats := await self.stats())["in_flight"].get("part", 0):
+            while (stats := await self.stats())["in_flight"].keys() & {"part", "files.create"}:
                 await asyncio.sleep(0.002)
         return stats
 

@@ -13,34 +13,38 @@ from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.uploads.resume import Stage, replay
 from asyncsdk.wal import ranges
 from tests.faults.power import Recorder
-from tests.faults.small import Run, kill_small_uploads, make_files
+from tests.faults.small import Method, Run, kill_small_uploads, make_files
+from tests.faults.small_books import Books
 from tests.faults.support import serving
 from tests.journal.support import NOW, completed, opened, part
 
 pytestmark = pytest.mark.skipif(not ranges.SUPPORTED, reason="the platform locks no ranges for open files")
 
 
+@pytest.mark.parametrize("method", ["uploads", "files"])
 @pytest.mark.parametrize("seed", range(2))
 async def test_killed_again_and_again_each_file_is_there_once_and_nothing_known_is_sent_again(
-    tmp_path: Path, seed: int
+    tmp_path: Path, seed: int, method: Method
 ) -> None:
-    row = await kill_small_uploads(tmp_path, 6, files=150, seed=seed)
+    row = await kill_small_uploads(tmp_path, 6, files=150, seed=seed, method=method)
     assert row.cases == 6
     assert row.violations == []
 
 
-async def test_two_processes_over_one_folder_upload_each_file_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["uploads", "files"])
+async def test_two_processes_over_one_folder_upload_each_file_once(tmp_path: Path, method: Method) -> None:
     async with serving(tmp_path / "server") as server:
-        make_files(tmp_path / "in", 150)
-        reports = [tmp_path / "one", tmp_path / "other"]
-        runs = [Run.start(server.url, tmp_path / "in", tmp_path / "journal", report) for report in reports]
+        paths = make_files(tmp_path / "in", 150)
+        all_notes = [tmp_path / "one", tmp_path / "other"]
+        arguments = (server.url, tmp_path / "in", tmp_path / "journal")
+        runs = [Run.start(*arguments, notes, method) for notes in all_notes]
         for run in runs:
             assert await run.ended(120)
             assert run.process.exitcode == 0
-        assert len(server.files()) == (await server.stats())["requests"]["create"] == 150
-        told = [sorted(report.read_text().splitlines()) for report in reports]
-        assert told[0] == told[1]
-        assert len(told[0]) == 150
+        asked = (await server.stats())["requests"]
+        assert len(server.files()) == asked["create" if method == "uploads" else "files.create"] == 150
+        books = Books(tmp_path / "server", {path.name: path.read_bytes() for path in paths})
+        assert [books.wrong(notes) for notes in all_notes] == [[], []]
     assert len(list((tmp_path / "journal" / "small").glob("*.jsonl"))) <= 4
     assert not (tmp_path / "journal" / "uploads").exists()
 

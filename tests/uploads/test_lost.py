@@ -8,16 +8,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from attrs import define, evolve, field
 
-from asyncsdk import Client, api
+from asyncsdk import AsyncUploader, Client, api
 from asyncsdk.errors import APIConnectionError, APIError
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.timing import DEFAULT_TIMING
+from asyncsdk.timing import DEFAULT_TIMING, Timing
 from asyncsdk.uploads.lost import LostFiles
 from asyncsdk.uploads.lost_files import LostRequest, NotThere, OutcomeUnknown, OwnFile, Verdict
 from asyncsdk.uploads.response_checks import Content
@@ -73,10 +74,10 @@ def md5(content: bytes) -> str:
 
 
 @asynccontextmanager
-async def scene(clock: Callable[[], float] = time.time) -> AsyncIterator[Scene]:
+async def scene(clock: Callable[[], float] = time.time, timing: Timing = QUICK) -> AsyncIterator[Scene]:
     async with (
         LocalServer(clock=clock) as server,
-        Client("sk-test", base_url=server.url, timing=QUICK) as client,
+        Client("sk-test", base_url=server.url, timing=timing) as client,
         Client("sk-test", base_url=server.url, timing=QUICK) as rival,
     ):
         yield Scene(server, client, rival)
@@ -117,6 +118,15 @@ async def test_a_server_whose_clock_is_off_is_asked_by_its_own_clock(minutes: in
         again = await at.lose(b"new", NOT_MADE, name="b.jsonl")
         assert await at.find(again) == NotThere()
         assert at.client.clock.now() >= again.until + QUICK.file_search - DATE_SECONDS
+
+
+async def test_a_file_whose_response_came_late_does_not_set_the_clock_back(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"ours")
+    async with scene() as at:
+        at.server.inject(Fault("files.create", "stall", "done", seconds=4))
+        uploader = AsyncUploader(at.client, journal="memory")
+        await uploader.upload(tmp_path / "a.jsonl", purpose="batch", method="files")
+        assert at.client.clock.now() > time.time() - 2
 
 
 async def test_one_listing_serves_all_that_ask_at_the_time() -> None:
@@ -279,7 +289,7 @@ async def test_without_a_network_it_is_unknown() -> None:
 
 async def test_it_is_found_in_a_list_of_many_pages_while_others_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncsdk.uploads.listed.PAGE_FILES", 7)
-    async with scene() as at:
+    async with scene(timing=DEFAULT_TIMING) as at:
         lost = await at.lose(b"ours", MADE)
         for number in range(60):
             await post(at.rival, b"%d" % number)
