@@ -66,7 +66,8 @@ def translate(error: aiohttp.ClientError | OSError, call: PreparedRequest) -> AP
         return APIConnectionError(f"{name}: the response was cut off", request=name)
     if isinstance(error, aiohttp.ClientResponseError):
         return APIConnectionError(f"{name}: the response is not valid HTTP", request=name)
-    why = getattr(error, "strerror", None) or "it was closed before a response came"
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error  # aiohttp's words have the whole URL
+    why = getattr(cause, "strerror", None) or "it was closed before a response came"
     return APIConnectionError(f"{name}: the connection was lost ({why})", request=name, sent=call.was_sent)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 from aiohttp import ClientConnectionResetError, ServerDisconnectedError
@@ -28,6 +28,7 @@ from asyncsdk.uploads.progress import Occupancy, SharedThroughput
 
 SHORTEST_PAUSE = 1.0  # seconds: what a server that gives up silent parts early has to bear
 _LOST = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+_CLOSED = ServerDisconnectedError, ClientConnectionResetError  # which have no number; so it is over TLS
 
 
 @define(eq=False)
@@ -302,4 +303,11 @@ def is_lost(error: APIError) -> bool:
     """Whether the other side ended the connection of a request."""
     if not isinstance(error, APIConnectionError) or isinstance(error, APITimeoutError):
         return False
-    return code_of(error) in _LOST or isinstance(error.__cause__, ServerDisconnectedError | ClientConnectionResetError)
+    return code_of(error) in _LOST or any(isinstance(cause, _CLOSED) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

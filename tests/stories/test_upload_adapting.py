@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from attrs import define, field
 
 from asyncsdk import AsyncUploader, Client, Progress, UploadJob
@@ -21,7 +23,7 @@ from asyncsdk.server import Fault, LocalServer, ServerProcess
 from asyncsdk.uploads.concurrency import LEAST, MOST, START, ConnectionCount
 from asyncsdk.uploads.measuring import Observation
 from asyncsdk.uploads.source import Given
-from tests.raw_server import PART, UPLOAD, Talk, client_of, reply, serving
+from tests.raw_server import PART, UPLOAD, Received, Talk, client_of, reply, serving
 from tests.stories.support import MIB, md5_of
 
 MakeFile = Callable[..., Path]
@@ -202,6 +204,47 @@ async def test_refused_parts_are_those_with_503_or_a_reset(
     assert sum(window.refused for window in count.seen) == refused
 
 
+def answer_of(head: Received) -> bytes:
+    """To a request that is not about a part."""
+    is_completed = head.target.endswith("/complete")
+    return reply(200, UPLOAD | ({"status": "completed", "file": FILE} if is_completed else {}))
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("read", [0.0, 0.5], ids=["at once", "half-way"])
+async def test_a_part_whose_connection_is_lost_is_refused_over_tls_too(
+    journal: Path, caplog: pytest.LogCaptureFixture, how: str, read: float
+) -> None:
+    """Where aiohttp's own error has neither a number nor the words of the system."""
+    authority = trustme.CA()
+    identity, trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(identity)
+    authority.configure_trust(trust)
+    ids, left = itertools.count(), [how] * 4  # so many are lost
+
+    async def handle(talk: Talk) -> None:
+        while True:
+            head = await talk.hear_head()
+            length = int(head.headers["content-length"])
+            if not head.target.endswith("/parts"):
+                await talk.reader.readexactly(length)
+                await talk.say(answer_of(head))
+            elif left:
+                left.pop()
+                await talk.reader.readexactly(int(length * read))
+                return talk.reset() if how == "reset" else talk.writer.close()
+            else:
+                await talk.reader.readexactly(length)
+                await asyncio.sleep(0.4)  # longer than a window
+                await talk.say(reply(200, {**PART, "id": f"part_{next(ids)}"}))
+
+    async with serving(handle, ssl=identity, limit=1 << 22) as server, client_of(server, ssl=trust) as client:
+        uploader, count = ordered(client, journal, itertools.repeat(4), part_size=4 * MIB)
+        await uploader.upload(bytes(16 * MIB), purpose="batch")
+    assert sum(window.refused for window in count.seen) == 4
+    assert "https" not in caplog.text
+
+
 async def test_parts_that_were_refused_are_not_sent_again_while_they_are_above_the_number(
     journal: Path, make_file: MakeFile
 ) -> None:
@@ -214,10 +257,7 @@ async def test_parts_that_were_refused_are_not_sent_again_while_they_are_above_t
             head = await talk.hear_head()
             if not head.target.endswith("/parts"):
                 await talk.reader.readexactly(int(head.headers["content-length"]))
-                status = "completed" if head.target.endswith("/complete") else "pending"
-                await talk.say(
-                    reply(200, {**UPLOAD, "status": status, **({"file": FILE} if status == "completed" else {})})
-                )
+                await talk.say(answer_of(head))
             elif active >= 4:
                 refused.append(count.number)
                 await talk.say(reply(503, {}, {"Retry-After": "0.1"}))
