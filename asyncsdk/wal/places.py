@@ -19,7 +19,7 @@ from asyncsdk.wal.ranges import is_locked
 from asyncsdk.wal.segments import SEGMENT, is_copy
 from asyncsdk.wal.shared import MOST_BYTES
 
-BLOCK = 2**20
+BLOCK = 2**18
 KEYED = re.compile(rb'\{"t":"[a-z]+","k":"([^"]{1,128})"')
 _ATTEMPTS = 5
 _NOTHING = -1
@@ -148,9 +148,10 @@ class Places:
     def _scan(self, number: int, seen: _Scanned) -> None:
         """Find the keys in what was appended. A line that is being written is looked at again once there is more."""
         with disk.regular(seen.path) as fd:
-            is_over = seen.is_folded or (os.fstat(fd).st_size > MOST_BYTES and not is_locked(fd))
+            size = os.fstat(fd).st_size
+            is_over = seen.is_folded or (size > MOST_BYTES and not is_locked(fd))
             at, data = seen.whole, b""
-            while block := os.pread(fd, BLOCK, at + len(data)):
+            while (left := size - at - len(data)) > 0 and (block := os.pread(fd, min(BLOCK, left), size - left)):
                 data += block
                 end = data.rfind(b"\n") + 1
                 if end:
