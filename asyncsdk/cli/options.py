@@ -66,7 +66,7 @@ Connections = Annotated[
         converter=from_text(parse_whole_or_auto),
         metavar="N|auto",
         show_default=False,
-        help="Parts in flight, over all files; else as many as pay, 4 to 32, which is learned.",
+        help="Parts in flight, over all files; auto, the default: as many as pay, 4 to 32.",
     ),
 ]
 DEFAULT_STALL = int(STALL_SECONDS)
