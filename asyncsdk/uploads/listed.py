@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from contextlib import aclosing
 from itertools import pairwise
 from typing import Any, Literal
@@ -59,6 +59,12 @@ def may_be_since(item: Listed, oldest: float) -> bool:
     """Whether it may have been made at `oldest` or later."""
     made = born(item)
     return made is None or made >= oldest
+
+
+def may_have(item: Listed, sizes: Container[int]) -> bool:
+    """Whether it may have one of these sizes in bytes."""
+    size = item.get("bytes")
+    return not isinstance(size, int) or size in sizes
 
 
 def is_newest_first(page: Sequence[Listed]) -> bool:

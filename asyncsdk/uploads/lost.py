@@ -25,7 +25,7 @@ from asyncsdk.errors import (
 from asyncsdk.http.response import Stream
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
-from asyncsdk.uploads.listed import file_of, file_pages, is_newest_first, may_be_since
+from asyncsdk.uploads.listed import file_of, file_pages, is_newest_first, may_be_since, may_have
 from asyncsdk.uploads.lost_files import (
     CLOCK_SECONDS,
     ListAgain,
@@ -170,12 +170,12 @@ class LostFiles:
     async def _list(self, retry: Retry, asking: Sequence[LostRequest]) -> Listing:
         """List the files of one purpose, newest first, back to when the oldest request began."""
         began, oldest = await self.now(retry), min(lost.began for lost in asking) - CLOCK_SECONDS
-        purpose = asking[0].content.purpose
+        purpose, sizes = asking[0].content.purpose, {lost.content.size for lost in asking}
         files: list[File] = []
         until, in_order = math.inf, True
         async with aclosing(file_pages(self._client, retry, purpose=purpose, order="desc")) as pages:
             async for page in pages:
-                files += [file_of(item) for item in page if may_be_since(item, oldest)]
+                files += [file_of(item) for item in page if may_be_since(item, oldest) and may_have(item, sizes)]
                 in_order = in_order and is_newest_first(page)
                 if in_order and not may_be_since(page[-1], oldest):
                     break

@@ -13,7 +13,7 @@ from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.uploads.resume import Stage, replay
 from asyncsdk.wal import ranges
 from tests.faults.power import Recorder
-from tests.faults.small import Method, Run, kill_small_uploads, make_files
+from tests.faults.small import Method, Run, kill_small_uploads, lost_answers, make_files, put_rivals
 from tests.faults.small_books import Books
 from tests.faults.support import serving
 from tests.journal.support import NOW, completed, opened, part
@@ -29,6 +29,7 @@ async def test_killed_again_and_again_each_file_is_there_once_and_nothing_known_
     row = await kill_small_uploads(tmp_path, 6, files=150, seed=seed, method=method)
     assert row.cases == 6
     assert row.violations == []
+    assert row.figures["there twice, as said"] == row.figures["not known"] == "0"
 
 
 @pytest.mark.parametrize("method", ["uploads", "files"])
@@ -47,6 +48,22 @@ async def test_two_processes_over_one_folder_upload_each_file_once(tmp_path: Pat
         assert [books.wrong(notes) for notes in all_notes] == [[], []]
     assert len(list((tmp_path / "journal" / "small").glob("*.jsonl"))) <= 4
     assert not (tmp_path / "journal" / "uploads").exists()
+
+
+@pytest.mark.parametrize("method", ["uploads", "files"])
+async def test_two_processes_upload_each_file_once_though_responses_are_lost(tmp_path: Path, method: Method) -> None:
+    async with serving(tmp_path / "server") as server:
+        paths = make_files(tmp_path / "in", 150)
+        await server.inject(*lost_answers(method, 0.1))
+        await put_rivals(server.url, paths[:50])
+        all_notes = [tmp_path / "one", tmp_path / "other"]
+        runs = [Run.start(server.url, tmp_path / "in", tmp_path / "journal", notes, method) for notes in all_notes]
+        for run in runs:
+            assert await run.ended(120)
+            assert run.process.exitcode == 0
+        books = Books(tmp_path / "server", {path.name: path.read_bytes() for path in paths})
+        assert [books.wrong(notes) for notes in all_notes] == [[], []]
+        assert max(map(len, books.held().values())) == 1
 
 
 KEYS = [f"{number:032x}" for number in range(3)]
