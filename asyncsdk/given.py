@@ -144,7 +144,7 @@ def shown_as_url(text: str) -> str | None:
 
 def is_form_file(given: object) -> TypeGuard[AsyncFormFile]:
     """Whether its own methods are async, and it has a `file` with the same content."""
-    return is_read_with_await(given) and hasattr(given, "file") and hasattr(given, "filename")
+    return hasattr(given, "file") and hasattr(given, "filename") and is_read_with_await(given)
 
 
 def is_read_with_await(given: object) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk.errors import JournalError
 from asyncsdk.uploads.journal import JournalEntry, Opened, reading
@@ -26,9 +26,14 @@ logger = logging.getLogger(__name__)
 
 @frozen
 class Layout:
-    """The paths below `root`."""
+    """The paths below `root`; `small` is for the segments that small uploads share."""
 
     root: Path
+    small: Path = field(init=False)  # made once: each record of a small upload asks for it
+
+    @small.default
+    def _small(self) -> Path:
+        return self.root / "small"
 
     @property
     def uploads(self) -> Path:
@@ -37,11 +42,6 @@ class Layout:
     @property
     def locks(self) -> Path:
         return self.root / "locks"
-
-    @property
-    def small(self) -> Path:
-        """The segments that small uploads share."""
-        return self.root / "small"
 
     @property
     def small_locks(self) -> Path:
