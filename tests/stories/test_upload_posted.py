@@ -283,3 +283,13 @@ async def test_what_became_of_a_lost_response_is_found_without_reading_the_whole
         assert ids == {file.id for file in server.files}
         assert len(ids) == 2
         server.assert_all_met()
+
+
+async def test_a_large_file_that_was_moved_since_it_was_sent_is_reused_by_the_next_program(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file(8 * MIB + 1)
+    sent = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
+    moved = path.rename(path.with_name("moved.jsonl"))
+    found = await AsyncUploader(client, journal=journal).upload(moved, purpose="batch", method="files")
+    assert (found.reused, found.file.id, len(server.files)) == (True, sent.file.id, 1)
