@@ -23,6 +23,7 @@ from asyncsdk.uploads.file_run import FileRun
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner, takes_small
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.lost import AsksTaken
 from asyncsdk.uploads.method import UploadMethod, choose, goes_on
 from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
 from asyncsdk.uploads.progress import Meter
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @define(eq=False, kw_only=True)
 class UploadCall:
-    """`others` asks what is known of other uploads than a key's, `taken` for the ids of all files in the journal.
+    """`others` asks what is known of other uploads than a key's, `taken` which files the journal knows.
 
     `began` is local unix time, `started` monotonic; `since` (monotonic) is when it was asked for, as by `upload_many`.
     """
@@ -56,7 +57,7 @@ class UploadCall:
     part_size: int
     method: UploadMethod
     others: Callable[[str, Completing, Collection[str | int]], Awaitable[Others]]
-    taken: Callable[[], Awaitable[frozenset[str]]]
+    taken: AsksTaken
     began: float
     started: float
     since: float

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -27,6 +26,7 @@ from asyncsdk.uploads.checksum import check_same
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Expired, Posting, Refused
+from asyncsdk.uploads.lost import AsksTaken
 from asyncsdk.uploads.lost_files import CLOCK_SECONDS, NotThere, OutcomeUnknown, OwnFile
 from asyncsdk.uploads.posting import (
     is_rate_limit,
@@ -57,12 +57,12 @@ class WouldWaitError(Exception):
 class FileRun(SourceRun):
     """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API.
 
-    `taken` asks for the ids of the files that the journal knows as those of other keys.
+    `taken` asks which files the journal knows as those of other keys.
     """
 
     slot: Slot
     may_wait: bool
-    taken: Callable[[], Awaitable[frozenset[str]]]
+    taken: AsksTaken
     _given_up: int = field(default=0, init=False)  # requests that may have made a file, and none is listed
     _id: str = field(factory=new_id, init=False)
     _posting: Posting | None = field(default=None, init=False)
@@ -292,7 +292,7 @@ class FileRun(SourceRun):
             timing, alike = context.client.timing, 1 + self._given_up
             lost = lost_request(posting, now=now, answer_limit=timing.file_answer, alike=alike)
             self.meter.hold(max(0.0, lost.until + timing.file_search - now))
-            found = await context.lost_files.find(lost, retry, taken=await self.taken())
+            found = await context.lost_files.find(lost, retry, taken=self.taken)
         finally:
             self.slot.begin(self.meter, self._span.length)
         if isinstance(found, OwnFile):

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 
@@ -43,6 +43,8 @@ from asyncsdk.uploads.response_checks import MOST_FILES, Content
 from asyncsdk.uploads.rounds import Rounds
 
 _ABOUT_THE_CALL = frozenset({401, 408, 409, 429})  # refusals that say nothing of the file
+
+AsksTaken = Callable[[Sequence[str]], Awaitable[Collection[str]]]
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +100,13 @@ class LostFiles:
         if len(self._taken) > MOST_FILES:
             del self._taken[next(iter(self._taken))]
 
-    async def find(self, lost: LostRequest, retry: Retry, *, taken: Collection[str] = ()) -> Verdict:
+    async def find(self, lost: LostRequest, retry: Retry, *, taken: AsksTaken | None = None) -> Verdict:
         """Find out what became of a request. It waits until `lost.settled_at` where nothing is listed that may be it.
 
         Args:
             lost: The request.
             retry: The budget for listing and reading back.
-            taken: Ids of files that the journal knows as those of other calls.
+            taken: Asks which of some ids of files the journal knows as those of other calls.
 
         Returns:
             A verdict: OutcomeUnknown, with its `cause`, also where the server could not be asked. A file of OwnFile
@@ -113,17 +115,19 @@ class LostFiles:
         lost = evolve(lost, listed_within=self._client.timing.file_search)
         self._lost.append(lost)
         try:
-            return await self._found(lost, retry, frozenset(taken))
+            return await self._found(lost, retry, taken)
         finally:
             self._lost.remove(lost)
 
-    async def _found(self, lost: LostRequest, retry: Retry, taken: Collection[str]) -> Verdict:
+    async def _found(self, lost: LostRequest, retry: Retry, taken: AsksTaken | None) -> Verdict:
         read: dict[str, str | Unreadable] = {}
         candidates: tuple[str, ...] = ()
         try:
             listing = await self._listed(lost, retry)
             while True:
-                step = decide(self._with_others(lost), listing, read, taken={*self._taken, *taken})
+                maybe = [file.id for file in listing.files if lost.may_have_made(file)]
+                known = await taken(maybe) if taken and maybe else ()
+                step = decide(self._with_others(lost), listing, read, taken={*self._taken, *known})
                 match step:
                     case ReadFirst(files):
                         candidates = tuple(file.id for file in files)

@@ -42,7 +42,6 @@ from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
-from asyncsdk.uploads.rounds import Rounds
 from asyncsdk.uploads.search import MovedFiles, entries_with
 from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.settings import check_settings
@@ -133,7 +132,6 @@ class AsyncUploader:
                 seen=SeenFiles(self.client),
                 lost_files=LostFiles(self.client),
                 limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
-                journal_reads=Rounds(),
             )
 
         FILE_REQUESTS.checked(self.files_per_minute)
@@ -385,8 +383,8 @@ class AsyncUploader:
         entries = await entries_with(self._journal, [asked.upload, *about])
         return others_than(asked, key, entries, self._context.ids)
 
-    async def _taken(self) -> frozenset[str]:
-        """The ids of all files in the journal: none of them is that of a request whose response was lost."""
-        entries = await self._context.journal_reads.ask(None, lambda _: self._journal.entries())
+    async def _taken(self, file_ids: Collection[str]) -> frozenset[str]:
+        """The ids of files in the journal, these if they are: none is that of a request whose response was lost."""
+        entries = await entries_with(self._journal, file_ids)
         records = (record for entry in entries for record in entry.records)
         return frozenset(str(record.file.get("id")) for record in records if isinstance(record, Completed))

@@ -20,8 +20,9 @@ from asyncsdk import (
 )
 from asyncsdk.events import Progress
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.file_run import FileRun
-from asyncsdk.uploads.method import LARGEST_POST
+from asyncsdk.uploads.method import LARGEST_POST, UploadMethod
 from asyncsdk.uploads.resume import Stage, replay
 from tests.stories.support import MIB, MakeFile, interrupted, md5_of
 
@@ -255,3 +256,40 @@ async def test_cancelled_before_its_last_byte_it_is_sent_by_the_next_call_with_n
     result = await uploader.upload(path, purpose="batch", method="files")
     assert not result.duplicate_possible
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("method", "lost"),
+    [("files", Fault("files.create", "reset", "done", nth=2)), ("uploads", Fault("complete", "reset", "done", nth=2))],
+)
+async def test_what_became_of_a_lost_response_is_found_without_reading_the_whole_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: UploadMethod, lost: Fault
+) -> None:
+    def read_all(_: FileJournal) -> None:
+        pytest.fail("the whole journal was read")
+
+    for name in ("entries", "stream"):
+        monkeypatch.setattr(FileJournal, name, read_all)
+    paths = [tmp_path / folder / "same.jsonl" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"{}\n")
+    async with (
+        LocalServer(tmp_path / "server", faults=[lost], repeated_complete=404) as server,
+        Client("k", base_url=server.url, timing=Timing(file_search=0.5, file_search_interval=0.05)) as client,
+    ):
+        uploader = AsyncUploader(client, journal=tmp_path / "journal")
+        ids = {(await uploader.upload(path, purpose="batch", method=method)).file.id for path in paths}
+        assert ids == {file.id for file in server.files}
+        assert len(ids) == 2
+        server.assert_all_met()
+
+
+async def test_a_large_file_that_was_moved_since_it_was_sent_is_reused_by_the_next_program(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file(8 * MIB + 1)
+    sent = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
+    moved = path.rename(path.with_name("moved.jsonl"))
+    found = await AsyncUploader(client, journal=journal).upload(moved, purpose="batch", method="files")
+    assert (found.reused, found.file.id, len(server.files)) == (True, sent.file.id, 1)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -61,8 +61,11 @@ class Scene:
         assert isinstance(request, LostRequest)
         return request
 
-    async def find(self, lost: LostRequest, **options: frozenset[str]) -> Verdict:
-        return await self.lost.find(lost, Retry(2), **options)
+    async def find(self, lost: LostRequest, taken: frozenset[str] = frozenset()) -> Verdict:
+        async def known(ids: Collection[str]) -> Collection[str]:
+            return taken & set(ids)
+
+        return await self.lost.find(lost, Retry(2), taken=known)
 
 
 async def post(client: Client, content: bytes, *, name: str = NAME, purpose: str = "batch") -> File:

@@ -16,13 +16,11 @@ from attrs import evolve, frozen
 
 from asyncsdk.uploads.journal import Cancelled, Completed, Opened, Record
 from asyncsdk.uploads.journal.codec import Turn, decode, turn_of
-from asyncsdk.uploads.journal.reading import left_to_the_original, lines_with
+from asyncsdk.uploads.journal.reading import OPENED, left_to_the_original, lines_with
 from asyncsdk.wal import NewerVersionError, disk
 from asyncsdk.wal.line import home_of, is_intact, read_lines
 from asyncsdk.wal.places import KEYED, Places
 from asyncsdk.wal.segments import SEGMENT, find, is_copy, written_at
-
-_SIZE = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
 
 _SETTLED = (Completed, Cancelled)
 _SETTLED_LINE = re.compile(rb'^\{"t":"(?:completed|cancelled)","k":"[^"]+","n":\d+,"u":"([^"\n]+)"[^\n]*', re.MULTILINE)
@@ -137,7 +135,7 @@ def openings(folder: Path, above: int, since: float) -> list[Opened]:
     with suppress(OSError, NewerVersionError):
         for path in _segments(folder):
             if (written_at([path]) or 0.0) >= since and any(
-                int(size) > above for size in _SIZE.findall(disk.read(path))
+                int(size) > above for size in OPENED.findall(disk.read(path))
             ):
                 found += (fact.record for fact in facts_in(path) if isinstance(fact.record, Opened))
     return list({opened.upload: opened for opened in found if opened.bytes > above}.values())

@@ -18,7 +18,7 @@ from asyncsdk.uploads.journal.messages import newer, not_read, worded
 from asyncsdk.wal import NewerVersionError, disk, segments
 from asyncsdk.wal.line import home_of
 
-_OPENED = re.compile(rb'\{"t":"opened",[^\n]*?"bytes":(\d+),')
+OPENED = re.compile(rb'\{"t":"(?:opened|posting)",[^\n]*?"bytes":(\d+),')  # and of how many bytes
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def openings(folder: Path, above: int) -> list[Opened]:
     with suppress(OSError, NewerVersionError):
         for path in segments.find(folder):
             data = disk.read(path)
-            if any(int(size) > above for size in _OPENED.findall(data)):
+            if any(int(size) > above for size in OPENED.findall(data)):
                 records = parse(data).records.values()
                 found |= {each.upload: each for each in records if isinstance(each, Opened) and each.bytes > above}
     return list(found.values())

@@ -102,10 +102,9 @@ class SmallClaim:
     def begin(self) -> Known | None:
         """Return what is known of the key once it is ours; None while another claim has it. Raises JournalError."""
         with self._mutex:
-            if self._is_over or not self._is_ours():
+            if self._is_over or not (self._sees_folder() or self._is_ours()):
                 return None
-            self.has_folder = self.has_folder or self._small.has_folder(self.key)
-            if self.has_folder:
+            if self._sees_folder():  # one that was made before the key was ours
                 return Known()
             if self.segment is None:
                 self.segment = self._small.enter()
@@ -124,6 +123,10 @@ class SmallClaim:
             segment, self.segment = self.segment, None
         if segment is not None:
             segment.leave()
+
+    def _sees_folder(self) -> bool:
+        self.has_folder = self.has_folder or self._small.has_folder(self.key)
+        return self.has_folder
 
     def _is_ours(self) -> bool:
         small = self._small
