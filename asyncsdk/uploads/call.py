@@ -41,10 +41,7 @@ log = logging.getLogger(__name__)
 
 @define(eq=False, kw_only=True)
 class UploadCall:
-    """`others` asks what is known of other uploads than a key's, `taken` for the ids of all files in the journal.
-
-    `began` is local unix time, `started` monotonic; `since` (monotonic) is when it was asked for, as by `upload_many`.
-    """
+    """`others` asks what is known of other uploads than a key's; `began` is local unix time, `started` monotonic."""
 
     context: UploadContext
     journal: Journal
@@ -56,7 +53,6 @@ class UploadCall:
     part_size: int
     method: UploadMethod
     others: Callable[[str, Completing, Collection[str | int]], Awaitable[Others]]
-    taken: Callable[[], Awaitable[frozenset[str]]]
     began: float
     started: float
     since: float
@@ -184,7 +180,7 @@ class UploadCall:
             "moved": moved,
             "why": why,
         }
-        post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files", taken=self.taken)
+        post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files")
         result = await post.look_up() if is_lost else None
         if result is None and by_one_request:
             result = await post.result()

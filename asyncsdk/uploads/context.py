@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import define
 
 from asyncsdk.client import Client
@@ -12,10 +10,9 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.connections import Connections
-from asyncsdk.uploads.journal import JournalEntry
+from asyncsdk.uploads.known_files import KnownFiles
 from asyncsdk.uploads.lost import LostFiles
 from asyncsdk.uploads.response_checks import Ids
-from asyncsdk.uploads.rounds import Rounds
 from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.throttle import Throttle
@@ -25,7 +22,7 @@ from asyncsdk.uploads.throttle import Throttle
 class UploadContext:
     """What all uploads of one uploader share.
 
-    `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter` and `journal_reads` are of one event loop;
+    `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter` and `known_files` are of one event loop;
     the rest is for any.
     """
 
@@ -36,7 +33,7 @@ class UploadContext:
     seen: SeenFiles
     lost_files: LostFiles
     limiter: RateLimiter
-    journal_reads: Rounds[None, Sequence[JournalEntry]]
+    known_files: KnownFiles
     readers: DaemonThreadPool
     hashers: DaemonThreadPool
     buffers: Buffers

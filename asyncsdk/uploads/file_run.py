@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -55,14 +54,10 @@ class WouldWaitError(Exception):
 
 @define(eq=False, kw_only=True)
 class FileRun(SourceRun):
-    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API.
-
-    `taken` asks for the ids of the files that the journal knows as those of other keys.
-    """
+    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API."""
 
     slot: Slot
     may_wait: bool
-    taken: Callable[[], Awaitable[frozenset[str]]]
     _given_up: int = field(default=0, init=False)  # requests that may have made a file, and none is listed
     _id: str = field(factory=new_id, init=False)
     _posting: Posting | None = field(default=None, init=False)
@@ -255,6 +250,8 @@ class FileRun(SourceRun):
     async def _record_end(self, error: BaseException, attempt: PartAttempt) -> None:
         """Record what surely made nothing, so that nobody has to look for its file."""
         self._refused(error)
+        if isinstance(error, APIError):
+            self.context.connections.failed(error)
         if self._posting is None:
             return
         if attempt.is_fully_sent and not (isinstance(error, APIError) and made_nothing(error, fully_sent=True)):
@@ -295,7 +292,7 @@ class FileRun(SourceRun):
                 UploadPhase.WAITING, f"its response was lost; looking for its file, {seconds:.0f} s at most"
             )
             self.meter.hold(seconds)
-            found = await context.lost_files.find(lost, retry, taken=await self.taken())
+            found = await context.lost_files.find(lost, retry, taken=await context.known_files.ids())
         finally:
             self.slot.begin(self.meter, self._span.length)
         if isinstance(found, OwnFile):

@@ -31,9 +31,10 @@ from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completed, Completing, Journal, Opened, Posting
+from asyncsdk.uploads.journal import Completing, Journal, Opened, Posting
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.known_files import KnownFiles
 from asyncsdk.uploads.listening import Listener, check_listener, reporting
 from asyncsdk.uploads.lost import LostFiles
 from asyncsdk.uploads.method import SINGLE_REQUEST, UploadMethod, check_method, checked_single_request
@@ -42,7 +43,6 @@ from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
 from asyncsdk.uploads.resume import ResumeState, replay
-from asyncsdk.uploads.rounds import Rounds
 from asyncsdk.uploads.search import MovedFiles, entries_with
 from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.settings import check_settings
@@ -133,7 +133,7 @@ class AsyncUploader:
                 seen=SeenFiles(self.client),
                 lost_files=LostFiles(self.client),
                 limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
-                journal_reads=Rounds(),
+                known_files=KnownFiles(self._journal),
             )
 
         FILE_REQUESTS.checked(self.files_per_minute)
@@ -339,7 +339,6 @@ class AsyncUploader:
                 part_size=self._context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate),
                 method=job.method or default,
                 others=self._others,
-                taken=self._taken,
                 began=began,
                 started=started,
                 since=started if since is None else since,
@@ -384,9 +383,3 @@ class AsyncUploader:
     async def _others(self, key: str, asked: Completing, about: Collection[str | int]) -> Others:
         entries = await entries_with(self._journal, [asked.upload, *about])
         return others_than(asked, key, entries, self._context.ids)
-
-    async def _taken(self) -> frozenset[str]:
-        """The ids of all files in the journal: none of them is that of a request whose response was lost."""
-        entries = await self._context.journal_reads.ask(None, lambda _: self._journal.entries())
-        records = (record for entry in entries for record in entry.records)
-        return frozenset(str(record.file.get("id")) for record in records if isinstance(record, Completed))
