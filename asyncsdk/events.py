@@ -44,7 +44,7 @@ class RequestEvent:
 class UploadPhase(StrEnum):
     """What an upload is doing: `Progress.state`."""
 
-    WAITING = "waiting"  # another process has it
+    WAITING = "waiting"  # another process has it; or the file of a request whose response was lost is looked for
     CHECKING = "checking"  # is it there already?
     SENDING = "sending"
     RETRYING = "retrying"  # waiting for the network or the server, until something is answered again

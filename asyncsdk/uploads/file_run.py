@@ -255,6 +255,8 @@ class FileRun(SourceRun):
     async def _record_end(self, error: BaseException, attempt: PartAttempt) -> None:
         """Record what surely made nothing, so that nobody has to look for its file."""
         self._refused(error)
+        if isinstance(error, APIError):
+            self.context.connections.failed(error)
         if self._posting is None:
             return
         if attempt.is_fully_sent and not (isinstance(error, APIError) and made_nothing(error, fully_sent=True)):
@@ -285,13 +287,16 @@ class FileRun(SourceRun):
         """Find its file and settle it. None: no file was made, as far as can be known, or the caller wants another."""
         context, name = self.context, self.source.name
         retry = Retry(context.max_retries, on_wait=self._wait)
-        self.meter.enter(UploadPhase.CHECKING, f"looking whether {posting.filename} was made: its response was lost")
         self.slot.yield_slot()
         try:
             now = await context.lost_files.now(retry)
             timing, alike = context.client.timing, 1 + self._given_up
             lost = lost_request(posting, now=now, answer_limit=timing.file_answer, alike=alike)
-            self.meter.hold(max(0.0, lost.until + timing.file_search - now))
+            seconds = max(0.0, lost.until + timing.file_search - now)
+            self.meter.enter(
+                UploadPhase.WAITING, f"its response was lost; looking for its file, {seconds:.0f} s at most"
+            )
+            self.meter.hold(seconds)
             found = await context.lost_files.find(lost, retry, taken=self.taken)
         finally:
             self.slot.begin(self.meter, self._span.length)
@@ -305,7 +310,7 @@ class FileRun(SourceRun):
         assert isinstance(found, NotThere | OutcomeUnknown)  # noqa: S101 - what is left
         await self.log.append(Expired(upload=posting.upload, reason="its response was lost, and no file of it found"))
         self._given_up += 1
-        self.why = f"sending it again: no file of {posting.filename} is listed that was made of it"
+        self.why = "sending it again: no file that was made of it is listed"
         return None
 
     async def _settle(self, posting: Posting, file: File) -> None:

@@ -239,5 +239,6 @@ class UploadRun(SourceRun):
     async def _settle(self, upload: Upload, asked: Completing) -> File:
         file = upload.file
         assert file is not None  # noqa: S101 - a completion returns it
+        self.context.lost_files.answered(file.id)
         await self.log.append_final(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
         return file

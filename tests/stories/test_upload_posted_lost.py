@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, CompletionUnknownError, FileJournal, UploadJob, api
+from asyncsdk import AsyncUploader, Client, CompletionUnknownError, FileJournal, api
 from asyncsdk.events import Progress
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
@@ -161,7 +161,7 @@ async def test_a_rival_that_looks_the_same_is_not_taken_for_it(
 async def test_while_one_is_looked_for_the_others_go_on_and_a_person_is_told(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    client.timing = Timing(file_answer=1.0, file_search=1.0)
+    client.timing = Timing(first_delay=0.01, file_answer=3.0, file_search=3.0)
     server.inject(NOT_MADE)
     notes: set[str] = set()
 
@@ -169,15 +169,16 @@ async def test_while_one_is_looked_for_the_others_go_on_and_a_person_is_told(
         notes.add(progress.note)
 
     uploader = AsyncUploader(client, journal=journal, concurrency=1)
-    jobs = [UploadJob(make_file(1000, name=f"{number}", seed=number), "batch", method="files") for number in range(6)]
-    ended: list[float] = []
-    began = time.monotonic()
-    async with uploader.upload_many(jobs, on_progress=watch) as outcomes:
-        async for outcome in outcomes:
-            assert outcome.status == "done"
-            ended.append(time.monotonic() - began)
+    paths = [make_file(1000, name=f"{number}", seed=number) for number in range(6)]
+    lost = asyncio.ensure_future(uploader.upload(paths[0], purpose="batch", method="files", on_progress=watch))
+    while not server.calls.get("files.create"):
+        await asyncio.sleep(0.01)
+    for path in paths[1:]:
+        await uploader.upload(path, purpose="batch", method="files", in_turn=True)
+    assert not lost.done()
+    assert (await lost).duplicate_possible
     assert len(server.files) == 6
-    assert any("its response was lost" in note for note in notes)
+    assert "its response was lost; looking for its file, 6 s at most" in notes
 
 
 async def test_an_unanswered_one_is_listed_as_such_and_kept(
