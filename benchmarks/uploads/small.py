@@ -3,8 +3,8 @@
     python -m benchmarks.uploads.small [--files 1000] [--bytes 100000] [--rounds 5] [--rtt-ms 40] [--proxy]
 
 Over TLS, md5 and journal on; with --rtt-ms the server is that far away, as real ones are: real TCP through `wan.py`
-where that is possible, else (or with --proxy) a proxy of our own, `shaped.py`. Five rounds take about four minutes on
-loopback, ten at 40 ms, where the loop over `upload_file_chunked` sends every tenth file alone.
+where that is possible, else (or with --proxy) a proxy of our own, `shaped.py`. Five rounds take about three minutes on
+loopback, eight at 40 ms, where the loop over `upload_file_chunked` sends every tenth file alone.
 """
 
 from __future__ import annotations
