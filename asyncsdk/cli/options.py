@@ -46,6 +46,12 @@ def _life(text: str) -> int:
     return seconds
 
 
+def _files_per_minute(text: str) -> int:
+    if (number := parse_whole(text)) == 0:
+        raise ValueError("0 files a minute would send none. Write 1 or more.")
+    return number
+
+
 def _part_size(text: str) -> int:
     from asyncsdk.uploads.chunking import LARGEST_PART, MIB
 
@@ -150,7 +156,7 @@ class UploadOptions:
     files_per_minute: Annotated[
         int | None,
         Parameter(
-            converter=from_text(parse_whole),
+            converter=from_text(_files_per_minute),
             metavar="N",
             help="The limit on files sent by one request; else learned from the server.",
         ),

@@ -278,8 +278,7 @@ async def cancelled(client: Client, claimed: Log, upload_id: str, ids: Ids) -> U
         raise ConfigurationError(f"{upload_id} is completed as {file}: delete that file instead. Nothing was sent.")
     if isinstance(opened, Posting):
         raise ConfigurationError(
-            f"{upload_id} was sent by one request, which can't be cancelled. Nothing was sent. Call upload again: it "
-            "looks for its file, which can be deleted."
+            f"{upload_id} was sent by one request, which can't be cancelled. Nothing was sent. {_CALL_AGAIN}"
         )
     earlier = _MayHaveActed()
     try:

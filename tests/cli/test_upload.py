@@ -531,3 +531,12 @@ def test_one_that_can_not_be_known_is_said_listed_and_found_by_the_same_command(
     assert "was sent by one request, which can't be cancelled" in refused.err
     resumed = run("uploads", "resume", "--json")
     assert [record["file"]["id"] for record in resumed.records] == [file.id]
+
+
+@pytest.mark.parametrize("number", ["0", "1.5", "many"])
+def test_a_limit_that_is_none_is_refused(run: Run, server: LocalServer, make_file: MakeFile, number: str) -> None:
+    sent = server.bytes_received
+    ran = run("upload", make_file(100), "-p", "batch", "--method", "files", "--files-per-minute", number)
+    assert (ran.code, server.bytes_received) == (2, sent)
+    assert "--files-per-minute" in ran.err
+    assert "Nothing was sent" in ran.err
