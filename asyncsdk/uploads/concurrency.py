@@ -33,7 +33,30 @@ CHANGED, CHANGED_MEASURES, CHANGED_AGAIN = math.log(1.3), 3, 5.0
 
 # refused parts
 STRAYS = {2: 0.1, 4: 0.04}  # so many refusals are not about the number if they are fewer of the attempts
+REMEMBERED = 200  # parts
 CEILING_AGAIN, PARTS_PER_REFUSAL = 60.0, 60  # seconds, and parts to be answered, before a ceiling is tried again
+
+
+@define
+class _Refusals:
+    """What became of attempts at parts with one number, in all the times when it was used."""
+
+    refused: int = 0
+    finished: int = 0
+    seconds: float = 0.0  # since the first of those that were refused
+
+    def add(self, seen: Observation) -> None:
+        """Take in a window. What is long past counts less and less."""
+        self.seconds += seen.seconds if self.refused else 0.0
+        self.refused += seen.refused
+        self.finished += seen.finished
+        if self.finished > REMEMBERED:
+            self.refused, self.finished = self.refused // 2, self.finished // 2
+
+    def are_too_many(self, under_way: float) -> bool:
+        """Whether they are more than strays, and came in more than one window."""
+        attempts = self.refused + self.finished + under_way
+        return self.seconds > 0 and any(self.refused >= max(least, share * attempts) for least, share in STRAYS.items())
 
 
 @define
@@ -41,10 +64,7 @@ class _Ceiling:
     """The lowest number at which the server refuses parts, as far as it is known."""
 
     limit: int = MOST + 1
-    _number: int = field(default=0, init=False)
-    _refused: int = field(default=0, init=False)  # with this number
-    _finished: int = field(default=0, init=False)
-    _since: float = field(default=0.0, init=False)  # seconds since the first of them
+    _refusals: dict[int, _Refusals] = field(factory=dict, init=False)  # by number
     _price: int = field(default=0, init=False)  # refusals that it took to find the limit
     _parts: int = field(default=0, init=False)  # answered since then
     _seconds: float = field(default=0.0, init=False)
@@ -53,18 +73,17 @@ class _Ceiling:
         """Whether the server refuses parts because of their `number`: not strays, and not an outage."""
         self._parts += seen.finished
         self._seconds += seen.seconds
-        if number != self._number or seen.acked <= 0:
-            self._number, self._refused, self._finished, self._since = number, 0, 0, 0.0
-        if seen.acked <= 0 or seen.in_use > number / IN_USE:
+        if seen.acked <= 0:
+            self._refusals.clear()
             return False
-        self._finished += seen.finished
-        self._since += seen.seconds if self._refused else 0.0
-        self._refused += seen.refused
-        attempts = self._refused + self._finished + seen.in_use
-        too_many = any(self._refused >= max(least, share * attempts) for least, share in STRAYS.items())
-        if not too_many or not self._since or number <= LEAST:
+        if seen.in_use > number / IN_USE:
             return False
-        self.limit, self._price, self._parts, self._seconds = number, self._refused, 0, 0.0
+        those = self._refusals.setdefault(number, _Refusals())
+        those.add(seen)
+        if number <= LEAST or not those.are_too_many(seen.in_use):
+            return False
+        self.limit, self._price, self._parts, self._seconds = number, those.refused, 0, 0.0
+        del self._refusals[number]
         return True
 
     def step_up(self, number: int) -> int:

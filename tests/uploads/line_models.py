@@ -204,7 +204,7 @@ class Simulation:
         return refused
 
     def _working(self) -> list[Flow]:
-        """The flows that hold a part and may send; those above the number pause, each for some seconds at most."""
+        """The flows that hold a part and may send; above the number they pause, in mid-part some seconds at most."""
         busy = sorted((flow for flow in self._flows if flow.busy), key=lambda flow: not flow.accepted)
         for flow in busy[: self.control.number]:
             flow.paused_at = None
@@ -215,7 +215,8 @@ class Simulation:
         return [
             flow
             for flow in busy
-            if flow.paused_at is None or not self.line.drains < self.time - flow.paused_at <= PAUSE_SECONDS
+            if flow.paused_at is None
+            or (flow.accepted and not self.line.drains < self.time - flow.paused_at <= PAUSE_SECONDS)
         ]
 
     def _send(self, tally: Tally) -> float:

@@ -132,6 +132,19 @@ def test_a_server_that_begins_to_refuse_in_mid_upload_is_followed_and_so_is_one_
     assert long.seen[-1].best > 10
 
 
+def test_refusals_in_several_short_tries_of_a_number_add_up() -> None:
+    """Of parts that wait longer and longer before they are tried again, each try of more meets one only."""
+    control, refused, was = ConnectionCount(10), list[int](), 0
+    for _ in range(int(300 / WINDOW_SECONDS)):
+        number = control.number
+        is_new = number > 10 and number != was
+        refused.append(is_new)
+        control.observe(evolve(window(number, min(number, 10) * MBIT * 25, refused=is_new), finished=1))
+        was = number
+    assert sum(refused[len(refused) // 2 :]) <= 4
+    assert control.best == 10
+
+
 def test_refusals_that_have_nothing_to_do_with_the_number_leave_it_high() -> None:
     for seed in SEEDS:
         assert run("1 % of the parts refused", seed).seen[-1].best == MOST
