@@ -182,6 +182,26 @@ class UploadOptions:
     on_busy: Annotated[
         Literal["wait", "fail"], Parameter(help="What to do if another process is sending the file.")
     ] = "wait"
+    include: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="GLOB", help="Of directories and lists only these: '*.jsonl', 'new/**'. May be repeated."),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Parameter(metavar="GLOB", help="Of directories and lists not these, also where included.")
+    ] = ()
+    files_from: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="LIST",
+            allow_leading_hyphen=True,
+            help="A file with a path a line, or NUL between them; - is standard input.",
+        ),
+    ] = ()
+    follow_links: Annotated[bool, Parameter(help="Look through folders that directories link to, too.")] = False
+    check: Annotated[
+        Literal["none", "ends", "full"],
+        Parameter(help="How much of .jsonl for fine-tune and batch is looked at before it is sent."),
+    ] = "ends"
     if_uploaded: Annotated[Literal["reuse", "again"], Parameter(help="What to do if the file was uploaded before.")] = (
         "reuse"
     )
