@@ -13,8 +13,18 @@ from asyncsdk.uploads.source import Source
 BLOCK = MIB
 
 
-async def inspect(source: Source, threads: DaemonThreadPool, *, filename: str, purpose: str, depth: Depth) -> None:
-    """Look at what is for fine-tuning or a batch and has a name in .jsonl: its ends, or all of it.
+async def inspect(
+    source: Source, threads: DaemonThreadPool, *, name: str, filename: str, purpose: str, depth: Depth
+) -> None:
+    """Look at what is for fine-tuning or a batch and has a filename in .jsonl: its ends, or all of it.
+
+    Args:
+        source: What is to be sent.
+        threads: For reading it.
+        name: What it is called in the error.
+        filename: Its name on the server.
+        purpose: What it is for.
+        depth: "ends" are the first MiB and the last line.
 
     Raises:
         SourceError: The API would refuse it later, with the lines and what is wrong with them. Nothing was sent.
@@ -32,7 +42,7 @@ async def inspect(source: Source, threads: DaemonThreadPool, *, filename: str, p
     else:
         check.finish()
     if check.problems:
-        raise SourceError(refusal(source.name, purpose, check.problems))
+        raise SourceError(refusal(name, purpose, check.problems))
 
 
 def _read(source: Source, offset: int, length: int) -> bytes:

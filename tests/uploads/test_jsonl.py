@@ -222,7 +222,8 @@ def test_of_a_line_that_is_too_long_to_hold_the_edges_are_looked_at(monkeypatch:
 async def refused(content: bytes, purpose: str, depth: Depth) -> str:
     source = BytesSource.over(content, "b.jsonl")
     try:
-        await inspect(source, DaemonThreadPool("test", limit=1), filename="b.jsonl", purpose=purpose, depth=depth)
+        threads = DaemonThreadPool("test", limit=1)
+        await inspect(source, threads, name="b", filename="b.jsonl", purpose=purpose, depth=depth)
     except SourceError as error:
         return str(error).partition("\n  ")[2].partition("\n")[0]
     return ""

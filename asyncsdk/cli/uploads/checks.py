@@ -52,7 +52,7 @@ async def look_through(name: str, job: UploadJob, depth: Depth) -> None:
     threads = DaemonThreadPool("asyncsdk-check", limit=1)
     source = await open_source(name, threads)
     try:
-        await inspect(source, threads, filename=filename, purpose=job.purpose, depth=depth)
+        await inspect(source, threads, name=name, filename=filename, purpose=job.purpose, depth=depth)
     finally:
         source.close()
 
