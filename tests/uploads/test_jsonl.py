@@ -13,6 +13,7 @@ from asyncsdk.errors import SourceError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads import inspection, jsonl
 from asyncsdk.uploads.inspection import inspect
+from asyncsdk.uploads.job import UploadJob
 from asyncsdk.uploads.jsonl import Depth, JsonlCheck, is_jsonl
 from asyncsdk.uploads.readers import BytesSource
 
@@ -222,8 +223,7 @@ def test_of_a_line_that_is_too_long_to_hold_the_edges_are_looked_at(monkeypatch:
 async def refused(content: bytes, purpose: str, depth: Depth) -> str:
     source = BytesSource.over(content, "b.jsonl")
     try:
-        threads = DaemonThreadPool("test", limit=1)
-        await inspect(source, threads, name="b", filename="b.jsonl", purpose=purpose, depth=depth)
+        await inspect(source, UploadJob(content, purpose, check=depth), DaemonThreadPool("test", limit=1))
     except SourceError as error:
         return str(error).partition("\n  ")[2].partition("\n")[0]
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -13,19 +12,18 @@ from asyncsdk.cli.left_out import ignored
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.uploads import messages
-from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError, SourceError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError, SourceError, UploadError
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.sources import UploadSources
     from asyncsdk.uploads.job import UploadJob
-    from asyncsdk.uploads.jsonl import Depth
     from asyncsdk.uploads.uploader import AsyncUploader
 
 MANY = 5000  # files: to check so many takes a second or more
 MOST_NAMED = 20  # of what is left out; with --json all of it is on standard output
 
 
-async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob], depth: Depth) -> dict[str, AsyncSDKError]:
+async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
     """The errors by file name; none for files that can be sent."""
     bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
@@ -33,28 +31,9 @@ async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob], dept
             if (problem := unread_source(name)) is not None:
                 raise SourceError(problem)
             await uploader.check(job)
-            await look_through(name, job, depth)
-        except (ConfigurationError, InvalidRequestError) as error:
+        except (ConfigurationError, InvalidRequestError, UploadError) as error:
             bad[name] = error
     return bad
-
-
-async def look_through(name: str, job: UploadJob, depth: Depth) -> None:
-    """Look at a file of JSON lines. Raises SourceError if the API would refuse it later."""
-    from asyncsdk.threads import DaemonThreadPool
-    from asyncsdk.uploads.inspection import inspect
-    from asyncsdk.uploads.jsonl import is_jsonl
-    from asyncsdk.uploads.source import open_source
-
-    filename = job.filename or PurePath(name).name
-    if depth == "none" or not is_jsonl(filename, job.purpose):
-        return
-    threads = DaemonThreadPool("asyncsdk-check", limit=1)
-    source = await open_source(name, threads)
-    try:
-        await inspect(source, threads, name=name, filename=filename, purpose=job.purpose, depth=depth)
-    finally:
-        source.close()
 
 
 def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:

@@ -69,7 +69,7 @@ async def upload(
         )
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
-        bad = await check_all(uploader, jobs, options.check)
+        bad = await check_all(uploader, jobs)
         if not bad.keys().isdisjoint(found.named):
             return refuse(out, jobs, bad)
         left_out.report(found, bad)
@@ -125,6 +125,7 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
             on_busy=options.on_busy,
             resume=not options.no_resume,
             method=options.method,
+            check=options.check,
         )
         for name in names
     }
@@ -143,8 +144,9 @@ def _size(path: Path) -> int:
 
 
 async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
-    """Upload `job`."""
-    return await uploader.upload(**asdict(job, recurse=False), in_turn=True, on_progress=listener)
+    """Upload `job`, which was looked at already."""
+    fields = asdict(job, recurse=False) | {"check": "none"}
+    return await uploader.upload(**fields, in_turn=True, on_progress=listener)
 
 
 def warn_of(journal: Journal) -> None:
