@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.cli.uploads import checks, transfer
+from asyncsdk.cli.uploads import checks, transfer, upload
 from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.server import Fault, LocalServer
@@ -235,17 +235,18 @@ def test_a_terminal_is_not_a_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     )  # fmt: skip
 
 
-def test_a_list_of_100_000_files_of_which_few_are_there_is_read_in_seconds(
-    run: Run, server: LocalServer, data: Path
+def test_of_a_list_of_100_000_lines_each_file_goes_up_once_and_what_is_missing_is_counted(
+    run: Run, server: LocalServer, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = [f"data/{number}.txt" for number in range(100_000)]
-    names[40_000] = "data/a.txt"
+    monkeypatch.setattr(upload, "MANY", 900)
+    names = ["data/a.txt"] * 50_000 + [f"data/{number}.txt" for number in range(1000)] + ["data/new/b.txt"] * 49_000
     (data.parent / "list").write_text("\n".join(names))
     ran = run("upload", "--files-from", "list", *FOR)
-    assert (ran.code, sent(server)) == (3, ["a.txt"])
-    assert ran.err.startswith("Checking 100,000 files.\n")
-    assert "error: 99,979 more were left out; --json lists all of them.\n" in ran.err
-    assert ran.err.endswith(", 99,999 left out\n")
+    assert (ran.code, sent(server)) == (3, ["a.txt", "b.txt"])
+    assert ran.err.startswith("Checking 1,002 files.\n")
+    assert "data/0.txt: No such file or directory. It is line 50,001 of list. " in ran.err
+    assert "error: 980 more were left out; --json lists all of them.\n" in ran.err
+    assert ran.err.endswith(", 1,000 left out\n")
 
 
 def test_the_journal_below_a_directory_is_not_sent(run: Run, server: LocalServer, data: Path) -> None:
