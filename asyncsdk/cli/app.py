@@ -25,8 +25,8 @@ from asyncsdk.version import __version__
 COMMANDS: dict[str, dict[str, Any]] = {
     "uploads.upload:upload": {
         "help": "Upload files. After any interruption the same command goes on where it stopped.\n\n"
-        "A file that was uploaded before is not sent again. All FILEs are checked before the first is sent.",
-        "usage": "Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] FILE...",
+        "A file that was uploaded before is not sent again. All files are checked before the first is sent.",
+        "usage": "Usage: asyncsdk upload --purpose PURPOSE [OPTIONS] SOURCE...",
     },
     "uploads.uploads:app": {
         "name": "uploads",

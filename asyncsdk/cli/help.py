@@ -29,7 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "upload": (
         "asyncsdk upload train.jsonl -p fine-tune",
-        "asyncsdk upload notes/*.md -p assistants --expires-after 30d --method auto",
+        "asyncsdk upload notes/ -p assistants --include '*.md' --method auto",
         "asyncsdk upload talk.mp4 -p user_data -c 4 --limit-rate 2MB/s",
     ),
     "uploads": ("asyncsdk uploads list", "asyncsdk uploads resume --all"),

@@ -143,7 +143,7 @@ class UploadOptions:
         str,
         Parameter(alias="-p", help="What the files are for: fine-tune, batch, assistants, vision, user_data, evals."),
     ]
-    filename: Annotated[str | None, Parameter(help="The name to store it under, if there is one FILE.")] = None
+    filename: Annotated[str | None, Parameter(help="The name to store it under, if there is one file.")] = None
     mime_type: Annotated[str | None, Parameter(help="Their MIME type; else by each file's suffix.")] = None
     expires_after: Annotated[
         int | None,
@@ -180,7 +180,7 @@ class UploadOptions:
     journal: JournalPlace = None
     key: Annotated[
         str | None,
-        Parameter(metavar="NAME", help="Your name for the content of one FILE: it is resumed by that from any path."),
+        Parameter(metavar="NAME", help="Your name for the content of one file: it is resumed by that from any path."),
     ] = None
     stall_timeout: StallTimeout = DEFAULT_STALL
     no_resume: Annotated[bool, Parameter(help="Start from the beginning, even if a part was sent.")] = False
@@ -191,3 +191,23 @@ class UploadOptions:
     if_uploaded: Annotated[Literal["reuse", "again"], Parameter(help="What to do if the file was uploaded before.")] = (
         "reuse"
     )
+    include: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="GLOB", help="Of directories and lists only these: '*.jsonl', 'new/**'. May be repeated."),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Parameter(metavar="GLOB", help="Of directories and lists not these, also where included.")
+    ] = ()
+    files_from: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="LIST",
+            allow_leading_hyphen=True,
+            help="A file with a path a line, or NUL between them; - is standard input.",
+        ),
+    ] = ()
+    follow_links: Annotated[bool, Parameter(help="Look through folders that directories link to, too.")] = False
+    check: Annotated[
+        Literal["none", "ends", "full"],
+        Parameter(help="How much of .jsonl for fine-tune and batch is looked at before it is sent."),
+    ] = "ends"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from asyncsdk.given import unpacked
 from asyncsdk.mime import mime_type_of
 from asyncsdk.models import File, Upload
 from asyncsdk.suggestions import warn_of_near_misses
+from asyncsdk.uploads.jsonl import Depth
 from asyncsdk.uploads.source import Given
 
 SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000  # seconds, OpenAI's document on expires_after
@@ -56,6 +58,8 @@ class UploadJob:
         on_busy: While another process sends the same file: "wait" for its result, or "fail".
         resume: False: start again, and leave behind what was sent in part.
         method: How it is sent, as for `AsyncUploader.upload`. None: "uploads" there, "auto" in `upload_many`.
+        check: How much of a `.jsonl` for fine-tuning or a batch is looked at before it is sent, as for
+            `AsyncUploader.upload`.
     """
 
     source: Given = field(repr=_shown)
@@ -68,6 +72,7 @@ class UploadJob:
     on_busy: Literal["wait", "fail"] = "wait"
     resume: bool = True
     method: Literal["uploads", "files", "auto"] | None = None
+    check: Depth = field(default="none", kw_only=True)
 
     def fields(self, source_name: str) -> Fields:
         """The fields to send; `source_name` is the file's own.
@@ -77,6 +82,7 @@ class UploadJob:
         """
         _one_of("if_uploaded", self.if_uploaded, "reuse", "again")
         _one_of("on_busy", self.on_busy, "wait", "fail")
+        _one_of("check", self.check, "none", "ends", "full")
         warn_of_near_misses({"purpose": self.purpose})
         named = unpacked(self.source)
         chosen = named.name or _as_unicode(source_name) if self.filename is None else self.filename
@@ -88,6 +94,11 @@ class UploadJob:
             purpose=_text("purpose", self.purpose),
             expires_after=_expiry(self.expires_after),
         )
+
+    def path(self) -> str | None:
+        """The path that the caller gave; None where it is something else."""
+        content = unpacked(self.source).content
+        return os.fsdecode(content) if isinstance(content, str | os.PathLike) else None
 
     def describe(self) -> str:
         """The source in messages: the caller's name for it, else its own; never its content."""

@@ -30,10 +30,12 @@ from asyncsdk.uploads.completing import cancelled
 from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.context import UploadContext
+from asyncsdk.uploads.inspection import inspect
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Journal, Opened, Posting
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.jsonl import Depth
 from asyncsdk.uploads.listening import Listener, check_listener, reporting
 from asyncsdk.uploads.lost import LostFiles
 from asyncsdk.uploads.method import SINGLE_REQUEST, UploadMethod, check_method, checked_single_request
@@ -159,6 +161,7 @@ class AsyncUploader:
         on_busy: Literal["wait", "fail"] = "wait",
         resume: bool = True,
         method: UploadMethod | None = None,
+        check: Depth = "none",
         in_turn: bool = False,
         on_progress: Listener | None = None,
     ) -> UploadResult:
@@ -183,6 +186,8 @@ class AsyncUploader:
                 "files": by one request (POST /files) in place of three, for files up to 512 MiB; after a failure all of
                 it is sent again. "auto": by one request up to `single_request_up_to`, while the rate limit lets it,
                 and unless `md5` is "hex" or "base64". An upload that is open goes on as it began.
+            check: How much of a `.jsonl` for fine-tuning or a batch is looked at before it is sent, for what the API
+                would refuse only later: "none" of it, its "ends" (the first MiB and the last line), or "full".
             in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
                 server gives an upload does not begin too soon.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
@@ -199,7 +204,9 @@ class AsyncUploader:
             AsyncSDKError: Anything else in `asyncsdk.errors`, with `resumable`, `bytes_done`, `expires_in` (seconds)
                 and `advice` set.
         """
-        job = UploadJob(source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method)
+        job = UploadJob(
+            source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method, check=check
+        )
         return await self._upload(job, self._context.queue.acquire(in_turn=in_turn), on_progress)
 
     def upload_many(
@@ -245,8 +252,8 @@ class AsyncUploader:
             ConfigurationError: A field of it is wrong.
         """
         async with self._opened(job) as source:
-            job.fields(source.name)
             check_method(job.method, source.identity.size, source.name)
+            await inspect(source, job, self._context.readers)
 
     async def resume(
         self,
@@ -322,6 +329,7 @@ class AsyncUploader:
         timing = self.client.timing
         reports = reporting(listener, patience=timing.last_report)
         async with reports as report, admission as slot, self._opened(job) as source:
+            await inspect(source, job, self._context.readers)
             size = source.identity.size
             check_method(job.method, size, source.name)
             shared = self._context.connections.shared

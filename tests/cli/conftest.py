@@ -19,6 +19,7 @@ from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
 from tests.cli.support import Ran, Run, Start, disarm, heed_hangups
+from tests.jsonl import json_lines
 from tests.stories.pictures import photo
 
 MIB = 1 << 20
@@ -122,12 +123,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make_file(tmp_path: Path) -> Callable[..., Path]:
-    """A file of random bytes in the working directory, the same for the same seed."""
+    """A file in the working directory, the same for the same seed: random bytes, or lines that a batch takes."""
 
     def make(size: int = 3 * MIB + 1, name: str = "train.jsonl", seed: int = 1) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(random.Random(seed).randbytes(size))
+        content = json_lines(size, seed) if path.suffix == ".jsonl" else random.Random(seed).randbytes(size)
+        path.write_bytes(content)
         return path
 
     return make

@@ -88,3 +88,18 @@ def test_the_results_below_the_folder_are_not_mentioned(run: Run, photos: Path) 
     assert (again.code, again.err) == (0, "1 done before.\n")
     here = ("edit-many", ".", *MODEL[:-1], ".", "--dry-run", "--json")
     assert "Not looked at" not in run(*here).err
+
+
+def test_names_that_some_file_system_refuses_are_encoded_and_each_picture_gets_its_own(run: Run, photos: Path) -> None:
+    names = ["a:b", "a?b", "tab\there", "line\nbreak", "x..y", "con", "end.", "a%3Ab", "esc\x1b[2J"]
+    for seed, name in enumerate(names):
+        photo(photos / f"{name}.png", (16, 16), seed=seed + 2)
+    (photos / "up .. and down").mkdir()
+    photo(photos / "up .. and down" / "b.jpg", (16, 16), seed=99)
+    ran = run("edit-many", "photos", *MODEL, "--json")
+    assert (ran.code, len(ran.records)) == (0, len(names) + 2)
+    saved = [path.relative_to("out").as_posix() for path in Path("out").rglob("*.png")]
+    assert len(saved) == len(names) + 2
+    assert {"a%3Ab.png", "a%253Ab.png", "tab%09here.png", "line%0Abreak.png", "x..y.png"} <= set(saved)
+    assert {record["id"] for record in ran.records} == {"deep/a", "up .. and down/b", *names}
+    assert not {"\x1b", "\t"} & set(ran.err)

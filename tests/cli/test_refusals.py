@@ -21,7 +21,7 @@ def good(make_file: MakeFile) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--purpose", "batch"], "FILE is missing"),
+        (["--purpose", "batch"], "SOURCE is missing"),
         (["good.jsonl"], "--purpose is missing"),
         (["good.jsonl", "--purpose"], "--purpose needs a value"),
         (["good.jsonl", "--purpose", ""], "error: --purpose must be a non-empty string"),
@@ -201,7 +201,7 @@ def test_other_commands_refuse_too(run: Run, calls: Calls, arguments: list[str],
     [
         (
             "my files",
-            "my files is a directory, and `upload` takes files. For each file in it: asyncsdk upload 'my files'/* --p",
+            "no file to send is in my files. Nothing was sent.",
         ),
         ("-", "Standard input can't be read yet; write it to a file first. Nothing was sent."),
         ("https://host/a.jsonl?sig=secret", "https://host/a.jsonl is a URL, and URLs can't be read yet: download it"),

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.cli.walk import LeftOut, walk
+from asyncsdk.cli.filters import Filters
+from asyncsdk.cli.left_out import LeftOut
+from asyncsdk.cli.walk import walk
 
 
 def fill(folder: Path, *names: str) -> None:
@@ -113,3 +115,39 @@ def test_one_folder_may_be_kept_apart(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names(tmp_path, apart_from=tmp_path / "out") == ["a", "deep/out/c"]
     monkeypatch.chdir(tmp_path)
     assert names(Path(), apart_from=Path("out")) == ["a", "deep/out/c"]
+
+
+def test_filters_hold_for_what_is_left_out_too_and_an_excluded_folder_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "a.txt", "b.jsonl", "old/c.jsonl", "new/d.jsonl", "secret/x", "new/secret/y")
+    (tmp_path / "gone.txt").symlink_to("nowhere")
+    (tmp_path / "gone.jsonl").symlink_to("nowhere")
+    (tmp_path / "linked").symlink_to("new")
+    forbid(tmp_path / "secret", monkeypatch)
+    forbid(tmp_path / "new/secret", monkeypatch)
+    found = walk(tmp_path, filters=Filters.of(["*.jsonl"], ["old", "/secret"]))
+    assert [path.name for path in found.files] == ["b.jsonl", "d.jsonl"]
+    assert [os.fspath(left.path.relative_to(tmp_path)) for left in found.left_out] == [
+        "gone.jsonl",
+        "linked",
+        "new/secret",
+    ]
+    monkeypatch.chdir(tmp_path)
+    below = walk(Path(), filters=Filters.of(["new/*.jsonl"]))
+    assert below.files == [Path("new/d.jsonl")]
+
+
+def test_links_to_folders_are_followed_where_that_is_wanted_and_each_folder_is_looked_through_once(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path, "away/1", "photos/deep/2", "photos/z")
+    photos = tmp_path / "photos"
+    for name, target in {"folder": "../away", "loop": "loop", "up": "..", "deeper": "deep"}.items():
+        (photos / name).symlink_to(target)
+    (photos / "deep" / "home").symlink_to(photos)
+    found = walk(photos, follow_links=True)
+    assert found.files == [photos / "deep/2", photos / "folder/1", photos / "z"]
+    assert found.left_out == [LeftOut(photos / "loop", os.strerror(40))]
+    again = ["deep/home", "deeper", "up/away", "up/photos"]
+    assert found.again == [photos / name for name in again]

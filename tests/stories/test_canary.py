@@ -144,7 +144,7 @@ async def test_nor_by_the_program_which_shows_it_to_no_other_process(tmp_path: P
             "NO_PROXY": "127.0.0.1",
         }
         for arguments in (
-            ("upload", make_file(3 * MIB), "--purpose", "batch", "--part-size", "1MiB", "--progress", "lines"),
+            ("upload", make_file(3 * MIB), "--purpose", "vision", "--part-size", "1MiB", "--progress", "lines"),
             (
                 "edit-many",
                 "--json",

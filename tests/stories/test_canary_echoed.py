@@ -181,7 +181,7 @@ async def test_an_error_that_echoes_secrets_in_any_form_gives_none_away(
 async def test_nor_does_the_program(tmp_path: Path, make_file: MakeFile) -> None:
     file, picture = make_file(2 * MIB), photo(tmp_path / "a.png")
     commands = (
-        ("upload", file, "--purpose", "batch", "--json"),
+        ("upload", file, "--purpose", "vision", "--json"),
         ("files", "list", "--json"),
         ("uploads", "list", "--json"),
         ("edit", picture, "--prompt", "y", "--out", tmp_path / "one", "--json"),

@@ -28,7 +28,7 @@ async def start(server: LocalServer, journal: Path, path: Path, *options: str) -
         "OPENAI_BASE_URL": server.url,
         "ASYNCSDK_JOURNAL": str(journal),
     }
-    command = [sys.executable, "-m", "asyncsdk", "upload", str(path), "--purpose", "batch", "--json", *options]
+    command = [sys.executable, "-m", "asyncsdk", "upload", str(path), "--purpose", "vision", "--json", *options]
     return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment)
 
 

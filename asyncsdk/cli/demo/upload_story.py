@@ -121,6 +121,7 @@ class Story:
     def _options(self, rate: int | None) -> list[str]:
         options = {
             "--purpose": "batch",
+            "--check": "none",  # a file of the user's may be for something else
             "--base-url": self.evidence.base_url,
             "--journal": self.folder / "journal",
             "--part-size": self.plan.part_size,

@@ -121,14 +121,6 @@ def results_in_all(count: int) -> str:
     return f"Left out: {count:,} in --out, where the results are, which are not edited again"
 
 
-def ignored(counts: Mapping[str, int]) -> str:
-    """`Skipped: 3 hidden, 2 @eaDir, 1 #recycle (folders of the system)`."""
-    hidden = [f"{counts['hidden']:,} hidden"] if counts.get("hidden") else []
-    kept = [f"{count:,} {name}" for name, count in sorted(counts.items()) if name != "hidden"]
-    whose = " (folders of the system)" if kept else ""
-    return f"Skipped: {', '.join([*hidden, *kept])}{whose}"
-
-
 def columns_ignored(path: Path, columns: Mapping[str, str | None]) -> str:
     """`warning: jobs.csv: columns that are not fields of an edit are ignored: 'Notes', 'Sides' (or is it 'size'?)`."""
     named = ", ".join(f"{name!r}{f' (or is it {near!r}?)' if near else ''}" for name, near in columns.items())

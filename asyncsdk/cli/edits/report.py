@@ -19,7 +19,6 @@ from asyncsdk.cli.edits.messages import (
     about_scripts,
     columns_ignored,
     given_twice,
-    ignored,
     line_of,
     moved_aside,
     not_pictures,
@@ -30,8 +29,8 @@ from asyncsdk.cli.edits.messages import (
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.gallery import GalleryItem, gallery_item
+from asyncsdk.cli.left_out import LeftOut, ignored
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
-from asyncsdk.cli.walk import LeftOut
 from asyncsdk.images.outcome import EditOutcome, Problem
 
 _BYTES = "surrogateescape"  # what is not text stays as it is
@@ -130,10 +129,9 @@ class Report:
         self._complain(f"error: {problem.message}", record(name, "refused", problem=problem))
 
     def _add_left_out(self, left: LeftOut) -> None:
-        message = f"{left.path}: {left.reason}. It was left out, and nothing was sent for it."
         self.tally.counts["left out"] += 1
-        problem = Problem(type="SourceError", message=message)
-        self._complain(f"error: {message}", record(str(left.path), "failed", problem=problem))
+        problem = Problem(type="SourceError", message=left.message)
+        self._complain(f"error: {left.message}", record(str(left.path), "failed", problem=problem))
 
     def _complain(self, line: str, entry: dict[str, Any]) -> None:
         self.aside()

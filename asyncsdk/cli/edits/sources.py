@@ -22,10 +22,11 @@ from asyncsdk.cli.edits.job_file import (
 )
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.edits.messages import MOST_NAMED
+from asyncsdk.cli.left_out import LeftOut
 from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.pictures import is_editable, is_picture
 from asyncsdk.cli.unread import unread_source
-from asyncsdk.cli.walk import LeftOut, walk, within
+from asyncsdk.cli.walk import walk, within
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
 

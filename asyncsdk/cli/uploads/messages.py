@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import define
 
 from asyncsdk.cli import units
-from asyncsdk.cli.unread import unread_source
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
@@ -45,9 +44,12 @@ _CALLS = (
     ("with method='uploads' or 'auto'", "with --method uploads or auto"),
     ("Raise limit_rate to", "Raise --limit-rate to"),
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
+    ('check="none"', "--check none"),
 )
 MANY_FILES = 100
 SMALL_FILE = 8 << 20  # bytes: what --method auto sends by one request
+_NOTHING = " Nothing was sent."
+MOST_NAMED = 5
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
 _REASONS: tuple[tuple[type[AsyncSDKError], Callable[[AsyncSDKError], str]], ...] = (
     (APITimeoutError, lambda _: "no response"),
@@ -122,6 +124,7 @@ class UploadTally:
     there_before: int = 0
     failed: int = 0
     bytes_sent: int = 0
+    left_out: int = 0
 
     def add(self, result: UploadResult | None, error: AsyncSDKError | None = None) -> None:
         """Count a file that ended."""
@@ -134,11 +137,12 @@ class UploadTally:
             self.bytes_sent += max(0, error.progress.bytes_done - error.progress.bytes_resumed)
 
     def line(self, seconds: float) -> str:
-        """`31 files, 781 MB in 52 s, 12 of them there before, 1 failed`."""
+        """`31 files, 781 MB in 52 s, 12 of them there before, 1 failed, 3 left out`."""
         sent = f"{units.size(self.bytes_sent)} in {units.elapsed(seconds)}" if self.bytes_sent else "nothing was sent"
         before = f"{self.there_before:,} of them there before" if self.there_before else ""
         failed = f"{self.failed:,} failed" if self.failed else ""
-        return ", ".join(filter(None, (units.counted(self.files, "file"), sent, before, failed)))
+        left_out = f"{self.left_out:,} left out" if self.left_out else ""
+        return ", ".join(filter(None, (units.counted(self.files, "file"), sent, before, failed, left_out)))
 
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:
@@ -155,18 +159,23 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     return stopped(name, progress, reason=reason, now=now, instead=instead)
 
 
-def no_file(source: str, purpose: str, *, is_directory: bool) -> str | None:
-    """What a FILE is that `upload` can't read, and what to type instead; None for what may be a file."""
-    if (problem := unread_source(source)) is not None:
-        return problem
-    if not is_directory:
-        return None
-    folder = source.rstrip("/") or "/"
-    files = f"{shlex.quote(folder).rstrip('/')}/*"
-    return (
-        f"{source} is a directory, and `upload` takes files. For each file in it: asyncsdk upload {files} "
-        f"--purpose {shlex.quote(purpose)}. Nothing was sent."
-    )
+def left_out(error: str, place: str) -> str:
+    """The message for a file that was found and can't be sent; `place` is where it is in a list."""
+    where = f" It is {place}." if place else ""
+    return f"{error.removesuffix(_NOTHING)}{where} It was left out, and nothing was sent for it."
+
+
+def looked_through_once(links: Sequence[Path]) -> str:
+    """`Looked through once: 2 folders to which several ways lead: data/a, data/b`."""
+    more = f" and {len(links) - MOST_NAMED:,} more" if len(links) > MOST_NAMED else ""
+    named = ", ".join(map(str, links[:MOST_NAMED]))
+    return f"Looked through once: {units.counted(len(links), 'folder')} to which several ways lead: {named}{more}"
+
+
+def nothing_to_send(places: Sequence[str], *, is_filtered: bool) -> str:
+    """The message where directories and lists hold no file that can be sent."""
+    wanted = "that --include and --exclude leave" if is_filtered else "to send"
+    return f"no file {wanted} is in {', '.join(places)}. Nothing was sent."
 
 
 def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:

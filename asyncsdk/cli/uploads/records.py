@@ -8,6 +8,7 @@ from typing import Any
 from asyncsdk.cli.uploads.messages import as_typed
 from asyncsdk.errors import AsyncSDKError, UploadBusyError
 from asyncsdk.events import Progress
+from asyncsdk.given import shown_as_url
 from asyncsdk.models import File, to_json
 from asyncsdk.uploads.job import UploadResult
 
@@ -50,7 +51,7 @@ def not_uploaded(source: str, error: Mapping[str, Any], progress: Progress | Non
         "bytes": progress.bytes_total if progress else None,
         "expires_at": progress.expires_at if progress else None,
         "file": None,
-        "source": source,
+        "source": shown_as_url(source) or source,  # the rest of a URL may be a secret
         "md5": None,
         "bytes_sent": progress.bytes_done - progress.bytes_resumed if progress else 0,
         "bytes_resumed": progress.bytes_resumed if progress else 0,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Listener = Callable[[Progress], None]
 StartUpload = Callable[[Listener], Awaitable[UploadResult]]
 _MOST_LINES = 10
+_MANY = 100  # files: of more, the total alone is shown, and not rows that come and go
 _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
 _CALM = 30.0  # seconds between two outages that are each worth a line
 
@@ -94,17 +95,22 @@ class Snapshot:
 class UploadsView:
     """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots.
 
-    The total has a rate of its own, of what all files together sent: rows come and go.
+    The total has a rate of its own, of what all files together sent: rows come and go. Of many files it is all that is
+    shown.
     """
 
     sizes: Mapping[str, int]
     clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
-    _ended: dict[str, int] = field(factory=dict, init=False)
-    _failed: set[str] = field(factory=set, init=False)
+    _ended: int = field(default=0, init=False)  # files
+    _whole: int = field(init=False)  # bytes of all files that have not failed
+    _done: int = field(default=0, init=False)  # bytes of those that have ended
     _outages: dict[str, Outages] = field(factory=dict, init=False)
     _sent: int = field(default=0, init=False)
     _rate: RateMeter = field(factory=RateMeter, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._whole = sum(self.sizes.values())
 
     def update(self, name: str, progress: Progress) -> Snapshot:
         """Take in what an upload reports."""
@@ -118,14 +124,17 @@ class UploadsView:
     def end(self, name: str, *, failed: bool = False) -> None:
         """Take the upload's row away; it counts in the total, unless it failed: nothing more of it will be sent."""
         self.under_way.pop(name, None)
+        self._outages.pop(name, None)
+        size = self.sizes.get(name, 0)
         if failed:
-            self._failed.add(name)
+            self._whole -= size
         else:
-            self._ended[name] = self.sizes.get(name, 0)
+            self._ended += 1
+            self._done += size
 
     def lines(self) -> list[str]:
         """A line for each upload, and one for the total where there are several files."""
-        rows = [*self.under_way.items(), *self._totals()]
+        rows = [*self._rows().items(), *self._totals()]
         return [messages.moving(name, progress, now=time.time()) for name, progress in rows]
 
     def records(self) -> tuple[()]:
@@ -136,11 +145,14 @@ class UploadsView:
         """A row for each upload, and a total where there are several files."""
         from asyncsdk.cli.uploads import bars
 
-        return bars.frame(self.under_way, next(iter(self._totals()), None), width)
+        return bars.frame(self._rows(), next(iter(self._totals()), None), width)
+
+    def _rows(self) -> Mapping[str, Progress]:
+        return self.under_way if len(self.sizes) <= _MANY else {}
 
     def _totals(self) -> list[tuple[str, Progress]]:
         """The total with its title; none where it would repeat the only row."""
-        return [(f"{len(self._ended)} of {len(self.sizes)} files", self._total())] if len(self.sizes) > 1 else []
+        return [(f"{self._ended:,} of {len(self.sizes):,} files", self._total())] if len(self.sizes) > 1 else []
 
     def _total(self) -> Progress:
         rows = list(self.under_way.values())
@@ -148,8 +160,8 @@ class UploadsView:
         whole = Progress(
             state=UploadPhase.SENDING,
             source="",
-            bytes_total=max(1, sum(size for name, size in self.sizes.items() if name not in self._failed)),
-            bytes_done=sum(self._ended.values()) + sum(row.bytes_done for row in rows),
+            bytes_total=max(1, self._whole),
+            bytes_done=self._done + sum(row.bytes_done for row in rows),
             bytes_resumed=sum(row.bytes_resumed for row in rows),
             bytes_in_flight=sum(row.bytes_in_flight for row in rows),
             parts_in_flight=sum(row.parts_in_flight for row in rows),
@@ -173,7 +185,8 @@ class _Ended:
 class Transfer:
     """`now` returns the server's time; `instead` is the advice if the same command would not resume.
 
-    `renamed`: the files' names on the server were chosen, and differ from those here.
+    `renamed`: the files' names on the server were chosen, and differ from those here. `left_out` is how many that were
+    found are not sent.
     """
 
     out: Out
@@ -182,6 +195,7 @@ class Transfer:
     now: Callable[[], float]
     instead: str = ""
     renamed: bool = False
+    left_out: int = 0
     _tally: messages.UploadTally = field(factory=messages.UploadTally, init=False)
     _latest: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
@@ -194,9 +208,10 @@ class Transfer:
             async with tasks.map_unordered(uploads.items(), self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
                     self._report(ended)
-        if len(uploads) > 1 and not self.out.shape.quiet:
+        self._tally.left_out = self.left_out
+        if (len(uploads) > 1 or self.left_out) and not self.out.shape.quiet:
             complain(self._tally.line(time.monotonic() - began))
-        return exit_code_of_all(list(self._ended.values()))
+        return Exit.SOME_FAILED if self.left_out else exit_code_of_all(list(self._ended.values()))
 
     async def _one(self, named: tuple[str, StartUpload]) -> _Ended:
         name, upload = named
@@ -211,6 +226,7 @@ class Transfer:
 
     def _report(self, ended: _Ended) -> None:
         self._ended[ended.name] = ended.error
+        self._latest.pop(ended.name, None)
         self._tally.add(ended.result, ended.error)
         self.display.view.end(ended.name, failed=ended.error is not None)
         if ended.error is not None or stdout_is_terminal():

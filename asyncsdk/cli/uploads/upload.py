@@ -1,9 +1,8 @@
-"""`asyncsdk upload FILE...`: checks all files, then sends them with one uploader."""
+"""`asyncsdk upload SOURCE...`: checks all files, then sends them with one uploader."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 from attrs import asdict
 from cyclopts import Parameter
 
-from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
 from asyncsdk.cli.output import Out, complain
-from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages
-from asyncsdk.errors import AsyncSDKError, ConfigurationError, InvalidRequestError, SourceError
+from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse
+from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from asyncsdk.cli.uploads.sources import Selection, UploadSources
     from asyncsdk.cli.uploads.transfer import Listener
     from asyncsdk.uploads.job import UploadJob, UploadResult
     from asyncsdk.uploads.journal import Journal
@@ -27,11 +26,14 @@ if TYPE_CHECKING:
 
 IN_MEMORY = "The journal is in memory only: the same command starts from the beginning."
 FROM_THE_START = "Without --no-resume the same command goes on."
-Files = Annotated[tuple[str, ...], Parameter(name="FILE", help="The files to send: regular files of 1 byte to 8 GiB.")]
+Sources = Annotated[
+    tuple[str, ...],
+    Parameter(name="SOURCE", help="The files to send, of 1 byte to 8 GiB, and directories with such files."),
+]
 
 
 async def upload(
-    files: Files,
+    sources: Sources = (),
     /,
     *,
     options: UploadOptions,
@@ -43,13 +45,16 @@ async def upload(
     """Check all files, then send them."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
+    from asyncsdk.cli.uploads.sources import sources_in
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
+    from asyncsdk.files import in_thread
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
-    out, jobs = Out(output, goes_on=True), jobs_of(files, options)
-    journal = open_journal(options.journal, lock=not options.no_lock, or_memory=True)
+    out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
+    found = await in_thread(sources_in, selection_of(sources, options, apart_from=getattr(journal, "path", None)))
+    jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
         uploader = AsyncUploader(
             client,
@@ -62,28 +67,52 @@ async def upload(
             stall_timeout=options.stall_timeout,
             max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
         )
-        if bad := await check_all(uploader, jobs):
+        if len(jobs) > MANY and not output.quiet:
+            complain(f"Checking {len(jobs):,} files.")
+        bad = await check_all(uploader, jobs)
+        if not bad.keys().isdisjoint(found.named):
             return refuse(out, jobs, bad)
+        left_out.report(found, bad)
+        jobs = {name: job for name, job in jobs.items() if name not in bad}
+        if not jobs:
+            is_filtered = bool(options.include or options.exclude)
+            raise ConfigurationError(messages.nothing_to_send([*sources, *options.files_from], is_filtered=is_filtered))
         warn_of(journal)
         sizes = sizes_of(jobs)
         if not output.quiet and (note := messages.small_files(list(sizes.values()), options.method, options.md5)):
             complain(note)
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
         transfer = Transfer(
-            out, display, stop, client.clock.now, what_instead(journal, options), renamed=options.filename is not None
+            out,
+            display,
+            stop,
+            client.clock.now,
+            what_instead(journal, options),
+            renamed=options.filename is not None,
+            left_out=left_out.count,
         )
         uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
 
 
-def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob]:
-    """The jobs by file name, each once. Raises ConfigurationError if the options contradict each other."""
+def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: Path | None) -> Selection:
+    """Which files the command line asks for."""
+    from asyncsdk.cli.uploads.sources import Selection
+
+    return Selection(
+        sources, options.files_from, options.include, options.exclude, options.follow_links, apart_from=apart_from
+    )
+
+
+def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob]:
+    """The jobs by file name. Raises ConfigurationError if an option is for one file, and others were given."""
     from asyncsdk.uploads.job import UploadJob
 
-    names = list(dict.fromkeys(expand(files)))
+    names = [*found.named, *found.found]
     for option, value in (("--filename", options.filename), ("--key", options.key)):
-        if value is not None and len(names) > 1:
-            raise ConfigurationError(f"{option} is for one file, but {len(names)} were given. Nothing was sent.")
+        if value is not None and not found.is_one_file:
+            given = "a directory or a list was given" if found.has_more else f"{len(names)} were given"
+            raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
     return {
         name: UploadJob(
             source=name,
@@ -96,51 +125,28 @@ def jobs_of(files: Sequence[str], options: UploadOptions) -> dict[str, UploadJob
             on_busy=options.on_busy,
             resume=not options.no_resume,
             method=options.method,
+            check=options.check,
         )
         for name in names
     }
 
 
-async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
-    """The errors by file name; none for files that can be sent."""
-    bad: dict[str, AsyncSDKError] = {}
-    for name, job in jobs.items():
-        try:
-            check_source(name, job.purpose)
-            await uploader.check(job)
-        except (ConfigurationError, InvalidRequestError) as error:
-            bad[name] = error
-    return bad
-
-
-def check_source(name: str, purpose: str) -> None:
-    """Raise SourceError for a directory or a URL, with what to type instead."""
-    is_directory = os.path.isdir(name)  # noqa: PTH112 - which raises nothing
-    if problem := messages.no_file(name, purpose, is_directory=is_directory):
-        raise SourceError(problem)
-
-
-def refuse(out: Out, names: Mapping[str, object], bad: Mapping[str, AsyncSDKError]) -> Exit:
-    """Report what is wrong; no file is sent."""
-    from asyncsdk.cli.uploads import records
-    from asyncsdk.cli.uploads.messages import as_typed
-
-    for message in dict.fromkeys(str(error) for error in bad.values()):
-        complain(f"error: {as_typed(message)}")
-    for name in names:
-        error = records.error_of(bad[name]) if name in bad else records.plain_error("NotSent", "another FILE is bad")
-        out.record(records.not_uploaded(name, error))
-    return Exit.USAGE
-
-
 def sizes_of(names: Iterable[str]) -> dict[str, int]:
-    """The size of each file, in bytes."""
-    return {name: Path(name).stat().st_size for name in names}
+    """The size of each file, in bytes; 0 for one that has gone meanwhile, of which its upload will tell."""
+    return {name: _size(Path(name)) for name in names}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
-    """Upload `job`."""
-    return await uploader.upload(**asdict(job, recurse=False), in_turn=True, on_progress=listener)
+    """Upload `job`, which was looked at already."""
+    fields = asdict(job, recurse=False) | {"check": "none"}
+    return await uploader.upload(**fields, in_turn=True, on_progress=listener)
 
 
 def warn_of(journal: Journal) -> None:

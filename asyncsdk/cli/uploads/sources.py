@@ -1,0 +1,158 @@
+"""The SOURCEs of `upload`: files by name, and what directories and lists hold; what is left out, and why."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+
+from attrs import define, field, frozen
+
+from asyncsdk.cli.filters import Filters
+from asyncsdk.cli.left_out import LeftOut
+from asyncsdk.cli.patterns import expand
+from asyncsdk.cli.unread import unread_source
+from asyncsdk.cli.walk import walk, within
+from asyncsdk.errors import ConfigurationError
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@frozen
+class Selection:
+    """Where to look for files, and which of them are wanted.
+
+    `lists` are files with a path a line, `-` for standard input. `apart_from` is a directory of the program's own.
+    """
+
+    sources: Sequence[str]
+    lists: Sequence[str] = ()
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    follow_links: bool = False
+    apart_from: Path | None = None
+
+    def filters(self) -> Filters:
+        """The patterns. Raises ConfigurationError for one that can match nothing."""
+        try:
+            return Filters.of(self.include, self.exclude)
+        except ValueError as error:
+            raise ConfigurationError(f"--include and --exclude: {error}. Nothing was sent.") from error
+
+
+@define(eq=False)
+class UploadSources:
+    """The files to send: `named` by the user, or `found` in directories and lists. None is in it twice.
+
+    `found` has the path of each file, and of one in a list where it stands there. `left_out`, `ignored` and `again`
+    are as in `Walk`. It `has_more` than files that were named where a directory or a list was given.
+    """
+
+    named: list[str] = field(factory=list, init=False)
+    found: dict[str, str] = field(factory=dict, init=False)
+    left_out: list[LeftOut] = field(factory=list, init=False)
+    ignored: Counter[str] = field(factory=Counter, init=False)
+    again: list[Path] = field(factory=list, init=False)
+    has_more: bool = field(default=False, init=False)
+    _known: set[str] = field(factory=set, init=False)
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether one file was named, and nothing else."""
+        return len(self.named) == 1 and not self.has_more
+
+    def add_named(self, name: str) -> None:
+        """A file that the user named."""
+        if self._is_new(name):
+            self.named.append(name)
+
+    def add_found(self, path: str, place: str = "") -> None:
+        """A file of a directory or a list."""
+        if self._is_new(path):
+            self.found[path] = place
+
+    def add_folder(self, folder: str, selection: Selection, filters: Filters) -> None:
+        """The files below a directory. Raises OSError if it can't be read."""
+        top = Path(folder)
+        own = None if selection.apart_from is None else within(top, selection.apart_from)
+        content = walk(top, apart_from=own, filters=filters, follow_links=selection.follow_links)
+        for path in content.files:
+            self.add_found(os.fspath(path))
+        self.left_out += content.left_out
+        self.ignored.update(content.ignored)
+        self.again += content.again
+
+    def _is_new(self, path: str) -> bool:
+        full = os.path.abspath(path)  # noqa: PTH100 - two links are two files
+        is_new = full not in self._known
+        self._known.add(full)
+        return is_new
+
+
+def sources_in(selection: Selection) -> UploadSources:
+    """Look through all sources. May block, and reads standard input if a list is `-`.
+
+    Raises:
+        ConfigurationError: A directory or a list that was named can't be read, or there is nothing to send.
+    """
+    filters, found = selection.filters(), UploadSources()
+    if not (selection.sources or selection.lists):
+        raise ConfigurationError("SOURCE is missing: give files, directories, or --files-from LIST. Nothing was sent.")
+    names = list(dict.fromkeys(expand(selection.sources)))
+    folders = [name for name in names if not unread_source(name) and os.path.isdir(name)]  # noqa: PTH112 - raises nothing
+    if filters and not (folders or selection.lists):
+        raise ConfigurationError(
+            "--include and --exclude are for what directories and lists hold, and none was given. Nothing was sent."
+        )
+    for name in names:
+        if name not in folders:
+            found.add_named(name)
+    for folder in folders:
+        try:
+            found.add_folder(folder, selection, filters)
+        except OSError as error:
+            raise ConfigurationError(f"can't read {folder}: {error.strerror or error}. Nothing was sent.") from error
+    for name in selection.lists:
+        _add_list(name, found, selection, filters)
+    found.has_more = bool(folders or selection.lists)
+    return found
+
+
+def _add_list(name: str, found: UploadSources, selection: Selection, filters: Filters) -> None:
+    """The files in a list; a directory in it is looked through."""
+    for line, path in _paths_in(name):
+        place = f"line {line:,} of {'standard input' if name == '-' else name}"
+        if unread_source(path):
+            found.add_found(path, place)  # refused with all that can't be read
+        elif os.path.isdir(path):  # noqa: PTH112 - raises nothing
+            try:
+                found.add_folder(path, selection, filters)
+            except OSError as error:
+                found.left_out.append(LeftOut(Path(path), f"{error.strerror or error} ({place})"))
+        elif not filters or filters.takes(PurePath(path).parts):
+            found.add_found(path, place)
+
+
+def _paths_in(name: str) -> Iterator[tuple[int, str]]:
+    """The paths in a list, with their lines: one a line, or with NUL between them, as `find -print0` writes them."""
+    data = _content_of(name)
+    if data.startswith(_UTF_16):
+        data = data.decode("utf-16", "surrogatepass").encode(errors="surrogatepass")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    end = b"\0" if b"\0" in data else b"\n"
+    for line, path in enumerate(data.split(end), 1):
+        text = path if end == b"\0" else path.removesuffix(b"\r")
+        if text.strip():
+            yield line, os.fsdecode(text)
+
+
+def _content_of(name: str) -> bytes:
+    if name == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise ConfigurationError("--files-from -: standard input is not a list: pipe one into it. Nothing was sent.")
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--files-from {name}: {error.strerror or error}. Nothing was sent.") from error
