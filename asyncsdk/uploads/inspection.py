@@ -20,8 +20,10 @@ async def inspect(source: Source, job: UploadJob, threads: DaemonThreadPool) -> 
     Raises:
         SourceError: The API would refuse it later, with the lines and what is wrong with them. Nothing was sent.
     """
-    purpose, filename = job.purpose, job.fields(source.name).filename
-    if job.check == "none" or not is_jsonl(filename, purpose):
+    if job.check == "none":
+        return
+    purpose = job.purpose
+    if not is_jsonl(job.fields(source.name).filename, purpose):
         return
     size = source.identity.size
     check = JsonlCheck(purpose, size)
