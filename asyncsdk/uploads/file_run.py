@@ -35,6 +35,7 @@ from asyncsdk.uploads.posting import (
     may_be_repeated,
     new_id,
     posting_record,
+    slowest_rate,
 )
 from asyncsdk.uploads.readers import BytesSource
 from asyncsdk.uploads.response_checks import not_posted
@@ -212,6 +213,7 @@ class FileRun(SourceRun):
                 mtime_ns=self.source.identity.mtime_ns,
                 inode=self.source.identity.inode,
                 began=self.context.client.clock.now(),
+                slowest=slowest_rate(self.context.throttle.rate, connections=self.context.connections.most),
                 md5=self.digest.md5 or "",
                 xxh3=self.digest.xxh3,
             )
@@ -291,7 +293,9 @@ class FileRun(SourceRun):
         try:
             now = await context.lost_files.now(retry)
             timing, alike = context.client.timing, 1 + self._given_up
-            lost = lost_request(posting, now=now, answer_limit=timing.file_answer, alike=alike)
+            lost = lost_request(
+                posting, now=now, answer_limit=timing.file_answer, alike=alike, just_now=error is not None
+            )
             seconds = max(0.0, lost.until + timing.file_search - now)
             self.meter.enter(
                 UploadPhase.WAITING, f"its response was lost; looking for its file, {seconds:.0f} s at most"
