@@ -69,6 +69,7 @@ class FileRun(SourceRun):
     _posting: Posting | None = field(default=None, init=False)
     _permit: Permit | None = field(default=None, init=False)
     _begun_at: float = field(default=-math.inf, init=False)  # the last attempt, in elapsed seconds
+    _waits: bool = field(default=False, init=False)  # since an attempt made nothing, before the next one
 
     @property
     def duplicate_possible(self) -> bool:
@@ -218,7 +219,7 @@ class FileRun(SourceRun):
                 xxh3=self.digest.xxh3,
             )
             await self.log.append(self._posting)
-        self._begun_at = self.context.client.clock.elapsed()
+        self._begun_at, self._waits = self.context.client.clock.elapsed(), False
         self.context.moved_files.began(self._posting)
 
     async def _permitted(self) -> Permit:
@@ -240,6 +241,7 @@ class FileRun(SourceRun):
 
     def _wait(self, error: APIError, delay: float) -> None:
         self._refused(error)
+        self._waits = True
         super()._wait(error, delay)
 
     def _refused(self, error: BaseException) -> None:
@@ -261,7 +263,8 @@ class FileRun(SourceRun):
             self.context.connections.failed(error)
         if self._posting is None:
             return
-        if attempt.is_fully_sent and not (isinstance(error, APIError) and made_nothing(error, fully_sent=True)):
+        refused = self._waits or (isinstance(error, APIError) and made_nothing(error, fully_sent=True))
+        if attempt.is_fully_sent and not refused:
             return
         posting, self._posting = self._posting, None
         self._id = new_id()

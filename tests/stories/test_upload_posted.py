@@ -258,6 +258,24 @@ async def test_cancelled_before_its_last_byte_it_is_sent_by_the_next_call_with_n
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
 
 
+async def test_cancelled_while_a_429_is_waited_out_it_is_sent_by_the_next_call_with_no_look(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path, uploader = make_file(1000), AsyncUploader(client, journal=journal)
+    server.inject(Fault("files.create", "answer", "after", status=429, retry_after=60))
+    call = asyncio.ensure_future(uploader.upload(path, purpose="batch", method="files"))
+    while not server.calls.get("files.create"):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await stages(journal) == [Stage.REFUSED]
+    listings = server.calls["files.list"]
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
+    assert (result.duplicate_possible, server.calls["files.list"]) == (False, listings)
+
+
 @pytest.mark.parametrize(
     ("method", "lost"),
     [("files", Fault("files.create", "reset", "done", nth=2)), ("uploads", Fault("complete", "reset", "done", nth=2))],
