@@ -22,7 +22,7 @@ from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry
 from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.body import PartAttempt
-from asyncsdk.uploads.checksum import check_same
+from asyncsdk.uploads.checksum import check_same, check_unchanged
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Expired, Posting, Refused
@@ -249,8 +249,11 @@ class FileRun(SourceRun):
             self.context.limiter.refused(error, self._permit)
             self._permit = None
 
-    def _check_same(self, fingerprint: str) -> None:
+    async def _check_same(self, fingerprint: str) -> None:
+        """Raise SourceChangedError where other bytes were sent than hashed, or the source has another size by now."""
         check_same(self.digest.fingerprint(self._span), fingerprint, self.source.name)
+        if self._span.length > BLOCK:  # less was read at one time
+            await check_unchanged(self.source, self.digest, self.context.readers, self.context.hashers)
 
     def _not_posted(self, file: File) -> str | None:
         ids = self.context.ids

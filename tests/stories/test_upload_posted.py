@@ -276,6 +276,24 @@ async def test_cancelled_while_a_429_is_waited_out_it_is_sent_by_the_next_call_w
     assert (result.duplicate_possible, server.calls["files.list"]) == (False, listings)
 
 
+async def test_a_source_that_grows_while_it_is_sent_makes_no_file_of_its_beginning(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, begin = make_file(2 * MIB), FileRun._begin  # noqa: SLF001 - a moment that no fault of the server can choose
+
+    async def growing(self: FileRun) -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+        monkeypatch.setattr(FileRun, "_begin", begin)
+        await begin(self)
+
+    monkeypatch.setattr(FileRun, "_begin", growing)
+    with pytest.raises(SourceChangedError, match="No file was made"):
+        await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
+    assert server.files == []
+    assert await stages(journal) == [Stage.REFUSED]
+
+
 @pytest.mark.parametrize(
     ("method", "lost"),
     [("files", Fault("files.create", "reset", "done", nth=2)), ("uploads", Fault("complete", "reset", "done", nth=2))],
