@@ -68,6 +68,7 @@ class FileRun(SourceRun):
     _id: str = field(factory=new_id, init=False)
     _posting: Posting | None = field(default=None, init=False)
     _permit: Permit | None = field(default=None, init=False)
+    _sending: Retry = field(init=False)  # the budget of the request; `_retry` is that of all others
     _begun_at: float = field(default=-math.inf, init=False)  # the last attempt, in elapsed seconds
     _waits: bool = field(default=False, init=False)  # since an attempt made nothing, before the next one
 
@@ -183,7 +184,7 @@ class FileRun(SourceRun):
             should_retry=partial(self._may_repeat, attempt),
             before_attempt=self._begin,
         )
-        self._retry = retry
+        self._sending = retry
         file = await context.client.send(request, retry=retry, check=self._not_posted)
         context.lost_files.answered(file.id)
         context.ids.record_file_id(file.id, self._id)
@@ -235,7 +236,7 @@ class FileRun(SourceRun):
 
     def _may_repeat(self, attempt: PartAttempt, error: APIError) -> bool:
         if is_rate_limit(error):
-            self._retry.progressed()  # the rate is the limiter's matter
+            self._sending.progressed()  # the rate is the limiter's matter
             return self.may_wait
         return may_be_repeated(error, fully_sent=attempt.is_fully_sent)
 
