@@ -145,6 +145,17 @@ async def broken_off(server: LocalServer, client: Client, journal: Path, path: P
     server.clear_faults()
 
 
+async def test_one_that_was_not_made_and_was_moved_since_is_sent_again_and_the_result_says_so(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file(20 * MIB)
+    await broken_off(server, client, journal, path, Fault("files.create", "stall", "after"))
+    moved = path.rename(path.with_name("moved.jsonl"))
+    result = await AsyncUploader(client, journal=journal).upload(moved, purpose="batch", method="files")
+    assert result.duplicate_possible
+    assert [file.id for file in server.files] == [result.file.id]
+
+
 async def test_content_that_has_changed_since_is_sent_and_the_lost_file_is_remembered(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
