@@ -15,7 +15,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import api
-from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, RateLimitError
+from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, PayloadTooLargeError, RateLimitError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, to_json
 from asyncsdk.ratelimit import Permit
@@ -50,13 +50,14 @@ MOST_LOST = 3  # requests of a call whose responses are lost
 _LAST_WRITE = 0.5  # seconds: a call that is cancelled returns within one
 
 
-class WouldWaitError(Exception):
-    """One more request would have to wait for the rate limit."""
+class LeftToPartsError(Exception):
+    """One request would have to wait for the rate limit, or is too large for the server or a gateway."""
 
 
 @define(eq=False, kw_only=True)
 class FileRun(SourceRun):
-    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API.
+    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API then, and where it
+    is too large for one request.
 
     `taken` asks which files the journal knows as those of other keys.
     """
@@ -95,7 +96,7 @@ class FileRun(SourceRun):
             return self._result(None, found.file, duplicates=found.duplicates)
 
     async def result(self) -> UploadResult | None:
-        """Send the file, unless it is there. None: it would have to wait for the rate limit, and may not."""
+        """Send the file, unless it is there. None: it is left to the Uploads API."""
         with self._reporting():
             found = await self._still_there()
             if found is not None:
@@ -104,7 +105,7 @@ class FileRun(SourceRun):
             self.slot.begin(self.meter, self.source.identity.size)
             try:
                 return await self._send_all()
-            except WouldWaitError:
+            except LeftToPartsError:
                 return None
 
     def _reporting(self) -> AbstractContextManager[None]:
@@ -228,7 +229,7 @@ class FileRun(SourceRun):
         if not self.may_wait:
             permit = limiter.acquire_now(1)
             if permit is None:
-                raise WouldWaitError
+                raise LeftToPartsError
             return permit
         if limiter.retry_after > 0 and limiter.rate:
             self.meter.enter(UploadPhase.SENDING, f"waits for the limit of {limiter.rate:,.0f} files a minute")
@@ -281,8 +282,8 @@ class FileRun(SourceRun):
     async def _after(self, error: APIError) -> OwnFile | None:
         """Find the file of a request whose response was lost. None: it was not made, and is sent again."""
         if self._posting is None:
-            if is_rate_limit(error) and not self.may_wait:
-                raise WouldWaitError from error
+            if not self.may_wait and (is_rate_limit(error) or isinstance(error, PayloadTooLargeError)):
+                raise LeftToPartsError from error
             raise error
         log.warning("%s: whether a file was made is not known: %s", self.source.name, error)
         posting, self._posting, self._permit = self._posting, None, None

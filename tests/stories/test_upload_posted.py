@@ -14,6 +14,7 @@ from asyncsdk import (
     Client,
     ConfigurationError,
     FileJournal,
+    PayloadTooLargeError,
     RateLimitError,
     SourceChangedError,
     UploadJob,
@@ -182,6 +183,18 @@ async def test_under_auto_a_429_sends_the_file_through_the_uploads_api(
     results = [await uploader.upload(path, purpose="batch", method="auto") for path in paths]
     assert [result.upload is None for result in results] == [False, False]
     assert (server.calls["files.create"], server.calls["create"], len(server.files)) == (1, 2, 2)
+
+
+async def test_under_auto_a_file_that_is_too_large_for_a_gateway_goes_in_parts(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("files.create", "answer", "after", every=1, status=413))
+    path, uploader = make_file(3 * MIB), AsyncUploader(client, journal=journal)
+    result = await uploader.upload(path, purpose="batch", method="auto")
+    assert (result.upload is None, result.duplicate_possible) == (False, False)
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    with pytest.raises(PayloadTooLargeError):
+        await uploader.upload(path, purpose="batch", method="files", if_uploaded="again")
 
 
 @pytest.mark.parametrize(
