@@ -15,6 +15,7 @@ from asyncsdk.uploads.response_checks import Content
 
 _PREFIX = "post_"
 _SLOWEST = 4096  # bytes a second: a line below that does not bring a file within a request
+_LONGEST_SENDING = 30 * 86_400.0  # seconds: no longer than a lost one is remembered
 _UNEVEN = 4  # times less than its share of a rate limit, at most, is what one of several requests gets
 _LONGEST_ANSWER = 600.0  # seconds that a server may take for it, at the very most
 
@@ -31,7 +32,7 @@ def is_posted(upload_id: str) -> bool:
 
 def slowest_rate(limit_rate: float | None, *, connections: int) -> float:
     """The fewest bytes a second that one of so many requests is sent with, which share `limit_rate`."""
-    return _SLOWEST if limit_rate is None else min(_SLOWEST, limit_rate / connections / _UNEVEN)
+    return _SLOWEST if limit_rate is None else max(1e-3, min(_SLOWEST, limit_rate / connections / _UNEVEN))
 
 
 def posting_record(
@@ -66,7 +67,7 @@ def posting_record(
         purpose=fields.purpose,
         expires_after=fields.expires_after,
         created_at=math.floor(began),
-        expires_at=math.ceil(began + size / slowest + _LONGEST_ANSWER),
+        expires_at=math.ceil(began + min(size / slowest, _LONGEST_SENDING) + _LONGEST_ANSWER),
         mtime_ns=mtime_ns,
         inode=inode,
         md5=md5,

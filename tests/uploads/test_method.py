@@ -20,10 +20,20 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RateLimitError,
 )
+from asyncsdk.settings import Settings
+from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Completed, Expired, Opened, Part, Posting, Record, Refused, may_be_a_file
 from asyncsdk.uploads.journal.retention import COMPLETED_SECONDS, uploads_until
 from asyncsdk.uploads.method import LARGEST_POST, check_method, checked_single_request, choose, goes_on
-from asyncsdk.uploads.posting import is_posted, lost_request, made_nothing, may_be_repeated, new_id, slowest_rate
+from asyncsdk.uploads.posting import (
+    is_posted,
+    lost_request,
+    made_nothing,
+    may_be_repeated,
+    new_id,
+    posting_record,
+    slowest_rate,
+)
 from asyncsdk.uploads.resume import Stage, replay
 
 MIB = 1 << 20
@@ -125,6 +135,24 @@ def test_one_that_was_lost_just_now_may_have_an_effect_however_long_it_was_sent(
 def test_the_time_of_a_request_that_a_rate_limit_slows_down_is_as_long(limit_rate: float | None) -> None:
     slowest = slowest_rate(limit_rate, connections=32)
     assert 0 < slowest <= min(4096, math.inf if limit_rate is None else limit_rate / 32)
+
+
+def test_the_time_of_a_request_has_an_end_however_slow_it_is() -> None:
+    posting = posting_record(
+        "post_1",
+        key="k",
+        place="/a",
+        fields=Fields(filename="a", mime_type="text/plain", purpose="batch", expires_after=None),
+        settings=Settings("http://localhost/v1", "sk-test"),
+        size=MIB,
+        mtime_ns=None,
+        inode=None,
+        began=NOW,
+        slowest=slowest_rate(5e-324, connections=1),
+        md5="",
+        xxh3="",
+    )
+    assert NOW < posting.expires_at < NOW + 40 * 86_400
 
 
 LOST = APIConnectionError("lost")
