@@ -15,7 +15,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import api
-from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, PayloadTooLargeError, RateLimitError
+from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, RateLimitError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, to_json
 from asyncsdk.ratelimit import Permit
@@ -33,6 +33,7 @@ from asyncsdk.uploads.posting import (
     lost_request,
     made_nothing,
     may_be_repeated,
+    may_go_in_parts,
     new_id,
     posting_record,
     slowest_rate,
@@ -282,7 +283,7 @@ class FileRun(SourceRun):
     async def _after(self, error: APIError) -> OwnFile | None:
         """Find the file of a request whose response was lost. None: it was not made, and is sent again."""
         if self._posting is None:
-            if not self.may_wait and (is_rate_limit(error) or isinstance(error, PayloadTooLargeError)):
+            if not self.may_wait and (is_rate_limit(error) or may_go_in_parts(error)):
                 raise LeftToPartsError from error
             raise error
         log.warning("%s: whether a file was made is not known: %s", self.source.name, error)

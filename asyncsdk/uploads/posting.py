@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 
-from asyncsdk.errors import APIError, RateLimitError
+from asyncsdk.errors import APIError, APIStatusError, RateLimitError
 from asyncsdk.retry import is_worth_retrying, may_have_acted
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
@@ -101,6 +101,11 @@ def made_nothing(error: APIError, *, fully_sent: bool) -> bool:
 def may_be_repeated(error: APIError, *, fully_sent: bool) -> bool:
     """Whether the same request may succeed, and can't make a second file."""
     return is_worth_retrying(error) and made_nothing(error, fully_sent=fully_sent)
+
+
+def may_go_in_parts(error: APIError) -> bool:
+    """Whether the way is refused rather than the file: too large for a gateway, or a server without POST /files."""
+    return isinstance(error, APIStatusError) and error.status_code in {404, 405, 413}
 
 
 def is_rate_limit(error: APIError) -> bool:

@@ -63,3 +63,24 @@ def test_a_signal_tells_of_each_upload_under_way_and_of_the_number_to_come(
     assert [record["id"] for record in told] == ["upload_30000000", "upload_40000000", None, None, None]
     assert {record["error"]["type"] for record in told} == {"Interrupted"}
     assert {record["error"]["resumable"] for record in told} == {True}
+
+
+async def unanswered(stop: Stop, listener: Listener) -> UploadResult:
+    """POST /files has all bytes, and no response comes before the signal."""
+    listener(
+        Progress(state=UploadPhase.SENDING, source="t", bytes_total=1000, bytes_done=0, bytes_sent=1000, upload_id=None)
+    )
+    stop.arrive(signal.SIGINT)
+    await asyncio.sleep(60)
+    raise AssertionError("it was to be cancelled")
+
+
+def test_a_file_that_was_sent_by_one_request_is_not_said_to_be_unsent(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = Stop(patience=60.0)
+    transfer = Transfer(Out(Output()), NullDisplay(UploadsView({})), stop, lambda: NOW)
+    assert app.finish(transfer.run({"a": partial(unanswered, stop)}, at_once=2), stop) == 130
+    disarm(stop)
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "a: stopped before its response came. "
+        "The same command looks for its file, and sends it again where there is none."
+    )

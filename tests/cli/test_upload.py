@@ -533,6 +533,16 @@ def test_one_that_can_not_be_known_is_said_listed_and_found_by_the_same_command(
     assert [record["file"]["id"] for record in resumed.records] == [file.id]
 
 
+def test_a_limit_on_files_by_one_request_is_refused_where_none_is_sent_so(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    path, sent = make_file(100), server.bytes_received
+    refused = run("upload", path, "-p", "batch", "--files-per-minute", "100")
+    assert (refused.code, server.bytes_received) == (2, sent)
+    assert refused.err.startswith("error: --files-per-minute is for files sent by one request: give --method auto ")
+    assert run("upload", path, "-p", "batch", "--files-per-minute", "100", "--method", "auto").code == 0
+
+
 @pytest.mark.parametrize("number", ["0", "1.5", "many"])
 def test_a_limit_that_is_none_is_refused(run: Run, server: LocalServer, make_file: MakeFile, number: str) -> None:
     sent = server.bytes_received

@@ -210,6 +210,13 @@ def test_a_bad_line_of_a_list_is_named_with_its_number_and_the_others_go_up(
     assert "secret" not in ran.err + ran.out
 
 
+def test_an_empty_standard_input_is_called_so(start: Start, data: Path, calls: Callable[[], int]) -> None:
+    process = start("upload", "--files-from", "-", *FOR, stdin=subprocess.DEVNULL)
+    assert (process.wait(30), calls()) == (2, 0)
+    assert process.stderr is not None
+    assert process.stderr.read() == "error: no file to send is in standard input. Nothing was sent.\n"
+
+
 def test_a_list_comes_from_standard_input_too_and_patterns_hold_for_it(
     start: Start, server: LocalServer, data: Path
 ) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import (
+    APIStatusError,
     AsyncUploader,
     BadRequestError,
     Client,
     ConfigurationError,
     FileJournal,
-    PayloadTooLargeError,
     RateLimitError,
     SourceChangedError,
     UploadJob,
@@ -185,15 +185,16 @@ async def test_under_auto_a_429_sends_the_file_through_the_uploads_api(
     assert (server.calls["files.create"], server.calls["create"], len(server.files)) == (1, 2, 2)
 
 
-async def test_under_auto_a_file_that_is_too_large_for_a_gateway_goes_in_parts(
-    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+@pytest.mark.parametrize("status", [404, 405, 413])
+async def test_under_auto_a_file_that_a_gateway_or_server_takes_in_parts_alone_goes_in_parts(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, status: int
 ) -> None:
-    server.inject(Fault("files.create", "answer", "after", every=1, status=413))
+    server.inject(Fault("files.create", "answer", "after", every=1, status=status))
     path, uploader = make_file(3 * MIB), AsyncUploader(client, journal=journal)
     result = await uploader.upload(path, purpose="batch", method="auto")
     assert (result.upload is None, result.duplicate_possible) == (False, False)
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
-    with pytest.raises(PayloadTooLargeError):
+    with pytest.raises(APIStatusError):
         await uploader.upload(path, purpose="batch", method="files", if_uploaded="again")
 
 

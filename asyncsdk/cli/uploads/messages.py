@@ -175,7 +175,8 @@ def looked_through_once(links: Sequence[Path]) -> str:
 def nothing_to_send(places: Sequence[str], *, is_filtered: bool) -> str:
     """The message where directories and lists hold no file that can be sent."""
     wanted = "that --include and --exclude leave" if is_filtered else "to send"
-    return f"no file {wanted} is in {', '.join(places)}. Nothing was sent."
+    named = ("standard input" if place == "-" else place for place in places)
+    return f"no file {wanted} is in {', '.join(named)}. Nothing was sent."
 
 
 def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:
@@ -235,6 +236,9 @@ def stopped(
     why = f", {reason}" if reason else ""
     if progress.state is UploadPhase.WAITING:
         return f"{name}: stopped waiting{why}; {progress.note or 'another process is sending it'}."
+    if progress.upload_id is None and progress.bytes_sent > 0:  # by POST /files, which has no id before its response
+        further = instead or "The same command looks for its file, and sends it again where there is none."
+        return f"{name}: stopped before its response came{why}. {further}"
     if progress.upload_id is None:
         return f"{name}: stopped before anything was sent{why}. The same command starts it."
     place = f"{name}: stopped at {units.part_of(progress.bytes_done, progress.bytes_total)}{why}."

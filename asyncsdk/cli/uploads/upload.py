@@ -105,9 +105,14 @@ def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: 
 
 
 def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob]:
-    """The jobs by file name. Raises ConfigurationError if an option is for one file, and others were given."""
+    """The jobs by file name. Raises ConfigurationError if an option is for one file or another method."""
     from asyncsdk.uploads.job import UploadJob
 
+    if options.files_per_minute is not None and options.method == "uploads":
+        raise ConfigurationError(
+            "--files-per-minute is for files sent by one request: give --method auto or --method files too. "
+            "Nothing was sent."
+        )
     names = [*found.named, *found.found]
     for option, value in (("--filename", options.filename), ("--key", options.key)):
         if value is not None and not found.is_one_file:
