@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 
 from aiohttp.abc import AbstractStreamWriter
@@ -61,7 +61,7 @@ class PartBody(Body):
     """Bytes `span` of a source in the form of a part, or in `form`; `fingerprint` is of the bytes that were sent.
 
     They are read into one buffer, block by block, and once more for each attempt; sent while its `place` allows it.
-    `check` is called with the fingerprint before the last byte goes: what it raises ends the attempt.
+    `check` is awaited with the fingerprint before the last byte goes: what it raises ends the attempt.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PartBody(Body):
         form: FormFrame | None = None,
         *,
         place: PartPlace | None = None,
-        check: Callable[[str], None] = lambda _: None,
+        check: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         form = form or multipart.frame({}, "data", filename="upload", mime_type="application/octet-stream")
         self._head, self._tail = form.before, form.after
@@ -105,7 +105,7 @@ class PartBody(Body):
             await self._send(writer, block)
         # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
         self._part_source.buffers.give(buffer)
-        self._check(self.fingerprint)
+        await self._checked()
         await self.put(writer, self._tail)
 
     async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
@@ -114,12 +114,19 @@ class PartBody(Body):
         block = memoryview(buffer)[: self._span.length]
         await self._read(self._span.offset, block)
         self.blocks += block_fingerprint(block)
-        self._check(self.fingerprint)
+        await self._checked()
         whole = b"".join((self._head, block, self._tail))
         self._part_source.buffers.give(buffer)
         await self.put(writer, whole)
         self.sent += self._span.length
         self._part_source.moved(self._span.length)
+
+    async def _checked(self) -> None:
+        if self._check is not None:
+            self.watch.idle = True
+            with self._part_source.on_our_side():
+                await self._check(self.fingerprint)
+            self.watch.idle = False
 
     async def _read(self, offset: int, block: memoryview) -> None:
         self.watch.idle = True
@@ -158,7 +165,7 @@ class PartAttempt:
     meter: Meter
     span: Range
     place: PartPlace
-    check: Callable[[str], None] = lambda _: None
+    check: Callable[[str], Awaitable[None]] | None = None
     _body: PartBody | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:

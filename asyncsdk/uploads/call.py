@@ -62,6 +62,7 @@ class UploadCall:
     started: float
     since: float
     _waited_from: float | None = field(default=None, init=False)
+    _may_be_twice: bool = field(default=False, init=False)  # what this call sends, under whichever key
 
     @property
     def place(self) -> str | None:
@@ -186,13 +187,16 @@ class UploadCall:
             "why": why,
         }
         post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files", taken=self.taken)
-        result = await post.look_up() if is_lost else None
-        if result is None and by_one_request:
-            result = await post.result()
+        try:
+            result = await post.look_up() if is_lost else None
+            if result is None and by_one_request:
+                result = await post.result()
+        finally:
+            self._may_be_twice = self._may_be_twice or post.duplicate_possible
         if result is None:
             run = UploadRun(**shared, part_size=self.part_size, others=partial(self.others, key))
             result = await run.result()
-        return evolve(result, duplicate_possible=True) if post.duplicate_possible else result
+        return evolve(result, duplicate_possible=True) if self._may_be_twice else result
 
     def _is_for_one_request(self, recalled: ResumeState | None) -> bool:
         """Whether it is sent by POST /files, as far as the rate limit lets it."""

@@ -15,14 +15,14 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import api
-from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, RateLimitError
+from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, PayloadTooLargeError, RateLimitError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, to_json
 from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry
 from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.body import PartAttempt
-from asyncsdk.uploads.checksum import check_same
+from asyncsdk.uploads.checksum import check_same, check_unchanged
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Expired, Posting, Refused
@@ -35,6 +35,7 @@ from asyncsdk.uploads.posting import (
     may_be_repeated,
     new_id,
     posting_record,
+    slowest_rate,
 )
 from asyncsdk.uploads.readers import BytesSource
 from asyncsdk.uploads.response_checks import not_posted
@@ -49,13 +50,14 @@ MOST_LOST = 3  # requests of a call whose responses are lost
 _LAST_WRITE = 0.5  # seconds: a call that is cancelled returns within one
 
 
-class WouldWaitError(Exception):
-    """One more request would have to wait for the rate limit."""
+class LeftToPartsError(Exception):
+    """One request would have to wait for the rate limit, or is too large for the server or a gateway."""
 
 
 @define(eq=False, kw_only=True)
 class FileRun(SourceRun):
-    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API.
+    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API then, and where it
+    is too large for one request.
 
     `taken` asks which files the journal knows as those of other keys.
     """
@@ -67,7 +69,9 @@ class FileRun(SourceRun):
     _id: str = field(factory=new_id, init=False)
     _posting: Posting | None = field(default=None, init=False)
     _permit: Permit | None = field(default=None, init=False)
+    _sending: Retry = field(init=False)  # the budget of the request; `_retry` is that of all others
     _begun_at: float = field(default=-math.inf, init=False)  # the last attempt, in elapsed seconds
+    _waits: bool = field(default=False, init=False)  # since an attempt made nothing, before the next one
 
     @property
     def duplicate_possible(self) -> bool:
@@ -92,7 +96,7 @@ class FileRun(SourceRun):
             return self._result(None, found.file, duplicates=found.duplicates)
 
     async def result(self) -> UploadResult | None:
-        """Send the file, unless it is there. None: it would have to wait for the rate limit, and may not."""
+        """Send the file, unless it is there. None: it is left to the Uploads API."""
         with self._reporting():
             found = await self._still_there()
             if found is not None:
@@ -101,7 +105,7 @@ class FileRun(SourceRun):
             self.slot.begin(self.meter, self.source.identity.size)
             try:
                 return await self._send_all()
-            except WouldWaitError:
+            except LeftToPartsError:
                 return None
 
     def _reporting(self) -> AbstractContextManager[None]:
@@ -181,7 +185,7 @@ class FileRun(SourceRun):
             should_retry=partial(self._may_repeat, attempt),
             before_attempt=self._begin,
         )
-        self._retry = retry
+        self._sending = retry
         file = await context.client.send(request, retry=retry, check=self._not_posted)
         context.lost_files.answered(file.id)
         context.ids.record_file_id(file.id, self._id)
@@ -212,11 +216,12 @@ class FileRun(SourceRun):
                 mtime_ns=self.source.identity.mtime_ns,
                 inode=self.source.identity.inode,
                 began=self.context.client.clock.now(),
+                slowest=slowest_rate(self.context.throttle.rate, connections=self.context.connections.most),
                 md5=self.digest.md5 or "",
                 xxh3=self.digest.xxh3,
             )
             await self.log.append(self._posting)
-        self._begun_at = self.context.client.clock.elapsed()
+        self._begun_at, self._waits = self.context.client.clock.elapsed(), False
         self.context.moved_files.began(self._posting)
 
     async def _permitted(self) -> Permit:
@@ -224,7 +229,7 @@ class FileRun(SourceRun):
         if not self.may_wait:
             permit = limiter.acquire_now(1)
             if permit is None:
-                raise WouldWaitError
+                raise LeftToPartsError
             return permit
         if limiter.retry_after > 0 and limiter.rate:
             self.meter.enter(UploadPhase.SENDING, f"waits for the limit of {limiter.rate:,.0f} files a minute")
@@ -232,12 +237,13 @@ class FileRun(SourceRun):
 
     def _may_repeat(self, attempt: PartAttempt, error: APIError) -> bool:
         if is_rate_limit(error):
-            self._retry.progressed()  # the rate is the limiter's matter
+            self._sending.progressed()  # the rate is the limiter's matter
             return self.may_wait
         return may_be_repeated(error, fully_sent=attempt.is_fully_sent)
 
     def _wait(self, error: APIError, delay: float) -> None:
         self._refused(error)
+        self._waits = True
         super()._wait(error, delay)
 
     def _refused(self, error: BaseException) -> None:
@@ -245,8 +251,11 @@ class FileRun(SourceRun):
             self.context.limiter.refused(error, self._permit)
             self._permit = None
 
-    def _check_same(self, fingerprint: str) -> None:
+    async def _check_same(self, fingerprint: str) -> None:
+        """Raise SourceChangedError where other bytes were sent than hashed, or the source has another size by now."""
         check_same(self.digest.fingerprint(self._span), fingerprint, self.source.name)
+        if self._span.length > BLOCK:  # less was read at one time
+            await check_unchanged(self.source, self.digest, self.context.readers, self.context.hashers)
 
     def _not_posted(self, file: File) -> str | None:
         ids = self.context.ids
@@ -259,7 +268,8 @@ class FileRun(SourceRun):
             self.context.connections.failed(error)
         if self._posting is None:
             return
-        if attempt.is_fully_sent and not (isinstance(error, APIError) and made_nothing(error, fully_sent=True)):
+        refused = self._waits or (isinstance(error, APIError) and made_nothing(error, fully_sent=True))
+        if attempt.is_fully_sent and not refused:
             return
         posting, self._posting = self._posting, None
         self._id = new_id()
@@ -272,8 +282,8 @@ class FileRun(SourceRun):
     async def _after(self, error: APIError) -> OwnFile | None:
         """Find the file of a request whose response was lost. None: it was not made, and is sent again."""
         if self._posting is None:
-            if is_rate_limit(error) and not self.may_wait:
-                raise WouldWaitError from error
+            if not self.may_wait and (is_rate_limit(error) or isinstance(error, PayloadTooLargeError)):
+                raise LeftToPartsError from error
             raise error
         log.warning("%s: whether a file was made is not known: %s", self.source.name, error)
         posting, self._posting, self._permit = self._posting, None, None
@@ -291,7 +301,9 @@ class FileRun(SourceRun):
         try:
             now = await context.lost_files.now(retry)
             timing, alike = context.client.timing, 1 + self._given_up
-            lost = lost_request(posting, now=now, answer_limit=timing.file_answer, alike=alike)
+            lost = lost_request(
+                posting, now=now, answer_limit=timing.file_answer, alike=alike, just_now=error is not None
+            )
             seconds = max(0.0, lost.until + timing.file_search - now)
             self.meter.enter(
                 UploadPhase.WAITING, f"its response was lost; looking for its file, {seconds:.0f} s at most"

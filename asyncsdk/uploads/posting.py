@@ -15,6 +15,8 @@ from asyncsdk.uploads.response_checks import Content
 
 _PREFIX = "post_"
 _SLOWEST = 4096  # bytes a second: a line below that does not bring a file within a request
+_LONGEST_SENDING = 30 * 86_400.0  # seconds: no longer than a lost one is remembered
+_UNEVEN = 4  # times less than its share of a rate limit, at most, is what one of several requests gets
 _LONGEST_ANSWER = 600.0  # seconds that a server may take for it, at the very most
 
 
@@ -28,6 +30,11 @@ def is_posted(upload_id: str) -> bool:
     return upload_id.startswith(_PREFIX)
 
 
+def slowest_rate(limit_rate: float | None, *, connections: int) -> float:
+    """The fewest bytes a second that one of so many requests is sent with, which share `limit_rate`."""
+    return _SLOWEST if limit_rate is None else max(1e-3, min(_SLOWEST, limit_rate / connections / _UNEVEN))
+
+
 def posting_record(
     posting_id: str,
     *,
@@ -39,10 +46,14 @@ def posting_record(
     mtime_ns: int | None,
     inode: int | None,
     began: float,
+    slowest: float,
     md5: str,
     xxh3: str,
 ) -> Posting:
-    """The journal's record of a request that begins at `began`, in unix seconds by the server's clock."""
+    """The journal's record of a request that begins at `began`, in unix seconds by the server's clock.
+
+    It is sent with `slowest` bytes a second or more.
+    """
     return Posting(
         upload=posting_id,
         key=key,
@@ -56,7 +67,7 @@ def posting_record(
         purpose=fields.purpose,
         expires_after=fields.expires_after,
         created_at=math.floor(began),
-        expires_at=math.ceil(began + size / _SLOWEST + _LONGEST_ANSWER),
+        expires_at=math.ceil(began + min(size / slowest, _LONGEST_SENDING) + _LONGEST_ANSWER),
         mtime_ns=mtime_ns,
         inode=inode,
         md5=md5,
@@ -64,16 +75,20 @@ def posting_record(
     )
 
 
-def lost_request(posting: Posting, *, now: float, answer_limit: float, alike: int = 1) -> LostRequest:
+def lost_request(
+    posting: Posting, *, now: float, answer_limit: float, alike: int = 1, just_now: bool = False
+) -> LostRequest:
     """What is asked about `posting`, whose connection is gone by `now`, in unix seconds by the server's clock.
 
-    What the server has of it by now it may still act on, for `answer_limit` seconds.
+    What the server has of it by now it may still act on, for `answer_limit` seconds. `just_now`: it was lost in this
+    run, so it may have been on its way until now, for however long; else it ended when its time did, at the latest.
     """
+    until = now + answer_limit
     return LostRequest(
         content=Content.of(posting),
         md5=posting.md5,
         began=posting.created_at,
-        until=min(float(posting.expires_at), now + answer_limit),
+        until=until if just_now else min(float(posting.expires_at), until),
         alike=alike,
     )
 

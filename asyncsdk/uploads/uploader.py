@@ -201,6 +201,7 @@ class AsyncUploader:
             SourceError: The source can't be uploaded. Nothing was sent.
             ConfigurationError: An argument is wrong. Nothing was sent.
             UploadBusyError: Another process sends the file, and `on_busy` is "fail".
+            CompletionUnknownError: A response was lost, and whether a File was made can't be known. Call it again.
             AsyncSDKError: Anything else in `asyncsdk.errors`, with `resumable`, `bytes_done`, `expires_in` (seconds)
                 and `advice` set.
         """
@@ -304,7 +305,8 @@ class AsyncUploader:
             only the answer was late: then the file is kept, and the upload call returns it.
 
         Raises:
-            ConfigurationError: The journal does not hold it for this server and project, or knows it as completed.
+            ConfigurationError: The journal does not hold it for this server and project, or knows it as completed; or
+                the file was sent by one request, which can't be cancelled.
             UploadBusyError: It is being sent.
             UploadNotFoundError: The server does not know it. It is settled here all the same.
             CompletionUnknownError: It may have been completed.

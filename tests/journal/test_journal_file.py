@@ -310,7 +310,8 @@ async def test_without_a_lock_the_journal_is_written_all_the_same(
     async with journal.claim(KEY) as first, journal.claim(KEY) as second:
         await first.append(opened())
         await second.append(part(0))
-    assert await read(journal) == [opened(), part(0)]
+    # in the same millisecond, which of two segments is read first is left to chance
+    assert sorted(await read(journal), key=lambda record: type(record).__name__) == [opened(), part(0)]
     assert list((tmp_path / "locks").iterdir()) == []
 
 

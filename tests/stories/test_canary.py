@@ -59,14 +59,16 @@ def with_locals(error: BaseException) -> str:
 
 
 @pytest.fixture(autouse=True)
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def log() -> Iterator[io.StringIO]:
     """All that any logger says, asyncio's and aiohttp's too."""
     out = io.StringIO()
     handler, root = logging.StreamHandler(out), logging.getLogger()
+    level = root.level
     root.addHandler(handler)
-    monkeypatch.setattr(root, "level", logging.DEBUG)
+    root.setLevel(logging.DEBUG)
     yield out
     root.removeHandler(handler)
+    root.setLevel(level)
 
 
 async def fetched() -> str:

@@ -60,11 +60,14 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", CUSTOM)
     out = io.StringIO()
     handler = logging.StreamHandler(out)
-    for logger in (logging.getLogger(), logging.getLogger("asyncsdk")):
-        monkeypatch.setattr(logger, "level", logging.DEBUG)
+    levels = {logger: logger.level for logger in (logging.getLogger(), logging.getLogger("asyncsdk"))}
+    for logger in levels:
+        logger.setLevel(logging.DEBUG)
     logging.getLogger().addHandler(handler)
     yield out
     logging.getLogger().removeHandler(handler)
+    for logger, level in levels.items():
+        logger.setLevel(level)  # set as an attribute, loggers below would go on as before: they remember
 
 
 def client_by(gateway: Gateway, events: list[RequestEvent]) -> Client:

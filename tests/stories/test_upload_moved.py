@@ -81,7 +81,7 @@ async def test_an_uploader_finds_what_it_began_itself_after_it_looked_through_th
         await uploader.upload(path, purpose="batch")
     server.clear_faults()
     result = await uploader.upload(path.rename(path.with_name("final.jsonl")), purpose="batch")
-    assert result.bytes_resumed >= 3 * MIB
+    assert result.bytes_resumed >= 2 * MIB  # five were answered, three of which may have come with the refusal
     assert result.file.filename == "data.jsonl"
 
 

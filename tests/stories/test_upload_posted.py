@@ -14,6 +14,7 @@ from asyncsdk import (
     Client,
     ConfigurationError,
     FileJournal,
+    PayloadTooLargeError,
     RateLimitError,
     SourceChangedError,
     UploadJob,
@@ -184,6 +185,18 @@ async def test_under_auto_a_429_sends_the_file_through_the_uploads_api(
     assert (server.calls["files.create"], server.calls["create"], len(server.files)) == (1, 2, 2)
 
 
+async def test_under_auto_a_file_that_is_too_large_for_a_gateway_goes_in_parts(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("files.create", "answer", "after", every=1, status=413))
+    path, uploader = make_file(3 * MIB), AsyncUploader(client, journal=journal)
+    result = await uploader.upload(path, purpose="batch", method="auto")
+    assert (result.upload is None, result.duplicate_possible) == (False, False)
+    assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+    with pytest.raises(PayloadTooLargeError):
+        await uploader.upload(path, purpose="batch", method="files", if_uploaded="again")
+
+
 @pytest.mark.parametrize(
     ("size", "options", "by_one"),
     [
@@ -256,6 +269,42 @@ async def test_cancelled_before_its_last_byte_it_is_sent_by_the_next_call_with_n
     result = await uploader.upload(path, purpose="batch", method="files")
     assert not result.duplicate_possible
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
+
+
+async def test_cancelled_while_a_429_is_waited_out_it_is_sent_by_the_next_call_with_no_look(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path, uploader = make_file(1000), AsyncUploader(client, journal=journal)
+    server.inject(Fault("files.create", "answer", "after", status=429, retry_after=60))
+    call = asyncio.ensure_future(uploader.upload(path, purpose="batch", method="files"))
+    while not server.calls.get("files.create"):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await stages(journal) == [Stage.REFUSED]
+    listings = server.calls["files.list"]
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
+    assert (result.duplicate_possible, server.calls["files.list"]) == (False, listings)
+
+
+async def test_a_source_that_grows_while_it_is_sent_makes_no_file_of_its_beginning(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, begin = make_file(2 * MIB), FileRun._begin  # noqa: SLF001 - a moment that no fault of the server can choose
+
+    async def growing(self: FileRun) -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+        monkeypatch.setattr(FileRun, "_begin", begin)
+        await begin(self)
+
+    monkeypatch.setattr(FileRun, "_begin", growing)
+    with pytest.raises(SourceChangedError, match="No file was made"):
+        await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
+    assert server.files == []
+    assert await stages(journal) == [Stage.REFUSED]
 
 
 @pytest.mark.parametrize(

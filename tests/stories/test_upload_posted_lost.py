@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import AsyncUploader, Client, CompletionUnknownError, FileJournal, api
+from asyncsdk.clock import Clock
 from asyncsdk.events import Progress
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
@@ -71,6 +72,17 @@ async def test_one_that_was_not_made_is_sent_again_and_the_result_says_that_it_m
     assert await recalled(journal) == [Stage.COMPLETED]
 
 
+async def test_asking_a_server_without_a_date_for_its_time_records_no_request(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clock, "observe", lambda _clock, _date: None)
+    server.inject(NOT_MADE)
+    result = await AsyncUploader(client, journal=journal).upload(make_file(1000), purpose="batch", method="files")
+    assert (result.duplicate_possible, server.calls["files.create"]) == (True, 2)
+    (entry,) = await FileJournal(journal).entries()
+    assert sum(isinstance(record, Posting) for record in entry.records) == 2
+
+
 async def test_where_its_last_byte_was_not_sent_it_is_sent_again_at_once(
     server: LocalServer, client: Client, make_file: MakeFile
 ) -> None:
@@ -131,6 +143,17 @@ async def broken_off(server: LocalServer, client: Client, journal: Path, path: P
     with pytest.raises(asyncio.CancelledError):
         await call
     server.clear_faults()
+
+
+async def test_one_that_was_not_made_and_was_moved_since_is_sent_again_and_the_result_says_so(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    path = make_file(20 * MIB)
+    await broken_off(server, client, journal, path, Fault("files.create", "stall", "after"))
+    moved = path.rename(path.with_name("moved.jsonl"))
+    result = await AsyncUploader(client, journal=journal).upload(moved, purpose="batch", method="files")
+    assert result.duplicate_possible
+    assert [file.id for file in server.files] == [result.file.id]
 
 
 async def test_content_that_has_changed_since_is_sent_and_the_lost_file_is_remembered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -19,10 +20,20 @@ from asyncsdk.errors import (
     QuotaExceededError,
     RateLimitError,
 )
+from asyncsdk.settings import Settings
+from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Completed, Expired, Opened, Part, Posting, Record, Refused, may_be_a_file
 from asyncsdk.uploads.journal.retention import COMPLETED_SECONDS, uploads_until
 from asyncsdk.uploads.method import LARGEST_POST, check_method, checked_single_request, choose, goes_on
-from asyncsdk.uploads.posting import is_posted, lost_request, made_nothing, may_be_repeated, new_id
+from asyncsdk.uploads.posting import (
+    is_posted,
+    lost_request,
+    made_nothing,
+    may_be_repeated,
+    new_id,
+    posting_record,
+    slowest_rate,
+)
 from asyncsdk.uploads.resume import Stage, replay
 
 MIB = 1 << 20
@@ -112,6 +123,36 @@ def test_a_lost_request_is_waited_for_no_longer_than_its_answer_may_take(after: 
     lost = lost_request(POSTING, now=NOW + after, answer_limit=answer)
     assert lost.began == NOW
     assert lost.until <= min(NOW + after + answer, POSTING.expires_at)
+
+
+@given(after=st.floats(0, 10**7), answer=st.floats(0.1, 600))
+def test_one_that_was_lost_just_now_may_have_an_effect_however_long_it_was_sent(after: float, answer: float) -> None:
+    lost = lost_request(POSTING, now=NOW + after, answer_limit=answer, just_now=True)
+    assert (lost.began, lost.until) == (NOW, NOW + after + answer)
+
+
+@pytest.mark.parametrize("limit_rate", [None, 1000.0, 10.0**9])
+def test_the_time_of_a_request_that_a_rate_limit_slows_down_is_as_long(limit_rate: float | None) -> None:
+    slowest = slowest_rate(limit_rate, connections=32)
+    assert 0 < slowest <= min(4096, math.inf if limit_rate is None else limit_rate / 32)
+
+
+def test_the_time_of_a_request_has_an_end_however_slow_it_is() -> None:
+    posting = posting_record(
+        "post_1",
+        key="k",
+        place="/a",
+        fields=Fields(filename="a", mime_type="text/plain", purpose="batch", expires_after=None),
+        settings=Settings("http://localhost/v1", "sk-test"),
+        size=MIB,
+        mtime_ns=None,
+        inode=None,
+        began=NOW,
+        slowest=slowest_rate(5e-324, connections=1),
+        md5="",
+        xxh3="",
+    )
+    assert NOW < posting.expires_at < NOW + 40 * 86_400
 
 
 LOST = APIConnectionError("lost")
