@@ -34,6 +34,10 @@ IN_DOUBT_AND_FORGOTTEN = (
     "Look for that file in GET /files first. A repeated call starts again and may make a second one: without a key= it "
     "can't know that the content is the same."
 )
+COMPARE = (
+    "Another try would end in the same way: whose the file is can't be seen. If it is yours, use it. If it is not, or "
+    "you delete it, repeat the call with if_uploaded=\"again\" (--if-uploaded again)."
+)
 RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
 DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
 

@@ -21,6 +21,7 @@ from asyncsdk.models import File, to_json
 from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry
 from asyncsdk.uploads.admission import Slot
+from asyncsdk.uploads.advice import COMPARE
 from asyncsdk.uploads.body import PartAttempt
 from asyncsdk.uploads.checksum import check_same, check_unchanged
 from asyncsdk.uploads.chunking import BLOCK, Range
@@ -334,8 +335,11 @@ class FileRun(SourceRun):
 def _unknown(posting: Posting, found: OutcomeUnknown) -> CompletionUnknownError:
     candidates = ", ".join(found.candidates)
     what = f"what is listed may be it or another's ({candidates})" if candidates else "its file could not be looked for"
-    return CompletionUnknownError(
+    unknown = CompletionUnknownError(
         f"{posting.filename} was sent by POST /files and its response was lost; {what}. Nothing was sent again. "
         'if_uploaded="again" (--if-uploaded again) sends it again all the same.',
         upload_id=posting.upload,
     )
+    if candidates and found.cause is None:  # what is known now is all that will ever be known
+        unknown.resumable, unknown.advice = False, COMPARE
+    return unknown

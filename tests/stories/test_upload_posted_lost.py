@@ -100,8 +100,8 @@ async def test_where_the_content_can_not_be_read_back_it_is_said_what_may_be_it_
     for _ in range(2):  # a later call looks again
         with pytest.raises(CompletionUnknownError, match=server.files[0].id if server.files else "file-") as unknown:
             await uploader.upload(path, purpose="batch", method="files")
-        assert unknown.value.resumable
-        assert "Nothing is sent twice" in unknown.value.advice
+        assert not unknown.value.resumable
+        assert "If it is yours, use it." in unknown.value.advice
     assert (server.calls["files.create"], len(server.files)) == (1, 1)
     again = await uploader.upload(path, purpose="batch", method="files", if_uploaded="again")
     assert again.duplicate_possible
