@@ -51,7 +51,7 @@ class Stage(StrEnum):
     PENDING = "pending"
     COMPLETING = "completing"
     COMPLETED = "completed"
-    REFUSED = "refused"  # a POST /files that made nothing
+    FAILED = "failed"  # a POST /files that surely made nothing: refused, or not sent whole
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
@@ -206,5 +206,5 @@ def _stage(records: Sequence[Record]) -> Stage:
         if kind in kinds:
             return stage
     if Posting in kinds and Refused in kinds:
-        return Stage.REFUSED
+        return Stage.FAILED
     return Stage.COMPLETING if may_be_a_file(records) else Stage.PENDING

@@ -133,7 +133,7 @@ async def test_a_source_that_changes_between_hashing_and_sending_makes_no_file_o
     with pytest.raises(SourceChangedError, match="No file was made"):
         await uploader.upload(path, purpose="batch", method="files")
     assert server.files == []
-    assert await stages(journal) == [Stage.REFUSED]
+    assert await stages(journal) == [Stage.FAILED]
     result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
     assert not result.duplicate_possible
@@ -152,7 +152,7 @@ async def test_a_refusal_made_nothing_and_the_next_call_looks_for_no_file(
     with pytest.raises(BadRequestError) as refused:
         await uploader.upload(path, purpose="batch", method="files")
     assert refused.value.bytes_done == 0
-    assert await stages(journal) == [Stage.REFUSED]
+    assert await stages(journal) == [Stage.FAILED]
     listings = server.calls["files.list"]
     result = await uploader.upload(path, purpose="batch", method="files")
     assert (result.duplicate_possible, server.calls["files.list"]) == (False, listings)
@@ -266,7 +266,7 @@ async def test_cancelled_before_its_last_byte_it_is_sent_by_the_next_call_with_n
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await stages(journal) == [Stage.REFUSED]
+    assert await stages(journal) == [Stage.FAILED]
     result = await uploader.upload(path, purpose="batch", method="files")
     assert not result.duplicate_possible
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
@@ -284,7 +284,7 @@ async def test_cancelled_while_a_429_is_waited_out_it_is_sent_by_the_next_call_w
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await stages(journal) == [Stage.REFUSED]
+    assert await stages(journal) == [Stage.FAILED]
     listings = server.calls["files.list"]
     result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
     assert (result.duplicate_possible, server.calls["files.list"]) == (False, listings)
@@ -305,7 +305,7 @@ async def test_a_source_that_grows_while_it_is_sent_makes_no_file_of_its_beginni
     with pytest.raises(SourceChangedError, match="No file was made"):
         await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
     assert server.files == []
-    assert await stages(journal) == [Stage.REFUSED]
+    assert await stages(journal) == [Stage.FAILED]
 
 
 @pytest.mark.parametrize(

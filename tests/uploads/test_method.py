@@ -92,7 +92,7 @@ def test_only_an_open_upload_goes_on_in_parts(records: list[Record], *, resume: 
     [
         ([POSTING], Stage.COMPLETING, True),
         ([POSTING, POSTING], Stage.COMPLETING, True),
-        ([POSTING, REFUSED], Stage.REFUSED, False),
+        ([POSTING, REFUSED], Stage.FAILED, False),
         ([POSTING, GONE], Stage.EXPIRED, False),
         ([POSTING, DONE], Stage.COMPLETED, False),
         ([DONE], Stage.COMPLETED, False),
