@@ -147,9 +147,10 @@ class Line:
         return SimpleNamespace(getsockopt=getsockopt)
 
 
-def tcp_info(acked: int, unacked: int = 0, not_sent: int = 0) -> bytes:
+def tcp_info(acked: int, unacked: int = 0, not_sent: int = 0, rtt: int = 0) -> bytes:
     told = bytearray(192)
     struct.pack_into("=I", told, 24, unacked)
+    struct.pack_into("=I", told, 68, rtt)
     struct.pack_into("=Q", told, 120, acked)
     struct.pack_into("=I", told, 144, not_sent)
     return bytes(told)
@@ -163,6 +164,7 @@ def tcp_info(acked: int, unacked: int = 0, not_sent: int = 0) -> bytes:
         (Line(tcp_info(acked=50, not_sent=9)), SocketProgress(50, arrived=False)),
         (Line(tcp_info(acked=50), waiting=1), SocketProgress(50, arrived=False)),
         (Line(tcp_info(acked=100)), SocketProgress(100, arrived=True)),
+        (Line(tcp_info(acked=100, rtt=150_000)), SocketProgress(100, arrived=True, rtt=0.15)),
         (Line(tcp_info(acked=0), waiting=30), SocketProgress(70, arrived=False)),
         (Line(b"old kernel", waiting=0), SocketProgress(100, arrived=True)),
         (Line(OSError(), waiting=100), SocketProgress(0, arrived=False)),

@@ -14,15 +14,20 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-_UNACKED, _ACKED, _NOTSENT = struct.Struct("=24xI"), struct.Struct("=120xQ"), struct.Struct("=144xI")
+_UNACKED, _RTT = struct.Struct("=24xI"), struct.Struct("=68xI")
+_ACKED, _NOTSENT = struct.Struct("=120xQ"), struct.Struct("=144xI")
 
 
 @frozen
 class SocketProgress:
-    """A connection at one moment: `moved` only grows; `arrived` once the peer has all that was written."""
+    """A connection at one moment: `moved` only grows; `arrived` once the peer has all that was written.
+
+    `rtt` is its round-trip time in seconds, 0.0 where that is not known.
+    """
 
     moved: int
     arrived: bool
+    rtt: float = 0.0
 
 
 def observe(transport: asyncio.WriteTransport, written: int) -> SocketProgress:
@@ -32,7 +37,8 @@ def observe(transport: asyncio.WriteTransport, written: int) -> SocketProgress:
     if info is None:
         return SocketProgress(written - waiting, waiting == 0)
     unsettled = _UNACKED.unpack_from(info)[0] + _NOTSENT.unpack_from(info)[0]
-    return SocketProgress(_ACKED.unpack_from(info)[0], waiting == 0 and unsettled == 0)
+    acked, rtt = _ACKED.unpack_from(info)[0], _RTT.unpack_from(info)[0]
+    return SocketProgress(acked, waiting == 0 and unsettled == 0, rtt / 1e6)
 
 
 def _tcp_info(transport: asyncio.WriteTransport) -> bytes | None:

@@ -189,7 +189,7 @@ class ConnectionCount:
         """Go on if enough was measured with this number. False: the next number would be higher, and may not."""
         level, full = self._measure.level, self._measure.is_full
         if level is None:
-            return True
+            return self._rise(may_rise=may_rise)
         if self._duel is None:
             return self._seek(level, may_rise=may_rise)
         winner = self._duel.winner(
@@ -208,6 +208,16 @@ class ConnectionCount:
         if follows == self.number:
             return self._seek(level, may_rise=may_rise)
         self._move(follows)
+        return True
+
+    def _rise(self, *, may_rise: bool) -> bool:
+        """Go on to the next higher number where this one passed the best before its rate is at rest. As `_judge`."""
+        rising, duel, higher = self._measure.rising, self._duel, self._ceiling.step_up(self.number)
+        if rising is None or duel is None or self.number != duel.rival or higher == self.number:
+            return True
+        if may_rise and not self.settled and duel.is_passed(rising, self._noise.spread):
+            self.best = self.number
+            self._challenge(higher, rising)
         return True
 
     def _seek(self, level: float, *, may_rise: bool) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -44,6 +45,7 @@ class PartPlace:
     _acked: int = field(default=0, init=False)  # of this body
     _unseen: int = field(default=0, init=False)
     _is_drained: bool = field(default=True, init=False)  # at the last look
+    rtt: float = field(default=0.0, init=False)  # seconds, at the last look; 0.0 where that is not known
     _is_sending: bool = field(default=False, init=False)  # a server waits for its bytes
     _paused_at: float | None = field(default=None, init=False)
     _pause: asyncio.Event | None = field(default=None, init=False)
@@ -112,6 +114,7 @@ class PartPlace:
         acked = max(self._acked, min(acked, sent))  # TLS adds to what is sent
         self._unseen, self._acked = self._unseen + acked - self._acked, acked
         self._is_drained = seen is None or seen.arrived
+        self.rtt = self.rtt if seen is None else seen.rtt
 
 
 @define(eq=False)
@@ -277,6 +280,7 @@ class Connections:
             seconds=seconds,
             acked=acked,
             in_use=max(used / seconds + draining, min(uploads, self.limit)),
+            rtt=statistics.median([place.rtt for place in self._places if place.rtt] or [0.0]),
             finished=window.finished,
             refused=window.refused,
             held_back=held_back / used if used else 0.0,

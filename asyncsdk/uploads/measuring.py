@@ -16,6 +16,7 @@ LOOP_BUSY = 0.85  # of its time: above it, the event loop limits them
 # a measure
 SAMPLE_BYTES = 1 << 17  # of each connection: fewer say little
 SAMPLE_SECONDS = 2.0  # at most, on a slow line
+SAMPLE_TRIPS = 3  # round trips, at least: what is acknowledged may come in one burst in each
 QUICK, FULL = 2, 4  # samples
 RAMP = 0.1  # a rate that still moves by more than this is not at rest
 RAMP_SECONDS = 4.0  # at most
@@ -37,6 +38,7 @@ class Observation:
         seconds: Its length.
         acked: Bytes that the peer acknowledged.
         in_use: How many connections held a part, on average; those that pause count until they have drained.
+        rtt: Seconds of a round trip; 0.0 where that is not known.
         finished: Parts that were answered.
         refused: Attempts at a part that ended with 503 or a connection that was reset, and had begun with no more
             connections than there are now.
@@ -48,6 +50,7 @@ class Observation:
     seconds: float
     acked: int
     in_use: float
+    rtt: float = 0.0
     finished: int = 0
     refused: int = 0
     held_back: float = 0.0
@@ -102,6 +105,12 @@ class Duel:
             return high if gain > wanted else low
         return None if count < TURNS and error > FLOOR else self.best
 
+    def is_passed(self, rising: float, noise: float) -> bool:
+        """Whether the rival, the higher number, is clearly faster already, at a rate that still grows."""
+        if self._last is None or self._gains or self.rival < self.best:
+            return False
+        return rising - self._last >= max(CLEAR * math.log2(self.rival / self.best), 2 * noise)
+
     def _with(self, number: int, level: float) -> list[float]:
         if self._last is None:
             return []
@@ -126,6 +135,11 @@ class Measure:
         return len(self._samples) == FULL
 
     @property
+    def rising(self) -> float | None:
+        """The log of a rate that still grows after a step up, as of its last sample: it will be no lower at rest."""
+        return math.log(self._before) if self._before and not self._at_rest and self.direction > 0 else None
+
+    @property
     def level(self) -> float | None:
         """The log of the rate; None: too little was seen. Its better half counts: parts that end together do not."""
         if len(self._samples) < QUICK:
@@ -136,7 +150,8 @@ class Measure:
         """Take in a window in which the connections were in use."""
         self._seconds += window.seconds
         self._acked += window.acked
-        if self._acked < SAMPLE_BYTES * number and self._seconds < SAMPLE_SECONDS:
+        enough = self._acked >= SAMPLE_BYTES * number and self._seconds >= SAMPLE_TRIPS * window.rtt
+        if not enough and self._seconds < SAMPLE_SECONDS:
             return
         rate = self._acked / self._seconds
         if not self._at_rest:

@@ -72,6 +72,7 @@ class Line:
     limit_rate: float = NO_LIMIT
     answer: float = 0.03  # seconds that the server takes for a part
     pauses: bool = True  # flows above the number wait in mid-part; else they end their parts first
+    clumps: bool = False  # all flows have their bytes acknowledged once a round trip, in the same moment
     drains: float = 0.0  # seconds for which the system still sends of a flow that pauses
 
 
@@ -102,11 +103,12 @@ class Tally:
     finished: int = 0
     refused: int = 0
 
-    def window(self, now: float) -> Observation:
+    def window(self, now: float, rtt: float) -> Observation:
         return Observation(
             seconds=now - self.since,
             acked=int(self.acked),
             in_use=self.used / self.steps,
+            rtt=rtt,
             finished=self.finished,
             refused=self.refused,
             held_back=self.held_back / self.steps,
@@ -139,6 +141,7 @@ class Simulation:
     _flows: list[Flow] = field(factory=list)
     _left: float = 0.0
     _rate: float = 0.0
+    _unseen: float = 0.0  # bytes that were sent and not acknowledged yet
     _chance: random.Random = field(factory=random.Random)
 
     def run(self) -> Simulation:
@@ -156,7 +159,7 @@ class Simulation:
             self._rate += (moved / STEP - self._rate) * STEP / 2
             busy = any(flow.busy for flow in self._flows)
             if self.time - tally.since >= WINDOW_SECONDS - STEP / 2:
-                control, window = self.control, tally.window(self.time)
+                control, window = self.control, tally.window(self.time, self.line.rtt)
                 self.seen.append(Seen(self.time, control.number, control.best, control.settled, window))
                 control.observe(window)
                 tally = Tally(since=self.time)
@@ -235,7 +238,9 @@ class Simulation:
         if asked > 0 and given >= min(line.reads, line.limit_rate) * 0.999:
             tally.held_back += 1 - given / min(asked, line.total(len(active), now))
         tally.loop += given / line.sends
-        tally.acked += given * STEP
+        self._unseen += given * STEP
+        if not line.clumps or now % line.rtt < STEP:
+            tally.acked, self._unseen = tally.acked + self._unseen, 0.0
         return given * STEP
 
     def _grow(self, flow: Flow, got: float, most: float) -> None:
@@ -305,6 +310,7 @@ def lines(seed: int) -> dict[str, Line]:
         "50 Mbit/s a flow, 150 ms, measured": Line(
             rtt=0.15, flow=always(50 * MBIT), total=by_number({4: 17.9, 8: 31.4, 16: 48.2, 32: 59.6}, wanders)
         ),
+        "50 Mbit/s a flow, 150 ms, in clumps": Line(rtt=0.15, flow=always(50 * MBIT), clumps=True),
         "100 Mbit/s a flow, 40 ms, measured": Line(
             flow=always(100 * MBIT), total=by_number({4: 41.7, 8: 72.1, 16: 97.6, 32: 95.0}, wanders)
         ),
