@@ -35,7 +35,7 @@ IN_DOUBT_AND_FORGOTTEN = (
     "can't know that the content is the same."
 )
 COMPARE = (
-    "Another try would end in the same way: whose the file is can't be seen. If it is yours, use it. If it is not, or "
+    "Another try would likely end in the same way: whose the file is can't be seen. If it is yours, use it. If it is not, or "
     'you delete it, repeat the call with if_uploaded="again" (--if-uploaded again).'
 )
 RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
