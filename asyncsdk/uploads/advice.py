@@ -35,8 +35,8 @@ IN_DOUBT_AND_FORGOTTEN = (
     "can't know that the content is the same."
 )
 COMPARE = (
-    "Another try would likely end in the same way: whose the file is can't be seen. If it is yours, use it. If it is not, or "
-    'you delete it, repeat the call with if_uploaded="again" (--if-uploaded again).'
+    "Another try would likely end in the same way: whose the file is can't be seen. If it is yours, use it. If it is "
+    'not, or you delete it, repeat the call with if_uploaded="again" (--if-uploaded again).'
 )
 RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
 DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
