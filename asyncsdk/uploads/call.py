@@ -29,7 +29,7 @@ from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, Oth
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
 from asyncsdk.uploads.resume import ResumeState, replay, upload_key
-from asyncsdk.uploads.reuse import digest_of
+from asyncsdk.uploads.reuse import digest_of, records_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.source import Source
 from asyncsdk.wal import name_of
@@ -165,8 +165,7 @@ class UploadCall:
         Whatever the method, a request whose response was lost is looked for first.
         """
         place = moved.source if moved else self.place
-        mine = [record for record in records.records if moved is None or record.upload == moved.upload]
-        recalled = replay(mine)
+        recalled = replay(records_of(records, moved))
         by_one_request = self._is_for_one_request(recalled) and moved is None
         is_lost = recalled is not None and recalled.posting is not None
         with_md5 = by_one_request or is_lost or self.context.md5_form != "off"

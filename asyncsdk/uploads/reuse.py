@@ -64,8 +64,7 @@ class SourceRun:
 
     @property
     def _records(self) -> list[Record]:
-        """Those of the upload that began at another path, where there is one: it is not about the others then."""
-        return [record for record in self.log.records if self.moved is None or record.upload == self.moved.upload]
+        return records_of(self.log, self.moved)
 
     @property
     def _content(self) -> Content:
@@ -138,6 +137,11 @@ class SourceRun:
             sending_seconds=self.meter.sending_seconds,
             duplicates=duplicates,
         )
+
+
+def records_of(log: Log, moved: Opened | None) -> list[Record]:
+    """Those of the upload that began at another path, where there is one: it is not about the others then."""
+    return [record for record in log.records if moved is None or record.upload == moved.upload]
 
 
 def digest_of(source: Source, log: Log, *, with_md5: bool) -> ContentHash:
