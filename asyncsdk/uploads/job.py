@@ -16,6 +16,7 @@ from asyncsdk.mime import mime_type_of
 from asyncsdk.models import File, Upload
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.uploads.jsonl import Depth
+from asyncsdk.uploads.method import UploadMethod
 from asyncsdk.uploads.source import Given
 
 SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000  # seconds, OpenAI's document on expires_after
@@ -71,7 +72,7 @@ class UploadJob:
     if_uploaded: Literal["reuse", "again"] = "reuse"
     on_busy: Literal["wait", "fail"] = "wait"
     resume: bool = True
-    method: Literal["uploads", "files", "auto"] | None = None
+    method: UploadMethod | None = None
     check: Depth = field(default="none", kw_only=True)
 
     def fields(self, source_name: str) -> Fields:

@@ -47,7 +47,6 @@ _CALLS = (
     ('check="none"', "--check none"),
 )
 MANY_FILES = 100
-SMALL_FILE = 8 << 20  # bytes: what --method auto sends by one request
 _NOTHING = " Nothing was sent."
 MOST_NAMED = 5
 ENOUGH_FOR_A_RATE = 10**6  # bytes: for fewer, the calls take most of the time
@@ -181,7 +180,9 @@ def nothing_to_send(places: Sequence[str], *, is_filtered: bool) -> str:
 
 def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:
     """The hint for many small files that are sent in parts; '' where it would not help. `sizes` are bytes."""
-    small = sum(size <= SMALL_FILE for size in sizes)
+    from asyncsdk.uploads.method import SINGLE_REQUEST
+
+    small = sum(size <= SINGLE_REQUEST for size in sizes)
     if method != "uploads" or small <= MANY_FILES or md5 in {"hex", "base64"}:
         return ""
     return f"note: {small:,} of these files are small: --method auto sends each by one request in place of three."
