@@ -40,12 +40,12 @@ class PartPlace:
     slice: int = BLOCK  # bytes to write at once, at most
     was_answered: bool = field(default=False, init=False)
     begun_with: int = field(default=0, init=False)  # the number when its attempt began
+    rtt: float = field(default=0.0, init=False)  # seconds, at the last look; 0.0 where that is not known
     _body: Body | None = field(default=None, init=False)
     _before: int = field(default=0, init=False)  # bytes that its connection had moved for others
     _acked: int = field(default=0, init=False)  # of this body
     _unseen: int = field(default=0, init=False)
     _is_drained: bool = field(default=True, init=False)  # at the last look
-    rtt: float = field(default=0.0, init=False)  # seconds, at the last look; 0.0 where that is not known
     _is_sending: bool = field(default=False, init=False)  # a server waits for its bytes
     _paused_at: float | None = field(default=None, init=False)
     _pause: asyncio.Event | None = field(default=None, init=False)

@@ -53,15 +53,15 @@ _LAST_WRITE = 0.5  # seconds: a call that is cancelled returns within one
 
 
 class LeftToPartsError(Exception):
-    """One request would have to wait for the rate limit, or is too large for the server or a gateway."""
+    """One request would have to wait for the rate limit, or the server or a gateway does not take the file so."""
 
 
 @define(eq=False, kw_only=True)
 class FileRun(SourceRun):
-    """A run by one request. `may_wait`: for the rate limit; else the file is left to the Uploads API then, and where it
-    is too large for one request.
+    """A run by one request.
 
-    `taken` asks which files the journal knows as those of other keys.
+    `may_wait`: for the rate limit. Else the file is left to the Uploads API then, and where the server or a gateway
+    does not take it so. `taken` asks which files the journal knows as those of other keys.
     """
 
     slot: Slot

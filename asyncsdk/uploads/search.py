@@ -104,9 +104,7 @@ class MovedFiles:
             self._begun.append(opened)
 
     async def _looked_through(self, written_at: float) -> Sequence[Opened]:
-        """What began since the day of `written_at` (unix time), so that files of one day take one look; the second is
-        at all.
-        """
+        """What began since the day of `written_at` (unix time), one look for all of a day; the second is at all."""
         since = min(written_at, time.time()) // DAY * DAY - CLOCKS_DIFFER
         async with self._looking:
             if since < self._since:
