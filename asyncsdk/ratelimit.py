@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from attrs import define, field, frozen
+from attrs import define, field, frozen, setters
 
 from asyncsdk.clock import http_date
 from asyncsdk.errors import ConfigurationError
@@ -168,7 +168,7 @@ class Permit:
     seconds: float
 
 
-@define
+@define(on_setattr=setters.NO_OP)  # a hook would be called ten times a request
 class RateLimit:
     """`given` is the caller's limit in units a minute, None learns. Raises ConfigurationError unless it is above 0.
 

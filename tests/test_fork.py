@@ -175,6 +175,20 @@ fork(sync)
     assert child_s_exit(program, tmp_path) == "the child's exit: 0"
 
 
+def test_a_child_and_its_parent_make_other_tokens_and_so_does_a_program_that_seeds_its_own_numbers() -> None:
+    program = """
+import random
+from asyncsdk.unique import token
+random.seed(1)
+first = token()
+random.seed(1)
+read, write = os.pipe()
+fork(lambda: os.write(write, token().encode()))
+assert len({first, token(), os.read(read, 32).decode()}) == 3
+"""
+    assert child_s_exit(program) == "the child's exit: 0"
+
+
 def test_what_is_gone_is_not_kept_for_a_fork() -> None:
     program = """
 import gc

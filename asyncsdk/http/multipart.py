@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from asyncsdk.api.request import FormFrame
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.unique import token
 
 NEXT = b"\r\n"  # after one field, before the next one's boundary
 
@@ -18,7 +18,7 @@ _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 def new_boundary() -> str:
     """A boundary that content contains with a probability of 2⁻¹²⁸."""
-    return f"asyncsdk-{secrets.token_hex(16)}"
+    return f"asyncsdk-{token()}"
 
 
 def content_type(boundary: str) -> str:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypedDict
 from urllib.parse import quote, urljoin
 
@@ -188,7 +189,7 @@ def prepare(
     response_timeout: float,
 ) -> PreparedRequest:
     """Settle the URL and the headers of `request`, except for the key."""
-    target = URL(settings.base_url).joinpath(_path(request, settings).removeprefix("/"), encoded=True)
+    target = _target(settings.base_url, _path(request, settings).removeprefix("/"))
     merged = _common_headers(request.accept)
     if request.method == "POST" and not _has_body(request):
         merged["Content-Type"] = "application/json"  # aiohttp would call an empty body octet-stream
@@ -206,6 +207,11 @@ def prepare(
         retry=retry,
         response_timeout=response_timeout,
     )
+
+
+@lru_cache(maxsize=64)
+def _target(base_url: str, path: str) -> URL:
+    return URL(base_url).joinpath(path, encoded=True)
 
 
 def _has_body(request: Request[Any]) -> bool:

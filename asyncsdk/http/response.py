@@ -145,8 +145,11 @@ class Response:
         # a file may take long as long as bytes move; an object may not
         seconds = None if model is bytes else self.call.response_timeout
         with translating_errors(self.call):
-            async with asyncio.timeout(None if self._is_there else seconds):
+            if self._is_there:
                 body = await self._whole(most=most)
+            else:
+                async with asyncio.timeout(seconds):
+                    body = await self._whole(most=most)
         return read_response(model, self.status, self.headers, body, request=self.call.name, redactor=self._redactor)
 
     def messages(self, wanted: int = 0) -> Messages:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -56,29 +57,23 @@ class Transport:
         """Close the connections; no request can be sent afterwards."""
         await self._sessions.aclose()
 
-    @asynccontextmanager
-    async def sending(self, call: PreparedRequest) -> AsyncIterator[Response]:
-        """Send `call` and yield its successful response, to be read within the block. Raises APIError.
+    def sending(self, call: PreparedRequest) -> AbstractAsyncContextManager[Response]:
+        """Send `call` and have its successful response, to be read within the block. Raises APIError.
 
         An error raised by the body itself is raised unchanged.
         """
+        return _Sending(self, call)
+
+    async def begin(self, call: PreparedRequest) -> Response:
+        """Send `call` and return what came in response, of whatever status. Raises APIError."""
         key = await _current_key(self.settings.key)
         if key not in self._keys:
             self._keys = (key, *self._keys)[:_MOST_KEYS]
-        try:
-            response = await self._follow_redirects(call, key)
-            try:
-                await _accept(response)
-                yield response
-            except APIError as error:
-                self.annotate(error)
-                raise
-            else:
-                self._is_known = self._is_known or call.request.response_model is not bytes
-            finally:
-                await response.leave()
-        finally:
-            call.stop_watching()
+        return await self._follow_redirects(call, key)
+
+    def succeeded(self, call: PreparedRequest) -> None:
+        """Record that the server responded to `call` as the API would."""
+        self._is_known = self._is_known or call.request.response_model is not bytes
 
     def annotate(self, error: APIError) -> None:
         """Record in `error` whether this server may have acted, and from `error` whether it is the API.
@@ -140,6 +135,40 @@ class Transport:
         if guarded != self._guarded:  # they are nearly always those of the request before
             self._guarded, self._guard = guarded, redactor(*guarded)
         return self._guard
+
+
+@define(eq=False)
+class _Sending(AbstractAsyncContextManager[Response]):
+    """One attempt of `call`, and the block in which its response is read. A generator would cost thrice as much."""
+
+    _transport: Transport
+    _call: PreparedRequest
+    _response: Response | None = field(default=None, init=False)
+
+    async def __aenter__(self) -> Response:
+        try:
+            self._response = await self._transport.begin(self._call)
+            await _accept(self._response)
+        except BaseException as error:
+            await self._end(error)
+            raise
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._transport.succeeded(self._call)
+        await self._end(error)
+
+    async def _end(self, error: BaseException | None) -> None:
+        try:
+            if self._response is not None:
+                if isinstance(error, APIError):
+                    self._transport.annotate(error)
+                await self._response.leave()
+        finally:
+            self._call.stop_watching()
 
 
 def _credentials(settings: Settings, key: str) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import secrets
 
 from asyncsdk.errors import APIError, APIStatusError, RateLimitError
 from asyncsdk.retry import is_worth_retrying, may_have_acted
 from asyncsdk.settings import Settings
+from asyncsdk.unique import token
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Posting
 from asyncsdk.uploads.lost_files import LostRequest
@@ -22,7 +22,7 @@ _LONGEST_ANSWER = 600.0  # seconds that a server may take for it, at the very mo
 
 def new_id() -> str:
     """An id for the journal, which has none of the server's before its answer."""
-    return f"{_PREFIX}{secrets.token_hex(16)}"
+    return f"{_PREFIX}{token()}"
 
 
 def is_posted(upload_id: str) -> bool:

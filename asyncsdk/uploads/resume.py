@@ -44,6 +44,8 @@ from asyncsdk.uploads.journal import (
     unanswered_posting,
 )
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 class Stage(StrEnum):
     """How far an upload is, by the journal."""
@@ -124,8 +126,7 @@ def upload_key(
         "purpose": purpose,
         "expires_after": None if expires_after is None else dict(expires_after),
     }
-    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(facts).encode("ascii")).hexdigest()[:32]
 
 
 def replay(records: Iterable[Record]) -> ResumeState | None:
