@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+from attrs import define, field
 
 from asyncsdk.errors import APIConnectionError
 
@@ -93,27 +95,56 @@ def map_unordered(
 async def _each(
     items: Iterable[Item] | AsyncIterable[Item], run: Callable[[Item], Awaitable[Outcome]], limit: int
 ) -> AsyncIterator[AsyncIterator[Outcome]]:
-    turn = anyio.Lock()
-    sending, receiving = anyio.create_memory_object_stream[Outcome](0)
-    running = limit
+    turn, outcomes = asyncio.Lock(), _Outcomes[Outcome](limit)
 
     async def runner() -> None:
-        nonlocal running
-        while True:
-            async with turn:
-                item = await await_foreign(anext(source, _END))
-            if item is _END:
-                break
-            await sending.send(await await_foreign(run(item)))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
-        running -= 1
-        if not running:
-            sending.close()
+        try:
+            while True:
+                async with turn:
+                    item = await await_foreign(anext(source, _END))
+                if item is _END:
+                    break
+                await outcomes.put(await await_foreign(run(item)))  # type: ignore[arg-type]  # not _END, which mypy can't narrow
+        finally:
+            outcomes.end_one()
 
-    async with sending, receiving, aclosing(walk(items)) as source, group() as tasks:
+    async with aclosing(walk(items)) as source, group() as tasks:
         for _ in range(limit):
             tasks.start_soon(runner)
-        yield receiving
+        yield outcomes
         tasks.cancel_scope.cancel()
+
+
+@define(eq=False)
+class _Outcomes(AsyncIterator[Outcome], Generic[Outcome]):
+    """Hands outcomes over from `_runners`. One of anyio's streams would cost four turns of the loop for each."""
+
+    _runners: int
+    _there: deque[tuple[Outcome, asyncio.Future[None]]] = field(factory=deque, init=False)
+    _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    async def put(self, outcome: Outcome) -> None:
+        """Return once `outcome` was taken."""
+        taken = asyncio.get_running_loop().create_future()
+        self._there.append((outcome, taken))
+        self._changed.set()
+        await taken
+
+    def end_one(self) -> None:
+        """A runner has nothing more to do."""
+        self._runners -= 1
+        self._changed.set()
+
+    async def __anext__(self) -> Outcome:
+        while not self._there:
+            if not self._runners:
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        outcome, taken = self._there.popleft()
+        if not taken.done():
+            taken.set_result(None)
+        return outcome
 
 
 async def await_foreign(work: Awaitable[Outcome]) -> Outcome:

@@ -231,3 +231,26 @@ async def test_a_cancellation_is_raised_once_the_work_has_come_to_its_end() -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done == [True]
+
+
+async def test_a_reader_that_is_cancelled_leaves_the_outcome_to_the_next() -> None:
+    async def run(number: int) -> int:
+        await anyio.sleep(0.02)
+        return number
+
+    async with tasks.map_unordered([1], run, limit=1) as outcomes:
+        with anyio.move_on_after(0.01):
+            await anext(outcomes)
+        assert [outcome async for outcome in outcomes] == [1]
+
+
+async def test_a_reader_outlives_the_block_only_until_its_end() -> None:
+    async def never(_: int) -> int:
+        await anyio.sleep(60)
+        return 0
+
+    async with tasks.map_unordered([1, 2], never, limit=2) as outcomes:
+        reading = asyncio.ensure_future(anext(outcomes, None))
+        await anyio.sleep(0)
+    with anyio.fail_after(1):
+        assert await reading is None

@@ -7,10 +7,8 @@ where one after the other each would have been done in time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
-import anyio
 from attrs import define, field
 
 from asyncsdk.timing import DEFAULT_TIMING
@@ -33,8 +31,9 @@ class Slot:
 
     def begin(self, meter: Meter, part_size: int) -> None:
         """Use a connection for each part that is left by `meter`."""
-        self._meter, self._part_size, self.is_yielded = meter, part_size, False
-        self._changed()
+        if (self._meter, self._part_size, self.is_yielded) != (meter, part_size, False):
+            self._meter, self._part_size, self.is_yielded = meter, part_size, False
+            self._changed()
 
     def demand(self, connections: int) -> int:
         """How many of the `connections` it can use."""
@@ -56,7 +55,7 @@ class AdmissionQueue:
     poll: float = DEFAULT_TIMING.admission_poll
     _now: int = field(init=False)  # so many of the connections are used now
     _under_way: set[Slot] = field(factory=set, init=False)
-    _next: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _next: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _room: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -68,26 +67,39 @@ class AdmissionQueue:
             self._now = connections
             self._room.set()
 
-    @asynccontextmanager
-    async def acquire(self, *, in_turn: bool) -> AsyncIterator[Slot]:
-        """Count an upload as under way for the length of the block; `in_turn` waits until there is room for it.
+    async def enter(self, *, in_turn: bool, check: Callable[[], object] = lambda: None) -> Slot:
+        """Count an upload as under way until `leave`; `in_turn` waits until there is room for it.
 
-        Await it before anything is opened: however many wait, they hold no file and no lock.
+        Await it before anything is opened: however many wait, they hold no file and no lock. `check` is called at each
+        look, and what it raises ends the wait.
         """
-        slot = Slot(self._room.set)
+        check()
         if in_turn:
             async with self._next:
+                check()
                 while self.demand() >= self._now:
-                    self._room.clear()
-                    with anyio.move_on_after(self.poll):
-                        await self._room.wait()
-                self._under_way.add(slot)
+                    await self._change()
+                    check()
+        slot = Slot(self._room.set)
         self._under_way.add(slot)
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Count an upload as under way no more."""
+        self._under_way.remove(slot)
+        self._room.set()
+
+    def look_again(self) -> None:
+        """Let the first that waits look at once."""
+        self._room.set()
+
+    async def _change(self) -> None:
+        self._room.clear()
+        timer = asyncio.get_running_loop().call_later(self.poll, self._room.set)
         try:
-            yield slot
+            await self._room.wait()
         finally:
-            self._under_way.remove(slot)
-            self._room.set()
+            timer.cancel()
 
     @property
     def under_way(self) -> int:
@@ -96,4 +108,4 @@ class AdmissionQueue:
 
     def demand(self) -> int:
         """How many connections the uploads under way can use."""
-        return sum(slot.demand(self._now) for slot in self._under_way)
+        return sum([slot.demand(self._now) for slot in self._under_way])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,6 @@ from asyncsdk.errors import ConfigurationError, StorageError, UploadBusyError
 from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
 from asyncsdk.uploads.admission import Slot
-from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.file_run import FileRun
@@ -101,6 +100,15 @@ class UploadCall:
                 why = str(nothing)
         return await self._start(why)
 
+    def check_is(self, opened: Opened) -> None:
+        """Raise ConfigurationError where `opened` began with a file of another size, and so has another key."""
+        if opened.key != self.key:
+            raise ConfigurationError(
+                f"{self.source.name} has another size than when {opened.upload} began. Nothing was sent.\n"
+                "  To send it as it is now: call upload. "
+                f"To drop what was sent of it before: asyncsdk uploads cancel {opened.upload}"
+            )
+
     async def result_of(self, opened: Opened) -> UploadResult:
         """Go on with this upload, wherever it began. Raises ConfigurationError where this is not its file."""
         name, size = self.source.name, self.source.identity.size
@@ -121,7 +129,7 @@ class UploadCall:
         if self.job.key is not None or self.source.place is None or not self.job.resume:
             return None
         identity = self.source.identity
-        return MovedSource(
+        moved = MovedSource(
             place=self.source.place,
             size=identity.size,
             mtime_ns=identity.mtime_ns,
@@ -130,6 +138,7 @@ class UploadCall:
             filename=self.job.filename or unpacked(self.job.source).name,
             settings=self.context.client.settings,
         )
+        return moved if moved.is_worth_it else None
 
     async def _earlier(self, moved: MovedSource) -> list[Opened]:
         """The uploads that may have begun with this file at another path."""
@@ -164,6 +173,7 @@ class UploadCall:
 
         Whatever the method, a request whose response was lost is looked for first.
         """
+        self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
         place = moved.source if moved else self.place
         recalled = replay(records_of(records, moved))
         by_one_request = self._is_for_one_request(recalled) and moved is None
@@ -211,13 +221,10 @@ class UploadCall:
         )
         return method == "files"
 
-    @asynccontextmanager
-    async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:
+    def _claimed(self, journal: Journal, key: str) -> AbstractAsyncContextManager[Log]:
         self.slot.begin(self.meter, self.part_size)
         wait, small = self.job.on_busy == "wait", self.source.identity.size <= min(self.part_size, SMALL_BYTES)
-        async with claimed(journal, key, wait=wait, on_busy=self._busy, small=small) as records:
-            self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
-            yield records
+        return claimed(journal, key, wait=wait, on_busy=self._busy, small=small)
 
     def _busy(self, owner: Owner | None) -> None:
         self._waited_from = self.began
@@ -225,20 +232,15 @@ class UploadCall:
         self.meter.enter(UploadPhase.WAITING, f"{name_of(owner)} is sending this file")
 
 
-@asynccontextmanager
-async def claimed(
+def claimed(
     journal: Journal,
     key: str,
     *,
     wait: bool,
     on_busy: Callable[[Owner | None], None] | None = None,
     small: bool = False,
-) -> AsyncIterator[Log]:
-    """Own `key` for the length of the block; `small` is a hint. A system without threads is an UploadError."""
-    with without_threads():
-        if small and takes_small(journal):
-            claim = journal.claim(key, wait=wait, on_busy=on_busy, small=True)
-        else:
-            claim = journal.claim(key, wait=wait, on_busy=on_busy)
-        async with claim as records:
-            yield records
+) -> AbstractAsyncContextManager[Log]:
+    """Own `key` for the length of the block; `small` is a hint."""
+    if small and takes_small(journal):
+        return journal.claim(key, wait=wait, on_busy=on_busy, small=True)
+    return journal.claim(key, wait=wait, on_busy=on_busy)

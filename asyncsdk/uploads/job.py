@@ -38,6 +38,8 @@ def _shown(source: Given) -> str:
     content = named.content
     if named.name is None and isinstance(content, bytes | bytearray | memoryview):
         return f"{memoryview(content).nbytes} bytes"
+    if isinstance(content, PurePath) and named.name is None:
+        return content.name
     name = named.name or (content if isinstance(content, str) else getattr(content, "name", None))
     return PurePath(name).name if isinstance(name, str) else type(content).__name__
 

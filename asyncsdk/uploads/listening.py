@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import anyio
 from attrs import define, field
@@ -13,6 +13,7 @@ from asyncsdk import tasks
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.events import CallbackFailures, Progress, is_async
 
+Report = Callable[[Progress], object]
 Listener = Callable[[Progress], Awaitable[object] | object]
 
 log = logging.getLogger(__name__)
@@ -25,18 +26,19 @@ def check_listener(listener: object) -> None:
         raise ConfigurationError(f"on_progress= must be a function, async or not, not a {kind}. Nothing was sent.")
 
 
-@asynccontextmanager
-async def reporting(
-    listener: Listener | None, *, patience: float
-) -> AsyncIterator[Callable[[Progress], object] | None]:
-    """Yield the function to report with: `listener` itself, or for an async one what hands snapshots to a task.
+def reporting(listener: Listener | None, *, patience: float) -> AbstractAsyncContextManager[Report | None]:
+    """The function to report with: `listener` itself, or for an async one what hands snapshots to a task.
 
     At the end of the block the last snapshot is awaited too, for `patience` seconds, unless the block failed.
     """
     check_listener(listener)
     if listener is None or not is_async(listener):
-        yield listener
-        return
+        return nullcontext(listener)
+    return _reporting_to(listener, patience)
+
+
+@asynccontextmanager
+async def _reporting_to(listener: Listener, patience: float) -> AsyncIterator[Report]:
     reports = _Reports(listener)
     async with tasks.group() as group:
         group.start_soon(reports.deliver)

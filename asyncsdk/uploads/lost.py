@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 @define(eq=False)
 class _OnItsWay:
     content: Content
-    ended: anyio.Event = field(factory=anyio.Event)
+    ended: asyncio.Event = field(factory=asyncio.Event)
 
 
 @define(eq=False)

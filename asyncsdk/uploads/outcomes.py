@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Self
 
 import anyio
@@ -18,7 +19,7 @@ from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
 
 log = logging.getLogger(__name__)
 
-StartUpload = Callable[[UploadJob, AbstractAsyncContextManager[Slot]], Awaitable[UploadResult]]
+StartUpload = Callable[[UploadJob, Callable[[], Awaitable[Slot]]], Awaitable[UploadResult]]
 
 
 class _StoppedError(Exception):
@@ -52,7 +53,7 @@ class UploadOutcomes:
     _receiving: AsyncIterator[UploadOutcome | None] = field(init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)
     _unread: dict[int, UploadOutcome] = field(factory=dict, init=False)
-    _waits: set[anyio.CancelScope] = field(factory=set, init=False)
+    _wait: anyio.CancelScope | None = field(default=None, init=False)  # for the next job
     _stopping: bool = field(default=False, init=False)
     _failure: Exception | None = field(default=None, init=False)
 
@@ -79,8 +80,9 @@ class UploadOutcomes:
     def stop(self) -> None:
         """Begin nothing new. Go on iterating to await what is under way; leaving the block now cancels it."""
         self._stopping = True
-        for wait in self._waits:
-            wait.cancel()
+        self._queue.look_again()
+        if self._wait is not None:
+            self._wait.cancel()
 
     @property
     def counts(self) -> Counter[str]:
@@ -96,9 +98,14 @@ class UploadOutcomes:
         async with aclosing(tasks.walk(jobs)) as source:
             while not self._stopping:
                 try:
-                    with self._until_stopped() as wait:
+                    if isinstance(jobs, AsyncIterable):
+                        with anyio.CancelScope() as self._wait:
+                            job = await tasks.await_foreign(anext(source))
+                        if self._wait.cancelled_caught:
+                            return
+                    else:
                         job = await tasks.await_foreign(anext(source))
-                        check_job(job)
+                    check_job(job)
                 except StopAsyncIteration:
                     return
                 except Exception as error:  # noqa: BLE001 - the caller gets it, once all under way has ended
@@ -106,13 +113,13 @@ class UploadOutcomes:
                     self._failure = error
                     self.stop()
                     return
-                if not wait.cancelled_caught:
-                    yield job
+                yield job
 
     async def _finish(self, job: UploadJob) -> UploadOutcome | None:
         """Bring an upload to its end. None: the run was stopped before it began."""
+        admit = partial(self._queue.enter, in_turn=True, check=self._check_running)
         try:
-            result = await tasks.await_foreign(self._upload(job, self._admitted()))
+            result = await tasks.await_foreign(self._upload(job, admit))
             outcome = UploadOutcome(job=job, result=result)
         except _StoppedError:
             return None
@@ -122,23 +129,6 @@ class UploadOutcomes:
         self._counts[outcome.status] += 1
         return outcome
 
-    @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[Slot]:
-        async with AsyncExitStack() as stack:
-            with self._until_stopped():
-                slot = await stack.enter_async_context(self._queue.acquire(in_turn=True))
-            if self._stopping:
-                raise _StoppedError
-            yield slot
-
-    @contextmanager
-    def _until_stopped(self) -> Iterator[anyio.CancelScope]:
-        """Wait in the block no longer than until a stop."""
-        with anyio.CancelScope() as wait:
-            self._waits.add(wait)
-            try:
-                if self._stopping:
-                    wait.cancel()
-                yield wait
-            finally:
-                self._waits.discard(wait)
+    def _check_running(self) -> None:
+        if self._stopping:
+            raise _StoppedError

@@ -6,8 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -245,19 +244,17 @@ class Meter:
         """The server did something now, or is given `seconds` in which nothing is expected of it."""
         self._heard_at = max(self._heard_at, self.clock() + seconds)
 
-    @contextmanager
-    def on_our_side(self) -> Iterator[None]:
-        """A part waits for this side meanwhile: for the disk, or for its turn under a rate limit."""
-        self._wait_on_our_side(1)
-        try:
-            yield
-        finally:
-            self._wait_on_our_side(-1)
-            self.hold()
+    def on_our_side(self) -> OurSide:
+        """A part waits for this side within the block: for the disk, or for its turn under a rate limit."""
+        return OurSide(self)
 
-    def _wait_on_our_side(self, more: int) -> None:
+    def wait_on_our_side(self, more: int) -> None:
+        """So many more parts wait for this side, or fewer."""
+        now = self.clock()
         self._on_our_side += more
-        self.shared.on_our_side.change(self.clock(), self.shared.on_our_side.count + more)
+        self.shared.on_our_side.change(now, self.shared.on_our_side.count + more)
+        if more < 0:
+            self._heard_at = max(self._heard_at, now)
 
     def tick(self) -> None:
         """Call the listener if it is due."""
@@ -274,3 +271,16 @@ class Meter:
             call(self.listener, self.snapshot())
         except Exception as error:  # noqa: BLE001 - it is the caller's, and harms no upload
             self._failures.note(error)
+
+
+@define(eq=False)
+class OurSide:
+    """A block in which a part waits for this side. A generator would cost four times as much."""
+
+    _meter: Meter
+
+    def __enter__(self) -> None:
+        self._meter.wait_on_our_side(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._meter.wait_on_our_side(-1)

@@ -81,8 +81,6 @@ class MovedFiles:
 
     async def earlier(self, moved: MovedSource, readers: DaemonThreadPool) -> list[Opened]:
         """Return the uploads that may have begun with this file at a path where it is not any more, newest first."""
-        if not moved.is_worth_it:
-            return []
         alike = newest_first(await self._known(moved), moved.may_be)
         # a hard link is another file to its owner, and may be wanted under both names
         still = [await readers.run(partial(is_still_at, opened.source, moved.inode)) for opened in alike]
@@ -93,7 +91,7 @@ class MovedFiles:
 
         For a file of which the own key has nothing.
         """
-        return newest_first(await self._known(moved), moved.may_differ) if moved.is_worth_it else []
+        return newest_first(await self._known(moved), moved.may_differ)
 
     async def _known(self, moved: MovedSource) -> Iterable[Opened]:
         return chain(await self._looked_through(moved.written_at), self._begun)

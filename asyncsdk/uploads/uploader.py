@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from typing import Any, Literal
 
@@ -208,7 +208,7 @@ class AsyncUploader:
         job = UploadJob(
             source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method, check=check
         )
-        return await self._upload(job, self._context.queue.acquire(in_turn=in_turn), on_progress)
+        return await self._upload(job, partial(self._context.queue.enter, in_turn=in_turn), on_progress)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
@@ -238,8 +238,7 @@ class AsyncUploader:
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
     ) -> AsyncIterator[UploadOutcomes]:
         uploaded = partial(self._upload, listener=listener, default="auto", since=time.monotonic())
-        outcomes = UploadOutcomes(uploaded, self._context.queue)
-        async with outcomes.over(jobs):
+        async with UploadOutcomes(uploaded, self._context.queue).over(jobs) as outcomes:
             yield outcomes
 
     async def check(self, job: UploadJob) -> None:
@@ -252,7 +251,7 @@ class AsyncUploader:
             SourceError: Its source can't be uploaded.
             ConfigurationError: A field of it is wrong.
         """
-        async with self._opened(job) as source:
+        with closing(await self._opened(job)) as source:
             check_method(job.method, source.identity.size, source.name)
             await inspect(source, job, self._context.readers)
 
@@ -289,10 +288,10 @@ class AsyncUploader:
         job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
         if isinstance(opened, Posting):
             job = evolve(job, method="files")
-        admission = self._context.queue.acquire(in_turn=in_turn)
+        admit = partial(self._context.queue.enter, in_turn=in_turn)
         if source is None:
-            return await self._upload(job, admission, on_progress, expected=opened)
-        return await self._upload(job, admission, on_progress, earlier=opened)
+            return await self._upload(job, admit, on_progress, expected=opened)
+        return await self._upload(job, admit, on_progress, earlier=opened)
 
     async def cancel(self, upload_id: str) -> Upload:
         """End an upload of this journal on the server, and settle it here.
@@ -312,13 +311,14 @@ class AsyncUploader:
             CompletionUnknownError: It may have been completed.
         """
         opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
-        async with claimed(self._journal, opened.key, wait=False, small=opened.bytes <= SMALL_BYTES) as log:
-            return await cancelled(self.client, log, upload_id, self._context.ids)
+        with without_threads():
+            async with claimed(self._journal, opened.key, wait=False, small=opened.bytes <= SMALL_BYTES) as log:
+                return await cancelled(self.client, log, upload_id, self._context.ids)
 
     async def _upload(
         self,
         job: UploadJob,
-        admission: AbstractAsyncContextManager[Slot],
+        admit: Callable[[], Awaitable[Slot]],
         listener: Listener | None,
         *,
         expected: Opened | None = None,
@@ -328,55 +328,54 @@ class AsyncUploader:
     ) -> UploadResult:
         """Upload one. `since` (monotonic) is when it was asked for, where that was before now."""
         began, started, was_closed = time.time(), time.monotonic(), self.client.is_closed()
-        timing = self.client.timing
-        reports = reporting(listener, patience=timing.last_report)
-        async with reports as report, admission as slot, self._opened(job) as source:
-            await inspect(source, job, self._context.readers)
-            size = source.identity.size
-            check_method(job.method, size, source.name)
-            shared = self._context.connections.shared
-            meter = Meter(job.describe(), size, report, shared=shared, report_interval=timing.report_interval)
-            call = UploadCall(
-                context=self._context,
-                journal=self._journal,
-                job=job,
-                fields=job.fields(source.name),
-                source=source,
-                meter=meter,
-                slot=slot,
-                part_size=self._context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate),
-                method=job.method or default,
-                others=self._others,
-                taken=self._taken,
-                began=began,
-                started=started,
-                since=started if since is None else since,
-            )
-            if expected is not None and expected.key != call.key:
-                raise ConfigurationError(
-                    f"{source.name} has another size than when {expected.upload} began. Nothing was sent.\n"
-                    "  To send it as it is now: call upload. "
-                    f"To drop what was sent of it before: asyncsdk uploads cancel {expected.upload}"
-                )
-            remembered = earlier is not None or call.place is not None
+        context, interval = self._context, self.client.timing.report_interval
+        async with reporting(listener, patience=self.client.timing.last_report) as report:
+            slot = await admit()
             try:
-                return await (call.result() if earlier is None else call.result_of(earlier))
-            except AsyncSDKError as error:
-                now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
-                failure = when_closed(error) if self.client.is_closed() and not was_closed else error
-                annotate(failure, meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
-                if failure is error:
-                    raise
-                raise failure from error
+                with closing(await self._opened(job)) as source:
+                    await inspect(source, job, context.readers)
+                    size, shared = source.identity.size, context.connections.shared
+                    check_method(job.method, size, source.name)
+                    part_size = context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate)
+                    call = UploadCall(
+                        context=context,
+                        journal=self._journal,
+                        job=job,
+                        fields=job.fields(source.name),
+                        source=source,
+                        meter=Meter(job.describe(), size, report, shared=shared, report_interval=interval),
+                        slot=slot,
+                        part_size=part_size,
+                        method=job.method or default,
+                        others=self._others,
+                        taken=self._taken,
+                        began=began,
+                        started=started,
+                        since=started if since is None else since,
+                    )
+                    if expected is not None:
+                        call.check_is(expected)
+                    return await self._result_of(call, earlier, was_closed=was_closed)
+            finally:
+                context.queue.leave(slot)
 
-    @asynccontextmanager
-    async def _opened(self, job: UploadJob) -> AsyncIterator[Source]:
-        with without_threads():
-            source = await open_source(job.source, self._context.readers)
+    async def _result_of(self, call: UploadCall, earlier: Opened | None, *, was_closed: bool) -> UploadResult:
+        """The result of `call`. An error says how far it was."""
+        remembered = earlier is not None or call.place is not None
         try:
-            yield source
-        finally:
-            source.close()
+            with without_threads():
+                return await (call.result() if earlier is None else call.result_of(earlier))
+        except AsyncSDKError as error:
+            now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
+            failure = when_closed(error) if self.client.is_closed() and not was_closed else error
+            annotate(failure, call.meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
+            if failure is error:
+                raise
+            raise failure from error
+
+    async def _opened(self, job: UploadJob) -> Source:
+        with without_threads():
+            return await open_source(job.source, self._context.readers)
 
     async def _remembered(self, upload_id: str) -> ResumeState:
         with without_threads():
