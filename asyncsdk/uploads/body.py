@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
@@ -19,7 +20,7 @@ from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.connections import PartPlace
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.source import Source, fill
+from asyncsdk.uploads.source import Source
 from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
 
 
@@ -110,14 +111,13 @@ class PartBody(Body):
 
     async def _write_at_once(self, writer: AbstractStreamWriter) -> None:
         """Send a small part with one write."""
-        buffer = self._part_source.buffers.take()
-        block = memoryview(buffer)[: self._span.length]
-        await self._read(self._span.offset, block)
+        block = self._part_source.source.at_hand(self._span.offset, self._span.length)
+        if block is None:
+            block = memoryview(bytearray(self._span.length))
+            await self._read(self._span.offset, block)
         self.blocks += block_fingerprint(block)
         await self._checked()
-        whole = b"".join((self._head, block, self._tail))
-        self._part_source.buffers.give(buffer)
-        await self.put(writer, whole)
+        await self.put(writer, b"".join((self._head, block, self._tail)))
         self.sent += self._span.length
         self._part_source.moved(self._span.length)
 
@@ -129,9 +129,12 @@ class PartBody(Body):
             self.watch.idle = False
 
     async def _read(self, offset: int, block: memoryview) -> None:
+        source = self._part_source.source
+        if source.read_now(offset, block):
+            return
         self.watch.idle = True
         with self._part_source.on_our_side():
-            await fill(self._part_source.source, self._part_source.threads, offset, block)
+            await self._part_source.threads.run(partial(source.read, offset, block))
         self.watch.idle = False
 
     async def _send(self, writer: AbstractStreamWriter, block: memoryview) -> None:

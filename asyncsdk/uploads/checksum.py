@@ -138,11 +138,14 @@ class ContentHash:
         try:
             if self._known[index]:  # by a cancelled reading, which was at its last block
                 return True
-            block = memoryview(bytearray(min(BLOCK, self.size - index * BLOCK)))
-            there = source.read_now(index * BLOCK, block)
-            if there:
-                self._hash(index, block)
-            return there
+            length = min(BLOCK, self.size - index * BLOCK)
+            block = source.at_hand(index * BLOCK, length)
+            if block is None:
+                block = memoryview(bytearray(length))
+                if not source.read_now(index * BLOCK, block):
+                    return False
+            self._hash(index, block)
+            return True
         finally:
             self._turn.release()
 

@@ -39,7 +39,7 @@ from asyncsdk.uploads.posting import (
     posting_record,
     slowest_rate,
 )
-from asyncsdk.uploads.readers import BytesSource
+from asyncsdk.uploads.readers import BytesSource, Identity
 from asyncsdk.uploads.response_checks import not_posted
 from asyncsdk.uploads.resume import replay
 from asyncsdk.uploads.reuse import SourceRun, reporting
@@ -141,9 +141,9 @@ class FileRun(SourceRun):
         size = self.source.identity.size
         if size > BLOCK or isinstance(self.source, BytesSource):
             return self.source
-        block = bytearray(size)
-        await fill(self.source, self.context.readers, 0, memoryview(block))
-        return BytesSource.over(block, self.source.name)
+        block = memoryview(bytearray(size))
+        await fill(self.source, self.context.readers, 0, block)
+        return BytesSource(block, Identity(size), tells_changes=True, name=self.source.name)
 
     async def _send(self, source: Source) -> File:
         """Send it, and again while that can't make it twice."""
@@ -329,7 +329,8 @@ class FileRun(SourceRun):
 
     async def _settle(self, posting: Posting, file: File) -> None:
         record = Completed(upload=posting.upload, file=to_json(file), md5=posting.md5, xxh3=posting.xxh3)
-        await self.log.append_final(record)
+        is_result = self.digest.matches(posting)
+        await (self.log.append_final(record) if is_result else self.log.append(record))
 
 
 def _unknown(posting: Posting, found: OutcomeUnknown) -> CompletionUnknownError:

@@ -69,6 +69,9 @@ class Source(Protocol):
     def read_now(self, offset: int, view: memoryview) -> bool:
         """Fill `view` if that takes no waiting; False if it would."""
 
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        """The bytes, where they are in memory and never change: they need no copy."""
+
     def look_again(self) -> Identity | None:
         """As it is now; None where it can't be found any more. May block."""
 
@@ -102,6 +105,9 @@ class BytesSource:
     def read_now(self, offset: int, view: memoryview) -> bool:
         self.read(offset, view)
         return True
+
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        return self._content[offset : offset + length] if self.tells_changes else None
 
     def look_again(self) -> Identity:
         return self.identity
@@ -139,6 +145,9 @@ class FileSource:
 
     def read_now(self, offset: int, view: memoryview) -> bool:  # noqa: ARG002 - it may be a file on a slow disk
         return False
+
+    def at_hand(self, offset: int, length: int) -> None:  # noqa: ARG002 - it is not in memory
+        return None
 
     def look_again(self) -> Identity | None:
         try:

@@ -187,7 +187,7 @@ class UploadRun(SourceRun):
             await self.log.append(asked)
             upload = await self._completion(session).ask(asked)
             background.cancel_scope.cancel()
-        return self._result(upload, await self._settle(upload, asked))
+        return self._result(upload, await self._settle(upload, asked, is_result=True))
 
     def _sending(self, session: Session) -> Sending:
         context = self.context
@@ -220,8 +220,9 @@ class UploadRun(SourceRun):
         await self._hash()
         self._retry.deadline = max(session.expires_at, self.context.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, outcome_unknown=True).ask(asked)
-        file = await self._settle(upload, asked)
-        return self._result(upload, file) if self.digest.matches(asked) else None
+        is_result = self.digest.matches(asked)
+        file = await self._settle(upload, asked, is_result=is_result)
+        return self._result(upload, file) if is_result else None
 
     def _completion(self, session: Session, *, outcome_unknown: bool = False) -> Completion:
         self.meter.enter(UploadPhase.COMPLETING)
@@ -236,9 +237,10 @@ class UploadRun(SourceRun):
             outcome_unknown=outcome_unknown,
         )
 
-    async def _settle(self, upload: Upload, asked: Completing) -> File:
+    async def _settle(self, upload: Upload, asked: Completing, *, is_result: bool) -> File:
         file = upload.file
         assert file is not None  # noqa: S101 - a completion returns it
         self.context.lost_files.answered(file.id)
-        await self.log.append_final(Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3))
+        record = Completed(upload=asked.upload, file=to_json(file), md5=asked.md5, xxh3=asked.xxh3)
+        await (self.log.append_final(record) if is_result else self.log.append(record))
         return file

@@ -79,11 +79,15 @@ class PathSource:
     place: str
     identity: Identity
     tells_changes: bool
+    name: str = field(init=False)
     _readers: int = field(default=1, init=False)
     _closed: bool = field(default=False, init=False)
     _nowait: bool = field(default=hasattr(os, "RWF_NOWAIT"), init=False)
     _counting: threading.Lock = field(factory=threading.Lock, init=False)
     _seeking: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.name = self._path.name
 
     @classmethod
     def open(cls, path: Path) -> PathSource:
@@ -102,10 +106,6 @@ class PathSource:
         except BaseException:
             os.close(descriptor)
             raise
-
-    @property
-    def name(self) -> str:
-        return self._path.name
 
     def read(self, offset: int, view: memoryview) -> None:
         self._enter()
@@ -128,6 +128,9 @@ class PathSource:
             return False
         finally:
             self._leave()
+
+    def at_hand(self, offset: int, length: int) -> None:  # noqa: ARG002 - it is not in memory
+        return None
 
     def look_again(self) -> Identity | None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class _PendingRecord:
     record: Any
     line: bytes
     written: asyncio.Future[None]
+    after: Callable[[], object] | None
 
 
 @define(eq=False)
@@ -39,15 +41,17 @@ class GroupCommit:
     _idle: asyncio.Future[None] | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
 
-    def append(self, record: Any) -> asyncio.Future[None]:
+    def append(self, record: Any, *, after: Callable[[], object] | None = None) -> asyncio.Future[None]:
         """Return a future that is done once `record` is durable. Cancelling it does not take the record back.
+
+        `after` is called once it is durable, by the thread that wrote it: a job of its own would cost as much again.
 
         Raises ClosedError after `close`, and what `encode` raises; the future raises what `write` does.
         """
         if self._closed:
             raise ClosedError(errno.EBADF, "the claim is over; the record was not written")
         loop = asyncio.get_running_loop()
-        waiting = _PendingRecord(record, self.encode(record), loop.create_future())
+        waiting = _PendingRecord(record, self.encode(record), loop.create_future(), after)
         self._waiting.append(waiting)
         if self._idle is None:
             self._idle = loop.create_future()
@@ -69,8 +73,15 @@ class GroupCommit:
         self._submit(batch)
 
     def _submit(self, batch: Sequence[_PendingRecord], waited: float = 0.0) -> None:
-        lines = b"".join(waiting.line for waiting in batch)
-        self.threads.start(partial(self.write, lines)).add_done_callback(partial(self._finish, batch, waited))
+        writing = self.threads.start(partial(self._write, batch))
+        writing.add_done_callback(partial(self._finish, batch, waited))
+
+    def _write(self, batch: Sequence[_PendingRecord]) -> None:
+        self.write(b"".join([waiting.line for waiting in batch]))
+        for waiting in batch:
+            if waiting.after is not None:
+                with suppress(OSError):  # the record is durable all the same
+                    waiting.after()
 
     def _finish(self, batch: Sequence[_PendingRecord], waited: float, done: asyncio.Future[None]) -> None:
         error = done.exception()

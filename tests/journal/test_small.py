@@ -47,6 +47,10 @@ def of(number: int) -> list[Record]:
     return [opened(upload, key=key(number)), part(0, upload), completed(upload)]
 
 
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 async def write(journal: FileJournal, name: str, *records: Record, small: bool = True) -> None:
     async with journal.claim(name, small=small) as log:
         for record in records:
@@ -66,6 +70,33 @@ async def test_a_hundred_keys_make_one_file_and_one_lock_file(tmp_path: Path) ->
     assert files == {"small/keys.lock", f"small/{shared(tmp_path)[0].name}"}
     for number in range(100):
         assert await read(tmp_path, key(number)) == of(number)
+
+
+async def test_the_last_record_lets_go_of_the_key_as_it_is_written(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    async with journal.claim(KEY, small=True) as log:
+        await log.append(opened())
+        await log.append_final(completed())
+        assert open_below(tmp_path) == []
+        async with FileJournal(tmp_path).claim(KEY, small=True, wait=False) as next_one:
+            assert list(next_one.records) == list(log.records) == [opened(), completed()]
+        with pytest.raises(JournalError, match="the claim is over"):
+            await log.append(part(1))
+
+
+async def test_a_last_record_that_could_not_be_written_leaves_the_key_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FileJournal(tmp_path).claim(KEY, small=True) as log:
+        with monkeypatch.context() as broken:
+            broken.setattr(disk, "write", full)
+            with pytest.raises(JournalError):
+                await log.append_final(completed())
+        with pytest.raises(UploadBusyError):
+            async with FileJournal(tmp_path).claim(KEY, small=True, wait=False):
+                pass
+        await log.append_final(completed())
+    assert await read(tmp_path) == [completed()]
 
 
 async def test_claims_one_after_the_other_go_on_in_the_same_file_and_leave_none_open(tmp_path: Path) -> None:

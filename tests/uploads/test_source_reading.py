@@ -14,7 +14,7 @@ import pytest
 from asyncsdk.errors import SourceChangedError, UploadError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.readers import Identity
+from asyncsdk.uploads.readers import BytesSource, Identity
 from asyncsdk.uploads.source import PathSource, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, closing, content_of, patch_preadv
 
@@ -176,3 +176,13 @@ async def test_a_change_whose_time_is_set_back_still_shows(path: Path, threads: 
         path.write_bytes(bytes(len(CONTENT)))
         os.utime(path, ns=(1, 1))
         assert source.look_again() != source.identity
+
+
+# what is in memory
+
+
+def test_only_bytes_that_never_change_are_read_where_they_are() -> None:
+    there = BytesSource.over(b"content").at_hand(1, 3)
+    assert there is not None
+    assert bytes(there) == b"ont"
+    assert BytesSource.over(bytearray(b"content")).at_hand(1, 3) is None

@@ -76,6 +76,9 @@ class Slow:
     def read_now(self, offset: int, view: memoryview) -> bool:  # noqa: ARG002 - as the contract names them
         return False
 
+    def at_hand(self, offset: int, length: int) -> None:  # noqa: ARG002 - as above
+        return None
+
     def look_again(self) -> Identity:
         return self.identity
 

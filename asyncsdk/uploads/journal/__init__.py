@@ -168,7 +168,7 @@ class Log(Protocol):
     async def append_final(self, record: Record) -> None:
         """Append the record that ends an upload, then drop all but it, its `Opened`, and the files that others became.
 
-        Raises JournalError, as `append` does.
+        It is the last record of this owner. Raises JournalError, as `append` does.
         """
 
 

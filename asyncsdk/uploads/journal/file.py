@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -149,15 +149,14 @@ class FileJournal:
         self._sync_way = DirectorySync((self._layout.uploads, root, root.parent))
         self._small = SmallKeys(self._layout, self.lock, self._threads, DirectorySync((root, root.parent)))
 
-    @asynccontextmanager
-    async def claim(
+    def claim(
         self,
         key: str,
         *,
         wait: bool = True,
         on_busy: Callable[[Owner | None], None] | None = None,
         small: bool = False,
-    ) -> AsyncIterator[Log]:
+    ) -> AbstractAsyncContextManager[Log]:
         """Own `key` for the length of the block, as `Journal.claim` describes.
 
         `small` is for a key with few records: it shares a segment with others, unless it has a folder already.
@@ -165,10 +164,14 @@ class FileJournal:
         if not is_key(key):
             raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
         if small and self._small.works:
-            async with self._small_claim(key, wait=wait, on_busy=on_busy) as log:
-                if log is not None:
-                    yield log
-                    return
+            return self._small_claim(key, wait=wait, on_busy=on_busy)
+        return self._folder_claim(key, wait=wait, on_busy=on_busy)
+
+    @asynccontextmanager
+    async def _folder_claim(
+        self, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
+    ) -> AsyncIterator[Log]:
+        """The claim of a key with a folder of its own."""
         lock = KeyLock(self._layout.lock(key)) if self.lock else None
         shared = self._small.locks.lock(key) if self.lock else None
         segments = Segments(self._layout.folder(key), self._sync_way)
@@ -186,21 +189,23 @@ class FileJournal:
     @asynccontextmanager
     async def _small_claim(
         self, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
-    ) -> AsyncIterator[Log | None]:
-        """The same for a small key; None for one that has a folder."""
+    ) -> AsyncIterator[Log]:
+        """The claim of a small key; of one that has a folder, the other kind."""
         claim = self._small.claim(key)
         try:
             known = await self._begun(claim.begin, claim.owner, wait=wait, on_busy=on_busy)
-            if claim.has_folder:
-                yield None
+            if not claim.has_folder:
+                log = self._small.log(claim, known, self._purge_daily)
+                try:
+                    yield log
+                finally:
+                    await log.close(seconds=WRITE_SECONDS)
                 return
-            log = self._small.log(claim, known, self._purge_daily)
-            try:
-                yield log
-            finally:
-                await log.close(seconds=WRITE_SECONDS)
         finally:
-            await self._leave(claim.release)
+            if not claim.is_over:
+                await self._leave(claim.release)
+        async with self._folder_claim(key, wait=wait, on_busy=on_busy) as own:
+            yield own
 
     async def _leave(self, release: Callable[[], None]) -> None:
         leaving = self._threads.start(release)

@@ -43,6 +43,7 @@ class SmallLog:
     _commits: GroupCommit
     _layout: Layout
     _purge: Callable[[float], Awaitable[None]]
+    _release: Callable[[], None]
     _pending: set[asyncio.Future[None]] = field(factory=set, init=False)
     _is_over: bool = field(default=False, init=False)
 
@@ -51,18 +52,22 @@ class SmallLog:
         return tuple(self._records)
 
     async def append(self, record: Record) -> None:
+        await self._append(record)
+
+    async def append_final(self, record: Record) -> None:
+        """Append `record`, which ends the claim; what it makes useless goes when the segment is folded."""
+        await self._append(record, self._release)
+        self._is_over = True
+        await self._purge(sure_time(self._records, record, local=time.time()))
+
+    async def _append(self, record: Record, after: Callable[[], None] | None = None) -> None:
         with worded_write(self._layout.small):
             if self._is_over:
                 raise ClosedError(errno.EBADF, "the claim is over; the record was not written")
-            written = self._commits.append(_Written(self._records, self._turn, record))
+            written = self._commits.append(_Written(self._records, self._turn, record), after=after)
             self._pending.add(written)
-            written.add_done_callback(self._pending.discard)
             await asyncio.shield(written)  # a caller who leaves does not take it back: `close` waits for it
-
-    async def append_final(self, record: Record) -> None:
-        """Append `record`; what it makes useless goes when the segment is folded."""
-        await self.append(record)
-        await self._purge(sure_time(self._records, record, local=time.time()))
+            self._pending.discard(written)
 
     async def close(self, *, seconds: float) -> None:
         """Take no more, and wait at most `seconds` until all is written; a thread goes on with what takes longer."""
@@ -96,13 +101,13 @@ class SmallClaim:
     _lock: RangeLock | None
     segment: SharedSegment | None = field(default=None, init=False)
     has_folder: bool = field(default=False, init=False)  # then the key is claimed as those that are not small
-    _is_over: bool = field(default=False, init=False)
+    is_over: bool = field(default=False, init=False)
     _mutex: threading.Lock = field(factory=threading.Lock, init=False)
 
     def begin(self) -> Known | None:
         """Return what is known of the key once it is ours; None while another claim has it. Raises JournalError."""
         with self._mutex:
-            if self._is_over or not (self._sees_folder() or self._is_ours()):
+            if self.is_over or not (self._sees_folder() or self._is_ours()):
                 return None
             if self._sees_folder():  # one that was made before the key was ours
                 return Known()
@@ -117,7 +122,7 @@ class SmallClaim:
     def release(self) -> None:
         """Let go of the key. The lock first: a write that hangs must not keep it from others."""
         with self._mutex:
-            self._is_over = True
+            self.is_over = True
             if self._lock is not None:
                 self._lock.release()
             segment, self.segment = self.segment, None
@@ -178,7 +183,7 @@ class SmallKeys:
         """Return the log of a claim that was begun, for the running loop."""
         assert claim.segment is not None  # noqa: S101 - it was begun
         turn = Turn(claim.key, known.turn + 1)
-        return SmallLog(list(known.records), turn, self._commits_to(claim.segment), self.layout, purge)
+        return SmallLog(list(known.records), turn, self._commits_to(claim.segment), self.layout, purge, claim.release)
 
     def make(self, *, again: bool = False) -> None:
         """Make the directories, once, or `again` where they are gone. Raises JournalError."""
