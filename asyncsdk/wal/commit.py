@@ -30,13 +30,15 @@ class _PendingRecord:
 class GroupCommit:
     """Writes records through `write`, a blocking call made in one thread at a time; `keep` gets those that are durable.
 
-    `encode` makes a record a line. No task runs for it: the end of a write begins the next one.
+    `encode` makes a record a line. No task runs for it: the end of a write begins the next one. `gathering` returns for
+    how many seconds a write waits for more records to join it: a sync costs more than all else that is done for one.
     """
 
     encode: Callable[[Any], bytes]
     write: Callable[[bytes], None]
     threads: DaemonThreadPool
     keep: Callable[[list[Any]], object]
+    gathering: Callable[[], float] = lambda: 0.0
     _waiting: list[_PendingRecord] = field(factory=list, init=False)
     _idle: asyncio.Future[None] | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -55,7 +57,7 @@ class GroupCommit:
         self._waiting.append(waiting)
         if self._idle is None:
             self._idle = loop.create_future()
-            loop.call_soon(self._start)  # soon, not now: others of this turn of the loop join the same write
+            self._start_soon()
         return waiting.written
 
     async def close(self, *, seconds: float) -> None:
@@ -67,6 +69,14 @@ class GroupCommit:
         finally:
             if self._waiting:  # after a write that does not end
                 self._start()
+
+    def _start_soon(self) -> None:
+        """Soon, not now: others of this turn of the loop, and callers that were just resumed, join the same write."""
+        loop, seconds = asyncio.get_running_loop(), self.gathering()
+        if seconds > 0:
+            loop.call_later(seconds, self._start)
+        else:
+            loop.call_soon(self._start)
 
     def _start(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -95,7 +105,7 @@ class GroupCommit:
         else:
             _fail(batch, error)
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._start)  # after the callers just resumed: their next records join
+            self._start_soon()
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None

@@ -58,6 +58,11 @@ class SharedSegment:
         self._current = self._left = None
         self._owners, self._counting, self._writing = 0, threading.Lock(), threading.Lock()
 
+    @property
+    def owners(self) -> int:
+        """How many may append now."""
+        return self._owners
+
     def enter(self) -> None:
         """Count an owner, who may append from now on."""
         with self._counting:

@@ -84,6 +84,25 @@ async def test_the_last_record_lets_go_of_the_key_as_it_is_written(tmp_path: Pat
             await log.append(part(1))
 
 
+async def test_records_of_two_uploads_that_come_within_a_moment_share_a_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, writes, write_really = FileJournal(tmp_path), list[bytes](), disk.write
+
+    def watched(fd: int, data: bytes) -> None:
+        writes.append(data)
+        write_really(fd, data)
+
+    monkeypatch.setattr(disk, "write", watched)
+    async with journal.claim(key(1), small=True) as one, journal.claim(key(2), small=True) as two:
+        first = asyncio.ensure_future(one.append(opened("upload_1", key=key(1))))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await two.append(opened("upload_2", key=key(2)))
+        await first
+    assert len(writes) == 1
+
+
 async def test_a_last_record_that_could_not_be_written_leaves_the_key_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

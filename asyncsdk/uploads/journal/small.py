@@ -31,6 +31,8 @@ from asyncsdk.wal.ranges import NoRangesError, RangeLock, RangeLocks
 from asyncsdk.wal.segments import find, host_in_names, writer_of
 from asyncsdk.wal.shared import SharedSegment
 
+GATHERING_SECONDS = 0.002  # for which the records of several uploads wait for each other: a fraction of a round trip
+
 logger = logging.getLogger(__name__)
 
 
@@ -81,6 +83,10 @@ class _Written:
     records: list[Record]
     turn: Turn
     record: Record
+
+
+def _gathering(segment: SharedSegment) -> float:
+    return GATHERING_SECONDS if segment.owners > 1 else 0.0
 
 
 def _encode(written: _Written) -> bytes:
@@ -291,7 +297,7 @@ class SmallKeys:
         loop = asyncio.get_running_loop()
         of, commits = self._commits.get(loop, (None, None))
         if commits is None or of is not segment:
-            commits = GroupCommit(_encode, segment.append, self._threads, _keep)
+            commits = GroupCommit(_encode, segment.append, self._threads, _keep, partial(_gathering, segment))
             self._commits[loop] = segment, commits
         return commits
 
