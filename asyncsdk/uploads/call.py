@@ -223,6 +223,8 @@ class UploadCall:
 
     def _claimed(self, journal: Journal, key: str) -> AbstractAsyncContextManager[Log]:
         self.slot.begin(self.meter, self.part_size)
+        if self.context.throttle.rate is None:
+            self.context.connections.expect(self.source.identity.size)
         wait, small = self.job.on_busy == "wait", self.source.identity.size <= min(self.part_size, SMALL_BYTES)
         return claimed(journal, key, wait=wait, on_busy=self._busy, small=small)
 

@@ -3,7 +3,8 @@
 More are tried first, twice as many, while that pays; then fewer, half as many, while that costs next to nothing. Each
 try is a duel: the rate with the one number against that with the other, in turns, since the line may change meanwhile.
 A large difference is believed at once, so that short uploads learn quickly: to be too high for a while costs little,
-and the way down corrects it. What is close takes several turns, the more the noisier the line is.
+and the way down corrects it. What is close takes several turns, the more the noisier the line is. On a far line whose
+rate grows without a bound in sight, all are used at once, and fewer are tried some seconds later.
 
 Then the number is settled. More are tried again now and then, which is nearly free; fewer are tried more rarely; both
 once the rate has changed. While something else limits, the number does not rise. A server that refuses parts above a
@@ -23,11 +24,14 @@ LEAST, START, MOST = 4, 8, 32
 WINDOW_SECONDS = 0.25  # how often `observe` is to be called
 PAUSE_SECONDS = 10.0  # a connection above the number pauses so long at most, in mid-part, and then ends its part
 
+FAR_SECONDS = 0.03  # of a round trip: from there on too many connections cost next to nothing, and too few a lot
+
 PATIENCE = 5.0  # seconds without anything to learn from
 PROPORTIONAL = 0.8  # of what a step up can gain: each flow is limited by itself, and fewer need not be tried
 
 # at rest
 MORE_AGAIN = 10.0  # seconds
+FEWER_AFTER = 6.0  # seconds with all connections, of a line of which nothing else is known yet
 FEWER_AGAIN = (15.0, 30.0, 60.0)
 CHANGED, CHANGED_MEASURES, CHANGED_AGAIN = math.log(1.3), 3, 5.0
 
@@ -102,6 +106,7 @@ class _Rest:
 
     _level: float | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
+    _longest: float = field(default=MORE_AGAIN, init=False)
     _since_fewer: float = field(default=math.inf, init=False)
     _tries: int = field(default=0, init=False)  # of fewer
     _off: int = field(default=0, init=False)  # measures in a row that differ; negative: below
@@ -118,9 +123,9 @@ class _Rest:
         self._seconds += seconds
         self._since_fewer += seconds
 
-    def begin(self, *, tried_fewer: bool) -> None:
-        """A number was settled."""
-        self._level, self._seconds, self._off = None, 0.0, 0
+    def begin(self, *, tried_fewer: bool, seconds: float = MORE_AGAIN) -> None:
+        """A number was settled, for so many `seconds` at most."""
+        self._level, self._seconds, self._longest, self._off = None, 0.0, seconds, 0
         if tried_fewer:
             self._tries, self._since_fewer = self._tries + 1, 0.0
 
@@ -134,7 +139,7 @@ class _Rest:
         if abs(self._off) >= CHANGED_MEASURES and self._seconds >= CHANGED_AGAIN:
             self.fewer_are_due()
             return True
-        return self._seconds >= MORE_AGAIN
+        return self._seconds >= self._longest
 
 
 class _Phase(Enum):
@@ -155,6 +160,8 @@ class ConnectionCount:
     best: int = field(init=False)  # adopted so far; what an error message or the next upload may use
     settled: bool = field(default=False, init=False)  # once more and fewer were tried, or nothing could be learned
     _phase: _Phase = field(default=_Phase.MORE, init=False)
+    _is_new: bool = field(init=False)  # nothing is known of the line, and nothing has limited it yet
+    _first: float | None = field(default=None, init=False)  # the log of the rate when all were opened
     _proportional: bool = field(default=False, init=False)  # the last step up gained nearly all that it could
     _blocked: float = field(default=0.0, init=False)  # seconds in which nothing was to be learned
     _duel: Duel | None = field(default=None, init=False)
@@ -165,12 +172,22 @@ class ConnectionCount:
 
     def __attrs_post_init__(self) -> None:
         self.number = self.best = min(max(self.number, LEAST), MOST)
+        self._is_new = self.number == START
+
+    def open_up(self) -> None:
+        """Use all connections from now on, where nothing is known of the line yet; then fewer are tried."""
+        if self._is_new:
+            self._is_new, self.best, self._phase, self._first = False, MOST, _Phase.REST, self._measure.rising
+            self._move(MOST)
+            self._rest.begin(tried_fewer=False, seconds=FEWER_AFTER)
 
     def observe(self, seen: Observation) -> int:
         """Take in a window, and return the number for the next."""
         if not 0 < seen.seconds < math.inf:
             return self.number
         self._rest.pass_time(seen.seconds)
+        may_rise = not (seen.is_limited or seen.refused)
+        self._is_new = self._is_new and may_rise
         if self._ceiling.is_hit(seen, self.number):
             self._retreat()
         elif not (seen.acked > 0 and seen.in_use >= IN_USE * self.number):
@@ -179,7 +196,9 @@ class ConnectionCount:
                 self._settle()
         else:
             self._measure.add(seen, self.number)
-            if self._judge(may_rise=not (seen.is_limited or seen.refused)):
+            if self._is_new and seen.rtt >= FAR_SECONDS and self._measure.is_growing:
+                self.open_up()
+            elif self._judge(may_rise=may_rise):
                 self._blocked = 0.0
             elif self._is_blocked(seen.seconds):
                 self._give_way(seen)
@@ -227,7 +246,8 @@ class ConnectionCount:
             self._noise.add(self.number, level)
             if self._rest.is_over(level):
                 self._ceiling.look_again()
-                self._phase, self._proportional = _Phase.MORE, False
+                gain, self._first = 0.0 if self._first is None else level - self._first, None
+                self._phase, self._proportional = _Phase.MORE, gain >= PROPORTIONAL * math.log(MOST / START)
         if self._phase is _Phase.MORE:
             higher = self._ceiling.step_up(self.number)
             if higher > self.number:
@@ -251,7 +271,7 @@ class ConnectionCount:
             self._phase = _Phase.FEWER
 
     def _challenge(self, rival: int, level: float) -> None:
-        self._duel = Duel(self.best, rival)
+        self._is_new, self._duel = False, Duel(self.best, rival)
         self._duel.add(self.best, level)
         self._move(rival)
 

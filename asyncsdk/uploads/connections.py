@@ -27,6 +27,7 @@ from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, START, WINDOW_SECO
 from asyncsdk.uploads.measuring import Observation
 from asyncsdk.uploads.progress import Occupancy, SharedThroughput
 
+SMALL_FILE = 1 << 20  # bytes: what a connection does with one is mostly to wait for responses
 SHORTEST_PAUSE = 1.0  # seconds: what a server that gives up silent parts early has to bear
 _LOST = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 _CLOSED = ServerDisconnectedError, ClientConnectionResetError  # which have no number; so it is over TLS
@@ -202,6 +203,12 @@ class Connections:
             self._window.acked += place.newly_acked()
             self._window.finished += place.was_answered
         self._give()
+
+    def expect(self, size: int) -> None:
+        """An upload of `size` bytes begins: many small files gain nothing by beginning with few connections."""
+        if self.given is None and size <= SMALL_FILE and self.queue.under_way >= START:
+            self.count.open_up()
+            self._resize()
 
     async def may_begin(self) -> None:
         """Wait, before an attempt at a part in the current task, while that is above the number."""

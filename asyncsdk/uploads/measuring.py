@@ -20,6 +20,7 @@ SAMPLE_TRIPS = 3  # round trips, at least: what is acknowledged may come in one 
 QUICK, FULL = 2, 4  # samples
 RAMP = 0.1  # a rate that still moves by more than this is not at rest
 RAMP_SECONDS = 4.0  # at most
+GROWS = 0.25  # a rate that grows by more than this from one sample to the next is not limited by anything yet
 NOISIEST, NOISE_MEMORY = 0.5, 8  # the difference of two measures, as a log; measures
 
 # a duel; gains are logs of ratios
@@ -126,6 +127,7 @@ class Measure:
     _samples: deque[float] = field(factory=lambda: deque(maxlen=FULL), init=False)
     _before: float | None = field(default=None, init=False)
     _at_rest: bool = field(default=False, init=False)
+    is_growing: bool = field(default=False, init=False)  # as of its last sample
     _moving: float = field(default=0.0, init=False)  # seconds
     _seconds: float = field(default=0.0, init=False)
     _acked: int = field(default=0, init=False)
@@ -157,6 +159,7 @@ class Measure:
         if not self._at_rest:
             self._moving += self._seconds
             moves = self._before is None or self.direction * (rate - self._before) > RAMP * self._before
+            self.is_growing = self._before is not None and rate - self._before > GROWS * self._before
             too_many = window.in_use > number / IN_USE
             self._before, self._at_rest = rate, not too_many and (not moves or self._moving >= RAMP_SECONDS)
         if self._at_rest:

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.raw_server import PART, UPLOAD, Received, Talk, client_of, reply, ser
 from tests.stories.support import MIB, md5_of
 
 MakeFile = Callable[..., Path]
+Uploading = Callable[..., AsyncUploader]
 RATE = 24 * MIB
 FILE = {"id": "file-1", "object": "file", "created_at": 1, "purpose": "batch"}
 
@@ -288,6 +290,25 @@ async def test_each_of_many_small_files_counts_as_a_connection(
     async with uploader.upload_many(jobs) as outcomes:  # many: between two of them one fewer is under way
         assert [outcome.status async for outcome in outcomes] == ["done"] * 400
     assert max(window.in_use for window in count.seen) == 4
+
+
+@pytest.fixture
+def uploading(client: Client, journal: Path) -> Uploading:
+    return partial(AsyncUploader, client, journal=journal)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "number"),
+    [(1000, {}, MOST), (MIB + 1, {}, START), (1000, {"limit_rate": RATE}, START)],
+)
+async def test_many_small_files_begin_with_all_connections(
+    uploading: Uploading, make_file: MakeFile, size: int, options: dict[str, Any], number: int
+) -> None:
+    uploader = uploading(**options)
+    jobs = [UploadJob(make_file(size, f"{seed}.txt", seed), "batch") for seed in range(START)]
+    async with uploader.upload_many(jobs) as outcomes:
+        assert [outcome.status async for outcome in outcomes] == ["done"] * START
+    assert uploader._count.best == number  # noqa: SLF001 - too few to be seen otherwise
 
 
 async def test_nothing_is_measured_with_a_number_that_was_given(

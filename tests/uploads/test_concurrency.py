@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from functools import cache
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -105,6 +106,24 @@ def test_a_whole_upload_is_not_much_slower_than_with_the_best_fixed_number(name:
 
 def test_where_each_flow_is_limited_it_is_far_faster_than_eight() -> None:
     assert run(FAR, 0, 8, GIB, 3600.0).time / run(FAR, 0, None, GIB, 3600.0).time >= 2.2
+
+
+@pytest.mark.parametrize("name", CALM[:4])
+def test_on_a_far_line_all_are_used_within_two_seconds(name: str) -> None:
+    assert next(seen.time for seen in run(name, 0).seen if seen.number == MOST) <= 2.5
+
+
+@pytest.mark.parametrize("changes", [{"rtt": 0.02}, {"held_back": 0.5}, {"loop_busy": 0.95}, {"refused": 1}])
+def test_a_rate_that_grows_opens_all_at_once_only_where_the_line_is_far_and_nothing_limits(
+    changes: dict[str, Any],
+) -> None:
+    growing = [evolve(window(START, START * 2e6 * 2**step), rtt=0.05) for step in range(3)]
+    far, other = ConnectionCount(), ConnectionCount()
+    for seen in growing:
+        far.observe(seen)
+        other.observe(evolve(seen, **changes))
+    assert far.number == MOST
+    assert other.number <= START
 
 
 def test_the_next_upload_begins_with_what_the_last_one_learned() -> None:
