@@ -84,6 +84,17 @@ async def test_the_last_record_lets_go_of_the_key_as_it_is_written(tmp_path: Pat
             await log.append(part(1))
 
 
+async def test_nothing_follows_the_last_record_even_while_it_is_written(tmp_path: Path) -> None:
+    async with FileJournal(tmp_path).claim(KEY, small=True) as log:
+        await log.append(opened())
+        ending = asyncio.ensure_future(log.append_final(completed()))
+        await asyncio.sleep(0)
+        ending.cancel()
+        with pytest.raises(JournalError, match="the claim is over"):
+            await log.append(part(1))
+    assert await read(tmp_path) == [opened(), completed()]
+
+
 async def test_records_of_two_uploads_that_come_within_a_moment_share_a_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,22 +54,31 @@ class SmallLog:
         return tuple(self._records)
 
     async def append(self, record: Record) -> None:
-        await self._append(record)
+        await self._finish(self._begin(record))
 
     async def append_final(self, record: Record) -> None:
         """Append `record`, which ends the claim; what it makes useless goes when the segment is folded."""
-        await self._append(record, self._release)
-        self._is_over = True
+        written = self._begin(record, self._release)
+        self._is_over = True  # at once: what came meanwhile would be written after the key was given up
+        try:
+            await self._finish(written)
+        except Exception:
+            self._is_over = False
+            raise
         await self._purge(sure_time(self._records, record, local=time.time()))
 
-    async def _append(self, record: Record, after: Callable[[], None] | None = None) -> None:
+    def _begin(self, record: Record, after: Callable[[], None] | None = None) -> asyncio.Future[None]:
         with worded_write(self._layout.small):
             if self._is_over:
                 raise ClosedError(errno.EBADF, "the claim is over; the record was not written")
             written = self._commits.append(_Written(self._records, self._turn, record), after=after)
-            self._pending.add(written)
+        self._pending.add(written)
+        return written
+
+    async def _finish(self, written: asyncio.Future[None]) -> None:
+        with worded_write(self._layout.small):
             await asyncio.shield(written)  # a caller who leaves does not take it back: `close` waits for it
-            self._pending.discard(written)
+        self._pending.discard(written)
 
     async def close(self, *, seconds: float) -> None:
         """Take no more, and wait at most `seconds` until all is written; a thread goes on with what takes longer."""
