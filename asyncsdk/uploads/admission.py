@@ -7,6 +7,7 @@ where one after the other each would have been done in time.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field
@@ -55,8 +56,7 @@ class AdmissionQueue:
     poll: float = DEFAULT_TIMING.admission_poll
     _now: int = field(init=False)  # so many of the connections are used now
     _under_way: set[Slot] = field(factory=set, init=False)
-    _next: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    _room: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _line: deque[asyncio.Event] = field(factory=deque, init=False)  # of those that wait: each is to look once it is set
 
     def __attrs_post_init__(self) -> None:
         self._now = self.connections
@@ -65,7 +65,7 @@ class AdmissionQueue:
         """Fill so many connections from now on."""
         if connections != self._now:
             self._now = connections
-            self._room.set()
+            self._wake_first()
 
     async def enter(self, *, in_turn: bool, check: Callable[[], object] = lambda: None) -> Slot:
         """Count an upload as under way until `leave`; `in_turn` waits until there is room for it.
@@ -74,32 +74,48 @@ class AdmissionQueue:
         look, and what it raises ends the wait.
         """
         check()
-        if in_turn:
-            async with self._next:
-                check()
-                while self.demand() >= self._now:
-                    await self._change()
-                    check()
-        slot = Slot(self._room.set)
+        if in_turn and (self._line or self.demand() >= self._now):
+            await self._room(check)
+        slot = Slot(self._wake_first)
         self._under_way.add(slot)
         return slot
 
     def leave(self, slot: Slot) -> None:
         """Count an upload as under way no more."""
         self._under_way.remove(slot)
-        self._room.set()
+        self._wake_first()
 
     def look_again(self) -> None:
-        """Let the first that waits look at once."""
-        self._room.set()
+        """Let all that wait look at once, wherever in the line they are."""
+        for each in self._line:
+            each.set()
 
-    async def _change(self) -> None:
-        self._room.clear()
-        timer = asyncio.get_running_loop().call_later(self.poll, self._room.set)
+    async def _room(self, check: Callable[[], object]) -> None:
+        """Return once this one is the first in the line, and there is room."""
+        place = asyncio.Event()
+        self._line.append(place)
         try:
-            await self._room.wait()
+            while self._line[0] is not place or self.demand() >= self._now:
+                await self._change(place)
+                check()
+        finally:
+            self._line.remove(place)
+            self._wake_first()
+
+    async def _change(self, place: asyncio.Event) -> None:
+        place.clear()
+        if self._line[0] is not place:
+            await place.wait()
+            return
+        timer = asyncio.get_running_loop().call_later(self.poll, place.set)
+        try:
+            await place.wait()
         finally:
             timer.cancel()
+
+    def _wake_first(self) -> None:
+        if self._line:
+            self._line[0].set()
 
     @property
     def under_way(self) -> int:

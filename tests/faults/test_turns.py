@@ -34,9 +34,9 @@ async def test_who_waits_holds_nothing_and_all_begin_in_order(server: LocalServe
             await uploader.upload(path, purpose="batch", in_turn=True, on_progress=listen)
 
         first, *_ = [group.create_task(send(path)) for path in paths]
-        queue = uploader._context.queue._next  # noqa: SLF001 - that all of them wait shows nowhere else
+        line = uploader._context.queue._line  # noqa: SLF001 - that all of them wait shows nowhere else
         with anyio.fail_after(20):
-            while server.unmet_faults() or len(queue._waiters or ()) < WAITING - 1:  # noqa: SLF001
+            while server.unmet_faults() or len(line) < WAITING:
                 await asyncio.sleep(0.01)
         assert open_files(*paths[1:]) == []
         locks = locks_at(tmp_path / "journal" / "small" / "keys.lock").holders()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -79,6 +79,28 @@ async def test_a_stop_ends_the_wait_of_those_that_are_to_begin_later(
             ended = [outcome async for outcome in outcomes]
     assert named(ended) == {progress.source for progress in seen} == {"0.bin"}
     assert outcomes.counts == {"done": 1}
+
+
+@pytest.mark.parametrize("timing", [Timing(admission_poll=3600)], ids=[""])
+async def test_a_stop_does_not_wait_for_another_run_s_turn(
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
+) -> None:
+    server.inject(Fault("part", "stall", "before", every=1, times=1, seconds=60))
+    uploader = AsyncUploader(client, journal=journal, concurrency=1)
+    taken: list[UploadJob] = []
+
+    def taking(*jobs: UploadJob) -> Iterator[UploadJob]:
+        for job in jobs:
+            taken.append(job)
+            yield job
+
+    one, two, *others = jobs_of(make_file, 4)
+    runs = [uploader.upload_many(taking(*jobs)) for jobs in ([one], [two], others)]
+    async with runs[0], runs[1], runs[2] as outcomes:
+        await until(lambda: server.calls.get("part") == 1 and len(taken) == 3)
+        outcomes.stop()
+        with anyio.fail_after(10):
+            assert [outcome async for outcome in outcomes] == []
 
 
 async def test_a_stop_does_not_wait_for_jobs_that_do_not_come(uploader: AsyncUploader, make_file: MakeFile) -> None:

@@ -65,6 +65,21 @@ async def test_one_that_is_cancelled_while_it_waits_leaves_its_turn_to_the_next(
     assert connections.taken == 0
 
 
+async def test_an_upload_that_is_cancelled_in_the_line_leaves_its_turn_to_the_next() -> None:
+    queue = AdmissionQueue(1, poll=3600)
+    under_way = await queue.enter(in_turn=True)
+    first, second, third = (asyncio.ensure_future(queue.enter(in_turn=True)) for _ in range(3))
+    await asyncio.sleep(0)
+    queue.leave(under_way)
+    first.cancel()
+    slot = await asyncio.wait_for(second, 1)
+    third.cancel()
+    await asyncio.wait([first, third])
+    queue.leave(slot)
+    queue.leave(await asyncio.wait_for(queue.enter(in_turn=True), 1))
+    assert queue.under_way == 0
+
+
 def test_a_connection_that_we_end_ourselves_is_not_a_refusal() -> None:
     given_up, lost = APITimeoutError("no byte got through for 30 s"), APIConnectionError("lost")
     given_up.__cause__ = lost.__cause__ = ConnectionResetError(errno.ECONNRESET, "reset")
