@@ -36,6 +36,10 @@ class Slot:
             self._meter, self._part_size, self.is_yielded = meter, part_size, False
             self._changed()
 
+    def is_of(self, size: int) -> bool:
+        """Whether it sends a file of so many bytes at most."""
+        return not self.is_yielded and self._meter is not None and self._meter.total <= size
+
     def demand(self, connections: int) -> int:
         """How many of the `connections` it can use."""
         if self.is_yielded:
@@ -121,6 +125,10 @@ class AdmissionQueue:
     def under_way(self) -> int:
         """How many uploads are under way; those that another process sends are not."""
         return sum(not slot.is_yielded for slot in self._under_way)
+
+    def under_way_of(self, size: int) -> int:
+        """How many of these are of files of so many bytes at most."""
+        return sum([slot.is_of(size) for slot in self._under_way])
 
     def demand(self) -> int:
         """How many connections the uploads under way can use."""

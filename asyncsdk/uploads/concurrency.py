@@ -160,7 +160,7 @@ class ConnectionCount:
     best: int = field(init=False)  # adopted so far; what an error message or the next upload may use
     settled: bool = field(default=False, init=False)  # once more and fewer were tried, or nothing could be learned
     _phase: _Phase = field(default=_Phase.MORE, init=False)
-    _is_new: bool = field(init=False)  # nothing is known of the line, and nothing has limited it yet
+    is_new: bool = field(init=False)  # nothing is known of the line, and nothing has limited it yet
     _first: float | None = field(default=None, init=False)  # the log of the rate when all were opened
     _proportional: bool = field(default=False, init=False)  # the last step up gained nearly all that it could
     _blocked: float = field(default=0.0, init=False)  # seconds in which nothing was to be learned
@@ -172,14 +172,21 @@ class ConnectionCount:
 
     def __attrs_post_init__(self) -> None:
         self.number = self.best = min(max(self.number, LEAST), MOST)
-        self._is_new = self.number == START
+        self.is_new = self.number == START
 
-    def open_up(self) -> None:
-        """Use all connections from now on, where nothing is known of the line yet; then fewer are tried."""
-        if self._is_new:
-            self._is_new, self.best, self._phase, self._first = False, MOST, _Phase.REST, self._measure.rising
-            self._move(MOST)
+    def open_up(self, number: int = MOST) -> None:
+        """Use so many connections from now on, where nothing is known of the line yet; fewer are tried later."""
+        if self.is_new and number > self.number:
+            self.is_new, self.best, self._phase, self._first = number < MOST, number, _Phase.REST, self._measure.rising
+            self._move(number)
             self._rest.begin(tried_fewer=False, seconds=FEWER_AFTER)
+
+    def stop_opening(self) -> None:
+        """A part was refused: where the line was new, and the number was raised by rounds, it is as it began."""
+        if self.is_new and self.number > START:
+            self.best, self._phase, self._first = START, _Phase.MORE, None
+            self._move(START)
+        self.is_new = False
 
     def observe(self, seen: Observation) -> int:
         """Take in a window, and return the number for the next."""
@@ -187,7 +194,7 @@ class ConnectionCount:
             return self.number
         self._rest.pass_time(seen.seconds)
         may_rise = not (seen.is_limited or seen.refused)
-        self._is_new = self._is_new and may_rise
+        self.is_new = self.is_new and may_rise
         if self._ceiling.is_hit(seen, self.number):
             self._retreat()
         elif not (seen.acked > 0 and seen.in_use >= IN_USE * self.number):
@@ -196,7 +203,7 @@ class ConnectionCount:
                 self._settle()
         else:
             self._measure.add(seen, self.number)
-            if self._is_new and seen.rtt >= FAR_SECONDS and self._measure.is_growing:
+            if self.is_new and seen.rtt >= FAR_SECONDS and self._measure.is_growing:
                 self.open_up()
             elif self._judge(may_rise=may_rise):
                 self._blocked = 0.0
@@ -271,7 +278,7 @@ class ConnectionCount:
             self._phase = _Phase.FEWER
 
     def _challenge(self, rival: int, level: float) -> None:
-        self._is_new, self._duel = False, Duel(self.best, rival)
+        self.is_new, self._duel = False, Duel(self.best, rival)
         self._duel.add(self.best, level)
         self._move(rival)
 

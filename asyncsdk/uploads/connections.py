@@ -147,6 +147,7 @@ class Connections:
     _waiting: dict[PartPlace, asyncio.Event] = field(factory=dict, init=False)
     _sending: Occupancy = field(factory=Occupancy, init=False)
     _are_above: bool = field(default=False, init=False)  # whether some places were above the number at the last look
+    _answered: int = field(default=0, init=False)  # parts, and small files
     _window: _Window | None = field(default=None, init=False)
     _longest_pause: float = field(default=PAUSE_SECONDS, init=False)  # in mid-part
 
@@ -199,15 +200,21 @@ class Connections:
     def leave(self, place: PartPlace) -> None:
         """Give the place back."""
         del self._places[place]
+        self._answered += place.was_answered
         if self._window is not None:
             self._window.acked += place.newly_acked()
             self._window.finished += place.was_answered
         self._give()
 
     def expect(self, size: int) -> None:
-        """An upload of `size` bytes begins: many small files gain nothing by beginning with few connections."""
-        if self.given is None and size <= SMALL_FILE and self.queue.under_way >= START:
-            self.count.open_up()
+        """An upload of `size` bytes begins: where many small files are sent, each round of answers doubles the number.
+
+        Not all connections at once: of a small file that is refused it may not be known whether it was made.
+        """
+        if self.given is not None or not self.count.is_new or size > SMALL_FILE:
+            return
+        if START <= self.limit <= self._answered and self.queue.under_way_of(SMALL_FILE) >= START:
+            self.count.open_up(2 * self.limit)
             self._resize()
 
     async def may_begin(self) -> None:
@@ -229,6 +236,9 @@ class Connections:
             self._window.refused += place.begun_with <= self.limit  # else it was too many before
         if is_refusal(error):
             self._places[place] = self._places.pop(place)
+            if self.given is None and self.count.is_new:
+                self.count.stop_opening()
+                self._resize()
         self._arrange()
 
     def _take(self, place: PartPlace) -> None:

@@ -301,14 +301,30 @@ def uploading(client: Client, journal: Path) -> Uploading:
     ("size", "options", "number"),
     [(1000, {}, MOST), (MIB + 1, {}, START), (1000, {"limit_rate": RATE}, START)],
 )
-async def test_many_small_files_begin_with_all_connections(
+async def test_many_small_files_soon_use_all_connections(
     uploading: Uploading, make_file: MakeFile, size: int, options: dict[str, Any], number: int
 ) -> None:
     uploader = uploading(**options)
-    jobs = [UploadJob(make_file(size, f"{seed}.txt", seed), "batch") for seed in range(START)]
+    jobs = [UploadJob(make_file(size, f"{seed}.txt", seed), "batch") for seed in range(4 * START)]
     async with uploader.upload_many(jobs) as outcomes:
-        assert [outcome.status async for outcome in outcomes] == ["done"] * START
+        assert [outcome.status async for outcome in outcomes] == ["done"] * len(jobs)
     assert uploader._count.best == number  # noqa: SLF001 - too few to be seen otherwise
+
+
+async def test_no_more_small_files_than_before_are_sent_until_a_round_of_them_was_answered(
+    server: LocalServer, uploading: Uploading, make_file: MakeFile
+) -> None:
+    server.inject(Fault("files.create", "stall", "before", every=1, times=START, seconds=0.5))
+    uploader = uploading()
+    jobs = [UploadJob(make_file(1000, f"{seed}.txt", seed), "batch") for seed in range(4 * START)]
+    async with uploader.upload_many(jobs) as outcomes:
+        while server.calls.get("files.create", 0) < START:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        most = server.calls["files.create"]
+        outcomes.stop()
+        assert {outcome.status async for outcome in outcomes} == {"done"}
+    assert most == START
 
 
 async def test_nothing_is_measured_with_a_number_that_was_given(

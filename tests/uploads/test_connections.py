@@ -14,10 +14,10 @@ from asyncsdk.http.body import ChunksBody
 from asyncsdk.http.stall import SocketProgress
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.concurrency import MOST, ConnectionCount
+from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.connections import Connections, PartPlace, is_refusal
 from asyncsdk.uploads.measuring import Observation
-from asyncsdk.uploads.progress import SharedThroughput
+from asyncsdk.uploads.progress import Meter, SharedThroughput
 
 
 def places(number: int | None) -> Connections:
@@ -137,6 +137,46 @@ class Counted(ConnectionCount):
     def observe(self, seen: Observation) -> int:
         self.seen.append(seen)
         return self.number
+
+
+async def small_ones(connections: Connections, answered: int, size: int = 1000) -> None:
+    """Let so many be answered, while as many as there are connections are under way."""
+    for _ in range(answered):
+        async with connections.place() as place:
+            place.was_answered = True
+    for _ in range(START):
+        (await connections.queue.enter(in_turn=False)).begin(Meter("", size), 1 << 23)
+
+
+async def test_each_round_of_small_files_that_was_answered_doubles_the_number_of_a_new_line() -> None:
+    connections, seen = Connections(SharedThroughput(), AdmissionQueue(MOST)), list[int]()
+    await small_ones(connections, 0)
+    for _ in range(5):
+        connections.expect(1000)
+        seen.append(connections.limit)
+        await small_ones(connections, START)
+    assert seen == [START, 2 * START, MOST, MOST, MOST]
+
+
+async def test_a_small_file_among_large_ones_opens_nothing() -> None:
+    connections = Connections(SharedThroughput(), AdmissionQueue(MOST))
+    await small_ones(connections, START, size=1 << 24)
+    connections.expect(1000)
+    assert connections.limit == START
+
+
+async def test_one_that_is_refused_ends_the_rounds_at_once_and_for_good() -> None:
+    connections = Connections(SharedThroughput(), AdmissionQueue(MOST))
+    await small_ones(connections, START)
+    connections.expect(1000)
+    async with connections.place():
+        lost = APIConnectionError("lost")
+        lost.__cause__ = ConnectionResetError(errno.ECONNRESET, "reset")
+        connections.failed(lost)
+        assert connections.limit == START
+    await small_ones(connections, MOST)
+    connections.expect(1000)
+    assert connections.limit == connections.count.best == START
 
 
 def learning(number: int) -> tuple[Connections, Counted]:
