@@ -160,7 +160,8 @@ class ConnectionCount:
     best: int = field(init=False)  # adopted so far; what an error message or the next upload may use
     settled: bool = field(default=False, init=False)  # once more and fewer were tried, or nothing could be learned
     _phase: _Phase = field(default=_Phase.MORE, init=False)
-    is_new: bool = field(init=False)  # nothing is known of the line, and nothing has limited it yet
+    is_new: bool = field(init=False)  # nothing is known of the line, and nothing was refused yet
+    _was_limited: bool = field(default=False, init=False)  # by this side, since it began
     _first: float | None = field(default=None, init=False)  # the log of the rate when all were opened
     _proportional: bool = field(default=False, init=False)  # the last step up gained nearly all that it could
     _blocked: float = field(default=0.0, init=False)  # seconds in which nothing was to be learned
@@ -194,7 +195,8 @@ class ConnectionCount:
             return self.number
         self._rest.pass_time(seen.seconds)
         may_rise = not (seen.is_limited or seen.refused)
-        self.is_new = self.is_new and may_rise
+        self.is_new = self.is_new and not seen.refused
+        self._was_limited = self._was_limited or seen.is_limited
         if self._ceiling.is_hit(seen, self.number):
             self._retreat()
         elif not (seen.acked > 0 and seen.in_use >= IN_USE * self.number):
@@ -203,7 +205,8 @@ class ConnectionCount:
                 self._settle()
         else:
             self._measure.add(seen, self.number)
-            if self.is_new and seen.rtt >= FAR_SECONDS and self._measure.is_growing:
+            is_free = self.is_new and not self._was_limited
+            if is_free and seen.rtt >= FAR_SECONDS and self._measure.is_growing:
                 self.open_up()
             elif self._judge(may_rise=may_rise):
                 self._blocked = 0.0

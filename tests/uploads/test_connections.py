@@ -158,6 +158,14 @@ async def test_each_round_of_small_files_that_was_answered_doubles_the_number_of
     assert seen == [START, 2 * START, MOST, MOST, MOST]
 
 
+async def test_the_rounds_go_on_while_this_side_is_busy() -> None:
+    connections = Connections(SharedThroughput(), AdmissionQueue(MOST))
+    connections.count.observe(Observation(seconds=0.25, acked=1, in_use=START, held_back=0.5, loop_busy=0.9))
+    await small_ones(connections, START)
+    connections.expect(1000)
+    assert connections.limit == 2 * START
+
+
 async def test_a_small_file_among_large_ones_opens_nothing() -> None:
     connections = Connections(SharedThroughput(), AdmissionQueue(MOST))
     await small_ones(connections, START, size=1 << 24)
