@@ -44,7 +44,7 @@ class RequestEvent:
 class UploadPhase(StrEnum):
     """What an upload is doing: `Progress.state`."""
 
-    WAITING = "waiting"  # another process has it; or the file of a request whose response was lost is looked for
+    WAITING = "waiting"  # another process has it; its stream is read; or a lost request's file is looked for
     CHECKING = "checking"  # is it there already?
     SENDING = "sending"
     RETRYING = "retrying"  # waiting for the network or the server, until something is answered again
@@ -59,7 +59,7 @@ class Progress:
     Args:
         state: What the upload is doing.
         source: The job's key, else the source's name.
-        bytes_total: Size of the file.
+        bytes_total: Size of the file; of a stream of unknown size what was read so far, until all of it is.
         bytes_done: Bytes whose parts the server has confirmed and the journal holds.
         bytes_resumed: Those of `bytes_done` that earlier runs sent.
         bytes_in_flight: Bytes sent of parts that are not confirmed yet; they may still be lost.

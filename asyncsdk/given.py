@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, Protocol, TypeGuard
 
 from attrs import frozen
@@ -25,6 +26,13 @@ class Seekable(Readable, Protocol):
 
     def tell(self) -> int:
         """The offset."""
+
+
+class AsyncReadable(Protocol):
+    """A stream that is read with await: a `StreamReader` of aiohttp or asyncio, a file of aiofiles or anyio."""
+
+    def read(self, size: int = ..., /) -> Awaitable[bytes]:
+        """At most `size` bytes, empty at the end."""
 
 
 class AsyncFormFile(Protocol):
@@ -66,7 +74,11 @@ class PillowImage(Protocol):
 
 Bytes = bytes | bytearray | memoryview
 _Name = str | None
-SourceContent = os.PathLike[str] | Bytes | Seekable | AsyncFormFile  # with a name; a str is a path only on its own
+Stream = AsyncIterable[Bytes] | AsyncReadable | Readable
+OpensStream = Callable[[], Stream | Awaitable[Stream]]
+SourceContent = (  # with a name; a str is a path only on its own
+    os.PathLike[str] | Bytes | Seekable | AsyncFormFile | Stream | OpensStream
+)
 SourceGiven = str | SourceContent | tuple[_Name, SourceContent] | tuple[_Name, SourceContent, _Name]
 PictureContent = os.PathLike[str] | Bytes | Readable | AsyncFormFile | PillowImage
 PictureGiven = str | PictureContent | tuple[_Name, PictureContent] | tuple[_Name, PictureContent, _Name]
@@ -152,6 +164,27 @@ def is_read_with_await(given: object) -> bool:
     return any(inspect.iscoroutinefunction(getattr(given, name, None)) for name in ("read", "seek"))
 
 
+def is_stream(given: object) -> bool:
+    """Whether its bytes come once and in order: read with await, by `async for`, or from a file that can't seek."""
+    if inspect.iscoroutinefunction(getattr(given, "read", None)) or isinstance(given, AsyncIterable):
+        return True
+    return hasattr(given, "read") and not _can_seek(given)
+
+
+def opens_stream(given: object) -> TypeGuard[Callable[[], Any]]:
+    """Whether it is a function to be called for a stream."""
+    return callable(given) and not isinstance(given, type) and not hasattr(given, "read") and not is_stream(given)
+
+
+def response_body(given: object) -> str | None:
+    """What to pass in place of a response of aiohttp, httpx, openai-python or requests; None for what is not one."""
+    if is_read_with_await(getattr(given, "content", None)):
+        return "its `content`"
+    if callable(getattr(given, "aiter_bytes", None)):
+        return "`response.aiter_bytes()`"
+    return "its `raw`" if callable(getattr(given, "iter_content", None)) and hasattr(given, "raw") else None
+
+
 def is_pillow_image(given: object) -> TypeGuard[PillowImage]:
     """Whether it is a `PIL.Image.Image`; Pillow is not imported for it."""
     return any((kind.__module__, kind.__name__) == ("PIL.Image", "Image") for kind in type(given).__mro__)
@@ -167,4 +200,14 @@ def _is_named(given: tuple[Any, ...], *, of: type | None = None) -> bool:
 
 def _is_content(given: object) -> bool:
     is_taken = isinstance(given, os.PathLike | bytes | bytearray | memoryview)
-    return is_taken or hasattr(given, "read") or is_pillow_image(given)
+    return is_taken or hasattr(given, "read") or is_pillow_image(given) or is_stream(given) or opens_stream(given)
+
+
+def _can_seek(file: object) -> bool:
+    """Whether one may go to an offset in it, as far as it can be known without trying."""
+    if not (hasattr(file, "seek") and hasattr(file, "tell")):
+        return False
+    try:
+        return bool(getattr(file, "seekable", lambda: True)())
+    except (TypeError, ValueError):  # it is a class, or closed, and refused for that
+        return True

@@ -152,13 +152,18 @@ async def test_a_path_in_a_tuple_resumes_by_that_path(server: LocalServer, tmp_p
 @pytest.mark.parametrize(
     ("source", "instead"),
     [
-        (AsyncOnly(), r"AsyncOnly is read with await\. Pass the path that it was opened from, '/data/train\.jsonl'"),
         (Image.new("RGB", (2, 2)), r"`picture\.save\(buffer, 'PNG'\)`, and pass \('picture\.png', buffer\)"),
         (("a.jsonl", CONTENT, "text/plain", {"X": "y"}), r"4 items .* Pass \('train\.jsonl', content\) or"),
         ((CONTENT, "a.jsonl"), r"Pass \('train\.jsonl', content\) or"),
-        (None, r"^the source is None\. Give a path, bytes, or a seekable binary file\. Nothing was sent\.$"),
+        (
+            None,
+            r"^the source is None\. Give a path, bytes, a seekable binary file, or a stream: .* Nothing was sent\.$",
+        ),
         (["a.jsonl", "b.jsonl"], r"list is not one file\. Several are uploaded by `upload_many`, each as an UploadJob"),
-        ((line for line in (b"a", b"b")), r"generator can't be read at an offset\. Write what it yields to a file"),
+        (
+            (line for line in (b"a", b"b")),
+            r"generator is not an async iterator, and would hold up the event loop\. Pass an async one",
+        ),
         (
             io.StringIO("text"),
             r"^the given StringIO reads text, not bytes: open it with 'rb', or pass text\.encode\(\)\. N",

@@ -31,6 +31,8 @@ from asyncsdk.uploads.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.source import Source
+from asyncsdk.uploads.stream_run import StreamRun
+from asyncsdk.uploads.stream_source import StreamSource
 from asyncsdk.wal import name_of
 
 SILENT_LOOK = 1.0  # seconds after which a person wants to know what is waited for
@@ -178,6 +180,11 @@ class UploadCall:
         recalled = replay(records_of(records, moved))
         by_one_request = self._is_for_one_request(recalled) and moved is None
         is_lost = recalled is not None and recalled.posting is not None
+        if is_lost and isinstance(self.source, StreamSource):
+            raise ConfigurationError(
+                f"a request that may have made a File of {self.source.name} had no response. To look for that File all "
+                "of the stream has to be read first: repeat the call with method='files'. Nothing was sent."
+            )
         with_md5 = by_one_request or is_lost or self.context.md5_form != "off"
         shared: dict[str, Any] = {
             "context": self.context,
@@ -203,7 +210,8 @@ class UploadCall:
         finally:
             self._may_be_twice = self._may_be_twice or post.duplicate_possible
         if result is None:
-            run = UploadRun(**shared, part_size=self.part_size, others=partial(self.others, key))
+            kind = StreamRun if isinstance(self.source, StreamSource) else UploadRun
+            run = kind(**shared, part_size=self.part_size, others=partial(self.others, key))
             result = await run.result()
         return evolve(result, duplicate_possible=True) if self._may_be_twice else result
 

@@ -105,6 +105,12 @@ class ContentHash:
             if not self._known[index]:
                 self._store(index, blocks[place * WIDTH : (place + 1) * WIDTH])
 
+    def take(self, span: Range, blocks: Sequence[memoryview]) -> None:
+        """Hash `span` of a stream, which is next: `blocks`, of which the last may be longer. May block."""
+        with self._turn:
+            for index, block in zip(range(*_blocks_of(span)), blocks, strict=True):
+                self._hash(index, block[: min(BLOCK, span.end - index * BLOCK)])
+
     async def read(
         self,
         source: Source,

@@ -13,6 +13,7 @@ BLOCK = MIB // 2  # every cut lies on this grid, so that a later run may cut dif
 LARGEST_PART = 64 * MIB  # POST /uploads/{id}/parts: "at most 64 MB"; 64 MiB is what openai-python sends
 LARGEST_FILE = 8 << 30  # POST /uploads: "a maximum of 8 GB"
 SMALLEST_USUAL_PART = 8 * MIB
+LARGEST_STREAM_PART = 16 * MIB  # it is in memory until it is answered; longer ones of an earlier run are sent again
 FIRST_PART = 16 * MIB  # while the rate is not known yet
 PART_SECONDS = 10  # what a kill may cost a connection
 SHORT_PART_SECONDS = 1.0  # to halve what takes less gains nothing
@@ -129,6 +130,23 @@ class Pending:
     def pieces(self) -> int:
         """How many parts are left."""
         return sum(-(-gap.length // self.part_size) for gap in self._gaps)
+
+
+def stream_part_size(part_size: int, memory: int, connections: int) -> int:
+    """The size of the next part of a stream, so that each of the `connections` has one and others are being filled.
+
+    `memory` is the bytes that the parts of all streams may take.
+    """
+    return max(BLOCK, min(part_size, LARGEST_STREAM_PART, memory // (connections + 2) // BLOCK * BLOCK))
+
+
+def next_of_stream(offset: int, size: int, part_size: int, held: Iterable[Range]) -> Range:
+    """What to read next of a stream of `size` bytes, which is at `offset`: one of `held`, or up to the next of them."""
+    ahead = sorted(span for span in held if span.offset >= offset)
+    if ahead and ahead[0].offset == offset:
+        return ahead[0]
+    end = ahead[0].offset if ahead else size
+    return Range(offset, min(part_size, end - offset))
 
 
 def covers(size: int, held: Sequence[Range]) -> bool:

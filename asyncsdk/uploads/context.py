@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import define
 
 from asyncsdk.client import Client
@@ -14,6 +16,7 @@ from asyncsdk.uploads.lost import LostFiles
 from asyncsdk.uploads.response_checks import Ids
 from asyncsdk.uploads.search import MovedFiles
 from asyncsdk.uploads.seen import SeenFiles
+from asyncsdk.uploads.stream_source import PartMemory
 from asyncsdk.uploads.throttle import Throttle
 
 
@@ -21,8 +24,8 @@ from asyncsdk.uploads.throttle import Throttle
 class UploadContext:
     """What all uploads of one uploader share.
 
-    `connections`, `queue`, `moved_files`, `seen`, `lost_files` and `limiter` are of one event loop; the rest is for
-    any.
+    `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter` and `stream_memory` are of one event loop;
+    the rest is for any. `spool` is the directory for streams of unknown size, where there is one.
     """
 
     client: Client
@@ -32,9 +35,12 @@ class UploadContext:
     seen: SeenFiles
     lost_files: LostFiles
     limiter: RateLimiter
+    stream_memory: PartMemory
     readers: DaemonThreadPool
+    stream_readers: DaemonThreadPool
     hashers: DaemonThreadPool
     buffers: Buffers
+    spool: Path | None
     throttle: Throttle
     ids: Ids
     part_size: int | None

@@ -50,10 +50,12 @@ class UploadJob:
 
     Args:
         source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the `UploadFile`
-            of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`. In a tuple a path is a
-            `pathlib.Path`, and a str is refused.
+            of FastAPI. Or a stream: an async iterator of bytes, a `StreamReader` of aiohttp or asyncio, a byte stream
+            of anyio, a file of aiofiles or one that can't seek, or a function, async or not, that returns one of these
+            and is called again where that is needed. Or a tuple `(name, any of these)` or `(name, any of these, MIME
+            type)`. In a tuple a path is a `pathlib.Path`, and a str is refused.
         purpose: What the File is for, such as "batch".
-        filename: The File's name. None: the source's own.
+        filename: The File's name. None: the source's own; a stream without one needs it.
         mime_type: None: by the suffix of the filename.
         expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
         key: Your name for the content, used instead of the path to find it again.
@@ -63,6 +65,7 @@ class UploadJob:
         method: How it is sent, as for `AsyncUploader.upload`. None: "uploads" there, "auto" in `upload_many`.
         check: How much of a `.jsonl` for fine-tuning or a batch is looked at before it is sent, as for
             `AsyncUploader.upload`.
+        size: The bytes of a stream, as for `AsyncUploader.upload`.
     """
 
     source: Given = field(repr=_shown)
@@ -76,6 +79,7 @@ class UploadJob:
     resume: bool = True
     method: UploadMethod | None = None
     check: Depth = field(default="none", kw_only=True)
+    size: int | None = field(default=None, kw_only=True)
 
     def fields(self, source_name: str) -> Fields:
         """The fields to send; `source_name` is the file's own.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import os
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Protocol
@@ -19,8 +21,8 @@ from asyncsdk.given import (
     Seekable,
     is_closed,
     is_pillow_image,
-    is_read_with_await,
     is_text_with_name,
+    response_body,
 )
 from asyncsdk.uploads.chunking import MIB, checked_size
 
@@ -28,7 +30,11 @@ UNNAMED = "upload"
 MOST_INFLATED = 32 * MIB
 _INFLATING = frozenset({"gzip", "bz2", "lzma", "zipfile"})
 _COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".lzma"})
-_WANTED = "Give a path, bytes, or a seekable binary file. Nothing was sent."
+TAKEN = (
+    "a path, bytes, a seekable binary file, or a stream: an async iterator of bytes, a StreamReader, a pipe that is "
+    "open in binary mode, or a function that returns one of these"
+)
+_WANTED = f"Give {TAKEN}. Nothing was sent."
 
 
 @frozen
@@ -174,25 +180,31 @@ def source_over(file: Seekable, name: str | None = None) -> BytesSource | FileSo
 
     One that is inflated again from its start at each step back is read once, into memory, if it is small.
     """
-    instead = _instead_of(file)
+    instead = instead_of(file)
     if instead is not None:
         raise SourceError(f"{instead}. Nothing was sent.")
     return _inflated(file, name) if _inflates(file) else FileSource.over(file, name)
 
 
-def _instead_of(given: object) -> str | None:
+def instead_of(given: object) -> str | None:
     """What to pass in place of what is not an open file, though its caller may have one."""
     kind = type(given).__name__
     if given is None:
-        return "the source is None. Give a path, bytes, or a seekable binary file"
+        return f"the source is None. Give {TAKEN}"
     if isinstance(given, list | set | frozenset):
         return f"the given {kind} is not one file. Several are uploaded by `upload_many`, each as an UploadJob"
-    if isinstance(given, Iterator | AsyncIterator) and not hasattr(given, "read"):
-        return f"the given {kind} can't be read at an offset. Write what it yields to a file, or pass it as bytes"
-    if is_read_with_await(given):
-        name = getattr(given, "name", None)
-        path = f"the path that it was opened from, {name!r}" if isinstance(name, str) else "the path of its file"
-        return f"the given {kind} is read with await. Pass {path}, or what it reads, as bytes"
+    if isinstance(given, Iterator) and not (hasattr(given, "read") or isinstance(given, AsyncIterable)):
+        return (
+            f"the given {kind} is not an async iterator, and would hold up the event loop. Pass an async one, what it "
+            "yields as bytes, or a file with it"
+        )
+    if inspect.iscoroutine(given):
+        return "the given coroutine was not awaited. Await it, or pass the function itself"
+    if isinstance(given, io.TextIOBase) and not (is_closed(given) or given.seekable()):
+        return f"the given {kind} reads text, not bytes: pass its `buffer`, or open it with 'rb'"
+    body = response_body(given)
+    if body is not None:
+        return f"the given {kind} is a response. Pass {body}"
     if is_pillow_image(given):
         return (
             f"the given {kind} is a picture that is not encoded. Write it to a buffer, `picture.save(buffer, 'PNG')`, "

@@ -7,6 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
+from typing import ClassVar
 
 from attrs import define, field
 
@@ -38,6 +39,7 @@ class UploadRun(SourceRun):
     part_size: int
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     _held: list[str] = field(factory=list, init=False)
+    _sends: ClassVar[type[Sending]] = Sending
 
     async def result(self) -> UploadResult:
         """Upload the file, from wherever the journal says that it stopped."""
@@ -191,7 +193,7 @@ class UploadRun(SourceRun):
 
     def _sending(self, session: Session) -> Sending:
         context = self.context
-        return Sending(
+        return self._sends(
             client=context.client,
             log=self.log,
             session=session,

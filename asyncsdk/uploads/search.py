@@ -14,10 +14,11 @@ from typing import Protocol, runtime_checkable
 import anyio
 from attrs import define, field
 
-from asyncsdk.errors import JournalError
+from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.journal import Journal, JournalEntry, Opened
+from asyncsdk.uploads.journal import Completed, Journal, JournalEntry, Opened
 from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
+from asyncsdk.uploads.resume import ResumeState, replay
 from asyncsdk.uploads.source import is_still_at
 
 DAY = 86_400.0
@@ -64,6 +65,22 @@ async def each_entry(journal: Journal) -> AsyncIterator[JournalEntry]:
 async def entries_with(journal: Journal, values: Collection[str | int]) -> Sequence[JournalEntry]:
     """The same for any journal: of one that can't search, all keys."""
     return await (journal.entries_with(values) if isinstance(journal, Searchable) else journal.entries())
+
+
+async def state_of(journal: Journal, upload_id: str) -> ResumeState:
+    """How far that upload is. Raises ConfigurationError where the journal does not hold it."""
+    for entry in await entries_with(journal, [upload_id]):
+        state = replay(entry.records)
+        if state is not None and state.opened is not None and state.upload_id == upload_id:
+            return state
+    raise ConfigurationError(f"the journal holds no upload {upload_id}; see `asyncsdk uploads list`. Nothing was sent.")
+
+
+async def file_ids_in(journal: Journal, file_ids: Collection[str]) -> frozenset[str]:
+    """The ids of files in the journal, these if they are: none is that of a request whose response was lost."""
+    entries = await entries_with(journal, file_ids)
+    records = (record for entry in entries for record in entry.records)
+    return frozenset(str(record.file.get("id")) for record in records if isinstance(record, Completed))
 
 
 @define(eq=False)

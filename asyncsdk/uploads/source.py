@@ -15,10 +15,10 @@ from pathlib import Path
 from attrs import define, field
 
 from asyncsdk.errors import SourceError
-from asyncsdk.given import NamedContent, SourceGiven, shown_as_url, unpacked
+from asyncsdk.given import NamedContent, SourceGiven, is_stream, opens_stream, shown_as_url, unpacked
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
-from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, source_over
+from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, instead_of, source_over
 
 __all__ = ["Given", "Identity", "PathSource", "Source", "fill", "is_still_at", "open_source"]
 
@@ -40,6 +40,14 @@ async def open_source(given: Given, threads: DaemonThreadPool) -> Source:
     except asyncio.CancelledError:
         opening.add_done_callback(_close_unwanted)
         raise
+
+
+def is_for_streaming(given: Given) -> bool:
+    """Whether it is a stream, or opens one: all else is opened by `open_source`."""
+    content = unpacked(given).content
+    if isinstance(content, str | os.PathLike | bytes | bytearray | memoryview):
+        return False
+    return (is_stream(content) or opens_stream(content)) and instead_of(content) is None
 
 
 async def fill(source: Source, threads: DaemonThreadPool, offset: int, view: memoryview) -> None:
@@ -76,7 +84,7 @@ class PathSource:
 
     _descriptor: int
     _path: Path
-    place: str
+    place: str | None
     identity: Identity
     tells_changes: bool
     name: str = field(init=False)

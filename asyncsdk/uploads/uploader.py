@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from asyncsdk.models import Upload
 from asyncsdk.ratelimit import FILE_REQUESTS
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import STALL_SECONDS
+from asyncsdk.uploads import opening
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
@@ -30,27 +31,29 @@ from asyncsdk.uploads.completing import cancelled
 from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.context import UploadContext
-from asyncsdk.uploads.inspection import inspect
 from asyncsdk.uploads.job import UploadJob, UploadResult
-from asyncsdk.uploads.journal import Completed, Completing, Journal, Opened, Posting
+from asyncsdk.uploads.journal import Completing, Journal, Opened, Posting
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.jsonl import Depth
 from asyncsdk.uploads.listening import Listener, check_listener, reporting
 from asyncsdk.uploads.lost import LostFiles
-from asyncsdk.uploads.method import SINGLE_REQUEST, UploadMethod, check_method, checked_single_request
+from asyncsdk.uploads.method import SINGLE_REQUEST, UploadMethod, checked_single_request
 from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
-from asyncsdk.uploads.resume import ResumeState, replay
-from asyncsdk.uploads.search import MovedFiles, entries_with
+from asyncsdk.uploads.resume import ResumeState
+from asyncsdk.uploads.search import MovedFiles, entries_with, file_ids_in, state_of
 from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.settings import check_settings
-from asyncsdk.uploads.source import Given, Source, open_source
+from asyncsdk.uploads.source import Given
+from asyncsdk.uploads.spool import spool_directory
+from asyncsdk.uploads.stream_source import PartMemory
 from asyncsdk.uploads.throttle import Throttle
 
 DEFAULT_RETRIES = 5
+MOST_STREAMS = 256  # of files that can't seek: each may keep a thread waiting for as long as it likes
 
 
 @define(eq=False, on_setattr=setters.frozen)
@@ -114,7 +117,9 @@ class AsyncUploader:
             client=self.client,
             readers=DaemonThreadPool("asyncsdk-read", limit=self._most, idle=timing.thread_idle),
             hashers=DaemonThreadPool("asyncsdk-hash", limit=self._most, idle=timing.thread_idle),
+            stream_readers=DaemonThreadPool("asyncsdk-stream", limit=MOST_STREAMS, idle=timing.thread_idle),
             buffers=Buffers(),
+            spool=spool_directory(self._journal),
             throttle=Throttle(self.limit_rate),
             ids=Ids(),
             part_size=None if self.part_size is None else checked_part_size(self.part_size),
@@ -134,6 +139,7 @@ class AsyncUploader:
                 seen=SeenFiles(self.client),
                 lost_files=LostFiles(self.client),
                 limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
+                stream_memory=PartMemory(),
             )
 
         FILE_REQUESTS.checked(self.files_per_minute)
@@ -162,6 +168,7 @@ class AsyncUploader:
         resume: bool = True,
         method: UploadMethod | None = None,
         check: Depth = "none",
+        size: int | None = None,
         in_turn: bool = False,
         on_progress: Listener | None = None,
     ) -> UploadResult:
@@ -170,15 +177,13 @@ class AsyncUploader:
         Cancelled, it returns within a second and stays resumable.
 
         Args:
-            source: A path, bytes, or a seekable binary file (uploaded whole, from its first byte), such as the
-                `UploadFile` of FastAPI; or a tuple `(name, any of these)` or `(name, any of these, MIME type)`. In a
-                tuple a path is a `pathlib.Path`, and a str is refused.
+            source: A path, bytes, a seekable binary file, which is uploaded whole, or a stream: see `UploadJob`.
             purpose: What the File is for, such as "batch".
-            filename: The File's name. None: the source's own.
+            filename: The File's name. None: the source's own; a stream without one needs it.
             mime_type: None: by the suffix of the filename.
             expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
             key: Your name for the content, used instead of the path: with it another path with the same journal
-                resumes, and so do bytes and file objects, which do not without one.
+                resumes, and so do bytes, file objects and streams, which don't without one.
             if_uploaded: Where the file is on the server already: "reuse" returns it at once, "again" sends it again.
             on_busy: While another process sends the same file: "wait" for its result, or "fail".
             resume: False: start again, and leave behind what was sent in part.
@@ -188,6 +193,8 @@ class AsyncUploader:
                 and unless `md5` is "hex" or "base64". An upload that is open goes on as it began.
             check: How much of a `.jsonl` for fine-tuning or a batch is looked at before it is sent, for what the API
                 would refuse only later: "none" of it, its "ends" (the first MiB and the last line), or "full".
+            size: The bytes of a stream, which is then sent as it comes, from memory. Without it, or to be sent by one
+                request or looked at, it is first written to a file in the journal's directory, or `ASYNCSDK_SPOOL`.
             in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
                 server gives an upload does not begin too soon.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
@@ -205,9 +212,8 @@ class AsyncUploader:
             AsyncSDKError: Anything else in `asyncsdk.errors`, with `resumable`, `bytes_done`, `expires_in` (seconds)
                 and `advice` set.
         """
-        job = UploadJob(
-            source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method, check=check
-        )
+        fields = source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method
+        job = UploadJob(*fields, check=check, size=size)
         return await self._upload(job, partial(self._context.queue.enter, in_turn=in_turn), on_progress)
 
     def upload_many(
@@ -251,9 +257,7 @@ class AsyncUploader:
             SourceError: Its source can't be uploaded.
             ConfigurationError: A field of it is wrong.
         """
-        with closing(await self._opened(job)) as source:
-            check_method(job.method, source.identity.size, source.name)
-            await inspect(source, job, self._context.readers)
+        await opening.check(job, self._context)
 
     async def resume(
         self,
@@ -280,7 +284,7 @@ class AsyncUploader:
                 own `key=` and `source` is not given; or the file is another one. Nothing was sent.
             AsyncSDKError: As `upload`.
         """
-        opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
+        opened = (await self._state_of(upload_id)).for_client_of(self.client.settings)
         key = opened.source.removeprefix(KEYED) if opened.source.startswith(KEYED) else None
         if source is None and key is not None:
             raise ConfigurationError(f"{upload_id} has the key {key!r}, not a path: call upload with its source.")
@@ -310,7 +314,7 @@ class AsyncUploader:
             UploadNotFoundError: The server does not know it. It is settled here all the same.
             CompletionUnknownError: It may have been completed.
         """
-        opened = (await self._remembered(upload_id)).for_client_of(self.client.settings)
+        opened = (await self._state_of(upload_id)).for_client_of(self.client.settings)
         with without_threads():
             async with claimed(self._journal, opened.key, wait=False, small=opened.bytes <= SMALL_BYTES) as log:
                 return await cancelled(self.client, log, upload_id, self._context.ids)
@@ -332,10 +336,10 @@ class AsyncUploader:
         async with reporting(listener, patience=self.client.timing.last_report) as report:
             slot = await admit()
             try:
-                with closing(await self._opened(job)) as source:
-                    await inspect(source, job, context.readers)
+                method = job.method or default
+                source = await opening.opened(job, context, method, report)
+                try:
                     size, shared = source.identity.size, context.connections.shared
-                    check_method(job.method, size, source.name)
                     part_size = context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate)
                     call = UploadCall(
                         context=context,
@@ -346,9 +350,9 @@ class AsyncUploader:
                         meter=Meter(job.describe(), size, report, shared=shared, report_interval=interval),
                         slot=slot,
                         part_size=part_size,
-                        method=job.method or default,
+                        method=method,
                         others=self._others,
-                        taken=self._taken,
+                        taken=partial(file_ids_in, self._journal),
                         began=began,
                         started=started,
                         since=started if since is None else since,
@@ -356,6 +360,8 @@ class AsyncUploader:
                     if expected is not None:
                         call.check_is(expected)
                     return await self._result_of(call, earlier, was_closed=was_closed)
+                finally:
+                    await opening.let_go(source)
             finally:
                 context.queue.leave(slot)
 
@@ -373,27 +379,10 @@ class AsyncUploader:
                 raise
             raise failure from error
 
-    async def _opened(self, job: UploadJob) -> Source:
+    async def _state_of(self, upload_id: str) -> ResumeState:
         with without_threads():
-            return await open_source(job.source, self._context.readers)
-
-    async def _remembered(self, upload_id: str) -> ResumeState:
-        with without_threads():
-            entries = await entries_with(self._journal, [upload_id])
-        for entry in entries:
-            state = replay(entry.records)
-            if state is not None and state.opened is not None and state.upload_id == upload_id:
-                return state
-        raise ConfigurationError(
-            f"the journal holds no upload {upload_id}; see `asyncsdk uploads list`. Nothing was sent."
-        )
+            return await state_of(self._journal, upload_id)
 
     async def _others(self, key: str, asked: Completing, about: Collection[str | int]) -> Others:
         entries = await entries_with(self._journal, [asked.upload, *about])
         return others_than(asked, key, entries, self._context.ids)
-
-    async def _taken(self, file_ids: Collection[str]) -> frozenset[str]:
-        """The ids of files in the journal, these if they are: none is that of a request whose response was lost."""
-        entries = await entries_with(self._journal, file_ids)
-        records = (record for entry in entries for record in entry.records)
-        return frozenset(str(record.file.get("id")) for record in records if isinstance(record, Completed))

@@ -240,7 +240,7 @@ def regular(path: Path, *, write: bool = False) -> Iterator[int]:
         os.close(fd)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of `data`, however short the writes."""
     view = memoryview(data)
     while view:

@@ -128,11 +128,10 @@ async def test_a_broken_gzip_is_refused(server: LocalServer) -> None:
         await upload(server, gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(CONTENT)[:100])))
 
 
-async def test_what_is_read_with_await_is_refused_with_what_to_pass(server: LocalServer, tmp_path: Path) -> None:
+async def test_a_file_of_aiofiles_is_taken_with_its_name_and_no_warning(server: LocalServer, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(CONTENT)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         async with aiofiles.open(tmp_path / "a.jsonl", "rb") as file, Client("k", base_url=server.url) as client:
-            with pytest.raises(SourceError, match=r"Pass the path that it was opened from, '.*a\.jsonl'"):
-                await AsyncUploader(client, journal="memory").upload(file, purpose="batch")  # type: ignore[arg-type]  # wrong
-    assert server.requests == []
+            result = await AsyncUploader(client, journal="memory").upload(file, purpose="batch")
+    assert (result.file.filename, server.stored(result.file.id).read_bytes()) == ("a.jsonl", CONTENT)

@@ -1,0 +1,174 @@
+"""Opens the source of a job: a file, bytes, or a stream, which is spooled where all of it is needed first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from attrs import define
+
+from asyncsdk.errors import ConfigurationError, SourceChangedError, SourceError, UploadError
+from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.given import opens_stream, unpacked
+from asyncsdk.uploads.advice import without_threads
+from asyncsdk.uploads.chunking import checked_size, is_whole
+from asyncsdk.uploads.context import UploadContext
+from asyncsdk.uploads.inspection import inspect
+from asyncsdk.uploads.job import UploadJob
+from asyncsdk.uploads.jsonl import is_jsonl
+from asyncsdk.uploads.method import UploadMethod, check_method, choose
+from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.source import Source, is_for_streaming, open_source
+from asyncsdk.uploads.spool import spooled
+from asyncsdk.uploads.stream import PATIENCE, Producer, check_stream, measured
+from asyncsdk.uploads.stream_source import StreamSource
+
+
+@define(eq=False)
+class _Reading:
+    """Reports how much of a stream was spooled."""
+
+    _meter: Meter
+
+    @classmethod
+    def of(cls, job: UploadJob, context: UploadContext, report: Callable[[Progress], object] | None) -> _Reading:
+        interval = context.client.timing.report_interval
+        return cls(Meter(job.describe(), 1, report, report_interval=interval, state=UploadPhase.WAITING))
+
+    def advanced(self, size: int) -> None:
+        self._meter.total, self._meter.note = size, f"{size / 1e6:,.1f} MB of it are read so far"
+        self._meter.tick()
+
+
+async def opened(
+    job: UploadJob, context: UploadContext, method: UploadMethod, report: Callable[[Progress], object] | None
+) -> Source:
+    """Open the source of `job`, checked as far as it can be before it is sent; `let_go` of it in the end.
+
+    `report` is called while a stream is spooled. Raises what `check` does, and UploadError for a stream that can't be
+    read.
+    """
+    if is_for_streaming(job.source):
+        announced = await _announced(job, context)
+        source = await _of_stream(job, context, method, announced, _Reading.of(job, context, report).advanced)
+    else:
+        source = await _of_file(job, context)
+    if not isinstance(source, StreamSource):
+        try:
+            await _look(source, job, context)
+        except BaseException:
+            source.close()
+            raise
+    return source
+
+
+async def let_go(source: Source) -> None:
+    """Close what was opened."""
+    source.close()
+    if isinstance(source, StreamSource):
+        await source.aclose()
+
+
+async def check(job: UploadJob, context: UploadContext) -> None:
+    """Check a job. Of a stream nothing is read.
+
+    Raises:
+        SourceError: Its source can't be uploaded.
+        ConfigurationError: A field of it is wrong.
+    """
+    if is_for_streaming(job.source):
+        await _announced(job, context)
+        return
+    source = await _of_file(job, context)
+    try:
+        await _look(source, job, context)
+    finally:
+        source.close()
+
+
+async def _of_file(job: UploadJob, context: UploadContext) -> Source:
+    _checked_announcement(job.size)
+    with without_threads():
+        source = await open_source(job.source, context.readers)
+    has = source.identity.size
+    if job.size is not None and job.size != has:
+        source.close()
+        raise SourceError(f"{source.name} has {has:,} bytes, not the {job.size:,} of size=. Nothing was sent.")
+    return source
+
+
+async def _look(source: Source, job: UploadJob, context: UploadContext) -> None:
+    check_method(job.method, source.identity.size, source.name)
+    await inspect(source, job, context.readers)
+
+
+async def _announced(job: UploadJob, context: UploadContext) -> tuple[Producer, int | None]:
+    """The stream of `job`, of which nothing is read, and its size, where that is known."""
+    named = unpacked(job.source)
+    stream = named.content
+    names = (getattr(stream, name, None) for name in ("filename", "name"))  # a part of a form has its field's name, too
+    own = next((PurePath(name).name for name in names if isinstance(name, str)), None)
+    name = job.filename or named.name or own
+    if not name:
+        raise ConfigurationError(
+            f"the given {type(stream).__name__} has no name: pass filename=, or ('train.jsonl', stream). "
+            "Nothing was sent."
+        )
+    size = _checked_announcement(job.size)
+    if not opens_stream(stream):
+        check_stream(stream, name)
+        size = await measured(stream) if size is None else size
+    if size is not None:
+        checked_size(size, name)
+    check_method(job.method, size or 1, name)
+    job.fields(name)
+    return Producer(given=stream, name=name, threads=context.stream_readers, patience=PATIENCE * context.stall), size
+
+
+def _checked_announcement(size: object) -> int | None:
+    if size is None or (is_whole(size) and size >= 0):  # type: ignore[operator]  # it is an int
+        return size  # type: ignore[return-value]
+    raise ConfigurationError(
+        f"size must be an integer of 0 or more, the bytes of the source, not {size!r}. Nothing was sent."
+    )
+
+
+async def _of_stream(
+    job: UploadJob,
+    context: UploadContext,
+    method: UploadMethod,
+    announced: tuple[Producer, int | None],
+    advanced: Callable[[int], object],
+) -> Source:
+    producer, size = announced
+    if size is not None and _goes_straight(job, context, method, size, producer.name):
+        return StreamSource.of(producer, size, context.stream_memory)
+    try:
+        stream = await producer.open()
+        try:
+            with without_threads():
+                source = await spooled(stream, context.spool, context.readers, advanced)
+        finally:
+            await stream.aclose()
+    except UploadError as error:
+        error.advice = error.advice or "Nothing was sent yet. Repeat the call with the stream from its start."
+        raise
+    if size is not None and source.identity.size != size:
+        source.close()
+        raise SourceChangedError(
+            f"{producer.name} gave {source.identity.size:,} bytes, not the {size:,} of size=. Nothing was sent."
+        )
+    return source
+
+
+def _goes_straight(job: UploadJob, context: UploadContext, method: UploadMethod, size: int, name: str) -> bool:
+    """Whether it is sent as it comes: by parts, with nothing that has to read all of it before."""
+    is_looked_at = job.check != "none" and is_jsonl(job.fields(name).filename, job.purpose)
+    chosen = choose(
+        method,
+        size=size,
+        up_to=context.single_request_up_to,
+        md5_is_asked=context.md5_is_asked,
+        must_wait=False,
+    )
+    return chosen == "uploads" and not is_looked_at

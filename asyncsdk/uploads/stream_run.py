@@ -1,0 +1,170 @@
+"""One upload of a stream whose size is known: read once and in order, and sent from memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from attrs import define, field
+
+from asyncsdk import tasks
+from asyncsdk.errors import ResponseMismatchError, SourceChangedError, UploadError
+from asyncsdk.events import UploadPhase
+from asyncsdk.uploads.checksum import ContentHash
+from asyncsdk.uploads.chunking import (
+    BLOCK,
+    LARGEST_STREAM_PART,
+    Pending,
+    Range,
+    covers,
+    next_of_stream,
+    stream_part_size,
+)
+from asyncsdk.uploads.journal import Part
+from asyncsdk.uploads.resume import non_overlapping, span_of
+from asyncsdk.uploads.run import UploadRun
+from asyncsdk.uploads.sending import Sending
+from asyncsdk.uploads.session import Session
+from asyncsdk.uploads.stream_source import StreamSource
+
+
+@define(eq=False, kw_only=True)
+class StreamSending(Sending):
+    """Fills a part, hashes it and sends it from memory, while the next one is filled, as far as memory goes."""
+
+    _trusted: dict[int, Part] = field(factory=dict, init=False)  # of earlier runs, by offset
+    _before: int = field(default=0, init=False)  # how many parts the session had
+
+    async def finish(self) -> list[Part]:
+        """Return the parts that make up the whole stream, in order.
+
+        A part of an earlier run counts while its fingerprint agrees with what the stream gives now. Raises
+        SourceChangedError where the stream has another size than was announced, UploadError where it can't be read,
+        ResponseMismatchError where two parts have one id: the bytes of one of them are gone.
+        """
+        parts, size = self.session.parts, self.digest.size
+        self._before = len(parts)
+        self._trusted = {part.offset: part for part in non_overlapping(parts) if part.length <= LARGEST_STREAM_PART}
+        self._recount()
+        async with tasks.group() as group:
+            offset, hashing = 0, None
+            while offset < size:
+                span = await self._filled(offset)
+                if hashing is not None:
+                    await hashing  # md5 takes the bytes in order
+                hashing = self.stream.start_hashing(span, self.digest, self.hashers)
+                group.start_soon(self._settle, span, hashing)
+                offset = span.end
+            await self.stream.check_end()
+        held = non_overlapping(self._parts())
+        if not covers(size, [span_of(part) for part in held]):
+            raise ResponseMismatchError(
+                f"the server gave two parts of {self.session.upload_id} the same id, so that it can't be known which "
+                "bytes a part holds, and a stream can't be read again. Nothing was completed. Something between here "
+                "and the server may join concurrent requests: try concurrency=1 (--concurrency 1)."
+            )
+        return held
+
+    @property
+    def stream(self) -> StreamSource:
+        """The source."""
+        source = self.part_source.source
+        assert isinstance(source, StreamSource), "a StreamRun sends nothing else"  # noqa: S101
+        return source
+
+    async def _filled(self, offset: int) -> Range:
+        if self.stream.first is not None:
+            span, self.stream.first = self.stream.first, None
+            return span
+        length = stream_part_size(self.part_size, self.stream.memory.blocks * BLOCK, self.connections.limit)
+        span = next_of_stream(offset, self.digest.size, length, map(span_of, self._trusted.values()))
+        await self.stream.fill(span)
+        return span
+
+    async def _settle(self, span: Range, hashing: asyncio.Future[None]) -> None:
+        """Send `span`, unless the server has it, and let go of its memory."""
+        earlier = self._trusted.get(span.offset)
+        if earlier is not None:
+            await hashing
+            if self.digest.fingerprint(span) != earlier.xxh3:
+                del self._trusted[span.offset]
+                self._recount()
+                earlier = None
+        if earlier is None:
+            pending = Pending(self.part_size, [span])
+            async with tasks.group() as group:  # of several where the server refuses it as too large
+                await self._work(pending, group)
+            self.part_size = min(self.part_size, pending.part_size)
+        await hashing
+        self.stream.release(span)
+        self.meter.set_hashed(self.digest.hashed)
+
+    def _parts(self) -> list[Part]:
+        return [*self._trusted.values(), *self.session.parts[self._before :]]
+
+    def _recount(self) -> None:
+        self._count(non_overlapping(self._parts()))
+
+
+@define(eq=False, kw_only=True)
+class StreamRun(UploadRun):
+    """A run through the Uploads API that reads its source once.
+
+    The upload is created when its first part is full. What needs bytes that have passed is refused, unless the caller
+    gave a function that opens the stream again.
+    """
+
+    source: StreamSource
+    _sends: ClassVar[type[Sending]] = StreamSending
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.source.producer.on_silence = self._report_silence
+
+    async def _hash(self) -> None:
+        """Read all of it without sending any."""
+        if self.digest.done:
+            return
+        stream, offset, size = self.source, 0, self.source.identity.size
+        while offset < size:
+            span = next_of_stream(offset, size, LARGEST_STREAM_PART // 4, ())
+            await stream.fill(span)
+            await stream.start_hashing(span, self.digest, self.context.hashers)
+            stream.release(span)
+            offset = span.end
+            self.meter.set_hashed(offset)
+        await stream.check_end()
+
+    async def _create(self, why: str) -> Session:
+        if self.source.position:
+            await self._begin_again()
+        size, connections = self.source.identity.size, self.context.connections.limit
+        length = stream_part_size(self.part_size, self.source.memory.blocks * BLOCK, connections)
+        first = next_of_stream(0, size, length, ())
+        self.meter.enter(UploadPhase.WAITING, f"reading {self.source.name}")
+        await self.source.fill(first)
+        self.source.first = first
+        return await super()._create(why)
+
+    async def _begin_again(self) -> None:
+        if self.source.producer.opens_again:
+            await self.source.begin_again()
+            self.digest = ContentHash(self.digest.size, self.digest.with_md5, self.digest.whole)
+            return
+        name = self.source.name
+        if self.digest.done:
+            changed = SourceChangedError(
+                f"{name} gave other content than the File that the key {self.job.key!r} stands for. Nothing was sent. "
+                "To send it as a new File: if_uploaded='again' (--if-uploaded again), or another key."
+            )
+            changed.resumable = False
+            raise changed
+        gone = UploadError(
+            f"the server has dropped what was sent of {name}, and what was read of the stream can't be read again. "
+            "Nothing was completed. A function that returns the stream, as the source, would be called again."
+        )
+        gone.resumable = True
+        raise gone
+
+    def _report_silence(self, note: str) -> None:
+        self.meter.enter(self.meter.state, note)

@@ -1,0 +1,483 @@
+"""Streams are uploaded: as they come where their size is known, else from a file without a name."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk import (
+    AsyncUploader,
+    Client,
+    ConfigurationError,
+    FileJournal,
+    InternalServerError,
+    Progress,
+    SourceChangedError,
+    SourceError,
+    UploadError,
+    UploadJob,
+)
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads import spool
+from asyncsdk.uploads.chunking import BLOCK
+from asyncsdk.uploads.method import METHODS
+from asyncsdk.uploads.stream_source import STREAM_MEMORY
+from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe
+from tests.stories.support import MIB
+
+SIZE = len(CONTENT)
+
+
+@pytest.fixture
+def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("this stream is not to be written to a disk")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stream_of_any_kind_is_uploaded_by_way_of_a_file_without_a_name(
+    server: LocalServer, uploader: AsyncUploader, journal: Path, kind: str
+) -> None:
+    result = await uploader.upload(KINDS[kind](), purpose="batch", filename="a.bin")
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert (result.file.filename, result.bytes_sent) == ("a.bin", SIZE)
+    assert not [path for path in journal.rglob("*") if path.is_file() and path.stat().st_size > MIB]
+
+
+@pytest.mark.usefixtures("no_disk")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stream_of_known_size_is_uploaded_from_memory(
+    server: LocalServer, uploader: AsyncUploader, kind: str
+) -> None:
+    seen: list[Progress] = []
+    result = await uploader.upload(KINDS[kind](), purpose="batch", filename="a.bin", size=SIZE, on_progress=seen.append)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert (result.bytes_sent, seen[-1].bytes_done, seen[-1].bytes_hashed) == (SIZE, SIZE, SIZE)
+    assert result.md5 == hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+@pytest.mark.parametrize("buffering", [-1, 0])
+async def test_a_pipe_is_uploaded(
+    server: LocalServer, uploader: AsyncUploader, size: int | None, buffering: int
+) -> None:
+    with pipe(buffering=buffering) as file:
+        result = await uploader.upload(("a.bin", file), purpose="batch", size=size)
+        assert not file.closed
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+@pytest.mark.usefixtures("no_disk")
+async def test_a_file_of_aiofiles_has_its_own_name_and_size(server: LocalServer, uploader: AsyncUploader) -> None:
+    result = await uploader.upload(AsyncFile(), purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert result.file.filename == "of-aiofiles.bin"
+    part: Any = FormPart()
+    assert (await uploader.upload(part, purpose="batch", size=SIZE)).file.filename == "of-a-form.bin"
+
+
+@pytest.mark.parametrize("size", [None, 1, BLOCK, BLOCK + 1, MIB])
+async def test_a_small_stream_is_uploaded_whatever_the_method(
+    server: LocalServer, client: Client, journal: Path, size: int | None
+) -> None:
+    content = CONTENT[: size or 10]
+    uploader = AsyncUploader(client, journal=journal)
+    for method in METHODS:
+        result = await uploader.upload(pieces(content), purpose="batch", filename="a", method=method, size=size)
+        assert server.stored(result.file.id).read_bytes() == content
+
+
+async def test_many_streams_share_the_memory_of_their_uploader(
+    server: LocalServer, client: Client, journal: Path
+) -> None:
+    jobs = [UploadJob(pieces(), "batch", f"{index}.bin", method="uploads", size=SIZE) for index in range(20)]
+    jobs += [UploadJob(pieces(), "batch", f"{index}.bin") for index in range(20, 24)]
+    uploader = AsyncUploader(client, journal=journal)
+    async with uploader.upload_many(jobs) as outcomes:
+        results = [outcome.result async for outcome in outcomes]
+    assert all(result and server.stored(result.file.id).read_bytes() == CONTENT for result in results)
+    memory = uploader._context.stream_memory  # noqa: SLF001 - what is still taken shows nowhere else
+    assert (memory._taken, memory._spare) == (0, [])  # noqa: SLF001 - as above
+
+
+@pytest.mark.usefixtures("no_disk")
+async def test_a_slow_server_holds_the_producer_back(server: LocalServer, client: Client, journal: Path) -> None:
+    given = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal given
+        block = bytes(MIB)
+        while given < 256 * MIB:
+            given += MIB
+            yield block
+
+    server.inject(Fault("part", "stall", "before", seconds=60, every=1))
+    uploader = AsyncUploader(client, journal=journal, concurrency=4)
+    task = asyncio.create_task(uploader.upload(endless(), purpose="batch", filename="a", size=256 * MIB))
+    reached = -1
+    while reached != given or not given:
+        reached = given
+        await asyncio.sleep(0.5)
+    assert 4 * 8 * MIB < given <= STREAM_MEMORY + MIB
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert uploader._context.stream_memory._taken == 0  # noqa: SLF001 - it shows nowhere else
+
+
+async def test_parts_that_are_too_large_for_the_server_are_cut_in_memory(
+    server: LocalServer, client: Client, journal: Path
+) -> None:
+    server.inject(Fault("part", "answer", "before", status=413, nth=1, every=1, times=2))
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, part_size=4 * MIB)
+    result = await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+async def test_a_lost_part_is_sent_again_from_memory(server: LocalServer, uploader: AsyncUploader) -> None:
+    server.inject(Fault("part", "reset", "before", nth=2, every=2, times=3))
+    result = await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize("key", [None, "mine"])
+@pytest.mark.parametrize(
+    ("off", "what"),
+    [
+        (1, rf"a ended after {SIZE:,} of the {SIZE + 1:,} bytes of size=\. No file was made"),
+        (-1, rf"a has more than the {SIZE - 1:,} bytes of size=\. No file was made"),
+        (10 * MIB, rf"a ended after {SIZE:,} of the"),
+    ],
+)
+async def test_a_wrong_size_is_an_error_and_nothing_is_completed(
+    server: LocalServer, uploader: AsyncUploader, off: int, what: str, key: str | None
+) -> None:
+    with pytest.raises(SourceChangedError, match=what) as changed:
+        await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE + off, key=key)
+    assert not changed.value.resumable
+    assert not server.files
+    assert "complete" not in server.calls
+    assert uploader._context.stream_memory._taken == 0  # noqa: SLF001 - it shows nowhere else
+
+
+@pytest.mark.parametrize("off", [1, -1])
+async def test_a_wrong_size_of_what_is_spooled_sends_nothing(
+    server: LocalServer, uploader: AsyncUploader, off: int
+) -> None:
+    with pytest.raises(SourceChangedError, match=rf"gave {SIZE:,} bytes, not the {SIZE + off:,} of size="):
+        await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE + off, method="files")
+    assert not server.calls
+
+
+async def test_a_size_is_checked_for_files_and_bytes_too(
+    server: LocalServer, uploader: AsyncUploader, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"abc")
+    for source in (path, b"abc", io.BytesIO(b"abc")):
+        with pytest.raises(SourceError, match=r"has 3 bytes, not the 4 of size=\. Nothing was sent"):
+            await uploader.upload(source, purpose="batch", size=4)
+    assert not server.calls
+    assert (await uploader.upload(path, purpose="batch", size=3)).file.bytes == 3
+
+
+async def broken(after: int) -> AsyncIterator[bytes]:
+    yield CONTENT[:after]
+    raise ConnectionResetError(104, "Connection reset by sk-the-stores-key")
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+async def test_a_stream_that_raises_is_an_error_that_says_so(
+    server: LocalServer, uploader: AsyncUploader, size: int | None
+) -> None:
+    async def secret() -> AsyncIterator[bytes]:
+        yield CONTENT[: 2 * MIB]
+        raise ValueError("https://store/a?sig=secret")
+
+    for stream, kind in ((broken(2 * MIB), "Connection reset"), (secret(), "ValueError")):
+        with pytest.raises(UploadError, match=rf"a can't be read any more, after 2,097,152 bytes: {kind}") as failed:
+            await uploader.upload(stream, purpose="batch", filename="a", size=size)
+        assert "secret" not in str(failed.value)
+        assert failed.value.__cause__ is not None
+        assert failed.value.advice
+    assert not server.files
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+async def test_text_is_refused_where_it_comes(server: LocalServer, uploader: AsyncUploader, size: int | None) -> None:
+    async def text(start: bytes = b"") -> AsyncIterator[Any]:
+        if start:
+            yield start
+        yield "text"
+
+    with pytest.raises(SourceError, match=r"a gives str, not bytes: encode it\. Nothing was sent"):
+        await uploader.upload(text(), purpose="batch", filename="a", size=size)
+    assert not server.calls
+    with pytest.raises(UploadError, match=r"a gives str, not bytes: encode it\. Nothing was completed"):
+        await uploader.upload(text(bytes(2 * MIB)), purpose="batch", filename="a", size=size)
+
+
+@pytest.mark.parametrize("size", [None, 10, 0])
+async def test_an_empty_stream_is_refused(server: LocalServer, uploader: AsyncUploader, size: int | None) -> None:
+    with pytest.raises((SourceError, SourceChangedError), match=r"is empty|ended after 0 of the 10 bytes"):
+        await uploader.upload(pieces(b""), purpose="batch", filename="a", size=size)
+    assert not server.calls
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+async def test_a_stream_that_gives_nothing_is_said_to_be_the_one_that_stalls(
+    server: LocalServer, client: Client, journal: Path, size: int | None
+) -> None:
+    async def stalls() -> AsyncIterator[bytes]:
+        yield CONTENT[: 2 * MIB]
+        await asyncio.sleep(60)
+
+    seen: list[Progress] = []
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, stall_timeout=0.1)
+    with pytest.raises(UploadError, match=r"a gave nothing for 1 s, after 2,097,152 bytes: its source has stalled, n"):
+        await uploader.upload(stalls(), purpose="batch", filename="a", size=size, on_progress=seen.append)
+    assert not server.files
+    if size is not None:
+        assert "its source has given nothing for 0.1 s" in {progress.note for progress in seen}
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+async def test_a_stuck_pipe_does_not_hold_up_a_cancelled_upload(uploader: AsyncUploader, size: int | None) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb", buffering=0) as file:
+        task = asyncio.create_task(uploader.upload(("a", file), purpose="batch", size=size))
+        os.write(writer, b"x" * 1000)
+        await asyncio.sleep(0.3)
+        task.cancel()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.get_running_loop().time() - began < 1
+        os.close(writer)  # so that the thread ends
+        await asyncio.sleep(0.1)
+
+
+async def test_a_generator_is_closed_when_its_upload_ends(uploader: AsyncUploader) -> None:
+    closed = []
+
+    async def guarded() -> AsyncIterator[bytes]:
+        try:
+            yield CONTENT
+            yield CONTENT
+        finally:
+            closed.append(True)
+
+    with pytest.raises(SourceChangedError):
+        await uploader.upload(guarded(), purpose="batch", filename="a", size=SIZE)
+    assert closed == [True]
+
+
+# the spool
+
+
+async def test_a_full_disk_is_said_before_it_is_full(
+    server: LocalServer, uploader: AsyncUploader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "LOOK_EVERY", 2 * MIB)
+    usage = shutil.disk_usage("/")._replace(free=spool.LEFT_ALONE + MIB)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SourceError, match=r"no room left in .*journal for a, .*Pass size= if you know it"):
+        await uploader.upload(pieces(), purpose="batch", filename="a")
+    assert not server.calls
+    small = await uploader.upload(pieces(CONTENT[:MIB]), purpose="batch", filename="a")
+    assert small.file.bytes == MIB
+
+
+async def test_a_stream_above_8_gib_is_refused_when_that_is_reached(
+    server: LocalServer, uploader: AsyncUploader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "LARGEST_FILE", 3 * MIB)
+    with pytest.raises(SourceError, match="a has more than 8 GiB"):
+        await uploader.upload(pieces(), purpose="batch", filename="a")
+    with pytest.raises(SourceError, match="at most 8 GiB"):
+        await uploader.upload(pieces(), purpose="batch", filename="a", size=2**33 + 1)
+    assert not server.calls
+
+
+async def test_without_a_directory_it_is_said_how_to_have_one(
+    server: LocalServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ASYNCSDK_SPOOL", raising=False)
+    with pytest.raises(SourceError, match=r"Pass size= if you know it, or set ASYNCSDK_SPOOL to a directory"):
+        await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")
+    assert not server.calls
+    monkeypatch.setenv("ASYNCSDK_SPOOL", str(tmp_path / "missing" / "spool"))
+    result = await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("ASYNCSDK_SPOOL", str(tmp_path / "file"))
+    with pytest.raises(SourceError, match=r"can't be kept in .*file meanwhile: Not a directory"):
+        await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")
+
+
+async def test_nothing_has_a_name_while_it_is_spooled(uploader: AsyncUploader, journal: Path) -> None:
+    seen: list[list[Path]] = []
+
+    async def looking() -> AsyncIterator[bytes]:
+        for start in range(0, SIZE, MIB):
+            yield CONTENT[start : start + MIB]
+            seen.append([path for path in journal.rglob("*") if path.is_file()])
+
+    await uploader.upload(looking(), purpose="batch", filename="a")
+    assert len(seen) > 3
+    assert not any(seen)
+
+
+# with a key
+
+
+async def interrupted(server: LocalServer, client: Client, journal: Path) -> None:
+    server.inject(Fault("part", "answer", "before", nth=4, every=1, status=500))
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, max_retries=0)
+    with pytest.raises(InternalServerError):
+        await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE, key="mine")
+    server.clear_faults()
+
+
+async def test_with_a_key_what_was_sent_is_not_sent_again(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    await interrupted(server, client, journal)
+    result = await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE, key="mine")
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert (result.bytes_resumed, result.bytes_sent) == (3 * MIB, SIZE - 3 * MIB)
+    assert len(await FileJournal(journal).entries()) == 1
+
+
+async def test_what_differs_from_what_was_sent_goes_again(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    await interrupted(server, client, journal)
+    content = CONTENT[: MIB + 5] + b"!" + CONTENT[MIB + 6 :]
+    result = await uploader.upload(pieces(content), purpose="batch", filename="a", size=SIZE, key="mine")
+    assert server.stored(result.file.id).read_bytes() == content
+    assert result.bytes_resumed == 2 * MIB
+
+
+async def test_a_spooled_stream_goes_on_with_what_was_sent_from_memory(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    await interrupted(server, client, journal)
+    result = await uploader.upload(pieces(), purpose="batch", filename="a", key="mine")
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert result.bytes_resumed == 3 * MIB
+
+
+async def test_of_a_key_that_is_done_the_stream_is_compared(server: LocalServer, uploader: AsyncUploader) -> None:
+    options: dict[str, Any] = {"purpose": "batch", "filename": "a", "size": SIZE, "key": "mine"}
+    first = await uploader.upload(pieces(), **options)
+    again = await uploader.upload(pieces(), **options)
+    assert (again.reused, again.file.id, again.bytes_sent) == (True, first.file.id, 0)
+    other = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+    with pytest.raises(SourceChangedError, match=r"a gave other content .* if_uploaded='again'") as changed:
+        await uploader.upload(pieces(other), **options)
+    assert not changed.value.resumable
+    sent = await uploader.upload(pieces(other), **options, if_uploaded="again")
+    assert server.stored(sent.file.id).read_bytes() == other
+
+
+async def test_a_function_is_called_again_where_a_stream_is_gone(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    calls: list[int] = []
+
+    def opened(content: bytes = CONTENT) -> AsyncIterator[bytes]:
+        calls.append(len(content))
+        return pieces(content)
+
+    options: dict[str, Any] = {"purpose": "batch", "filename": "a", "size": SIZE, "key": "mine"}
+    await interrupted(server, client, journal)
+    server.inject(Fault("part", "answer", "before", status=404))
+    result = await uploader.upload(opened, **options)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert len(calls) == 2
+    assert result.bytes_resumed == 0
+    other = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+    result = await uploader.upload(lambda: opened(other), **options)
+    assert server.stored(result.file.id).read_bytes() == other
+
+
+async def test_a_stream_that_is_gone_fails_resumably(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    await interrupted(server, client, journal)
+    server.inject(Fault("part", "answer", "before", status=404))
+    options: dict[str, Any] = {"purpose": "batch", "filename": "a", "size": SIZE, "key": "mine"}
+    with pytest.raises(UploadError, match=r"has dropped what was sent of a, and what was read of the stream") as gone:
+        await uploader.upload(pieces(), **options)
+    assert gone.value.resumable
+    result = await uploader.upload(pieces(), **options)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+# what is refused
+
+
+class Response:
+    """As requests has it."""
+
+    raw = io.BytesIO()
+
+    def iter_content(self) -> list[bytes]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "why"),
+    [
+        (pieces, {}, r"has no name: pass filename=, or \('train\.jsonl', stream\)"),
+        (pieces, {"filename": "a", "size": -1}, "size must be an integer"),
+        (pieces, {"filename": "a", "size": True}, "size must be an integer"),
+        (pieces, {"filename": "a", "size": 1.0}, "size must be an integer"),
+        (pieces, {"filename": "a", "method": "fastest"}, "method must be"),
+        (pieces, {"filename": "a", "purpose": ""}, "purpose must be a non-empty string"),
+        (lambda: 17, {"filename": "a"}, "the given function returned a int, which is not a stream"),
+        (lambda: None, {"filename": "a"}, "the source is None"),
+        (Response(), {"filename": "a"}, "Response is a response. Pass its `raw`"),
+        (iter([b"a"]), {"filename": "a"}, "list_iterator is not an async iterator"),
+        (io.BytesIO, {"filename": "a"}, "can't be read"),
+    ],
+)
+async def test_what_is_not_a_stream_is_refused_with_what_to_pass(
+    server: LocalServer, uploader: AsyncUploader, source: Any, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises((ConfigurationError, SourceError), match=why) as refused:
+        await uploader.upload(source, **{"purpose": "batch", **options})
+    assert "Nothing was sent" in str(refused.value)
+    assert not server.calls
+
+
+async def test_checking_a_job_reads_nothing_of_its_stream(uploader: AsyncUploader) -> None:
+    stream = pieces()
+    await uploader.check(UploadJob(stream, "batch", "a.bin"))
+    assert await anext(stream) == b""
+    with pytest.raises(ConfigurationError, match="has no name"):
+        await uploader.check(UploadJob(stream, "batch"))
+
+
+async def test_json_lines_of_a_stream_are_looked_at_before_they_are_sent(
+    server: LocalServer, uploader: AsyncUploader
+) -> None:
+    content = b'{"a": 1}\n{"b": \n'
+    with pytest.raises(SourceError, match="line 2"):
+        await uploader.upload(pieces(content), purpose="fine-tune", filename="a.jsonl", size=len(content), check="full")
+    assert not server.calls
