@@ -17,6 +17,7 @@ from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import complain, never_fail_to_encode, printable, show_text
 from asyncsdk.cli.signals import Interrupted, Stop
 from asyncsdk.cli.uploads import messages as uploads
+from asyncsdk.cli.uploads.standard_input import with_dash_as_source
 from asyncsdk.cli.usage import chain_of, in_words_of, usage_message
 from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError
 from asyncsdk.version import __version__
@@ -81,6 +82,8 @@ def run(arguments: Sequence[str], stop: Stop) -> int:
     words, app = canonical(arguments), make_app()
     if arguments[0] == "help" and not chain_of(app, words):
         words = list(arguments[1:]) or words  # not a command: an older cyclopts would show the help of all of them
+    if chain_of(app, words) == ["upload"] and not set(HELP) & set(words):
+        words = with_dash_as_source(words)
     try:
         command, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
     except (CycloptsError, AsyncSDKError) as error:

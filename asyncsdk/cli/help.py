@@ -85,6 +85,7 @@ Environment
   AZURE_OPENAI_ENDPOINT   an Azure resource, with AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN; used without the above
   OPENAI_API_VERSION      the version of Azure's API
   ASYNCSDK_JOURNAL        the directory of the journal of uploads, or memory; --journal goes before it
+  ASYNCSDK_SPOOL          the directory for standard input of unknown size; else that of the journal
   ASYNCSDK_SERVE_KEY      the only key that `asyncsdk serve` takes
   HTTPS_PROXY, NO_PROXY   a proxy, and the hosts to reach without it
   SSL_CERT_FILE           certificates to trust; a directory of them: SSL_CERT_DIR; one more: --ca-file

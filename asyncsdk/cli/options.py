@@ -144,6 +144,14 @@ class UploadOptions:
         Parameter(alias="-p", help="What the files are for: fine-tune, batch, assistants, vision, user_data, evals."),
     ]
     filename: Annotated[str | None, Parameter(help="The name to store it under, if there is one file.")] = None
+    size: Annotated[
+        int | None,
+        Parameter(
+            converter=from_text(parse_size),
+            metavar="N",
+            help="The bytes that come through standard input; unknown, they are kept on disk first.",
+        ),
+    ] = None
     mime_type: Annotated[str | None, Parameter(help="Their MIME type; else by each file's suffix.")] = None
     expires_after: Annotated[
         int | None,

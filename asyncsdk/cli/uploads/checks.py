@@ -28,7 +28,7 @@ async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> d
     bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
         try:
-            if (problem := unread_source(name)) is not None:
+            if job.path() is not None and (problem := unread_source(job.path() or "")) is not None:
                 raise SourceError(problem)
             await uploader.check(job)
         except (ConfigurationError, InvalidRequestError, UploadError) as error:

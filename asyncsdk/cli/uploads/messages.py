@@ -45,6 +45,9 @@ _CALLS = (
     ("Raise limit_rate to", "Raise --limit-rate to"),
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
     ('check="none"', "--check none"),
+    ("size=", "--size"),
+    ("method='files'", "--method files"),
+    ("if_uploaded='again' (--if-uploaded again)", "--if-uploaded again"),
 )
 MANY_FILES = 100
 _NOTHING = " Nothing was sent."

@@ -15,6 +15,7 @@ from asyncsdk.cli.filters import Filters
 from asyncsdk.cli.left_out import LeftOut
 from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.unread import unread_source
+from asyncsdk.cli.uploads.standard_input import DASH, WORD
 from asyncsdk.cli.walk import walk, within
 from asyncsdk.errors import ConfigurationError
 
@@ -102,13 +103,17 @@ def sources_in(selection: Selection) -> UploadSources:
     if not (selection.sources or selection.lists):
         raise ConfigurationError("SOURCE is missing: give files, directories, or --files-from LIST. Nothing was sent.")
     names = list(dict.fromkeys(expand(selection.sources)))
+    if WORD in names and DASH in selection.lists:
+        raise ConfigurationError("standard input is either a SOURCE or a list of files, not both. Nothing was sent.")
     folders = [name for name in names if not unread_source(name) and os.path.isdir(name)]  # noqa: PTH112 - raises nothing
     if filters and not (folders or selection.lists):
         raise ConfigurationError(
             "--include and --exclude are for what directories and lists hold, and none was given. Nothing was sent."
         )
     for name in names:
-        if name not in folders:
+        if name == WORD:
+            found.named.append(DASH)
+        elif name not in folders:
             found.add_named(name)
     for folder in folders:
         try:

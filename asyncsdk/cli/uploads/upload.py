@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,7 @@ from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages
 from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse
+from asyncsdk.cli.uploads.standard_input import DASH, standard_input
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.uploader import AsyncUploader
 
 IN_MEMORY = "The journal is in memory only: the same command starts from the beginning."
+WITHOUT_KEY = "What comes through a pipe is sent from the beginning again; with --key NAME the same command goes on."
 FROM_THE_START = "Without --no-resume the same command goes on."
 Sources = Annotated[
     tuple[str, ...],
-    Parameter(name="SOURCE", help="The files to send, of 1 byte to 8 GiB, and directories with such files."),
+    Parameter(
+        name="SOURCE",
+        help="The files to send, of 1 byte to 8 GiB, and directories with such files; - is standard input.",
+    ),
 ]
 
 
@@ -87,7 +92,7 @@ async def upload(
             display,
             stop,
             client.clock.now,
-            what_instead(journal, options),
+            what_instead(journal, options, is_stream=DASH in jobs and jobs[DASH].path() is None),
             renamed=options.filename is not None,
             left_out=left_out.count,
         )
@@ -114,13 +119,13 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
             "Nothing was sent."
         )
     names = [*found.named, *found.found]
-    for option, value in (("--filename", options.filename), ("--key", options.key)):
+    for option, value in (("--filename", options.filename), ("--key", options.key), ("--size", options.size)):
         if value is not None and not found.is_one_file:
             given = "a directory or a list was given" if found.has_more else f"{len(names)} were given"
             raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
     return {
         name: UploadJob(
-            source=name,
+            source=standard_input(options.filename) if name == DASH and name in found.named else name,
             purpose=options.purpose,
             filename=options.filename,
             mime_type=options.mime_type,
@@ -131,26 +136,29 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
             resume=not options.no_resume,
             method=options.method,
             check=options.check,
+            size=options.size,
         )
         for name in names
     }
 
 
-def sizes_of(names: Iterable[str]) -> dict[str, int]:
+def sizes_of(jobs: Mapping[str, UploadJob]) -> dict[str, int]:
     """The size of each file, in bytes; 0 for one that has gone meanwhile, of which its upload will tell."""
-    return {name: _size(Path(name)) for name in names}
+    return {name: job.size or _size(job.path()) for name, job in jobs.items()}
 
 
-def _size(path: Path) -> int:
+def _size(path: str | None) -> int:
     try:
-        return path.stat().st_size
+        return 0 if path is None else Path(path).stat().st_size
     except OSError:
         return 0
 
 
 async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
-    """Upload `job`, which was looked at already."""
-    fields = asdict(job, recurse=False) | {"check": "none"}
+    """Upload `job`, which was looked at already, unless it is a stream."""
+    fields = asdict(job, recurse=False)
+    if job.path() is not None:
+        fields["check"] = "none"
     return await uploader.upload(**fields, in_turn=True, on_progress=listener)
 
 
@@ -162,10 +170,12 @@ def warn_of(journal: Journal) -> None:
         complain(f"warning: {journal.instead}.")
 
 
-def what_instead(journal: Journal, options: UploadOptions) -> str:
+def what_instead(journal: Journal, options: UploadOptions, *, is_stream: bool = False) -> str:
     """Why the same command would not resume; '' if it would."""
     from asyncsdk.uploads.journal.memory import MemoryJournal
 
+    if is_stream and options.key is None:
+        return WITHOUT_KEY
     if isinstance(journal, MemoryJournal):
         return IN_MEMORY
     return FROM_THE_START if options.no_resume else ""
