@@ -96,6 +96,13 @@ def test_a_terminal_is_refused(start: Start, calls: Callable[[], int]) -> None:
     assert "standard input is a terminal: pipe the content into it, or give a file. Nothing was sent." in err
 
 
+def test_a_closed_standard_input_is_refused(start: Start, calls: Callable[[], int]) -> None:
+    process = start("upload", "-", *NAMED, stdin=None, preexec_fn=lambda: os.close(0))
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, calls()) == (2, 0)
+    assert err == "error: -: standard input is closed. Nothing was sent.\n"
+
+
 @pytest.mark.parametrize("size", [(), ("--size", "100MiB")])
 def test_ctrl_c_ends_it_within_a_second_and_leaves_no_file(
     start: Start, server: LocalServer, tmp_path: Path, size: tuple[str, ...]

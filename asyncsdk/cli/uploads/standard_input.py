@@ -40,11 +40,10 @@ def with_dash_as_source(words: Sequence[str]) -> list[str]:
 
 def standard_input(filename: str | None) -> SourceGiven:
     """What `-` is. Raises ConfigurationError where that can't be sent."""
-    try:
-        status = os.fstat(0)
-    except OSError:
-        raise ConfigurationError("-: standard input is closed. Nothing was sent.") from None
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin is None:
+        raise ConfigurationError("-: standard input is closed. Nothing was sent.")
+    status = os.fstat(0)
+    if sys.stdin.isatty():
         raise ConfigurationError(
             "-: standard input is a terminal: pipe the content into it, or give a file. Nothing was sent."
         )
