@@ -129,6 +129,10 @@ class StreamSource:
         view[:] = block[: len(view)]
         return True
 
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        block = self._held.get(offset)
+        return None if block is None or length > len(block) else block[:length]
+
     def look_again(self) -> Identity:
         return self.identity
 
