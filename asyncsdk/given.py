@@ -177,12 +177,19 @@ def opens_stream(given: object) -> TypeGuard[Callable[[], Any]]:
 
 
 def response_body(given: object) -> str | None:
-    """What to pass in place of a response of aiohttp, httpx, openai-python or requests; None for what is not one."""
-    if is_read_with_await(getattr(given, "content", None)):
-        return "its `content`"
+    """What to pass in place of a response of aiohttp, httpx, openai-python or requests; None for what is not one.
+
+    Those with a `content` that reads all of the body when it is looked at are known by their methods.
+    """
     if callable(getattr(given, "aiter_bytes", None)):
         return "`response.aiter_bytes()`"
-    return "its `raw`" if callable(getattr(given, "iter_content", None)) and hasattr(given, "raw") else None
+    iter_bytes = getattr(given, "iter_bytes", None)
+    if callable(iter_bytes):
+        is_async = inspect.isasyncgenfunction(iter_bytes)
+        return "`response.iter_bytes()`" if is_async else "what its `read()` returns, or one of an async client"
+    if callable(getattr(given, "iter_content", None)):
+        return "its `raw`, with `response.raw.decode_content = True` before that"
+    return "its `content`" if is_read_with_await(getattr(given, "content", None)) else None
 
 
 def is_pillow_image(given: object) -> TypeGuard[PillowImage]:

@@ -210,8 +210,9 @@ class UploadCall:
         finally:
             self._may_be_twice = self._may_be_twice or post.duplicate_possible
         if result is None:
-            kind = StreamRun if isinstance(self.source, StreamSource) else UploadRun
-            run = kind(**shared, part_size=self.part_size, others=partial(self.others, key))
+            shared |= {"part_size": self.part_size, "others": partial(self.others, key)}
+            is_stream = isinstance(self.source, StreamSource)
+            run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
             result = await run.result()
         return evolve(result, duplicate_possible=True) if self._may_be_twice else result
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from attrs import define, frozen
 
@@ -140,13 +142,16 @@ def stream_part_size(part_size: int, memory: int, connections: int) -> int:
     return max(BLOCK, min(part_size, LARGEST_STREAM_PART, memory // (connections + 2) // BLOCK * BLOCK))
 
 
-def next_of_stream(offset: int, size: int, part_size: int, held: Iterable[Range]) -> Range:
-    """What to read next of a stream of `size` bytes, which is at `offset`: one of `held`, or up to the next of them."""
-    ahead = sorted(span for span in held if span.offset >= offset)
-    if ahead and ahead[0].offset == offset:
-        return ahead[0]
-    end = ahead[0].offset if ahead else size
-    return Range(offset, min(part_size, end - offset))
+def next_of_stream(offset: int, size: int, part_size: int, held: Sequence[Range] = ()) -> Range:
+    """What to read next of a stream of `size` bytes, which is at `offset`: one of `held`, or up to the next of them.
+
+    `held` are in order, and none overlaps another.
+    """
+    place = bisect_left(held, offset, key=attrgetter("offset"))
+    if place == len(held):
+        return Range(offset, min(part_size, size - offset))
+    ahead = held[place]
+    return ahead if ahead.offset == offset else Range(offset, min(part_size, ahead.offset - offset))
 
 
 def covers(size: int, held: Sequence[Range]) -> bool:

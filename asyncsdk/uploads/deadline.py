@@ -13,17 +13,25 @@ from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.session import CLOCK_GRAIN, Session
 
 MARGIN = 1.2  # a line may become faster
+FASTER = "Use a faster connection or a smaller file."
 
 
 async def watch_deadline(
-    session: Session, meter: Meter, clock: Clock, timing: Timing = DEFAULT_TIMING, *, limit_rate: float | None = None
+    session: Session,
+    meter: Meter,
+    clock: Clock,
+    timing: Timing = DEFAULT_TIMING,
+    *,
+    limit_rate: float | None = None,
+    advice: str = FASTER,
 ) -> None:
     """Check twice a second until cancelled. Raises UploadTooSlowError once the rest surely can't be sent in time.
 
     Judged by the rate of all uploads together, once it is known how many connections to use: each gets more of it as
     others end. Only time in which bytes move counts as sending. An upload whose hour is over with parts still to send
     is ended, even if a request hangs. One that only the journal holds is not judged before the server has taken a part
-    of it. What can't be sent in time at `limit_rate` (bytes a second) is known at once.
+    of it. What can't be sent in time at `limit_rate` (bytes a second) is known at once. `advice` is what to do where
+    the connection is too slow.
     """
     sending_for, moved = 0.0, meter.shared.moved
     while True:
@@ -36,9 +44,9 @@ async def watch_deadline(
             raise session.expired()
         if limit_rate is not None and seconds_left > 0 and meter.left / limit_rate > seconds_left + CLOCK_GRAIN:
             least = typed_rate(meter.left / seconds_left * MARGIN)
-            advice = f"Raise limit_rate to at least {least}, then repeat the call: it resumes."
-            error = _too_slow(session, meter, rate=limit_rate, seconds_left=seconds_left, advice=advice)
-            error.advice = advice
+            instead = f"Raise limit_rate to at least {least}, then repeat the call: it resumes."
+            error = _too_slow(session, meter, rate=limit_rate, seconds_left=seconds_left, advice=instead)
+            error.advice = instead
             raise error
         if meter.shared.moved == moved:
             continue
@@ -46,7 +54,6 @@ async def watch_deadline(
         rate = max(meter.shared.rate.best, meter.shared.rate.current)
         needed = seconds_short(left=meter.left, rate=rate, seconds_left=seconds_left, sending_for=sending_for)
         if needed is not None and meter.shared.settled:
-            advice = "Use a faster connection or a smaller file."
             raise _too_slow(session, meter, rate=rate, seconds_left=seconds_left, advice=advice)
 
 

@@ -34,14 +34,19 @@ class Fields:
 
 def _shown(source: Given) -> str:
     """The source in messages: its name, never its content."""
+    content = unpacked(source).content
+    kind = type(content).__name__
+    is_in_memory = isinstance(content, bytes | bytearray | memoryview)
+    return _own_name(source) or (f"{memoryview(content).nbytes} bytes" if is_in_memory else kind)
+
+
+def _own_name(source: Given) -> str | None:
     named = unpacked(source)
     content = named.content
-    if named.name is None and isinstance(content, bytes | bytearray | memoryview):
-        return f"{memoryview(content).nbytes} bytes"
     if isinstance(content, PurePath) and named.name is None:
         return content.name
     name = named.name or (content if isinstance(content, str) else getattr(content, "name", None))
-    return PurePath(name).name if isinstance(name, str) else type(content).__name__
+    return PurePath(name).name if isinstance(name, str) else None
 
 
 @frozen
@@ -78,7 +83,7 @@ class UploadJob:
     on_busy: Literal["wait", "fail"] = "wait"
     resume: bool = True
     method: UploadMethod | None = None
-    check: Depth = field(default="none", kw_only=True)
+    check: Depth = field(default="ends", kw_only=True)
     size: int | None = field(default=None, kw_only=True)
 
     def fields(self, source_name: str) -> Fields:
@@ -109,7 +114,7 @@ class UploadJob:
 
     def describe(self) -> str:
         """The source in messages: the caller's name for it, else its own; never its content."""
-        return self.key or _shown(self.source)
+        return self.key or _own_name(self.source) or self.filename or _shown(self.source)
 
 
 @frozen(kw_only=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import PurePath
 
 from attrs import define
 
-from asyncsdk.errors import ConfigurationError, SourceChangedError, SourceError, UploadError
+from asyncsdk.errors import ConfigurationError, SourceError, UploadError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.given import opens_stream, unpacked
+from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import checked_size, is_whole
 from asyncsdk.uploads.context import UploadContext
@@ -23,10 +25,12 @@ from asyncsdk.uploads.spool import spooled
 from asyncsdk.uploads.stream import PATIENCE, Producer, check_stream, measured
 from asyncsdk.uploads.stream_source import StreamSource
 
+_PLACEHOLDER = re.compile("<.*>$")  # `<stdin>`
+
 
 @define(eq=False)
 class _Reading:
-    """Reports how much of a stream was spooled."""
+    """Reports how much of a stream was spooled, and that its source is silent."""
 
     _meter: Meter
 
@@ -39,26 +43,38 @@ class _Reading:
         self._meter.total, self._meter.note = size, f"{size / 1e6:,.1f} MB of it are read so far"
         self._meter.tick()
 
+    def silent(self, note: str) -> None:
+        self._meter.enter(UploadPhase.WAITING, note)
+
 
 async def opened(
-    job: UploadJob, context: UploadContext, method: UploadMethod, report: Callable[[Progress], object] | None
+    job: UploadJob,
+    context: UploadContext,
+    method: UploadMethod,
+    slot: Slot,
+    report: Callable[[Progress], object] | None,
+    *,
+    is_compared: bool = False,
 ) -> Source:
     """Open the source of `job`, checked as far as it can be before it is sent; `let_go` of it in the end.
 
-    `report` is called while a stream is spooled. Raises what `check` does, and UploadError for a stream that can't be
+    While a stream is spooled its `slot` is left to others, and `report` is called. What `is_compared` with an upload
+    that is there has to be read before it is sent. Raises what `check` does, and UploadError for a stream that can't be
     read.
     """
     if is_for_streaming(job.source):
-        announced = await _announced(job, context)
-        source = await _of_stream(job, context, method, announced, _Reading.of(job, context, report).advanced)
+        producer, size = await _announced(job, context)
+        if size is not None and not is_compared and _goes_straight(job, context, method, size, producer.name):
+            return StreamSource.of(producer, size, context.stream_memory)
+        slot.yield_slot()
+        source = await _spooled(producer, size, context, _Reading.of(job, context, report))
     else:
         source = await _of_file(job, context)
-    if not isinstance(source, StreamSource):
-        try:
-            await _look(source, job, context)
-        except BaseException:
-            source.close()
-            raise
+    try:
+        await _look(source, job, context)
+    except BaseException:
+        source.close()
+        raise
     return source
 
 
@@ -107,7 +123,7 @@ async def _announced(job: UploadJob, context: UploadContext) -> tuple[Producer, 
     named = unpacked(job.source)
     stream = named.content
     names = (getattr(stream, name, None) for name in ("filename", "name"))  # a part of a form has its field's name, too
-    own = next((PurePath(name).name for name in names if isinstance(name, str)), None)
+    own = next((PurePath(name).name for name in names if isinstance(name, str) and not _PLACEHOLDER.match(name)), None)
     name = job.filename or named.name or own
     if not name:
         raise ConfigurationError(
@@ -133,32 +149,18 @@ def _checked_announcement(size: object) -> int | None:
     )
 
 
-async def _of_stream(
-    job: UploadJob,
-    context: UploadContext,
-    method: UploadMethod,
-    announced: tuple[Producer, int | None],
-    advanced: Callable[[int], object],
-) -> Source:
-    producer, size = announced
-    if size is not None and _goes_straight(job, context, method, size, producer.name):
-        return StreamSource.of(producer, size, context.stream_memory)
+async def _spooled(producer: Producer, size: int | None, context: UploadContext, reading: _Reading) -> Source:
+    producer.on_silence = reading.silent
     try:
         stream = await producer.open()
         try:
             with without_threads():
-                source = await spooled(stream, context.spool, context.readers, advanced)
+                return await spooled(stream, context.spool, context.readers, reading.advanced, announced=size)
         finally:
             await stream.aclose()
     except UploadError as error:
         error.advice = error.advice or "Nothing was sent yet. Repeat the call with the stream from its start."
         raise
-    if size is not None and source.identity.size != size:
-        source.close()
-        raise SourceChangedError(
-            f"{producer.name} gave {source.identity.size:,} bytes, not the {size:,} of size=. Nothing was sent."
-        )
-    return source
 
 
 def _goes_straight(job: UploadJob, context: UploadContext, method: UploadMethod, size: int, name: str) -> bool:

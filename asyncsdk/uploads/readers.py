@@ -204,7 +204,7 @@ def instead_of(given: object) -> str | None:
         return f"the given {kind} reads text, not bytes: pass its `buffer`, or open it with 'rb'"
     body = response_body(given)
     if body is not None:
-        return f"the given {kind} is a response. Pass {body}"
+        return f"the given {kind} has a body, but is not a stream itself. Pass {body}"
     if is_pillow_image(given):
         return (
             f"the given {kind} is a picture that is not encoded. Write it to a buffer, `picture.save(buffer, 'PNG')`, "

@@ -17,7 +17,7 @@ from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, to_json
 from asyncsdk.uploads.checksum import check_its_content, check_unchanged
 from asyncsdk.uploads.completing import Completion, record_gone
-from asyncsdk.uploads.deadline import watch_deadline
+from asyncsdk.uploads.deadline import FASTER, watch_deadline
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Opened, Part
 from asyncsdk.uploads.moved import NothingToResumeError, can_go_on, note
@@ -40,6 +40,7 @@ class UploadRun(SourceRun):
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     _held: list[str] = field(factory=list, init=False)
     _sends: ClassVar[type[Sending]] = Sending
+    _if_too_slow: ClassVar[str] = FASTER
 
     async def result(self) -> UploadResult:
         """Upload the file, from wherever the journal says that it stopped."""
@@ -181,7 +182,7 @@ class UploadRun(SourceRun):
         self.meter.enter(UploadPhase.SENDING, "" if is_over else self.meter.note)
         client = self.context.client
         async with tasks.group() as background:
-            limited = partial(watch_deadline, limit_rate=self.context.throttle.rate)
+            limited = partial(watch_deadline, limit_rate=self.context.throttle.rate, advice=self._if_too_slow)
             background.start_soon(limited, session, self.meter, client.clock, client.timing)
             parts = await self._sending(session).finish()
             await check_unchanged(self.source, self.digest, self.context.readers, self.context.hashers)

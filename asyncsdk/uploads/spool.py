@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from asyncsdk.errors import SourceError
+from asyncsdk.errors import SourceChangedError, SourceError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import LARGEST_FILE, MIB, checked_size
 from asyncsdk.uploads.readers import Identity
@@ -35,13 +36,19 @@ def spool_directory(journal: object) -> Path | None:
 
 
 async def spooled(
-    stream: ByteStream, directory: Path | None, threads: DaemonThreadPool, advanced: Callable[[int], object]
+    stream: ByteStream,
+    directory: Path | None,
+    threads: DaemonThreadPool,
+    advanced: Callable[[int], object],
+    *,
+    announced: int | None,
 ) -> SpooledSource:
     """Read `stream` to its end, into a file without a name. Cancelled, nothing is left of it.
 
-    `advanced` is called with the bytes written so far.
+    `advanced` is called with the bytes written so far; `announced` is how many there are to be, where that is known.
 
-    Raises SourceError where it is empty or too large, or there is no room; UploadError where it can't be read.
+    Raises SourceError where it is empty or too large, or there is no room; SourceChangedError where it has another size
+    than `announced`; UploadError where it can't be read.
     """
     if directory is None:
         raise SourceError(
@@ -55,17 +62,27 @@ async def spooled(
         making.add_done_callback(_close_unwanted)
         raise
     try:
-        buffer = memoryview(bytearray(MIB))
-        count = len(buffer)
-        while count == len(buffer):
-            count = await stream.fill(buffer)
-            if count:
-                await threads.run(partial(spool.write, buffer[:count]))
-                advanced(spool.size)
+        await _write_all(stream, spool, threads, advanced, math.inf if announced is None else announced)
         return spool.as_source()
     except BaseException:
         spool.close()
         raise
+
+
+async def _write_all(
+    stream: ByteStream, spool: SpoolWriter, threads: DaemonThreadPool, advanced: Callable[[int], object], most: float
+) -> None:
+    buffer = memoryview(bytearray(MIB))
+    count = len(buffer)
+    while count == len(buffer):
+        count = await stream.fill(buffer)
+        if count:
+            await threads.run(partial(spool.write, buffer[:count]))
+            advanced(spool.size)
+        if spool.size > most:
+            raise _other_size(stream.name, f"more than the {most:,} bytes")
+    if math.isfinite(most) and spool.size < most:
+        raise _other_size(stream.name, f"{spool.size:,} bytes, not the {most:,}")
 
 
 def _close_unwanted(making: asyncio.Future[SpoolWriter]) -> None:
@@ -97,11 +114,13 @@ class SpoolWriter:
 
     def write(self, block: memoryview) -> None:
         """Append `block`. Raises SourceError where there is no room for it; may block."""
-        with self._turn:
-            if self._descriptor is not None and not self._is_closing:
-                self._append(block, self._descriptor)
-        if self._is_closing:
-            self.close()
+        try:
+            with self._turn:
+                if self._descriptor is not None and not self._is_closing:
+                    self._append(block, self._descriptor)
+        finally:
+            if self._is_closing:
+                self.close()
 
     def as_source(self) -> SpooledSource:
         """What was written, to be uploaded; the source closes it."""
@@ -145,6 +164,10 @@ class SpooledSource(PathSource):
 
     def look_again(self) -> Identity:
         return self.identity
+
+
+def _other_size(name: str, has: str) -> SourceChangedError:
+    return SourceChangedError(f"{name} gave {has} of size=. Nothing was sent. Pass the size of what it gives, or none.")
 
 
 def _no_room(name: str, directory: Path, size: int) -> SourceError:

@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 import os
+import selectors
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.readers import instead_of
 
 _END = object()
+_NOTHING = memoryview(b"")
 PATIENCE = 10  # times the limit for a stalled connection: what makes a stream may have to compute it first
 CLOSING_SECONDS = 0.5
 
@@ -49,31 +51,39 @@ class Producer:
         return opens_stream(self.given)
 
     async def open(self) -> ByteStream:
-        """Open the stream. Raises SourceError where it is not one, UploadError where that fails."""
+        """Open the stream. Raises SourceError where it is not one, UploadError where that fails or takes too long."""
         stream = self.given
         if opens_stream(stream):
-            try:
-                stream = stream()
-                if inspect.isawaitable(stream):
-                    stream = await tasks.await_foreign(stream)
-            except Exception as error:
-                raise _failed(self.name, 0, error) from error
+            stream = await self._called(stream)
             check_stream(stream, self.name)
-        read, release = await self._reader_of(stream), _release_of(stream, is_ours=stream is not self.given)
-        return ByteStream(self.name, read, release, self.patience, self._report_silence)
-
-    def _report_silence(self, note: str) -> None:
-        self.on_silence(note)
-
-    async def _reader_of(self, stream: Any) -> Callable[[], Awaitable[object]]:
-        """What returns the next piece of `stream`, and `_END` at its end."""
+        is_ours = stream is not self.given
+        read: Callable[[], Awaitable[object]]
         if inspect.iscoroutinefunction(getattr(stream, "read", None)):
             await measured(stream)  # which leaves a file at its start
             # of a part of a form in an aiohttp server, `read` is all of it
-            return partial(_read_with_await, getattr(stream, "read_chunk", stream.read))
-        if isinstance(stream, AsyncIterable):
-            return partial(_next_of, aiter(stream))
-        return partial(self.threads.run, partial(_read_in_thread, stream))
+            read = partial(_read_with_await, getattr(stream, "read_chunk", stream.read))
+        elif isinstance(stream, AsyncIterable):
+            iterator = aiter(stream)
+            read = partial(_next_of, iterator)
+            stream = iterator if inspect.isasyncgen(iterator) else stream
+        else:
+            read = partial(self.threads.run, partial(_read_in_thread, stream))
+        return ByteStream(self.name, read, _release_of(stream, is_ours=is_ours), self.patience, self._report_silence)
+
+    async def _called(self, opens: Callable[[], Any]) -> Any:
+        try:
+            with anyio.move_on_after(self.patience):
+                stream = opens()
+                return await tasks.await_foreign(stream) if inspect.isawaitable(stream) else stream
+        except Exception as error:
+            raise _failed(self.name, 0, error) from error
+        raise _resumable(
+            f"{self.name} was not opened within {self.patience:g} s: its source has stalled, not the connection to the "
+            "server. Nothing was completed."
+        )
+
+    def _report_silence(self, note: str) -> None:
+        self.on_silence(note)
 
 
 @define(eq=False)
@@ -86,7 +96,7 @@ class ByteStream:
     _patience: float
     _on_silence: Callable[[str], object]
     position: int = field(default=0, init=False)
-    _rest: memoryview = field(default=memoryview(b""), init=False)
+    _rest: memoryview = field(default=_NOTHING, init=False)
     _has_ended: bool = field(default=False, init=False)
     _is_silent: bool = field(default=False, init=False)
 
@@ -97,25 +107,27 @@ class ByteStream:
         """
         filled = 0
         while filled < len(view) and await self.has_more():
-            piece = self._rest[: len(view) - filled]
-            view[filled : filled + len(piece)] = piece
-            self._rest = self._rest[len(piece) :]
-            filled += len(piece)
-            self.position += len(piece)
+            count = min(len(self._rest), len(view) - filled)
+            view[filled : filled + count] = self._rest[:count]
+            self._rest = self._rest[count:]
+            filled += count
+            self.position += count
         return filled
 
     async def has_more(self) -> bool:
         """Whether there is a byte more: waits for it, or for the end."""
         while not (self._rest or self._has_ended):
+            self._rest = _NOTHING  # its maker may use the memory of the last piece again, or resize it
             piece = await self._next()
             self._has_ended = piece is _END
             if not self._has_ended:
                 self._rest = self._as_bytes(piece)
+            del piece
         return bool(self._rest)
 
     async def aclose(self) -> None:
         """Close what nobody else does. Of an error of it only the log knows."""
-        self._rest = memoryview(b"")
+        self._rest = _NOTHING
         if self._release is None:
             return
         with anyio.move_on_after(CLOSING_SECONDS, shield=True):
@@ -152,7 +164,7 @@ class ByteStream:
         try:
             return memoryview(piece).cast("B")  # type: ignore[arg-type]  # of another type it raises
         except (TypeError, ValueError) as error:  # or a view with gaps
-            instead = "encode it" if isinstance(piece, str) else "give contiguous bytes"
+            instead = "encode it" if isinstance(piece, str) else "let it give contiguous bytes"
             message = f"{self.name} gives {type(piece).__name__}, not bytes: {instead}."
             if self.position:
                 raise UploadError(f"{message} Nothing was completed.") from error
@@ -170,7 +182,7 @@ def check_stream(stream: object, name: str) -> None:
         raise SourceError(f"{name} is not open to be read: open it with 'rb'. Nothing was sent.")
     if not (is_stream(stream) or hasattr(stream, "read")):
         raise SourceError(
-            f"{name}: the given function returned a {type(stream).__name__}, which is not a stream. Let it return an "
+            f"{name}: the given function returned {type(stream).__name__}, which is not a stream. Let it return an "
             "async iterator of bytes, a StreamReader or an open binary file. Nothing was sent."
         )
 
@@ -198,10 +210,28 @@ async def _read_with_await(read: Callable[[int], Awaitable[object]]) -> object:
 
 def _read_in_thread(file: Any) -> object:
     """What a pipe has now, rather than wait until a block is full."""
-    piece = file.read1(BLOCK) if isinstance(file, io.BufferedIOBase) else file.read(BLOCK)
-    if piece is None:
-        raise BlockingIOError("it is open without blocking and has nothing to read yet; open it as usual")
-    return piece or _END
+    read = file.read1 if isinstance(file, io.BufferedIOBase) else file.read
+    has_waited = False
+    while not (piece := read(BLOCK)):
+        # open without blocking, nothing is not the end: a buffered reader has b"" for both
+        if piece is not None and (has_waited or not _is_nonblocking(file)):
+            return _END
+        _wait_until_readable(file)
+        has_waited = True
+    return piece
+
+
+def _is_nonblocking(file: Any) -> bool:
+    try:
+        return not os.get_blocking(file.fileno())
+    except (AttributeError, OSError, ValueError):  # it is not one of the system's
+        return False
+
+
+def _wait_until_readable(file: Any) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        selector.select()
 
 
 def _release_of(stream: Any, *, is_ours: bool) -> Callable[[], Awaitable[object]] | None:

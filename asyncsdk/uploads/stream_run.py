@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import attrgetter
 from typing import ClassVar
 
 from attrs import define, field
@@ -10,6 +11,7 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.errors import ResponseMismatchError, SourceChangedError, UploadError
 from asyncsdk.events import UploadPhase
+from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import (
     BLOCK,
@@ -20,7 +22,7 @@ from asyncsdk.uploads.chunking import (
     next_of_stream,
     stream_part_size,
 )
-from asyncsdk.uploads.journal import Part
+from asyncsdk.uploads.journal import Expired, Part
 from asyncsdk.uploads.resume import non_overlapping, span_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.sending import Sending
@@ -34,6 +36,7 @@ class StreamSending(Sending):
 
     _trusted: dict[int, Part] = field(factory=dict, init=False)  # of earlier runs, by offset
     _before: int = field(default=0, init=False)  # how many parts the session had
+    _earlier: list[Range] = field(factory=list, init=False)  # what earlier runs sent, in order
 
     async def finish(self) -> list[Part]:
         """Return the parts that make up the whole stream, in order.
@@ -45,6 +48,7 @@ class StreamSending(Sending):
         parts, size = self.session.parts, self.digest.size
         self._before = len(parts)
         self._trusted = {part.offset: part for part in non_overlapping(parts) if part.length <= LARGEST_STREAM_PART}
+        self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
         async with tasks.group() as group:
             offset, hashing = 0, None
@@ -56,7 +60,7 @@ class StreamSending(Sending):
                 group.start_soon(self._settle, span, hashing)
                 offset = span.end
             await self.stream.check_end()
-        held = non_overlapping(self._parts())
+        held = non_overlapping(part for part in self._parts() if self._still_matches(part))
         if not covers(size, [span_of(part) for part in held]):
             raise ResponseMismatchError(
                 f"the server gave two parts of {self.session.upload_id} the same id, so that it can't be known which "
@@ -77,7 +81,7 @@ class StreamSending(Sending):
             span, self.stream.first = self.stream.first, None
             return span
         length = stream_part_size(self.part_size, self.stream.memory.blocks * BLOCK, self.connections.limit)
-        span = next_of_stream(offset, self.digest.size, length, map(span_of, self._trusted.values()))
+        span = next_of_stream(offset, self.digest.size, length, self._earlier)
         await self.stream.fill(span)
         return span
 
@@ -115,7 +119,12 @@ class StreamRun(UploadRun):
     """
 
     source: StreamSource
+    slot: Slot
     _sends: ClassVar[type[Sending]] = StreamSending
+    _if_too_slow: ClassVar[str] = (
+        "Use a faster connection, a faster source or a smaller file. Without size= it is kept on disk first, and its "
+        "hour on the server begins after that."
+    )
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -125,9 +134,11 @@ class StreamRun(UploadRun):
         """Read all of it without sending any."""
         if self.digest.done:
             return
+        if self.source.position:
+            await self._begin_again()
         stream, offset, size = self.source, 0, self.source.identity.size
         while offset < size:
-            span = next_of_stream(offset, size, LARGEST_STREAM_PART // 4, ())
+            span = next_of_stream(offset, size, LARGEST_STREAM_PART // 4)
             await stream.fill(span)
             await stream.start_hashing(span, self.digest, self.context.hashers)
             stream.release(span)
@@ -140,7 +151,7 @@ class StreamRun(UploadRun):
             await self._begin_again()
         size, connections = self.source.identity.size, self.context.connections.limit
         length = stream_part_size(self.part_size, self.source.memory.blocks * BLOCK, connections)
-        first = next_of_stream(0, size, length, ())
+        first = next_of_stream(0, size, length)
         self.meter.enter(UploadPhase.WAITING, f"reading {self.source.name}")
         await self.source.fill(first)
         self.source.first = first
@@ -152,7 +163,7 @@ class StreamRun(UploadRun):
             self.digest = ContentHash(self.digest.size, self.digest.with_md5, self.digest.whole)
             return
         name = self.source.name
-        if self.digest.done:
+        if not any(isinstance(record, Expired) and record.upload in self._held for record in self._records):
             changed = SourceChangedError(
                 f"{name} gave other content than the File that the key {self.job.key!r} stands for. Nothing was sent. "
                 "To send it as a new File: if_uploaded='again' (--if-uploaded again), or another key."
@@ -167,4 +178,8 @@ class StreamRun(UploadRun):
         raise gone
 
     def _report_silence(self, note: str) -> None:
+        if note:
+            self.slot.yield_slot()  # others may use its connections meanwhile
+        else:
+            self.slot.begin(self.meter, self.part_size)
         self.meter.enter(self.meter.state, note)

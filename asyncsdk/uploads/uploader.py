@@ -167,7 +167,7 @@ class AsyncUploader:
         on_busy: Literal["wait", "fail"] = "wait",
         resume: bool = True,
         method: UploadMethod | None = None,
-        check: Depth = "none",
+        check: Depth = "ends",
         size: int | None = None,
         in_turn: bool = False,
         on_progress: Listener | None = None,
@@ -289,7 +289,8 @@ class AsyncUploader:
         if source is None and key is not None:
             raise ConfigurationError(f"{upload_id} has the key {key!r}, not a path: call upload with its source.")
         place = opened.source if source is None else source
-        job = UploadJob(place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key)
+        fields = place, opened.purpose, opened.filename, opened.mime_type, opened.expires_after, key
+        job = UploadJob(*fields, check="none")  # it was looked at when it began
         if isinstance(opened, Posting):
             job = evolve(job, method="files")
         admit = partial(self._context.queue.enter, in_turn=in_turn)
@@ -337,7 +338,7 @@ class AsyncUploader:
             slot = await admit()
             try:
                 method = job.method or default
-                source = await opening.opened(job, context, method, report)
+                source = await opening.opened(job, context, method, slot, report, is_compared=earlier is not None)
                 try:
                     size, shared = source.identity.size, context.connections.shared
                     part_size = context.part_size or usual_part_size(size, self.concurrency or START, self.limit_rate)

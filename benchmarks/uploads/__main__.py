@@ -60,8 +60,8 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        path = cut(random_file(folder / "data.jsonl", given.size_mib << 20))
-        small = cut(random_file(folder / "small.jsonl", 1000))
+        path = cut(random_file(folder / "data.bin", given.size_mib << 20))
+        small = cut(random_file(folder / "small.bin", 1000))
         with receiving(folder / "receiver", tls=not given.plain) as receiver:
             stall = longest_stall(receiver, folder, path)
             measured = in_turn(receiver, folder, (path, small), rounds(given.rounds, given.seconds))

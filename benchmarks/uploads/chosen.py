@@ -29,7 +29,7 @@ def main() -> None:
     given = options.parse_args()
     runs: dict[int, list[Run]] = {CHOSEN: [], FIXED: []}
     with tempfile.TemporaryDirectory() as place, receiving(Path(place) / "receiver", tls=True) as receiver:
-        path = random_file(Path(place) / "data.jsonl", given.size_mib << 20)
+        path = random_file(Path(place) / "data.bin", given.size_mib << 20)
         for pair in range(given.pairs + 1):
             for connections in (CHOSEN, FIXED) if pair % 2 else (FIXED, CHOSEN):
                 made = command(CONTENDERS["asyncsdk, md5"], path, connections=connections)

@@ -254,7 +254,7 @@ def main() -> None:
         for name in given.line:
             shape, size = LINES[name], given.size_mib or SIZES.get(name, 1024)
             if real or shape is None or not shape.needs_wan:
-                path = paths.setdefault(size, folder / f"{size}.jsonl")
+                path = paths.setdefault(size, folder / f"{size}.bin")
                 if not path.exists():
                     cut(random_file(path, size << 20))
                 tables.append(bench.on(name, shape, path))

@@ -33,7 +33,7 @@ def main() -> None:
     given = options.parse_args()
     real = wan.is_possible() and not given.proxy
     with tempfile.TemporaryDirectory() as place:
-        path = random_file(Path(place) / "data.jsonl", given.size_mib << 20)
+        path = random_file(Path(place) / "data.bin", given.size_mib << 20)
         rows = [row(Path(place), name, status, path, given.most, real=real) for name, status in REFUSALS.items()]
     head = ["it answers", "MiB/s", "parts refused", f"refused in the first {LEARNING:.0f} s", "after", "of them"]
     keep(

@@ -43,7 +43,7 @@ class Bench:
     start: Run = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        small = random_file(self.folder / "small.jsonl", 1000)
+        small = random_file(self.folder / "small.bin", 1000)
         object.__setattr__(self, "start", self.best("ours", small, runs=3))
 
     def best(self, program: str, path: Path, *options: str, connections: int = 8, runs: int = 0) -> Run:
@@ -81,7 +81,7 @@ def main() -> None:
 def by_size(bench: Bench, plots: list[Plot], largest: int) -> str:
     rows, points = [], []
     for mebibytes in (size for size in SIZES if size <= largest):
-        path = random_file(bench.folder / "sized.jsonl", mebibytes * MIB)
+        path = random_file(bench.folder / "sized.bin", mebibytes * MIB)
         run = bench.best("ours", path, runs=1 if mebibytes > 1024 else 0)
         path.unlink()
         cost = bench.cost(run)
@@ -98,7 +98,7 @@ def by_files(bench: Bench, plots: list[Plot]) -> str:
         files = bench.folder / f"files-{count}"
         files.mkdir()
         for number in range(count):
-            random_file(files / f"{number:03}.jsonl", SMALL_FILE)
+            random_file(files / f"{number:03}.bin", SMALL_FILE)
         run = bench.best("ours_at_once", files)
         cost = bench.cost(run)
         rows.append([f"{count}", f"{cost:.3f}", f"{cost * 1000 / count:.1f}", f"{run.peak:.0f}"])
@@ -110,7 +110,7 @@ def by_files(bench: Bench, plots: list[Plot]) -> str:
 
 
 def by_connections(bench: Bench, _: list[Plot]) -> str:
-    path = random_file(bench.folder / "connected.jsonl", 512 * MIB)
+    path = random_file(bench.folder / "connected.bin", 512 * MIB)
     made = {count: bench.best("ours", path, connections=count) for count in CONNECTIONS}
     rows = [[str(count), f"{bench.cost(run) * 2:.2f}", f"{run.peak:.0f}"] for count, run in made.items()]
     path.unlink()
@@ -118,7 +118,7 @@ def by_connections(bench: Bench, _: list[Plot]) -> str:
 
 
 def by_parts(bench: Bench, _: list[Plot]) -> str:
-    path = random_file(bench.folder / "parted.jsonl", 800 * MIB)
+    path = random_file(bench.folder / "parted.bin", 800 * MIB)
     rows = []
     for count, size in PARTS.items():
         run = bench.best("ours", path, "--part-size", str(size))

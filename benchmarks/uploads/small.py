@@ -100,7 +100,7 @@ def main() -> None:
 def made(folder: Path, count: int, size: int) -> Path:
     folder.mkdir()
     for number in range(count):
-        random_file(folder / f"{number:06}.jsonl", size)
+        random_file(folder / f"{number:06}.bin", size)
     return folder
 
 

@@ -47,6 +47,10 @@ async def kills(folder: Path, options: Options) -> Row:
     return await kill_uploads(folder, options.rounds, sizes=options.sizes, seed=options.seed)
 
 
+async def streams(folder: Path, options: Options) -> Row:
+    return await kill_uploads(folder, options.rounds, sizes=options.sizes, seed=options.seed, as_streams=True)
+
+
 async def small(folder: Path, options: Options) -> Row:
     return await kill_small_uploads(folder, max(1, options.rounds // 16), files=2000, seed=options.seed)
 
@@ -108,6 +112,7 @@ async def versions(folder: Path, options: Options) -> Row:
 
 FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "kills": kills,
+    "streams": streams,
     "small": small,
     "posted": posted,
     "steps": steps,

@@ -28,14 +28,14 @@ class Sizes:
     connections: tuple[int, ...] = (1, 4, 8)
 
 
-async def kill_uploads(folder: Path, kills: int, *, sizes: Sizes, seed: int) -> Row:
+async def kill_uploads(folder: Path, kills: int, *, sizes: Sizes, seed: int, as_streams: bool = False) -> Row:
     """Upload one file after the other, and kill whatever runs, until there were so many kills."""
-    row, numbers, sent_again = Row("kills"), random.Random(seed), [0, 0]
+    row, numbers, sent_again = Row("streams" if as_streams else "kills"), random.Random(seed), [0, 0]
     files = 0
     async with serving(folder / "server") as server:
         while row.cases < kills:
             files += 1
-            one = await _Round.begin(server, folder / f"{files}", sizes, numbers, row)
+            one = await _Round.begin(server, folder / f"{files}", sizes, numbers, row, as_stream=as_streams)
             await one.run(kills - row.cases)
             row.cases += one.kills
             sent_again[0] += one.sent_again
@@ -60,6 +60,7 @@ class _Round:
     numbers: random.Random
     row: Row
     before: dict[str, Any]
+    as_stream: bool
     kills: int = 0
     kills_unopened: int = 0
     allowed_again: int = 0
@@ -72,11 +73,20 @@ class _Round:
         self.received = self.before["bytes_received"]
 
     @classmethod
-    async def begin(cls, server: ServerProcess, folder: Path, sizes: Sizes, numbers: random.Random, row: Row) -> _Round:
+    async def begin(
+        cls,
+        server: ServerProcess,
+        folder: Path,
+        sizes: Sizes,
+        numbers: random.Random,
+        row: Row,
+        *,
+        as_stream: bool,
+    ) -> _Round:
         folder.mkdir()
         size = numbers.randint(sizes.least, sizes.most)
         path = make_file(folder / f"{folder.name}.bin", size, seed=numbers.getrandbits(32))
-        return cls(server, path, folder / "journal", sizes, numbers, row, await server.stats())
+        return cls(server, path, folder / "journal", sizes, numbers, row, await server.stats(), as_stream)
 
     def new_job(self) -> Job:
         """The same call as ever; how it is cut, and over how many connections, differs from run to run."""
@@ -86,6 +96,7 @@ class _Round:
             self.journal,
             part_size=self.numbers.choice(self.sizes.parts),
             concurrency=self.numbers.choice(self.sizes.connections),
+            as_stream=self.as_stream,
         )
 
     async def run(self, most_kills: int) -> None:

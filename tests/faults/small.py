@@ -41,7 +41,7 @@ Method = Literal["uploads", "files"]
 def make_files(folder: Path, count: int) -> list[Path]:
     """So many files, no two with the same bytes."""
     folder.mkdir(parents=True)
-    return [make_file(folder / f"{number:05}.jsonl", FILE_BYTES + number, seed=number) for number in range(count)]
+    return [make_file(folder / f"{number:05}.bin", FILE_BYTES + number, seed=number) for number in range(count)]
 
 
 def lost_answers(method: Method, share: float) -> list[Fault]:

@@ -29,6 +29,7 @@ from asyncsdk.server import Fault
 from asyncsdk.uploads.journal import Part, Record
 from asyncsdk.uploads.journal.file import FileLog
 from asyncsdk.uploads.journal.reading import load
+from asyncsdk.uploads.source import Given
 
 MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure
@@ -132,7 +133,10 @@ async def serving(data: Path, *options: str) -> AsyncIterator[ServerProcess]:
 
 @frozen
 class Job:
-    """An upload as a process of its own does it. `options` are further arguments of `AsyncUploader.upload`."""
+    """An upload as a process of its own does it, from the path or `as_stream`, with its size and a key.
+
+    `options` are further arguments of `AsyncUploader.upload`.
+    """
 
     url: str
     path: Path
@@ -141,6 +145,7 @@ class Job:
     concurrency: int = 4
     limit_rate: float | None = None
     purpose: str = "batch"
+    as_stream: bool = False
     options: dict[str, Any] = field(factory=dict)
 
 
@@ -245,6 +250,15 @@ def _work(job: Job, answer: Connection, waiting: Event, before: Callable[[], obj
     answer.send(asyncio.run(_answer_of(job, waiting)))
 
 
+async def stream_of(path: Path) -> AsyncIterator[bytes]:
+    """The bytes of `path` in pieces of all lengths, in order and once."""
+    lengths = random.Random(path.name)
+    with path.open("rb") as file:
+        while piece := file.read(lengths.randint(1, MIB)):
+            yield piece
+            await asyncio.sleep(0)
+
+
 async def _answer_of(job: Job, waiting: Event) -> dict[str, Any]:
     def listen(progress: Progress) -> None:
         if progress.state is UploadPhase.WAITING:
@@ -259,7 +273,12 @@ async def _answer_of(job: Job, waiting: Event) -> dict[str, Any]:
             limit_rate=job.limit_rate,
         )
         try:
-            result = await uploader.upload(job.path, purpose=job.purpose, on_progress=listen, **job.options)
+            source: Given = job.path
+            options = job.options
+            if job.as_stream:
+                named = {"filename": job.path.name, "key": job.path.name, "size": job.path.stat().st_size}
+                source, options = stream_of(job.path), options | named
+            result = await uploader.upload(source, purpose=job.purpose, on_progress=listen, **options)
         except AsyncSDKError as error:
             return {"error": type(error).__name__, "message": str(error), "resumable": error.resumable}
     return {

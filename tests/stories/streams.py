@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
@@ -71,6 +72,15 @@ class Reused:
             yield buffer if len(piece) == len(buffer) else bytearray(piece)
 
 
+async def emptied() -> AsyncIterator[bytearray]:
+    """Gives one bytearray that is emptied between, which can't be done while somebody has a view of it."""
+    buffer = bytearray()
+    for start in range(0, len(CONTENT), 70_000):
+        buffer += CONTENT[start : start + 70_000]
+        yield buffer
+        buffer.clear()
+
+
 class AsyncFile:
     """As aiofiles has it: it can seek, and is uploaded from its first byte."""
 
@@ -91,13 +101,16 @@ class AsyncFile:
 
 
 @contextmanager
-def pipe(content: bytes = CONTENT, *, buffering: int = -1) -> Iterator[BinaryIO]:
-    """A pipe that somebody writes into; unbuffered, a read of it gives what is there."""
+def pipe(content: bytes = CONTENT, *, buffering: int = -1, pause: float = 0.0) -> Iterator[BinaryIO]:
+    """A pipe that somebody writes into, with a pause in the middle; unbuffered, a read of it gives what is there."""
     reader, writer = os.pipe()
 
     def write() -> None:
         with suppress(BrokenPipeError), os.fdopen(writer, "wb") as file:
-            file.write(content)
+            file.write(content[: len(content) // 2])
+            file.flush()
+            time.sleep(pause)
+            file.write(content[len(content) // 2 :])
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -135,6 +148,7 @@ KINDS: dict[str, Callable[[], Given]] = {
     "aiohttp": aiohttp_stream,
     "anyio": AnyioStream,
     "one buffer again and again": Reused,
+    "one buffer that is emptied": emptied,
     "aiofiles": AsyncFile,
     "part of a form": FormPart,  # type: ignore[dict-item]  # its `read` has no size
     "function": lambda: pieces,

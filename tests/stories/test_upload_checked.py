@@ -37,7 +37,7 @@ async def test_whatever_the_source_is_it_is_refused_with_its_line(
     monkeypatch.chdir(tmp_path)
     before = dict(server.calls)
     with pytest.raises(SourceError) as raised:
-        await uploader.upload(given(BAD), purpose="fine-tune", check="ends")
+        await uploader.upload(given(BAD), purpose="fine-tune")
     assert str(raised.value) == (
         "t.jsonl is not a file that fine-tuning takes:\n  line 2: it is blank\n"
         '  Correct it, or send it as it is with check="none". Nothing was sent.'
@@ -49,13 +49,13 @@ async def test_whatever_the_source_is_it_is_refused_with_its_line(
     assert result.file.bytes == len(GOOD)
 
 
-async def test_it_is_not_looked_at_unless_that_is_wanted(uploader: AsyncUploader) -> None:
-    result = await uploader.upload(("t.jsonl", BAD), purpose="fine-tune")
+async def test_it_is_not_looked_at_where_that_is_not_wanted(uploader: AsyncUploader) -> None:
+    result = await uploader.upload(("t.jsonl", BAD), purpose="fine-tune", check="none")
     assert result.file.bytes == len(BAD)
 
 
 async def test_of_many_the_bad_one_fails_alone(uploader: AsyncUploader) -> None:
-    jobs = [UploadJob((f"{n}.jsonl", BAD if n == 1 else GOOD), "fine-tune", check="ends") for n in range(3)]
+    jobs = [UploadJob((f"{n}.jsonl", BAD if n == 1 else GOOD), "fine-tune") for n in range(3)]
     async with uploader.upload_many(jobs) as outcomes:
         errors = {outcome.job.describe(): outcome.error async for outcome in outcomes}
     assert {name: type(error) for name, error in errors.items() if error} == {"1.jsonl": SourceError}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import os
@@ -31,6 +32,7 @@ from asyncsdk.uploads import spool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.method import METHODS
 from asyncsdk.uploads.stream_source import STREAM_MEMORY
+from asyncsdk.wal import disk
 from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe
 from tests.stories.support import MIB
 
@@ -75,6 +77,16 @@ async def test_a_pipe_is_uploaded(
     with pipe(buffering=buffering) as file:
         result = await uploader.upload(("a.bin", file), purpose="batch", size=size)
         assert not file.closed
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+async def test_a_pipe_that_is_open_without_blocking_is_read_to_its_end(
+    server: LocalServer, uploader: AsyncUploader, buffering: int
+) -> None:
+    with pipe(buffering=buffering, pause=0.2) as file:
+        os.set_blocking(file.fileno(), False)
+        result = await uploader.upload(("a.bin", file), purpose="batch")
     assert server.stored(result.file.id).read_bytes() == CONTENT
 
 
@@ -136,6 +148,73 @@ async def test_a_slow_server_holds_the_producer_back(server: LocalServer, client
     assert uploader._context.stream_memory._taken == 0  # noqa: SLF001 - it shows nowhere else
 
 
+@pytest.mark.usefixtures("no_disk")
+async def test_a_producer_at_the_other_end_of_a_connection_is_held_back_too(
+    server: LocalServer, client: Client, journal: Path
+) -> None:
+    given, unsent = 0, 0
+
+    async def produce(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal given, unsent
+        while given < 256 * MIB:
+            writer.write(bytes(MIB))
+            given, unsent = given + MIB, writer.transport.get_write_buffer_size()
+            await writer.drain()
+
+    server.inject(Fault("part", "stall", "before", seconds=60, every=1))
+    async with await asyncio.start_server(produce, "127.0.0.1", 0) as producer:
+        reader, writer = await asyncio.open_connection(*producer.sockets[0].getsockname())
+        uploader = AsyncUploader(client, journal=journal, concurrency=4)
+        task = asyncio.create_task(uploader.upload(reader, purpose="batch", filename="a", size=256 * MIB))
+        reached = -1
+        while reached != given or not given:
+            reached = given
+            await asyncio.sleep(0.5)
+        assert unsent > 0
+        assert given <= STREAM_MEMORY + 16 * MIB  # the system's buffers of a connection
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        writer.close()
+
+
+@pytest.mark.parametrize("size", [None, 64 * MIB])
+async def test_a_stream_that_stalls_lets_others_begin(
+    server: LocalServer, client: Client, journal: Path, size: int | None
+) -> None:
+    async def stalls() -> AsyncIterator[bytes]:
+        yield CONTENT
+        await asyncio.sleep(60)
+
+    jobs = [UploadJob(stalls(), "batch", "stalls", method="uploads", size=size)]
+    jobs += [UploadJob(pieces(), "batch", f"{index}.bin", method="uploads", size=SIZE) for index in range(3)]
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.2)
+    async with uploader.upload_many(jobs) as outcomes:
+        ended = [(outcome.job.filename, type(outcome.error)) async for outcome in outcomes]
+    assert ended[-1] == ("stalls", UploadError)
+    assert sorted(ended[:-1]) == [(f"{index}.bin", type(None)) for index in range(3)]
+
+
+async def test_of_forty_streams_one_that_stalls_and_one_that_fails_hold_up_no_other(
+    server: LocalServer, client: Client, journal: Path
+) -> None:
+    async def stalls() -> AsyncIterator[bytes]:
+        yield CONTENT[:MIB]
+        await asyncio.sleep(60)
+
+    streams = [pieces() for _ in range(38)]
+    streams[3:3], streams[7:7] = [stalls()], [broken(MIB)]
+    jobs = [
+        UploadJob(stream, "batch", f"{index}.bin", method="uploads", size=SIZE if index % 4 else None)
+        for index, stream in enumerate(streams)
+    ]
+    uploader = AsyncUploader(client, journal=journal, stall_timeout=0.3)
+    async with uploader.upload_many(jobs) as outcomes:
+        results = {outcome.job.filename: outcome.result async for outcome in outcomes}
+    assert {name for name, result in results.items() if result is None} == {"3.bin", "7.bin"}
+    assert all(server.stored(result.file.id).read_bytes() == CONTENT for result in results.values() if result)
+
+
 async def test_parts_that_are_too_large_for_the_server_are_cut_in_memory(
     server: LocalServer, client: Client, journal: Path
 ) -> None:
@@ -178,7 +257,8 @@ async def test_a_wrong_size_is_an_error_and_nothing_is_completed(
 async def test_a_wrong_size_of_what_is_spooled_sends_nothing(
     server: LocalServer, uploader: AsyncUploader, off: int
 ) -> None:
-    with pytest.raises(SourceChangedError, match=rf"gave {SIZE:,} bytes, not the {SIZE + off:,} of size="):
+    gave = "more than" if off < 0 else f"{SIZE:,} bytes, not"
+    with pytest.raises(SourceChangedError, match=rf"gave {gave} the {SIZE + off:,}( bytes)? of size="):
         await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE + off, method="files")
     assert not server.calls
 
@@ -251,8 +331,7 @@ async def test_a_stream_that_gives_nothing_is_said_to_be_the_one_that_stalls(
     with pytest.raises(UploadError, match=r"a gave nothing for 1 s, after 2,097,152 bytes: its source has stalled, n"):
         await uploader.upload(stalls(), purpose="batch", filename="a", size=size, on_progress=seen.append)
     assert not server.files
-    if size is not None:
-        assert "its source has given nothing for 0.1 s" in {progress.note for progress in seen}
+    assert "its source has given nothing for 0.1 s" in {progress.note for progress in seen}
 
 
 @pytest.mark.parametrize("size", [None, SIZE])
@@ -281,9 +360,25 @@ async def test_a_generator_is_closed_when_its_upload_ends(uploader: AsyncUploade
         finally:
             closed.append(True)
 
-    with pytest.raises(SourceChangedError):
-        await uploader.upload(guarded(), purpose="batch", filename="a", size=SIZE)
-    assert closed == [True]
+    class Guarded:
+        __aiter__ = staticmethod(guarded)
+
+    for stream in (guarded(), Guarded(), guarded):
+        with pytest.raises(SourceChangedError):
+            await uploader.upload(stream, purpose="batch", filename="a", size=SIZE)
+    assert closed == [True] * 3
+
+
+async def test_a_function_that_never_returns_is_said_to_be_what_stalls(client: Client, journal: Path) -> None:
+    async def connect() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        return pieces()
+
+    uploader = AsyncUploader(client, journal=journal, stall_timeout=0.02)
+    with pytest.raises(
+        UploadError, match=r"a was not opened within 0\.2 s: its source has stalled, not the connection"
+    ):
+        await uploader.upload(connect, purpose="batch", filename="a", size=SIZE)
 
 
 # the spool
@@ -342,11 +437,44 @@ async def test_nothing_has_a_name_while_it_is_spooled(uploader: AsyncUploader, j
     assert not any(seen)
 
 
+async def test_what_is_more_than_announced_is_not_spooled_to_its_end(
+    server: LocalServer, uploader: AsyncUploader
+) -> None:
+    given = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal given
+        while given < 64 * MIB:
+            given += MIB
+            yield bytes(MIB)
+
+    with pytest.raises(SourceChangedError, match=r"a gave more than the 3 bytes of size=\. Nothing was sent"):
+        await uploader.upload(endless(), purpose="batch", filename="a", size=3, method="files")
+    assert given <= 2 * MIB
+    assert not server.calls
+
+
+def test_a_write_that_fails_after_its_upload_was_left_closes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = spool.SpoolWriter.make(tmp_path, "a")
+
+    def left_and_full(*_: object) -> None:
+        writer.close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "write_all", left_and_full)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(SourceError, match="no room left"):
+        writer.write(memoryview(b"a"))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 1
+
+
 # with a key
 
 
-async def interrupted(server: LocalServer, client: Client, journal: Path) -> None:
-    server.inject(Fault("part", "answer", "before", nth=4, every=1, status=500))
+async def interrupted(server: LocalServer, client: Client, journal: Path, nth: int = 4) -> None:
+    server.inject(Fault("part", "answer", "before", nth=nth, every=1, status=500))
     uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, max_retries=0)
     with pytest.raises(InternalServerError):
         await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE, key="mine")
@@ -429,16 +557,94 @@ async def test_a_stream_that_is_gone_fails_resumably(
     assert server.stored(result.file.id).read_bytes() == CONTENT
 
 
+async def test_of_what_the_server_dropped_it_is_not_said_that_its_content_is_another(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    await interrupted(server, client, journal, nth=6)  # all but the last part is there, and all is read by then
+    server.inject(Fault("part", "answer", "before", status=404))
+    with pytest.raises(UploadError, match="has dropped what was sent of a"):
+        await uploader.upload(pieces(), purpose="batch", filename="a", size=SIZE, key="mine")
+
+
+async def test_where_an_earlier_file_is_there_a_stream_is_not_compared_from_its_middle(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path
+) -> None:
+    options: dict[str, Any] = {"purpose": "batch", "filename": "a", "size": SIZE, "key": "mine"}
+    content = bytes(MIB) + CONTENT[MIB:]
+    await uploader.upload(pieces(content), **options)
+    server.inject(Fault("part", "answer", "before", nth=4, every=1, status=500))
+    once = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, max_retries=0)
+    with pytest.raises(InternalServerError):
+        await once.upload(pieces(), **options, if_uploaded="again")
+    server.clear_faults()
+    server.inject(Fault("part", "answer", "before", status=404))
+    with pytest.raises(UploadError, match="has dropped what was sent of a"):
+        await once.upload(pieces(), **options)
+    result = await once.upload(pieces, **options)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+async def test_an_upload_goes_on_by_its_id_with_what_is_a_stream(
+    server: LocalServer, client: Client, uploader: AsyncUploader, journal: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    server.inject(Fault("part", "answer", "before", nth=4, every=1, status=500))
+    once = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, max_retries=0)
+    with pytest.raises(InternalServerError) as failed:
+        await once.upload(tmp_path / "a.bin", purpose="batch")
+    server.clear_faults()
+    upload_id = failed.value.upload_id or ""
+    with pytest.raises(ConfigurationError, match="is not the file of"):
+        await uploader.resume(upload_id, source=AsyncFile(bytes(SIZE)))
+    result = await uploader.resume(upload_id, source=AsyncFile())
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert result.bytes_resumed == 3 * MIB
+
+
 # what is refused
 
 
 class Response:
-    """As requests has it."""
+    """As requests has it: its `content` reads all of it."""
 
     raw = io.BytesIO()
 
+    @property
+    def content(self) -> bytes:
+        raise AssertionError("all of it would be in memory, and the event loop would wait for it")
+
     def iter_content(self) -> list[bytes]:
         return []
+
+
+class AsyncResponse:
+    """As httpx has it: its `content` raises until all was read."""
+
+    @property
+    def content(self) -> bytes:
+        raise RuntimeError("attempted to access streaming response content, without having called `read()`")
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        return pieces()
+
+
+class ReadWithAwait:
+    """As openai-python has it, with streaming: `read` takes no size."""
+
+    async def read(self) -> bytes:
+        return b""
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        yield b""
+
+
+class Named(io.RawIOBase):
+    """As `sys.stdin.buffer` has it."""
+
+    name = "<stdin>"
+
+    def readable(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize(
@@ -450,9 +656,12 @@ class Response:
         (pieces, {"filename": "a", "size": 1.0}, "size must be an integer"),
         (pieces, {"filename": "a", "method": "fastest"}, "method must be"),
         (pieces, {"filename": "a", "purpose": ""}, "purpose must be a non-empty string"),
-        (lambda: 17, {"filename": "a"}, "the given function returned a int, which is not a stream"),
+        (lambda: 17, {"filename": "a"}, "the given function returned int, which is not a stream"),
         (lambda: None, {"filename": "a"}, "the source is None"),
-        (Response(), {"filename": "a"}, "Response is a response. Pass its `raw`"),
+        (Response(), {"filename": "a"}, "Response has a body, but is not a stream itself. Pass its `raw`"),
+        (AsyncResponse(), {"filename": "a"}, r"not a stream itself\. Pass `response\.aiter_bytes\(\)`"),
+        (ReadWithAwait(), {"filename": "a"}, r"not a stream itself\. Pass `response\.iter_bytes\(\)`"),
+        (Named(), {}, "has no name"),
         (iter([b"a"]), {"filename": "a"}, "list_iterator is not an async iterator"),
         (io.BytesIO, {"filename": "a"}, "can't be read"),
     ],

@@ -45,7 +45,9 @@ _CALLS = (
     ("Raise limit_rate to", "Raise --limit-rate to"),
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
     ('check="none"', "--check none"),
-    ("size=", "--size"),
+    ("of size=", "of --size"),
+    ("Pass size= if", "Pass --size if"),
+    ("Without size= it", "Without --size it"),
     ("method='files'", "--method files"),
     ("if_uploaded='again' (--if-uploaded again)", "--if-uploaded again"),
 )

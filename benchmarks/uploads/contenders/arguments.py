@@ -12,7 +12,8 @@ from attrs import frozen
 class Arguments:
     """`part_size` (bytes) is None where the contender chooses, as it does the `connections` where they are 0.
 
-    `stall_to` takes the longest stall of the loop, `course_to` what had gone when; `method` is one of asyncsdk's.
+    `stall_to` takes the longest stall of the loop, `course_to` what had gone when; `method` is one of asyncsdk's,
+    `url` where a stream comes from.
     """
 
     path: Path
@@ -22,6 +23,7 @@ class Arguments:
     stall_to: Path | None
     course_to: Path | None
     method: str | None
+    url: str | None
 
 
 def arguments() -> Arguments:
@@ -33,4 +35,5 @@ def arguments() -> Arguments:
     options.add_argument("--stall-to", type=Path)
     options.add_argument("--course-to", type=Path)
     options.add_argument("--method")
+    options.add_argument("--url")
     return Arguments(**vars(options.parse_args()))

@@ -41,7 +41,7 @@ async def main(folder: Path, files: int, course: Path, method: str) -> None:
 def jobs(folder: Path, files: int, method: str) -> Iterator[UploadJob]:
     chosen: Any = {"method": method} if method and "method" in fields_dict(UploadJob) else {}
     for number in range(files):
-        yield UploadJob(folder / f"{number:06}.jsonl", "batch", **chosen)
+        yield UploadJob(folder / f"{number:06}.bin", "batch", **chosen)
 
 
 def resident() -> float:
