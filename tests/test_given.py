@@ -29,8 +29,9 @@ from asyncsdk.images.edit import Picture, described
 from asyncsdk.images.pictures import loaded, read_picture
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.source import Given
+from tests.jsonl import json_lines
 
-CONTENT = b'{"a": 1}\n' * 100
+CONTENT = json_lines(900)
 
 
 class UploadFile:
@@ -209,7 +210,7 @@ async def test_a_closed_file_is_refused_with_what_to_do(server: LocalServer, tmp
 
 
 async def test_a_file_that_is_closed_while_it_is_uploaded_is_an_error_that_says_so(server: LocalServer) -> None:
-    form_file = UploadFile(b"a" * 2**20 * 4, "p.jsonl")
+    form_file = UploadFile(b"a" * 2**20 * 4, "p.bin")
     server.inject(Fault("create", "stall", seconds=0.3))
     async with Client("sk-test", base_url=server.url) as client:
         uploader = AsyncUploader(client, journal="memory", part_size=2**19)
@@ -217,7 +218,7 @@ async def test_a_file_that_is_closed_while_it_is_uploaded_is_an_error_that_says_
         while not server.calls:
             await asyncio.sleep(0.01)
         await form_file.close()
-        with pytest.raises(UploadError, match=r"p\.jsonl can't be read any more: it was closed \(FastAPI closes"):
+        with pytest.raises(UploadError, match=r"p\.bin can't be read any more: it was closed \(FastAPI closes"):
             await uploading
 
 

@@ -124,11 +124,11 @@ async def test_a_server_whose_clock_is_off_is_asked_by_its_own_clock(minutes: in
 
 
 async def test_a_file_whose_response_came_late_does_not_set_the_clock_back(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b"ours")
+    (tmp_path / "a.bin").write_bytes(b"ours")
     async with scene() as at:
         at.server.inject(Fault("files.create", "stall", "done", seconds=4))
         uploader = AsyncUploader(at.client, journal="memory")
-        await uploader.upload(tmp_path / "a.jsonl", purpose="batch", method="files")
+        await uploader.upload(tmp_path / "a.bin", purpose="batch", method="files")
         assert at.client.clock.now() > time.time() - 2
 
 

@@ -157,7 +157,7 @@ async def test_a_second_run_over_a_folder_asks_for_few_of_its_files(
 ) -> None:
     jobs = []
     for number in range(200):
-        path = tmp_path / "in" / f"{number:03}.jsonl"
+        path = tmp_path / "in" / f"{number:03}.bin"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"%06d" % number)
         jobs.append(UploadJob(path, "batch"))
@@ -176,7 +176,7 @@ async def test_a_second_run_over_a_folder_asks_for_few_of_its_files(
     assert await run() == {"reused": 199, "done": 1}
     assert server.calls["files.list"] <= 2
     assert server.calls["files.get"] <= 2 * FEW
-    (gone,) = [file.id for file in server.files if file.filename == "003.jsonl"]
+    (gone,) = [file.id for file in server.files if file.filename == "003.bin"]
     await client.send(api.delete_file(gone))
     result = await AsyncUploader(client, journal=tmp_path / "journal").upload(jobs[3].source, purpose="batch")
     assert not result.reused

@@ -87,7 +87,7 @@ async def upload(server: LocalServer, file: Any) -> str | None:
         if hasattr(file, "close"):
             stack.callback(file.close)
         client = await stack.enter_async_context(Client("sk-test", base_url=server.url))
-        result = await AsyncUploader(client, journal="memory").upload(file, purpose="batch")
+        result = await AsyncUploader(client, journal="memory").upload(file, purpose="assistants")
     assert server.stored(result.file.id).read_bytes() == CONTENT
     return result.file.filename
 
@@ -133,5 +133,5 @@ async def test_a_file_of_aiofiles_is_taken_with_its_name_and_no_warning(server: 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         async with aiofiles.open(tmp_path / "a.jsonl", "rb") as file, Client("k", base_url=server.url) as client:
-            result = await AsyncUploader(client, journal="memory").upload(file, purpose="batch")
+            result = await AsyncUploader(client, journal="memory").upload(file, purpose="assistants")
     assert (result.file.filename, server.stored(result.file.id).read_bytes()) == ("a.jsonl", CONTENT)
