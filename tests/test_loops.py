@@ -149,7 +149,7 @@ def test_a_loop_that_was_closed_and_nothing_else_leaves_no_connection(server: Lo
 def test_what_was_under_way_on_a_loop_that_was_just_closed_holds_nothing_up(
     server: LocalServer, service: Service, at: Any
 ) -> None:
-    path = service.out.with_name("train.jsonl")
+    path = service.out.with_name("train.bin")
     path.write_bytes(b"a" * 100_000)
     edits = [ImageEdit(image=service.picture, prompt="p", id="a")]
 

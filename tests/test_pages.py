@@ -53,4 +53,4 @@ async def test_a_refused_complete_is_said_though_the_list_has_no_end(names: Name
     timing = Timing(file_search=0.3)
     async with serving(pages_of(names())) as server, client_of(server, timing=timing) as client, asyncio.timeout(5):
         with pytest.raises(BadRequestError, match="completed already"):
-            await AsyncUploader(client, journal="memory").upload(b"x", purpose="batch", filename="a.jsonl")
+            await AsyncUploader(client, journal="memory").upload(b"x", purpose="batch", filename="a.bin")

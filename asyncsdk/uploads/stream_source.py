@@ -152,8 +152,7 @@ class StreamSource:
         return self._changed(f"{self.name} ended after {self.position:,} of the {self.identity.size:,} bytes of size=")
 
     def _changed(self, what: str) -> SourceChangedError:
-        error = SourceChangedError(
-            f"{what}. No file was made. Pass the size of what it gives, or none: then it is kept on disk first."
-        )
-        error.resumable = False
+        instead = "Pass the size of what it gives, or none: then it is kept on disk first."
+        error = SourceChangedError(f"{what}. No file was made. {instead}")
+        error.advice, error.resumable = instead, False
         return error

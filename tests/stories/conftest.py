@@ -11,7 +11,6 @@ import pytest
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
 from asyncsdk.timing import Timing
-from tests.jsonl import json_lines
 from tests.stories.support import MIB
 
 
@@ -45,11 +44,11 @@ def uploader(client: Client, journal: Path) -> AsyncUploader:
 
 @pytest.fixture
 def make_file(tmp_path: Path) -> Callable[..., Path]:
-    """A file of random bytes or, by its name, of JSON lines; the same for the same seed."""
+    """A file of random bytes, the same for the same seed."""
 
-    def make(size: int = 8 * MIB + 12345, name: str = "data.jsonl", seed: int = 1) -> Path:
+    def make(size: int = 8 * MIB + 12345, name: str = "data.bin", seed: int = 1) -> Path:
         path = tmp_path / name
-        path.write_bytes(json_lines(size, seed) if path.suffix == ".jsonl" else random.Random(seed).randbytes(size))
+        path.write_bytes(random.Random(seed).randbytes(size))
         return path
 
     return make

@@ -350,6 +350,6 @@ async def test_the_next_upload_begins_with_what_was_learned(client: Client, jour
     uploader, count = ordered(client, journal, itertools.chain([8, 8], itertools.repeat(16)), limit_rate=RATE)
     await uploader.upload(make_file(24 * MIB), purpose="batch")
     seen = list[Progress]()
-    await uploader.upload(make_file(MIB, "b.jsonl"), purpose="batch", on_progress=seen.append)
+    await uploader.upload(make_file(MIB, "b.bin"), purpose="batch", on_progress=seen.append)
     assert {progress.connections for progress in seen} == {16}
     assert LEAST <= count.number <= MOST

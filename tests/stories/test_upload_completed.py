@@ -278,8 +278,8 @@ async def test_a_file_of_a_colleague_is_not_believed_where_the_bytes_were_refuse
 async def test_a_number_that_json_does_not_have_loses_no_finished_upload(
     journal: Path, make_file: MakeFile, number: str
 ) -> None:
-    path = make_file(2, name="a.jsonl")
-    file = f'{{"id": "file-1", "bytes": 2, "filename": "a.jsonl", "score": {number}, "expires_at": {number}}}'
+    path = make_file(2, name="a.bin")
+    file = f'{{"id": "file-1", "bytes": 2, "filename": "a.bin", "score": {number}, "expires_at": {number}}}'
     completed = f'{{"id": "upload_1", "status": "completed", "score": {number}, "file": {file}}}'
     async with (
         answering(reply(200, UPLOAD), reply(200, PART), reply(200, completed), reply(200, file)) as server,

@@ -122,7 +122,7 @@ async def test_a_listing_in_another_order_proves_nothing_before_it_was_read_whol
         Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         for _ in range(2):
-            await someone_else_uploads(client, b"older", "older.jsonl")
+            await someone_else_uploads(client, b"older", "older.bin")
             clock.now += 60
         uploader = AsyncUploader(client, journal=journal, max_retries=0)
         server.inject(LOST)

@@ -74,6 +74,6 @@ async def test_a_complete_that_was_done_and_answered_with_an_error_makes_no_seco
 async def test_no_answer_shows_the_key(body: object, error: type[APIError]) -> None:
     async with answering(reply(200, body)) as server, client_of(server, max_retries=0) as client:
         with pytest.raises(error) as caught:
-            await AsyncUploader(client, journal="memory").upload(b"{}", purpose="batch", filename="a.jsonl")
+            await AsyncUploader(client, journal="memory").upload(b"{}", purpose="batch", filename="a.bin")
     assert_keeps_the_key(caught.value)
     assert "[key]" in str(caught.value)

@@ -42,7 +42,7 @@ async def test_from_the_key_of_any_request(server: LocalServer, journal: Path, m
 
 
 async def test_each_of_many_jobs_has_its_outcome(server: LocalServer, journal: Path, make_file: MakeFile) -> None:
-    jobs = [UploadJob(make_file(MIB, f"{seed}.jsonl", seed), "batch", method="uploads") for seed in range(4)]
+    jobs = [UploadJob(make_file(MIB, f"{seed}.bin", seed), "batch", method="uploads") for seed in range(4)]
     async with Client(key_that_leaks(2), base_url=server.url) as client, asyncio.timeout(20):
         uploader = AsyncUploader(client, journal=journal, concurrency=2)
         async with uploader.upload_many(jobs) as outcomes:

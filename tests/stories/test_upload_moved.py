@@ -32,7 +32,7 @@ from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Opened, Owner, 
 from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
 from tests.uploads.upload_helpers import until
 
-NOTE = "goes on with the upload of data.jsonl; the file keeps the name data.jsonl on the server"
+NOTE = "goes on with the upload of data.bin; the file keeps the name data.bin on the server"
 DAY = 86_400.0
 
 
@@ -57,15 +57,15 @@ async def test_a_renamed_file_goes_on_under_the_name_that_the_server_has(
     begun: Begun, server: LocalServer, fresh: Fresh, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, held = begun
-    renamed = path.rename(path.with_name("final.jsonl"))
+    renamed = path.rename(path.with_name("final.bin"))
     seen: list[Progress] = []
     with caplog.at_level(logging.INFO, "asyncsdk"):
         result = await fresh().upload(renamed, purpose="batch", on_progress=seen.append)
-    assert (result.bytes_resumed, result.file.filename) == (held, "data.jsonl")
+    assert (result.bytes_resumed, result.file.filename) == (held, "data.bin")
     assert server.stored(result.file.id).read_bytes() == renamed.read_bytes()
     assert server.calls["create"] == 1
     assert NOTE in {progress.note for progress in seen}
-    assert f"final.jsonl {NOTE}" in caplog.text
+    assert f"final.bin {NOTE}" in caplog.text
     again = await fresh().upload(renamed, purpose="batch")
     assert (again.reused, again.file.id) == (True, result.file.id)
 
@@ -80,16 +80,16 @@ async def test_an_uploader_finds_what_it_began_itself_after_it_looked_through_th
     with pytest.raises(InternalServerError):
         await uploader.upload(path, purpose="batch")
     server.clear_faults()
-    result = await uploader.upload(path.rename(path.with_name("final.jsonl")), purpose="batch")
+    result = await uploader.upload(path.rename(path.with_name("final.bin")), purpose="batch")
     assert result.bytes_resumed >= 2 * MIB  # five were answered, three of which may have come with the refusal
-    assert result.file.filename == "data.jsonl"
+    assert result.file.filename == "data.bin"
 
 
 async def test_a_moved_file_that_is_done_is_known_though_its_first_path_is_used_again(
     begun: Begun, server: LocalServer, fresh: Fresh, make_file: MakeFile
 ) -> None:
     path, _ = begun
-    renamed = path.rename(path.with_name("data.jsonl.1"))
+    renamed = path.rename(path.with_name("data.bin.1"))
     first = await fresh().upload(renamed, purpose="batch")
     await fresh().upload(make_file(name=path.name, seed=2), purpose="batch")
     for uploader in (fresh(), AsyncUploader(fresh().client, journal=PlainJournal(fresh().journal))):
@@ -110,7 +110,7 @@ async def test_a_file_moved_to_another_directory_goes_on(begun: Begun, fresh: Fr
 
 async def test_two_calls_for_a_renamed_file_make_one_upload(begun: Begun, server: LocalServer, fresh: Fresh) -> None:
     path, _ = begun
-    renamed = path.rename(path.with_name("final.jsonl"))
+    renamed = path.rename(path.with_name("final.bin"))
     results = await asyncio.gather(*(fresh().upload(renamed, purpose="batch") for _ in range(2)))
     assert len({result.file.id for result in results}) == 1
     assert server.calls["create"] == 1
@@ -118,18 +118,18 @@ async def test_two_calls_for_a_renamed_file_make_one_upload(begun: Begun, server
 
 async def test_where_the_first_path_is_the_file_still_a_link_is_a_file_of_its_own(begun: Begun, fresh: Fresh) -> None:
     path, _ = begun
-    link = path.with_name("link.jsonl")
+    link = path.with_name("link.bin")
     link.hardlink_to(path)
     result = await fresh().upload(link, purpose="batch")
-    assert (result.bytes_resumed, result.file.filename) == (0, "link.jsonl")
+    assert (result.bytes_resumed, result.file.filename) == (0, "link.bin")
 
 
 async def test_a_copy_with_the_same_times_is_a_file_of_its_own(begun: Begun, fresh: Fresh) -> None:
     path, _ = begun
-    copy = shutil.copy2(path, path.with_name("copy.jsonl"))
+    copy = shutil.copy2(path, path.with_name("copy.bin"))
     path.rename(path.with_name("elsewhere"))
     result = await fresh().upload(copy, purpose="batch")
-    assert (result.bytes_resumed, result.file.filename) == (0, "copy.jsonl")
+    assert (result.bytes_resumed, result.file.filename) == (0, "copy.bin")
 
 
 async def test_other_content_under_the_same_inode_size_and_time_is_a_file_of_its_own(
@@ -140,23 +140,23 @@ async def test_other_content_under_the_same_inode_size_and_time_is_a_file_of_its
     other = make_file(name="other", seed=2).read_bytes()
     with path.open("r+b") as file:
         file.write(other)
-    renamed = path.rename(path.with_name("final.jsonl"))
+    renamed = path.rename(path.with_name("final.bin"))
     os.utime(renamed, ns=(was.st_atime_ns, was.st_mtime_ns))
     await until(lambda: not server.parts_in_flight)
     sent = server.bytes_received
     result = await fresh().upload(renamed, purpose="batch")
-    assert (result.bytes_resumed, result.file.filename) == (0, "final.jsonl")
+    assert (result.bytes_resumed, result.file.filename) == (0, "final.bin")
     assert server.stored(result.file.id).read_bytes() == other
     assert server.bytes_received - sent < len(other) + MIB
 
 
 async def test_another_filename_or_resume_false_starts_again(begun: Begun, fresh: Fresh) -> None:
     path, _ = begun
-    renamed = path.rename(path.with_name("final.jsonl"))
-    named = await fresh().upload(renamed, purpose="batch", filename="mine.jsonl")
-    assert (named.bytes_resumed, named.file.filename) == (0, "mine.jsonl")
+    renamed = path.rename(path.with_name("final.bin"))
+    named = await fresh().upload(renamed, purpose="batch", filename="mine.bin")
+    assert (named.bytes_resumed, named.file.filename) == (0, "mine.bin")
     again = await fresh().upload(renamed, purpose="batch", resume=False)
-    assert (again.bytes_resumed, again.file.filename) == (0, "final.jsonl")
+    assert (again.bytes_resumed, again.file.filename) == (0, "final.bin")
 
 
 async def test_where_the_server_has_dropped_it_the_file_starts_again_under_its_own_name(
@@ -164,10 +164,10 @@ async def test_where_the_server_has_dropped_it_the_file_starts_again_under_its_o
 ) -> None:
     path, _ = begun
     await client.send(api.cancel_upload(server.uploads[-1].id))
-    renamed = path.rename(path.with_name("final.jsonl"))
+    renamed = path.rename(path.with_name("final.bin"))
     seen: list[Progress] = []
     result = await fresh().upload(renamed, purpose="batch", on_progress=seen.append)
-    assert (result.bytes_resumed, result.file.filename) == (0, "final.jsonl")
+    assert (result.bytes_resumed, result.file.filename) == (0, "final.bin")
     assert any("starting again: upload_" in progress.note for progress in seen)
 
 
@@ -243,7 +243,7 @@ async def test_a_long_look_through_the_journal_is_told(
     monkeypatch.setattr(FileJournal, "openings", slow)
     monkeypatch.setattr("asyncsdk.uploads.call.SILENT_LOOK", 0.01)
     seen: list[Progress] = []
-    result = await fresh().upload(path.rename(path.with_name("c.jsonl")), purpose="batch", on_progress=seen.append)
+    result = await fresh().upload(path.rename(path.with_name("c.bin")), purpose="batch", on_progress=seen.append)
     assert result.bytes_resumed == held
     assert "looking through the journal, in case that the file was moved" in {progress.note for progress in seen}
 
@@ -269,7 +269,7 @@ class PlainJournal:
 
 async def test_a_journal_without_a_quick_search_finds_it_too(begun: Begun, client: Client, journal: Path) -> None:
     path, held = begun
-    renamed = path.rename(path.with_name("final.jsonl"))
+    renamed = path.rename(path.with_name("final.bin"))
     result = await AsyncUploader(client, journal=PlainJournal(journal), part_size=MIB).upload(renamed, purpose="batch")
     assert result.bytes_resumed == held
 
@@ -282,7 +282,7 @@ async def test_an_upload_is_resumed_from_where_its_file_is_now(
     copied = Path(shutil.copy(path, path.with_name("copied")))  # another inode and time: content decides
     path.unlink()
     result = await fresh().resume(server.uploads[-1].id, source=copied)
-    assert (result.bytes_resumed, result.file.filename) == (held, "data.jsonl")
+    assert (result.bytes_resumed, result.file.filename) == (held, "data.bin")
     assert server.stored(result.file.id).read_bytes() == copied.read_bytes()
 
 
@@ -335,8 +335,8 @@ async def test_an_upload_that_is_not_pending_is_not_resumed_from_another_file_ei
         await fresh().resume(upload, source=make_file(name="other", seed=2))
     assert (server.bytes_received, server.calls.get("complete"), server.calls["create"]) == (received, asked, 1)
     if began is not has_expired:
-        result = await fresh().resume(upload, source=path.rename(path.with_name("final.jsonl")))
-        assert (result.file.filename, len(server.files)) == ("data.jsonl", 1)
+        result = await fresh().resume(upload, source=path.rename(path.with_name("final.bin")))
+        assert (result.file.filename, len(server.files)) == ("data.bin", 1)
 
 
 async def test_an_upload_that_is_gone_starts_again_from_where_its_file_is_now(
@@ -345,14 +345,14 @@ async def test_an_upload_that_is_gone_starts_again_from_where_its_file_is_now(
     path, _ = begun
     upload = server.uploads[-1].id
     await client.send(api.cancel_upload(server.uploads[-1].id))
-    renamed = path.rename(path.with_name("final.jsonl"))
+    renamed = path.rename(path.with_name("final.bin"))
     seen: list[Progress] = []
     result = await fresh().resume(upload, source=renamed, on_progress=seen.append)
     assert (result.bytes_resumed, result.reused) == (0, False)
     assert any(f"starting again: {upload} is gone" in progress.note for progress in seen)
 
 
-OTHERWISE: list[dict[str, Any]] = [{"purpose": "vision"}, {"expires_after": 7200}, {"filename": "b.jsonl"}]
+OTHERWISE: list[dict[str, Any]] = [{"purpose": "vision"}, {"expires_after": 7200}, {"filename": "b.bin"}]
 
 
 @pytest.mark.parametrize("other", OTHERWISE, ids=lambda other: next(iter(other)))

@@ -44,7 +44,7 @@ async def leave_in_doubt(server: LocalServer, client: Client, journal: Path, pat
 
 async def test_a_namesake_made_after_the_hour_is_not_taken(tmp_path: Path, journal: Path, make_file: MakeFile) -> None:
     clock = {"now": time.time()}
-    mine, other = make_file(2 * MIB), tmp_path / "elsewhere" / "data.jsonl"
+    mine, other = make_file(2 * MIB), tmp_path / "elsewhere" / "data.bin"
     other.parent.mkdir()
     other.write_bytes(b"x" * (2 * MIB))
     async with (
@@ -81,7 +81,7 @@ async def test_of_two_alike_the_one_known_to_be_another_upload_is_ruled_out(
     tmp_path: Path, journal: Path, make_file: MakeFile
 ) -> None:
     now = int(time.time())
-    mine, other = make_file(2 * MIB), tmp_path / "elsewhere" / "data.jsonl"
+    mine, other = make_file(2 * MIB), tmp_path / "elsewhere" / "data.bin"
     other.parent.mkdir()
     other.write_bytes(b"x" * (2 * MIB))
     async with (

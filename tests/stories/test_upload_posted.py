@@ -320,7 +320,7 @@ async def test_what_became_of_a_lost_response_is_found_without_reading_the_whole
 
     for name in ("entries", "stream"):
         monkeypatch.setattr(FileJournal, name, read_all)
-    paths = [tmp_path / folder / "same.jsonl" for folder in ("a", "b")]
+    paths = [tmp_path / folder / "same.bin" for folder in ("a", "b")]
     for path in paths:
         path.parent.mkdir()
         path.write_bytes(b"{}\n")
@@ -340,6 +340,6 @@ async def test_a_large_file_that_was_moved_since_it_was_sent_is_reused_by_the_ne
 ) -> None:
     path = make_file(8 * MIB + 1)
     sent = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files")
-    moved = path.rename(path.with_name("moved.jsonl"))
+    moved = path.rename(path.with_name("moved.bin"))
     found = await AsyncUploader(client, journal=journal).upload(moved, purpose="batch", method="files")
     assert (found.reused, found.file.id, len(server.files)) == (True, sent.file.id, 1)

@@ -150,7 +150,7 @@ async def test_one_that_was_not_made_and_was_moved_since_is_sent_again_and_the_r
 ) -> None:
     path = make_file(20 * MIB)
     await broken_off(server, client, journal, path, Fault("files.create", "stall", "after"))
-    moved = path.rename(path.with_name("moved.jsonl"))
+    moved = path.rename(path.with_name("moved.bin"))
     result = await AsyncUploader(client, journal=journal).upload(moved, purpose="batch", method="files")
     assert result.duplicate_possible
     assert [file.id for file in server.files] == [result.file.id]

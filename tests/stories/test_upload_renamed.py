@@ -18,7 +18,7 @@ from tests.journal.support import opened
 from tests.raw_server import PART, UPLOAD, Talk, client_of, reply, serving
 from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile
 
-RENAMED = {"filename": "my_train.jsonl", "bytes": 9, "purpose": "batch"}
+RENAMED = {"filename": "my_train.bin", "bytes": 9, "purpose": "batch"}
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def timing() -> Timing:
 
 
 async def renaming(talk: Talk) -> None:
-    """An API that keeps each file as `my_train.jsonl`."""
+    """An API that keeps each file as `my_train.bin`."""
     file = {"id": "file-1", "object": "file"} | RENAMED
     answers: dict[str, dict[str, Any]] = {
         "parts": PART,
@@ -44,7 +44,7 @@ async def test_a_file_that_the_server_renames_goes_up_once_and_is_found_again(jo
     async with serving(renaming) as server, client_of(server, timing=BRIEF_SEARCH) as client:
         uploader = AsyncUploader(client, journal=journal)
         for reused in (False, True):
-            result = await uploader.upload(b"123456789", purpose="batch", filename="my train.jsonl", key="mine")
+            result = await uploader.upload(b"123456789", purpose="batch", filename="my train.bin", key="mine")
             assert (result.file.id, result.reused) == ("file-1", reused)
     assert [request.target for request in server.requests].count("/v1/uploads") == 1
 
@@ -52,21 +52,21 @@ async def test_a_file_that_the_server_renames_goes_up_once_and_is_found_again(jo
 async def test_a_name_that_another_upload_of_this_uploader_has_is_a_crossed_answer(journal: Path) -> None:
     async with serving(renaming) as server, client_of(server, timing=BRIEF_SEARCH) as client:
         uploader = AsyncUploader(client, journal=journal, max_retries=0)
-        await uploader.upload(b"123456789", purpose="batch", filename="my_train.jsonl", key="other")
-        with pytest.raises(ResponseMismatchError, match=r"its filename is 'my_train\.jsonl'"):
-            await uploader.upload(b"987654321", purpose="batch", filename="my train.jsonl", key="mine")
+        await uploader.upload(b"123456789", purpose="batch", filename="my_train.bin", key="other")
+        with pytest.raises(ResponseMismatchError, match=r"its filename is 'my_train\.bin'"):
+            await uploader.upload(b"987654321", purpose="batch", filename="my train.bin", key="mine")
 
 
 async def test_a_lost_complete_finds_a_file_whose_name_has_other_signs(
     tmp_path: Path, journal: Path, make_file: MakeFile
 ) -> None:
-    now, path = int(time.time()), make_file(MIB, "my train.jsonl")
+    now, path = int(time.time()), make_file(MIB, "my train.bin")
     async with (
         LocalServer(tmp_path / "server", clock=lambda: now, repeated_complete=400) as server,
         Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         file = {"id": "file-1", "object": "file", "bytes": MIB, "created_at": now, "purpose": "batch"}
-        listed = {"object": "list", "data": [file | {"filename": "My_train.jsonl"}], "has_more": False}
+        listed = {"object": "list", "data": [file | {"filename": "My_train.bin"}], "has_more": False}
         server.inject(
             Fault("complete", "reset", "done"), Fault("files.list", "answer", "before", status=200, body=listed)
         )
@@ -76,10 +76,10 @@ async def test_a_lost_complete_finds_a_file_whose_name_has_other_signs(
 
 @pytest.mark.parametrize(
     ("filename", "may_be"),
-    [("my_train.jsonl", True), ("MY-TRAIN.JSONL", True), ("mytrain", False), ("your train.jsonl", False)],
+    [("my_train.bin", True), ("MY-TRAIN.BIN", True), ("mytrain", False), ("your train.bin", False)],
 )
 def test_a_listed_file_may_be_ours_where_its_name_has_the_same_letters(filename: str, *, may_be: bool) -> None:
-    content = Content("my train.jsonl", "batch", 9)
+    content = Content("my train.bin", "batch", 9)
     assert content.may_be(File(id="file-1", filename=filename, bytes=9, purpose="batch")) is may_be
     assert content.matches(evolve(opened(), filename=filename, bytes=9, purpose="batch")) is may_be
 

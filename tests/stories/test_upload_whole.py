@@ -22,7 +22,7 @@ async def test_a_file_arrives_byte_for_byte(server: LocalServer, uploader: Async
     assert result.md5 == md5_of(path)
     assert (result.bytes_sent, result.bytes_resumed, result.reused) == (path.stat().st_size, 0, False)
     assert result.upload is not None
-    assert (result.upload.status, result.file.filename, result.file.purpose) == ("completed", "data.jsonl", "batch")
+    assert (result.upload.status, result.file.filename, result.file.purpose) == ("completed", "data.bin", "batch")
 
 
 async def test_parts_go_at_the_same_time_but_never_more_than_allowed(

@@ -38,9 +38,9 @@ async def test_an_upload_without_threads_is_a_resumable_upload_error(
     with pytest.MonkeyPatch.context() as patch:
         refuse_threads(patch, f"asyncsdk-{name}")
         with pytest.raises(UploadError, match=r"no thread .*can't start new thread.*then repeat the call") as failure:
-            await uploader.upload(source, purpose="batch", key="mine", filename="a.jsonl")
+            await uploader.upload(source, purpose="batch", key="mine", filename="a.bin")
     assert failure.value.resumable
-    result = await uploader.upload(source, purpose="batch", key="mine", filename="a.jsonl")
+    result = await uploader.upload(source, purpose="batch", key="mine", filename="a.bin")
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()
 
 
