@@ -151,11 +151,11 @@ class SpoolWriter:
             if before // LOOK_EVERY != self.size // LOOK_EVERY:
                 free = shutil.disk_usage(self._directory).free
                 if free < LEFT_ALONE + LOOK_EVERY:
-                    raise _no_room(self.name, self._directory, self.size)
+                    raise _no_room(self.name, self._directory, before)
             disk.write_all(descriptor, block)
         except OSError as error:
             if error.errno in _FULL:
-                raise _no_room(self.name, self._directory, self.size) from error
+                raise _no_room(self.name, self._directory, before) from error
             raise _no_spool(self.name, self._directory, error) from error
 
 
