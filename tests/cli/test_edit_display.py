@@ -48,7 +48,7 @@ async def test_it_looks_every_so_often_and_not_after_the_end(capsys: pytest.Capt
             seen.set()
         return MOMENT
 
-    with LineDisplay(RunView(watched), every=0.001):
+    with LineDisplay(RunView(watched), every=0.001, first=0.001):
         await seen.wait()
     count = len(looks)
     await asyncio.sleep(0.01)

@@ -115,7 +115,8 @@ async def test_the_other_process_can_be_told_to_fail_at_once_and_names_the_owner
     server: LocalServer, journal: Path, make_file: MakeFile
 ) -> None:
     path = make_file()
-    first = await start(server, journal, path, "--part-size", "512KiB", "--limit-rate", "1MB")
+    server.inject(Fault("part", "stall", "before", nth=2, every=1))  # the first one can't end meanwhile
+    first = await start(server, journal, path, "--part-size", "512KiB")
     await until_parts(journal, 1)
     second = await start(server, journal, path, "--on-busy", "fail")
     _, said = await second.communicate()

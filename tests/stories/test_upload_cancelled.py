@@ -29,6 +29,7 @@ from asyncsdk.uploads.resume import Stage, replay
 from asyncsdk.wal import ranges
 from tests.faults.leaving import threads_of
 from tests.stories.support import MIB, MakeFile
+from tests.uploads.upload_helpers import until as arrival
 
 
 def files_under(folder: Path) -> int:
@@ -121,8 +122,8 @@ async def test_cancel_ends_the_upload_on_the_server_and_settles_the_journal(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
     path = make_file()
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    upload_id = await begin_and_stop(uploader, path)
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    upload_id = await begin_and_stop(server, uploader, path)
     cancelled = await uploader.cancel(upload_id)
     assert cancelled.status == "cancelled"
     (entry,) = await FileJournal(journal).entries()
@@ -131,13 +132,20 @@ async def test_cancel_ends_the_upload_on_the_server_and_settles_the_journal(
     assert result.bytes_resumed == 0
 
 
-async def begin_and_stop(uploader: AsyncUploader, path: Path) -> str:
+async def begin_and_stop(server: LocalServer, uploader: AsyncUploader, path: Path) -> str:
+    """Cancel an upload once a part of it has arrived; it can't end before, since the server reads no third one."""
     seen: list[Progress] = []
-    task = asyncio.create_task(uploader.upload(path, purpose="batch", on_progress=seen.append))
-    await until(lambda: bool(seen) and seen[-1].bytes_done > 0)
-    task.cancel()
+
+    def stop(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.bytes_done:
+            task.cancel()
+
+    server.inject(Fault("part", "stall", "before", nth=3, every=1))
+    task = asyncio.create_task(uploader.upload(path, purpose="batch", on_progress=stop))
     with pytest.raises(asyncio.CancelledError):
         await task
+    server.clear_faults()
     assert seen[-1].upload_id is not None
     return seen[-1].upload_id
 
@@ -145,8 +153,8 @@ async def begin_and_stop(uploader: AsyncUploader, path: Path) -> str:
 async def test_cancel_of_an_upload_that_the_server_forgot_settles_it_all_the_same(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    upload_id = await begin_and_stop(uploader, make_file())
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    upload_id = await begin_and_stop(server, uploader, make_file())
     server.inject(Fault("cancel", "answer", "before", status=404))
     with pytest.raises(UploadNotFoundError):
         await uploader.cancel(upload_id)
@@ -164,8 +172,8 @@ async def test_a_refusal_after_a_cancel_that_may_have_acted_means_that_it_did(
     *,
     may_have_cancelled: bool,
 ) -> None:
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    upload_id = await begin_and_stop(uploader, make_file())
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    upload_id = await begin_and_stop(server, uploader, make_file())
     server.inject(Fault("cancel", "answer", "before", status=status), Fault("cancel", "answer", "before", status=400))
     if may_have_cancelled:
         assert (await uploader.cancel(upload_id)).status == "cancelled"
@@ -175,10 +183,10 @@ async def test_a_refusal_after_a_cancel_that_may_have_acted_means_that_it_did(
 
 
 async def test_cancel_refuses_what_the_journal_does_not_hold_for_this_server(
-    client: Client, journal: Path, make_file: MakeFile
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    upload_id = await begin_and_stop(uploader, make_file())
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    upload_id = await begin_and_stop(server, uploader, make_file())
     with pytest.raises(ConfigurationError, match="no upload"):
         await uploader.cancel("upload_0")
     async with Client("k", base_url="http://127.0.0.1:9/v1") as elsewhere:
@@ -187,14 +195,14 @@ async def test_cancel_refuses_what_the_journal_does_not_hold_for_this_server(
 
 
 async def test_what_is_being_sent_cannot_be_cancelled_by_another(
-    client: Client, journal: Path, make_file: MakeFile
+    server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=2 * MIB)
-    seen: list[Progress] = []
-    task = asyncio.create_task(uploader.upload(make_file(), purpose="batch", on_progress=seen.append))
-    await until(lambda: bool(seen) and seen[-1].upload_id is not None)
+    server.inject(Fault("part", "stall", "before", every=1))
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    task = asyncio.create_task(uploader.upload(make_file(), purpose="batch"))
+    await arrival(lambda: server.calls.get("part"))
     with pytest.raises(UploadBusyError):
-        await AsyncUploader(client, journal=journal).cancel(seen[-1].upload_id or "")
+        await AsyncUploader(client, journal=journal).cancel(server.uploads[-1].id)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -204,8 +212,8 @@ async def test_resume_goes_on_by_the_uploads_id(
     server: LocalServer, client: Client, journal: Path, make_file: MakeFile
 ) -> None:
     path = make_file()
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, limit_rate=20 * MIB)
-    upload_id = await begin_and_stop(uploader, path)
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB)
+    upload_id = await begin_and_stop(server, uploader, path)
     result = await AsyncUploader(client, journal=journal).resume(upload_id)
     assert result.bytes_resumed > 0
     assert server.stored(result.file.id).read_bytes() == path.read_bytes()

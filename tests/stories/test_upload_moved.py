@@ -30,7 +30,6 @@ from asyncsdk import (
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Opened, Owner, reading
 from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
-from tests.uploads.upload_helpers import until
 
 NOTE = "goes on with the upload of data.bin; the file keeps the name data.bin on the server"
 DAY = 86_400.0
@@ -142,7 +141,6 @@ async def test_other_content_under_the_same_inode_size_and_time_is_a_file_of_its
         file.write(other)
     renamed = path.rename(path.with_name("final.bin"))
     os.utime(renamed, ns=(was.st_atime_ns, was.st_mtime_ns))
-    await until(lambda: not server.parts_in_flight)
     sent = server.bytes_received
     result = await fresh().upload(renamed, purpose="batch")
     assert (result.bytes_resumed, result.file.filename) == (0, "final.bin")

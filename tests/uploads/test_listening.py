@@ -16,6 +16,7 @@ from asyncsdk.events import Progress, RequestEvent
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.pictures import photo
+from tests.uploads.upload_helpers import until
 
 PART = 512 * 1024
 CONTENT = b"a" * (8 * PART)
@@ -148,10 +149,10 @@ async def test_many_uploads_wait_for_it_at_most_that_long_each() -> None:
 async def test_a_cancellation_while_the_last_snapshot_is_awaited_is_the_callers() -> None:
     queue: asyncio.Queue[Progress] = asyncio.Queue(1)
     async with LocalServer() as server, client_of(server) as client:
+        uploading = asyncio.ensure_future(upload(client, queue.put))
+        await until(lambda: server.files)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await upload(client, queue.put)
-        assert len(server.files) == 1
+            await asyncio.wait_for(uploading, 0.2)
 
 
 @pytest.mark.parametrize("how", ["fails", "is cancelled"])

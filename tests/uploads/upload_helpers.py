@@ -35,8 +35,8 @@ def descriptors_of(path: Path) -> list[str]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return once `condition` holds; a test whose condition never does fails after 5 seconds."""
-    async with asyncio.timeout(5):
+    """Return once `condition` holds; a test whose condition never does fails after 20 seconds."""
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
 
