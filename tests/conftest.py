@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterator
+import gc
+import os
+import sys
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +20,10 @@ from asyncsdk.server.app import make_app
 from asyncsdk.server.edits import endpoint, responses
 from tests import document
 
+# the package is compiled once, and not by each of the hundreds of processes that tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # how long one example takes, or its making, says more of the machine than of us
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -24,6 +31,17 @@ settings.load_profile("untimed")
 PROBLEMS: list[str] = []
 
 Reading = Callable[..., Awaitable[Any]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the garbage collector not look at the tests themselves: they stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

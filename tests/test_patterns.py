@@ -17,6 +17,8 @@ from tests.test_layers import MODULES, calls, tree
 
 SIZES = (16 << 10, 64 << 10, 256 << 10, 1 << 20)  # four times as much each time
 GROWTH = 9.0  # a linear pattern takes four times as long for that, a quadratic one sixteen times
+SQUARE = 20.0  # what a quadratic pattern takes of the next size, and a margin
+LARGER = range(len(SIZES) - 1, -1, -1)  # how many sizes follow
 HEADS = ("A" * 1000, "https://x", '{"a":')  # of what ends otherwise than it should, behind many blanks
 BLANKS = (" ", "\n", "\x0b")
 UNMEASURABLE = 0.01  # seconds: shorter times are noise
@@ -54,13 +56,15 @@ class Use:
         shapes += [(head, blank, "!") for head in HEADS for blank in BLANKS]
         for head, unit, end in shapes:
             before = UNMEASURABLE
-            for size in SIZES:
+            for larger, size in zip(LARGER, SIZES, strict=True):
                 text = head + unit * (size // len(unit)) + end
                 needed = self.seconds(text)
                 if needed > GROWTH * before:
                     needed = min(needed, self.seconds(text))
                 if needed > GROWTH * before:
                     return head + unit + end
+                if needed * SQUARE**larger < GROWTH * UNMEASURABLE:
+                    break  # with the square of its time, too, all of the larger ones would be within bounds
                 before = max(needed, UNMEASURABLE)
         return None
 

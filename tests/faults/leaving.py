@@ -112,5 +112,6 @@ def open_files(*places: Path) -> list[str]:
 
 def open_sockets_to(port: int) -> int:
     """How many sockets that some process still holds lead to `port`."""
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(int(row[2].split(":")[1], 16) == port and row[9] != "0" for row in rows)
+    end = f":{port:04X}"
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines() if end in row]  # of thousands
+    return sum(row[2].endswith(end) and row[9] != "0" for row in rows)

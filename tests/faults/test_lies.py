@@ -42,7 +42,7 @@ class Play:
     server: RawServer
     liar: Liar
     folder: Path
-    content: bytes = field(factory=lambda: random.Random(SIZE).randbytes(SIZE))
+    content: bytes = field(factory=lambda: random.Random(SIZE).randbytes(SIZE), repr=False)
 
     @property
     def books(self) -> Books:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,18 @@ def uploader(client: Client, journal: Path) -> AsyncUploader:
     return AsyncUploader(client, journal=journal, part_size=MIB, concurrency=4)
 
 
+@lru_cache(maxsize=4)
+def content_of(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
 @pytest.fixture
 def make_file(tmp_path: Path) -> Callable[..., Path]:
     """A file of random bytes, the same for the same seed."""
 
     def make(size: int = 8 * MIB + 12345, name: str = "data.bin", seed: int = 1) -> Path:
         path = tmp_path / name
-        path.write_bytes(random.Random(seed).randbytes(size))
+        path.write_bytes(content_of(size, seed))
         return path
 
     return make

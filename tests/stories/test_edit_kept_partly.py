@@ -232,6 +232,7 @@ class TestOneEdit:
 
 
 class TestADiskThatFails:
+    @pytest.mark.usefixtures("impatient")
     async def test_for_one_picture_takes_the_others(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         refuse(monkeypatch, "/1.png", errno.ENOSPC)
         async with gateway("whole", "picture", "gone") as running, client_for(running) as client:

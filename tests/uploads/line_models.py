@@ -11,6 +11,7 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -208,7 +209,8 @@ class Simulation:
 
     def _working(self) -> list[Flow]:
         """The flows that hold a part and may send; above the number they pause, in mid-part some seconds at most."""
-        busy = sorted((flow for flow in self._flows if flow.busy), key=lambda flow: not flow.accepted)
+        waiting = [flow for flow in self._flows if flow.busy and not flow.accepted]
+        busy = [flow for flow in self._flows if flow.busy and flow.accepted] + waiting
         for flow in busy[: self.control.number]:
             flow.paused_at = None
         if not self.line.pauses:
@@ -300,6 +302,7 @@ def by_number(rates: Mapping[int, float], factor: Callable[[float], float]) -> C
     return total
 
 
+@cache
 def lines(seed: int) -> dict[str, Line]:
     """The lines by name; "measured" ones give with each number what real TCP gave, others what their figures say."""
     wanders = wandering(seed, 0.05)
