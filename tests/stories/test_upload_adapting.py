@@ -49,7 +49,7 @@ class Ordered(ConnectionCount):
 def ordered(client: Client, journal: Path, numbers: Iterable[int], **options: object) -> tuple[AsyncUploader, Ordered]:
     uploader = AsyncUploader(client, journal=journal, concurrency=None, **options)  # type: ignore[arg-type]
     count = Ordered(numbers=iter(numbers))
-    count.number = next(count.numbers)
+    count.number, count.is_new = next(count.numbers), False  # else small files would raise it
     uploader._count = count  # noqa: SLF001 - nothing else orders a number at a time
     return uploader, count
 
