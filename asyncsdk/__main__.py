@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import suppress
 
@@ -18,6 +19,8 @@ def main() -> int:
     if sys.argv[1:] in (["--version"], ["-V"], ["version"]):  # needs nothing but this file, so it is fast
         print(__version__)  # noqa: T201 - it was asked for
         return 0
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # an exception that is raised while modules load may be lost there
     try:
         from asyncsdk.cli.app import run
         from asyncsdk.cli.signals import Stop
@@ -26,8 +29,6 @@ def main() -> int:
             raise
         print(NEEDS, file=sys.stderr)  # noqa: T201 - there is no display to show it
         return 2
-    except KeyboardInterrupt:
-        return 130
     _let_open_files()
     stop = Stop()
     stop.listen()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,10 +226,14 @@ def test_a_list_comes_from_standard_input_too_and_patterns_hold_for_it(
     listing = subprocess.run(["find", "data", "-type", "f", "-print0"], check=True, capture_output=True).stdout
     ran = subprocess.run(command, input=listing, capture_output=True, check=False)
     assert (ran.returncode, sent(server)) == (0, ["a.txt", "b.txt"]), ran.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0])
+def test_ctrl_c_ends_the_program_while_it_loads_and_while_it_waits_for_a_list(start: Start, seconds: float) -> None:
     process = start("upload", "--files-from", "-", *FOR, stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    process.send_signal(2) if process.poll() is None else None
-    assert process.wait(timeout=10) in {130, -2}
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) in {130, -signal.SIGINT}
 
 
 def test_a_terminal_is_not_a_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path, PurePath
 
 from attrs import define, field, frozen
@@ -158,6 +159,8 @@ def _content_of(name: str) -> bytes:
     if name == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise ConfigurationError("--files-from -: standard input is not a list: pipe one into it. Nothing was sent.")
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if name == "-":  # not by its buffer, whose lock would abort a program that ends meanwhile
+            return FileIO(0, closefd=False).readall()
+        return Path(name).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"--files-from {name}: {error.strerror or error}. Nothing was sent.") from error
