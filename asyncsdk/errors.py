@@ -39,6 +39,7 @@
     │  ├─ ChargeUnknownError         it was sent and its response lost: it may have been paid
     │  ├─ SaveError                  it was paid and done, and its images can't be saved
     │  └─ LimitReachedError          a limit that you set stopped the run
+    ├─ RemoteError                   a bucket or web server, not the API, can't be read or written
     └─ StorageError                  the local record of what was done can't be written or read
        ├─ JournalError               the journal of uploads
        │  └─ JournalVersionError     a newer asyncsdk wrote it
@@ -360,6 +361,21 @@ class SaveError(EditError):
 
 class LimitReachedError(EditError):
     """`max_edits` or `max_tokens` is reached. Nothing beyond it was sent; with a higher limit the same call resumes."""
+
+
+class RemoteError(AsyncSDKError):
+    """A bucket or a web server, not the API, can't be read or written. `resumable`: another try may do.
+
+    Attributes:
+        url: The address, without its login and query.
+        reason: Why: "missing", "no bucket", "denied", "no credentials", "changed", "exists", "empty", "too large",
+            "no ranges", "bad name", "bad options", "cut off", "stalled", "unreachable" or "failed".
+    """
+
+    def __init__(self, message: str, *, url: str = "", reason: str = "failed") -> None:
+        super().__init__(message)
+        self.url = url
+        self.reason = reason
 
 
 class StorageError(AsyncSDKError):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-PACKAGES = {"cli": ("cyclopts", "rich"), "server": ("pillow",), "heic": ("pillow-heif",)}  # as in pyproject.toml
+PACKAGES = {  # as in pyproject.toml
+    "cli": ("cyclopts", "rich"),
+    "server": ("pillow",),
+    "heic": ("pillow-heif",),
+    "remote": ("obstore",),
+}
 
 
 def install_command(extra: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -145,6 +145,57 @@ class _Outcomes(AsyncIterator[Outcome], Generic[Outcome]):
         if not taken.done():
             taken.set_result(None)
         return outcome
+
+
+@define(eq=False)
+class Allowance:
+    """How many works may be under way beyond the first of each `Ahead` that shares it."""
+
+    free: int
+
+
+@define(eq=False)
+class Ahead(AsyncIterator[Outcome], Generic[Outcome]):
+    """Runs works before their outcomes are taken, which are given in the order of the works; `aclose` it in the end.
+
+    One is always under way, and as many more as `_allowance` has: those that share it can't wait for each other.
+    """
+
+    _works: Iterator[Awaitable[Outcome]]
+    _allowance: Allowance
+    _started: deque[tuple[asyncio.Future[Outcome], bool]] = field(factory=deque, init=False)  # whether it is beyond
+
+    async def __anext__(self) -> Outcome:
+        self._start()
+        if not self._started:
+            raise StopAsyncIteration
+        outcome = await self._started[0][0]
+        self._leave()
+        self._start()
+        return outcome
+
+    async def aclose(self) -> None:
+        """Cancel what is under way."""
+        while self._started:
+            work = self._leave()
+            work.cancel()
+            await asyncio.wait([work])
+            if not work.cancelled():
+                work.exception()  # nobody else asks for it
+
+    def _start(self) -> None:
+        while not self._started or self._allowance.free:
+            work = next(self._works, None)
+            if work is None:
+                return
+            is_beyond = bool(self._started)
+            self._allowance.free -= is_beyond
+            self._started.append((asyncio.ensure_future(work), is_beyond))
+
+    def _leave(self) -> asyncio.Future[Outcome]:
+        work, is_beyond = self._started.popleft()
+        self._allowance.free += is_beyond
+        return work
 
 
 async def await_foreign(work: Awaitable[Outcome]) -> Outcome:

@@ -28,14 +28,15 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"images", "uploads"},
     {"client"},
     {"http"},
+    {"remote"},
     {"files", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique", "version"},
 ]
 INPUT_OUTPUT = {
-    "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "selectors",
-    "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
+    "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "obstore",
+    "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
 }
 EXECUTOR = {"concurrent.futures.Executor", "concurrent.futures.Future"}  # the contract alone
 DISK = {"aiofiles", "filelock", "shutil", "sqlite3", "tempfile"}
@@ -256,6 +257,10 @@ def test_one_module_sends_and_one_opens_connections() -> None:
     }
     assert sending == {"http/transport.py"}
     assert {module for module in MODULES if calls_any(module, {"ClientSession"})} == {"http/connection.py"}
+
+
+def test_one_module_opens_stores() -> None:
+    assert {module for module in MODULES if "obstore" in packages(module)} == {"remote/stores.py"}
 
 
 def test_tasks_start_in_one_place() -> None:

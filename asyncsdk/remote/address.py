@@ -1,0 +1,143 @@
+"""Which texts are URLs, what of one is shown and remembered, and what of it only its store gets to see (pure)."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from attrs import evolve, field, frozen
+
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.given import shown_as_url
+
+WEB = frozenset({"https", "http"})
+AZURE = frozenset({"az", "azure", "adl", "abfs", "abfss"})  # whose host may be container@account
+SCHEMES = ("s3", "s3a", "gs", *sorted(AZURE), "https", "http", "memory")  # as obstore knows them
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.IGNORECASE | re.DOTALL)
+_UNRESERVED = "/%!$&'()*+,;=:@~"  # of what a path may hold unquoted, besides letters, digits and "_.-"
+_BEYOND_ASCII = re.compile(r"(?:%[89A-F][0-9A-F])+")
+_SENT_ALIKE = re.compile(r"/(?:(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%20|%[89A-F][0-9A-F])+(?:/(?!$)|$))+")
+
+
+@frozen
+class RemoteAddress:
+    """The address of an object, or of what is below a prefix. `str` and `repr` show no login and no query.
+
+    Args:
+        scheme: Such as "s3", in lower case.
+        host: The bucket, or the host with its port; of Azure the container, perhaps with its account.
+        raw: The path as it is in the URL, percent-encoded, with the slash at its start.
+        login: "user:password" of a web server.
+        query: What follows the "?", such as the signature of a presigned URL.
+    """
+
+    scheme: str
+    host: str
+    raw: str = field(repr=False)
+    login: str = field(default="", repr=False)
+    query: str = field(default="", repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The URL for people, journals and ledgers: the same for each spelling, without login, query and fragment."""
+        return f"{self.store}{_BEYOND_ASCII.sub(_readable, self.raw)}"
+
+    @property
+    def store(self) -> str:
+        """The store itself, for messages: its scheme, and its bucket or host."""
+        return f"{self.scheme}://{self.host}"
+
+    @property
+    def path(self) -> str:
+        """The object's name in its store, decoded, without a slash at its start."""
+        return unquote(self.raw).removeprefix("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, decoded; empty for a prefix."""
+        return unquote(self.raw.rpartition("/")[2])
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it ends like a directory."""
+        return self.raw.endswith("/")
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is on a web server, which can't be listed."""
+        return self.scheme in WEB
+
+    @property
+    def is_sent_by_path(self) -> bool:
+        """Whether its path, decoded and encoded again by obstore, is the same: else only the URL as it is will do."""
+        is_plain = _SENT_ALIKE.fullmatch(self.raw) is not None and not {".", ".."} & set(self.raw.split("/"))
+        return not self.is_web or (is_plain and not self.query)
+
+    def child(self, name: str) -> RemoteAddress:
+        """The address of `name`, not encoded, below this one, whether or not that ends with a slash."""
+        return evolve(self, raw=f"{self.raw.removesuffix('/')}/{quote(name, safe=_UNRESERVED.replace('%', ''))}")
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def remote_address(text: str) -> RemoteAddress | None:
+    """The address that `text` is; None for a path, which `file://…` is too: see `local_path`.
+
+    Raises ConfigurationError for a URL whose scheme is not known, and for one that has what its scheme can't have.
+    """
+    match = _URL.fullmatch(text)
+    if match is None or match[1].lower() == "file":
+        return None
+    scheme, netloc, path = match[1].lower(), match[2], match[3]
+    if scheme not in SCHEMES:
+        raise _unusable(text, f"the scheme {scheme}:// is not known. Known are: {', '.join(SCHEMES)}, file")
+    login, _, host = netloc.rpartition("@")
+    if scheme in AZURE and login and ":" not in login:
+        login, host = "", netloc
+    if scheme not in WEB:
+        if login:
+            raise _unusable(
+                text, "a login in it is not used. Pass credentials in the environment, or by remote_options="
+            )
+        if match[4] or match[5]:
+            character = "?" if match[4] else "#"
+            raise _unusable(
+                text,
+                f"a {character} ends its path. Write {quote(character)} where the name has one; credentials go into "
+                "the environment, or into remote_options=",
+            )
+    if not host and scheme != "memory":
+        raise _unusable(text, "its host or bucket is missing")
+    try:
+        raw = quote(path or "/", safe=_UNRESERVED)
+        raw = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", raw)
+        raw = re.sub(r"%[0-9a-f]{2}", lambda code: code[0].upper(), raw, flags=re.IGNORECASE)
+        unquote(raw, errors="ignore" if scheme in WEB else "strict")
+    except UnicodeError:
+        raise _unusable(text, "its path is not UTF-8") from None
+    return RemoteAddress(scheme, host.lower() if scheme in WEB else host, raw, login, (match[4] or "?")[1:])
+
+
+def local_path(text: str) -> str:
+    """The path that `text` is, taken out of a `file://` URL. Raises ConfigurationError for one of another machine."""
+    match = _URL.fullmatch(text)
+    if match is None or match[1].lower() != "file":
+        return text
+    if match[2].lower() not in {"", "localhost"}:
+        raise _unusable(text, "a path on this machine has three slashes: file:///")
+    return unquote(match[3])
+
+
+def _unusable(text: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{shown_as_url(text) or 'the given URL'} can't be used: {why}. Nothing was sent.")
+
+
+def _readable(match: re.Match[str]) -> str:
+    """Letters of other scripts as they are, where they are letters; else the codes."""
+    try:
+        text = unquote(match[0], errors="strict")
+    except UnicodeError:
+        return match[0]
+    return text if text.isprintable() else match[0]

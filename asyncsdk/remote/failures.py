@@ -1,0 +1,211 @@
+"""The border where obstore's errors become ours: it is the store's side, what to do next, and no secret (pure).
+
+The text of an error of obstore contains the URL with its query, and what the store answered. None of it is quoted:
+a status and a code that is known are read from it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from asyncsdk.errors import RemoteError
+from asyncsdk.remote.address import AZURE, RemoteAddress
+
+_STATUS = re.compile(r"\bstatus(?: code)?:\s*(\d{3})\b")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_TIMED_OUT = re.compile(r"TimedOut|Timeout|timed out|operation timed out", re.IGNORECASE)
+_NETWORK = re.compile(
+    r"kind: (?:Connect|Request|Interrupted|Timeout)|dns error|ConnectionRefused|ConnectionReset|BrokenPipe"
+    r"|IncompleteMessage|connection (?:closed|reset|refused)|error sending request|UnexpectedEof"
+)
+_CUT_OFF = re.compile(r"IncompleteMessage|end of file before message length|UnexpectedEof|error decoding response body")
+_NO_CREDENTIALS = re.compile(
+    r"latest/api/token|metadata\.google|169\.254\.169\.254|[Cc]redential|identity/oauth2|InstanceMetadata|MissingAccount"
+)
+_BEYOND_END = re.compile(r"StartTooLarge|Wanted range starting at|InvalidRange")
+_NO_HTTP = re.compile(r"URL scheme is not allowed|BadScheme")
+_NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "InvalidBucketName", "FilesystemNotFound"})
+_WRONG_KEY = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthenticationFailed"}
+)
+_CREDENTIALS = {
+    "s3": (
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL too where "
+        "they are needed); ~/.aws is not read, and `aws configure export-credentials --format env` prints them. For a "
+        "public bucket set AWS_SKIP_SIGNATURE=true"
+    ),
+    "gs": (
+        "Set GOOGLE_APPLICATION_CREDENTIALS, or log in with `gcloud auth application-default login`. For a public "
+        "bucket set GOOGLE_SKIP_SIGNATURE=true"
+    ),
+    "az": (
+        "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or what else obstore reads. For a public "
+        "container set AZURE_SKIP_SIGNATURE=true"
+    ),
+}
+
+
+_BY_KIND = {
+    "FileNotFoundError": "missing",
+    "NotFoundError": "missing",
+    "PreconditionError": "changed",
+    "AlreadyExistsError": "exists",
+    "UnauthenticatedError": "no credentials",
+    "PermissionDeniedError": "denied",
+    "InvalidPathError": "bad name",
+    "UnknownConfigurationKeyError": "bad options",
+    "TypeError": "bad options",
+    "ValueError": "bad options",
+    "NotSupportedError": "no ranges",
+    "NotImplementedError": "no ranges",
+}
+_BY_STATUS = {401: "no credentials", 403: "denied", 404: "missing", 405: "no ranges", 412: "changed", 416: "empty"}
+
+
+def failure_of(error: Exception, address: RemoteAddress) -> RemoteError:
+    """What an error of obstore about `address` means. Raise it where `error` is not its context, which has secrets."""
+    text = str(error)
+    match = _STATUS.search(text)
+    status = None if match is None else int(match[1])
+    reason = _reason(type(error).__name__, status, text)
+    if reason in _WORDED:
+        return _WORDED[reason](address)
+    if reason == "no credentials":
+        return _no_credentials(address, "does not accept the credentials")
+    if status is not None:
+        return _answered(address, status)
+    if _NO_CREDENTIALS.search(text):
+        return _no_credentials(address, "needs credentials, and none were found")
+    return _unreachable(address, text)
+
+
+def _reason(kind: str, status: int | None, text: str) -> str | None:
+    match = _CODE.search(text)
+    code = match[1] if match else ""
+    if code in _NO_BUCKET:
+        return "no bucket"
+    if code in _WRONG_KEY:
+        return "no credentials"
+    if _NO_HTTP.search(text):
+        return "no TLS"
+    if _BEYOND_END.search(text):
+        return "empty"
+    return _BY_KIND.get(kind) or _BY_STATUS.get(status or 0)
+
+
+def missing(address: RemoteAddress) -> RemoteError:
+    """The error for an object that is not there."""
+    return _failure(address, "missing", f"{address} does not exist: {address.store} has no object of that name.")
+
+
+def no_bucket(address: RemoteAddress) -> RemoteError:
+    """The error for a bucket that is not there."""
+    what = "container" if address.scheme in AZURE else "bucket"
+    message = f"the {what} {address.store} does not exist. Look at its name, and at the account and the endpoint."
+    return _failure(address, "no bucket", message)
+
+
+def changed(address: RemoteAddress) -> RemoteError:
+    """The error for an object that was replaced while it was being read."""
+    return _failure(address, "changed", f"{address} was replaced in its store while it was being read.", again=True)
+
+
+def cut_off(address: RemoteAddress, wanted: int, came: int) -> RemoteError:
+    """The error for an answer with fewer bytes than it announced."""
+    message = f"{address.store} sent {came:,} of {wanted:,} bytes of {address.name}: its answer was cut off."
+    return _failure(address, "cut off", message, again=True)
+
+
+def bad_name(address: RemoteAddress) -> RemoteError:
+    """The error for a name that can't be asked for."""
+    message = (
+        f"{address} can't be asked for: a part of its name is empty, '.' or '..', or has a control character, which "
+        "obstore takes in none. Download it with the store's own tools."
+    )
+    return _failure(address, "bad name", message)
+
+
+def _empty(address: RemoteAddress) -> RemoteError:
+    return _failure(address, "empty", f"{address} is empty.")
+
+
+def _exists(address: RemoteAddress) -> RemoteError:
+    return _failure(address, "exists", f"{address} is there already, and was not replaced.")
+
+
+def _bad_options(address: RemoteAddress) -> RemoteError:
+    """Their values are not quoted."""
+    hint = "Look at remote_options=, and at the environment variables that obstore reads"
+    return _failure(address, "bad options", f"the settings for {address.store} can't be used. {hint}.")
+
+
+def _no_tls(address: RemoteAddress) -> RemoteError:
+    message = (
+        f"the endpoint of {address.store} has http://, which is refused unless it is allowed: set AWS_ALLOW_HTTP=true "
+        "(AZURE_ALLOW_HTTP, GOOGLE_ALLOW_HTTP), or remote_options={'client_options': {'allow_http': True}}."
+    )
+    return _failure(address, "bad options", message)
+
+
+def _unsupported(address: RemoteAddress) -> RemoteError:
+    message = (
+        f"{address.store} can't do what is needed: to send a part of {address.name or 'a file'}, or to list it. "
+        "Download it first, or pass the response as a stream."
+        if address.is_web
+        else f"{address.store} does not support what is needed here."
+    )
+    return _failure(address, "no ranges", message)
+
+
+def _denied(address: RemoteAddress) -> RemoteError:
+    if address.is_web:
+        hint = "A presigned URL may have run out; for a private bucket give its own address (s3://, gs://, az://)."
+    else:
+        hint = "The credentials need the right to read (or to write) this object, and to list where a folder is given."
+    return _failure(address, "denied", f"{address.store} denies access to {address.name or 'its list'}. {hint}")
+
+
+def _no_credentials(address: RemoteAddress, what: str) -> RemoteError:
+    kind = "az" if address.scheme in AZURE else "s3" if address.scheme == "s3a" else address.scheme
+    hint = _CREDENTIALS.get(kind, "Write them into the URL, or pass them by remote_options= as a header")
+    return _failure(address, "no credentials", f"{address.store} {what}. {hint}.")
+
+
+def _answered(address: RemoteAddress, status: int) -> RemoteError:
+    again = status >= 500 or status in {408, 425, 429}
+    advice = "Try again later." if again else "It is the store that answered so, not the API."
+    return _failure(address, "failed", f"{address.store} answered {status} for {address.name}. {advice}", again=again)
+
+
+def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
+    if _TIMED_OUT.search(text):
+        what, reason = "gave nothing for too long: the source has stalled, not the connection to the API", "stalled"
+    elif _CUT_OFF.search(text):
+        what, reason = "ended its answer too soon", "cut off"
+    elif "certificate" in text or "CertificateUnknown" in text or "UnknownIssuer" in text:
+        return _failure(address, "unreachable", f"the certificate of {address.store} is not trusted.")
+    elif _NETWORK.search(text):
+        what, reason = "can't be reached, or the connection to it was lost", "unreachable"
+    else:
+        return _failure(address, "failed", f"{address.store} can't be used: obstore gave an error that is not known.")
+    return _failure(address, reason, f"{address.store} {what}. Try again later.", again=True)
+
+
+def _failure(address: RemoteAddress, reason: str, message: str, *, again: bool = False) -> RemoteError:
+    failure = RemoteError(message, url=address.shown, reason=reason)
+    failure.resumable = again
+    return failure
+
+
+_WORDED = {
+    "missing": missing,
+    "no bucket": no_bucket,
+    "changed": changed,
+    "exists": _exists,
+    "denied": _denied,
+    "bad name": bad_name,
+    "bad options": _bad_options,
+    "no TLS": _no_tls,
+    "no ranges": _unsupported,
+    "empty": _empty,
+}

@@ -1,0 +1,73 @@
+"""Writes objects, in parts where they are large, and lists what is below a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.failures import bad_name
+from asyncsdk.remote.stores import RemoteStores, ask
+
+PAGE = 1000  # entries; the stores' own pages are as long
+PART = 8 << 20
+PARTS_AT_ONCE = 4
+
+
+@frozen
+class RemoteEntry:
+    """An object in a listing. `below` is its name below the prefix that was listed, `etag` the store's."""
+
+    address: RemoteAddress
+    below: str
+    size: int
+    etag: str | None
+
+
+async def put(
+    address: RemoteAddress,
+    content: bytes | memoryview | Path,
+    stores: RemoteStores,
+    *,
+    create_only: bool = False,
+    mime_type: str | None = None,
+) -> str | None:
+    """Write an object, which appears as a whole or not at all, and return its ETag.
+
+    Args:
+        address: Where.
+        content: What, or the file that holds it: a large one is read and sent in parts.
+        stores: The stores to use.
+        create_only: Leave an object that is there as it is. All of `content` is in memory then.
+        mime_type: Its type, for browsers.
+
+    Raises:
+        RemoteError: It was not written; with the reason "exists" where one is there and `create_only` is set.
+    """
+    store, path = stores.open(address)
+    if not address.name:
+        raise bad_name(address)
+    options: dict[str, Any] = (
+        {"mode": "create"} if create_only else {"chunk_size": PART, "max_concurrency": PARTS_AT_ONCE}
+    )
+    if mime_type is not None:
+        options["attributes"] = {"Content-Type": mime_type}
+    answer = await ask(address, store.put_async(path, content, **options))
+    etag = answer["e_tag"]
+    return etag if isinstance(etag, str) else None
+
+
+async def pages(prefix: RemoteAddress, stores: RemoteStores) -> AsyncIterator[list[RemoteEntry]]:
+    """List what is below a prefix, a page at a time, in the order of the store. Raises RemoteError."""
+    store, path = stores.open(prefix)
+    stream = store.list(path.strip("/") or None, chunk_size=PAGE)
+    while (page := await ask(prefix, anext(stream, None))) is not None:
+        yield [_entry(prefix, path.strip("/"), found) for found in page]
+
+
+def _entry(prefix: RemoteAddress, path: str, found: Any) -> RemoteEntry:
+    below = found["path"].removeprefix(path).removeprefix("/")
+    return RemoteEntry(prefix.child(below), below, found["size"], found["e_tag"])
