@@ -201,6 +201,7 @@ _HOMES = {
         "QuotaExceededError",
         "RateLimitError",
         "RedirectError",
+        "RemoteError",
         "ResponseMismatchError",
         "SaveError",
         "SourceChangedError",

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "asyncsdk upload train.jsonl -p fine-tune",
         "asyncsdk upload notes/ -p assistants --include '*.md' --method auto",
         "asyncsdk upload talk.mp4 -p user_data -c 4 --limit-rate 2MB/s",
+        "asyncsdk upload s3://bucket/talks/ -p user_data --include '*.mp4'",
     ),
     "uploads": ("asyncsdk uploads list", "asyncsdk uploads resume --all"),
     "uploads list": ("asyncsdk uploads list", "asyncsdk uploads list --json"),
@@ -87,6 +88,7 @@ Environment
   ASYNCSDK_JOURNAL        the directory of the journal of uploads, or memory; --journal goes before it
   ASYNCSDK_SPOOL          the directory for standard input of unknown size; else that of the journal
   ASYNCSDK_SERVE_KEY      the only key that `asyncsdk serve` takes
+  AWS_…, GOOGLE_…, AZURE_…  for s3://, gs:// and az://, as obstore reads them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL
   HTTPS_PROXY, NO_PROXY   a proxy, and the hosts to reach without it
   SSL_CERT_FILE           certificates to trust; a directory of them: SSL_CERT_DIR; one more: --ca-file
   NO_COLOR                shows no colours""",

@@ -12,7 +12,7 @@ from attrs import frozen
 class LeftOut:
     """Something that the user may want and that was not looked at."""
 
-    path: Path
+    path: Path | str
     reason: str
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -10,7 +10,7 @@ from attrs import define, field
 from asyncsdk.errors import RemoteError
 from asyncsdk.remote.address import RemoteAddress
 from asyncsdk.remote.failures import changed, cut_off
-from asyncsdk.remote.stores import RemoteStores, ask
+from asyncsdk.remote.stores import RANGES_AHEAD, RemoteStores, ask
 from asyncsdk.tasks import Ahead
 
 FIRST_RANGE = 64 << 10  # from its answer come size and version: little is lost where nothing more is wanted
@@ -34,21 +34,26 @@ class RemoteObject:
     _first: Any = field(repr=False)  # the answer that the first bytes are in, until they were read
 
     @classmethod
-    async def open(cls, address: RemoteAddress, stores: RemoteStores) -> RemoteObject:
-        """Ask for its first bytes. Raises RemoteError where it can't be read, and where it is empty ("empty")."""
+    async def open(cls, address: RemoteAddress, stores: RemoteStores, *, first: int = FIRST_RANGE) -> RemoteObject:
+        """Ask for its `first` bytes. Raises RemoteError where it can't be read, and where it is empty ("empty")."""
         store, path = stores.open(address)
-        answer = await ask(address, store.get_async(path, options={"range": (0, FIRST_RANGE)}))
+        answer = await ask(address, store.get_async(path, options={"range": (0, first)}))
         size, etag = answer.meta["size"], answer.meta["e_tag"]
         return cls(address, size, _strong(etag), etag, stores, answer)
 
-    def read(self, offset: int = 0) -> RemoteReader:
-        """Read it from `offset` to its end, once and in order; `aclose` the reader. May be called again."""
-        return RemoteReader(self, self._stores, offset)
+    def read(self, spans: Sequence[tuple[int, int]] | None = None) -> RemoteReader:
+        """Read it, or the `spans` (start and end) of it, once and in order; `aclose` the reader in the end."""
+        return RemoteReader(self, self._stores, [(0, self.size)] if spans is None else spans)
 
-    async def first(self) -> bytes | None:
-        """The first bytes, out of the answer that opened it; None once they were taken."""
+    @property
+    def has_first(self) -> bool:
+        """Whether nobody took the bytes of the answer that opened it."""
+        return self._first is not None
+
+    async def first(self) -> Any:
+        """The first bytes, out of the answer that opened it, once."""
         answer, self._first = self._first, None
-        return None if answer is None else await self._body(answer, min(self.size, FIRST_RANGE))
+        return None if answer is None else await self._body(answer, answer.range[1])
 
     async def range(self, start: int, end: int) -> Any:
         """The bytes from `start` to `end`, which support the buffer protocol.
@@ -83,11 +88,11 @@ class RemoteObject:
 
 @define(eq=False)
 class RemoteReader:
-    """The bytes of an object in order, as an async iterator; ranges are asked for before they are wanted."""
+    """Bytes of an object in order, as an async iterator; ranges are asked for before they are wanted."""
 
     _object: RemoteObject
     _stores: RemoteStores
-    _offset: int
+    _spans: Sequence[tuple[int, int]]
     _ahead: Ahead[Any] = field(init=False)
     _is_open: bool = field(default=True, init=False)
 
@@ -110,19 +115,16 @@ class RemoteReader:
 
     def _ranges(self) -> Iterator[Coroutine[Any, Any, Any]]:
         """What to ask for next, when there is room for it: shorter ranges, where many objects are being read."""
-        offset, size = self._offset, self._object.size
-        if offset < FIRST_RANGE:
-            yield self._beginning(offset, min(size, FIRST_RANGE))
-            offset = FIRST_RANGE
-        while offset < size:
-            share = MEMORY // (self._stores.readers + 3)
-            end = min(size, offset + max(SMALLEST_RANGE, min(RANGE, share)))
-            yield self._object.range(offset, end)
-            offset = end
-
-    async def _beginning(self, start: int, end: int) -> Any:
-        content = await self._object.first()
-        return await self._object.range(start, end) if content is None else memoryview(content)[start:]
+        for start, end in self._spans:
+            offset = start
+            if not offset and self._object.has_first:
+                yield self._object.first()
+                offset = min(end, FIRST_RANGE)
+            while offset < end:
+                share = MEMORY // (self._stores.readers + RANGES_AHEAD)
+                until = min(end, offset + max(SMALLEST_RANGE, min(RANGE, share)))
+                yield self._object.range(offset, until)
+                offset = until
 
 
 async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int) -> bytes:

@@ -19,13 +19,16 @@ from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.file_run import FileRun
+from asyncsdk.uploads.inspection import inspect
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner, takes_small
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.jsonl import is_jsonl
 from asyncsdk.uploads.lost import AsksTaken
 from asyncsdk.uploads.method import UploadMethod, choose, goes_on
 from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
 from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.remote_source import RemoteSource
 from asyncsdk.uploads.response_checks import Others
 from asyncsdk.uploads.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
@@ -84,6 +87,7 @@ class UploadCall:
             mime_type=self.fields.mime_type,
             purpose=self.fields.purpose,
             expires_after=self.fields.expires_after,
+            etag=None if self.job.key else self.source.identity.etag,
         )
 
     async def result(self) -> UploadResult:
@@ -105,8 +109,9 @@ class UploadCall:
     def check_is(self, opened: Opened) -> None:
         """Raise ConfigurationError where `opened` began with a file of another size, and so has another key."""
         if opened.key != self.key:
+            what = "size" if self.source.identity.etag is None else "version"
             raise ConfigurationError(
-                f"{self.source.name} has another size than when {opened.upload} began. Nothing was sent.\n"
+                f"{self.source.name} has another {what} than when {opened.upload} began. Nothing was sent.\n"
                 "  To send it as it is now: call upload. "
                 f"To drop what was sent of it before: asyncsdk uploads cancel {opened.upload}"
             )
@@ -180,7 +185,7 @@ class UploadCall:
         recalled = replay(records_of(records, moved))
         by_one_request = self._is_for_one_request(recalled) and moved is None
         is_lost = recalled is not None and recalled.posting is not None
-        if is_lost and isinstance(self.source, StreamSource):
+        if is_lost and isinstance(self.source, StreamSource) and not isinstance(self.source, RemoteSource):
             raise ConfigurationError(
                 f"a request that may have made a File of {self.source.name} had no response. To look for that File all "
                 "of the stream has to be read first: repeat the call with method='files'. Nothing was sent."
@@ -203,6 +208,11 @@ class UploadCall:
             "why": why,
         }
         post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files", taken=self.taken)
+        if isinstance(self.source, RemoteSource):
+            done = await post.there_before(recalled)
+            if done is not None:
+                return done
+            await self._bring(self.source, is_needed=is_lost or by_one_request or moved is not None)
         try:
             result = await post.look_up() if is_lost else None
             if result is None and by_one_request:
@@ -211,10 +221,18 @@ class UploadCall:
             self._may_be_twice = self._may_be_twice or post.duplicate_possible
         if result is None:
             shared |= {"part_size": self.part_size, "others": partial(self.others, key)}
-            is_stream = isinstance(self.source, StreamSource)
+            is_stream = isinstance(self.source, StreamSource) and not self.source.is_at_hand
             run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
             result = await run.result()
         return evolve(result, duplicate_possible=True) if self._may_be_twice else result
+
+    async def _bring(self, source: RemoteSource, *, is_needed: bool) -> None:
+        """Bring all of an object here before it is sent, where `is_needed` or it is to be looked at; look at it."""
+        is_looked_at = self.job.check != "none" and is_jsonl(self.fields.filename, self.job.purpose)
+        if is_needed or is_looked_at:
+            self.meter.enter(UploadPhase.WAITING, f"reading {source.name}")
+            await source.bring(self.context, lambda _: None)
+            await inspect(source, self.job, self.context.readers)
 
     def _is_for_one_request(self, recalled: ResumeState | None) -> bool:
         """Whether it is sent by POST /files, as far as the rate limit lets it."""

@@ -234,7 +234,7 @@ async def _some_is_there(
 
 def is_known_by_md5_alone(record: Record) -> bool:
     """Whether `record` is of a content that had no fingerprint yet."""
-    return isinstance(record, Completing | Completed) and record.xxh3 is None
+    return isinstance(record, Completing | Completed) and record.xxh3 is None and record.md5 is not None
 
 
 async def check_unchanged(

@@ -8,6 +8,7 @@ from attrs import define
 
 from asyncsdk.client import Client
 from asyncsdk.limiter import RateLimiter
+from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.body import Buffers
@@ -24,8 +25,8 @@ from asyncsdk.uploads.throttle import Throttle
 class UploadContext:
     """What all uploads of one uploader share.
 
-    `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter` and `stream_memory` are of one event loop;
-    the rest is for any. `spool` is the directory for streams of unknown size, where there is one.
+    `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter`, `stream_memory` and `stores` are of one
+    event loop; the rest is for any. `spool` is the directory for streams of unknown size, where there is one.
     """
 
     client: Client
@@ -36,6 +37,7 @@ class UploadContext:
     lost_files: LostFiles
     limiter: RateLimiter
     stream_memory: PartMemory
+    stores: RemoteStores
     readers: DaemonThreadPool
     stream_readers: DaemonThreadPool
     hashers: DaemonThreadPool

@@ -11,9 +11,10 @@ from attrs import field, frozen
 
 from asyncsdk.api import Purpose
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.given import unpacked
+from asyncsdk.given import shown_as_url, unpacked
 from asyncsdk.mime import mime_type_of
 from asyncsdk.models import File, Upload
+from asyncsdk.remote.address import local_path
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.uploads.jsonl import Depth
 from asyncsdk.uploads.method import UploadMethod
@@ -43,6 +44,8 @@ def _shown(source: Given) -> str:
 def _own_name(source: Given) -> str | None:
     named = unpacked(source)
     content = named.content
+    if isinstance(content, str):
+        content = shown_as_url(content) or content
     if isinstance(content, PurePath) and named.name is None:
         return content.name
     name = named.name or (content if isinstance(content, str) else getattr(content, "name", None))
@@ -58,7 +61,8 @@ class UploadJob:
             of FastAPI. Or a stream: an async iterator of bytes, a `StreamReader` of aiohttp or asyncio, a byte stream
             of anyio, a file of aiofiles or one that can't seek, or a function, async or not, that returns one of these
             and is called again where that is needed. Or a tuple `(name, any of these)` or `(name, any of these, MIME
-            type)`. In a tuple a path is a `pathlib.Path`, and a str is refused.
+            type)`. In a tuple a path is a `pathlib.Path`, and a str is refused. Or a str that is a URL of an object in
+            a bucket or on a web server (`s3://`, `gs://`, `az://`, `https://`), with the extra `remote`.
         purpose: What the File is for, such as "batch".
         filename: The File's name. None: the source's own; a stream without one needs it.
         mime_type: None: by the suffix of the filename.
@@ -110,7 +114,10 @@ class UploadJob:
     def path(self) -> str | None:
         """The path that the caller gave; None where it is something else."""
         content = unpacked(self.source).content
-        return os.fsdecode(content) if isinstance(content, str | os.PathLike) else None
+        if isinstance(content, str):
+            path = local_path(content)
+            return None if shown_as_url(path) else path
+        return os.fsdecode(content) if isinstance(content, os.PathLike) else None
 
     def describe(self) -> str:
         """The source in messages: the caller's name for it, else its own; never its content."""

@@ -20,6 +20,7 @@ from asyncsdk.uploads.job import UploadJob
 from asyncsdk.uploads.jsonl import is_jsonl
 from asyncsdk.uploads.method import UploadMethod, check_method, choose
 from asyncsdk.uploads.progress import Meter
+from asyncsdk.uploads.remote_source import address_of, check_object, open_object
 from asyncsdk.uploads.source import Source, is_for_streaming, open_source
 from asyncsdk.uploads.spool import spooled
 from asyncsdk.uploads.stream import PATIENCE, Producer, check_stream, measured
@@ -59,9 +60,11 @@ async def opened(
     """Open the source of `job`, checked as far as it can be before it is sent; `let_go` of it in the end.
 
     While a stream is spooled its `slot` is left to others, and `report` is called. What `is_compared` with an upload
-    that is there has to be read before it is sent. Raises what `check` does, and UploadError for a stream that can't be
-    read.
+    that is there has to be read before it is sent. An object in a store is looked at by its call, once that is known not
+    to be done already. Raises what `check` does, and UploadError for a stream that can't be read.
     """
+    if (address := address_of(job)) is not None:
+        return await open_object(address, job, context, slot, _Reading.of(job, context, report).silent)
     if is_for_streaming(job.source):
         producer, size = await _announced(job, context)
         if size is not None and not is_compared and _goes_straight(job, context, method, size, producer.name):
@@ -86,12 +89,16 @@ async def let_go(source: Source) -> None:
 
 
 async def check(job: UploadJob, context: UploadContext) -> None:
-    """Check a job. Of a stream nothing is read.
+    """Check a job. Of a stream nothing is read, and of an object a byte.
 
     Raises:
         SourceError: Its source can't be uploaded.
         ConfigurationError: A field of it is wrong.
+        RemoteError: The store of an object can't be reached.
     """
+    if (address := address_of(job)) is not None:
+        await check_object(address, job, context)
+        return
     if is_for_streaming(job.source):
         await _announced(job, context)
         return

@@ -39,12 +39,16 @@ _WANTED = f"Give {TAKEN}. Nothing was sent."
 
 @frozen
 class Identity:
-    """Tells a file from another without reading it: times of change and the inode, where they exist."""
+    """Tells a file from another without reading it: times of change and the inode, where they exist.
+
+    `etag` is the strong one of an object in a store.
+    """
 
     size: int
     mtime_ns: int | None = None
     inode: int | None = None
     ctime_ns: int | None = None
+    etag: str | None = None
 
 
 class Source(Protocol):

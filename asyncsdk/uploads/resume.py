@@ -110,12 +110,14 @@ def upload_key(
     mime_type: str,
     purpose: str,
     expires_after: Mapping[str, Any] | None,
+    etag: str | None = None,
 ) -> str:
     """32 hex digits that name this source, for this purpose, on this server: the journal's directory.
 
-    Neither the API key nor the part size is in it: a new key or another cut goes on with what was sent.
+    Neither the API key nor the part size is in it: a new key or another cut goes on with what was sent. Of an object in
+    a store its version is in it, by `etag`: what is recorded under the key is of that content.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "base_url": base_url,
         "organization": organization,
         "project": project,
@@ -126,6 +128,8 @@ def upload_key(
         "purpose": purpose,
         "expires_after": None if expires_after is None else dict(expires_after),
     }
+    if etag is not None:
+        facts["etag"] = etag
     return hashlib.sha256(_CANONICAL.encode(facts).encode("ascii")).hexdigest()[:32]
 
 

@@ -20,11 +20,12 @@ from asyncsdk.uploads.checksum import ContentHash, is_known_by_md5_alone
 from asyncsdk.uploads.completing import completed_upload
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
-from asyncsdk.uploads.journal import Log, Opened, Record
+from asyncsdk.uploads.journal import Completed, Completing, Log, Opened, Record
+from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.posting import is_posted
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content
-from asyncsdk.uploads.resume import completed
+from asyncsdk.uploads.resume import ResumeState, Stage, completed
 from asyncsdk.uploads.source import Source
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class SourceRun:
     moved: Opened | None = None
     why: str = ""
     _retry: Retry = field(init=False)
+    _recorded: Completing | Completed | None = field(default=None, init=False)  # what was not read again
 
     def __attrs_post_init__(self) -> None:
         self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
@@ -69,6 +71,13 @@ class SourceRun:
     @property
     def _content(self) -> Content:
         return Content(self.fields.filename, self.fields.purpose, self.source.identity.size)
+
+    async def there_before(self, recalled: ResumeState | None) -> UploadResult | None:
+        """The File that this very version of an object became, of which nothing is read; None if there is none."""
+        if not self._knows_version or recalled is None or recalled.stage is not Stage.COMPLETED:
+            return None
+        with reporting(self.meter, self.context.client.timing.deadline_check):
+            return await self._still_there()
 
     async def _still_there(self) -> UploadResult | None:
         """The newest File made of this source that may be the result: of this content, and seen with this key.
@@ -84,8 +93,7 @@ class SourceRun:
             file = await self._seen(from_json(File, done.file))
             if file is None:
                 continue
-            await self._hash()
-            if self.digest.matches(done):
+            if await self._is_of_source(done):
                 self.meter.upload_id = done.upload
                 self._count_as_there()
                 upload = None if is_posted(done.upload) else completed_upload(done.upload, file)
@@ -96,6 +104,20 @@ class SourceRun:
     async def _seen(self, file: File) -> File | None:
         self.meter.enter(UploadPhase.CHECKING, f"checking whether {file.id} is the same")
         return await self.context.seen.file(file, self._content, self._retry, since=self.since)
+
+    @property
+    def _knows_version(self) -> bool:
+        """Whether the key is of this very version of an object: what is recorded under it need not be compared."""
+        is_keyed_by_it = self.moved is None and not self.place.startswith(KEYED)
+        return is_keyed_by_it and self.source.identity.etag is not None
+
+    async def _is_of_source(self, record: Completing | Completed) -> bool:
+        """Whether `record` is about the content that the source has now; for that all of it is read."""
+        if self._knows_version:
+            self._recorded = record
+            return True
+        await self._hash()
+        return self.digest.matches(record)
 
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size
@@ -129,7 +151,7 @@ class SourceRun:
         return UploadResult(
             upload=upload,
             file=file,
-            md5=self.digest.md5,
+            md5=self.digest.md5 if self._recorded is None else self._recorded.md5,
             bytes_sent=self.meter.done - self.meter.resumed,
             bytes_resumed=self.meter.resumed,
             reused=reused,

@@ -214,16 +214,15 @@ class UploadRun(SourceRun):
             part_ids=tuple(part.id for part in parts),
             md5=self.digest.md5,
             md5_form=self.context.md5_form,
-            xxh3=self.digest.xxh3,
+            xxh3=self.digest.xxh3 if self.digest.done else None,
         )
 
     async def _ask_again(self, session: Session, asked: Completing) -> UploadResult | None:
         """Repeat a complete whose response was lost; None if its File holds other content than the source now."""
         self._count_as_there()
-        await self._hash()
+        is_result = await self._is_of_source(asked)
         self._retry.deadline = max(session.expires_at, self.context.client.clock.now() + COMPLETE_AGAIN_SECONDS)
         upload = await self._completion(session, outcome_unknown=True).ask(asked)
-        is_result = self.digest.matches(asked)
         file = await self._settle(upload, asked, is_result=is_result)
         return self._result(upload, file) if is_result else None
 

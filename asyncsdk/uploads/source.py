@@ -16,6 +16,7 @@ from attrs import define, field
 
 from asyncsdk.errors import SourceError
 from asyncsdk.given import NamedContent, SourceGiven, is_stream, opens_stream, shown_as_url, unpacked
+from asyncsdk.remote.address import local_path
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
 from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, instead_of, source_over
@@ -65,10 +66,12 @@ def is_still_at(place: str, inode: int | None) -> bool:
 
 
 def _open(named: NamedContent) -> Source:
-    url = shown_as_url(named.content) if isinstance(named.content, str) else None
-    if url is not None:
-        raise SourceError(f"{url} is a URL, and URLs are not fetched yet: download it first. Nothing was sent.")
-    if isinstance(named.content, str | os.PathLike):
+    if isinstance(named.content, str):
+        path = local_path(named.content)
+        if (url := shown_as_url(path)) is not None:
+            raise SourceError(f"{url} can't be read: give a path, or the bytes themselves. Nothing was sent.")
+        return PathSource.open(Path(path))
+    if isinstance(named.content, os.PathLike):
         return PathSource.open(Path(os.fsdecode(named.content)))
     return source_over(named.content, named.name)
 

@@ -16,7 +16,7 @@ import anyio
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.errors import SourceError, UploadError
+from asyncsdk.errors import RemoteError, SourceChangedError, SourceError, UploadError
 from asyncsdk.given import CLOSED, is_closed, is_stream, opens_stream
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
@@ -142,6 +142,8 @@ class ByteStream:
         try:
             with anyio.move_on_after(self._patience) as waiting:
                 return await tasks.await_foreign(self._read())
+        except RemoteError as error:
+            raise _of_store(error, self.name, self.position) from error
         except Exception as error:
             raise _failed(self.name, self.position, error) from error
         finally:
@@ -248,6 +250,20 @@ def _release_of(stream: Any, *, is_ours: bool) -> Callable[[], Awaitable[object]
             await closing
 
     return closed
+
+
+def _of_store(error: RemoteError, name: str, position: int) -> SourceChangedError | RemoteError:
+    """The error of an object that can't be read any more."""
+    if error.reason == "changed":
+        return SourceChangedError(
+            f"{name} was replaced in its store while it was being sent ({error.url}). No file was made. The same call "
+            "sends it as it is now."
+        )
+    failure = RemoteError(
+        f"{error} That was after {position:,} bytes. Nothing was completed.", url=error.url, reason=error.reason
+    )
+    failure.resumable = error.resumable
+    return failure
 
 
 def _failed(name: str, position: int, error: Exception) -> UploadError:

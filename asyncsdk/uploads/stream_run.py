@@ -23,6 +23,7 @@ from asyncsdk.uploads.chunking import (
     stream_part_size,
 )
 from asyncsdk.uploads.journal import Expired, Part
+from asyncsdk.uploads.remote_source import RemoteSource
 from asyncsdk.uploads.resume import non_overlapping, span_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.sending import Sending
@@ -37,6 +38,7 @@ class StreamSending(Sending):
     _trusted: dict[int, Part] = field(factory=dict, init=False)  # of earlier runs, by offset
     _before: int = field(default=0, init=False)  # how many parts the session had
     _earlier: list[Range] = field(factory=list, init=False)  # what earlier runs sent, in order
+    knows_version: bool = field(default=False, init=False)  # of an object: what was sent of it need not be compared
 
     async def finish(self) -> list[Part]:
         """Return the parts that make up the whole stream, in order.
@@ -45,14 +47,18 @@ class StreamSending(Sending):
         SourceChangedError where the stream has another size than was announced, UploadError where it can't be read,
         ResponseMismatchError where two parts have one id: the bytes of one of them are gone.
         """
-        parts, size = self.session.parts, self.digest.size
-        self._before = len(parts)
-        self._trusted = {part.offset: part for part in non_overlapping(parts) if part.length <= LARGEST_STREAM_PART}
+        held, size = non_overlapping(self.session.parts), self.digest.size
+        self._before = len(self.session.parts)
+        passed_over = self._passed_over(held)
+        self._trusted = {part.offset: part for part in held if passed_over or part.length <= LARGEST_STREAM_PART}
         self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
         async with tasks.group() as group:
             offset, hashing = 0, None
             while offset < size:
+                if offset in passed_over:
+                    offset = passed_over[offset].end
+                    continue
                 span = await self._filled(offset)
                 if hashing is not None:
                     await hashing  # md5 takes the bytes in order
@@ -60,7 +66,7 @@ class StreamSending(Sending):
                 group.start_soon(self._settle, span, hashing)
                 offset = span.end
             await self.stream.check_end()
-        held = non_overlapping(part for part in self._parts() if self._still_matches(part))
+        held = non_overlapping(part for part in self._parts() if part.offset in passed_over or self._still_matches(part))
         if not covers(size, [span_of(part) for part in held]):
             raise ResponseMismatchError(
                 f"the server gave two parts of {self.session.upload_id} the same id, so that it can't be known which "
@@ -75,6 +81,15 @@ class StreamSending(Sending):
         source = self.part_source.source
         assert isinstance(source, StreamSource), "a StreamRun sends nothing else"  # noqa: S101
         return source
+
+    def _passed_over(self, held: list[Part]) -> dict[int, Range]:
+        """What of an object is not read, by offset: what the server has of this very version, without md5."""
+        if not self.knows_version or self.digest.reads_all or not held:
+            return {}
+        assert isinstance(self.stream, RemoteSource), "nothing else has a version"  # noqa: S101
+        spans = {part.offset: span_of(part) for part in held}
+        self.stream.pass_over(spans.values())
+        return spans
 
     async def _filled(self, offset: int) -> Range:
         if self.stream.first is not None:
@@ -130,6 +145,12 @@ class StreamRun(UploadRun):
         super().__attrs_post_init__()
         self.source.producer.on_silence = self._report_silence
 
+    def _sending(self, session: Session) -> Sending:
+        sending = super()._sending(session)
+        assert isinstance(sending, StreamSending), "it is what is set above"  # noqa: S101
+        sending.knows_version = self._knows_version
+        return sending
+
     async def _hash(self) -> None:
         """Read all of it without sending any."""
         if self.digest.done:
@@ -147,7 +168,7 @@ class StreamRun(UploadRun):
         await stream.check_end()
 
     async def _create(self, why: str) -> Session:
-        if self.source.position:
+        if self.source.is_begun:
             await self._begin_again()
         size, connections = self.source.identity.size, self.context.connections.limit
         length = stream_part_size(self.part_size, self.source.memory.blocks * BLOCK, connections)

@@ -58,7 +58,7 @@ class StreamSource:
     producer: Producer
     identity: Identity
     memory: PartMemory
-    place: None = None
+    place: str | None = None
     tells_changes: bool = True  # each byte is read once: what is hashed is what is sent
     first: Range | None = None  # filled, and nobody has taken it yet
     _stream: ByteStream | None = field(default=None, init=False)
@@ -77,6 +77,16 @@ class StreamSource:
     def position(self) -> int:
         """How many bytes of it were read."""
         return 0 if self._stream is None else self._stream.position
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether something of it has passed, or was passed over."""
+        return self.position > 0
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether it can be read at any offset, as a file can."""
+        return False
 
     async def stream(self) -> ByteStream:
         """The open stream."""
@@ -123,10 +133,14 @@ class StreamSource:
             raise self._changed(f"{self.name} was to be read again at byte {offset:,}, which a stream can't be")
 
     def read_now(self, offset: int, view: memoryview) -> bool:
-        block = self._held.get(offset)
-        if block is None:
-            return False
-        view[:] = block[: len(view)]
+        while view:
+            start = offset // BLOCK * BLOCK
+            block = self._held.get(start)
+            if block is None:
+                return False
+            piece = block[offset - start :][: len(view)]
+            view[: len(piece)] = piece
+            offset, view = offset + len(piece), view[len(piece) :]
         return True
 
     def at_hand(self, offset: int, length: int) -> memoryview | None:

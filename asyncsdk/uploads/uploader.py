@@ -19,6 +19,7 @@ from asyncsdk.limiter import RateLimiter
 from asyncsdk.loops import PerLoop
 from asyncsdk.models import Upload
 from asyncsdk.ratelimit import FILE_REQUESTS
+from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads import opening
@@ -79,6 +80,9 @@ class AsyncUploader:
         max_retries: How often a request is retried. The count starts again whenever the upload progresses.
         single_request_up_to: The largest file that `method="auto"` sends by one request, in bytes: at most 512 MiB.
         files_per_minute: The limit on POST /files. None: learned from the server's refusals; OpenAI's is 1,000.
+        remote_options: For sources that are URLs: what `obstore.store.from_url` takes besides the URL, such as
+            `region`, `endpoint`, `client_options`, `retry_config` and `credential_provider`. It is in no journal, log
+            and error.
 
     Raises:
         ConfigurationError: A setting is out of range.
@@ -96,6 +100,7 @@ class AsyncUploader:
     max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     single_request_up_to: int = field(default=SINGLE_REQUEST, kw_only=True)
     files_per_minute: float | None = field(default=None, kw_only=True)
+    remote_options: Mapping[str, Any] | None = field(default=None, kw_only=True, repr=False)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _count: ConnectionCount = field(factory=ConnectionCount, init=False, repr=False, on_setattr=setters.NO_OP)
@@ -140,6 +145,7 @@ class AsyncUploader:
                 lost_files=LostFiles(self.client),
                 limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
                 stream_memory=PartMemory(),
+                stores=RemoteStores(self.remote_options or {}),
             )
 
         FILE_REQUESTS.checked(self.files_per_minute)
@@ -177,7 +183,7 @@ class AsyncUploader:
         Cancelled, it returns within a second and stays resumable.
 
         Args:
-            source: A path, bytes, a seekable binary file, which is uploaded whole, or a stream: see `UploadJob`.
+            source: A path, bytes, a seekable binary file, which is uploaded whole, a stream, or a URL: see `UploadJob`.
             purpose: What the File is for, such as "batch".
             filename: The File's name. None: the source's own; a stream without one needs it.
             mime_type: None: by the suffix of the filename.

@@ -23,10 +23,14 @@ MANY = 5000  # files: to check so many takes a second or more
 MOST_NAMED = 20  # of what is left out; with --json all of it is on standard output
 
 
-async def check_all(uploader: AsyncUploader, jobs: Mapping[str, UploadJob]) -> dict[str, AsyncSDKError]:
-    """The errors by file name; none for files that can be sent."""
+async def check_all(
+    uploader: AsyncUploader, jobs: Mapping[str, UploadJob], found: UploadSources
+) -> dict[str, AsyncSDKError]:
+    """The errors by file name; none for files that can be sent. Objects that were found are not asked for here."""
     bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
+        if name in found.urls and name in found.found:
+            continue
         try:
             if job.path() is not None and (problem := unread_source(job.path() or "")) is not None:
                 raise SourceError(problem)

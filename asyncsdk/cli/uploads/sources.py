@@ -1,4 +1,4 @@
-"""The SOURCEs of `upload`: files by name, and what directories and lists hold; what is left out, and why."""
+"""The SOURCEs of `upload`: files and objects by name, what directories and lists hold; what is left out, and why."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from asyncsdk.cli.left_out import LeftOut
 from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.uploads.standard_input import DASH, WORD
-from asyncsdk.cli.walk import walk, within
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.cli.walk import is_passed_over, walk, within
+from asyncsdk.errors import ConfigurationError, RemoteError
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.stores import RemoteStores
+from asyncsdk.remote.writing import RemoteEntry, pages
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -51,6 +54,9 @@ class UploadSources:
 
     `found` has the path of each file, and of one in a list where it stands there. `left_out`, `ignored` and `again`
     are as in `Walk`. It `has_more` than files that were named where a directory or a list was given.
+
+    An object is in it by its URL as it may be shown; `urls` has all of that, and `sizes` the bytes where a listing gave
+    them. `prefixes` are to be listed, each with its place in a list.
     """
 
     named: list[str] = field(factory=list, init=False)
@@ -59,6 +65,9 @@ class UploadSources:
     ignored: Counter[str] = field(factory=Counter, init=False)
     again: list[Path] = field(factory=list, init=False)
     has_more: bool = field(default=False, init=False)
+    urls: dict[str, str] = field(factory=dict, init=False)
+    sizes: dict[str, int] = field(factory=dict, init=False)
+    prefixes: dict[RemoteAddress, str] = field(factory=dict, init=False)
     _known: set[str] = field(factory=set, init=False)
 
     @property
@@ -76,6 +85,23 @@ class UploadSources:
         if self._is_new(path):
             self.found[path] = place
 
+    def add_url(self, url: str, address: RemoteAddress, place: str | None = None) -> None:
+        """An object, or a prefix with all that is below it, that the user named, or that is at a `place` in a list."""
+        if address.is_prefix:
+            self.prefixes.setdefault(address, place or "")
+            return
+        self.urls[address.shown] = url
+        if place is None:
+            self.add_named(address.shown)
+        else:
+            self.add_found(address.shown, place)
+
+    def add_object(self, entry: RemoteEntry) -> None:
+        """An object of a listing."""
+        shown = entry.address.shown
+        self.urls[shown], self.sizes[shown] = shown, entry.size
+        self.add_found(shown)
+
     def add_folder(self, folder: str, selection: Selection, filters: Filters) -> None:
         """The files below a directory. Raises OSError if it can't be read."""
         top = Path(folder)
@@ -88,7 +114,7 @@ class UploadSources:
         self.again += content.again
 
     def _is_new(self, path: str) -> bool:
-        full = os.path.abspath(path)  # noqa: PTH100 - two links are two files
+        full = path if path in self.urls else os.path.abspath(path)  # noqa: PTH100 - two links are two files
         is_new = full not in self._known
         self._known.add(full)
         return is_new
@@ -103,11 +129,15 @@ def sources_in(selection: Selection) -> UploadSources:
     filters, found = selection.filters(), UploadSources()
     if not (selection.sources or selection.lists):
         raise ConfigurationError("SOURCE is missing: give files, directories, or --files-from LIST. Nothing was sent.")
-    names = list(dict.fromkeys(expand(selection.sources)))
+    urls = {name: address for name in selection.sources if (address := remote_address(name)) is not None}
+    paths = [local_path(name) for name in selection.sources if name not in urls]
+    names = list(dict.fromkeys(expand(paths)))
     if WORD in names and DASH in selection.lists:
         raise ConfigurationError("standard input is either a SOURCE or a list of files, not both. Nothing was sent.")
     folders = [name for name in names if not unread_source(name) and os.path.isdir(name)]  # noqa: PTH112 - raises nothing
-    if filters and not (folders or selection.lists):
+    for url, address in urls.items():
+        found.add_url(url, address)
+    if filters and not (folders or found.prefixes or selection.lists):
         raise ConfigurationError(
             "--include and --exclude are for what directories and lists hold, and none was given. Nothing was sent."
         )
@@ -123,15 +153,54 @@ def sources_in(selection: Selection) -> UploadSources:
             raise ConfigurationError(f"can't read {folder}: {error.strerror or error}. Nothing was sent.") from error
     for name in selection.lists:
         _add_list(name, found, selection, filters)
-    found.has_more = bool(folders or selection.lists)
+    found.has_more = bool(folders or found.prefixes or selection.lists)
     return found
+
+
+async def look_through(found: UploadSources, selection: Selection, stores: RemoteStores) -> None:
+    """List the prefixes of `found`, as directories are looked through.
+
+    Raises ConfigurationError where one that was named can't be listed, RemoteError where its store can't be reached.
+    """
+    filters = selection.filters()
+    for prefix, place in found.prefixes.items():
+        try:
+            entries = [entry async for page in pages(prefix, stores) for entry in page]
+        except RemoteError as error:
+            if place:
+                found.left_out.append(LeftOut(prefix.shown, f"{error} ({place})"))
+            elif error.resumable:
+                raise
+            else:
+                raise ConfigurationError(f"{error} Nothing was sent.") from error
+        else:
+            _add_listed(entries, found, filters)
+
+
+def _add_listed(entries: Sequence[RemoteEntry], found: UploadSources, filters: Filters) -> None:
+    folders = {entry.below.rpartition("/")[0] for entry in entries}
+    for entry in sorted(entries, key=lambda entry: entry.below.split("/")):
+        parts = entry.below.split("/")
+        if any(map(is_passed_over, parts)):
+            found.ignored["hidden"] += 1
+        elif not entry.size and (entry.below in folders or not entry.below):
+            continue  # it stands for a folder: other tools make such
+        elif not filters or filters.takes(parts):
+            if entry.size:
+                found.add_object(entry)
+            else:
+                found.left_out.append(LeftOut(entry.address.shown, "it is empty"))
 
 
 def _add_list(name: str, found: UploadSources, selection: Selection, filters: Filters) -> None:
     """The files in a list; a directory in it is looked through."""
     for line, path in _paths_in(name):
         place = f"line {line:,} of {'standard input' if name == '-' else name}"
-        if unread_source(path):
+        path = local_path(path)  # noqa: PLW2901 - of a file:// URL
+        if (address := remote_address(path)) is not None:
+            if address.is_prefix or not filters or filters.takes(address.path.split("/")):
+                found.add_url(path, address, place)
+        elif unread_source(path):
             found.add_found(path, place)  # refused with all that can't be read
         elif os.path.isdir(path):  # noqa: PTH112 - raises nothing
             try:

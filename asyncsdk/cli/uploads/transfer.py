@@ -20,6 +20,7 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.progress import RateMeter
 
@@ -238,7 +239,9 @@ class Transfer:
 
     def _report_done(self, name: str, result: UploadResult) -> None:
         stored_as = result.file.filename or ""
-        surprise = "" if self.renamed or stored_as == PurePath(name).name else stored_as
+        address = remote_address(name)
+        own = PurePath(name).name if address is None else address.name
+        surprise = "" if self.renamed or stored_as == own else stored_as
         self.out.result(
             messages.done(name, result, surprise), record=records.uploaded(name, result), name=result.file.id
         )

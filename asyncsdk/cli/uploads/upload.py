@@ -32,7 +32,8 @@ Sources = Annotated[
     tuple[str, ...],
     Parameter(
         name="SOURCE",
-        help="The files to send, of 1 byte to 8 GiB, and directories with such files; - is standard input.",
+        help="The files to send, of 1 byte to 8 GiB, and directories with such files; - is standard input. Or URLs of "
+        "objects in buckets and on web servers, of folders in buckets with a slash at the end.",
     ),
 ]
 
@@ -50,15 +51,18 @@ async def upload(
     """Check all files, then send them."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
-    from asyncsdk.cli.uploads.sources import sources_in
+    from asyncsdk.cli.uploads.sources import look_through, sources_in
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.files import in_thread
+    from asyncsdk.remote.stores import RemoteStores
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
-    found = await in_thread(sources_in, selection_of(sources, options, apart_from=getattr(journal, "path", None)))
+    selection = selection_of(sources, options, apart_from=getattr(journal, "path", None))
+    found = await in_thread(sources_in, selection)
+    await look_through(found, selection, RemoteStores())
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
         uploader = AsyncUploader(
@@ -74,7 +78,7 @@ async def upload(
         )
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
-        bad = await check_all(uploader, jobs)
+        bad = await check_all(uploader, jobs, found)
         if not bad.keys().isdisjoint(found.named):
             return refuse(out, jobs, bad)
         left_out.report(found, bad)
@@ -83,7 +87,7 @@ async def upload(
             is_filtered = bool(options.include or options.exclude)
             raise ConfigurationError(messages.nothing_to_send([*sources, *options.files_from], is_filtered=is_filtered))
         warn_of(journal)
-        sizes = sizes_of(jobs)
+        sizes = sizes_of(jobs) | {name: size for name, size in found.sizes.items() if name in jobs}
         if not output.quiet and (note := messages.small_files(list(sizes.values()), options.method, options.md5)):
             complain(note)
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
@@ -125,7 +129,9 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
             raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
     return {
         name: UploadJob(
-            source=standard_input(options.filename) if name == DASH and name in found.named else name,
+            source=(
+                standard_input(options.filename) if name == DASH and name in found.named else found.urls.get(name, name)
+            ),
             purpose=options.purpose,
             filename=options.filename,
             mime_type=options.mime_type,

@@ -23,6 +23,7 @@ from asyncsdk.cli.options import (
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import JournalError, SourceError
+from asyncsdk.given import shown_as_url
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.listing import Remembered
@@ -119,7 +120,7 @@ async def resume(
     if source is None:
         picked = names(chosen(uploads, upload_id, every=every))
     else:
-        picked = {source: moved(uploads, upload_id, every=every)}
+        picked = {shown_as_url(source) or source: moved(uploads, upload_id, every=every)}
     if not picked:
         complain(nothing_stopped(uploads))
     async with open_client(connection, connections=concurrency or MOST) as client:
