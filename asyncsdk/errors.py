@@ -369,7 +369,7 @@ class RemoteError(AsyncSDKError):
     Attributes:
         url: The address, without its login and query.
         reason: Why: "missing", "no bucket", "denied", "no credentials", "changed", "exists", "empty", "too large",
-            "no ranges", "bad name", "bad options", "cut off", "stalled", "unreachable" or "failed".
+            "no ranges", "no listing", "bad name", "bad options", "cut off", "stalled", "unreachable" or "failed".
     """
 
     def __init__(self, message: str, *, url: str = "", reason: str = "failed") -> None:

@@ -125,6 +125,12 @@ def bad_name(address: RemoteAddress) -> RemoteError:
     return _failure(address, "bad name", message)
 
 
+def no_listing(address: RemoteAddress) -> RemoteError:
+    """The error for a folder of a web server."""
+    message = f"{address} is a folder of a web server, which can't be listed. Give the URLs of the files themselves."
+    return _failure(address, "no listing", message)
+
+
 def _empty(address: RemoteAddress) -> RemoteError:
     return _failure(address, "empty", f"{address} is empty.")
 
@@ -149,8 +155,8 @@ def _no_tls(address: RemoteAddress) -> RemoteError:
 
 def _unsupported(address: RemoteAddress) -> RemoteError:
     message = (
-        f"{address.store} can't do what is needed: to send a part of {address.name or 'a file'}, or to list it. "
-        "Download it first, or pass the response as a stream."
+        f"{address.store} does not send a part of {address.name or 'a file'} where a part is asked for. Download it "
+        "first, or pass the response as a stream."
         if address.is_web
         else f"{address.store} does not support what is needed here."
     )

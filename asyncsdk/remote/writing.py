@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from asyncsdk.remote.address import RemoteAddress
-from asyncsdk.remote.failures import bad_name
+from asyncsdk.remote.failures import bad_name, no_listing
 from asyncsdk.remote.stores import RemoteStores, ask
 
 PAGE = 1000  # entries; the stores' own pages are as long
@@ -62,6 +62,8 @@ async def put(
 
 async def pages(prefix: RemoteAddress, stores: RemoteStores) -> AsyncIterator[list[RemoteEntry]]:
     """List what is below a prefix, a page at a time, in the order of the store. Raises RemoteError."""
+    if prefix.is_web:
+        raise no_listing(prefix)
     store, path = stores.open(prefix)
     stream = store.list(path.strip("/") or None, chunk_size=PAGE)
     while (page := await ask(prefix, anext(stream, None))) is not None:

@@ -30,7 +30,7 @@ _USAGE = frozenset({"no credentials", "bad options"})
 
 
 @define(eq=False)
-class _Reading:
+class _ObjectReading:
     """Opens the object as a stream, again if need be."""
 
     remote: RemoteObject
@@ -44,7 +44,7 @@ class _Reading:
 class RemoteSource(StreamSource):
     """An object of one version. Where all of it is needed first, it is brought here, and read from here then."""
 
-    reading: _Reading
+    reading: _ObjectReading
     _copy: Source | None = field(default=None, init=False)
     _is_in_memory: bool = field(default=False, init=False)
 
@@ -116,7 +116,7 @@ async def open_object(
     if job.size is not None and job.size != size:
         raise SourceError(f"{name} has {size:,} bytes, not the {job.size:,} of size=. Nothing was sent.")
     check_method(job.method, size, name)
-    reading = _Reading(remote)
+    reading = _ObjectReading(remote)
     producer = Producer(given=reading, name=name, threads=context.stream_readers, patience=PATIENCE * context.stall)
     return RemoteSource(
         producer=producer,

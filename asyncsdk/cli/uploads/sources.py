@@ -130,14 +130,14 @@ def sources_in(selection: Selection) -> UploadSources:
     if not (selection.sources or selection.lists):
         raise ConfigurationError("SOURCE is missing: give files, directories, or --files-from LIST. Nothing was sent.")
     urls = {name: address for name in selection.sources if (address := remote_address(name)) is not None}
-    paths = [local_path(name) for name in selection.sources if name not in urls]
-    names = list(dict.fromkeys(expand(paths)))
+    names = list(dict.fromkeys(expand([local_path(name) for name in selection.sources if name not in urls])))
     if WORD in names and DASH in selection.lists:
         raise ConfigurationError("standard input is either a SOURCE or a list of files, not both. Nothing was sent.")
     folders = [name for name in names if not unread_source(name) and os.path.isdir(name)]  # noqa: PTH112 - raises nothing
     for url, address in urls.items():
         found.add_url(url, address)
-    if filters and not (folders or found.prefixes or selection.lists):
+    found.has_more = bool(folders or found.prefixes or selection.lists)
+    if filters and not found.has_more:
         raise ConfigurationError(
             "--include and --exclude are for what directories and lists hold, and none was given. Nothing was sent."
         )
@@ -146,15 +146,18 @@ def sources_in(selection: Selection) -> UploadSources:
             found.named.append(DASH)
         elif name not in folders:
             found.add_named(name)
+    _add_folders(folders, found, selection, filters)
+    for name in selection.lists:
+        _add_list(name, found, selection, filters)
+    return found
+
+
+def _add_folders(folders: Sequence[str], found: UploadSources, selection: Selection, filters: Filters) -> None:
     for folder in folders:
         try:
             found.add_folder(folder, selection, filters)
         except OSError as error:
             raise ConfigurationError(f"can't read {folder}: {error.strerror or error}. Nothing was sent.") from error
-    for name in selection.lists:
-        _add_list(name, found, selection, filters)
-    found.has_more = bool(folders or found.prefixes or selection.lists)
-    return found
 
 
 async def look_through(found: UploadSources, selection: Selection, stores: RemoteStores) -> None:

@@ -1,0 +1,128 @@
+"""Which texts are URLs, and what of one is shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncsdk import ConfigurationError
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+
+
+def address(text: str) -> RemoteAddress:
+    found = remote_address(text)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "text", ["a.bin", "/a/b.bin", "C:\\a\\b", "c:/a", "s3:/a", "://a", "-", "", "file:///a", "data:,a"]
+)
+def test_a_path_is_not_a_url(text: str) -> None:
+    assert remote_address(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "store", "path", "name"),
+    [
+        ("s3://bucket/a/b.bin", "s3://bucket", "a/b.bin", "b.bin"),
+        ("S3://Bucket/A", "s3://Bucket", "A", "A"),
+        ("s3a://bucket/a", "s3a://bucket", "a", "a"),
+        ("gs://bucket/a%20b", "gs://bucket", "a b", "a b"),
+        ("az://container@account/a", "az://container@account", "a", "a"),
+        ("abfss://files@account.dfs.core.windows.net/a/b", "abfss://files@account.dfs.core.windows.net", "a/b", "b"),
+        ("https://Example.com:8443/a?b=c#d", "https://example.com:8443", "a", "a"),
+        ("memory:///a", "memory://", "a", "a"),
+        ("memory://store/a", "memory://store", "a", "a"),
+        ("s3://bucket", "s3://bucket", "", ""),
+        ("s3://bucket/a/", "s3://bucket", "a/", ""),
+        ("s3://bucket/M%C3%BCnchen.jpg", "s3://bucket", "München.jpg", "München.jpg"),
+        ("s3://bucket/100%.txt", "s3://bucket", "100%.txt", "100%.txt"),
+        ("s3://bucket/a%23b%3Fc", "s3://bucket", "a#b?c", "a#b?c"),
+    ],
+)
+def test_a_url_is_taken_apart(text: str, store: str, path: str, name: str) -> None:
+    found = address(text)
+    assert (found.store, found.path, found.name) == (store, path, name)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["s3://b/ä b.bin", "s3://b/%C3%A4%20b.bin", "s3://b/%c3%a4 b.bin", "S3://b/ä%20b.bin"]
+)
+def test_each_spelling_of_a_url_is_shown_alike(spelling: str) -> None:
+    assert address(spelling).shown == "s3://b/ä%20b.bin"
+
+
+def test_what_a_terminal_might_obey_is_shown_as_a_code() -> None:
+    assert address("s3://b/a\x1b[31m\u202e.bin").shown == "s3://b/a%1B%5B31m%E2%80%AE.bin"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:hunter2@example.com/a.bin?X-Amz-Signature=hunter2#hunter2",
+        "http://hunter2@example.com/a.bin?hunter2",
+        "https://example.com/a.bin#hunter2",
+    ],
+)
+def test_no_login_and_no_query_is_shown(text: str) -> None:
+    found = address(text)
+    for shown in (found.shown, found.store, found.name, str(found), repr(found), f"{found.child('b')!r}"):
+        assert "hunter2" not in shown
+    assert found.shown.endswith("://example.com/a.bin")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("ftp://a/b", "the scheme ftp:// is not known. Known are: s3, s3a, gs, abfs,"),
+        ("s4://a/b", "the scheme s4:// is not known"),
+        ("s3://key:hunter2@bucket/a", "a login in it is not used"),
+        ("az://name:hunter2@account/a", "a login in it is not used"),
+        ("s3://bucket/a?hunter2", "a ? ends its path. Write %3F"),
+        ("s3://bucket/a#hunter2", "a # ends its path. Write %23"),
+        ("s3:///a", "its host or bucket is missing"),
+        ("s3://bucket/%FF", "its path is not UTF-8"),
+    ],
+)
+def test_a_url_that_can_not_be_used_is_refused_in_words(text: str, why: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        remote_address(text)
+    assert why in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    assert str(refused.value).endswith("Nothing was sent.")
+
+
+def test_a_file_url_is_a_path() -> None:
+    assert local_path("file:///a%20b/c") == "/a b/c"
+    assert local_path("FILE://localhost/a") == "/a"
+    assert local_path("a%20b") == "a%20b"
+    with pytest.raises(ConfigurationError, match="three slashes"):
+        local_path("file://other/a")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1))
+def test_a_child_has_its_name_whatever_is_in_it(name: str) -> None:
+    child = address("s3://bucket/a").child(name)
+    assert child.path == f"a/{name}"
+    assert remote_address(child.shown) == child  # what is shown leads there again
+    assert child.shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "by_path"),
+    [
+        ("https://a/b/c.bin", True),
+        ("https://a/b%20c/%C3%A4.bin", True),
+        ("https://a/b//c", False),
+        ("https://a/b%2Fc", False),
+        ("https://a/b/../c", False),
+        ("https://a/b?c", False),
+        ("https://a/%7Eb", False),
+        ("https://a/b/", False),
+        ("s3://a/b%7E", True),
+    ],
+)
+def test_a_path_of_the_web_that_would_not_be_sent_as_it_is_is_not_taken_apart(text: str, *, by_path: bool) -> None:
+    assert address(text).is_sent_by_path is by_path
