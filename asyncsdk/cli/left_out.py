@@ -12,13 +12,18 @@ from attrs import frozen
 class LeftOut:
     """Something that the user may want and that was not looked at."""
 
-    path: Path | str
+    path: Path
     reason: str
 
     @property
     def message(self) -> str:
         """`photos/linked: a link to a folder, which is not followed. It was left out, and nothing was sent for it.`"""
-        return f"{self.path}: {self.reason.removesuffix('.')}. It was left out, and nothing was sent for it."
+        return left_out(str(self.path), self.reason)
+
+
+def left_out(name: str, reason: str) -> str:
+    """As `LeftOut.message`, of anything that has a name."""
+    return f"{name}: {reason.removesuffix('.')}. It was left out, and nothing was sent for it."
 
 
 def ignored(counts: Mapping[str, int]) -> str:

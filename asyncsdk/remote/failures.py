@@ -13,17 +13,20 @@ from asyncsdk.remote.address import AZURE, RemoteAddress
 
 _STATUS = re.compile(r"\bstatus(?: code)?:\s*(\d{3})\b")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-_TIMED_OUT = re.compile(r"TimedOut|Timeout|timed out|operation timed out", re.IGNORECASE)
+_TIMED_OUT = re.compile(r"\bTimedOut\b|kind: Timeout\b|operation timed out")
 _NETWORK = re.compile(
     r"kind: (?:Connect|Request|Interrupted|Timeout)|dns error|ConnectionRefused|ConnectionReset|BrokenPipe"
     r"|IncompleteMessage|connection (?:closed|reset|refused)|error sending request|UnexpectedEof"
 )
 _CUT_OFF = re.compile(r"IncompleteMessage|end of file before message length|UnexpectedEof|error decoding response body")
-_NO_CREDENTIALS = re.compile(
-    r"latest/api/token|metadata\.google|169\.254\.169\.254|[Cc]redential|identity/oauth2|InstanceMetadata|MissingAccount"
+_NO_CREDENTIALS = re.compile(  # they were looked for where machines of a cloud find them, or can't be made
+    r"/latest/(?:api/token|meta-data/)|/computeMetadata/v1|/metadata/identity/oauth2|\bTokenRequest\b|\bMissing(?:Account|"
+    r"AccessKeyId|SecretAccessKey|Credential)|CredentialProvider"
 )
 _BEYOND_END = re.compile(r"StartTooLarge|Wanted range starting at|InvalidRange")
 _NO_HTTP = re.compile(r"URL scheme is not allowed|BadScheme")
+_BAD_NAME = "Could not parse path"
+_BAD_STORE = "UrlNotRecognised"
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "InvalidBucketName", "FilesystemNotFound"})
 _WRONG_KEY = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthenticationFailed"}
@@ -67,6 +70,8 @@ def failure_of(error: Exception, address: RemoteAddress) -> RemoteError:
     text = str(error)
     match = _STATUS.search(text)
     status = None if match is None else int(match[1])
+    if _NO_CREDENTIALS.search(text):
+        return _no_credentials(address, "needs credentials, and none were found")
     reason = _reason(type(error).__name__, status, text)
     if reason in _WORDED:
         return _WORDED[reason](address)
@@ -74,8 +79,6 @@ def failure_of(error: Exception, address: RemoteAddress) -> RemoteError:
         return _no_credentials(address, "does not accept the credentials")
     if status is not None:
         return _answered(address, status)
-    if _NO_CREDENTIALS.search(text):
-        return _no_credentials(address, "needs credentials, and none were found")
     return _unreachable(address, text)
 
 
@@ -88,6 +91,10 @@ def _reason(kind: str, status: int | None, text: str) -> str | None:
         return "no credentials"
     if _NO_HTTP.search(text):
         return "no TLS"
+    if text.startswith(_BAD_NAME):
+        return "bad name"
+    if _BAD_STORE in text:
+        return "bad options"
     if _BEYOND_END.search(text):
         return "empty"
     return _BY_KIND.get(kind) or _BY_STATUS.get(status or 0)

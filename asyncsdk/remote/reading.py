@@ -66,6 +66,7 @@ class RemoteObject:
             options["if_match"] = self.etag
         answer = await self._asked(store.get_async(path, options=options))
         if (answer.meta["size"], answer.meta["e_tag"]) != (self.size, self._seen_etag):
+            del answer  # and its connection: a traceback would keep both
             raise changed(self.address)
         return await self._body(answer, end - start)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from asyncsdk.remote.stores import RemoteStores
 from tests.remote.web import WebStore, web_store
 
-IMPATIENT = {"retry_config": {"max_retries": 1, "backoff": {"init_backoff": "10ms", "max_backoff": "10ms", "base": 2}}}
+SOON = timedelta(milliseconds=10)
+RETRY: dict[str, Any] = {"max_retries": 1, "backoff": {"init_backoff": SOON, "max_backoff": SOON, "base": 2}}
+IMPATIENT = {"retry_config": RETRY}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from asyncsdk.remote.address import RemoteAddress, remote_address
 from asyncsdk.remote.reading import FIRST_RANGE, RANGE, RemoteObject, read_whole
 from asyncsdk.remote.stores import MOST_STORES, RANGES_AHEAD, RemoteStores
 from asyncsdk.remote.writing import put
-from tests.remote.conftest import IMPATIENT
+from tests.remote.conftest import IMPATIENT, RETRY
 from tests.remote.web import WebStore
 
 MIB = 1 << 20
@@ -115,7 +115,7 @@ async def test_an_object_that_is_deleted_meanwhile_was_replaced(web: WebStore, s
 
 async def test_an_answer_that_is_cut_off_is_asked_for_again(web: WebStore) -> None:
     web.objects["/a.bin"], web.cut = CONTENT, 2
-    stores = RemoteStores({"retry_config": {**IMPATIENT["retry_config"], "max_retries": 4}})
+    stores = RemoteStores({"retry_config": RETRY | {"max_retries": 4}})
     remote = await RemoteObject.open(address(f"{web.url}/a.bin"), stores)
     assert await content_of(remote) == CONTENT
     web.cut = 100

@@ -92,9 +92,10 @@ async def test_an_object_that_is_replaced_meanwhile_makes_no_file(
 
     def replace(_: object) -> None:
         if not changes:
-            changes.append(s3.put("bucket/changing.bin", CONTENT[::-1]))
+            changes.append(1)
+            s3.put("bucket/changing.bin", CONTENT[::-1])
 
-    changes: list[None] = []
+    changes: list[int] = []
     with pytest.raises(SourceChangedError, match="was replaced in its store"):
         await uploader.upload("s3://bucket/changing.bin", purpose="user_data", on_progress=replace)
     assert not server.files

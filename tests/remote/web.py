@@ -56,6 +56,12 @@ class WebStore:
         return await self._send(request, content, headers)
 
     async def _send(self, request: web.Request, content: bytes, headers: dict[str, str]) -> web.StreamResponse:
+        try:
+            return await self._send_all(request, content, headers)
+        except ConnectionError:  # nobody wants it any more
+            return web.Response()
+
+    async def _send_all(self, request: web.Request, content: bytes, headers: dict[str, str]) -> web.StreamResponse:
         match = _RANGE.fullmatch(request.headers.get("Range", ""))
         start, end, status = 0, len(content), 200
         if match and self.has_ranges:
@@ -96,4 +102,8 @@ async def web_store() -> AsyncIterator[WebStore]:
         yield store
     finally:
         store.let_go()
+        for connection in runner.server.connections if runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
         await runner.cleanup()
+        await asyncio.sleep(0.01)  # the loop closes what is closing

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import (
+    AsyncSDKError,
     AsyncUploader,
     Client,
     ConfigurationError,
@@ -285,7 +286,15 @@ async def test_many_objects_are_uploaded(server: LocalServer, client: Client, jo
     ],
 )
 async def test_an_object_that_can_not_be_read_is_refused_before_anything_is_sent(
-    server: LocalServer, client: Client, journal: Path, web: WebStore, url: str, *, status: int, kind: type, words: str
+    server: LocalServer,
+    client: Client,
+    journal: Path,
+    web: WebStore,
+    url: str,
+    *,
+    status: int,
+    kind: type[AsyncSDKError],
+    words: str,
 ) -> None:
     web.status = status
     uploader = quick(client, journal)

@@ -56,7 +56,8 @@ class UploadSources:
     are as in `Walk`. It `has_more` than files that were named where a directory or a list was given.
 
     An object is in it by its URL as it may be shown; `urls` has all of that, and `sizes` the bytes where a listing gave
-    them. `prefixes` are to be listed, each with its place in a list.
+    them. `prefixes` are to be listed, each with its place in a list; `unread` are objects and prefixes left out,
+    with the reason.
     """
 
     named: list[str] = field(factory=list, init=False)
@@ -68,6 +69,7 @@ class UploadSources:
     urls: dict[str, str] = field(factory=dict, init=False)
     sizes: dict[str, int] = field(factory=dict, init=False)
     prefixes: dict[RemoteAddress, str] = field(factory=dict, init=False)
+    unread: dict[str, str] = field(factory=dict, init=False)
     _known: set[str] = field(factory=set, init=False)
 
     @property
@@ -171,7 +173,7 @@ async def look_through(found: UploadSources, selection: Selection, stores: Remot
             entries = [entry async for page in pages(prefix, stores) for entry in page]
         except RemoteError as error:
             if place:
-                found.left_out.append(LeftOut(prefix.shown, f"{error} ({place})"))
+                found.unread[prefix.shown] = f"{error} It is {place}"
             elif error.resumable:
                 raise
             else:
@@ -192,7 +194,7 @@ def _add_listed(entries: Sequence[RemoteEntry], found: UploadSources, filters: F
             if entry.size:
                 found.add_object(entry)
             else:
-                found.left_out.append(LeftOut(entry.address.shown, "it is empty"))
+                found.unread[entry.address.shown] = "it is empty"
 
 
 def _add_list(name: str, found: UploadSources, selection: Selection, filters: Filters) -> None:

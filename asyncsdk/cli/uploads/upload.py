@@ -51,18 +51,13 @@ async def upload(
     """Check all files, then send them."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
-    from asyncsdk.cli.uploads.sources import look_through, sources_in
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
-    from asyncsdk.files import in_thread
-    from asyncsdk.remote.stores import RemoteStores
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
-    selection = selection_of(sources, options, apart_from=getattr(journal, "path", None))
-    found = await in_thread(sources_in, selection)
-    await look_through(found, selection, RemoteStores())
+    found = await look_for(selection_of(sources, options, apart_from=getattr(journal, "path", None)))
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
         uploader = AsyncUploader(
@@ -111,6 +106,17 @@ def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: 
     return Selection(
         sources, options.files_from, options.include, options.exclude, options.follow_links, apart_from=apart_from
     )
+
+
+async def look_for(selection: Selection) -> UploadSources:
+    """The files and objects that a selection names, and those of its directories, listings and lists."""
+    from asyncsdk.cli.uploads.sources import look_through, sources_in
+    from asyncsdk.files import in_thread
+    from asyncsdk.remote.stores import RemoteStores
+
+    found = await in_thread(sources_in, selection)
+    await look_through(found, selection, RemoteStores())
+    return found
 
 
 def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob]:
