@@ -22,6 +22,10 @@ from attrs import define, field, frozen
 
 KEY, SECRET = "canary-access-key", "canary-secret-key"  # moto takes any
 
+SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+
+PAGE = 10  # entries in an answer to a listing
+
 
 @frozen
 class Answer:
@@ -74,7 +78,7 @@ class S3Server:
     def put_all(self, contents: dict[str, Any]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         for path, content in contents.items():
-            connection.request("PUT", f"/{quote(path)}", content)
+            connection.request("PUT", f"/{quote(path)}", content, {"Authorization": SIGNED})
             response = connection.getresponse()
             body = response.read()
             assert response.status == 200, body
@@ -91,6 +95,7 @@ class S3Server:
 def s3_server() -> Iterator[S3Server]:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
+    environment["MOTO_S3_DEFAULT_MAX_KEYS"] = str(PAGE)
     command = [sys.executable, "-m", "tests.remote.s3_server"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=root)
     assert process.stdout is not None
