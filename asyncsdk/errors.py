@@ -83,10 +83,7 @@ class ConfigurationError(AsyncSDKError, ValueError):
 
 
 class UnusableClientError(AsyncSDKError, RuntimeError):
-    """A client is closed, or it is used on a second event loop while the first is not closed.
-
-    Nothing was sent, except where the client was closed during an upload, which may be `resumable`.
-    """
+    """A client is closed, or used on a second event loop. Nothing was sent, but of an upload that was under way."""
 
 
 class InvalidRequestError(AsyncSDKError, ValueError):
@@ -166,8 +163,7 @@ class APIResponseValidationError(APIError):
 class NotTheAPIError(APIResponseValidationError):
     """A success whose body is not the API's, such as a web page.
 
-    `may_have_acted` is False where nothing at `base_url` has answered as the API so far: it is another server's
-    address, most likely one without a path like /v1, and nothing was done.
+    `may_have_acted` is False where nothing at `base_url` has answered as the API so far: then nothing was done.
     """
 
     may_have_acted: bool = True
@@ -364,18 +360,10 @@ class LimitReachedError(EditError):
 
 
 class RemoteError(AsyncSDKError):
-    """A bucket or a web server, not the API, can't be read or written. `resumable`: another try may do.
+    """A bucket or a web server, not the API, can't be read or written: `url` without secrets, `reason` in two words."""
 
-    Attributes:
-        url: The address, without its login and query.
-        reason: Why: "missing", "no bucket", "denied", "no credentials", "changed", "exists", "empty", "too large",
-            "no ranges", "no listing", "bad name", "bad options", "cut off", "stalled", "unreachable" or "failed".
-    """
-
-    def __init__(self, message: str, *, url: str = "", reason: str = "failed") -> None:
-        super().__init__(message)
-        self.url = url
-        self.reason = reason
+    url: str = ""
+    reason: str = ""  # such as "missing", "denied", "changed", "exists", "unreachable"; see `remote/failures.py`
 
 
 class StorageError(AsyncSDKError):
@@ -406,11 +394,7 @@ class LedgerBusyError(LedgerError):
 
 
 class LedgerDamagedError(LedgerError):
-    """Some of the ledger is not as it was written. Nothing was sent; `accept_damage=True` uses what is intact.
-
-    Attributes:
-        damage: The files, and the lines in them.
-    """
+    """Some of the ledger (`damage`) is not as written. Nothing was sent; `accept_damage=True` uses what is intact."""
 
     resumable = False
     damage: tuple[LedgerDamage, ...] = ()

@@ -30,8 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "upload": (
         "asyncsdk upload train.jsonl -p fine-tune",
         "asyncsdk upload notes/ -p assistants --include '*.md' --method auto",
-        "asyncsdk upload talk.mp4 -p user_data -c 4 --limit-rate 2MB/s",
-        "asyncsdk upload s3://bucket/talks/ -p user_data --include '*.mp4'",
+        "asyncsdk upload s3://bucket/talks/ -p user_data -c 4 --limit-rate 2MB/s",
     ),
     "uploads": ("asyncsdk uploads list", "asyncsdk uploads resume --all"),
     "uploads list": ("asyncsdk uploads list", "asyncsdk uploads list --json"),

@@ -18,12 +18,7 @@ class LeftOut:
     @property
     def message(self) -> str:
         """`photos/linked: a link to a folder, which is not followed. It was left out, and nothing was sent for it.`"""
-        return left_out(str(self.path), self.reason)
-
-
-def left_out(name: str, reason: str) -> str:
-    """As `LeftOut.message`, of anything that has a name."""
-    return f"{name}: {reason.removesuffix('.')}. It was left out, and nothing was sent for it."
+        return f"{self.path}: {self.reason.removesuffix('.')}. It was left out, and nothing was sent for it."
 
 
 def ignored(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,9 @@
 
 The text of an error of obstore contains the URL with its query, and what the store answered. None of it is quoted:
 a status and a code that is known are read from it.
+
+Reasons: "missing", "no bucket", "denied", "no credentials", "changed", "exists", "empty", "too large", "no ranges", "no
+listing", "bad name", "bad options", "cut off", "stalled", "unreachable", "failed".
 """
 
 from __future__ import annotations
@@ -123,6 +126,11 @@ def cut_off(address: RemoteAddress, wanted: int, came: int) -> RemoteError:
     return _failure(address, "cut off", message, again=True)
 
 
+def too_large(address: RemoteAddress, size: int, limit: int) -> RemoteError:
+    """The error for an object that is not read into memory."""
+    return _failure(address, "too large", f"{address} has {size:,} bytes, and at most {limit:,} are read here.")
+
+
 def bad_name(address: RemoteAddress) -> RemoteError:
     """The error for a name that can't be asked for."""
     message = (
@@ -204,10 +212,15 @@ def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
     return _failure(address, reason, f"{address.store} {what}. Try again later.", again=True)
 
 
-def _failure(address: RemoteAddress, reason: str, message: str, *, again: bool = False) -> RemoteError:
-    failure = RemoteError(message, url=address.shown, reason=reason)
-    failure.resumable = again
+def remote_error(message: str, url: str, reason: str, *, again: bool = False) -> RemoteError:
+    """The error of a store; `again`: another try may do."""
+    failure = RemoteError(message)
+    failure.url, failure.reason, failure.resumable = url, reason, again
     return failure
+
+
+def _failure(address: RemoteAddress, reason: str, message: str, *, again: bool = False) -> RemoteError:
+    return remote_error(message, address.shown, reason, again=again)
 
 
 _WORDED = {

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from asyncsdk.errors import RemoteError
 from asyncsdk.remote.address import RemoteAddress
-from asyncsdk.remote.failures import changed, cut_off
+from asyncsdk.remote.failures import changed, cut_off, too_large
 from asyncsdk.remote.stores import RANGES_AHEAD, RemoteStores, ask
 from asyncsdk.tasks import Ahead
 
@@ -137,9 +137,7 @@ async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int
     answer = await ask(address, store.get_async(path))
     size = answer.meta["size"]
     if size > limit:
-        raise RemoteError(
-            f"{address} has {size:,} bytes, and at most {limit:,} are read here.", url=address.shown, reason="too large"
-        )
+        raise too_large(address, size, limit)
     content = bytes(await ask(address, answer.bytes_async()))
     if len(content) != size:
         raise cut_off(address, size, len(content))

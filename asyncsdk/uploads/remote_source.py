@@ -13,6 +13,7 @@ from attrs import define, field
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError, SourceError
 from asyncsdk.given import unpacked
 from asyncsdk.remote.address import RemoteAddress, remote_address
+from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.reading import RemoteObject, RemoteReader
 from asyncsdk.uploads.chunking import LARGEST_STREAM_PART, Range, checked_size, gaps
 from asyncsdk.uploads.context import UploadContext
@@ -159,23 +160,18 @@ async def _asked(
         raise _refused(error) from error
     finally:
         silence.cancel()
-    stalled = RemoteError(
+    message = (
         f"{address.store} gave nothing for {PATIENCE * context.stall:g} s: the source has stalled, not the connection "
-        "to the server. Nothing was sent. Try again later.",
-        url=address.shown,
-        reason="stalled",
+        "to the server. Nothing was sent. Try again later."
     )
-    stalled.resumable = True
-    raise stalled
+    raise remote_error(message, address.shown, "stalled", again=True)
 
 
 def _refused(error: RemoteError) -> AsyncSDKError:
     """The error of an object that can't be opened."""
     message = f"{error} Nothing was sent."
     if error.resumable:
-        failure = RemoteError(message, url=error.url, reason=error.reason)
-        failure.resumable = True
-        return failure
+        return remote_error(message, error.url, error.reason, again=True)
     if error.reason == "empty":
         return SourceError(f"{error.url} is empty; an upload needs at least one byte. Nothing was sent.")
     return ConfigurationError(message) if error.reason in _USAGE else SourceError(message)

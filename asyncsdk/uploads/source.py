@@ -69,7 +69,9 @@ def _open(named: NamedContent) -> Source:
     if isinstance(named.content, str):
         path = local_path(named.content)
         if (url := shown_as_url(path)) is not None:
-            raise SourceError(f"{url} can't be read: give a path, or the bytes themselves. Nothing was sent.")
+            raise SourceError(
+                f"{url} is a URL of a kind that is not read: pass the bytes themselves. Nothing was sent."
+            )
         return PathSource.open(Path(path))
     if isinstance(named.content, os.PathLike):
         return PathSource.open(Path(os.fsdecode(named.content)))

@@ -18,6 +18,7 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.errors import RemoteError, SourceChangedError, SourceError, UploadError
 from asyncsdk.given import CLOSED, is_closed, is_stream, opens_stream
+from asyncsdk.remote.failures import remote_error
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.readers import instead_of
@@ -259,11 +260,8 @@ def _of_store(error: RemoteError, name: str, position: int) -> SourceChangedErro
             f"{name} was replaced in its store while it was being sent ({error.url}). No file was made. The same call "
             "sends it as it is now."
         )
-    failure = RemoteError(
-        f"{error} That was after {position:,} bytes. Nothing was completed.", url=error.url, reason=error.reason
-    )
-    failure.resumable = error.resumable
-    return failure
+    message = f"{error} That was after {position:,} bytes. Nothing was completed."
+    return remote_error(message, error.url, error.reason, again=error.resumable)
 
 
 def _failed(name: str, position: int, error: Exception) -> UploadError:

@@ -203,8 +203,8 @@ def test_other_commands_refuse_too(run: Run, calls: Calls, arguments: list[str],
             "my files",
             "no file to send is in my files. Nothing was sent.",
         ),
-        ("https://host/a.jsonl?sig=secret", "https://host/a.jsonl is a URL, and URLs can't be read yet: download it"),
-        ("s3://bucket/a.jsonl", "s3://bucket/a.jsonl is a URL, and URLs can't be read yet"),
+        ("sftp://host/a.jsonl?sig=secret", "sftp://host/a.jsonl can't be used: the scheme sftp:// is not known. Known"),
+        ("s3://bucket/a.jsonl?secret", "s3://bucket/a.jsonl can't be used: a ? ends its path. Write %3F"),
     ],
 )
 def test_what_is_no_file_comes_with_what_to_type_instead(

@@ -203,7 +203,7 @@ def test_a_bad_line_of_a_list_is_named_with_its_number_and_the_others_go_up(
     ran = run("upload", "--files-from", "list", *FOR, "--json")
     assert (ran.code, sent(server)) == (3, ["a.txt", "b.txt"])
     lines = ran.err.splitlines()
-    assert lines[1].startswith("error: s3://b/k is a URL, ")
+    assert lines[1].startswith("error: s3://b/k can't be used: a ? ends its path.")
     assert lines[1].endswith(f" It is line 3 of list. {LEFT}")
     assert [lines[0], lines[2]] == [
         f"error: can't read data/gone.txt: No such file or directory. It is line 2 of list. {LEFT}",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import RemoteError
 from asyncsdk.remote.address import remote_address
+from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import put
 from asyncsdk.server import LocalServer
@@ -68,7 +68,7 @@ def test_a_folder_of_a_bucket_is_walked_like_a_directory(server: LocalServer, ru
     ran = run("upload", f"{bucket}/top/", "--include", "*.pdf", "--exclude", "old/", *PURPOSE)
     assert ran.code == 3, ran.err
     assert names(server) == ["a.pdf", "b #1.pdf", "f.pdf"]
-    assert f"{bucket}/top/empty.pdf: it is empty. It was left out" in ran.err
+    assert f"{bucket}/top/empty.pdf is empty; an upload needs at least one byte. It was left out" in ran.err
     assert "Skipped: 2 hidden" in ran.err
     assert {record["source"] for record in ran.records} == {
         f"{bucket}/top/{name}" for name in ("a.pdf", "ä/b%20%231.pdf", "folder/f.pdf", "empty.pdf")
@@ -118,9 +118,7 @@ def test_a_store_that_can_not_be_reached_is_worth_another_try(
     server: LocalServer, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        failure = RemoteError("s3://bucket can't be reached.", url="s3://bucket/a.bin", reason="unreachable")
-        failure.resumable = True
-        raise failure
+        raise remote_error("s3://bucket can't be reached.", "s3://bucket/a.bin", "unreachable", again=True)
 
     monkeypatch.setattr(RemoteStores, "open", fail)
     for source in ("s3://bucket/a.bin", "s3://bucket/a/"):

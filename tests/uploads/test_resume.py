@@ -277,7 +277,13 @@ def test_another_server_project_source_or_field_is_another_upload(field: str, ot
 
 
 def test_a_key_knows_nothing_else_such_as_api_keys_or_part_sizes() -> None:
-    assert set(inspect.signature(upload_key).parameters) == set(KEY)
+    assert set(inspect.signature(upload_key).parameters) == {*KEY, "etag"}
+
+
+def test_a_version_is_in_the_key_where_there_is_one() -> None:
+    keys = {upload_key(**KEY | {"etag": etag}) for etag in (None, '"a"', '"b"')}
+    assert len(keys) == 3
+    assert upload_key(**KEY) in keys
 
 
 def test_the_order_in_which_expires_after_was_written_plays_no_part() -> None:

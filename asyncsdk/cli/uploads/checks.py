@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.left_out import ignored, left_out
+from asyncsdk.cli.left_out import ignored
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.uploads import messages
@@ -29,6 +29,9 @@ async def check_all(
     """The errors by file name; none for files that can be sent. Objects that were found are not asked for here."""
     bad: dict[str, AsyncSDKError] = {}
     for name, job in jobs.items():
+        if name in found.refused:
+            bad[name] = found.refused[name]
+            continue
         if name in found.urls and name in found.found:
             continue
         try:
@@ -62,7 +65,6 @@ class LeftOutFiles:
     def report(self, found: UploadSources, bad: Mapping[str, AsyncSDKError]) -> None:
         """Report what was found and can't be sent, for the reasons in `bad` too, and what was passed over."""
         reasons = {str(left.path): left.message for left in found.left_out}
-        reasons |= {name: left_out(name, reason) for name, reason in found.unread.items()}
         for name, error in bad.items():
             reasons[name] = messages.left_out(messages.as_typed(str(error)), found.found[name])
         self._report_all(reasons)

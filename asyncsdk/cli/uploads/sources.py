@@ -18,7 +18,8 @@ from asyncsdk.cli.patterns import expand
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.uploads.standard_input import DASH, WORD
 from asyncsdk.cli.walk import is_passed_over, walk, within
-from asyncsdk.errors import ConfigurationError, RemoteError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError, SourceError
+from asyncsdk.given import shown_as_url
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import RemoteEntry, pages
@@ -56,8 +57,8 @@ class UploadSources:
     are as in `Walk`. It `has_more` than files that were named where a directory or a list was given.
 
     An object is in it by its URL as it may be shown; `urls` has all of that, and `sizes` the bytes where a listing gave
-    them. `prefixes` are to be listed, each with its place in a list; `unread` are objects and prefixes left out,
-    with the reason.
+    them. `prefixes` are to be listed, each with its place in a list; `refused` is what can't be sent of what is
+    found.
     """
 
     named: list[str] = field(factory=list, init=False)
@@ -69,7 +70,7 @@ class UploadSources:
     urls: dict[str, str] = field(factory=dict, init=False)
     sizes: dict[str, int] = field(factory=dict, init=False)
     prefixes: dict[RemoteAddress, str] = field(factory=dict, init=False)
-    unread: dict[str, str] = field(factory=dict, init=False)
+    refused: dict[str, AsyncSDKError] = field(factory=dict, init=False)
     _known: set[str] = field(factory=set, init=False)
 
     @property
@@ -103,6 +104,10 @@ class UploadSources:
         shown = entry.address.shown
         self.urls[shown], self.sizes[shown] = shown, entry.size
         self.add_found(shown)
+
+    def refuse(self, name: str, error: AsyncSDKError, place: str = "") -> None:
+        """Something of a list or a listing that can't be sent."""
+        self.found[name], self.refused[name] = place, error
 
     def add_folder(self, folder: str, selection: Selection, filters: Filters) -> None:
         """The files below a directory. Raises OSError if it can't be read."""
@@ -173,7 +178,7 @@ async def look_through(found: UploadSources, selection: Selection, stores: Remot
             entries = [entry async for page in pages(prefix, stores) for entry in page]
         except RemoteError as error:
             if place:
-                found.unread[prefix.shown] = f"{error} It is {place}"
+                found.refuse(prefix.shown, error, place)
             elif error.resumable:
                 raise
             else:
@@ -194,15 +199,22 @@ def _add_listed(entries: Sequence[RemoteEntry], found: UploadSources, filters: F
             if entry.size:
                 found.add_object(entry)
             else:
-                found.unread[entry.address.shown] = "it is empty"
+                shown = entry.address.shown
+                error = SourceError(f"{shown} is empty; an upload needs at least one byte. Nothing was sent.")
+                found.refuse(shown, error)
 
 
 def _add_list(name: str, found: UploadSources, selection: Selection, filters: Filters) -> None:
     """The files in a list; a directory in it is looked through."""
     for line, path in _paths_in(name):
         place = f"line {line:,} of {'standard input' if name == '-' else name}"
-        path = local_path(path)  # noqa: PLW2901 - of a file:// URL
-        if (address := remote_address(path)) is not None:
+        try:
+            path = local_path(path)  # noqa: PLW2901 - of a file:// URL
+            address = remote_address(path)
+        except ConfigurationError as error:
+            found.refuse(shown_as_url(path) or path, error, place)
+            continue
+        if address is not None:
             if address.is_prefix or not filters or filters.takes(address.path.split("/")):
                 found.add_url(path, address, place)
         elif unread_source(path):
