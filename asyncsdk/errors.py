@@ -323,8 +323,7 @@ class ChargeUnknownError(EditError):
     """The edit was sent and its response lost: it may have been paid, and sending it again may pay twice.
 
     Attributes:
-        request_id: The server's name for the request.
-        status_code: The HTTP status, if one came.
+        request_id, status_code: The server's name for the request, and the HTTP status, where an answer came.
         raw: What the server sent in place of images, where it can't be used.
         raw_files: The files that hold it.
     """
@@ -362,8 +361,9 @@ class LimitReachedError(EditError):
 class RemoteError(AsyncSDKError):
     """A bucket or a web server, not the API, can't be read or written: `url` without secrets, `reason` in two words."""
 
-    url: str = ""
-    reason: str = ""  # such as "missing", "denied", "changed", "exists", "unreachable"; see `remote/failures.py`
+    def __init__(self, message: str, *, url: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.url, self.reason = url, reason
 
 
 class StorageError(AsyncSDKError):

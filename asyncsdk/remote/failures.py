@@ -214,8 +214,8 @@ def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
 
 def remote_error(message: str, url: str, reason: str, *, again: bool = False) -> RemoteError:
     """The error of a store; `again`: another try may do."""
-    failure = RemoteError(message)
-    failure.url, failure.reason, failure.resumable = url, reason, again
+    failure = RemoteError(message, url=url, reason=reason)
+    failure.resumable = again
     return failure
 
 
