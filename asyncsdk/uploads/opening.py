@@ -60,11 +60,17 @@ async def opened(
     """Open the source of `job`, checked as far as it can be before it is sent; `let_go` of it in the end.
 
     While a stream is spooled its `slot` is left to others, and `report` is called. What `is_compared` with an upload
-    that is there has to be read before it is sent. An object in a store is looked at by its call, once that is known not
+    that is there has to be read before it is sent. An object in a store is looked at by its call, once it is known not
     to be done already. Raises what `check` does, and UploadError for a stream that can't be read.
     """
     if (address := address_of(job)) is not None:
-        return await open_object(address, job, context, slot, _Reading.of(job, context, report).silent)
+        reading = _Reading.of(job, context, report)
+
+        def leave(note: str) -> None:
+            slot.yield_slot()
+            reading.silent(note)
+
+        return await open_object(address, job, context, leave)
     if is_for_streaming(job.source):
         producer, size = await _announced(job, context)
         if size is not None and not is_compared and _goes_straight(job, context, method, size, producer.name):

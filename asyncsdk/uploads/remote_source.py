@@ -15,6 +15,7 @@ from asyncsdk.given import unpacked
 from asyncsdk.remote.address import RemoteAddress, remote_address
 from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.reading import RemoteObject, RemoteReader
+from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import LARGEST_STREAM_PART, Range, checked_size, gaps
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob
@@ -83,7 +84,10 @@ class RemoteSource(StreamSource):
                 f"directory for it. Set {SPOOL} to one, or send it in parts (method='uploads', check='none'). "
                 "Nothing was sent."
             )
-        self._copy = await spooled(await self.stream(), context.spool, context.readers, advanced)
+        with without_threads():
+            self._copy = await spooled(
+                await self.stream(), context.spool, context.readers, advanced, announced=self.identity.size
+            )
         await super().aclose()
 
     def read(self, offset: int, view: memoryview) -> None:
@@ -105,9 +109,9 @@ def address_of(job: UploadJob) -> RemoteAddress | None:
 
 
 async def open_object(
-    address: RemoteAddress, job: UploadJob, context: UploadContext, on_silence: Callable[[float], object]
+    address: RemoteAddress, job: UploadJob, context: UploadContext, on_silence: Callable[[str], object]
 ) -> RemoteSource:
-    """Open the object at `address`: its first bytes are asked for. `on_silence` is called where that takes long.
+    """Open the object at `address`: its first bytes are asked for. Where that takes long, `on_silence` is called.
 
     Raises SourceError or ConfigurationError where it can't be uploaded, RemoteError where its store can't be reached.
     """
@@ -149,10 +153,11 @@ def _name_of(address: RemoteAddress, job: UploadJob) -> str:
 async def _asked(
     address: RemoteAddress,
     context: UploadContext,
-    on_silence: Callable[[float], object],
+    on_silence: Callable[[str], object],
     ask: Callable[[], Awaitable[RemoteObject]],
 ) -> RemoteObject:
-    silence = asyncio.get_running_loop().call_later(context.stall, on_silence, context.stall)
+    note = f"its store has given nothing for {context.stall:g} s"
+    silence = asyncio.get_running_loop().call_later(context.stall, on_silence, note)
     try:
         with anyio.move_on_after(PATIENCE * context.stall):
             return await ask()

@@ -40,7 +40,11 @@ class UploadRun(SourceRun):
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     _held: list[str] = field(factory=list, init=False)
     _sends: ClassVar[type[Sending]] = Sending
-    _if_too_slow: ClassVar[str] = FASTER
+
+    @property
+    def _if_too_slow(self) -> str:
+        """What to do where the connection is too slow."""
+        return FASTER
 
     async def result(self) -> UploadResult:
         """Upload the file, from wherever the journal says that it stopped."""

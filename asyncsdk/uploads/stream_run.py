@@ -66,7 +66,9 @@ class StreamSending(Sending):
                 group.start_soon(self._settle, span, hashing)
                 offset = span.end
             await self.stream.check_end()
-        held = non_overlapping(part for part in self._parts() if part.offset in passed_over or self._still_matches(part))
+        held = non_overlapping(
+            part for part in self._parts() if part.offset in passed_over or self._still_matches(part)
+        )
         if not covers(size, [span_of(part) for part in held]):
             raise ResponseMismatchError(
                 f"the server gave two parts of {self.session.upload_id} the same id, so that it can't be known which "
@@ -136,10 +138,13 @@ class StreamRun(UploadRun):
     source: StreamSource
     slot: Slot
     _sends: ClassVar[type[Sending]] = StreamSending
-    _if_too_slow: ClassVar[str] = (
-        "Use a faster connection, a faster source or a smaller file. Without size= it is kept on disk first, and its "
-        "hour on the server begins after that."
-    )
+
+    @property
+    def _if_too_slow(self) -> str:
+        faster = "Use a faster connection, a faster source or a smaller file."
+        if isinstance(self.source, RemoteSource):
+            return faster
+        return f"{faster} Without size= it is kept on disk first, and its hour on the server begins after that."
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
