@@ -165,6 +165,11 @@ class Ahead(AsyncIterator[Outcome], Generic[Outcome]):
     _allowance: Allowance
     _started: deque[tuple[asyncio.Future[Outcome], bool]] = field(factory=deque, init=False)  # whether it is beyond
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next outcome is there."""
+        return bool(self._started) and self._started[0][0].done()
+
     async def __anext__(self) -> Outcome:
         self._start()
         if not self._started:

@@ -49,6 +49,11 @@ class RemoteAddress:
         return f"{self.scheme}://{self.host}"
 
     @property
+    def sent(self) -> str:
+        """The URL as its server gets it, without the login: not to be shown."""
+        return f"{self.store}{self.raw}{'?' if self.query else ''}{self.query}"
+
+    @property
     def path(self) -> str:
         """The object's name in its store, decoded, without a slash at its start."""
         return unquote(self.raw).removeprefix("/")

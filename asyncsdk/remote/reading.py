@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ FIRST_RANGE = 64 << 10  # from its answer come size and version: little is lost 
 RANGE = 4 << 20
 MEMORY = 16 << 20  # of the ranges that are under way or wait to be taken, of all objects of a `RemoteStores`
 SMALLEST_RANGE = 512 << 10
+LONGEST_RANGE = 256 << 20  # for stores that take long to begin an answer; only the first of it is read before its turn
+CHUNK = 1 << 20
+SLOW_TO_BEGIN = 0.2  # seconds
 
 
 @define(eq=False)
@@ -50,16 +54,35 @@ class RemoteObject:
         """Whether nobody took the bytes of the answer that opened it."""
         return self._first is not None
 
-    async def first(self) -> Any:
+    async def first(self) -> RangePart:
         """The first bytes, out of the answer that opened it, once."""
         answer, self._first = self._first, None
-        return None if answer is None else await self._body(answer, answer.range[1])
+        content = await self._body(answer, answer.range[1])
+        return RangePart(content, len(content), len(content))
 
-    async def range(self, start: int, end: int) -> Any:
-        """The bytes from `start` to `end`, which support the buffer protocol.
+    async def begin(self, start: int, end: int) -> RangePart:
+        """Ask for the bytes from `start` to `end`: all of them, or of a long range the first.
 
         Raises RemoteError, with the reason "changed" for another version.
         """
+        began = time.monotonic()
+        answer = await self._answer(start, end)
+        answered = time.monotonic()
+        if end - start <= RANGE:
+            content, rest = await self._body(answer, end - start), None
+        else:
+            rest = answer.stream(min_chunk_size=CHUNK)
+            content = await self.next_of(rest)
+        if not content:
+            raise cut_off(self.address, end - start, 0)
+        seconds = (time.monotonic() - answered) / len(content) * RANGE
+        return RangePart(content, start + len(content), end, rest, is_slow_to_begin=_is_slow(answered - began, seconds))
+
+    async def next_of(self, stream: Any) -> Any:
+        """The next bytes of an answer; None at its end."""
+        return await self._asked(anext(stream, None))
+
+    async def _answer(self, start: int, end: int) -> Any:
         store, path = self._stores.open(self.address)
         options: dict[str, Any] = {"range": (start, end)}
         if self.etag is not None:
@@ -68,7 +91,7 @@ class RemoteObject:
         if (answer.meta["size"], answer.meta["e_tag"]) != (self.size, self._seen_etag):
             del answer  # and its connection: a traceback would keep both
             raise changed(self.address)
-        return await self._body(answer, end - start)
+        return answer
 
     async def _body(self, answer: Any, length: int) -> Any:
         content = await self._asked(answer.bytes_async())
@@ -88,13 +111,26 @@ class RemoteObject:
 
 
 @define(eq=False)
+class RangePart:
+    """Bytes of a range, up to `offset`, and the answer that the rest of it comes from, where there is more."""
+
+    content: Any
+    offset: int
+    end: int
+    rest: Any = None
+    is_slow_to_begin: bool = False
+
+
+@define(eq=False)
 class RemoteReader:
     """Bytes of an object in order, as an async iterator; ranges are asked for before they are wanted."""
 
     _object: RemoteObject
     _stores: RemoteStores
     _spans: Sequence[tuple[int, int]]
-    _ahead: Ahead[Any] = field(init=False)
+    _ahead: Ahead[RangePart] = field(init=False)
+    _part: RangePart = field(factory=lambda: RangePart(None, 0, 0), init=False)
+    _length: int = field(default=RANGE, init=False)  # of the ranges to ask for
     _is_open: bool = field(default=True, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -105,16 +141,41 @@ class RemoteReader:
         return self
 
     async def __anext__(self) -> Any:
-        return await anext(self._ahead)
+        if self._part.offset < self._part.end:
+            return await self._go_on(self._part)
+        is_waited_for = not self._ahead.is_ready
+        self._part = await anext(self._ahead)
+        if is_waited_for and self._part.is_slow_to_begin:
+            self._length = min(4 * self._length, LONGEST_RANGE)
+        return self._given(self._part)
 
     async def aclose(self) -> None:
         """Let go of what is under way."""
         if self._is_open:
             self._is_open = False
+            self._part = RangePart(None, 0, 0)
             self._stores.readers -= 1
             await self._ahead.aclose()
 
-    def _ranges(self) -> Iterator[Coroutine[Any, Any, Any]]:
+    async def _go_on(self, part: RangePart) -> Any:
+        """More of a long range; where its answer ends too soon, it is asked for once more from there."""
+        content = None
+        try:
+            content = await self._object.next_of(part.rest)
+        except RemoteError as error:
+            if not error.resumable or error.reason == "changed":
+                raise
+        if not content:
+            part = self._part = await self._object.begin(part.offset, part.end)
+            return self._given(part)
+        part.offset += len(content)
+        return content
+
+    def _given(self, part: RangePart) -> Any:
+        content, part.content = part.content, None
+        return content
+
+    def _ranges(self) -> Iterator[Coroutine[Any, Any, RangePart]]:
         """What to ask for next, when there is room for it: shorter ranges, where many objects are being read."""
         for start, end in self._spans:
             offset = start
@@ -122,9 +183,9 @@ class RemoteReader:
                 yield self._object.first()
                 offset = min(end, FIRST_RANGE)
             while offset < end:
-                share = MEMORY // (self._stores.readers + RANGES_AHEAD)
-                until = min(end, offset + max(SMALLEST_RANGE, min(RANGE, share)))
-                yield self._object.range(offset, until)
+                share = max(SMALLEST_RANGE, MEMORY // (self._stores.readers + RANGES_AHEAD))
+                until = min(end, offset + (min(RANGE, share) if self._length == RANGE else self._length))
+                yield self._object.begin(offset, until)
                 offset = until
 
 
@@ -142,6 +203,11 @@ async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int
     if len(content) != size:
         raise cut_off(address, size, len(content))
     return content
+
+
+def _is_slow(latency: float, seconds: float) -> bool:
+    """Whether an answer takes so long to begin that few long ones are better; `seconds` are those of a short one."""
+    return latency > max(SLOW_TO_BEGIN, 2 * seconds)
 
 
 def _strong(etag: str | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import where_from
@@ -37,7 +37,7 @@ class RemoteStores:
     options: Mapping[str, Any] = field(factory=dict, repr=False)
     ahead: Allowance = field(factory=lambda: Allowance(RANGES_AHEAD), init=False, repr=False)
     readers: int = field(default=0, init=False)  # how many objects are being read now
-    _stores: OrderedDict[tuple[str, ...], Any] = field(factory=OrderedDict, init=False, repr=False)
+    _stores: OrderedDict[RemoteAddress, Any] = field(factory=OrderedDict, init=False, repr=False)
 
     def open(self, address: RemoteAddress) -> tuple[Any, str]:
         """The store of `address`, and its name in there.
@@ -47,7 +47,7 @@ class RemoteStores:
         if address.scheme == "memory":
             return _memory_store(address), address.path
         by_path = address.is_sent_by_path
-        key = (address.store, address.login, *(() if by_path else (address.raw, address.query)))
+        key = evolve(address, raw="", query="") if by_path else address
         store = self._stores.pop(key, None)
         if store is None:
             store = self._opened(address, by_path=by_path)
@@ -61,9 +61,7 @@ class RemoteStores:
         try:
             if not address.is_web:
                 return stores.from_url(address.store, **self.options)
-            query = f"?{address.query}" if address.query else ""
-            url = address.store if by_path else f"{address.store}{address.raw}{query}"
-            return stores.HTTPStore.from_url(url, **self._for_web(address))
+            return stores.HTTPStore.from_url(address.store if by_path else address.sent, **self._for_web(address))
         except Exception as error:  # noqa: BLE001 - of many kinds; all are about what was passed
             failure = failure_of(error, address)
         raise failure

@@ -84,6 +84,39 @@ async def test_many_objects_share_the_memory_of_what_is_read_ahead(
         await reader.aclose()
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is about lengths, in small."""
+    for name, value in {"RANGE": MIB // 2, "LONGEST_RANGE": 4 * MIB, "CHUNK": MIB // 4, "SLOW_TO_BEGIN": 0.04}.items():
+        monkeypatch.setattr(reading, name, value)
+
+
+@pytest.mark.usefixtures("short")
+async def test_a_store_that_is_slow_to_begin_is_asked_for_few_long_ranges(web: WebStore, stores: RemoteStores) -> None:
+    web.objects["/a.bin"], web.delay = CONTENT, 0.05
+    remote = await RemoteObject.open(address(f"{web.url}/a.bin"), stores)
+    assert await content_of(remote) == CONTENT
+    assert web.bytes_sent == len(CONTENT)
+    assert len(web.asked) < 12
+    assert max(end - start for start, end in web.sent) >= 2 * MIB
+
+
+@pytest.mark.usefixtures("short")
+async def test_a_long_range_that_is_cut_off_is_asked_for_from_there(web: WebStore) -> None:
+    web.objects["/a.bin"], web.delay, web.tag = 4 * CONTENT, 0.05, ""  # without an ETag obstore does not ask again
+    remote = await RemoteObject.open(address(f"{web.url}/a.bin"), RemoteStores(IMPATIENT))
+    reader = remote.read()
+    read = b""
+    while len(read) < 4 * MIB:
+        read += bytes(await anext(reader))
+    web.cut = 1
+    async for piece in reader:
+        read += bytes(piece)
+    await reader.aclose()
+    assert read == 4 * CONTENT
+    assert web.cut == 0
+
+
 @pytest.mark.parametrize("obeys", [True, False])
 @pytest.mark.parametrize("tag", ['"{}"', 'W/"{}"'])
 async def test_another_version_is_not_mixed_in(web: WebStore, stores: RemoteStores, tag: str, *, obeys: bool) -> None:

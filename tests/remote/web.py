@@ -25,6 +25,7 @@ class WebStore:
     status: int | None = None
     cut: int = 0  # how many answers from now on end half-way
     stalls: bool = False
+    delay: float = 0.0  # seconds before an answer begins
     on_answer: Callable[[], object] = lambda: None
     asked: list[tuple[str, str, str | None]] = field(factory=list, init=False)  # method, path, If-Match
     queries: list[str] = field(factory=list, init=False)
@@ -42,6 +43,7 @@ class WebStore:
         self.queries.append(request.query_string)
         self.logins.append(request.headers.get("Authorization"))
         self.on_answer()
+        await asyncio.sleep(self.delay)
         if self.status is not None:
             return web.Response(status=self.status, text="<Error>no</Error>")
         if request.method != "GET":

@@ -33,6 +33,7 @@ from tests.jsonl import json_lines
 from tests.remote.conftest import IMPATIENT
 from tests.remote.web import WebStore, web_store
 from tests.stories.support import MIB, REFUSE_THE_REST
+from tests.stories.test_canary import with_locals
 
 CONTENT = random.Random(18).randbytes(11 * MIB + 17)
 SIZE = len(CONTENT)
@@ -396,8 +397,14 @@ async def test_nothing_of_a_credential_is_kept(
     with pytest.raises(SourceError) as refused:
         await uploader.upload(secret, purpose="batch")
     text = f"{shown!r}{progress!r}{caplog.text}{refused.value!r}{vars(refused.value)!r}{refused.value.__cause__!r}"
+    web.status = None
+    web.objects.clear()
+    with pytest.raises(SourceError) as missing:
+        await uploader.upload(f"http://{host}/a.bin", purpose="batch")
+    assert missing.value.__traceback__ is not None
+    text += with_locals(missing.value.with_traceback(missing.value.__traceback__.tb_next))  # without this very frame
     kept = b"".join(path.read_bytes() for path in journal.rglob("*") if path.is_file())
     assert "canary" not in text
     assert b"canary" not in kept
     assert f"http://{host}/a/b%20c.bin".encode() in kept
-    assert set(web.queries) == {"X-Signature=canary-2"}
+    assert set(web.queries) == {"X-Signature=canary-2", ""}
