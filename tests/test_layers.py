@@ -73,6 +73,7 @@ KNOW_EACH_OTHER: Arrows = {}
 NAMED_TWICE: dict[str, str] = {}
 TOUCHES_THE_DISK: dict[str, str] = {
     "open_files.py": "counts what the process has open",
+    "remote/ending.py": "reads /proc, which is not on a disk",
     "server/incoming.py": "where the server puts the bodies of parts",
     "uploads/busy.py": "reads /proc, which is not on a disk",
     "uploads/spool.py": "where streams of unknown size are kept until they are sent",

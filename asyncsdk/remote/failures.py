@@ -105,7 +105,8 @@ def _reason(kind: str, status: int | None, text: str) -> str | None:
 
 def missing(address: RemoteAddress) -> RemoteError:
     """The error for an object that is not there."""
-    return _failure(address, "missing", f"{address} does not exist: {address.store} has no object of that name.")
+    hint = "" if address.is_web else "; a folder is given with a slash at its end"
+    return _failure(address, "missing", f"{address} does not exist: {address.store} has no object of that name{hint}.")
 
 
 def no_bucket(address: RemoteAddress) -> RemoteError:

@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import where_from
 from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.ending import rest_at_exit
 from asyncsdk.remote.failures import failure_of
 from asyncsdk.tasks import Allowance
 
@@ -100,4 +101,5 @@ def _obstore(address: RemoteAddress) -> Any:
             f"{address} is a URL, and for URLs the extra 'remote' is needed, which is not installed. "
             f"{where_from('remote')}. Nothing was sent."
         ) from None
+    rest_at_exit()
     return stores
