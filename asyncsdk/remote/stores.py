@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ RANGES_AHEAD = 3  # of all objects of one `RemoteStores`, beyond one for each
 _FOR_WEB = ("client_options", "retry_config")  # all that obstore takes for a web server
 
 _memory: dict[str, Any] = {}  # the stores of memory://, of the whole process
+_process: list[int] = []  # the one in which obstore's threads are, once they are
 
 
 @define(eq=False)
@@ -43,8 +45,14 @@ class RemoteStores:
     def open(self, address: RemoteAddress) -> tuple[Any, str]:
         """The store of `address`, and its name in there.
 
-        Raises ConfigurationError where the extra is missing, RemoteError where the options can't be used.
+        Raises ConfigurationError where the extra is missing, or obstore's threads are in the parent process; RemoteError
+        where the options can't be used.
         """
+        if _process and _process[0] != os.getpid():
+            raise ConfigurationError(
+                f"{address} can't be used: this process was forked from one that had used URLs, whose threads it does "
+                "not have. Use them only in the child, or start it by 'spawn' or 'forkserver'. Nothing was sent."
+            )
         if address.scheme == "memory":
             return _memory_store(address), address.path
         by_path = address.is_sent_by_path
@@ -102,4 +110,5 @@ def _obstore(address: RemoteAddress) -> Any:
             f"{where_from('remote')}. Nothing was sent."
         ) from None
     rest_at_exit()
+    _process[:] = [os.getpid()]
     return stores

@@ -1,4 +1,4 @@
-"""A program that used obstore ends with its own exit code: its threads are not torn down in the middle of something."""
+"""Programs that used obstore: they end with their own exit code, and a fork of one is refused instead of hanging."""
 
 from __future__ import annotations
 
@@ -26,3 +26,27 @@ def test_no_program_is_aborted_at_its_end() -> None:
     # without a wait at the end about every fourth is
     running = [subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=subprocess.PIPE) for _ in range(16)]
     assert [(process.communicate()[1], process.returncode) for process in running] == [(b"", 0)] * 16
+
+
+FORKED = (
+    PROGRAM
+    + """
+import os
+from asyncsdk import ConfigurationError
+child = os.fork()
+if not child:
+    try:
+        asyncio.run(main())
+    except ConfigurationError as error:
+        print(error, flush=True)
+        os._exit(0)
+    os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+)
+
+
+def test_in_a_fork_the_error_says_how_to_start_the_process() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False, timeout=30)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "was forked from one that had used URLs" in ran.stdout
