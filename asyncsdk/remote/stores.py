@@ -45,7 +45,7 @@ class RemoteStores:
     def open(self, address: RemoteAddress) -> tuple[Any, str]:
         """The store of `address`, and its name in there.
 
-        Raises ConfigurationError where the extra is missing, or obstore's threads are in the parent process; RemoteError
+        Raises ConfigurationError where the extra is missing or obstore's threads are in the parent process, RemoteError
         where the options can't be used.
         """
         if _process and _process[0] != os.getpid():

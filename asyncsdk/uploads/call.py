@@ -230,9 +230,13 @@ class UploadCall:
         """Bring all of an object here before it is sent, where `is_needed` or it is to be looked at; look at it."""
         is_looked_at = self.job.check != "none" and is_jsonl(self.fields.filename, self.job.purpose)
         if is_needed or is_looked_at:
-            self.meter.enter(UploadPhase.WAITING, f"reading {source.name}")
-            await source.bring(self.context, lambda _: None)
-            await inspect(source, self.job, self.context.readers)
+            looks = f"reading {source.name}"
+            timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.WAITING, looks)
+            try:
+                await source.bring(self.context, lambda _: None)
+                await inspect(source, self.job, self.context.readers)
+            finally:
+                timer.cancel()
 
     def _is_for_one_request(self, recalled: ResumeState | None) -> bool:
         """Whether it is sent by POST /files, as far as the rate limit lets it."""

@@ -178,7 +178,8 @@ class StreamRun(UploadRun):
         size, connections = self.source.identity.size, self.context.connections.limit
         length = stream_part_size(self.part_size, self.source.memory.blocks * BLOCK, connections)
         first = next_of_stream(0, size, length)
-        self.meter.enter(UploadPhase.WAITING, f"reading {self.source.name}")
+        if not isinstance(self.source, RemoteSource):  # which a person need not think of, unless it is silent
+            self.meter.enter(UploadPhase.WAITING, f"reading {self.source.name}")
         await self.source.fill(first)
         self.source.first = first
         return await super()._create(why)
