@@ -134,9 +134,12 @@ def too_large(address: RemoteAddress, size: int, limit: int) -> RemoteError:
 
 def bad_name(address: RemoteAddress) -> RemoteError:
     """The error for a name that can't be asked for."""
+    odd = "an empty part, '.', '..' or a control character in it, which obstore takes in none"
     message = (
-        f"{address} can't be asked for: a part of its name is empty, '.' or '..', or has a control character, which "
-        "obstore takes in none. Download it with the store's own tools."
+        f"{address} can't be listed: an object below it has a name with {odd}. Give a folder further down, or the "
+        "objects by name."
+        if address.is_prefix
+        else f"{address} can't be asked for: its name has {odd}. Download it with the store's own tools."
     )
     return _failure(address, "bad name", message)
 

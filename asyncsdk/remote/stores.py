@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import where_from
-from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.address import AZURE, RemoteAddress
 from asyncsdk.remote.ending import rest_at_exit
 from asyncsdk.remote.failures import failure_of
 from asyncsdk.tasks import Allowance
@@ -69,7 +69,8 @@ class RemoteStores:
         stores = _obstore(address)
         try:
             if not address.is_web:
-                return stores.from_url(address.store, **self.options)
+                url, account = _without_account(address)
+                return stores.from_url(url, **(account | dict(self.options)))
             return stores.HTTPStore.from_url(address.store if by_path else address.sent, **self._for_web(address))
         except Exception as error:  # noqa: BLE001 - of many kinds; all are about what was passed
             failure = failure_of(error, address)
@@ -93,6 +94,14 @@ async def ask(address: RemoteAddress, work: Awaitable[Answer]) -> Answer:
     except Exception as error:  # noqa: BLE001 - obstore raises errors of Python's, too
         failure = failure_of(error, address)
     raise failure
+
+
+def _without_account(address: RemoteAddress) -> tuple[str, dict[str, str]]:
+    """The URL of a store, and of az://container@account the account, which obstore takes apart from it."""
+    container, _, account = address.host.partition("@")
+    if address.scheme not in AZURE or not account or "." in account:
+        return address.store, {}
+    return f"{address.scheme}://{container}", {"account_name": account}
 
 
 def _memory_store(address: RemoteAddress) -> Any:

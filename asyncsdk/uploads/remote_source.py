@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
@@ -24,8 +23,6 @@ from asyncsdk.uploads.readers import Identity, Source
 from asyncsdk.uploads.spool import SPOOL, spooled
 from asyncsdk.uploads.stream import PATIENCE, Producer
 from asyncsdk.uploads.stream_source import StreamSource
-
-log = logging.getLogger(__name__)
 
 IN_MEMORY = LARGEST_STREAM_PART  # bytes: what is longer is written to a file without a name, where all is needed first
 _USAGE = frozenset({"no credentials", "bad options"})

@@ -250,9 +250,23 @@ async def test_an_endpoint_without_tls_has_to_be_allowed() -> None:
 
 @pytest.mark.parametrize("text", ["s3://bucket/a//b", "s3://bucket/a/../b", "s3://bucket/a%0Ab"])
 async def test_a_name_that_can_not_be_asked_for_is_refused(text: str) -> None:
-    with pytest.raises(RemoteError, match="can't be asked for: a part of its name is empty") as bad:
+    with pytest.raises(RemoteError, match="can't be asked for: its name has an empty part") as bad:
         await RemoteObject.open(address(text), RemoteStores({"skip_signature": True}))
     assert bad.value.reason == "bad name"
+
+
+@pytest.mark.parametrize(
+    ("text", "store"),
+    [
+        ("az://container@account/a", 'AzureStore(container_name="container", account_name="account")'),
+        ("abfss://files@account.dfs.core.windows.net/a", 'AzureStore(container_name="files", account_name="account")'),
+        ("gs://bucket/a", 'GCSStore(bucket="bucket")'),
+        ("s3a://bucket/a", 'S3Store(bucket="bucket")'),
+    ],
+)
+def test_each_kind_of_store_is_opened(stores: RemoteStores, text: str, store: str) -> None:
+    opened, path = stores.open(address(text))
+    assert (repr(opened), path) == (store, "a")
 
 
 async def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,12 @@ async def test_a_listing_is_asked_for_to_its_end(s3: S3Server) -> None:
     assert found == [f"{number:05}.txt" for number in range(5 * PAGE + 1)]
 
 
+async def test_a_listing_with_a_name_that_can_not_be_asked_for_says_so(s3: S3Server) -> None:
+    s3.put_all({"bucket/strange/a//b": b".", "bucket/strange/c": b"."})
+    with pytest.raises(RemoteError, match="can't be listed: an object below it has a name with an empty part"):
+        [page async for page in pages(address("s3://bucket/strange/"), RemoteStores())]
+
+
 async def test_a_large_file_is_written_in_parts_and_what_is_there_is_kept(s3: S3Server, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(CONTENT)
     stores, place = RemoteStores(), address("s3://bucket/written/a.bin")
