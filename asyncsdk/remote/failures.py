@@ -207,8 +207,9 @@ def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
         what, reason = "gave nothing for too long: the source has stalled, not the connection to the API", "stalled"
     elif _CUT_OFF.search(text):
         what, reason = "ended its answer too soon", "cut off"
-    elif "certificate" in text or "CertificateUnknown" in text or "UnknownIssuer" in text:
-        return _failure(address, "unreachable", f"the certificate of {address.store} is not trusted.")
+    elif "InvalidCertificate" in text or "UnknownIssuer" in text:
+        trust = "Set SSL_CERT_FILE to a file of those to trust."
+        return _failure(address, "unreachable", f"the certificate of {address.store} is not trusted. {trust}")
     elif _NETWORK.search(text):
         what, reason = "can't be reached, or the connection to it was lost", "unreachable"
     else:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 
 from asyncsdk import ConfigurationError, RemoteError
 from asyncsdk.remote import reading
@@ -15,7 +18,7 @@ from asyncsdk.remote.reading import FIRST_RANGE, RANGE, RemoteObject, read_whole
 from asyncsdk.remote.stores import MOST_STORES, RANGES_AHEAD, RemoteStores
 from asyncsdk.remote.writing import put
 from tests.remote.conftest import IMPATIENT, RETRY
-from tests.remote.web import WebStore
+from tests.remote.web import WebStore, web_store
 
 MIB = 1 << 20
 CONTENT = random.Random(18).randbytes(11 * MIB + 17)
@@ -201,6 +204,19 @@ async def test_a_server_that_can_not_be_reached_is_said_to_be_the_source() -> No
         await RemoteObject.open(address("http://127.0.0.1:9/a.bin?hunter2"), RemoteStores(IMPATIENT))
     assert (lost.value.reason, lost.value.resumable) == ("unreachable", True)
     assert_no_secret(lost.value, "hunter2")
+
+
+async def test_a_certificate_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with web_store(tls) as web:
+        web.objects["/a.bin"] = CONTENT
+        with pytest.raises(RemoteError, match=r"the certificate of https://127\.0\.0\.1:\d+ is not trusted"):
+            await RemoteObject.open(address(f"{web.url}/a.bin"), RemoteStores(IMPATIENT))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        remote = await RemoteObject.open(address(f"{web.url}/a.bin"), RemoteStores(IMPATIENT))
+        assert await content_of(remote) == CONTENT
 
 
 async def test_a_silent_server_is_said_to_have_stalled(web: WebStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -92,14 +93,14 @@ class WebStore:
 
 
 @asynccontextmanager
-async def web_store() -> AsyncIterator[WebStore]:
+async def web_store(tls: ssl.SSLContext | None = None) -> AsyncIterator[WebStore]:
     store, app = WebStore(), web.Application()
     app.router.add_route("*", "/{path:.*}", store.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    store.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    store.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield store
     finally:
