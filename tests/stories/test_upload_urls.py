@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -408,3 +410,17 @@ async def test_nothing_of_a_credential_is_kept(
     assert b"canary" not in kept
     assert f"http://{host}/a/b%20c.bin".encode() in kept
     assert set(web.queries) == {"X-Signature=canary-2", ""}
+
+
+async def test_the_recipe_of_the_readme_does_what_it_says(
+    server: LocalServer, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (recipe,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "from_a_bucket" in code]
+    for name, value in {"API_KEY": "sk-test", "BASE_URL": server.url}.items():
+        monkeypatch.setenv(f"OPENAI_{name}", value)
+    monkeypatch.setenv("ASYNCSDK_JOURNAL", str(journal))
+    names: dict[str, Any] = {}
+    exec(recipe, names)
+    file_id = await names["from_a_bucket"](await in_memory("memory://talks/2026/one.mp4", CONTENT))
+    assert server.stored(file_id).read_bytes() == CONTENT
