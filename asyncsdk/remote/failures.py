@@ -132,6 +132,11 @@ def too_large(address: RemoteAddress, size: int, limit: int) -> RemoteError:
     return _failure(address, "too large", f"{address} has {size:,} bytes, and at most {limit:,} are read here.")
 
 
+def no_name(address: RemoteAddress) -> RemoteError:
+    """The error for a folder where an object is meant."""
+    return _failure(address, "bad name", f"{address} is a folder: the name of an object is missing.")
+
+
 def bad_name(address: RemoteAddress) -> RemoteError:
     """The error for a name that can't be asked for."""
     odd = "an empty part, '.', '..' or a control character in it, which obstore takes in none"

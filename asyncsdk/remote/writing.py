@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from asyncsdk.remote.address import RemoteAddress
-from asyncsdk.remote.failures import bad_name, no_listing
+from asyncsdk.remote.failures import no_listing, no_name
 from asyncsdk.remote.stores import RemoteStores, ask
 
 PAGE = 1000  # entries; the stores' own pages are as long
@@ -49,7 +49,7 @@ async def put(
     """
     store, path = stores.open(address)
     if not address.name:
-        raise bad_name(address)
+        raise no_name(address)
     options: dict[str, Any] = (
         {"mode": "create"} if create_only else {"chunk_size": PART, "max_concurrency": PARTS_AT_ONCE}
     )

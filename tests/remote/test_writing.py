@@ -58,5 +58,5 @@ async def test_a_web_server_can_not_be_listed(web: WebStore, stores: RemoteStore
 
 
 async def test_a_folder_can_not_be_written(stores: RemoteStores) -> None:
-    with pytest.raises(RemoteError, match="can't be asked for"):
+    with pytest.raises(RemoteError, match="is a folder: the name of an object is missing"):
         await put(address("memory://writing/a/"), b"", stores)
