@@ -19,6 +19,7 @@ from asyncsdk import (
     ConfigurationError,
     FileJournal,
     InternalServerError,
+    Progress,
     RemoteError,
     SourceChangedError,
     SourceError,
@@ -361,6 +362,19 @@ async def test_a_store_that_stalls_is_blamed_itself(
         await uploader.upload(url, purpose="batch")
     assert stalled.value.resumable  # type: ignore[attr-defined]  # of ours
     assert not server.files
+
+
+async def test_a_store_that_does_not_even_answer_is_blamed_and_reported_meanwhile(
+    server: LocalServer, client: Client, journal: Path, web: WebStore, url: str
+) -> None:
+    web.delay = 60
+    seen: list[Progress] = []
+    uploader = quick(client, journal, stall_timeout=0.05)
+    with pytest.raises(RemoteError, match=r"gave nothing for 0\.5 s: the source has stalled, not the conn") as stalled:
+        await uploader.upload(url, purpose="batch", on_progress=seen.append)
+    assert (stalled.value.resumable, stalled.value.reason) == (True, "stalled")
+    assert "its store has given nothing for 0.05 s" in {progress.note for progress in seen}
+    assert not server.calls
 
 
 async def test_a_store_that_fails_meanwhile_is_blamed_itself_and_the_rest_goes_on(
