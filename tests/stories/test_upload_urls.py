@@ -92,8 +92,7 @@ async def test_an_object_is_uploaded_and_each_byte_of_it_read_once(
 
 
 @pytest.mark.parametrize("method", ["uploads", "files", "auto"])
-@pytest.mark.parametrize("size", [10, SIZE])
-@pytest.mark.parametrize("in_memory", [0, 16 * MIB])
+@pytest.mark.parametrize(("size", "in_memory"), [(10, 16 * MIB), (SIZE, 0)])
 async def test_an_object_goes_by_any_method_and_is_read_once(
     server: LocalServer,
     uploader: AsyncUploader,
