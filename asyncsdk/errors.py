@@ -344,6 +344,7 @@ class SaveError(EditError):
         urls: Where the server keeps others, for 60 minutes.
         raw: What came in place of an image.
         raw_files: The files that hold it.
+        code: "not_delivered" where the images wait on this machine for the way to their bucket.
     """
 
     result: PaidImages | None = None
@@ -352,6 +353,7 @@ class SaveError(EditError):
     urls: tuple[str, ...] = ()
     raw: tuple[bytes, ...] = ()
     raw_files: tuple[PurePath, ...] = ()
+    code: str | None = None
 
 
 class LimitReachedError(EditError):

@@ -182,6 +182,16 @@ async def gone(paths: Iterable[Path]) -> list[Path]:
     return await in_thread(lambda: [path for path in paths if not _has_content(path)])
 
 
+async def below(folder: Path) -> list[Path]:
+    """The files in a directory at any depth, in order, without what is ours in it (`.asyncsdk…`)."""
+    return await in_thread(_below, folder)
+
+
+async def remove(paths: Iterable[Path]) -> None:
+    """Remove files, if they are there. Raises OSError."""
+    await _saving(lambda: [path.unlink(missing_ok=True) for path in paths])
+
+
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
     """Those of `paths` where something is that is not a directory, or can't be looked at."""
     return await in_thread(
@@ -238,6 +248,11 @@ def _make_writable(folder: Path) -> None:
 
 def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if os.path.lexists(path)]
+
+
+def _below(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if not any(part.startswith(".asyncsdk") for part in path.relative_to(folder).parts)]
 
 
 def _has_content(path: Path) -> bool:

@@ -27,9 +27,10 @@ from asyncsdk.api import (
     Quality,
     ResponseFormat,
 )
-from asyncsdk.errors import InvalidEditError
-from asyncsdk.given import PictureGiven, is_named_picture, is_pillow_image, unpacked
+from asyncsdk.errors import ConfigurationError, InvalidEditError
+from asyncsdk.given import PictureGiven, is_named_picture, is_pillow_image, shown_as_url, unpacked
 from asyncsdk.images.header import Header
+from asyncsdk.remote.address import RemoteAddress, remote_address
 
 Picture = PictureGiven | ImageRef
 Loaded = ImageFile | ImageRef
@@ -106,7 +107,7 @@ def _shown_one(picture: Picture | None) -> str:
 class ImageEdit:
     """One edit: what `ImageEditor.edit` takes as arguments, and `edit_many` takes by the thousand.
 
-    A picture is a path, bytes, an open binary file, the `UploadFile` of FastAPI, a Pillow image (sent as PNG, its
+    A picture is a path, a URL (`s3://`, `gs://`, `az://`, `https://`; the extra `remote`), bytes, an open binary file, the `UploadFile` of FastAPI, a Pillow image (sent as PNG, its
     pixels as they are), or an `ImageRef` to a file that the server has (`file_id`) or can fetch (`image_url`). With a
     name of its own it is a tuple `(name, content)` or `(name, content, MIME type)`. A field that is None is not sent.
 
@@ -258,5 +259,18 @@ def file_name(picture: Picture) -> str | None:
     if is_pillow_image(content):
         opened = getattr(content, "filename", None)
         return f"{PurePath(opened).stem}.png" if opened and isinstance(opened, str) else None
+    address = address_of(content)
+    if address is not None:
+        return PurePath(address.name).name or None
     name = content if isinstance(content, str | os.PathLike) else getattr(content, "name", None)
+    if isinstance(name, str):
+        name = shown_as_url(name) or name  # of a kind that is not known: without its secrets, too
     return PurePath(name).name if isinstance(name, str | os.PathLike) else None
+
+
+def address_of(content: object) -> RemoteAddress | None:
+    """The address of a picture that is given by its URL; None for all others, also for a URL that can't be used."""
+    try:
+        return remote_address(content) if isinstance(content, str) else None
+    except ConfigurationError:
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Unpack
@@ -16,20 +16,23 @@ from asyncsdk import files, open_files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
+from asyncsdk.images.bucket import target_of
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import Intake, as_sent, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.destination import OWN_DIRECTORY
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
-from asyncsdk.images.saving import OWN_DIRECTORY
+from asyncsdk.images.target import Target
 from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
+from asyncsdk.remote.stores import RemoteStores
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +49,19 @@ class ImageEditor:
     Args:
         client: Sends the requests. Open it before the first call.
         check: Whether pictures and fields are checked against the API's known rules before they are sent.
+        remote_options: For buckets, what `obstore.store.from_url` takes besides the URL, such as `region`, `endpoint`
+            or `credential_provider`. None: obstore's environment variables alone.
     """
 
     client: Client
     check: bool = field(default=True, kw_only=True)
+    remote_options: Mapping[str, Any] | None = field(default=None, kw_only=True, repr=False)
+    _stores: RemoteStores = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client, Client):
             raise wrong_type("the client of an ImageEditor", self.client, "a Client")
+        self._stores = RemoteStores(self.remote_options or {})
 
     async def edit(
         self,
@@ -153,10 +161,13 @@ class ImageEditor:
         Args:
             edits: Any iterable, also asynchronous or endless. Several tasks read it in turn: a generator must not
                 `yield` within a cancel scope (PEP 789).
-            out: The directory for the pictures, named by the edits' ids. Made if missing.
+            out: The directory for the pictures, named by the edits' ids. Made if missing. Or a prefix of a bucket by
+                its URL (`s3://bucket/out/`, `gs://`, `az://`), which needs `ledger`: a picture waits in there until
+                it is in the bucket, also over runs. Before the first edit `out/.asyncsdk/probe` is put there.
             save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
                 ordinary one works too, and holds all edits up meanwhile.
-            ledger: The directory of the ledger: `out/.asyncsdk` by default, required for `save` without `out`.
+            ledger: The directory of the ledger: `out/.asyncsdk` by default, required for `save` without `out` and for
+                a bucket.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
@@ -174,24 +185,28 @@ class ImageEditor:
             A context manager of `Outcomes`, which raises what stops a run.
 
         Raises:
-            ConfigurationError: An argument is wrong, at once; the rate, or too few descriptors, when entered.
+            ConfigurationError: An argument is wrong, at once; the rate, too few descriptors, or a directory or bucket
+                that takes no pictures, when entered.
+            RemoteError: The bucket can't be reached; when entered, before anything is sent.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
         limits, rate = Limits(max_edits, max_tokens), images_per_minute
-        where = _ledger_of(out, ledger) if _is_kept(out, save, ledger) else None
+        is_kept = _is_kept(out, save, ledger)
+        target = target_of(out, None if ledger is None else Path(ledger), self._stores)
+        where = _ledger_of(target, ledger) if is_kept else None
         opened = _opened(where, accept_damage=accept_damage, idle=self.client.timing.thread_idle)
         return self._running(
-            edits, out, opened, policy=policy, limits=limits, rate=rate, save=save, concurrency=concurrency, check=check
+            edits, target, opened, policy=policy, limits=limits, rate=rate, save=save, concurrency=concurrency, check=check
         )
 
     @asynccontextmanager
     async def _running(
         self,
         edits: Edits,
-        out: Where | None,
+        target: Target | None,
         opened: AbstractAsyncContextManager[Ledger | None],
         *,
         policy: Policy,
@@ -203,10 +218,11 @@ class ImageEditor:
     ) -> AsyncIterator[Outcomes]:
         async with AsyncExitStack() as stack:
             ledger = await stack.enter_async_context(opened)
-            await _check_writable(out, ledger)
+            if target is not None and ledger is not None:
+                await target.prepare(ledger)
             run = BulkRun(
                 client=self.client,
-                intake=await self._intake(policy, out, ledger, check=check),
+                intake=await self._intake(policy, target, ledger, check=check),
                 limiter=RateLimiter(INPUT_IMAGES, rate),
                 limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
                 ledger=ledger,
@@ -254,26 +270,31 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
-        where = None if out is None and ledger is None else _ledger_of(out, ledger)
+        target = target_of(out, None if ledger is None else Path(ledger), self._stores)
+        where = None if out is None and ledger is None else _ledger_of(target, ledger)
         loaded_ledger = None if where is None else await load_ledger(where)
         if loaded_ledger is not None:
             limits = limits.after(loaded_ledger.spent.edits, loaded_ledger.spent.tokens)
-        intake = await self._intake(policy, out, loaded_ledger, check=check)
+        if target is not None:
+            await target.look()
+        intake = await self._intake(policy, target, loaded_ledger, check=check)
         builder = PlanBuilder(limits.allowed)
         async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
             async for edit in source:
                 builder.count(await intake.prepare(edit))
         return builder.plan(images_per_minute, damage=() if loaded_ledger is None else loaded_ledger.damage)
 
-    async def _intake(self, policy: Policy, out: Where | None, ledger: Ledger | None, *, check: bool | None) -> Intake:
+    async def _intake(
+        self, policy: Policy, target: Target | None, ledger: Ledger | None, *, check: bool | None
+    ) -> Intake:
         checked = self.check if check is None else check
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
-        return Intake(policy=policy, checked=checked, out=None if out is None else Path(out), ledger=ledger)
+        return Intake(policy=policy, checked=checked, target=target, ledger=ledger, stores=self._stores)
 
     async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         checked = self.check if check is None else check
-        return await as_sent(await read_and_check(edit, checked=checked), checked=checked)
+        return await as_sent(await read_and_check(edit, checked=checked, stores=self._stores), checked=checked)
 
 
 def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
@@ -305,8 +326,10 @@ def _is_kept(out: Where | None, save: Save | None, ledger: Where | None) -> bool
     return out is not None or save is not None
 
 
-def _ledger_of(out: Where | None, ledger: Where | None) -> Path:
-    return Path(ledger) if ledger is not None else Path(out or ".") / OWN_DIRECTORY
+def _ledger_of(target: Target | None, ledger: Where | None) -> Path:
+    if ledger is not None:
+        return Path(ledger)
+    return Path() / OWN_DIRECTORY if target is None else target.directory / OWN_DIRECTORY
 
 
 async def _possible(concurrency: int) -> int:
@@ -326,18 +349,3 @@ async def _possible(concurrency: int) -> int:
 
 def _opened(where: Path | None, *, accept_damage: bool, idle: float) -> AbstractAsyncContextManager[Ledger | None]:
     return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage, idle=idle)
-
-
-async def _check_writable(out: Where | None, ledger: Ledger | None) -> None:
-    """Make the directory of the pictures, if there is one, and check that one can be saved before any is paid."""
-    if out is None:
-        return
-    try:
-        await files.make_writable(Path(out))
-        if ledger is not None:
-            await ledger.watch(Path(out))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigurationError(
-            f"out={os.fspath(out)!r}: no picture can be saved there ({reason}). Nothing was sent."
-        ) from error

@@ -59,7 +59,9 @@ class EditOutcome:
             tries again; *refused*: the picture, the prompt or a field is not accepted and would not be later;
             *uncertain*: its response was lost and it may have been paid, or it is paid and not wholly saved.
         files: Its pictures on disk.
+        objects: Its pictures in a bucket, by their URLs, where `out` is one.
         displaced: Older pictures of that name, where they are now.
+        displaced_objects: The same in a bucket.
         is_replaced: Whether an earlier run did it, and its pictures were moved aside since for those of another edit.
         result: The pictures and what they cost, if this run paid for the edit.
         usage: What it cost in tokens, also in an earlier run.
@@ -72,7 +74,9 @@ class EditOutcome:
     id: str
     status: Status
     files: tuple[Path, ...] = ()
+    objects: tuple[str, ...] = ()
     displaced: tuple[Path, ...] = ()
+    displaced_objects: tuple[str, ...] = ()
     is_replaced: bool = False
     result: EditResult | None = field(default=None, repr=False)
     usage: Usage | None = None
@@ -80,8 +84,13 @@ class EditOutcome:
     error: Exception | None = None
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """Where its pictures are, on disk or in a bucket."""
+        return (*self.objects, *map(str, self.files))
+
+    @property
     def is_gone(self) -> bool:
-        """Whether an earlier run paid for it and saved it, and a picture of it is not on disk any more."""
+        """Whether an earlier run paid for it and saved it, and a picture of it is not there any more."""
         return self.status == "skipped" and self.problem is not None and self.problem.type == "SaveError"
 
 

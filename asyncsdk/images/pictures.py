@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef, Request
-from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.errors import ConfigurationError, EditError, InvalidEditError, RemoteError
 from asyncsdk.given import (
     CLOSED,
     TEXT_IN_TUPLE,
@@ -38,15 +38,21 @@ from asyncsdk.images.edit import (
     Loaded,
     Picture,
     UnreadableHeic,
+    address_of,
     described,
     file_name,
 )
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
+from asyncsdk.remote.address import local_path, remote_address
+from asyncsdk.remote.reading import read_whole
+from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.retry import SCARCE
 
 _PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
 _READING_FAILED: dict[int | None, str] = {errno.ENOENT: "missing", errno.EFBIG: "too large"}
+_NOT_FETCHED = {"missing": "missing", "too large": "too large"}
+_DATA = "data:… is a picture as text: pass its bytes, or ImageRef(image_url=…)"
 _TRANSPORT = frozenset(name for name, about in EDIT_FIELDS.items() if not about.changes_result)
 # checked whether or not the API's rules are: this side computes with them
 _SHAPES = {
@@ -108,12 +114,16 @@ class LoadedEdit:
         return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
 
-async def loaded(edit: ImageEdit) -> LoadedEdit:
-    """Read the pictures of `edit`. Raises InvalidEditError for one that can't be read, EditError if that may pass."""
+async def loaded(edit: ImageEdit, stores: RemoteStores | None = None) -> LoadedEdit:
+    """Read the pictures of `edit`, those that are URLs by `stores`.
+
+    Raises InvalidEditError for one that can't be read, EditError if that may pass.
+    """
+    stores = stores or RemoteStores()
     png_only = family_of(edit.model).square_png
-    images = tuple([await read_picture(picture, "image", png_only=png_only) for picture in edit.image])
-    mask = None if edit.mask is None else await read_picture(edit.mask, "mask")
-    markup = None if edit.markup is None else await read_picture(edit.markup, "markup")
+    images = tuple([await read_picture(picture, "image", png_only=png_only, stores=stores) for picture in edit.image])
+    mask = None if edit.mask is None else await read_picture(edit.mask, "mask", stores=stores)
+    markup = None if edit.markup is None else await read_picture(edit.markup, "markup", stores=stores)
     _check_shape(edit, [*images, *(extra for extra in (mask, markup) if extra is not None)])
     return LoadedEdit(edit=edit, images=images, mask=mask, markup=markup)
 
@@ -133,14 +143,16 @@ async def _converted(picture: P, field: str) -> P | ConvertedImage:
     return await heic.converted(picture, field=field)
 
 
-async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -> Loaded:
+async def read_picture(
+    picture: Picture, field: str, *, png_only: bool = True, stores: RemoteStores | None = None
+) -> Loaded:
     """The whole content of `picture`, with its true type and a name. Raises as `loaded` does.
 
     `png_only`: a HEIC becomes a PNG, as masks and some models need it.
     """
     if isinstance(picture, ImageRef):
         return picture
-    content = await _content(picture, field)
+    content = await _content(picture, field, stores or RemoteStores())
     kind, given = kind_of(content), unpacked(picture).content
     if kind is not None:
         name = _as_unicode(file_name(picture) or f"{field}.{kind}")
@@ -156,18 +168,27 @@ async def read_picture(picture: Picture, field: str, *, png_only: bool = True) -
     raise invalid(f"{field}: {described(picture)} is {what}. Nothing was sent.", foreign or "not a picture")
 
 
-async def _content(picture: Any, field: str) -> bytes:
+async def _content(picture: Any, field: str, stores: RemoteStores) -> bytes:
     given = unpacked(picture).content
     problem = _problem_of(picture, given)
     if problem is not None:
         raise invalid(f"{field}: {problem}. Nothing was sent.", "not a picture")
+    address = address_of(given)
     try:
+        if address is not None:
+            return await read_whole(address, stores, limit=LARGEST)
         if isinstance(given, str | os.PathLike):
-            return await files.read(given, limit=LARGEST)
+            return await files.read(local_path(given) if isinstance(given, str) else given, limit=LARGEST)
         if isinstance(given, bytes | bytearray | memoryview):
             content = bytes(given)
         else:
             content = await files.in_thread(_as_png if is_pillow_image(given) else _read_on, given)
+    except ConfigurationError:  # the extra for URLs is not installed
+        raise
+    except RemoteError as error:
+        if error.resumable:
+            raise _unavailable(picture, field, error) from error
+        raise invalid(_unreadable(picture, field, error), _NOT_FETCHED.get(error.reason, "unreadable")) from error
     except OSError as error:
         if error.errno in _PASSING:
             raise _unavailable(picture, field, error) from error
@@ -187,10 +208,11 @@ def _problem_of(picture: Any, given: object) -> str | None:
         return "it is None, neither a path nor bytes, an open file or a Pillow image"
     if is_closed(given):
         return f"{described(picture)} is closed: {CLOSED}"
-    url = shown_as_url(given) if isinstance(given, str) else None
-    if url is None:
-        return None
-    return f"{url} is a URL, and URLs are not fetched yet: download it first, or pass ImageRef(image_url=…)"
+    try:
+        is_known = not isinstance(given, str) or remote_address(given) is not None or not shown_as_url(given)
+        return None if is_known or local_path(given) != given else _DATA
+    except ConfigurationError as error:
+        return str(error).removesuffix(". Nothing was sent.")
 
 
 def _as_png(picture: PillowImage) -> bytes:
@@ -243,7 +265,7 @@ def _piece(content: object) -> bytes:
     raise ValueError("its read() has to be awaited; pass a path, an ordinary open file, or its bytes")
 
 
-def _unavailable(picture: Any, field: str, error: OSError) -> EditError:
+def _unavailable(picture: Any, field: str, error: OSError | RemoteError) -> EditError:
     """The error of a system, not of the picture: the same edit may be sent once this has passed."""
     failure = EditError(f"{_unreadable(picture, field, error)} The same call tries again.")
     failure.resumable = True
@@ -252,6 +274,8 @@ def _unavailable(picture: Any, field: str, error: OSError) -> EditError:
 
 def _unreadable(picture: Any, field: str, error: Exception) -> str:
     given = unpacked(picture).content
+    if isinstance(error, RemoteError):
+        return f"{field}: {error} Nothing was sent."
     name = os.fspath(given) if isinstance(given, str | os.PathLike) else described(picture)
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
         return f"{field}: {name} does not exist. Nothing was sent."

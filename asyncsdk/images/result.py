@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path, PurePath
 
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.api import AT_URL
 from asyncsdk.errors import APIConnectionError, APIResponseValidationError, ChargeUnknownError, SaveError
+from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.header import picture_problem
-from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
+from asyncsdk.images.destination import NOT_DELIVERED
+from asyncsdk.images.saving import FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 
 logger = logging.getLogger(__name__)
@@ -191,6 +193,18 @@ def not_saved(result: EditResult, saving: Saving, why: Exception | None = None) 
     failure.result, failure.files, failure.urls = result, saving.files, saving.urls
     failure.in_memory = _is_in_memory(saving, why)
     failure.raw, failure.raw_files = tuple(unusable.raw for unusable in saving.unusable), tuple(saving.raw_files)
+    return failure
+
+
+def not_delivered(result: EditResult, kept: Sequence[Path], target: str, why: Exception | None) -> SaveError:
+    """The SaveError of an edit that is paid, and whose pictures wait on this machine for the way to `target`."""
+    reason = "there was no time for it" if why is None else _reason(why)
+    failure = SaveError(
+        f"the edit is done and paid, but its pictures could not be put in {target} ({reason.removesuffix('.')})."
+        f"\n  They are kept: {', '.join(map(str, kept))}.\n  Nothing is lost: once that works, the same call puts "
+        "them there, and pays nothing for it."
+    )
+    failure.__cause__, failure.result, failure.files, failure.code = why, result, tuple(kept), NOT_DELIVERED
     return failure
 
 

@@ -19,60 +19,17 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
-from asyncsdk.images.names import raw_stem, safe_name, stem_of, suffix_for
+from asyncsdk.images.destination import OWN_DIRECTORY, RAW, SUFFIXES, Destination, aside
+from asyncsdk.images.names import raw_stem, safe_name
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 from asyncsdk.wal import disk
 
-OWN_DIRECTORY, RAW, REPLACED = ".asyncsdk", "raw", "replaced"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".bin")
 LONGEST_URL = 8192
 
 _LOGIN = re.compile(r"\A((?:[a-z][a-z0-9+.-]*:)?//)[^/?#]*@", re.IGNORECASE)
 _NOT_IN_URLS = re.compile(r"[^\x21-\x7e]")
 
 IfTaken = Literal["refuse", "overwrite", "beside", "move aside"]
-
-
-@frozen
-class Destination:
-    """A directory and the name of pictures in it: `name.png`, `name.1.png` and so on.
-
-    `suffix` is the one that the caller gave, if any: a picture of another format has the suffix of its own.
-    """
-
-    directory: Path
-    name: str
-    suffix: str = ""
-
-    def paths(self, pictures: int) -> list[Path]:
-        """Every path that `pictures` images may get, whatever their type."""
-        return [path for number in range(max(pictures, 1)) for path in self.paths_of(number)]
-
-    def stem(self, number: int) -> str:
-        """The name of one of several pictures, without suffix."""
-        return stem_of(self.name, number)
-
-    def paths_of(self, number: int) -> list[Path]:
-        """Every path that one of several pictures may get, whatever its type."""
-        suffixes = dict.fromkeys((*SUFFIXES, self.suffix) if self.suffix else SUFFIXES)
-        return [self.directory / f"{self.stem(number)}{suffix}" for suffix in suffixes]
-
-    def requested(self, number: int) -> Path:
-        """The path that the caller asked for, if there is a `suffix`."""
-        return self.directory / f"{self.stem(number)}{self.suffix}"
-
-    def path(self, number: int, content: bytes) -> Path:
-        """Where one of several pictures goes, with the suffix of what its bytes are."""
-        return self.directory / f"{self.stem(number)}{suffix_for(content, self.suffix)}"
-
-    def accepts(self, path: Path) -> bool:
-        """Whether a picture at `path` has the suffix that the caller gave, if any."""
-        return not self.suffix or path.suffix == self.suffix
-
-    @property
-    def folders(self) -> list[Path]:
-        """The folders below the directory that the name asks for."""
-        return [self.directory / folder for folder in PurePath(self.name).parents if folder.name]
 
 
 def destination_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Destination:
@@ -391,9 +348,8 @@ async def move_existing_aside(place: Destination, pictures: int, way: FileWriter
 
 async def _aside(directory: Path, was: PurePath, way: FileWriter) -> PurePath:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    folder = PurePath(OWN_DIRECTORY, REPLACED, was.parent)
     for number in count(1):
-        now = folder / (f"{moment}-{was.name}" if number == 1 else f"{moment}-{number}-{was.name}")
+        now = PurePath(aside(was.as_posix(), moment, number))
         with suppress(FileExistsError):  # it was moved before within this second
             await way.move(directory / was, directory / now)
             return now

@@ -20,10 +20,10 @@ from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
 from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.bulk.preview import EditPlan
+from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import EditOutcome
-from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

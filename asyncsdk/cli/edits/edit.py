@@ -20,10 +20,10 @@ from asyncsdk.errors import AsyncSDKError, ChargeUnknownError, ConfigurationErro
 
 if TYPE_CHECKING:
     from asyncsdk.cli.edits.rescue import Saved
+    from asyncsdk.images.destination import Destination
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.outcome import Status
     from asyncsdk.images.result import EditResult
-    from asyncsdk.images.saving import Destination
 
 STOPPED = "Stopped. The edit may have been paid. The same command sends, and pays, again."
 PAID = (

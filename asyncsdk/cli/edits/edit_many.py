@@ -211,7 +211,7 @@ class BulkEditing:
 
     async def _leave(self, outcomes: Outcomes) -> None:
         """Report the rest, write `failed.jsonl` and the gallery, and print the summary."""
-        from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED
+        from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
 
         for outcome in outcomes.abandoned:
             self.queue.add(outcome)

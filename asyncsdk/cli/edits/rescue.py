@@ -23,10 +23,11 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ChargeUnknownError, EditError, SaveError
 from asyncsdk.files import Again, in_thread, patiently
 from asyncsdk.images.billing import problem_of
+from asyncsdk.images.destination import Destination
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.result import EditResult, keep_raw, not_saved, saving_at
-from asyncsdk.images.saving import Destination, FileWriter, Saving, destination_of, raw_folder_in, save_raw
+from asyncsdk.images.saving import FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.retry import pause_after
 
 LEAVE_SECONDS = 10.0  # for the end of a command with pictures that are paid

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from asyncsdk.cli.edits.sources import lies_in
+from asyncsdk.images.destination import OWN_DIRECTORY
 from asyncsdk.images.ledger.file import load_ledger
-from asyncsdk.images.saving import OWN_DIRECTORY
 
 
 async def results_in(out: Path, sources: Sequence[str]) -> Collection[Path] | None:

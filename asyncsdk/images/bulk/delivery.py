@@ -14,11 +14,14 @@ from asyncsdk import tasks
 from asyncsdk.errors import LedgerError, SaveError
 from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.destination import RAW, Destination
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.outcome import EditOutcome
-from asyncsdk.images.result import EditResult, not_saved
-from asyncsdk.images.saving import RAW, Destination, FileWriter, Saving
+from asyncsdk.images.result import EditResult, not_delivered, not_saved
+from asyncsdk.images.saving import FileWriter, Saving
+from asyncsdk.images.target import Delivery, Located, Target
 from asyncsdk.retry import FULL, SCARCE, code_of, is_scarce
 
 Save = Callable[[ImageEdit, EditResult], Awaitable[object] | object]
@@ -41,11 +44,15 @@ class ResultWriter:
     place: Destination | None
     ledger: LedgerWriter
     save: Save | None
+    target: Target | None
     wait_until_alone: Callable[[Exception], Awaitable[None]]
     _saving: Saving = field(init=False)
     _waiting: Waiting = field(factory=Waiting, init=False)
     _is_last_attempt: bool = field(default=False, init=False)
     _caller_failure: Exception | None = field(default=None, init=False)
+    _delivery: Delivery | None = field(default=None, init=False)
+    _is_delivered: bool = field(default=False, init=False)
+    _not_delivered: Exception | None = field(default=None, init=False)  # why pictures did not get to their target
     is_handed_on: bool | None = field(default=None, init=False)  # None: the caller's `save` was not called, or not yet
 
     def __attrs_post_init__(self) -> None:
@@ -58,29 +65,50 @@ class ResultWriter:
             if_taken="move aside",
             names=self.result.edit.n or 1,
             way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, self._again),
-            moved=self.ledger.moved,
-            is_anothers=self.ledger.is_anothers,
+            moved=self.ledger.owner.moved,
+            is_anothers=self.ledger.owner.is_anothers,
             shielded=True,
         )
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The pictures that are on disk so far."""
-        return self._saving.files
+        """The pictures that are on disk so far, unless they went on to their target."""
+        return self._delivery.located.files if self._has_arrived and self._delivery else self._saving.files
 
     @property
-    def displaced(self) -> tuple[Path, ...]:
+    def objects(self) -> tuple[str, ...]:
+        """The pictures that arrived in a bucket."""
+        return () if self._delivery is None else self._delivery.located.objects
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all pictures that are saved, relative to their target."""
+        if self._delivery is not None:
+            return self._delivery.names
+        saved = () if self.place is None else self._saving.files
+        return tuple(path.relative_to(self.place.directory).as_posix() for path in saved if self.place is not None)
+
+    @property
+    def displaced(self) -> Located:
         """Older pictures that were moved aside, where they are now."""
-        return tuple(self._saving.displaced)
+        objects = () if self._delivery is None else self._delivery.displaced.objects
+        return Located(files=tuple(self._saving.displaced), objects=objects)
+
+    @property
+    def _has_arrived(self) -> bool:
+        """Whether all that is saved is where it belongs."""
+        return self._delivery is not None and self._is_delivered and self._not_delivered is None
 
     @property
     def is_usable(self) -> bool:
         """Whether the response had a picture, as far as this side knows."""
-        return self.place is None or bool(self.files) or self._saving.is_in_memory
+        return self.place is None or bool(self._saving.files) or self._saving.is_in_memory
 
     @property
-    def is_disk_failure(self) -> bool:
-        """Whether the next picture can't be saved either, by the errors of the disk and of the caller's `save`."""
+    def is_lasting_failure(self) -> bool:
+        """Whether the next picture can't be saved either, by the errors of the disk, the target and `save`."""
+        if self._not_delivered is not None:
+            return True
         failures = (self._saving.disk_failure, self._caller_failure)
         return any(code_of(failure) in _DISK_FAILURES for failure in failures)
 
@@ -102,6 +130,8 @@ class ResultWriter:
         if self.place is None and self.save is None:  # the caller takes them from the outcome
             return None
         await self.result.save_by(self._saving)
+        if await self._deliver() is not None:
+            return self.failure()
         if self.save is not None and (self.place is None or self._saving.is_whole):
             try:
                 saving = self.save(self.result.edit, self.result)
@@ -112,6 +142,21 @@ class ResultWriter:
                 return self.failure(error)
             self.is_handed_on = True
         return None if self._saving.is_whole else self.failure()
+
+    async def _deliver(self) -> Exception | None:
+        """Bring what is saved where it belongs. Returns why not all of it got there."""
+        if self.target is None or self.place is None:
+            return None
+        pictures = self.result.edit.n or 1
+        self._delivery = self.target.delivery(self._saving.files, self.place, pictures, self.ledger.owner)
+        self._not_delivered = await self._delivery.run()
+        self._is_delivered = True
+        return self._not_delivered
+
+    async def settle(self) -> None:
+        """All of it is recorded: what was kept until it arrived may go."""
+        if self._has_arrived and self._delivery is not None:
+            await self._delivery.settle()
 
     def end_within(self, seconds: float) -> None:
         """Wait at most `seconds` for a disk that hangs."""
@@ -131,6 +176,8 @@ class ResultWriter:
         """The SaveError for the pictures that could not be saved, with the files that were."""
         if self.place is None and isinstance(why, SaveError) and why.result is self.result:
             return why  # the caller's `save` saved them by this very result
+        if self.target is not None and self.place is not None and self._saving.is_whole and not self._has_arrived:
+            return not_delivered(self.result, self._saving.files, self.target.where, self._not_delivered or why)
         return not_saved(self.result, self._saving, why)
 
 
@@ -154,6 +201,11 @@ class LedgerWriter:
         return self._prepared.id
 
     @property
+    def owner(self) -> PictureOwner:
+        """The edit, for who names its pictures."""
+        return PictureOwner(self._ledger, self._prepared.item)
+
+    @property
     def raw_folder(self) -> Path | None:
         """The directory of what came in the place of its pictures; None: it is not kept."""
         return None if self._ledger is None else self._ledger.directory / RAW
@@ -170,32 +222,17 @@ class LedgerWriter:
         if self._ledger is not None and self._prepared.item is not None:
             self._ledger.release(self._prepared.item)
 
-    def is_anothers(self, stem: str) -> bool:
-        """Whether a picture of this name, relative to the directory and without suffix, may be another edit's."""
-        return self._owner_of(stem) not in {None, self._prepared.item}
-
-    async def moved(self, files: Mapping[str, str]) -> None:
-        """Record which pictures of other edits were moved aside for its own, from where to where."""
-        owners = {was: self._owner_of(was.rpartition(".")[0]) for was in files}
-        for item in dict.fromkeys(owners.values()):
-            if self._ledger is not None and item is not None and item != self._prepared.item:
-                with suppress(LedgerError):  # `end` raises it too; the pictures are saved first
-                    await self._ledger.moved(item, {was: now for was, now in files.items() if owners[was] == item})
-
-    def _owner_of(self, stem: str) -> str | None:
-        return None if self._ledger is None else self._ledger.owner_of(stem)
-
-    async def end(self, outcome: EditOutcome) -> None:
-        """Record how it ended. Raises LedgerError."""
+    async def end(self, outcome: EditOutcome, names: tuple[str, ...] = ()) -> None:
+        """Record how it ended, with the names of its pictures. Raises LedgerError."""
         if self._ledger is None or self._prepared.item is None:
             return
-        place, result = self._prepared.place, outcome.result
+        result = outcome.result
         await self._ledger.end(
             self._prepared.item,
             outcome.status,
             id=self._prepared.name,
             problem=outcome.problem,
-            files=tuple(path.relative_to(place.directory).as_posix() for path in outcome.files) if place else (),
+            files=names,
             usage=outcome.usage,
             images=None if result is None else len(result.images),
             request_id=None if result is None else result.request_id,

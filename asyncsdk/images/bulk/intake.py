@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from attrs import define, evolve, field, frozen
 
@@ -19,13 +19,15 @@ from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check, invalid
-from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
+from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.images.ledger.file import Ledger
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, converted, loaded
-from asyncsdk.images.saving import OWN_DIRECTORY, REPLACED, Destination
+from asyncsdk.images.target import Located, Target
+from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
@@ -68,8 +70,9 @@ class Intake:
 
     policy: Policy
     checked: bool
-    out: Path | None = None
+    target: Target | None = None
     ledger: Ledger | None = None
+    stores: RemoteStores = field(factory=RemoteStores)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)
     _number: int = field(default=0, init=False)
@@ -113,7 +116,7 @@ class Intake:
     async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         named = Named(edit, str(edit.line or self._number), source_of(edit))
         try:
-            loaded_edit = await read_and_check(edit, checked=self.checked)
+            loaded_edit = await read_and_check(edit, checked=self.checked, stores=self.stores)
         except (InvalidEditError, EditError) as error:
             return self._within_filter(unsent(edit, self._id_of_unread(named), error), named)
         if self.ledger is None:
@@ -176,27 +179,28 @@ class Intake:
         edit = named.edit
         name = edit.id or self._naming.free(named)
         ready = PreparedEdit(loaded=loaded_edit, id=name, name=name, item=named.item, source=named.source)
-        if self.out is None:
+        if self.target is None:
             return ready
         problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
         if problem is not None:
             return unsent(edit, self._reserve_free(named), invalid(problem, "with a name that is not free"))
-        place = Destination(self.out, safe_name(name))
-        owners = await self._owners_at(place, named.pictures)
+        place = Destination(self.target.directory, safe_name(name))
+        owners = await self._owners_at(self.target, place, named.pictures)
         if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):
             name = self._reserve_free(named)
-            place = Destination(self.out, safe_name(name))
-            owners = await self._owners_at(place, named.pictures)
-        strange = [*await files.no_directories(place.folders), *(path for path in owners if not owners[path])]
+            place = Destination(self.target.directory, safe_name(name))
+            owners = await self._owners_at(self.target, place, named.pictures)
+        strange = [*await self.target.blocked(place), *(taken for taken in owners if not owners[taken])]
         if strange:
-            return unsent(edit, ready.id, invalid(_in_the_way(strange[0], ready.id), "with a file in the way"))
+            where = self.target.shown(strange[0])
+            return unsent(edit, ready.id, invalid(_in_the_way(where, ready.id), "with a file in the way"))
         moves_anothers = any(owner != named.item for owner in owners.values())
         return evolve(ready, name=name, place=place, moves_anothers=moves_anothers)
 
-    async def _owners_at(self, place: Destination, pictures: int) -> dict[Path, str | None]:
-        """The files at a place, each with the item that it belongs to, None if it does not belong to any."""
-        there = await files.existing(place.paths(pictures))
-        return {path: self._owner_of(path.relative_to(place.directory).with_suffix("").as_posix()) for path in there}
+    async def _owners_at(self, target: Target, place: Destination, pictures: int) -> dict[str, str | None]:
+        """The pictures at a place, each with the item that it belongs to, None if it does not belong to any."""
+        there = await target.existing(place.names(pictures))
+        return {name: self._owner_of(name.rpartition(".")[0]) for name in there}
 
     def _owner_of(self, stem: str) -> str | None:
         return None if self.ledger is None else self.ledger.owner_of(stem)
@@ -204,17 +208,19 @@ class Intake:
     async def _skip(self, edit: ImageEdit, name: str, state: ItemState) -> EditOutcome:
         is_done = state.status == "done"
         self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
-        saved = [self.out / file for file in state.files] if self.out else []
-        gone = await files.gone(saved)
+        gone = [] if self.target is None else await self.target.gone(state.files)
+        kept = [file for file in state.files if file not in gone]
+        located = Located() if self.target is None else self.target.located(kept)
         return EditOutcome(
             edit=edit,
             id=name,
             status="skipped" if is_done else "refused" if state.status == "refused" else "uncertain",
-            files=tuple(path for path in saved if path not in gone),
+            files=located.files,
+            objects=located.objects,
             is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
-            problem=_pictures_gone(gone)
-            if gone and is_done
+            problem=_pictures_gone([self.target.shown(file) for file in gone])
+            if self.target is not None and gone and is_done
             else problem_of(charge_unknown(EditError(ABANDONED)))  # its process ended before the response came
             if state.status == "sent"
             else state.problem,
@@ -241,6 +247,9 @@ def source_of(edit: ImageEdit) -> str | None:
 
 def _path_of(given: object) -> str | None:
     picture = unpacked(given).content
+    address = address_of(picture)
+    if address is not None:
+        return address.shown  # without the signature, which is another each time
     name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
     try:
         if isinstance(name, str | os.PathLike):
@@ -254,15 +263,15 @@ def _is_aside(file: str) -> bool:
     return PurePath(file).is_relative_to(PurePath(OWN_DIRECTORY, REPLACED))
 
 
-def _in_the_way(path: Path, name: str) -> str:
+def _in_the_way(where: str, name: str) -> str:
     return (
-        f"{path} is there already and was not made by these edits: it is not overwritten. "
+        f"{where} is there already and was not made by these edits: it is not overwritten. "
         f"Give {name!r} another id, or another directory. Nothing was sent."
     )
 
 
-def _pictures_gone(paths: Sequence[Path]) -> Problem:
-    which = ", ".join(map(str, paths))
+def _pictures_gone(places: Sequence[str]) -> Problem:
+    which = ", ".join(places)
     message = (
         f"paid, but its file is gone or empty: {which}. Put the file back, or name the id in redo to send and pay it "
         "again."
@@ -270,12 +279,12 @@ def _pictures_gone(paths: Sequence[Path]) -> Problem:
     return Problem(type="SaveError", message=message)
 
 
-async def read_and_check(edit: ImageEdit, *, checked: bool) -> LoadedEdit:
+async def read_and_check(edit: ImageEdit, *, checked: bool, stores: RemoteStores | None = None) -> LoadedEdit:
     """Read an edit's pictures, and check them and its fields, unless its `error` says that it can't be sent.
 
-    Raises InvalidEditError, EditError.
+    Those that are URLs are read by `stores`.     Raises InvalidEditError, EditError.
     """
-    loaded_edit = await loaded(edit)
+    loaded_edit = await loaded(edit, stores)
     if checked and loaded_edit.error is None:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
     warn_of_near_misses(edit.options)  # of what is sent all the same

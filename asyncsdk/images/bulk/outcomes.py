@@ -38,6 +38,7 @@ class Outcomes:
         in_flight: How many edits are at the server, on their way there, or being saved. A stop awaits them.
         abandoned: Outcomes that were not taken by iterating; after the block also of the edits that it cut off.
         damage: The damaged parts of the ledger when the run began, which are ignored (`accept_damage`).
+        recovered: The URLs of pictures of earlier runs that waited for the way to their bucket, and are there now.
         limit_reached: Which limit that you set is reached, in words; None while none is.
         rate: The rate limit in input images a minute, given or learned; None while there is none.
         rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
@@ -100,6 +101,11 @@ class Outcomes:
     def damage(self) -> tuple[LedgerDamage, ...]:
         """The damaged parts of the ledger when the run began, which are ignored (`accept_damage`)."""
         return () if self._run.ledger is None else self._run.ledger.damage
+
+    @property
+    def recovered(self) -> tuple[str, ...]:
+        """The URLs of pictures of earlier runs that waited for the way to their bucket, and are there now."""
+        return () if self._run.intake.target is None else tuple(self._run.intake.target.recovered)
 
     @property
     def limit_reached(self) -> str | None:

@@ -153,12 +153,14 @@ class EditWorker:
         """It is paid: save it."""
         self.lifecycle, self.run.answered = self.lifecycle.to("answered"), True
         result = EditResult(response, self.prepared.edit, self.run.client.download_url)
-        self._writer = ResultWriter(result, self.prepared.place, self._ledger, self.run.save, self._wait_until_alone)
+        self._writer = ResultWriter(
+            result, self.prepared.place, self._ledger, self.run.save, self.run.intake.target, self._wait_until_alone
+        )
         self.run.spend(result.usage)
         if self._permit is not None:
             self.run.limiter.accepted(self._permit)
         failure = await self._writer.keep()
-        if failure is not None and self._writer.is_disk_failure:
+        if failure is not None and self._writer.is_lasting_failure:
             self.run.halt(failure)
         self.run.count_handed_on(failure, is_handed_on=self._writer.is_handed_on)
         outcome = await self._end(failure)
@@ -195,7 +197,9 @@ class EditWorker:
             if self.lifecycle.lost is not None and self.lifecycle.lost is not error:
                 await self._with_raw(self.lifecycle.lost)  # of an earlier attempt, which may have been paid too
             try:
-                await self._ledger.end(outcome)
+                await self._ledger.end(outcome, () if self._writer is None else self._writer.names)
+                if self._writer is not None and error is None:
+                    await self._writer.settle()
             except LedgerError as failure:
                 self.run.halt(failure)
         return outcome
@@ -215,7 +219,9 @@ class EditWorker:
             id=self.prepared.id,
             status="done" if error is None else status_of(error),
             files=() if self._writer is None else tuple(self._writer.files),
-            displaced=() if self._writer is None else self._writer.displaced,
+            objects=() if self._writer is None else self._writer.objects,
+            displaced=() if self._writer is None else self._writer.displaced.files,
+            displaced_objects=() if self._writer is None else self._writer.displaced.objects,
             result=result,
             usage=None if result is None else result.usage,
             problem=problem if problem is not None or result is None else shortfall(result),

@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerBusyError, LedgerDamagedError, LedgerError
+from asyncsdk.images.destination import UNDELIVERED
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
@@ -89,7 +90,7 @@ class Ledger:
 
     def drafts_for(self, out: Path) -> Path | None:
         """Where pictures for `out` are written before they take their place; None for a ledger that is elsewhere."""
-        return self.directory / "drafts" if self.directory.parent == out else None
+        return self.directory / "drafts" if out in {self.directory.parent, self.directory / UNDELIVERED} else None
 
     @property
     def spent(self) -> Spent:
@@ -160,6 +161,14 @@ class Ledger:
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
         """Write down that pictures of `item` are moved aside for those of another: from where to where each."""
         await self._write({"t": "moved", "item": item, "files": dict(files)})
+
+    async def delivered(self, item: str, files: Iterable[str], status: Status) -> None:
+        """Write down that pictures of `item`, which waited in the ledger's directory, are in their bucket now.
+
+        `files` are all its pictures, by their names there, and `status` is what the edit is with them. Versions before
+        this one do not read it: to them the edit stays uncertain, and is not sent again.
+        """
+        await self._write({"t": "delivered", "item": item, "files": list(files), "status": status})
 
     async def redo_before(self, requested: float) -> float:
         """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.

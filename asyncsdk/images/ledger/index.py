@@ -76,6 +76,8 @@ class LedgerIndex:
             self._release(key_of(fields["item"]))
         elif kind == "moved":
             self._move(key_of(fields["item"]), dict(fields["files"]))
+        elif kind == "delivered":
+            self._deliver(key_of(fields["item"]), _ENDS[fields["status"]], tuple(map(str, fields["files"])))
         elif kind == "redo":
             self._redos.setdefault(float(fields["before"]), at)
         elif kind == "spent":
@@ -126,6 +128,13 @@ class LedgerIndex:
         state = self.states.get(key)
         if state is not None:
             self.states.put(key, evolve(state, files=tuple(moved.get(file, file) for file in state.files)))
+
+    def _deliver(self, key: bytes, status: State, files: tuple[str, ...]) -> None:
+        state = self.states.get(key)
+        if state is not None:  # it is paid, and counted, already
+            problem = None if status == "done" else state.problem
+            self.states.put(key, evolve(state.alone(), status=status, files=files, problem=problem))
+            self._own(key, state.id, state.n, files)
 
     def _own(self, key: bytes, name: str, n: int, files: Iterable[str] = ()) -> None:
         """Give an edit the names of its `files`, and those that its pictures would have and no other's picture has."""

@@ -1,0 +1,289 @@
+"""A prefix of a bucket as the target of a run. What is paid is on this machine's disk until it is there.
+
+A picture is written durably in the ledger's directory first, by the same code as for a directory; then it is put in the
+bucket under a name that was free; then the ledger records that; and only then the first copy goes. So a store that is
+away, or a kill at any moment, loses nothing: the next run begins with what waits (`prepare`).
+
+What is in the bucket is listed once, when a run begins: a look for each picture would cost a request each.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain, count
+from pathlib import Path
+
+from attrs import define, field
+
+from asyncsdk import files
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, LedgerError, RemoteError
+from asyncsdk.images.destination import NOT_DELIVERED, OWN_DIRECTORY, UNDELIVERED, Destination, aside, beside
+from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger.owner import PictureOwner
+from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.outcome import Status
+from asyncsdk.images.target import Delivery, DirectoryTarget, Located, Target
+from asyncsdk.mime import mime_type_of
+from asyncsdk.remote import writing
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.reading import read_whole
+from asyncsdk.remote.stores import RemoteStores
+
+LARGEST = 1 << 30  # bytes of a picture that waits; a response has at most some hundred MB
+PROBE = f"{OWN_DIRECTORY}/probe"
+_PROBE = b"asyncsdk put this here to find out whether pictures can be saved. It may be deleted.\n"
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class BucketTarget:
+    """A prefix of a bucket; `directory` is where pictures wait until they are there."""
+
+    address: RemoteAddress
+    directory: Path
+    stores: RemoteStores
+    recovered: list[str] = field(factory=list, init=False)
+    _taken: dict[str, bool] = field(factory=dict, init=False)  # by name, relative: whether it has content
+
+    @property
+    def where(self) -> str:
+        """The URL."""
+        return self.address.shown
+
+    async def look(self) -> None:
+        """List what is there. Raises ConfigurationError, or RemoteError where a later call may pass."""
+        try:
+            async for page in writing.pages(self.address, self.stores):
+                self._taken.update((entry.below, entry.size > 0) for entry in page)
+        except RemoteError as error:
+            raise _unusable(self.address, error) from None
+
+    async def prepare(self, ledger: Ledger) -> None:
+        """List what is there, put a small object as pictures are put, and then what waits of earlier runs.
+
+        Raises as `look` does.
+        """
+        try:
+            await files.make_writable(self.directory)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigurationError(f"{self.directory}: no picture can wait there ({reason}). Nothing was sent.") from error
+        await self.look()
+        await self._probe()
+        await self._recover(ledger)
+
+    async def existing(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that are taken."""
+        return [name for name in names if name in self._taken]
+
+    async def gone(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that are not there, or empty."""
+        return [name for name in names if not self._taken.get(name)]
+
+    async def blocked(self, place: Destination) -> list[str]:  # noqa: ARG002 - a bucket has no folders
+        """Nothing: a bucket has no folders."""
+        return []
+
+    def located(self, names: Iterable[str]) -> Located:
+        """The URLs."""
+        return Located(objects=tuple(map(self.shown, names)))
+
+    def shown(self, name: str) -> str:
+        """The URL."""
+        return self.address.child(name).shown
+
+    def delivery(self, saved: Sequence[Path], place: Destination, pictures: int, owner: PictureOwner) -> Delivery:
+        """Put pictures there under the names of `place`, after older ones of these names were moved aside."""
+        return BucketDelivery(self, saved, place.names(pictures), owner)
+
+    def name_of(self, waiting: Path) -> str:
+        """The name, relative to the target, of a picture that waits."""
+        return waiting.relative_to(self.directory).as_posix()
+
+    async def put(self, name: str, content: bytes, owner: PictureOwner) -> str:
+        """Put a picture there, as `name` or as the first name beside it that is free, and return that.
+
+        What is there with the same content was put by an attempt whose answer was lost. Raises RemoteError.
+        """
+        for candidate in chain([name], (beside(name, number) for number in count(2))):
+            is_taken = candidate in self._taken
+            if candidate != name and (is_taken or owner.is_anothers(candidate.rpartition(".")[0])):
+                continue
+            if not is_taken:
+                self._taken[candidate] = True  # at once: two edits never try one name
+                if await self._create(candidate, content):
+                    return candidate
+            if await self.has(candidate, content):
+                return candidate
+        raise AssertionError("numbers do not end")
+
+    async def has(self, name: str, content: bytes) -> bool:
+        """Whether the object `name` has this content. Raises RemoteError."""
+        try:
+            return await read_whole(self.address.child(name), self.stores, limit=len(content)) == content
+        except RemoteError as error:
+            if error.reason in {"missing", "too large", "empty"}:
+                return False
+            raise
+
+    async def move_aside(self, name: str) -> str:
+        """Move an object to `.asyncsdk/replaced`, and return its name there. Raises RemoteError."""
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        now = next(each for number in count(1) if (each := aside(name, moment, number)) not in self._taken)
+        self._taken[now] = self._taken[name]
+        await writing.move(self.address.child(name), self.address.child(now), self.stores)
+        del self._taken[name]
+        return now
+
+    async def _create(self, name: str, content: bytes) -> bool:
+        """Put an object unless one is there. Raises RemoteError."""
+        address = self.address.child(name)
+        try:
+            await writing.put(address, content, self.stores, create_only=True, mime_type=mime_type_of(name))
+        except RemoteError as error:
+            if error.reason == "exists":
+                return False
+            self._taken.pop(name, None)
+            raise
+        return True
+
+    async def _probe(self) -> None:
+        """Put an object as pictures are put; where it is there since it can't be deleted, the right to put is seen too."""
+        address = self.address.child(PROBE)
+        try:
+            await writing.put(address, _PROBE, self.stores, create_only=True, mime_type="text/plain")
+        except RemoteError as error:
+            if error.reason != "exists":
+                raise _unusable(self.address, error) from None
+        with suppress(RemoteError):
+            await writing.delete(address, self.stores)
+
+    async def _recover(self, ledger: Ledger) -> None:
+        """Put there what waits of earlier runs, and record it. What can't be put goes on waiting."""
+        of_items = defaultdict[str, list[Path]](list)
+        for path in await files.below(self.directory):
+            item = ledger.owner_of(self.name_of(path).rpartition(".")[0])
+            if item is None:
+                logger.warning("%s is not of an edit that the ledger knows: it is left where it is", path)
+            else:
+                of_items[item].append(path)
+        for item, paths in of_items.items():
+            try:
+                await self._deliver(ledger, item, paths)
+            except LedgerError:
+                raise
+            except (AsyncSDKError, OSError) as error:
+                logger.warning("%s: not put in %s yet: %s", ", ".join(map(str, paths)), self.address, error)
+
+    async def _deliver(self, ledger: Ledger, item: str, paths: Sequence[Path]) -> None:
+        """Put there what waits of one edit. Raises RemoteError, OSError, LedgerError."""
+        state = ledger.state(item)
+        if state is None:
+            return
+        delivery = BucketDelivery(self, paths, [self.name_of(path) for path in paths], PictureOwner(ledger, item))
+        failure = await delivery.run()
+        if failure is not None:
+            raise failure
+        waiting = {self.name_of(path) for path in paths}
+        names = tuple(dict.fromkeys([*(name for name in state.files if name not in waiting), *delivery.names]))
+        await ledger.delivered(item, names, status_with(state, names))
+        await delivery.settle()
+        self.recovered += delivery.located.objects
+
+
+@define(eq=False)
+class BucketDelivery:
+    """The pictures of one edit on their way; those of `requested` names that are there are moved aside for them."""
+
+    _target: BucketTarget
+    _saved: Sequence[Path]
+    _requested: Sequence[str]
+    _owner: PictureOwner
+    _arrived: dict[Path, str] = field(factory=dict, init=False)
+    _displaced: list[str] = field(factory=list, init=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names there; of those that wait the names that they shall have."""
+        return tuple(self._arrived.get(path) or self._target.name_of(path) for path in self._saved)
+
+    @property
+    def located(self) -> Located:
+        """Those that arrived."""
+        return self._target.located(self._arrived.values())
+
+    @property
+    def displaced(self) -> Located:
+        """Older pictures that were moved aside, where they are now."""
+        return self._target.located(self._displaced)
+
+    async def run(self) -> Exception | None:
+        """Put them there. Returns the first failure: the others wait, as they would fail too."""
+        try:
+            contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
+            await self._clear({self._target.name_of(path): content for path, content in contents.items()})
+            for path, content in contents.items():
+                self._arrived[path] = await self._target.put(self._target.name_of(path), content, self._owner)
+        except (AsyncSDKError, OSError) as error:
+            return error
+        return None
+
+    async def settle(self) -> None:
+        """The ledger has them: the copies on this machine go."""
+        with suppress(OSError):  # the next run finds them, and that the bucket has them
+            await files.remove(self._saved)
+
+    async def _clear(self, contents: dict[str, bytes]) -> None:
+        """Move aside what has one of the names, but for what is the very picture."""
+        moved = {}
+        try:
+            for name in await self._target.existing(self._requested):
+                if name not in contents or not await self._target.has(name, contents[name]):
+                    moved[name] = await self._target.move_aside(name)
+                    self._displaced.append(moved[name])
+        finally:
+            await self._owner.moved(moved)
+
+
+def status_with(state: ItemState, names: Sequence[str]) -> Status:
+    """What an edit is once the pictures that waited are in the bucket, which has `names` of it then."""
+    if state.status == "done" or (state.problem is not None and state.problem.code == NOT_DELIVERED):
+        return "done"
+    return "done" if state.status == "sent" and len(names) >= state.n else "uncertain"
+
+
+def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
+    """The error of a bucket that takes no pictures, before any is paid."""
+    message = f"out={address.shown!r}: no picture can be saved there. {error} Nothing was sent."
+    if not error.resumable:
+        return ConfigurationError(message)
+    failure = RemoteError(message, url=error.url, reason=error.reason)
+    failure.resumable = True
+    return failure
+
+
+def target_of(out: str | os.PathLike[str] | None, ledger: Path | None, stores: RemoteStores) -> Target | None:
+    """Where the pictures of a run go that was given this `out`, and keeps its ledger there; None for nowhere.
+
+    Raises ConfigurationError for a URL that can't be used, and for one without a directory for the ledger.
+    """
+    address = remote_address(out) if isinstance(out, str) else None
+    if out is None or address is None:
+        return None if out is None else DirectoryTarget(Path(local_path(out) if isinstance(out, str) else out))
+    if ledger is None:
+        raise ConfigurationError(
+            f"out={address.shown!r} is a URL, and the ledger, which remembers what is paid, needs a directory of this "
+            "machine: name one with ledger=. Nothing was sent."
+        )
+    if address.is_web:
+        raise ConfigurationError(
+            f"out={address.shown!r}: no picture can be put on a web server. Give a bucket (s3://, gs://, az://), or a "
+            "directory. Nothing was sent."
+        )
+    return BucketTarget(address, ledger / UNDELIVERED, stores)
