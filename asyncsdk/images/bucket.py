@@ -73,7 +73,9 @@ class BucketTarget:
             await files.make_writable(self.directory)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ConfigurationError(f"{self.directory}: no picture can wait there ({reason}). Nothing was sent.") from error
+            raise ConfigurationError(
+                f"{self.directory}: no picture can wait there ({reason}). Nothing was sent."
+            ) from error
         await self.look()
         await self._probe()
         await self._recover(ledger)
@@ -154,7 +156,7 @@ class BucketTarget:
         return True
 
     async def _probe(self) -> None:
-        """Put an object as pictures are put; where it is there since it can't be deleted, the right to put is seen too."""
+        """Put an object as pictures are put. Where it is there already, the right to put shows too."""
         address = self.address.child(PROBE)
         try:
             await writing.put(address, _PROBE, self.stores, create_only=True, mime_type="text/plain")

@@ -107,9 +107,10 @@ def _shown_one(picture: Picture | None) -> str:
 class ImageEdit:
     """One edit: what `ImageEditor.edit` takes as arguments, and `edit_many` takes by the thousand.
 
-    A picture is a path, a URL (`s3://`, `gs://`, `az://`, `https://`; the extra `remote`), bytes, an open binary file, the `UploadFile` of FastAPI, a Pillow image (sent as PNG, its
-    pixels as they are), or an `ImageRef` to a file that the server has (`file_id`) or can fetch (`image_url`). With a
-    name of its own it is a tuple `(name, content)` or `(name, content, MIME type)`. A field that is None is not sent.
+    A picture is a path, a URL (`s3://`, `gs://`, `az://`, `https://`, which need the extra `remote`), bytes, an open
+    binary file, the `UploadFile` of FastAPI, a Pillow image (sent as PNG, its pixels as they are), or an `ImageRef` to
+    a file that the server has (`file_id`) or can fetch (`image_url`). With a name of its own it is a tuple
+    `(name, content)` or `(name, content, MIME type)`. A field that is None is not sent.
 
     Args:
         image: The picture to edit, or a list of several to combine: PNG, JPEG or WebP, up to 16 of less than 50 MB

@@ -28,8 +28,8 @@ from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
-from asyncsdk.images.target import Target
 from asyncsdk.images.sending import Event, Flight, send, streaming
+from asyncsdk.images.target import Target
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
@@ -199,7 +199,15 @@ class ImageEditor:
         where = _ledger_of(target, ledger) if is_kept else None
         opened = _opened(where, accept_damage=accept_damage, idle=self.client.timing.thread_idle)
         return self._running(
-            edits, target, opened, policy=policy, limits=limits, rate=rate, save=save, concurrency=concurrency, check=check
+            edits,
+            target,
+            opened,
+            policy=policy,
+            limits=limits,
+            rate=rate,
+            save=save,
+            concurrency=concurrency,
+            check=check,
         )
 
     @asynccontextmanager

@@ -44,7 +44,7 @@ from asyncsdk.images.edit import (
 )
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
-from asyncsdk.remote.address import local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.retry import SCARCE
@@ -174,21 +174,15 @@ async def _content(picture: Any, field: str, stores: RemoteStores) -> bytes:
     if problem is not None:
         raise invalid(f"{field}: {problem}. Nothing was sent.", "not a picture")
     address = address_of(given)
+    if address is not None:
+        return await _fetched(picture, field, address, stores)
     try:
-        if address is not None:
-            return await read_whole(address, stores, limit=LARGEST)
         if isinstance(given, str | os.PathLike):
             return await files.read(local_path(given) if isinstance(given, str) else given, limit=LARGEST)
         if isinstance(given, bytes | bytearray | memoryview):
             content = bytes(given)
         else:
             content = await files.in_thread(_as_png if is_pillow_image(given) else _read_on, given)
-    except ConfigurationError:  # the extra for URLs is not installed
-        raise
-    except RemoteError as error:
-        if error.resumable:
-            raise _unavailable(picture, field, error) from error
-        raise invalid(_unreadable(picture, field, error), _NOT_FETCHED.get(error.reason, "unreadable")) from error
     except OSError as error:
         if error.errno in _PASSING:
             raise _unavailable(picture, field, error) from error
@@ -198,6 +192,18 @@ async def _content(picture: Any, field: str, stores: RemoteStores) -> bytes:
     if len(content) > LARGEST:
         raise invalid(f"{field}: {described(picture)} is larger than {LARGEST} bytes. Nothing was sent.", "too large")
     return content
+
+
+async def _fetched(picture: Any, field: str, address: RemoteAddress, stores: RemoteStores) -> bytes:
+    """The content of a picture at a URL. Raises as `loaded` does, ConfigurationError without the extra for URLs."""
+    try:
+        return await read_whole(address, stores, limit=LARGEST)
+    except RemoteError as error:
+        if error.resumable:
+            failure: Exception = _unavailable(picture, field, error)
+        else:
+            failure = invalid(_unreadable(picture, field, error), _NOT_FETCHED.get(error.reason, "unreadable"))
+        raise failure from error
 
 
 def _problem_of(picture: Any, given: object) -> str | None:

@@ -11,10 +11,9 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk.api import AT_URL
 from asyncsdk.errors import APIConnectionError, APIResponseValidationError, ChargeUnknownError, SaveError
-from asyncsdk.images.destination import Destination
+from asyncsdk.images.destination import NOT_DELIVERED, Destination
 from asyncsdk.images.edit import ImageEdit, file_name
 from asyncsdk.images.header import picture_problem
-from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.images.saving import FileWriter, Saving, destination_of, raw_folder_in, save_raw
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage, Usage
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from asyncsdk.errors import RemoteError
 from asyncsdk.remote.address import RemoteAddress
 from asyncsdk.remote.failures import no_listing, no_name
 from asyncsdk.remote.stores import RemoteStores, ask
@@ -29,7 +30,7 @@ class RemoteEntry:
 
 async def put(
     address: RemoteAddress,
-    content: bytes | memoryview | Path,
+    content: bytes | memoryview | Path | AsyncIterator[bytes],
     stores: RemoteStores,
     *,
     create_only: bool = False,
@@ -39,7 +40,7 @@ async def put(
 
     Args:
         address: Where.
-        content: What, or the file that holds it: a large one is read and sent in parts.
+        content: What, or the file that holds it, or its pieces as they come: a large one is sent in parts.
         stores: The stores to use.
         create_only: Leave an object that is there as it is. All of `content` is in memory then.
         mime_type: Its type, for browsers.
@@ -58,6 +59,26 @@ async def put(
     answer = await ask(address, store.put_async(path, content, **options))
     etag = answer["e_tag"]
     return etag if isinstance(etag, str) else None
+
+
+async def delete(address: RemoteAddress, stores: RemoteStores) -> None:
+    """Delete an object, if it is there. Raises RemoteError."""
+    store, path = stores.open(address)
+    try:
+        await ask(address, store.delete_async(path))
+    except RemoteError as error:
+        if error.reason != "missing":
+            raise
+
+
+async def move(address: RemoteAddress, to: RemoteAddress, stores: RemoteStores) -> None:
+    """Give an object of a bucket another name in it, where nothing may be: a copy in the store, then the deletion.
+
+    Raises RemoteError; the object is at `address` still, unless only the deletion failed.
+    """
+    store, path = stores.open(address)
+    await ask(address, store.copy_async(path, to.path))
+    await ask(address, store.delete_async(path))
 
 
 async def pages(prefix: RemoteAddress, stores: RemoteStores) -> AsyncIterator[list[RemoteEntry]]:

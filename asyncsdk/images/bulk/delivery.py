@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from attrs import define, field, frozen
 
 from asyncsdk import tasks
-from asyncsdk.errors import LedgerError, SaveError
+from asyncsdk.errors import SaveError
 from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.destination import RAW, Destination
