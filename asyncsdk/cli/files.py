@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from attrs import define, field
 from cyclopts import App, Parameter
 
 from asyncsdk.cli import units
@@ -16,7 +17,10 @@ from asyncsdk.cli.options import Connection, Output, Whole
 from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError
 
 if TYPE_CHECKING:
+    from asyncsdk.api import Request
+    from asyncsdk.client import Client
     from asyncsdk.models import File
+    from asyncsdk.remote.address import RemoteAddress
 
 app = App(name="files")
 
@@ -87,7 +91,12 @@ async def content(
     /,
     *,
     out: Annotated[
-        str | None, Parameter(alias="-o", metavar="FILE", help="Save it there; else it goes to standard output.")
+        str | None,
+        Parameter(
+            alias="-o",
+            metavar="FILE|URL",
+            help="Save it there, or in a bucket: s3://bucket/name; else it goes to standard output.",
+        ),
     ] = None,
     overwrite: Annotated[bool, Parameter(help="Replace an existing file.")] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
@@ -97,13 +106,17 @@ async def content(
     from asyncsdk import api
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out, copy_to_stdout
+    from asyncsdk.remote.address import local_path, remote_address
 
     if out is None and (output.json or output.quiet):
         raise ConfigurationError(
             "without --out FILE the content goes to standard output: --json and --quiet need --out. Nothing was sent."
         )
-    if out is not None:
-        check_target(out, overwrite=overwrite)
+    address = None if out is None else remote_address(out)
+    if address is not None:
+        await check_object(address, overwrite=overwrite)
+    elif out is not None:
+        check_target(out := local_path(out), overwrite=overwrite)
     request = api.file_content(file_id)
     async with open_client(connection) as client:
         if out is None:
@@ -111,12 +124,83 @@ async def content(
                 await copy_to_stdout(chunks)
             return 0
         try:
-            size = await client.download(request, to=out)
+            size = await (client.download(request, to=out) if address is None else store(client, request, address))
         except OSError as error:  # which names a temporary file, or none
             raise OSError(error.errno, f"{error.strerror}. Nothing of {file_id} is left there.", out) from error
+    out = out if address is None else address.shown
     line = f"{file_id}: {units.size(size)} saved as {out}"
     Out(output).result(line, record={"id": file_id, "out": out, "bytes": size}, name=file_id)
     return 0
+
+
+async def check_object(address: RemoteAddress, *, overwrite: bool) -> None:
+    """Raise ConfigurationError unless a file can be put at `address`, before anything is fetched.
+
+    RemoteError where its store can't be reached for now.
+    """
+    from asyncsdk.errors import RemoteError
+    from asyncsdk.remote.reading import RemoteObject
+    from asyncsdk.remote.stores import RemoteStores
+
+    if address.is_web:
+        raise ConfigurationError(
+            f"--out {address} is on a web server: give a bucket (s3://, gs://, az://). Nothing was sent."
+        )
+    if not address.name:
+        raise ConfigurationError(f"--out {address} ends like a directory: name an object in it. Nothing was sent.")
+    try:
+        await RemoteObject.open(address, RemoteStores())
+    except RemoteError as error:
+        if error.reason == "missing":
+            return
+        if error.reason != "empty":  # which is there
+            if error.resumable:
+                raise
+            raise ConfigurationError(f"--out {address}: {error} Nothing was sent.") from None
+    if not overwrite:
+        raise ConfigurationError(f"{address} already exists. Give another --out, or --overwrite. Nothing was sent.")
+
+
+async def store(client: Client, request: Request[bytes], address: RemoteAddress) -> int:
+    """Put a response in a bucket as it comes, in parts, and return its size. Raises APIError, RemoteError."""
+    from asyncsdk.errors import RemoteError
+    from asyncsdk.remote.stores import RemoteStores
+    from asyncsdk.remote.writing import put
+
+    async def put_in_parts(chunks: AsyncIterator[bytes]) -> int:
+        passing = PassingBytes(chunks)
+        try:
+            await put(address, passing, RemoteStores())
+        except RemoteError:
+            if passing.failure is not None:  # it is the API's, and may pass
+                raise passing.failure from None
+            raise
+        return passing.size
+
+    return await client.receive(request, put_in_parts)
+
+
+@define(eq=False)
+class PassingBytes:
+    """The bytes of a response on their way to a store: how many, and what broke them off."""
+
+    _chunks: AsyncIterator[bytes]
+    size: int = field(default=0, init=False)
+    failure: Exception | None = field(default=None, init=False)
+
+    def __aiter__(self) -> PassingBytes:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self.failure = error
+            raise
+        self.size += len(chunk)
+        return chunk
 
 
 def check_target(out: str, *, overwrite: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from asyncsdk.cli.unread import unread_source
@@ -15,17 +15,17 @@ _LETTER = re.compile(r"[^\W\d_]")
 _SPECIAL = frozenset("*?[")
 
 
-def expand(names: Sequence[str], *, apart_from: Path | None = None) -> list[str]:
+def expand(names: Sequence[str], *, apart_from: Path | None = None, known: Container[str] = ()) -> list[str]:
     """The names, each pattern replaced by what matches it, in order.
 
-    What exists as it is written is not a pattern, and a URL is not one.
+    What exists as it is written is not a pattern, nor is a URL or what is `known`.
 
     `**` is any number of folders, of which linked ones are not followed. As in a directory, what is hidden, what a
     system keeps for itself and what is in `apart_from` does not match, unless the pattern names it.
 
     Raises ConfigurationError if nothing matches.
     """
-    return [match for name in names for match in _expanded(name, apart_from)]
+    return [match for name in names for match in ([name] if name in known else _expanded(name, apart_from))]
 
 
 def _expanded(name: str, apart_from: Path | None) -> list[str]:

@@ -19,9 +19,11 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
+from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.destination import OWN_DIRECTORY, RAW, SUFFIXES, Destination, aside
 from asyncsdk.images.names import raw_stem, safe_name
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
+from asyncsdk.remote.address import local_path, remote_address
 from asyncsdk.wal import disk
 
 LONGEST_URL = 8192
@@ -33,7 +35,17 @@ IfTaken = Literal["refuse", "overwrite", "beside", "move aside"]
 
 
 def destination_of(target: str | os.PathLike[str], name: str | None, *, default: str) -> Destination:
-    """Read the `target` of a caller: a directory, or a file if it has the suffix of a picture."""
+    """Read the `target` of a caller: a directory, or a file if it has the suffix of a picture.
+
+    Raises ConfigurationError for a URL.
+    """
+    if isinstance(target, str):
+        if (address := remote_address(target)) is not None:
+            raise ConfigurationError(
+                f"{address} is a URL, and pictures of one edit are saved on this machine: pass a path; edit_many puts "
+                "pictures in a bucket, by out=."
+            )
+        target = local_path(target)
     path = Path(target)
     if path.suffix.lower() in SUFFIXES and not is_directory(target):
         return Destination(path.parent, name or path.stem, path.suffix)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
-
-_PAGES = frozenset({".html", ".htm"})
 
 
 def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
@@ -44,40 +41,6 @@ def read_redo(name: str | None) -> tuple[list[str], float | None]:
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
         raise ConfigurationError(f"--redo {name}: {reason}. Nothing was sent.") from error
-
-
-def check_page(name: str | None) -> None:
-    """Raise ConfigurationError, before anything is paid, if no gallery can be written or another file is there."""
-    if name is None:
-        return
-    page = Path(name)
-    if page.is_dir():
-        raise ConfigurationError(
-            f"--gallery {name} is a directory; name a file, such as gallery.html. Nothing was sent."
-        )
-    if page.suffix.lower() not in _PAGES:
-        raise ConfigurationError(
-            f"--gallery {name}: a gallery is an HTML page; name it {page.stem}.html or the like. Nothing was sent."
-        )
-    if os.path.lexists(page) and not _is_own_page(page):
-        raise ConfigurationError(
-            f"--gallery {name} is there already and is not a gallery: it is not overwritten. Choose another name. "
-            "Nothing was sent."
-        )
-    above = next(folder for folder in page.absolute().parents if os.path.lexists(folder))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"--gallery {name}: can't create a file in {above}. Nothing was sent.")
-
-
-def _is_own_page(page: Path) -> bool:
-    from asyncsdk.cli.gallery import is_gallery
-
-    try:
-        return is_gallery(page)
-    except OSError as error:
-        raise ConfigurationError(
-            f"--gallery {page} is there already and can't be read: {error.strerror}. Nothing was sent."
-        ) from error
 
 
 def check_grace(seconds: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from heapq import nlargest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, define, evolve, field, frozen
@@ -12,6 +11,7 @@ from attrs import asdict, define, evolve, field, frozen
 from asyncsdk.cli.display import choose
 from asyncsdk.cli.edits.forecast import Forecast, limit_of, most_named, plan_lines
 from asyncsdk.cli.edits.messages import Summary
+from asyncsdk.cli.edits.out_place import OutPlace
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows
 from asyncsdk.cli.exits import Exit
@@ -20,7 +20,6 @@ from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
 from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.bulk.preview import EditPlan
-from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import EditOutcome
@@ -79,7 +78,7 @@ class DryRun:
     """A run that sends nothing, with the arguments of one that does."""
 
     rows: Rows
-    out: Path
+    place: OutPlace
     request: Mapping[str, Any]
     limits: Mapping[str, Any]
     mode: Mode
@@ -134,7 +133,7 @@ class DryRun:
             results=len(rows.results),
             limit=limit_of(self.limits["max_edits"], self.limits["max_tokens"]),
             redoes=bool(self.request["redo"]) and not self.request["only"],
-            replaced=str(self.out / OWN_DIRECTORY / REPLACED),
+            replaced=self.place.replaced,
         )
 
     async def plan(self) -> EditPlan:
@@ -142,11 +141,12 @@ class DryRun:
         checking, shape = Checking(self.rows), self.written.shape
         async with Client("none", base_url=NOWHERE) as client:
             editor = ImageEditor(client)
-            editor.edit_many((), out=self.out, **self.request, **self.limits)  # checks its arguments; is not entered
+            place: Any = {"out": self.place.out, "ledger": self.place.ledger}
+            editor.edit_many((), **place, **self.request, **self.limits)  # checks its arguments; is not entered
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
                 limits = {name: self.limits[name] for name in ("max_edits", "max_tokens")}
-                return await editor.plan(checking.edits(), out=self.out, **self.request, **limits)
+                return await editor.plan(checking.edits(), **place, **self.request, **limits)
 
 
 def reason_in_words(outcome: EditOutcome) -> str:

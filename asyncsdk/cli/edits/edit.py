@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import define
@@ -81,10 +81,18 @@ async def edit(
     from asyncsdk.cli.edits.records import record, record_of_error
     from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, keep_what_came, save
     from asyncsdk.images.bulk.intake import read_and_check
+    from asyncsdk.images.edit import file_name
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.saving import destination_of
+    from asyncsdk.remote.address import local_path, remote_address
 
-    written, name, last_words = Out(output, goes_on=True), Path(images[0]).stem, LastWords()
+    if (address := remote_address(out)) is not None:
+        raise ConfigurationError(
+            f"--out {address} is a URL, and `edit` saves on this machine: give a directory or a file name, or use "
+            "edit-many, which puts pictures in a bucket. Nothing was sent."
+        )
+    images, out = (*map(local_path, images),), local_path(out)
+    written, name, last_words = Out(output, goes_on=True), PurePath(file_name(images[0]) or "edit").stem, LastWords()
     place = destination_of(out, None, default=name)
     try:
         wanted = edit_of([*images], [*reference], prompt, out, options.given)
@@ -118,12 +126,13 @@ def edit_of(images: list[str], reference: list[str], prompt: str, out: str, give
     from asyncsdk.cli.edits.refusals import format_for, too_many
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.saving import is_directory
+    from asyncsdk.remote.address import local_path, remote_address
 
     if len(images) > 1:
         raise InvalidEditError(too_many(images, out))
     check_source(images[0], prompt, out, given)
     for other in (*reference, given.get("mask"), given.get("markup")):
-        if problem := unread_source(other or ""):
+        if remote_address(other or "") is None and (problem := unread_source(local_path(other or ""))):
             raise InvalidEditError(problem)
     output_format = format_for(out, given, is_directory=is_directory(out))
     fields = {**given, **({} if output_format is None else {"output_format": output_format})}
@@ -133,7 +142,13 @@ def edit_of(images: list[str], reference: list[str], prompt: str, out: str, give
 def check_source(image: str, prompt: str, out: str, given: Mapping[str, Any]) -> None:
     """Raise InvalidEditError where `image` is not a file that `edit` could read, with what to type instead."""
     from asyncsdk.cli.edits.refusals import instead_of
+    from asyncsdk.remote.address import remote_address
 
+    if (address := remote_address(image)) is not None:
+        problem = instead_of(address.name, prompt, out, given, is_directory=address.is_prefix and not address.is_web)
+        if problem is not None:
+            raise InvalidEditError(problem)
+        return
     is_directory = os.path.isdir(image)  # noqa: PTH112 - which raises nothing
     problem = unread_source(image) or instead_of(image, prompt, out, given, is_directory=is_directory)
     if problem is None and "*" in image and not os.path.lexists(image):

@@ -6,27 +6,27 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.arguments import check_grace, check_page, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.arguments import check_grace, defaults_of, limits_of, request_of
 from asyncsdk.cli.edits.forecast import Forecast, question
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, still_there, stopping, summary
+from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, recovered, still_there, stopping, summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, RemoteError, SaveError
 from asyncsdk.open_files import lowered
 
 if TYPE_CHECKING:
     import anyio
 
+    from asyncsdk.cli.edits.out_place import OutPlace
     from asyncsdk.cli.edits.report import Report
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import Rows
@@ -42,7 +42,7 @@ Sources = Annotated[
     tuple[str, ...],
     Parameter(
         name="SOURCE",
-        help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, pictures, '*.jpg'.",
+        help="Job files (.jsonl, .ndjson, .json, .csv, .tsv), directories, pictures, '*.jpg'; or their URLs.",
     ),
 ]
 
@@ -52,7 +52,12 @@ async def edit_many(
     /,
     *,
     out: Annotated[
-        str, Parameter(alias="-o", metavar="DIR", help="Where to save the pictures, and the ledger of what was paid.")
+        str,
+        Parameter(
+            alias="-o",
+            metavar="DIR|URL",
+            help="Where to save the pictures, and the ledger of what was paid; or a bucket: s3://bucket/out/.",
+        ),
     ],
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
@@ -64,36 +69,37 @@ async def edit_many(
     """Edit every row of `sources`, or report what would be sent."""
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.edits.dry_run import DryRun
+    from asyncsdk.cli.edits.out_place import out_place
+    from asyncsdk.cli.edits.page_place import check_page
+    from asyncsdk.cli.edits.remote_sources import rows_of
     from asyncsdk.cli.edits.report import Report, leftovers_in
     from asyncsdk.cli.edits.rescue import RescueQueue
-    from asyncsdk.cli.edits.results import results_in
-    from asyncsdk.cli.edits.sources import rows_in
     from asyncsdk.files import in_thread
     from asyncsdk.images.editor import ImageEditor
 
     check_grace(run.grace)
-    made = await results_in(Path(out), sources)
-    rows = rows_in(sources, out=Path(out), defaults=defaults_of(run, options), made=made)
+    place = out_place(out, run.ledger)
+    rows, is_begun = await rows_of(sources, place, defaults_of(run, options))
     request, written = request_of(run), Out(output, goes_on=True)
     if run.redo is not None and (ahead := request["redo_before"] - time.time()) > 0:
         complain(
             f"warning: --redo {run.redo} was written {units.duration(ahead)} in the future by this machine's clock: "
             "the time of the first run that reads it counts instead."
         )
-    check_page(run.gallery)
-    dry = DryRun(rows=rows, out=Path(out), request=request, limits=limits_of(run), mode=progress, written=written)
+    await check_page(run.gallery, place)
+    dry = DryRun(rows=rows, place=place, request=request, limits=limits_of(run), mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
     forecast = None
     if can_ask(run) and sum(edit.n or 1 for edit in rows.edits()) > ASK_ABOVE:
         with stop.saying(partial(complain, NOTHING)):
-            forecast = await dry.look(may_check=made is not None or rows.edits_in_all <= CHECKED_ANYWAY)
+            forecast = await dry.look(may_check=is_begun or rows.edits_in_all <= CHECKED_ANYWAY)
             if not agreed(forecast):
                 return Exit.USAGE
     async with open_client(connection, connections=run.concurrency) as client:
-        leftovers = await in_thread(leftovers_in, Path(out), *rows.json_lines)
+        leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
-        work = BulkEditing(ImageEditor(client), RescueQueue(report), Path(out), run, request, report, stop)
+        work = BulkEditing(ImageEditor(client), RescueQueue(report), place, run, request, report, stop)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
 
@@ -135,7 +141,7 @@ class BulkEditing:
 
     editor: ImageEditor
     queue: RescueQueue
-    out: Path
+    place: OutPlace
     run: RunOptions
     request: Mapping[str, Any]
     report: Report
@@ -164,9 +170,12 @@ class BulkEditing:
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:
-            async with self.editor.edit_many(rows.edits(), out=self.out, **self.request, **limits) as self._outcomes:
+            place = {"out": self.place.out, "ledger": self.place.ledger}
+            async with self.editor.edit_many(rows.edits(), **place, **self.request, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
+                if self._outcomes.recovered:
+                    complain(recovered(self._outcomes.recovered, str(self.place)))
                 for damage in self._outcomes.damage:
                     complain(f"warning: {damage}: ignored; what it recorded may be paid again")
                 self.stop.patience = LEAVE_SECONDS
@@ -211,8 +220,6 @@ class BulkEditing:
 
     async def _leave(self, outcomes: Outcomes) -> None:
         """Report the rest, write `failed.jsonl` and the gallery, and print the summary."""
-        from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
-
         for outcome in outcomes.abandoned:
             self.queue.add(outcome)
         if self.stop.signum is not None:
@@ -233,11 +240,11 @@ class BulkEditing:
                 not_sent=not_sent,
                 when=when,
                 has_ledger=not is_gone,
-                replaced_in=str(self.out / OWN_DIRECTORY / REPLACED),
+                replaced_in=self.place.replaced,
             )
         )
         if self._earlier:
-            complain(still_there(self.out, self._earlier))
+            complain(still_there(self.place.records, self._earlier))
         unknown = sorted(set(self.request["redo"]) - self.report.reported) if self._is_over else []
         if unknown:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
@@ -259,7 +266,7 @@ class BulkEditing:
 
     async def _save_left(self) -> str | None:
         try:
-            path, earlier = await self.report.save_left(self.out, again=self._again)
+            path, earlier = await self.report.save_left(self.place.records, again=self._again)
         except (OSError, ValueError) as error:
             complain(f"error: the list of what failed could not be written: {error}")
             return await self._save_left_elsewhere()
@@ -280,15 +287,14 @@ class BulkEditing:
     async def _write_page(self) -> None:
         if self.run.gallery is None:
             return
-        from asyncsdk.cli.gallery import write_gallery
+        from asyncsdk.cli.edits.page_place import write_page
 
         try:
-            page = Path(self.run.gallery)
-            below = self.out if page.is_relative_to(self.out) else None
-            await write_gallery(page, self.report.items, title=str(self.out), below=below)
-        except OSError as error:
+            await write_page(self.run.gallery, self.report.items, self.place)
+        except (OSError, RemoteError) as error:
             self._page_is_lost = True
-            complain(f"error: the gallery {self.run.gallery} could not be written: {error.strerror or error}")
+            reason = getattr(error, "strerror", None) or error
+            complain(f"error: the gallery {self.run.gallery} could not be written: {reason}")
         else:
             complain(f"Gallery: {self.run.gallery}")
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from posixpath import dirname, join, normpath
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.cli.edits.job_table import ignored_columns, near_field, table_rows
 from asyncsdk.cli.edits.job_text import BadRow, NumberedRow, document_rows, json_rows
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, address_of
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 
 TABLES = frozenset({".csv", ".tsv"})
 JOB_FILES = TABLES | {".jsonl", ".ndjson", ".json"}
@@ -90,7 +92,6 @@ _JSON_TYPES: dict[type, tuple[type, str]] = {
     str: (str, "text"),
 }
 _OF_REJECTS = frozenset({"id", "item"})
-_ELSEWHERE = ("http://", "https://", "data:")
 
 Row = ImageEdit | BadRow
 IsThere = Callable[[Path], bool]
@@ -98,34 +99,44 @@ IsThere = Callable[[Path], bool]
 
 @frozen
 class Place:
-    """The folder of a job file, to which its paths are relative."""
+    """The folder of a job file, to which its paths are relative; of one in a bucket, its own address."""
 
-    folder: Path
+    folder: Path | RemoteAddress
     is_there: IsThere
 
-    def path(self, written: str) -> Path:
+    def picture(self, written: str) -> Path | str:
+        """The path or the URL of a picture. Raises TypeError for what can't be one there."""
+        if remote_address(written) is not None:
+            return written
+        written = local_path(written)
+        return (
+            self.path(written, self.folder) if isinstance(self.folder, Path) else beside_job_file(self.folder, written)
+        )
+
+    def path(self, written: str, folder: Path) -> Path:
         r"""Where a path leads, of all that it may mean the first that is there.
 
         `photos\IMG.jpg` as Windows writes it is `photos/IMG.jpg` everywhere, and a spreadsheet has blanks around it.
         """
-        path, plain = self.folder / written, written.strip()
+        path, plain = folder / written, written.strip()
         if "\\" not in written and plain == written:
             return path
         meant = (written, written.replace("\\", "/"), plain, plain.replace("\\", "/"))
-        return next((other for each in meant if self.is_there(other := self.folder / each)), path)
+        return next((other for each in meant if self.is_there(other := folder / each)), path)
 
 
 def read_jobs(
     data: bytes,
     *,
     suffix: str,
-    folder: Path,
+    folder: Path | RemoteAddress,
     defaults: Mapping[str, Any],
     is_there: IsThere = lambda _: True,
 ) -> Iterator[Row]:
     """The rows of a job file in `folder`, to which its paths are relative. Raises ValueError for any other file.
 
-    `defaults` are the fields of rows that do not have them. `is_there` looks for a path that Windows may have written.
+    Of one that is at a URL, that is the `folder`. `defaults` are the fields of rows that do not have them. `is_there`
+    looks for a path that Windows may have written.
     """
     place = Place(folder, is_there)
     for line, row in rows_of_text(data, suffix=suffix, known=KNOWN):
@@ -158,7 +169,7 @@ def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:
     return {"id": edit_id, "image": images[0] if len(images) == 1 else images, **overlays, **edit.options, **extra}
 
 
-def rows_of_pictures(named: Sequence[tuple[str, Path]], defaults: Mapping[str, Any]) -> Iterator[Row]:
+def rows_of_pictures(named: Sequence[tuple[str, Path | str]], defaults: Mapping[str, Any]) -> Iterator[Row]:
     """One edit for each picture, named as given; `defaults` have the prompt."""
     for name, path in named:
         yield ImageEdit(image=path, name=name, **defaults)
@@ -201,17 +212,30 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _picture(value: Any, place: Place) -> Path | ImageRef:
+def beside_job_file(job_file: RemoteAddress, written: str) -> str:
+    r"""The URL of a picture whose path is relative to a job file at a URL; `photos\IMG.jpg` is `photos/IMG.jpg`.
+
+    Raises TypeError for a path that is not relative.
+    """
+    plain = written.strip().replace("\\", "/")
+    if plain.startswith("/"):
+        raise TypeError(f"{plain!r} is not relative to the job file, which is at a URL: write the picture's own URL")
+    path = normpath(join("/", dirname(job_file.path), plain))
+    return evolve(job_file, raw="/", login="", query="").child(path.lstrip("/")).shown
+
+
+def _picture(value: Any, place: Place) -> Path | str | ImageRef:
     if isinstance(value, Mapping) and set(value) <= {"file_id", "image_url"}:
         return ImageRef(**value)
     if not isinstance(value, str) or not value:
         raise TypeError(f"a picture is a path, or an object with a file_id or an image_url, not {value!r}")
-    if value.startswith(_ELSEWHERE):
-        raise TypeError(f'a picture on the web is written as {{"image_url": "{value[:60]}"}}')
-    return place.path(value)
+    if value.startswith("data:"):
+        raise TypeError(f'a picture as text is written as {{"image_url": "{value[:60]}"}}')
+    return place.picture(value)
 
 
 def _named(picture: Any) -> Any:
     if isinstance(picture, ImageRef):
         return {"file_id": picture.file_id} if picture.file_id else {"image_url": picture.image_url}
-    return str(Path(picture).absolute())
+    address = address_of(picture)
+    return str(Path(picture).absolute()) if address is None else address.shown

@@ -26,6 +26,7 @@ from attrs import asdict, define, evolve, field, frozen
 
 from asyncsdk.cli.edits.job_file import IGNORED, row_of
 from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, paid_before
+from asyncsdk.given import shown_as_url
 from asyncsdk.images.ledger.states import problem_from
 from asyncsdk.images.names import casefolded
 from asyncsdk.images.outcome import EditOutcome, Problem
@@ -94,10 +95,10 @@ class JobLine:
         return evolve(self, job=job, text=json.dumps(job))
 
     def may_be_sent(self, is_there: Callable[[Path], bool]) -> bool:
-        """Whether its pictures are there. References to files of the server are, as far as this can tell."""
+        """Whether its pictures are there. References to files of the server, and URLs, are, as far as this can tell."""
         images = self.job.get("image")
         paths = [image for image in (images if isinstance(images, list) else [images]) if isinstance(image, str)]
-        return all(is_there(Path(path)) for path in paths)
+        return all(is_there(Path(path)) for path in paths if shown_as_url(path) is None)
 
 
 @define

@@ -13,6 +13,7 @@ from attrs import define, field, fields, frozen
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit
+from asyncsdk.images.destination import NOT_DELIVERED
 
 if TYPE_CHECKING:
     from asyncsdk.images.outcome import EditOutcome, Problem
@@ -26,6 +27,7 @@ _WORDS = {
     "uncertain": "maybe charged",
     "unsaved": "paid but not saved",
     "elsewhere": "paid and saved elsewhere",
+    "waiting": "paid and not in the bucket yet",
     "gone": "paid, but pictures are gone",
     "malformed": "malformed",
     "left out": "left out",
@@ -77,7 +79,7 @@ def line_of(outcome: EditOutcome) -> str:
         return f"{outcome.id}: {why}"
     if outcome.status in {"done", "skipped"}:
         remark = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
-        return f"{outcome.id}: {', '.join(part for part in (*map(str, outcome.files), remark, why) if part)}"
+        return f"{outcome.id}: {', '.join(part for part in (*outcome.places, remark, why) if part)}"
     return f"{outcome.id}: {_WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
 
 
@@ -94,12 +96,13 @@ def paid_before(files: Sequence[Path], gone: Sequence[Path]) -> str:
 
 def moved_aside(outcome: EditOutcome) -> str:
     """`beach: its older picture was moved to out/.asyncsdk/replaced/20260102T030405Z-beach.png`."""
-    where = ", ".join(map(str, outcome.displaced))
-    older = "its older picture was moved to" if len(outcome.displaced) == 1 else "its older pictures were moved to"
+    places = (*map(str, outcome.displaced), *outcome.displaced_objects)
+    where = ", ".join(places)
+    older = "its older picture was moved to" if len(places) == 1 else "its older pictures were moved to"
     return f"{outcome.id}: {older} {where}"
 
 
-def not_pictures(paths: Sequence[Path]) -> str:
+def not_pictures(paths: Sequence[Path | str]) -> str:
     """`Left out: 2 files that are not pictures: photos/movie.mp4, photos/notes.txt`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
     return f"{not_pictures_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
@@ -110,7 +113,7 @@ def not_pictures_in_all(count: int) -> str:
     return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
 
 
-def results(paths: Sequence[Path]) -> str:
+def results(paths: Sequence[Path | str]) -> str:
     """`Left out: 1 in --out, where the results are, which are not edited again: fertig`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
     return f"{results_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
@@ -121,13 +124,13 @@ def results_in_all(count: int) -> str:
     return f"Left out: {count:,} in --out, where the results are, which are not edited again"
 
 
-def columns_ignored(path: Path, columns: Mapping[str, str | None]) -> str:
+def columns_ignored(path: object, columns: Mapping[str, str | None]) -> str:
     """`warning: jobs.csv: columns that are not fields of an edit are ignored: 'Notes', 'Sides' (or is it 'size'?)`."""
     named = ", ".join(f"{name!r}{f' (or is it {near!r}?)' if near else ''}" for name, near in columns.items())
     return f"warning: {path}: columns that are not fields of an edit are ignored: {named}"
 
 
-def given_twice(paths: Sequence[Path]) -> str:
+def given_twice(paths: Sequence[Path | str]) -> str:
     """`Given twice: 304 pictures, each of which is sent once: photos/a.jpg, photos/b.jpg and 302 more`."""
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
     named = ", ".join(map(str, paths[:MOST_NAMED]))
@@ -135,7 +138,7 @@ def given_twice(paths: Sequence[Path]) -> str:
     return f"Given twice: {units.counted(len(paths), 'picture')}, {each}: {named}{more}"
 
 
-def overriding(path: Path, names: Sequence[str]) -> str:
+def overriding(path: object, names: Sequence[str]) -> str:
     """`note: jobs.csv has its own prompt and size; -p and --size are for rows without one`."""
     own = " and ".join(", ".join(names).rsplit(", ", 1))
     options = ["-p" if name == "prompt" else f"--{name.replace('_', '-')}" for name in names]
@@ -224,6 +227,14 @@ def summary(
     return "\n  ".join(lines)
 
 
+def recovered(urls: Sequence[str], out: str) -> str:
+    """`2 pictures of an earlier run, which are paid, were put in s3://bucket/out/ now: s3://bucket/out/a.png, …`."""
+    more = f" and {len(urls) - MOST_NAMED:,} more" if len(urls) > MOST_NAMED else ""
+    were = "which is paid, was" if len(urls) == 1 else "which are paid, were"
+    named = ", ".join(urls[:MOST_NAMED])
+    return f"{units.counted(len(urls), 'picture')} of an earlier run, {were} put in {out} now: {named}{more}"
+
+
 def still_there(out: Path, edits: int) -> str:
     """`out/failed.jsonl still has 3 edits of earlier runs, which this run did not report.`."""
     return (
@@ -296,6 +307,11 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
             f"The {elsewhere:,} saved elsewhere {'is' if elsewhere == 1 else 'are'} paid: move the pictures from where "
             f"they are, see above, to where you want them; {then}."
         )
+    if waiting := tally.counts["waiting"]:
+        lines.append(
+            f"The {waiting:,} not in the bucket yet {'is' if waiting == 1 else 'are'} paid, and kept where it is said "
+            "above: the same command puts the pictures there, and pays nothing for it."
+        )
     if gone := tally.counts["gone"]:
         lines.append(f"To send the {gone:,} missing again, and pay again: add --redo FILE, a file with their ids")
     return lines
@@ -327,7 +343,7 @@ def _option(match: re.Match[str]) -> str:
     return option if value == "True" else f"{option} {value.strip(chr(39))}"
 
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "gone", "malformed", "left out")
+_BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "waiting", "gone", "malformed", "left out")
 
 
 @define
@@ -363,6 +379,8 @@ def kind_of(status: str, problem: Problem | None) -> str:
         return status
     if problem.code == SAVED_ELSEWHERE:
         return "elsewhere"
+    if problem.code == NOT_DELIVERED:
+        return "waiting"
     return "gone" if status == "skipped" else "unsaved"
 
 

@@ -86,6 +86,13 @@ class RunOptions:
     max_tokens: Annotated[
         Whole | None, Parameter(metavar="N", help="Stop after N tokens; edits in flight may exceed it.")
     ] = None
+    ledger: Annotated[
+        str | None,
+        Parameter(
+            metavar="DIR",
+            help="The ledger's directory, required if --out is a URL: pictures wait in it for the bucket.",
+        ),
+    ] = None
     accept_damage: Annotated[
         bool, Parameter(help="Use the intact part of a damaged ledger: what is lost may be paid again.")
     ] = False
@@ -93,5 +100,5 @@ class RunOptions:
     yes: Annotated[bool, Parameter(help="Don't ask before sending many edits.")] = False
     grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for edits in flight.")] = 120.0
     gallery: Annotated[
-        str | None, Parameter(metavar="FILE", help="Write an HTML page of this run: before and after.")
+        str | None, Parameter(metavar="FILE|URL", help="Write an HTML page of this run: before and after.")
     ] = None

@@ -14,9 +14,9 @@ from asyncsdk.models import Usage, to_json
 
 def record_of(outcome: EditOutcome) -> dict[str, Any]:
     """How an edit of a run ended; `displaced` is there if older pictures were moved aside."""
-    files = [str(path) for path in outcome.files]
-    entry = record(outcome.id, outcome.status, files=files, usage=outcome.usage, problem=outcome.problem)
-    return entry | ({"displaced": list(map(str, outcome.displaced))} if outcome.displaced else {})
+    entry = record(outcome.id, outcome.status, files=outcome.places, usage=outcome.usage, problem=outcome.problem)
+    displaced = [*map(str, outcome.displaced), *outcome.displaced_objects]
+    return entry | ({"displaced": displaced} if displaced else {})
 
 
 def record_of_error(edit_id: str, error: Exception) -> dict[str, Any]:

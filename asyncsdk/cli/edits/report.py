@@ -91,7 +91,7 @@ class Report:
         self.tally.replaced += outcome.is_replaced
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))
-        if outcome.displaced:
+        if outcome.displaced or outcome.displaced_objects:
             self.aside()
             complain(moved_aside(outcome))
         if outcome.status in {"done", "skipped"} and not outcome.is_gone:
@@ -116,13 +116,13 @@ class Report:
 
     def _warn_of_scripts(self, outcome: EditOutcome) -> None:
         """Warn of scripts in an SVG, once a run."""
-        note = "" if self.warned_of_scripts else about_scripts(outcome.files)
+        note = "" if self.warned_of_scripts else about_scripts(outcome.places)
         if note:
             self.warned_of_scripts = True
             self.aside()
             complain(note)
 
-    def _add_bad(self, path: Path, row: BadRow) -> None:
+    def _add_bad(self, path: object, row: BadRow) -> None:
         name = f"{path}:{row.line}"
         problem = Problem(type="InvalidEditError", message=f"{name}: {row.message} Nothing was sent for it.")
         self.tally.counts["malformed"] += 1

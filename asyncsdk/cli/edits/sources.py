@@ -6,8 +6,8 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from attrs import define, evolve, field, frozen
 
@@ -29,35 +29,43 @@ from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import walk, within
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.remote.address import RemoteAddress
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @frozen
 class JobFile:
     """A job file as it was when the run began: its bytes, from which the rows are read each time."""
 
-    path: Path
+    path: Path | RemoteAddress
     data: bytes
     defaults: Mapping[str, Any]
 
     def rows(self) -> Iterator[Row]:
-        folder, is_there = self.path.parent, os.path.exists
+        folder = self.path if isinstance(self.path, RemoteAddress) else self.path.parent
+        is_there = os.path.exists
         return read_jobs(self.data, suffix=self.suffix, folder=folder, defaults=self.defaults, is_there=is_there)
 
     @property
     def suffix(self) -> str:
-        return self.path.suffix.lower()
+        return PurePath(self.path.name).suffix.lower()
 
 
 @frozen
 class FolderPictures:
-    """Pictures with the names of their results, and what else was in their folder: `others` are not pictures."""
+    """Pictures with the names of their results, and what else was in their folder: `others` are not pictures.
 
-    pictures: Sequence[tuple[str, Path]]
+    A picture is a path, or a URL as text. `results` are what earlier runs made of a prefix of a bucket.
+    """
+
+    pictures: Sequence[tuple[str, Path | str]]
     defaults: Mapping[str, Any]
-    others: Sequence[Path] = ()
+    others: Sequence[Path | str] = ()
     left_out: Sequence[LeftOut] = ()
     ignored: Mapping[str, int] = field(factory=dict)
     folder: Path | None = None
+    results: Sequence[str] = ()
 
     def rows(self) -> Iterator[Row]:
         return rows_of_pictures(self.pictures, self.defaults)
@@ -76,14 +84,14 @@ class Rows:
 
     sources: list[JobFile | FolderPictures]
     total: int = 0
-    ignored_columns: list[tuple[Path, Mapping[str, str | None]]] = field(factory=list)
-    bad: list[tuple[Path, BadRow]] = field(factory=list)
-    others: list[Path] = field(factory=list)
+    ignored_columns: list[tuple[Path | RemoteAddress, Mapping[str, str | None]]] = field(factory=list)
+    bad: list[tuple[Path | RemoteAddress, BadRow]] = field(factory=list)
+    others: list[Path | str] = field(factory=list)
     left_out: list[LeftOut] = field(factory=list)
     ignored: Counter[str] = field(factory=Counter)
-    results: list[Path] = field(factory=list)
-    twice: list[Path] = field(factory=list)
-    overriding: list[tuple[Path, Sequence[str]]] = field(factory=list)
+    results: list[Path | str] = field(factory=list)
+    twice: list[Path | str] = field(factory=list)
+    overriding: list[tuple[Path | RemoteAddress, Sequence[str]]] = field(factory=list)
 
     @property
     def edits_in_all(self) -> int:
@@ -105,19 +113,28 @@ class Rows:
 
 
 def rows_in(
-    sources: Sequence[str], *, out: Path, defaults: Mapping[str, Any], made: Collection[Path] | None = None
+    sources: Sequence[str],
+    *,
+    out: Path | None,
+    defaults: Mapping[str, Any],
+    made: Collection[Path] | None = None,
+    fetched: Mapping[str, JobFile | FolderPictures] | None = None,
 ) -> Rows:
     """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
 
-    `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run.
+    `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run, or
+    if the results are not on this machine. `fetched` are the sources that are URLs.
     """
-    if problem := next(filter(None, map(unread_source, sources)), None):
+    fetched = fetched or {}
+    if problem := next(filter(None, (unread_source(name) for name in sources if name not in fetched)), None):
         raise ConfigurationError(problem)
     rows, met = Rows([]), set[str]()
-    paths = [Path(name) for name in expand(sources, apart_from=out)]
-    if made is not None:
+    paths: list[Path | str] = [
+        name if name in fetched else Path(name) for name in expand(sources, apart_from=out, known=fetched)
+    ]
+    if made is not None and out is not None:
         paths, rows.results = _apart(paths, out)
-    for source in [_source(path, out, defaults) for path in paths]:
+    for source in [fetched[path] if isinstance(path, str) else _source(path, out, defaults) for path in paths]:
         if isinstance(source, JobFile):
             rows.sources.append(source)
             _look_through(source, rows)
@@ -126,12 +143,13 @@ def rows_in(
             rows.sources.append(pictures)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
+            rows.results += pictures.results
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
     if rows.results and not rows.total:
         raise ConfigurationError(
-            f"{out}: every SOURCE is in --out, where the results are, which are not edited again. To edit them, give "
-            "another --out. Nothing was sent."
+            f"{out or 'the bucket'}: every SOURCE is in --out, where the results are, which are not edited again. To "
+            "edit them, give another --out. Nothing was sent."
         )
     return rows
 
@@ -146,13 +164,14 @@ def _full(path: Path) -> Path:
     return path.parent.resolve() / path.name if path.name not in {"", ".."} else path.resolve()
 
 
-def _apart(paths: Sequence[Path], out: Path) -> tuple[list[Path], list[Path]]:
+def _apart(paths: Sequence[Path | str], out: Path) -> tuple[list[Path | str], list[Path | str]]:
     """The sources, and those of them that are the results of earlier runs as a whole.
 
     These are what lies in `out` where others do not, as `*` names both. If all do, the originals are there too.
     """
-    inside = [path for path in paths if path.suffix.lower() not in JOB_FILES and lies_in(path, out)]
-    if all(path in inside or lies_in(path, out) for path in paths):
+    local = [path for path in paths if isinstance(path, Path)]
+    inside = [path for path in local if path.suffix.lower() not in JOB_FILES and lies_in(path, out)]
+    if len(local) == len(paths) and all(path in inside or lies_in(path, out) for path in local):
         return list(paths), []
     return [path for path in paths if path not in inside], inside
 
@@ -161,7 +180,7 @@ def _without_results(pictures: FolderPictures, made: Collection[Path], rows: Row
     """The same without what an earlier run `made`, which `rows.results` gets."""
     if not made:
         return pictures
-    are_made = [_full(path) in made for _, path in pictures.pictures]
+    are_made = [isinstance(path, Path) and _full(path) in made for _, path in pictures.pictures]
     rows.results += [path for (_, path), is_made in zip(pictures.pictures, are_made, strict=True) if is_made]
     rest = [picture for picture, is_made in zip(pictures.pictures, are_made, strict=True) if not is_made]
     return evolve(pictures, pictures=rest)
@@ -170,7 +189,7 @@ def _without_results(pictures: FolderPictures, made: Collection[Path], rows: Row
 def _without_known(pictures: FolderPictures, met: set[str], rows: Rows) -> FolderPictures:
     """The same without what was `met` in an earlier source; `rows.twice` gets the pictures: they are not paid twice."""
 
-    def is_new(path: Path) -> bool:
+    def is_new(path: Path | str) -> bool:
         return os.path.abspath(path) not in met  # noqa: PTH100 - two links are two pictures
 
     rows.twice += [path for _, path in pictures.pictures if not is_new(path)]
@@ -186,7 +205,7 @@ def _without_known(pictures: FolderPictures, met: set[str], rows: Rows) -> Folde
     return kept
 
 
-def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
+def _source(source: Path, out: Path | None, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
     try:
         is_folder = stat.S_ISDIR(source.stat().st_mode)
         suffix = source.suffix.lower()
@@ -202,8 +221,8 @@ def _source(source: Path, out: Path, defaults: Mapping[str, Any]) -> JobFile | F
     return pictures
 
 
-def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPictures:
-    content = walk(folder, apart_from=within(folder, out))
+def _in_folder(folder: Path, out: Path | None, defaults: Mapping[str, Any]) -> FolderPictures:
+    content = walk(folder, apart_from=None if out is None else within(folder, out))
     pictures = named_below(folder, [path for path in content.files if is_picture(path)])
     if not pictures:
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])
@@ -212,14 +231,14 @@ def _in_folder(folder: Path, out: Path, defaults: Mapping[str, Any]) -> FolderPi
     return FolderPictures(pictures, defaults, others, content.left_out, content.ignored, folder)
 
 
-def named_below(folder: Path, paths: Sequence[Path]) -> list[tuple[str, Path]]:
+def named_below(folder: AnyPath, paths: Sequence[AnyPath]) -> list[tuple[str, AnyPath]]:
     """Pictures with their names: their paths below `folder` without suffix.
 
     A camera writes `a.dng` beside `a.jpg`: what is edited keeps the name, and the other is `a-dng`.
     """
     edited = {path.with_suffix("") for path in paths if is_editable(path)}
 
-    def name(path: Path) -> str:
+    def name(path: AnyPath) -> str:
         stem = path.with_suffix("")
         apart = "" if is_editable(path) or stem not in edited else f"-{path.suffix[1:]}"
         return f"{stem.relative_to(folder).as_posix()}{apart}"
@@ -252,6 +271,6 @@ def _look_through(source: JobFile, rows: Rows) -> None:
         rows.ignored_columns.append((source.path, ignored))
 
 
-def _unreadable(path: Path, error: Exception) -> ConfigurationError:
+def _unreadable(path: Path | RemoteAddress, error: Exception) -> ConfigurationError:
     reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
     return ConfigurationError(f"{path}: {reason}{'' if reason.endswith('?') else '.'} Nothing was sent.")

@@ -2,6 +2,6 @@
 
 from asyncsdk.cli.gallery.item import GalleryItem, gallery_item
 from asyncsdk.cli.gallery.page import gallery_page
-from asyncsdk.cli.gallery.writing import is_gallery, write_gallery
+from asyncsdk.cli.gallery.writing import is_gallery, put_gallery, write_gallery
 
-__all__ = ["GalleryItem", "gallery_item", "gallery_page", "is_gallery", "write_gallery"]
+__all__ = ["GalleryItem", "gallery_item", "gallery_page", "is_gallery", "put_gallery", "write_gallery"]

@@ -65,7 +65,7 @@ def _sides(item: GalleryItem, base: PurePath) -> Iterator[str]:
 
 
 def _side(name: str, pictures: Sequence[Shown], boxes: Sequence[str]) -> str:
-    names = [shown.name if isinstance(shown, PurePath) else shown for shown in pictures]
+    names = [shown.name if isinstance(shown, PurePath) else str(shown) for shown in pictures]
     count = f" ({len(names)})" if len(names) > 1 else ""
     caption = tag("figcaption", tag("b", name + count), " ", isolated(", ".join(names)))
     grid = str(math.ceil(math.sqrt(len(boxes))))
@@ -73,8 +73,8 @@ def _side(name: str, pictures: Sequence[Shown], boxes: Sequence[str]) -> str:
 
 
 def _picture(shown: Shown, base: PurePath, side: str, mask: Shown | None = None) -> str:
-    if isinstance(shown, str):
-        return _nothing(shown)
+    if not isinstance(shown, PurePath):
+        return _nothing(str(shown))
     if not is_shown(shown):
         return _nothing(f"{shown.name}: browsers do not show {shown.suffix[1:].upper()}")
     url = link(shown, base)
@@ -147,7 +147,7 @@ def _value(value: Any) -> str:
 def _mask(mask: Shown | None, base: PurePath) -> str | None:
     if isinstance(mask, PurePath):
         return tag("a", isolated(mask.name), href=link(mask, base) if _is_safe(mask) else False)
-    return mask if mask is None else isolated(mask)
+    return mask if mask is None else isolated(str(mask))
 
 
 def _tokens(usage: Usage | None) -> str | None:

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from attrs import field, frozen
 
 from asyncsdk.api import ImageRef
-from asyncsdk.images.edit import ImageEdit, Picture, described
+from asyncsdk.images.edit import ImageEdit, Picture, address_of, described
 from asyncsdk.images.outcome import EditOutcome, Problem, Status
 from asyncsdk.models import Usage
+from asyncsdk.remote.address import RemoteAddress
 
-Shown = Path | str  # a file, or the description of a picture that is in no file
+Shown = PurePath | RemoteAddress | str  # a file, an object, or the description of a picture that is in neither
 
 
 @frozen(kw_only=True)
 class GalleryItem:
     """One edit in the gallery.
 
-    `before`, `after` and `mask` are files; a `str` describes a picture that is in no file. `at` is the unix time when
-    it ended: a mark is valid until that changes.
+    `before`, `after` and `mask` are files or objects; a `str` describes a picture that is in neither. `at` is the unix
+    time when it ended: a mark is valid until that changes.
     """
 
     id: str
     status: Status
     before: tuple[Shown, ...] = ()
-    after: tuple[Path, ...] = ()
+    after: tuple[Shown, ...] = ()
     mask: Shown | None = None
     prompt: str = ""
     settings: Mapping[str, Any] = field(factory=dict)
@@ -44,7 +45,7 @@ def gallery_item(outcome: EditOutcome, *, at: float | None = None) -> GalleryIte
         id=outcome.id,
         status=outcome.status,
         before=tuple(shown(picture) for picture in edit.image),
-        after=outcome.files,
+        after=(*(address for url in outcome.objects if (address := address_of(url))), *outcome.files),
         mask=None if edit.mask is None else shown(edit.mask),
         prompt=edit.prompt,
         settings=settings_of(edit),
@@ -62,8 +63,11 @@ def settings_of(edit: ImageEdit) -> dict[str, Any]:
 
 
 def shown(picture: Picture) -> Shown:
-    """The file that a picture is in, else its description."""
+    """The file or the object that a picture is in, else its description."""
     if isinstance(picture, bytes | bytearray | memoryview | ImageRef):
         return described(picture)
+    address = address_of(picture)
+    if address is not None:
+        return address
     name = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", None)
     return Path(name) if isinstance(name, str | os.PathLike) else described(picture)

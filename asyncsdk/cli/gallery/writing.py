@@ -1,17 +1,21 @@
-"""Writes the gallery to disk: as a whole or not at all, with links relative to where it is."""
+"""Writes the gallery to a disk or a bucket: as a whole or not at all, with links relative to where it is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from attrs import evolve
 
 from asyncsdk import files
 from asyncsdk.cli.gallery.item import GalleryItem, Shown
 from asyncsdk.cli.gallery.page import MARK, Dress, gallery_page
+from asyncsdk.remote import writing
+from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.stores import RemoteStores
 
 CHUNK_CHARACTERS = 1 << 20  # a page of a hundred thousand edits is never whole in memory
 
@@ -27,10 +31,24 @@ async def write_gallery(
     """
     page = _absolute(Path(path))
     dress = Dress(await _own("gallery.css"), await _own("gallery.js"))
-    absolute = (_anchored(item) for item in items)
+    absolute = (_anchored(item, _on_disk) for item in items)
     await files.stream_to(
         page, _encoded(gallery_page(absolute, title=title, base=page.parent, dress=dress)), below=below
     )
+
+
+async def put_gallery(
+    address: RemoteAddress, items: Iterable[GalleryItem], stores: RemoteStores, *, title: str
+) -> None:
+    """Write the page to a bucket, where it opens with the pictures that are in the same one.
+
+    Of others it has the names: a page in a bucket can load nothing from this machine. Raises RemoteError.
+    """
+    dress = Dress(await _own("gallery.css"), await _own("gallery.js"))
+    anchored = (_anchored(item, partial(_in_bucket, store=address.store)) for item in items)
+    base = PurePosixPath("/", address.path).parent
+    page = _encoded(gallery_page(anchored, title=title, base=base, dress=dress))
+    await writing.put(address, page, stores, mime_type="text/html; charset=utf-8")
 
 
 def is_gallery(path: Path) -> bool:
@@ -46,20 +64,28 @@ async def _own(name: str) -> str:
         return (await files.read(path, limit=1 << 20)).decode()
 
 
-def _anchored(item: GalleryItem) -> GalleryItem:
+def _anchored(item: GalleryItem, anchor: Callable[[Shown], Shown]) -> GalleryItem:
     return evolve(
         item,
-        before=tuple(_there(shown) for shown in item.before),
-        after=tuple(_absolute(path) for path in item.after),
-        mask=None if item.mask is None else _there(item.mask),
+        before=tuple(map(anchor, item.before)),
+        after=tuple(map(anchor, item.after)),
+        mask=None if item.mask is None else anchor(item.mask),
     )
 
 
-def _there(shown: Shown) -> Shown:
-    return shown if isinstance(shown, str) else _absolute(shown)
+def _on_disk(shown: Shown) -> Shown:
+    """A file as the page links it; an object is shown by its URL."""
+    return _absolute(shown) if isinstance(shown, PurePath) else shown
 
 
-def _absolute(path: Path) -> Path:
+def _in_bucket(shown: Shown, *, store: str) -> Shown:
+    """An object of the page's bucket as the page links it; a file of this machine is shown by its name."""
+    if isinstance(shown, RemoteAddress):
+        return PurePosixPath("/", shown.path) if shown.store == store else shown
+    return shown.name if isinstance(shown, PurePath) else shown
+
+
+def _absolute(path: PurePath) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow links, and URLs don't
 
 

@@ -1,0 +1,82 @@
+"""Where the results of a run go, and where what is remembered of them is kept: a directory, or a bucket (pure)."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from attrs import frozen
+
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+
+
+@frozen(kw_only=True)
+class OutPlace:
+    """The results of a run.
+
+    `out` and `ledger` are as the library takes them; `kept` is the directory of the ledger, `records` that of what is
+    left. `address` is the bucket's, `directory` that of the pictures if they are on this machine.
+    """
+
+    out: str
+    ledger: str | None
+    kept: Path
+    records: Path
+    address: RemoteAddress | None = None
+    directory: Path | None = None
+
+    def __str__(self) -> str:
+        return self.out if self.address is None else self.address.shown
+
+    @property
+    def replaced(self) -> str:
+        """Where pictures are that were moved aside."""
+        below = f"{OWN_DIRECTORY}/{REPLACED}"
+        return str(Path(self.out) / below) if self.address is None else self.address.child(below).shown
+
+    def holds(self, address: RemoteAddress) -> bool:
+        """Whether an object is one of the results' prefix."""
+        return self.address is not None and _is_below(address, self.address)
+
+    def is_below(self, prefix: RemoteAddress) -> bool:
+        """Whether the results are below a prefix."""
+        return self.address is not None and _is_below(self.address, prefix)
+
+
+def out_place(out: str, ledger: str | None) -> OutPlace:
+    """Read --out and --ledger. Raises ConfigurationError for a URL that can't be used, or without a ledger."""
+    address = remote_address(out)
+    if address is None:
+        directory = Path(local_path(out))
+        kept = directory / OWN_DIRECTORY if ledger is None else Path(ledger)
+        return OutPlace(out=str(directory), ledger=ledger, kept=kept, records=directory, directory=directory)
+    if ledger is None:
+        raise ConfigurationError(
+            f"--out {address} is a URL, and the ledger, which remembers what is paid, needs a directory of this "
+            "machine: add --ledger DIR, the same one each time. Nothing was sent."
+        )
+    return OutPlace(out=out, ledger=ledger, kept=Path(ledger), records=Path(ledger), address=address)
+
+
+def check_page_place(page: RemoteAddress | None, name: str, place: OutPlace) -> None:
+    """Raise ConfigurationError unless a gallery can link the results, which it does relative to itself."""
+    if page is None and place.address is None:
+        return
+    if page is None and place.address is not None:
+        where = place.address.child("index.html")
+        problem = f"a page on a disk can't show what is in {place.address.store}: put it there, as in --gallery {where}"
+    elif place.address is None or page is None:
+        problem = "it shows the pictures of --out, which are on this machine: give a path"
+    elif page.store != place.address.store:
+        problem = f"it links the pictures relative to itself, so it has to be in {place.address.store}, as --out is"
+    else:
+        return
+    raise ConfigurationError(f"--gallery {page or name}: {problem}. Nothing was sent.")
+
+
+def _is_below(address: RemoteAddress, prefix: RemoteAddress) -> bool:
+    """Whether an object, or a prefix, is below a prefix, or is that."""
+    if address.store != prefix.store:
+        return False
+    return PurePosixPath("/", address.path).is_relative_to(PurePosixPath("/", prefix.path))
