@@ -1,0 +1,250 @@
+"""Edits of pictures in buckets, and into buckets: each is paid once, and what is paid is never lost."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from asyncsdk import ConfigurationError, EditOutcome, ImageEdit, ImageEditor, RemoteError, SaveError
+from asyncsdk.images.ledger.file import load_ledger
+from asyncsdk.remote import writing
+from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.stores import RemoteStores
+from tests.buckets import Bucket
+from tests.raw_server import answering, client_of
+from tests.remote.web import web_store
+from tests.stories.edits import MODEL, PICTURE, all_of, done, until
+from tests.stories.pictures import png
+
+Denied = Callable[[str], None]
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket(f"memory://{uuid4().hex}", RemoteStores())
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ends of names that can't be put."""
+    ends: list[str] = []
+    put = writing.put
+
+    async def putting(address: RemoteAddress, *arguments: Any, **options: Any) -> str | None:
+        if ends and address.name.endswith(tuple(ends)):
+            raise RemoteError(f"{address.store} denies access.", url=address.shown, reason="denied")
+        return await put(address, *arguments, **options)
+
+    monkeypatch.setattr(writing, "put", putting)
+    return ends
+
+
+def edit(name: str = "otter", picture: Any = PICTURE, **fields: Any) -> ImageEdit:
+    return ImageEdit(image=picture, prompt="a beret", model=MODEL, id=name, **fields)
+
+
+async def run(editor: ImageEditor, *edits: ImageEdit, **options: Any) -> list[EditOutcome]:
+    async with editor.edit_many(edits, **options) as outcomes:
+        return await all_of(outcomes)
+
+
+async def test_pictures_go_to_the_bucket_and_nothing_stays_here(bucket: Bucket, ledger: Path) -> None:
+    async with answering(done(2), done()) as server, client_of(server) as client:
+        where = {"out": f"{bucket.url}/out/", "ledger": ledger}
+        edits = [edit("deep/a", n=2), edit("b: c", png(2))]
+        first, second = sorted(await run(ImageEditor(client), *edits, **where), key=lambda each: each.id, reverse=True)
+        assert first.objects == (f"{bucket.url}/out/deep/a.png", f"{bucket.url}/out/deep/a.1.png")
+        assert second.objects == (f"{bucket.url}/out/b%253A%20c.png",)
+        assert (first.files, first.status, first.problem) == ((), "done", None)
+        assert bucket.names() == ["out/b%3A c.png", "out/deep/a.1.png", "out/deep/a.png"]
+        assert bucket.get("out/deep/a.png") == PICTURE
+        assert list((ledger / "undelivered").rglob("*.png")) == []
+        again = await run(ImageEditor(client), *edits, **where)
+        assert {each.status for each in again} == {"skipped"}
+        assert {each.objects for each in again} == {first.objects, second.objects}
+        assert len(server.requests) == 2
+
+
+async def test_a_picture_is_the_same_edit_wherever_it_is(bucket: Bucket, tmp_path: Path, ledger: Path) -> None:
+    url, path = bucket.put("in/otter.png", PICTURE), tmp_path / "otter.png"
+    path.write_bytes(PICTURE)
+    mask = bucket.put("in/mask.png", PICTURE)
+    async with answering(done()) as server, client_of(server) as client, web_store() as web:
+        web.objects["/otter.png"] = PICTURE
+        presigned = f"{web.url}/otter.png?X-Amz-Signature=canary-of-a-signature"
+        for picture in (url, path, presigned, PICTURE):
+            where = {"out": tmp_path / "out", "ledger": ledger}
+            [outcome] = await run(ImageEditor(client), edit(picture=picture, mask=mask), **where)
+            assert outcome.files == (tmp_path / "out" / "otter.png",)
+        assert len(server.requests) == 1
+        assert {method for method, *_ in web.asked} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(404, "does not exist"), (403, "denies access"), (None, "larger|at most")]
+)
+async def test_a_picture_that_can_not_be_fetched_is_refused_without_its_signature(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int | None, word: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with answering() as server, client_of(server) as client, web_store() as web:
+        web.objects["/otter.png"] = bytes(50_000_001)
+        web.status = status
+        url = f"{web.url.replace('//', '//me:canary-password@')}/otter.png?sig=canary-signature"
+        [outcome] = await run(ImageEditor(client), edit(picture=url, name="a"), out=tmp_path / "out")
+        assert (outcome.status, server.requests) == ("refused", [])
+        assert outcome.problem is not None
+        assert "image: " in outcome.problem.message
+        assert "canary" not in f"{outcome!r} {outcome.problem} {caplog.text}"
+        written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert b"canary" not in written
+
+
+async def test_a_store_that_is_away_while_a_picture_is_read_is_not_the_pictures_fault(tmp_path: Path) -> None:
+    async with answering() as server, client_of(server) as client, web_store() as web:
+        web.status = 503
+        options = {"retry_config": {"max_retries": 0}}
+        editor = ImageEditor(client, remote_options=options)
+        [outcome] = await run(editor, edit(picture=f"{web.url}/otter.png"), out=tmp_path / "out")
+        assert outcome.status == "failed"
+        assert outcome.problem is not None
+        assert outcome.problem.retryable
+        assert server.requests == []
+
+
+async def test_what_can_not_be_put_waits_here_and_the_next_run_puts_it_there(
+    bucket: Bucket, ledger: Path, denied: list[str]
+) -> None:
+    async with answering(done(2), done()) as server, client_of(server) as client:
+        where = {"out": f"{bucket.url}/out", "ledger": ledger, "concurrency": 1, "max_edits": 2}
+        edits = [edit(n=2), edit("b", png(2))]
+        denied.append("otter.1.png")
+        async with ImageEditor(client).edit_many(edits, **where) as outcomes:
+            [outcome] = await until(outcomes, SaveError, match="could not be put in memory://")
+        waiting = tuple(ledger / "undelivered" / name for name in ("otter.png", "otter.1.png"))
+        assert (outcome.status, outcome.files) == ("uncertain", waiting)
+        assert outcome.objects == (f"{bucket.url}/out/otter.png",)
+        assert outcome.problem is not None
+        assert outcome.problem.code == "not_delivered"
+        assert str(waiting[1]) in outcome.problem.message
+        denied.clear()
+        async with ImageEditor(client).edit_many(edits, **where) as outcomes:
+            found = {each.id: each.status for each in await all_of(outcomes)}
+            assert outcomes.recovered == tuple(f"{bucket.url}/out/{name}" for name in ("otter.png", "otter.1.png"))
+        assert found == {"otter": "skipped", "b": "done"}
+        assert bucket.names() == ["out/b.png", "out/otter.1.png", "out/otter.png"]
+        assert [path for path in waiting if path.exists()] == []
+        assert len(server.requests) == 2
+        assert (await load_ledger(ledger)).spent.edits == 2
+
+
+async def test_what_was_put_and_not_recorded_is_recorded_by_the_next_run(bucket: Bucket, ledger: Path) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done()) as server, client_of(server) as client:
+        await run(ImageEditor(client), edit(), **where)
+        content = bucket.get("out/otter.png")
+        (ledger / "undelivered" / "otter.png").write_bytes(content)  # as after a kill between put and its end here
+        [outcome] = await run(ImageEditor(client), edit(), **where)
+        assert (outcome.status, outcome.objects) == ("skipped", (f"{bucket.url}/out/otter.png",))
+        assert bucket.names() == ["out/otter.png"]
+        assert list((ledger / "undelivered").iterdir()) == []
+        assert len(server.requests) == 1
+
+
+async def test_a_name_that_another_program_took_meanwhile_is_left_to_it(bucket: Bucket, ledger: Path) -> None:
+    async with answering(done()) as server, client_of(server) as client:
+        where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+        async with ImageEditor(client).edit_many([edit()], **where) as outcomes:
+            bucket.put("out/otter.png", b"of another program")
+            [outcome] = await all_of(outcomes)
+        assert outcome.objects == (f"{bucket.url}/out/otter-2.png",)
+        assert bucket.get("out/otter.png") == b"of another program"
+        [again] = await run(ImageEditor(client), edit(), **where)
+        assert (again.status, again.objects) == ("skipped", outcome.objects)
+        bucket.delete("out/otter-2.png")
+        [gone] = await run(ImageEditor(client), edit(), **where)
+        assert gone.is_gone
+        assert gone.problem is not None
+        assert f"{bucket.url}/out/otter-2.png" in gone.problem.message
+
+
+async def test_what_is_there_already_is_not_overwritten(bucket: Bucket, ledger: Path) -> None:
+    bucket.put("out/otter.webp", b"of another program")
+    async with answering() as server, client_of(server) as client:
+        [outcome] = await run(ImageEditor(client), edit(), out=f"{bucket.url}/out/", ledger=ledger)
+        assert outcome.status == "refused"
+        assert outcome.problem is not None
+        assert f"{bucket.url}/out/otter.webp is there already" in outcome.problem.message
+        assert server.requests == []
+
+
+async def test_an_older_picture_is_moved_aside_in_the_bucket(bucket: Bucket, ledger: Path) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done(), done()) as server, client_of(server) as client:
+        await run(ImageEditor(client), edit(), **where)
+        bucket.put("out/otter.png", b"as it was before")
+        [outcome] = await run(ImageEditor(client), edit(), redo=["otter"], **where)
+        [older] = outcome.displaced_objects
+        assert older.startswith(f"{bucket.url}/out/.asyncsdk/replaced/")
+        assert older.endswith("-otter.png")
+        assert bucket.get(older.removeprefix(f"{bucket.url}/")) == b"as it was before"
+        assert bucket.get("out/otter.png") == PICTURE
+        assert outcome.objects == (f"{bucket.url}/out/otter.png",)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "why"),
+    [
+        ("memory://x/out", {}, "needs a directory of this machine: name one with ledger="),
+        ("https://host/out/", {"ledger": "ledger"}, "no picture can be put on a web server"),
+        ("s3:///out/", {"ledger": "ledger"}, "its host or bucket is missing"),
+        ("ftp://host/out/", {"ledger": "ledger"}, "the scheme ftp:// is not known"),
+    ],
+)
+async def test_a_bad_address_is_refused_at_once(out: str, options: dict[str, Any], why: str) -> None:
+    async with answering() as server, client_of(server) as client:
+        with pytest.raises(ConfigurationError, match=why):
+            ImageEditor(client).edit_many([edit()], out=out, **options)
+
+
+async def test_a_bucket_that_takes_nothing_is_found_before_anything_is_paid(
+    bucket: Bucket, ledger: Path, denied: list[str]
+) -> None:
+    denied.append("probe")
+    async with answering() as server, client_of(server) as client:
+        with pytest.raises(ConfigurationError, match=r"no picture can be saved there.*denies access.*Nothing was sent"):
+            await run(ImageEditor(client), edit(), out=f"{bucket.url}/out/", ledger=ledger)
+        assert server.requests == []
+
+
+async def test_without_the_extra_it_is_said_what_to_install(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch, bucket: Bucket
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    async with answering() as server, client_of(server) as client:
+        with pytest.raises(ConfigurationError, match="extra 'remote'"):
+            await run(ImageEditor(client), edit(), out="s3://bucket/out/", ledger=ledger)
+        with pytest.raises(ConfigurationError, match="extra 'remote'"):
+            await ImageEditor(client).edit("s3://bucket/otter.png", "a beret")
+        assert server.requests == []
+
+
+async def test_one_edit_is_not_saved_to_a_url(bucket: Bucket) -> None:
+    url = bucket.put("otter.png", PICTURE)
+    async with answering(done()) as server, client_of(server) as client:
+        result = await ImageEditor(client).edit(url, "a beret", model=MODEL)
+        with pytest.raises(ConfigurationError, match="edit_many puts pictures in a bucket"):
+            await result.save(f"{bucket.url}/out/")
+        assert b'filename="otter.png"' in server.requests[0]
