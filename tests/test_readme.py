@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pytest
 import asyncsdk
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
-from tests.stories.pictures import mask, photo
+from tests.buckets import s3_server
+from tests.stories.pictures import mask, photo, png
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -61,18 +63,33 @@ def test_each_example_runs(example: str, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("one.jpg", "two.jpg"):
         photo(tmp_path / "photos" / name)
-    with LocalServer() as server:
+    with LocalServer() as server, buckets_of(example) as buckets:
         asyncio.run(put_a_file_there(server.url))
         environment = os.environ | {
             "OPENAI_API_KEY": "sk-test",
             "OPENAI_BASE_URL": server.url,
             "ASYNCSDK_JOURNAL": str(tmp_path / "journal"),
             "PYTHONPATH": str(ROOT),
+            **buckets,
         }
         command = [sys.executable, "-W", "error", "-c", example]
         ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert bool(ran.stdout) == ("print(" in example)
+
+
+@contextmanager
+def buckets_of(example: str) -> Iterator[dict[str, str]]:
+    """The buckets that it names, each with two photos, and the environment by which they are found."""
+    names = set(re.findall(r"s3://([\w-]+)", example))
+    if not names:
+        yield {}
+        return
+    with s3_server() as store:
+        for bucket in map(store.bucket, names):
+            for seed, name in enumerate(("one.jpg", "two.jpg")):
+                bucket.put(f"in/{name}", png(seed))
+        yield store.environment
 
 
 def test_what_the_table_for_users_of_openai_python_names_is_there() -> None:

@@ -27,6 +27,7 @@ from attrs import asdict, define, evolve, field, frozen
 from asyncsdk.cli.edits.job_file import IGNORED, row_of
 from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, paid_before
 from asyncsdk.given import shown_as_url
+from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.images.ledger.states import problem_from
 from asyncsdk.images.names import casefolded
 from asyncsdk.images.outcome import EditOutcome, Problem
@@ -120,6 +121,8 @@ class Leftovers:
     def recalled(self, outcome: EditOutcome, *, is_there: Callable[[Path], bool]) -> EditOutcome:
         """`outcome`; of an edit that is paid and that this run did not send, with its pictures of an earlier run."""
         if outcome.status != "uncertain" or not self.saved:
+            return outcome
+        if outcome.problem is not None and outcome.problem.code == NOT_DELIVERED:  # the ledger knows where they wait
             return outcome
         line = self.saved.get(JobLine(row_of(outcome.edit, outcome.id)).key)
         if line is None or {path.absolute() for path in outcome.files} >= set(line.saved):  # the ledger knows them

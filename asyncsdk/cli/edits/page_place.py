@@ -37,8 +37,8 @@ async def check_page(name: str | None, place: OutPlace) -> None:
 async def write_page(name: str, items: Iterable[GalleryItem], place: OutPlace) -> None:
     """Write the page. Raises OSError, RemoteError."""
     address = remote_address(name)
-    if address is not None:
-        await put_gallery(address, items, RemoteStores(), title=str(place))
+    if address is not None and place.address is not None:
+        await put_gallery(address, items, RemoteStores(), results=place.address)
         return
     page = Path(local_path(name))
     below = place.directory if place.directory is not None and page.is_relative_to(place.directory) else None

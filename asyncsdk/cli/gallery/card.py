@@ -47,7 +47,7 @@ def card(item: GalleryItem, number: int, base: PurePath) -> str:
         tabindex="-1",
         data_status=item.status,
         data_redo=json.dumps({"id": item.id}),
-        data_stamp=digest(item.id, item.at),
+        data_stamp=digest(item.id, item.at if item.version is None else item.version),
     )
 
 

@@ -23,7 +23,8 @@ class GalleryItem:
     """One edit in the gallery.
 
     `before`, `after` and `mask` are files or objects; a `str` describes a picture that is in neither. `at` is the unix
-    time when it ended: a mark is valid until that changes.
+    time when it ended, and `version` what else tells its first picture from an earlier one, such as an object's ETag: a
+    mark is valid until that changes.
     """
 
     id: str
@@ -36,6 +37,7 @@ class GalleryItem:
     problem: Problem | None = None
     usage: Usage | None = None
     at: float | None = None
+    version: str | None = None
 
 
 def gallery_item(outcome: EditOutcome, *, at: float | None = None) -> GalleryItem:

@@ -38,16 +38,19 @@ async def write_gallery(
 
 
 async def put_gallery(
-    address: RemoteAddress, items: Iterable[GalleryItem], stores: RemoteStores, *, title: str
+    address: RemoteAddress, items: Iterable[GalleryItem], stores: RemoteStores, *, results: RemoteAddress
 ) -> None:
     """Write the page to a bucket, where it opens with the pictures that are in the same one.
 
-    Of others it has the names: a page in a bucket can load nothing from this machine. Raises RemoteError.
+    Of others it has the names: a page in a bucket can load nothing from this machine. `results` is the prefix of the
+    pictures. Raises RemoteError.
     """
+    versions = {entry.address.shown: entry.etag async for page in writing.pages(results, stores) for entry in page}
     dress = Dress(await _own("gallery.css"), await _own("gallery.js"))
-    anchored = (_anchored(item, partial(_in_bucket, store=address.store)) for item in items)
+    of_version = (evolve(item, version=versions.get(str(next(iter(item.after), "")))) for item in items)
+    anchored = (_anchored(item, partial(_in_bucket, store=address.store)) for item in of_version)
     base = PurePosixPath("/", address.path).parent
-    page = _encoded(gallery_page(anchored, title=title, base=base, dress=dress))
+    page = _encoded(gallery_page(anchored, title=results.shown, base=base, dress=dress))
     await writing.put(address, page, stores, mime_type="text/html; charset=utf-8")
 
 
