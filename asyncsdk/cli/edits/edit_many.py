@@ -21,6 +21,7 @@ from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, RemoteError, SaveError
+from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.open_files import lowered
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ def why_it_stopped(reason: Exception) -> str:
             f"pictures that are paid could not be saved on disk ({reason.__cause__}). Nothing more was sent. Make room "
             "or fix the disk: the same command then goes on with the others."
         )
+    if isinstance(reason, SaveError) and reason.code == NOT_DELIVERED:  # as above
+        cause = str(reason.__cause__).removesuffix(".")
+        return f"pictures that are paid could not be put in the bucket ({cause}). Nothing more was sent."
     return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
 
 
