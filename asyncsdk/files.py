@@ -184,12 +184,18 @@ async def gone(paths: Iterable[Path]) -> list[Path]:
 
 async def below(folder: Path) -> list[Path]:
     """The files in a directory at any depth, in order, without what is ours in it (`.asyncsdk…`)."""
-    return await in_thread(_below, folder)
+
+    def look() -> list[Path]:
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return [path for path in found if "/.asyncsdk" not in f"/{path.relative_to(folder).as_posix()}"]
+
+    return await in_thread(look)
 
 
 async def remove(paths: Iterable[Path]) -> None:
     """Remove files, if they are there. Raises OSError."""
-    await _saving(lambda: [path.unlink(missing_ok=True) for path in paths])
+    for path in paths:
+        await _saving(partial(path.unlink, missing_ok=True))
 
 
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
@@ -248,11 +254,6 @@ def _make_writable(folder: Path) -> None:
 
 def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if os.path.lexists(path)]
-
-
-def _below(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path for path in found if not any(part.startswith(".asyncsdk") for part in path.relative_to(folder).parts)]
 
 
 def _has_content(path: Path) -> bool:

@@ -19,7 +19,8 @@ import pytest
 import asyncsdk
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
-from tests.buckets import s3_server
+from tests.buckets import bucket_of
+from tests.remote.s3_server import s3_server
 from tests.stories.pictures import mask, photo, png
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def buckets_of(example: str) -> Iterator[dict[str, str]]:
         yield {}
         return
     with s3_server() as store:
-        for bucket in map(store.bucket, names):
+        for bucket in (bucket_of(store, name) for name in names):
             for seed, name in enumerate(("one.jpg", "two.jpg")):
                 bucket.put(f"in/{name}", png(seed))
         yield store.environment

@@ -52,7 +52,6 @@ from asyncsdk.retry import SCARCE
 _PASSING = SCARCE | {errno.EIO, errno.ESTALE}  # the system's trouble, or that of a disk on the network
 _READING_FAILED: dict[int | None, str] = {errno.ENOENT: "missing", errno.EFBIG: "too large"}
 _NOT_FETCHED = {"missing": "missing", "too large": "too large"}
-_DATA = "data:… is a picture as text: pass its bytes, or ImageRef(image_url=…)"
 _TRANSPORT = frozenset(name for name, about in EDIT_FIELDS.items() if not about.changes_result)
 # checked whether or not the API's rules are: this side computes with them
 _SHAPES = {
@@ -214,11 +213,15 @@ def _problem_of(picture: Any, given: object) -> str | None:
         return "it is None, neither a path nor bytes, an open file or a Pillow image"
     if is_closed(given):
         return f"{described(picture)} is closed: {CLOSED}"
+    return _problem_of_url(given) if isinstance(given, str) else None
+
+
+def _problem_of_url(given: str) -> str | None:
     try:
-        is_known = not isinstance(given, str) or remote_address(given) is not None or not shown_as_url(given)
-        return None if is_known or local_path(given) != given else _DATA
+        is_taken = remote_address(given) is not None or local_path(given) != given or not shown_as_url(given)
     except ConfigurationError as error:
         return str(error).removesuffix(". Nothing was sent.")
+    return None if is_taken else "data:… is a picture as text: pass its bytes, or ImageRef(image_url=…)"
 
 
 def _as_png(picture: PillowImage) -> bytes:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.cli.edits import edit_many
-from asyncsdk.cli.edits.arguments import check_page, defaults_of, read_redo, request_of
+from asyncsdk.cli.edits.arguments import defaults_of, read_redo, request_of
 from asyncsdk.cli.edits.edit_many import agreed, can_ask
 from asyncsdk.cli.edits.forecast import Forecast
 from asyncsdk.cli.edits.messages import Summary
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from asyncsdk.cli.edits.out_place import out_place
+from asyncsdk.cli.edits.page_place import check_page
 from asyncsdk.errors import ConfigurationError
 
 
@@ -56,14 +58,15 @@ def test_a_file_of_rejects_that_names_no_ids_is_refused(tmp_path: Path, line: st
         read_redo(str(tmp_path / "missing"))
 
 
-def test_a_page_that_could_not_be_written_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
-    check_page(None)
-    check_page(str(tmp_path / "new" / "gallery.html"))
+async def test_a_page_that_could_not_be_written_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    place = out_place("out", None)
+    await check_page(None, place)
+    await check_page(str(tmp_path / "new" / "gallery.html"), place)
     with pytest.raises(ConfigurationError, match="is a directory"):
-        check_page(str(tmp_path))
+        await check_page(str(tmp_path), place)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"can't create a file in .*file\. Nothing was sent"):
-        check_page(str(tmp_path / "file" / "gallery.html"))
+        await check_page(str(tmp_path / "file" / "gallery.html"), place)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from urllib.parse import urljoin
 import pytest
 
 from asyncsdk.server import LocalServer
-from tests.buckets import KEY, SECRET, S3Server, s3_server
+from tests.buckets import bucket_of
+from tests.remote.s3_server import KEY, SECRET, S3Server, s3_server
 from tests.stories.pictures import png
 
 PICTURES, KILLS, CONCURRENCY = 24, 2, 4
@@ -32,7 +33,7 @@ def store() -> Iterator[S3Server]:
 
 
 def test_a_killed_run_pays_once_and_all_is_in_the_bucket(store: S3Server, tmp_path: Path) -> None:
-    originals, results, numbers = store.bucket("in"), store.bucket("out"), random.Random(7)
+    originals, results, numbers = bucket_of(store, "in"), bucket_of(store, "out"), random.Random(7)
     for number in range(PICTURES):
         originals.put(f"photos/{number:02}.png", png(number))
     with LocalServer(tmp_path / "server") as server:
@@ -93,7 +94,7 @@ def test_a_killed_run_pays_once_and_all_is_in_the_bucket(store: S3Server, tmp_pa
 def test_a_bucket_that_can_not_be_used_is_found_before_anything_is_paid(
     store: S3Server, tmp_path: Path, out: str, change: dict[str, str], why: str
 ) -> None:
-    store.bucket("out")
+    store.put("out")
     (tmp_path / "a.png").write_bytes(png())
     with LocalServer(tmp_path / "server") as server:
         account = {"OPENAI_API_KEY": API_KEY, "OPENAI_BASE_URL": server.url}

@@ -127,7 +127,7 @@ async def test_what_can_not_be_put_waits_here_and_the_next_run_puts_it_there(
     bucket: Bucket, ledger: Path, denied: list[str]
 ) -> None:
     async with answering(done(2), done()) as server, client_of(server) as client:
-        where = {"out": f"{bucket.url}/out", "ledger": ledger, "concurrency": 1, "max_edits": 2}
+        where: dict[str, Any] = {"out": f"{bucket.url}/out", "ledger": ledger, "concurrency": 1, "max_edits": 2}
         edits = [edit(n=2), edit("b", png(2))]
         denied.append("otter.1.png")
         async with ImageEditor(client).edit_many(edits, **where) as outcomes:
@@ -247,4 +247,4 @@ async def test_one_edit_is_not_saved_to_a_url(bucket: Bucket) -> None:
         result = await ImageEditor(client).edit(url, "a beret", model=MODEL)
         with pytest.raises(ConfigurationError, match="edit_many puts pictures in a bucket"):
             await result.save(f"{bucket.url}/out/")
-        assert b'filename="otter.png"' in server.requests[0]
+        assert b'filename="otter.png"' in server.requests[0].body

@@ -174,7 +174,7 @@ class BulkEditing:
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:
-            place = {"out": self.place.out, "ledger": self.place.ledger}
+            place: Any = {"out": self.place.out, "ledger": self.place.ledger}
             async with self.editor.edit_many(rows.edits(), **place, **self.request, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))

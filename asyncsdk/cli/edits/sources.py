@@ -170,7 +170,7 @@ def _apart(paths: Sequence[Path | str], out: Path) -> tuple[list[Path | str], li
     These are what lies in `out` where others do not, as `*` names both. If all do, the originals are there too.
     """
     local = [path for path in paths if isinstance(path, Path)]
-    inside = [path for path in local if path.suffix.lower() not in JOB_FILES and lies_in(path, out)]
+    inside: list[Path | str] = [path for path in local if path.suffix.lower() not in JOB_FILES and lies_in(path, out)]
     if len(local) == len(paths) and all(path in inside or lies_in(path, out) for path in local):
         return list(paths), []
     return [path for path in paths if path not in inside], inside
