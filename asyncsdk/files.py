@@ -184,12 +184,8 @@ async def gone(paths: Iterable[Path]) -> list[Path]:
 
 async def below(folder: Path) -> list[Path]:
     """The files in a directory at any depth, in order, without what is ours in it (`.asyncsdk…`)."""
-
-    def look() -> list[Path]:
-        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
-        return [path for path in found if "/.asyncsdk" not in f"/{path.relative_to(folder).as_posix()}"]
-
-    return await in_thread(look)
+    found = sorted(await in_thread(lambda: [path for path in folder.rglob("*") if path.is_file()]))
+    return [path for path in found if "/.asyncsdk" not in f"/{path.relative_to(folder).as_posix()}"]
 
 
 async def remove(paths: Iterable[Path]) -> None:

@@ -188,12 +188,14 @@ class BucketTarget:
         state = ledger.state(item)
         if state is None:
             return
-        delivery = BucketDelivery(self, paths, [self.name_of(path) for path in paths], PictureOwner(ledger, item))
+        waiting = dict(sorted(((self.name_of(path), path) for path in paths), key=lambda named: (len(named[0]), named)))
+        waiting = {name: waiting[name] for name in dict.fromkeys((*state.files, *waiting)) if name in waiting}
+        delivery = BucketDelivery(self, [*waiting.values()], [*waiting], PictureOwner(ledger, item))
         failure = await delivery.run()
         if failure is not None:
             raise failure
-        waiting = {self.name_of(path) for path in paths}
-        names = tuple(dict.fromkeys([*(name for name in state.files if name not in waiting), *delivery.names]))
+        arrived = dict(zip(waiting, delivery.names, strict=True))
+        names = tuple(arrived.get(name, name) for name in dict.fromkeys((*state.files, *waiting)))
         await ledger.delivered(item, names, status_with(state, names))
         await delivery.settle()
         self.recovered += delivery.located.objects
