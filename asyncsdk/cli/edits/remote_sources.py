@@ -96,10 +96,10 @@ class _SourceReader:
                 passed_over = _passed_over(entry)
                 if passed_over:
                     ignored[passed_over] += 1
-                elif entry.address.shown in self.made:
-                    results.append(entry.address.shown)
                 elif _is_marker(entry) or (is_apart and self.place.holds(entry.address)):
                     continue
+                elif entry.address.shown in self.made:
+                    results.append(entry.address.shown)
                 elif is_picture(PurePosixPath(entry.below)):
                     pictures.append(PurePosixPath("/", entry.below))
                 else:
