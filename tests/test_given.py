@@ -328,7 +328,8 @@ def test_a_picture_is_described_without_its_content() -> None:
         (AsyncOnly(), "has to be awaited; pass a path"),
         ([(b"content", "a.png")], r"nor a tuple \(name, one of these\)"),
         (None, "image: it is None, neither a path nor bytes"),
-        ("https://host/a.png?sig=x", r"https://host/a\.png is a URL.*download it first, or pass ImageRef\(image_url="),
+        ("ftp://host/a.png?sig=x", r"image: ftp://host/a\.png can't be used: the scheme ftp:// is not known"),
+        ("data:image/png;base64,AAAA", r"image: data:… is a picture as text: pass its bytes, or ImageRef\(image_url="),
         (("a.png", b"text"), "a.png is not a PNG, JPEG or WebP picture"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is given as a SOURCE and can't be read yet: standard input and URLs; which words say so (pure)."""
+"""What is given as a SOURCE and can't be read: `data:` URLs, and mostly standard input; the words for it (pure)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,4 @@ def unread_source(source: str) -> str | None:
     shown = shown_as_url(source)
     if shown is None:
         return None
-    if shown.lower().startswith("file://"):
-        return f"{source} is a URL: give the path alone. Nothing was sent."
-    return (
-        f"{shown} is a URL, and URLs can't be read yet: download it first, and give the path of the file. Nothing was "
-        "sent."
-    )
+    return f"{shown} is not a file: write what it holds to one, and give its path. Nothing was sent."

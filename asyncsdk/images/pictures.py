@@ -276,7 +276,8 @@ def _piece(content: object) -> bytes:
 
 def _unavailable(picture: Any, field: str, error: OSError | RemoteError) -> EditError:
     """The error of a system, not of the picture: the same edit may be sent once this has passed."""
-    failure = EditError(f"{_unreadable(picture, field, error)} The same call tries again.")
+    again = "" if isinstance(error, RemoteError) else " The same call tries again."  # whose message has it
+    failure = EditError(f"{_unreadable(picture, field, error)}{again}")
     failure.resumable = True
     return failure
 

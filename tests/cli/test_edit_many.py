@@ -21,7 +21,7 @@ from PIL import Image
 
 from asyncsdk import files
 from asyncsdk.cli import app
-from asyncsdk.cli.edits import edit_many
+from asyncsdk.cli.edits import edit_many, page_place
 from asyncsdk.cli.signals import Stop
 from asyncsdk.images.ledger.file import open_ledger
 from asyncsdk.server import Fault, LocalServer
@@ -322,7 +322,7 @@ def test_what_can_not_be_written_down_at_the_end_is_said_and_stops_nothing(
     write_jobs({"id": "a", "prompt": "x"}, {"id": "../b", "prompt": "y"})
     (tmp_path / "out" / "failed.jsonl").mkdir(parents=True)
     (tmp_path / "file").touch()
-    environment.setattr(edit_many, "check_page", lambda _: None)  # the disk was fine when it was looked at
+    environment.setattr(page_place, "_check_file", lambda _: None)  # the disk was fine when it was looked at
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html", "--json")
     assert (ran.code, statuses(ran)["a"]) == (3, "done")
     assert "error: the list of what failed could not be written" in ran.err
@@ -335,7 +335,7 @@ def test_a_gallery_that_can_not_be_written_is_exit_1_where_all_else_is_done(
 ) -> None:
     write_jobs({"id": "a", "prompt": "x"})
     Path("file").touch()
-    environment.setattr(edit_many, "check_page", lambda _: None)  # the disk was fine when it was looked at
+    environment.setattr(page_place, "_check_file", lambda _: None)  # the disk was fine when it was looked at
     ran = run("edit-many", "jobs.jsonl", "--out", "out", "--gallery", "file/gallery.html")
     assert (ran.code, Path("out/a.png").exists()) == (1, True)
     assert "error: the gallery file/gallery.html could not be written: Not a directory\n1 done.\n" in ran.err

@@ -218,7 +218,7 @@ def test_what_is_no_file_comes_with_what_to_type_instead(
 
 
 def test_of_standard_input_and_urls_edit_many_says_the_same(run: Run, calls: Calls) -> None:
-    for source, said in (("-", "Standard input can't be read yet"), ("https://host/a.png", "URLs can't be read yet")):
+    for source, said in (("-", "Standard input can't be read yet"), ("data:,x", "data:… is not a file")):
         ran = run("edit-many", source, "--prompt", "x", "--out", "out")
         assert (ran.code, calls()) == (2, 0)
         assert said in ran.err

@@ -145,7 +145,8 @@ def check_source(image: str, prompt: str, out: str, given: Mapping[str, Any]) ->
     from asyncsdk.remote.address import remote_address
 
     if (address := remote_address(image)) is not None:
-        problem = instead_of(address.name, prompt, out, given, is_directory=address.is_prefix and not address.is_web)
+        is_directory = address.is_prefix and not address.is_web
+        problem = instead_of(address.shown, prompt, out, given, is_directory=is_directory)
         if problem is not None:
             raise InvalidEditError(problem)
         return
