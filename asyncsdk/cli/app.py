@@ -124,7 +124,7 @@ def failure_message(error: Exception, words: Sequence[str] = (), *, verbose: boo
         text = uploads.error_text(error)
         if isinstance(error, ConfigurationError):
             text = in_words_of(text, words)
-        return text if isinstance(error, APIError) else edits.as_typed(uploads.as_typed(text))
+        return text if isinstance(error, APIError) else uploads.as_typed(edits.as_typed(text))
     if isinstance(error, OSError):
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"
