@@ -338,12 +338,10 @@ class SaveError(EditError):
     """The edit is done and paid, and not all of its images are kept.
 
     Attributes:
-        result: The EditResult, with the images that came.
-        in_memory: Whether an image is in `result` alone.
+        result: The EditResult, with the images that came; `in_memory` if one of them is there alone.
         files: The images on disk.
         urls: Where the server keeps others, for 60 minutes.
-        raw: What came in place of an image.
-        raw_files: The files that hold it.
+        raw: What came in place of an image; `raw_files` hold it.
         code: "not_delivered" where the images wait on this machine for the way to their bucket.
     """
 

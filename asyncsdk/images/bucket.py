@@ -31,6 +31,7 @@ from asyncsdk.images.target import Delivery, DirectoryTarget, Located, Target
 from asyncsdk.mime import mime_type_of
 from asyncsdk.remote import writing
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 
@@ -267,9 +268,7 @@ def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
     message = f"out={address.shown!r}: no picture can be saved there. {error} Nothing was sent."
     if not error.resumable:
         return ConfigurationError(message)
-    failure = RemoteError(message, url=error.url, reason=error.reason)
-    failure.resumable = True
-    return failure
+    return remote_error(message, error.url, error.reason, again=True)
 
 
 def target_of(out: str | os.PathLike[str] | None, ledger: Path | None, stores: RemoteStores) -> Target | None:

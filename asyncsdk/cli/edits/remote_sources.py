@@ -17,6 +17,7 @@ from asyncsdk.cli.pictures import is_picture
 from asyncsdk.cli.walk import is_passed_over
 from asyncsdk.errors import ConfigurationError, RemoteError
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import RemoteEntry, pages
@@ -135,6 +136,4 @@ def _unreadable(error: RemoteError) -> ConfigurationError | RemoteError:
     message = f"{error} Nothing was sent."
     if not error.resumable:
         return ConfigurationError(message)
-    failure = RemoteError(message, url=error.url, reason=error.reason)
-    failure.resumable = True
-    return failure
+    return remote_error(message, error.url, error.reason, again=True)
