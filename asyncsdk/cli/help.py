@@ -41,7 +41,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "files": ("asyncsdk files list", "asyncsdk files content file-abc123 -o train.jsonl"),
     "files list": ("asyncsdk files list -p fine-tune", "asyncsdk files list --order asc --limit 20"),
     "files show": ("asyncsdk files show file-abc123",),
-    "files content": ("asyncsdk files content file-abc123 -o train.jsonl",),
+    "files content": (
+        "asyncsdk files content file-abc123 -o train.jsonl",
+        "asyncsdk files content file-abc123 -o s3://bucket/train.jsonl",
+    ),
     "files delete": ("asyncsdk files delete file-abc123 file-def456",),
     "edit": (
         "asyncsdk edit otter.png -p 'add a beret' -m gpt-image-2 -o out/",

@@ -139,9 +139,8 @@ class BucketTarget:
         """Move an object to `.asyncsdk/replaced`, and return its name there. Raises RemoteError."""
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         now = next(each for number in count(1) if (each := aside(name, moment, number)) not in self._taken)
-        self._taken[now] = self._taken[name]
         await writing.move(self.address.child(name), self.address.child(now), self.stores)
-        del self._taken[name]
+        self._taken[now] = self._taken.pop(name)
         return now
 
     async def _create(self, name: str, content: bytes) -> bool:
@@ -245,14 +244,17 @@ class BucketDelivery:
             await files.remove(self._saved)
 
     async def _clear(self, contents: dict[str, bytes]) -> None:
-        """Move aside what has one of the names, but for what is the very picture."""
+        """Move aside what has one of the names, but for what is the very picture. What can't be moved stays."""
         moved = {}
         try:
             for name in await self._target.existing(self._requested):
                 if name not in contents or not await self._target.has(name, contents[name]):
                     moved[name] = await self._target.move_aside(name)
-                    self._displaced.append(moved[name])
+        except RemoteError as error:
+            if error.resumable:
+                raise
         finally:
+            self._displaced += moved.values()
             await self._owner.moved(moved)
 
 

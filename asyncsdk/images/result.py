@@ -200,8 +200,8 @@ def not_delivered(result: EditResult, kept: Sequence[Path], target: str, why: Ex
     reason = "there was no time for it" if why is None else _reason(why)
     failure = SaveError(
         f"the edit is done and paid, but its pictures could not be put in {target} ({reason.removesuffix('.')})."
-        f"\n  They are kept: {', '.join(map(str, kept))}.\n  Nothing is lost: once that works, the same call puts "
-        "them there, and pays nothing for it."
+        f"\n  They are kept: {', '.join(map(str, kept))}.\n  Nothing is lost: once that works, the next run puts them "
+        "there, and pays nothing for it."
     )
     failure.__cause__, failure.result, failure.files, failure.code = why, result, tuple(kept), NOT_DELIVERED
     return failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,28 @@ def test_a_bad_source_is_refused_before_anything_is_sent(run: Run, bucket: Bucke
     assert ran.code == 2, ran.err
     assert why in ran.err
     assert "Nothing was sent" in ran.err
+
+
+def test_without_the_extra_nothing_is_paid_before_it_is_said(
+    run: Run, server: LocalServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a.png").write_bytes(png(1))
+    jobs = [{"image": image, "prompt": "x", "model": "gpt-image-2"} for image in ("a.png", "s3://bucket/b.png")]
+    Path("jobs.jsonl").write_text("".join(f"{json.dumps(job)}\n" for job in jobs))
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    for source in ("jobs.jsonl", "s3://bucket/in/"):
+        ran = run("edit-many", source, *EDIT, "--out", "out")
+        assert (ran.code, server.edits.edits) == (2, 0)
+        assert "the extra 'remote' is needed" in ran.err
+        assert "pip install obstore" in ran.err
+
+
+def test_the_ledger_of_a_directory_may_be_elsewhere(run: Run, server: LocalServer) -> None:
+    Path("a.png").write_bytes(png(1))
+    command = ("edit-many", "a.png", *EDIT, "--out", "out", "--ledger", "ledger")
+    assert (run(*command).code, run(*command).code, server.edits.edits) == (0, 0, 1)
+    assert not Path("out/.asyncsdk").exists()
+    assert Path("ledger/ledger").is_dir()
 
 
 def test_a_dry_run_reads_from_the_bucket_and_writes_nothing(run: Run, server: LocalServer, bucket: Bucket) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import LedgerBusyError, LedgerError
+from asyncsdk.images.ledger import file as ledger_file
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
@@ -52,6 +53,30 @@ async def test_what_is_written_is_there_again(place: Path) -> None:
     assert failed.problem == PROBLEM
     assert (again.spent.edits, again.spent.tokens) == (3, 5)
     assert [again.owner_of(stem) for stem in ("a", "A", "a.1", "c", "zz")] == ["a#0", "a#0", "a#0", "cut off#0", None]
+
+
+async def test_what_got_to_its_bucket_later_is_done_and_counts_once(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await ledger.intend("a#0", id="a", n=2, source="here")
+        await ledger.end("a#0", "uncertain", id="a", problem=PROBLEM, files=("a.png", "a.1.png"), usage=USAGE)
+        await ledger.intend("b#0", id="b", n=2)
+        await ledger.delivered("a#0", ["a.png", "a.1-2.png"], "done")
+        await ledger.delivered("b#0", ["b.png"], "uncertain")
+        await ledger.delivered("unknown#0", ["c.png"], "done")
+    for _ in range(2):
+        again = await load_ledger(place)
+        done, partly = again.state("a#0"), again.state("b#0")
+        assert done is not None
+        assert (done.status, done.files, done.problem, done.usage) == ("done", ("a.png", "a.1-2.png"), None, USAGE)
+        assert partly is not None
+        assert (partly.status, partly.files) == ("uncertain", ("b.png",))
+        assert (again.spent.edits, again.spent.tokens) == (2, 5)
+        assert [again.owner_of(stem) for stem in ("a.1-2", "b")] == ["a#0", "b#0"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ledger_file, "COMPACT_ABOVE", 0)
+            patch.setattr(ledger_file, "COMPACT_FACTOR", 0)
+            async with open_ledger(place):
+                pass
 
 
 async def test_a_name_stays_with_the_edit_that_has_a_picture_of_it_until_that_has_made_way(place: Path) -> None:

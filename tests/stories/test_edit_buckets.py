@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 
 from asyncsdk import ConfigurationError, EditOutcome, ImageEdit, ImageEditor, RemoteError, SaveError
 from asyncsdk.images import pictures
-from asyncsdk.images.ledger.file import load_ledger
+from asyncsdk.images.bucket import BucketDelivery
+from asyncsdk.images.ledger.file import Ledger, load_ledger
 from asyncsdk.remote import writing
 from asyncsdk.remote.address import RemoteAddress
 from asyncsdk.remote.stores import RemoteStores
@@ -211,6 +213,46 @@ async def test_an_older_picture_is_moved_aside_in_the_bucket(bucket: Bucket, led
         assert bucket.get("out/otter.png") == PICTURE
         assert outcome.objects == (f"{bucket.url}/out/otter.png",)
         assert len(server.requests) == 2
+
+
+async def test_where_nothing_may_be_deleted_the_new_picture_gets_a_number(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deleting(address: RemoteAddress, *_: Any) -> None:
+        raise RemoteError(f"{address.store} denies access.", url=address.shown, reason="denied")
+
+    monkeypatch.setattr(writing, "delete", deleting)
+    monkeypatch.setattr(writing, "move", deleting)
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done(), done()) as server, client_of(server) as client:
+        await run(ImageEditor(client), edit(), **where)
+        bucket.put("out/otter.png", b"as it was before")
+        [outcome] = await run(ImageEditor(client), edit(), redo=["otter"], **where)
+        assert (outcome.status, outcome.objects) == ("done", (f"{bucket.url}/out/otter-2.png",))
+        assert bucket.names() == ["out/.asyncsdk/probe", "out/otter-2.png", "out/otter.png"]
+
+
+async def test_a_picture_that_was_saved_when_its_process_was_killed_is_put_there(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done()) as server, client_of(server) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(BucketDelivery, "run", hanging)
+            patch.setattr(Ledger, "end", hanging)
+            with anyio.move_on_after(0.5):
+                await run(ImageEditor(client), edit(), **where)
+        async with ImageEditor(client).edit_many([edit()], **where) as outcomes:
+            [outcome] = await all_of(outcomes)
+            assert outcomes.recovered == outcome.objects == (f"{bucket.url}/out/otter.png",)
+        assert outcome.status == "skipped"
+        assert bucket.get("out/otter.png") == PICTURE
+        assert len(server.requests) == 1
+        assert (await load_ledger(ledger)).spent.edits == 1
+
+
+async def hanging(*_: Any, **__: Any) -> None:
+    await anyio.sleep_forever()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from asyncsdk.cli.pictures import is_editable, is_picture
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import walk, within
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.remote.address import RemoteAddress
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
@@ -92,6 +92,7 @@ class Rows:
     results: list[Path | str] = field(factory=list)
     twice: list[Path | str] = field(factory=list)
     overriding: list[tuple[Path | RemoteAddress, Sequence[str]]] = field(factory=list)
+    url: RemoteAddress | None = None
 
     @property
     def edits_in_all(self) -> int:
@@ -254,6 +255,7 @@ def _look_through(source: JobFile, rows: Rows) -> None:
             if isinstance(row, BadRow):
                 rows.bad.append((source.path, row))
             else:
+                rows.url = rows.url or next(filter(None, map(address_of, (*row.image, row.mask, row.markup))), None)
                 own.update(name for name, value in source.defaults.items() if getattr(row, name) != value)
         ignored = ignored_in(source.data, suffix=source.suffix)
     except ValueError as error:
