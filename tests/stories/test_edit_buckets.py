@@ -13,7 +13,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from asyncsdk import ConfigurationError, EditOutcome, ImageEdit, ImageEditor, RemoteError, SaveError
+from asyncsdk import ConfigurationError, EditOutcome, ImageEdit, ImageEditor, LedgerError, RemoteError, SaveError
 from asyncsdk.images import pictures
 from asyncsdk.images.bucket import BucketDelivery
 from asyncsdk.images.ledger.file import Ledger, load_ledger
@@ -239,7 +239,7 @@ async def test_a_picture_that_was_saved_when_its_process_was_killed_is_put_there
     async with answering(done()) as server, client_of(server) as client:
         with monkeypatch.context() as patch:
             patch.setattr(BucketDelivery, "run", hanging)
-            patch.setattr(Ledger, "end", hanging)
+            patch.setattr(Ledger, "end", losing)
             with anyio.move_on_after(0.5):
                 await run(ImageEditor(client), edit(), **where)
         async with ImageEditor(client).edit_many([edit()], **where) as outcomes:
@@ -251,8 +251,12 @@ async def test_a_picture_that_was_saved_when_its_process_was_killed_is_put_there
         assert (await load_ledger(ledger)).spent.edits == 1
 
 
-async def hanging(*_: Any, **__: Any) -> None:
+async def hanging(*_: Any) -> None:
     await anyio.sleep_forever()
+
+
+async def losing(*_: Any, **__: Any) -> None:
+    raise LedgerError("the process was killed before it was written")
 
 
 @pytest.mark.parametrize(
