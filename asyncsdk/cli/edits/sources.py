@@ -193,7 +193,7 @@ def _without_known(pictures: FolderPictures, met: set[str], rows: Rows) -> Folde
     def is_new(path: Path | str) -> bool:
         return os.path.abspath(path) not in met  # noqa: PTH100 - two links are two pictures
 
-    rows.twice += [path for _, path in pictures.pictures if not is_new(path)]
+    rows.twice += [shown(path) for _, path in pictures.pictures if not is_new(path)]
     kept = evolve(
         pictures,
         pictures=[picture for picture in pictures.pictures if is_new(picture[1])],
@@ -204,6 +204,12 @@ def _without_known(pictures: FolderPictures, met: set[str], rows: Rows) -> Folde
     all_ = [*(path for _, path in pictures.pictures), *pictures.others, *(left.path for left in pictures.left_out)]
     met.update(map(os.path.abspath, all_ if pictures.folder is None else [*all_, pictures.folder]))
     return kept
+
+
+def shown(path: Path | str) -> Path | str:
+    """A picture for people: of a URL without its signature."""
+    address = address_of(path)
+    return path if address is None else address.shown
 
 
 def _source(source: Path, out: Path | None, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
