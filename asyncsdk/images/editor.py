@@ -161,13 +161,11 @@ class ImageEditor:
         Args:
             edits: Any iterable, also asynchronous or endless. Several tasks read it in turn: a generator must not
                 `yield` within a cancel scope (PEP 789).
-            out: The directory for the pictures, named by the edits' ids. Made if missing. Or a prefix of a bucket by
-                its URL (`s3://bucket/out/`, `gs://`, `az://`), which needs `ledger`: a picture waits in there until
-                it is in the bucket, also over runs. Before the first edit `out/.asyncsdk/probe` is put there.
+            out: The directory for the pictures, named by the edits' ids. Made if missing. Or a bucket, by a URL such as
+                `s3://bucket/out/`: pictures wait in `ledger` until they are there. See the README.
             save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
                 ordinary one works too, and holds all edits up meanwhile.
-            ledger: The directory of the ledger: `out/.asyncsdk` by default, required for `save` without `out` and for
-                a bucket.
+            ledger: The ledger's directory: `out/.asyncsdk` by default, required for `save` alone and for a bucket.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
@@ -185,9 +183,8 @@ class ImageEditor:
             A context manager of `Outcomes`, which raises what stops a run.
 
         Raises:
-            ConfigurationError: An argument is wrong, at once; the rate, too few descriptors, or a directory or bucket
-                that takes no pictures, when entered.
-            RemoteError: The bucket can't be reached; when entered, before anything is sent.
+            ConfigurationError: An argument is wrong, at once; what only shows later (`out` takes no picture), when entered.
+            RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:

@@ -84,14 +84,9 @@ async def edit(
     from asyncsdk.images.edit import file_name
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.saving import destination_of
-    from asyncsdk.remote.address import local_path, remote_address
+    from asyncsdk.remote.address import local_path
 
-    if (address := remote_address(out)) is not None:
-        raise ConfigurationError(
-            f"--out {address} is a URL, and `edit` saves on this machine: give a directory or a file name, or use "
-            "edit-many, which puts pictures in a bucket. Nothing was sent."
-        )
-    images, out = (*map(local_path, images),), local_path(out)
+    images, out = (*map(local_path, images),), local_out(out)
     written, name, last_words = Out(output, goes_on=True), PurePath(file_name(images[0]) or "edit").stem, LastWords()
     place = destination_of(out, None, default=name)
     try:
@@ -119,6 +114,18 @@ async def edit(
         last_words.failure = saved.failure
         raise saved.failure
     return written.code(saved.code)
+
+
+def local_out(out: str) -> str:
+    """The path that --out is. Raises ConfigurationError for a URL."""
+    from asyncsdk.remote.address import local_path, remote_address
+
+    if (address := remote_address(out)) is not None:
+        raise ConfigurationError(
+            f"--out {address} is a URL, and `edit` saves on this machine: give a directory or a file name, or use "
+            "edit-many, which puts pictures in a bucket. Nothing was sent."
+        )
+    return local_path(out)
 
 
 def edit_of(images: list[str], reference: list[str], prompt: str, out: str, given: Mapping[str, Any]) -> ImageEdit:

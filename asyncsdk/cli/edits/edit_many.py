@@ -82,11 +82,7 @@ async def edit_many(
     place = out_place(out, run.ledger)
     rows, is_begun = await rows_of(sources, place, defaults_of(run, options))
     request, written = request_of(run), Out(output, goes_on=True)
-    if run.redo is not None and (ahead := request["redo_before"] - time.time()) > 0:
-        complain(
-            f"warning: --redo {run.redo} was written {units.duration(ahead)} in the future by this machine's clock: "
-            "the time of the first run that reads it counts instead."
-        )
+    warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place)
     dry = DryRun(rows=rows, place=place, request=request, limits=limits_of(run), mode=progress, written=written)
     if run.dry_run:
@@ -103,6 +99,15 @@ async def edit_many(
         work = BulkEditing(ImageEditor(client), RescueQueue(report), place, run, request, report, stop)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
+
+
+def warn_of_the_future(redo: str | None, written: float | None) -> None:
+    """Warn of a file of rejects that was written later than this machine's clock says it is."""
+    if written is not None and (ahead := written - time.time()) > 0:
+        complain(
+            f"warning: --redo {redo} was written {units.duration(ahead)} in the future by this machine's clock: "
+            "the time of the first run that reads it counts instead."
+        )
 
 
 def can_ask(run: RunOptions) -> bool:

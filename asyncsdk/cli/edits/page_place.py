@@ -73,7 +73,7 @@ async def _may_be_replaced(address: RemoteAddress) -> bool:
     """Whether there is no object of this name, or a gallery. Raises ConfigurationError, RemoteError."""
     try:
         page = await RemoteObject.open(address, RemoteStores())
-        return bytes(await page.first() or b"").startswith(MARK.encode())
+        return bytes((await page.first()).content).startswith(MARK.encode())
     except RemoteError as error:
         if error.reason in {"missing", "empty"}:
             return True
