@@ -35,6 +35,7 @@ from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 
+Where = str | os.PathLike[str]
 LARGEST = 1 << 30  # bytes of a picture that waits; a response has at most some hundred MB
 PROBE = f"{OWN_DIRECTORY}/probe"
 _PROBE = b"asyncsdk put this here to find out whether pictures can be saved. It may be deleted.\n"
@@ -273,7 +274,7 @@ def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
     return remote_error(message, error.url, error.reason, again=True)
 
 
-def target_of(out: str | os.PathLike[str] | None, ledger: Path | None, stores: RemoteStores) -> Target | None:
+def target_of(out: Where | None, ledger: Where | None, stores: RemoteStores) -> Target | None:
     """Where the pictures of a run go that was given this `out`, and keeps its ledger there; None for nowhere.
 
     Raises ConfigurationError for a URL that can't be used, and for one without a directory for the ledger.
@@ -291,4 +292,4 @@ def target_of(out: str | os.PathLike[str] | None, ledger: Path | None, stores: R
             f"out={address.shown!r}: no picture can be put on a web server. Give a bucket (s3://, gs://, az://), or a "
             "directory. Nothing was sent."
         )
-    return BucketTarget(address, ledger / UNDELIVERED, stores)
+    return BucketTarget(address, Path(ledger, UNDELIVERED), stores)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
@@ -16,7 +15,7 @@ from asyncsdk import files, open_files, tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
-from asyncsdk.images.bucket import target_of
+from asyncsdk.images.bucket import Where, target_of
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import Intake, as_sent, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
@@ -39,7 +38,6 @@ logger = logging.getLogger(__name__)
 MOST_AT_ONCE = 256
 _WHOLE = f"whole number from 1 to {MOST_AT_ONCE}"
 Edits = Iterable[ImageEdit] | AsyncIterable[ImageEdit]
-Where = str | os.PathLike[str]
 
 
 @define(eq=False)
@@ -183,29 +181,18 @@ class ImageEditor:
             A context manager of `Outcomes`, which raises what stops a run.
 
         Raises:
-            ConfigurationError: An argument is wrong, at once; what only shows later (`out` takes no picture), when entered.
+            ConfigurationError: An argument is wrong, at once; `out`, the rate, or too few descriptors, when entered.
             RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
-        limits, rate = Limits(max_edits, max_tokens), images_per_minute
-        is_kept = _is_kept(out, save, ledger)
-        target = target_of(out, None if ledger is None else Path(ledger), self._stores)
-        where = _ledger_of(target, ledger) if is_kept else None
+        target = target_of(out, ledger, self._stores)
+        where = _ledger_of(target, ledger) if _is_kept(out, save, ledger) else None
         opened = _opened(where, accept_damage=accept_damage, idle=self.client.timing.thread_idle)
-        return self._running(
-            edits,
-            target,
-            opened,
-            policy=policy,
-            limits=limits,
-            rate=rate,
-            save=save,
-            concurrency=concurrency,
-            check=check,
-        )
+        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
+        return self._running(edits, target, opened, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
     @asynccontextmanager
     async def _running(
@@ -275,7 +262,7 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
-        target = target_of(out, None if ledger is None else Path(ledger), self._stores)
+        target = target_of(out, ledger, self._stores)
         where = None if out is None and ledger is None else _ledger_of(target, ledger)
         loaded_ledger = None if where is None else await load_ledger(where)
         if loaded_ledger is not None:
