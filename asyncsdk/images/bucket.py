@@ -50,6 +50,7 @@ class BucketTarget:
     address: RemoteAddress
     directory: Path
     stores: RemoteStores
+    is_elsewhere: bool = field(default=True, init=False)
     recovered: list[str] = field(factory=list, init=False)
     _taken: dict[str, bool] = field(factory=dict, init=False)  # by name, relative: whether it has content
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import ConfigurationError
@@ -57,6 +57,10 @@ class Target(Protocol):
         """Where they are written first, which may be the target itself."""
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether `directory` is not the target, and what is written there only waits for its way."""
+
+    @property
     def recovered(self) -> Sequence[str]:
         """Where the pictures are now that `prepare` brought there for an earlier run."""
 
@@ -93,7 +97,8 @@ class DirectoryTarget:
     """A directory of this machine: a picture that is written is there."""
 
     directory: Path
-    recovered: Sequence[str] = ()  # nothing waits on the way to a directory
+    is_elsewhere: bool = field(default=False, init=False)
+    recovered: Sequence[str] = field(default=(), init=False)  # nothing waits on the way to a directory
 
     @property
     def where(self) -> str:

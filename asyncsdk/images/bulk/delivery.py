@@ -175,7 +175,7 @@ class ResultWriter:
         """The SaveError for the pictures that could not be saved, with the files that were."""
         if self.place is None and isinstance(why, SaveError) and why.result is self.result:
             return why  # the caller's `save` saved them by this very result
-        if self.target is not None and self.place is not None and self._saving.is_whole and not self._has_arrived:
+        if self.target is not None and self.target.is_elsewhere and self._saving.is_whole and not self._has_arrived:
             return not_delivered(self.result, self._saving.files, self.target.where, self._not_delivered or why)
         return not_saved(self.result, self._saving, why)
 
