@@ -18,6 +18,7 @@ from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 
+import anyio
 from attrs import define, field
 
 from asyncsdk import files
@@ -37,6 +38,7 @@ from asyncsdk.remote.stores import RemoteStores
 
 Where = str | os.PathLike[str]
 LARGEST = 1 << 30  # bytes of a picture that waits; a response has at most some hundred MB
+PAUSES = (1.0, 4.0, 10.0)  # seconds between attempts at a store that is away, each with obstore's own retries
 PROBE = f"{OWN_DIRECTORY}/probe"
 _PROBE = b"asyncsdk put this here to find out whether pictures can be saved. It may be deleted.\n"
 
@@ -213,6 +215,7 @@ class BucketDelivery:
     _owner: PictureOwner
     _arrived: dict[Path, str] = field(factory=dict, init=False)
     _displaced: list[str] = field(factory=list, init=False)
+    _is_cleared: bool = field(default=False, init=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -230,15 +233,26 @@ class BucketDelivery:
         return self._target.located(self._displaced)
 
     async def run(self) -> Exception | None:
-        """Put them there. Returns the first failure: the others wait, as they would fail too."""
-        try:
-            contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
-            await self._clear({self._target.name_of(path): content for path, content in contents.items()})
-            for path, content in contents.items():
-                self._arrived[path] = await self._target.put(self._target.name_of(path), content, self._owner)
-        except (AsyncSDKError, OSError) as error:
-            return error
+        """Put them there. Returns why not all got there, after waits for what may pass: the others would fail too."""
+        for pause in (*PAUSES, None):
+            try:
+                await self._put_all()
+            except (AsyncSDKError, OSError) as error:
+                if pause is None or not (isinstance(error, RemoteError) and error.resumable):
+                    return error
+                await anyio.sleep(pause)
+            else:
+                break
         return None
+
+    async def _put_all(self) -> None:
+        contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
+        if not self._is_cleared:
+            await self._clear({self._target.name_of(path): content for path, content in contents.items()})
+            self._is_cleared = True
+        for path, content in contents.items():
+            if path not in self._arrived:
+                self._arrived[path] = await self._target.put(self._target.name_of(path), content, self._owner)
 
     async def settle(self) -> None:
         """The ledger has them: the copies on this machine go."""

@@ -14,11 +14,13 @@ import anyio
 import pytest
 
 from asyncsdk import ConfigurationError, EditOutcome, ImageEdit, ImageEditor, LedgerError, RemoteError, SaveError
+from asyncsdk.images import bucket as buckets
 from asyncsdk.images import pictures
 from asyncsdk.images.bucket import BucketDelivery
 from asyncsdk.images.ledger.file import Ledger, load_ledger
 from asyncsdk.remote import writing
 from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.stores import RemoteStores
 from tests.buckets import Bucket
 from tests.raw_server import answering, client_of
@@ -158,6 +160,26 @@ async def test_what_can_not_be_put_waits_here_and_the_next_run_puts_it_there(
         assert [path for path in waiting if path.exists()] == []
         assert len(server.requests) == 2
         assert (await load_ledger(ledger)).spent.edits == 2
+
+
+async def test_a_store_that_comes_back_in_time_stops_nothing(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "PAUSES", (0.01, 0.01))
+    tries, put = list[str](), writing.put
+
+    async def putting(address: RemoteAddress, *arguments: Any, **options: Any) -> str | None:
+        tries.append(address.name)
+        if tries.count("otter.1.png") in {1, 2}:
+            raise remote_error(f"{address.store} can't be reached.", address.shown, "unreachable", again=True)
+        return await put(address, *arguments, **options)
+
+    monkeypatch.setattr(writing, "put", putting)
+    async with answering(done(2)) as server, client_of(server) as client:
+        [outcome] = await run(ImageEditor(client), edit(n=2), out=f"{bucket.url}/out/", ledger=ledger)
+    assert (outcome.status, outcome.displaced_objects) == ("done", ())
+    assert tries == ["probe", "otter.png", *["otter.1.png"] * 3]
+    assert bucket.names() == ["out/otter.1.png", "out/otter.png"]
 
 
 async def test_what_was_put_and_not_recorded_is_recorded_by_the_next_run(bucket: Bucket, ledger: Path) -> None:
