@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from asyncsdk.extras import where_from
 from asyncsdk.version import __version__
@@ -19,20 +20,37 @@ def main() -> int:
     if sys.argv[1:] in (["--version"], ["-V"], ["version"]):  # needs nothing but this file, so it is fast
         print(__version__)  # noqa: T201 - it was asked for
         return 0
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # an exception that is raised while modules load may be lost there
     try:
-        from asyncsdk.cli.app import run
-        from asyncsdk.cli.signals import Stop
+        with _ended_by_ctrl_c():
+            from asyncsdk.cli.app import run
+            from asyncsdk.cli.signals import Stop
+
+            stop = Stop()
+            stop.listen()
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
         print(NEEDS, file=sys.stderr)  # noqa: T201 - there is no display to show it
         return 2
+    except KeyboardInterrupt:
+        return 130
     _let_open_files()
-    stop = Stop()
-    stop.listen()
     return run(sys.argv[1:], stop)
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let the system end the program at Ctrl-C: an exception that is raised while modules load may be lost there."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler:  # another one is wanted, or none in the background of a shell
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, usual)
 
 
 def _let_open_files() -> None:

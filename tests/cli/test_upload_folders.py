@@ -228,12 +228,16 @@ def test_a_list_comes_from_standard_input_too_and_patterns_hold_for_it(
     assert (ran.returncode, sent(server)) == (0, ["a.txt", "b.txt"]), ran.stderr
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0])
-def test_ctrl_c_ends_the_program_while_it_loads_and_while_it_waits_for_a_list(start: Start, seconds: float) -> None:
-    process = start("upload", "--files-from", "-", *FOR, stdin=subprocess.PIPE)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) in {130, -signal.SIGINT}
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 1.0])
+def test_ctrl_c_ends_the_program_while_it_loads_and_while_it_waits_for_a_list(seconds: float) -> None:
+    begin = "from asyncsdk.__main__ import main\nprint(flush=True)\nraise SystemExit(main())"
+    command = [sys.executable, "-c", begin, "upload", "--files-from", "-", *FOR]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) in {130, -signal.SIGINT}
 
 
 def test_a_terminal_is_not_a_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
