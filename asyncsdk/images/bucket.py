@@ -15,18 +15,20 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from itertools import chain, count
 from pathlib import Path
+from urllib.parse import quote
 
 import anyio
 from attrs import define, field
 
 from asyncsdk import files
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, LedgerError, RemoteError
-from asyncsdk.images.destination import NOT_DELIVERED, OWN_DIRECTORY, UNDELIVERED, Destination, aside, beside
+from asyncsdk.images.destination import OWN_DIRECTORY, UNDELIVERED, Destination, aside, beside
 from asyncsdk.images.ledger.file import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
-from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.images.outcome import Status
 from asyncsdk.images.target import Delivery, DirectoryTarget, Located, Target
 from asyncsdk.mime import mime_type_of
@@ -37,6 +39,7 @@ from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 
 Where = str | os.PathLike[str]
+LONGEST_NAME = 200  # characters of a directory's
 LARGEST = 1 << 30  # bytes of a picture that waits; a response has at most some hundred MB
 PAUSES = (1.0, 4.0, 10.0)  # seconds between attempts at a store that is away, each with obstore's own retries
 PROBE = f"{OWN_DIRECTORY}/probe"
@@ -55,6 +58,7 @@ class BucketTarget:
     is_elsewhere: bool = field(default=True, init=False)
     recovered: list[str] = field(factory=list, init=False)
     _taken: dict[str, bool] = field(factory=dict, init=False)  # by name, relative: whether it has content
+    _copied: dict[str, str] = field(factory=dict, init=False)  # on their way aside, by name: where the copy is
 
     @property
     def where(self) -> str:
@@ -84,6 +88,9 @@ class BucketTarget:
         await self.look()
         await self._probe()
         await self._recover(ledger)
+        for path in await files.below(self.directory.parent):
+            if not path.is_relative_to(self.directory):
+                logger.warning("%s waits for another bucket: run once with that one as out", path)
 
     async def existing(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that are taken."""
@@ -120,7 +127,7 @@ class BucketTarget:
         """
         for candidate in chain([name], (beside(name, number) for number in count(2))):
             is_taken = candidate in self._taken
-            if candidate != name and (is_taken or owner.is_anothers(candidate.rpartition(".")[0])):
+            if candidate != name and owner.is_anothers(candidate.rpartition(".")[0]):
                 continue
             if not is_taken:
                 self._taken[candidate] = True  # at once: two edits never try one name
@@ -141,11 +148,14 @@ class BucketTarget:
 
     async def move_aside(self, name: str) -> str:
         """Move an object to `.asyncsdk/replaced`, and return its name there. Raises RemoteError."""
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        now = next(each for number in count(1) if (each := aside(name, moment, number)) not in self._taken)
-        await writing.move(self.address.child(name), self.address.child(now), self.stores)
-        self._taken[now] = self._taken.pop(name)
-        return now
+        if name not in self._copied:
+            moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            now = next(each for number in count(1) if (each := aside(name, moment, number)) not in self._taken)
+            await writing.copy(self.address.child(name), self.address.child(now), self.stores)
+            self._copied[name], self._taken[now] = now, True
+        await writing.delete(self.address.child(name), self.stores)  # perhaps again: the answer to it may be lost
+        self._taken.pop(name, None)
+        return self._copied.pop(name)
 
     async def _create(self, name: str, content: bytes) -> bool:
         """Put an object unless one is there. Raises RemoteError."""
@@ -185,6 +195,8 @@ class BucketTarget:
             except LedgerError:
                 raise
             except (AsyncSDKError, OSError) as error:
+                if isinstance(error, RemoteError) and error.resumable:  # the others would wait in vain, each for itself
+                    raise _unusable(self.address, error) from None
                 logger.warning("%s: not put in %s yet: %s", ", ".join(map(str, paths)), self.address, error)
 
     async def _deliver(self, ledger: Ledger, item: str, paths: Sequence[Path]) -> None:
@@ -194,13 +206,16 @@ class BucketTarget:
             return
         waiting = dict(sorted(((self.name_of(path), path) for path in paths), key=lambda named: (len(named[0]), named)))
         waiting = {name: waiting[name] for name in dict.fromkeys((*state.files, *waiting)) if name in waiting}
-        delivery = BucketDelivery(self, [*waiting.values()], [*waiting], PictureOwner(ledger, item))
+        owner, older = PictureOwner(ledger, item), {*state.files, *(state.before.files if state.before else ())}
+        requested = [name for name in waiting if name in older or owner.is_anothers(name.rpartition(".")[0])]
+        delivery = BucketDelivery(self, [*waiting.values()], requested, owner)
         failure = await delivery.run()
         if failure is not None:
             raise failure
         arrived = dict(zip(waiting, delivery.names, strict=True))
-        names = tuple(arrived.get(name, name) for name in dict.fromkeys((*state.files, *waiting)))
-        await ledger.delivered(item, names, status_with(state, names))
+        names = tuple(dict.fromkeys(arrived.get(name, name) for name in (*state.files, *waiting)))
+        status = status_with(state, names, is_whole=not await self.gone(names))
+        await ledger.delivered(item, names, status)
         await delivery.settle()
         self.recovered += delivery.located.objects
 
@@ -247,7 +262,7 @@ class BucketDelivery:
 
     async def _put_all(self) -> None:
         contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
-        if not self._is_cleared:
+        if contents and not self._is_cleared:  # for nothing, nothing is moved aside
             await self._clear({self._target.name_of(path): content for path, content in contents.items()})
             self._is_cleared = True
         for path, content in contents.items():
@@ -274,11 +289,12 @@ class BucketDelivery:
             await self._owner.moved(moved)
 
 
-def status_with(state: ItemState, names: Sequence[str]) -> Status:
-    """What an edit is once the pictures that waited are in the bucket, which has `names` of it then."""
-    if state.status == "done" or (state.problem is not None and state.problem.code == NOT_DELIVERED):
+def status_with(state: ItemState, names: Sequence[str], *, is_whole: bool) -> Status:
+    """What an edit is once those of its pictures that waited are in the bucket; `is_whole`: all of `names` are."""
+    if state.status == "done":
         return "done"
-    return "done" if state.status == "sent" and len(names) >= state.n else "uncertain"
+    is_complete = len(names) >= state.n if state.status == "sent" else is_not_delivered(state)
+    return "done" if is_whole and is_complete else "uncertain"
 
 
 def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
@@ -307,4 +323,15 @@ def target_of(out: Where | None, ledger: Where | None, stores: RemoteStores) -> 
             f"out={address.shown!r}: no picture can be put on a web server. Give a bucket (s3://, gs://, az://), or a "
             "directory. Nothing was sent."
         )
-    return BucketTarget(address, Path(ledger, UNDELIVERED), stores)
+    return BucketTarget(address, Path(ledger, UNDELIVERED, waiting_room(address)), stores)
+
+
+def waiting_room(address: RemoteAddress) -> str:
+    """The directory of pictures that wait for `address`: they never go to another bucket that has the same ledger."""
+    url = address.shown.rstrip("/")
+    name = quote(url, safe="")
+    return (
+        name
+        if len(name) <= LONGEST_NAME
+        else f"{name[: LONGEST_NAME - 33]}-{blake2b(url.encode(), digest_size=16).hexdigest()}"
+    )

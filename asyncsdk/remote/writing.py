@@ -71,14 +71,13 @@ async def delete(address: RemoteAddress, stores: RemoteStores) -> None:
             raise
 
 
-async def move(address: RemoteAddress, to: RemoteAddress, stores: RemoteStores) -> None:
-    """Give an object of a bucket another name in it, where nothing may be: a copy in the store, then the deletion.
+async def copy(address: RemoteAddress, to: RemoteAddress, stores: RemoteStores) -> None:
+    """Give an object of a bucket a second name in it, where nothing may be, by a copy in the store.
 
-    Raises RemoteError; the object is at `address` still, unless only the deletion failed.
+    Raises RemoteError.
     """
     store, path = stores.open(address)
     await ask(address, store.copy_async(path, to.path))
-    await ask(address, store.delete_async(path))
 
 
 async def pages(prefix: RemoteAddress, stores: RemoteStores) -> AsyncIterator[list[RemoteEntry]]:

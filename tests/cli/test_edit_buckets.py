@@ -8,7 +8,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import quote, unquote, urljoin
 from uuid import uuid4
 
 import pytest
@@ -137,7 +137,7 @@ def test_what_could_not_be_put_is_said_with_its_place_and_put_there_by_the_same_
         ran = run(*command, "--json")
     assert ran.code == 3
     [record] = ran.records
-    assert record["files"] == [str(Path("ledger/undelivered/a.png"))]
+    assert record["files"] == [str(Path("ledger/undelivered", quote(f"{bucket.url}/out", safe=""), "a.png"))]
     assert record["error"]["code"] == "not_delivered"
     assert "1 paid and not in the bucket yet. Details: ledger/failed.jsonl" in ran.err
     assert "1 not sent: the same command goes on." in ran.err

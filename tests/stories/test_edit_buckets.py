@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import anyio
@@ -17,7 +20,9 @@ from asyncsdk import ConfigurationError, EditOutcome, ImageEdit, ImageEditor, Le
 from asyncsdk.images import bucket as buckets
 from asyncsdk.images import pictures
 from asyncsdk.images.bucket import BucketDelivery
+from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.ledger.file import Ledger, load_ledger
+from asyncsdk.images.saving import FileWriter
 from asyncsdk.remote import writing
 from asyncsdk.remote.address import RemoteAddress
 from asyncsdk.remote.failures import remote_error
@@ -145,7 +150,7 @@ async def test_what_can_not_be_put_waits_here_and_the_next_run_puts_it_there(
         denied.append("otter.1.png")
         async with ImageEditor(client).edit_many(edits, **where) as outcomes:
             [outcome] = await until(outcomes, SaveError, match="could not be put in memory://")
-        waiting = tuple(ledger / "undelivered" / name for name in ("otter.png", "otter.1.png"))
+        waiting = tuple(waiting_in(ledger, where["out"]) / name for name in ("otter.png", "otter.1.png"))
         assert (outcome.status, outcome.files) == ("uncertain", waiting)
         assert outcome.objects == (f"{bucket.url}/out/otter.png",)
         assert outcome.problem is not None
@@ -187,11 +192,11 @@ async def test_what_was_put_and_not_recorded_is_recorded_by_the_next_run(bucket:
     async with answering(done()) as server, client_of(server) as client:
         await run(ImageEditor(client), edit(), **where)
         content = bucket.get("out/otter.png")
-        (ledger / "undelivered" / "otter.png").write_bytes(content)  # as after a kill between put and its end here
+        (waiting_in(ledger, where["out"]) / "otter.png").write_bytes(content)  # as after a kill before its end here
         [outcome] = await run(ImageEditor(client), edit(), **where)
         assert (outcome.status, outcome.objects) == ("skipped", (f"{bucket.url}/out/otter.png",))
         assert bucket.names() == ["out/otter.png"]
-        assert list((ledger / "undelivered").iterdir()) == []
+        assert list((ledger / "undelivered").rglob("*.png")) == []
         assert len(server.requests) == 1
 
 
@@ -244,14 +249,18 @@ async def test_where_nothing_may_be_deleted_the_new_picture_gets_a_number(
         raise RemoteError(f"{address.store} denies access.", url=address.shown, reason="denied")
 
     monkeypatch.setattr(writing, "delete", deleting)
-    monkeypatch.setattr(writing, "move", deleting)
     where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
     async with answering(done(), done()) as server, client_of(server) as client:
         await run(ImageEditor(client), edit(), **where)
         bucket.put("out/otter.png", b"as it was before")
         [outcome] = await run(ImageEditor(client), edit(), redo=["otter"], **where)
         assert (outcome.status, outcome.objects) == ("done", (f"{bucket.url}/out/otter-2.png",))
-        assert bucket.names() == ["out/.asyncsdk/probe", "out/otter-2.png", "out/otter.png"]
+        assert bucket.names() == [
+            "out/.asyncsdk/probe",
+            older_in(bucket),
+            "out/otter-2.png",
+            "out/otter.png",
+        ]
 
 
 async def test_a_picture_that_was_saved_when_its_process_was_killed_is_put_there(
@@ -271,6 +280,143 @@ async def test_a_picture_that_was_saved_when_its_process_was_killed_is_put_there
         assert bucket.get("out/otter.png") == PICTURE
         assert len(server.requests) == 1
         assert (await load_ledger(ledger)).spent.edits == 1
+
+
+async def test_what_waits_and_is_not_whole_any_more_is_not_done(
+    bucket: Bucket, ledger: Path, denied: list[str]
+) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out", "ledger": ledger}
+    async with answering(done(2)) as server, client_of(server) as client:
+        denied.append(".png")
+        async with ImageEditor(client).edit_many([edit(n=2)], **where) as outcomes:
+            await until(outcomes, SaveError, match="could not be put")
+        (waiting_in(ledger, where["out"]) / "otter.1.png").unlink()
+        denied.clear()
+        [outcome] = await run(ImageEditor(client), edit(n=2), **where)
+        assert (outcome.status, outcome.objects) == ("uncertain", (f"{bucket.url}/out/otter.png",))
+        assert len(server.requests) == 1
+
+
+async def test_what_waits_for_one_bucket_goes_to_no_other(
+    bucket: Bucket, ledger: Path, denied: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering(done()) as server, client_of(server) as client:
+        denied.append("otter.png")
+        async with ImageEditor(client).edit_many([edit()], out=f"{bucket.url}/out", ledger=ledger) as outcomes:
+            await until(outcomes, SaveError, match="could not be put")
+        denied.clear()
+        [outcome] = await run(ImageEditor(client), edit(), out=f"{bucket.url}/public/", ledger=ledger)
+        assert (outcome.status, bucket.names()) == ("uncertain", [])
+        assert f"{waiting_in(ledger, f'{bucket.url}/out')}/otter.png waits for another bucket" in caplog.text
+        [outcome] = await run(ImageEditor(client), edit(), out=f"{bucket.url}/out/", ledger=ledger)
+        assert (outcome.status, bucket.names()) == ("skipped", ["out/otter.png"])
+        assert len(server.requests) == 1
+
+
+async def test_what_is_paid_and_waits_is_not_sent_again_where_lost_responses_are(
+    bucket: Bucket, ledger: Path, denied: list[str]
+) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out", "ledger": ledger}
+    async with answering(done()) as server, client_of(server) as client:
+        denied.append("otter.png")
+        for _ in range(2):
+            async with ImageEditor(client).edit_many([edit()], on_uncertain="retry", **where) as outcomes:
+                found = [outcome async for outcome in suppressing(outcomes)]
+            assert [each.status for each in found] == ["uncertain"]
+        assert len(server.requests) == 1
+
+
+async def test_a_picture_that_was_put_beside_another_is_found_there_by_the_next_run(
+    bucket: Bucket, ledger: Path
+) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done()) as server, client_of(server) as client:
+        async with ImageEditor(client).edit_many([edit()], **where) as outcomes:
+            bucket.put("out/otter.png", b"of another program")
+            await all_of(outcomes)
+        (waiting_in(ledger, where["out"]) / "otter.png").write_bytes(PICTURE)  # as after a kill before its end here
+        [outcome] = await run(ImageEditor(client), edit(), **where)
+        assert (outcome.status, outcome.objects) == ("skipped", (f"{bucket.url}/out/otter-2.png",))
+        assert bucket.names() == ["out/otter-2.png", "out/otter.png"]
+        assert bucket.get("out/otter.png") == b"of another program"
+
+
+async def test_an_older_picture_stays_where_no_new_one_could_be_saved(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done(), done()) as server, client_of(server) as client:
+        await run(ImageEditor(client), edit(), **where)
+        monkeypatch.setattr(FileWriter, "save", full_disk)
+        async with ImageEditor(client).edit_many([edit()], redo=["otter"], **where) as outcomes:
+            [outcome] = await until(outcomes, SaveError, match="No space left")
+        assert (outcome.status, outcome.displaced_objects) == ("uncertain", ())
+        assert bucket.names() == ["out/otter.png"]
+
+
+async def test_a_deletion_whose_answer_is_lost_is_not_taken_for_a_refusal(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "PAUSES", (0.01,))
+    delete, lost = writing.delete, list[str]()
+
+    async def deleting(address: RemoteAddress, stores: RemoteStores) -> None:
+        await delete(address, stores)
+        if address.name == "otter.png" and not lost:
+            lost.append(address.name)
+            raise remote_error(f"{address.store} can't be reached.", address.shown, "unreachable", again=True)
+
+    where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+    async with answering(done(), done()) as server, client_of(server) as client:
+        await run(ImageEditor(client), edit(), **where)
+        bucket.put("out/otter.png", b"as it was before")
+        monkeypatch.setattr(writing, "delete", deleting)
+        [outcome] = await run(ImageEditor(client), edit(), redo=["otter"], **where)
+        assert (lost, outcome.objects) == (["otter.png"], (f"{bucket.url}/out/otter.png",))
+        assert outcome.displaced_objects == (f"{bucket.url}/{older_in(bucket)}",)
+        assert bucket.names() == [older_in(bucket), "out/otter.png"]
+
+
+async def test_a_store_that_goes_away_while_it_gets_what_waited_ends_the_run_before_more_is_paid(
+    bucket: Bucket, ledger: Path, denied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "PAUSES", ())
+    where: dict[str, Any] = {"out": f"{bucket.url}/out", "ledger": ledger}
+    async with answering(done()) as server, client_of(server) as client:
+        denied.append("otter.png")
+        async with ImageEditor(client).edit_many([edit()], **where) as outcomes:
+            await until(outcomes, SaveError, match="could not be put")
+        denied.clear()
+        monkeypatch.setattr(BucketDelivery, "_put_all", away)
+        with pytest.raises(RemoteError, match=r"can't be reached.*Nothing was sent"):
+            await run(ImageEditor(client), edit(), edit("b", png(2)), **where)
+        assert len(server.requests) == 1
+
+
+async def away(*_: Any) -> None:
+    raise remote_error("memory:// can't be reached.", "memory://", "unreachable", again=True)
+
+
+async def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def suppressing(outcomes: Outcomes) -> AsyncIterator[EditOutcome]:
+    """The outcomes of a run, without what stopped it."""
+    with suppress(SaveError):
+        async for outcome in outcomes:
+            yield outcome
+
+
+def older_in(bucket: Bucket) -> str:
+    """The one picture that was moved aside."""
+    [name] = bucket.names("out/.asyncsdk/replaced")
+    return name
+
+
+def waiting_in(ledger: Path, out: str) -> Path:
+    """Where pictures wait for `out`."""
+    return ledger / "undelivered" / quote(out.rstrip("/"), safe="")
 
 
 async def hanging(*_: Any) -> None:

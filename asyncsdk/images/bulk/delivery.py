@@ -116,7 +116,7 @@ class ResultWriter:
         """The error where all pictures are on disk and may not survive, since a sync failed."""
         if not (self._saving.doubts and self._saving.is_whole):
             return None
-        where, why = ", ".join(map(str, self.files)), self._saving.doubts[0]
+        where, why = ", ".join(map(str, (*self.objects, *self.files))), self._saving.doubts[0]
         failure = SaveError(
             f"the edit is done, paid and saved ({where}), but the disk failed ({why.strerror}): a power cut "
             "may lose it. Nothing more was sent. Copy the pictures elsewhere, and check the disk."

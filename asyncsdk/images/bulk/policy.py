@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from attrs import define, field, frozen
 
 from asyncsdk.errors import ConfigurationError, LimitReachedError
-from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
 
 OnUncertain = Literal["report", "retry", "stop"]
@@ -69,6 +69,8 @@ class Policy:
             return "skip"
         if status == "refused":
             return "send" if self.only is not None and "refused" in self.only else "refused"
+        if state is not None and is_not_delivered(state):
+            return "uncertain"  # it is surely paid, and nothing of it is lost
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
         return "send"

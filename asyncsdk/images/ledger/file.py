@@ -90,7 +90,8 @@ class Ledger:
 
     def drafts_for(self, out: Path) -> Path | None:
         """Where pictures for `out` are written before they take their place; None for a ledger that is elsewhere."""
-        return self.directory / "drafts" if out in {self.directory.parent, self.directory / UNDELIVERED} else None
+        is_near = out == self.directory.parent or out.parent == self.directory / UNDELIVERED
+        return self.directory / "drafts" if is_near else None
 
     @property
     def spent(self) -> Spent:

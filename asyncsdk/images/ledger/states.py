@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from attrs import asdict, define, evolve, field, fields, frozen
 
+from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 
@@ -40,6 +41,11 @@ class ItemState:
     def alone(self) -> ItemState:
         """The same without `before`."""
         return self if self.before is None else evolve(self, before=None)
+
+
+def is_not_delivered(state: ItemState) -> bool:
+    """Whether it is paid and whole, and its pictures wait on this machine for the way to their bucket."""
+    return state.status == "uncertain" and state.problem is not None and state.problem.code == NOT_DELIVERED
 
 
 @define
