@@ -42,6 +42,7 @@ Where = str | os.PathLike[str]
 LONGEST_NAME = 200  # characters of a directory's
 LARGEST = 1 << 30  # bytes of a picture that waits; a response has at most some hundred MB
 PAUSES = (1.0, 4.0, 10.0)  # seconds between attempts at a store that is away, each with obstore's own retries
+PROBES = 3  # one is put, the next is refused; a third where another run deletes it in between
 PROBE = f"{OWN_DIRECTORY}/probe"
 _PROBE = b"asyncsdk put this here to find out whether pictures can be saved. It may be deleted.\n"
 
@@ -170,15 +171,25 @@ class BucketTarget:
         return True
 
     async def _probe(self) -> None:
-        """Put an object as pictures are put. Where it is there already, the right to put shows too."""
+        """Put an object as pictures are put, until it is there. That is refused, so the right to put shows too."""
         address = self.address.child(PROBE)
-        try:
-            await writing.put(address, _PROBE, self.stores, create_only=True, mime_type="text/plain")
-        except RemoteError as error:
-            if error.reason != "exists":
-                raise _unusable(self.address, error) from None
+        keeps = False
+        for _ in range(PROBES):
+            try:
+                await writing.put(address, _PROBE, self.stores, create_only=True, mime_type="text/plain")
+            except RemoteError as error:
+                if error.reason != "exists":
+                    raise _unusable(self.address, error) from None
+                keeps = True
+                break
         with suppress(RemoteError):
             await writing.delete(address, self.stores)
+        if not keeps:
+            raise ConfigurationError(
+                f"out={self.address.shown!r}: {self.address.store} replaces an object where it is asked not to "
+                "(If-None-Match), so a paid picture could be lost there. Use another store, or a directory. "
+                "Nothing was sent."
+            )
 
     async def _recover(self, ledger: Ledger) -> None:
         """Put there what waits of earlier runs, and record it. What can't be put goes on waiting."""

@@ -202,7 +202,7 @@ def _no_credentials(address: RemoteAddress, what: str) -> RemoteError:
 
 
 def _answered(address: RemoteAddress, status: int) -> RemoteError:
-    again = status >= 500 or status in {408, 425, 429}
+    again = (status >= 500 and status != 501) or status in {408, 425, 429}
     advice = "Try again later." if again else "It is the store that answered so, not the API."
     return _failure(address, "failed", f"{address.store} answered {status} for {address.name}. {advice}", again=again)
 

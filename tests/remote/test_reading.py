@@ -171,6 +171,7 @@ async def test_an_answer_that_is_cut_off_is_asked_for_again(web: WebStore) -> No
         (429, "failed", "answered 429 for a.bin. Try again later."),
         (500, "failed", "answered 500 for a.bin. Try again later."),
         (418, "failed", "answered 418 for a.bin. It is the store that answered so, not the API."),
+        (501, "failed", "answered 501 for a.bin. It is the store that answered so, not the API."),
     ],
 )
 async def test_what_a_store_refuses_is_said_of_the_store(web: WebStore, status: int, reason: str, words: str) -> None:

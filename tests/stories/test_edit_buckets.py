@@ -183,7 +183,7 @@ async def test_a_store_that_comes_back_in_time_stops_nothing(
     async with answering(done(2)) as server, client_of(server) as client:
         [outcome] = await run(ImageEditor(client), edit(n=2), out=f"{bucket.url}/out/", ledger=ledger)
     assert (outcome.status, outcome.displaced_objects) == ("done", ())
-    assert tries == ["probe", "otter.png", *["otter.1.png"] * 3]
+    assert tries == ["probe", "probe", "otter.png", *["otter.1.png"] * 3]
     assert bucket.names() == ["out/otter.1.png", "out/otter.png"]
 
 
@@ -294,6 +294,8 @@ async def test_what_waits_and_is_not_whole_any_more_is_not_done(
         denied.clear()
         [outcome] = await run(ImageEditor(client), edit(n=2), **where)
         assert (outcome.status, outcome.objects) == ("uncertain", (f"{bucket.url}/out/otter.png",))
+        assert outcome.problem is not None
+        assert f"gone or empty: {bucket.url}/out/otter.1.png" in outcome.problem.message
         assert len(server.requests) == 1
 
 
@@ -450,6 +452,21 @@ async def test_a_bucket_that_takes_nothing_is_found_before_anything_is_paid(
         with pytest.raises(ConfigurationError, match=r"no picture can be saved there.*denies access.*Nothing was sent"):
             await run(ImageEditor(client), edit(), out=f"{bucket.url}/out/", ledger=ledger)
         assert server.requests == []
+
+
+async def test_a_store_that_replaces_what_it_should_keep_is_found_before_anything_is_paid(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = writing.put
+
+    async def replacing(address: RemoteAddress, *arguments: Any, **options: Any) -> str | None:
+        return await put(address, *arguments, **{**options, "create_only": False})
+
+    monkeypatch.setattr(writing, "put", replacing)
+    async with answering() as server, client_of(server) as client:
+        with pytest.raises(ConfigurationError, match=r"replaces an object where it is asked not to.*Nothing was sent"):
+            await run(ImageEditor(client), edit(), out=f"{bucket.url}/out/", ledger=ledger)
+        assert (server.requests, bucket.names()) == ([], [])
 
 
 async def test_without_the_extra_it_is_said_what_to_install(

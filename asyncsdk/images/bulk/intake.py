@@ -219,11 +219,7 @@ class Intake:
             objects=located.objects,
             is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
-            problem=_pictures_gone([self.target.shown(file) for file in gone])
-            if self.target is not None and gone and is_done
-            else problem_of(charge_unknown(EditError(ABANDONED)))  # its process ended before the response came
-            if state.status == "sent"
-            else state.problem,
+            problem=_problem_of_earlier(state, [] if self.target is None else list(map(self.target.shown, gone))),
         )
 
 
@@ -259,6 +255,16 @@ def _path_of(given: object) -> str | None:
     return None
 
 
+def _problem_of_earlier(state: ItemState, gone: Sequence[str]) -> Problem | None:
+    """What is wrong with an edit of an earlier run, pictures of which are `gone`."""
+    is_cut_short = state.status == "uncertain" and state.problem is None  # some of its pictures were recovered
+    if gone and (state.status == "done" or is_cut_short):
+        return _pictures_gone(gone)
+    if state.status == "sent" or is_cut_short:  # its process ended before the response came, or was saved
+        return problem_of(charge_unknown(EditError(ABANDONED)))
+    return state.problem
+
+
 def _is_aside(file: str) -> bool:
     return PurePath(file).is_relative_to(PurePath(OWN_DIRECTORY, REPLACED))
 
@@ -282,7 +288,7 @@ def _pictures_gone(places: Sequence[str]) -> Problem:
 async def read_and_check(edit: ImageEdit, *, checked: bool, stores: RemoteStores | None = None) -> LoadedEdit:
     """Read an edit's pictures, and check them and its fields, unless its `error` says that it can't be sent.
 
-    Those that are URLs are read by `stores`.     Raises InvalidEditError, EditError.
+    Those that are URLs are read by `stores`. Raises InvalidEditError, EditError.
     """
     loaded_edit = await loaded(edit, stores)
     if checked and loaded_edit.error is None:

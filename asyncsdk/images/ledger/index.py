@@ -12,6 +12,7 @@ from asyncsdk.images.ledger.states import (
     ItemState,
     State,
     StateTable,
+    is_not_delivered,
     item_of,
     key_of,
     problem_fields,
@@ -132,7 +133,7 @@ class LedgerIndex:
     def _deliver(self, key: bytes, status: State, files: tuple[str, ...]) -> None:
         state = self.states.get(key)
         if state is not None:  # it is paid, and counted, already
-            problem = None if status == "done" else state.problem
+            problem = None if status == "done" or is_not_delivered(state) else state.problem  # nothing waits any more
             self.states.put(key, evolve(state.alone(), status=status, files=files, problem=problem))
             self._own(key, state.id, state.n, files)
 
