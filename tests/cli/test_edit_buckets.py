@@ -119,6 +119,19 @@ def test_a_local_job_file_may_name_urls(run: Run, bucket: Bucket) -> None:
     assert left["image"] == url
 
 
+@pytest.mark.parametrize("source", [".", "**/*.png"])
+def test_pictures_that_wait_for_their_bucket_are_not_edited(
+    run: Run, server: LocalServer, bucket: Bucket, source: str
+) -> None:
+    waiting = Path("ledger/undelivered/elsewhere/b.png")
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(png(2))
+    Path("a.png").write_bytes(png(1))
+    ran = run("edit-many", source, *EDIT, "--out", f"{bucket.url}/out", "--ledger", "ledger")
+    assert (ran.code, server.edits.edits, bucket.names("out")) == (0, 1, ["out/a.png"])
+    assert waiting.read_bytes() == png(2)
+
+
 def test_what_could_not_be_put_is_said_with_its_place_and_put_there_by_the_same_command(
     run: Run, server: LocalServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

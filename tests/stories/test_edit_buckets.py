@@ -187,6 +187,30 @@ async def test_a_store_that_comes_back_in_time_stops_nothing(
     assert bucket.names() == ["out/otter.1.png", "out/otter.png"]
 
 
+async def test_a_put_whose_answer_is_lost_is_found_to_be_ours(
+    bucket: Bucket, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "PAUSES", (0.01, 0.01))
+    tries, put = list[str](), writing.put
+
+    async def putting(address: RemoteAddress, *arguments: Any, **options: Any) -> str | None:
+        tag = await put(address, *arguments, **options)
+        tries.append(address.name)
+        if tries.count(address.name) == 1 and address.name != "probe":
+            raise remote_error(f"{address.store} can't be reached.", address.shown, "unreachable", again=True)
+        return tag
+
+    async with answering(done(2)) as server, client_of(server) as client:
+        where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
+        async with ImageEditor(client).edit_many([edit(n=2)], **where) as outcomes:
+            monkeypatch.setattr(writing, "put", putting)
+            bucket.put("out/otter.png", b"of another program")
+            [outcome] = await all_of(outcomes)
+    assert (outcome.status, tries) == ("done", ["otter-2.png", "otter.1.png"])
+    assert bucket.names() == ["out/otter-2.png", "out/otter.1.png", "out/otter.png"]
+    assert outcome.objects == (f"{bucket.url}/out/otter-2.png", f"{bucket.url}/out/otter.1.png")
+
+
 async def test_what_was_put_and_not_recorded_is_recorded_by_the_next_run(bucket: Bucket, ledger: Path) -> None:
     where: dict[str, Any] = {"out": f"{bucket.url}/out/", "ledger": ledger}
     async with answering(done()) as server, client_of(server) as client:

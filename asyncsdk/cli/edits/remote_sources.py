@@ -35,7 +35,7 @@ async def rows_of(sources: Sequence[str], place: OutPlace, defaults: Mapping[str
     made = await results_in(place, names)
     found = await fetched(names, place=place, defaults=defaults, made=() if made is None else made.objects)
     paths = None if made is None else made.paths
-    rows = rows_in(names, out=place.directory, defaults=defaults, made=paths, fetched=found)
+    rows = rows_in(names, out=place.directory, kept=place.kept, defaults=defaults, made=paths, fetched=found)
     if rows.url is not None:
         RemoteStores().open(rows.url)  # whether the extra for URLs is there, before anything is paid
     return rows, made is not None

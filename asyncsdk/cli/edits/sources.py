@@ -120,22 +120,24 @@ def rows_in(
     defaults: Mapping[str, Any],
     made: Collection[Path] | None = None,
     fetched: Mapping[str, JobFile | FolderPictures] | None = None,
+    kept: Path | None = None,
 ) -> Rows:
     """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
 
     `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run, or
     if the results are not on this machine. `fetched` are the sources that are URLs.
+    `kept` is the ledger's directory: without an `out` here, what is paid waits there, and is not edited either.
     """
     fetched = fetched or {}
     if problem := next(filter(None, (unread_source(name) for name in sources if name not in fetched)), None):
         raise ConfigurationError(problem)
-    rows, met = Rows([]), set[str]()
+    rows, met, apart = Rows([]), set[str](), kept if out is None else out
     paths: list[Path | str] = [
-        name if name in fetched else Path(name) for name in expand(sources, apart_from=out, known=fetched)
+        name if name in fetched else Path(name) for name in expand(sources, apart_from=apart, known=fetched)
     ]
     if made is not None and out is not None:
         paths, rows.results = _apart(paths, out)
-    for source in [fetched[path] if isinstance(path, str) else _source(path, out, defaults) for path in paths]:
+    for source in [fetched[path] if isinstance(path, str) else _source(path, apart, defaults) for path in paths]:
         if isinstance(source, JobFile):
             rows.sources.append(source)
             _look_through(source, rows)
@@ -212,7 +214,7 @@ def shown(path: Path | str) -> Path | str:
     return path if address is None else address.shown
 
 
-def _source(source: Path, out: Path | None, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
+def _source(source: Path, apart: Path | None, defaults: Mapping[str, Any]) -> JobFile | FolderPictures:
     try:
         is_folder = stat.S_ISDIR(source.stat().st_mode)
         suffix = source.suffix.lower()
@@ -220,7 +222,9 @@ def _source(source: Path, out: Path | None, defaults: Mapping[str, Any]) -> JobF
             return JobFile(source, source.read_bytes(), defaults)
         if not is_folder and (foreign := foreign_file(suffix)):
             raise ConfigurationError(f"{source}: {foreign}. Nothing was sent.")
-        pictures = _in_folder(source, out, defaults) if is_folder else FolderPictures([(source.stem, source)], defaults)
+        pictures = (
+            _in_folder(source, apart, defaults) if is_folder else FolderPictures([(source.stem, source)], defaults)
+        )
     except OSError as error:
         raise _unreadable(source, error) from error
     if not defaults.get("prompt"):
@@ -228,8 +232,8 @@ def _source(source: Path, out: Path | None, defaults: Mapping[str, Any]) -> JobF
     return pictures
 
 
-def _in_folder(folder: Path, out: Path | None, defaults: Mapping[str, Any]) -> FolderPictures:
-    content = walk(folder, apart_from=None if out is None else within(folder, out))
+def _in_folder(folder: Path, apart: Path | None, defaults: Mapping[str, Any]) -> FolderPictures:
+    content = walk(folder, apart_from=None if apart is None else within(folder, apart))
     pictures = named_below(folder, [path for path in content.files if is_picture(path)])
     if not pictures:
         why = "".join(f"; {left.path}: {left.reason}" for left in content.left_out[:MOST_NAMED])

@@ -104,7 +104,7 @@ class Outcomes:
 
     @property
     def recovered(self) -> tuple[str, ...]:
-        """The URLs of pictures of earlier runs that waited for the way to their bucket, and are there now."""
+        """The URLs of pictures of earlier runs that waited for their bucket, and are there now: without a call of `save`."""
         return () if self._run.intake.target is None else tuple(self._run.intake.target.recovered)
 
     @property
