@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -89,9 +89,10 @@ class BucketTarget:
         await self.look()
         await self._probe()
         await self._recover(ledger)
-        for path in await files.below(self.directory.parent):
-            if not path.is_relative_to(self.directory):
-                logger.warning("%s waits for another bucket: run once with that one as out", path)
+        rooms = Counter(path.parent for path in await files.below(self.directory.parent))
+        for folder, pictures in rooms.items():
+            if not folder.is_relative_to(self.directory):
+                logger.warning("%s: %d waiting for another out; a run with that one puts them there", folder, pictures)
 
     async def existing(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that are taken."""

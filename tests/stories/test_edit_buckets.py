@@ -333,7 +333,7 @@ async def test_what_waits_for_one_bucket_goes_to_no_other(
         denied.clear()
         [outcome] = await run(ImageEditor(client), edit(), out=f"{bucket.url}/public/", ledger=ledger)
         assert (outcome.status, bucket.names()) == ("uncertain", [])
-        assert f"{waiting_in(ledger, f'{bucket.url}/out')}/otter.png waits for another bucket" in caplog.text
+        assert f"{waiting_in(ledger, f'{bucket.url}/out')}: 1 waiting for another out" in caplog.text
         [outcome] = await run(ImageEditor(client), edit(), out=f"{bucket.url}/out/", ledger=ledger)
         assert (outcome.status, bucket.names()) == ("skipped", ["out/otter.png"])
         assert len(server.requests) == 1

@@ -104,7 +104,10 @@ class Outcomes:
 
     @property
     def recovered(self) -> tuple[str, ...]:
-        """The URLs of pictures of earlier runs that waited for their bucket, and are there now: without a call of `save`."""
+        """The URLs of pictures of earlier runs that waited for their bucket, and are there now.
+
+        `save` is not called for them.
+        """
         return () if self._run.intake.target is None else tuple(self._run.intake.target.recovered)
 
     @property
