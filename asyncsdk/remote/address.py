@@ -17,6 +17,7 @@ SCHEMES = ("s3", "s3a", "gs", *sorted(AZURE), "https", "http", "memory")  # as o
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.IGNORECASE | re.DOTALL)
 _UNRESERVED = "/%!$&'()*+,;=:@~"  # of what a path may hold unquoted, besides letters, digits and "_.-"
 _BEYOND_ASCII = re.compile(r"(?:%[89A-F][0-9A-F])+")
+_SIGNATURE = re.compile(r"(?:^|&)(?:[a-z-]*-)?sig(?:nature)?=", re.IGNORECASE)  # of presigned URLs, whatever the store
 _SENT_ALIKE = re.compile(r"/(?:(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%20|%[89A-F][0-9A-F])+(?:/(?!$)|$))+")
 
 
@@ -78,6 +79,11 @@ class RemoteAddress:
         """Whether its path, decoded and encoded again by obstore, is the same: else only the URL as it is will do."""
         is_plain = _SENT_ALIKE.fullmatch(self.raw) is not None and not {".", ".."} & set(self.raw.split("/"))
         return not self.is_web or (is_plain and not self.query)
+
+    @property
+    def is_named_by_path(self) -> bool:
+        """Whether its path alone says which object it is: a query without a signature may say it, such as `?id=7`."""
+        return not self.query or _SIGNATURE.search(self.query) is not None
 
     def child(self, name: str) -> RemoteAddress:
         """The address of `name`, not encoded, below this one, whether or not that ends with a slash."""

@@ -124,7 +124,7 @@ async def open_object(
         producer=producer,
         identity=Identity(size, etag=remote.etag),
         memory=context.stream_memory,
-        place=None if remote.etag is None else address.shown,
+        place=address.shown if remote.etag is not None and address.is_named_by_path else None,
         reading=reading,
     )
 

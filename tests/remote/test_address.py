@@ -126,3 +126,22 @@ def test_a_child_has_its_name_whatever_is_in_it(name: str) -> None:
 )
 def test_a_path_of_the_web_that_would_not_be_sent_as_it_is_is_not_taken_apart(text: str, *, by_path: bool) -> None:
     assert address(text).is_sent_by_path is by_path
+
+
+@pytest.mark.parametrize(
+    ("query", "by_path"),
+    [
+        ("", True),
+        ("?X-Amz-Date=1&X-Amz-Signature=abc&x-id=GetObject", True),
+        ("?X-Goog-Signature=abc", True),
+        ("?AWSAccessKeyId=a&Signature=b&Expires=1", True),
+        ("?sv=2026&sig=abc", True),
+        ("?id=7", False),
+        ("?design=7", False),
+        ("?signature_of=7", False),
+    ],
+)
+def test_a_query_that_is_no_signature_may_name_the_object(query: str, *, by_path: bool) -> None:
+    found = remote_address(f"https://host/a{query}")
+    assert found is not None
+    assert found.is_named_by_path is by_path

@@ -140,6 +140,17 @@ async def test_another_version_is_another_file(
     assert first.file.id != second.file.id
 
 
+async def test_a_query_may_name_another_object_and_is_not_remembered(
+    server: LocalServer, client: Client, journal: Path, web: WebStore
+) -> None:
+    web.tag = '"1"'
+    for query, content in (("?id=1", b"one"), ("?id=2", b"two")):  # of one size
+        web.objects["/get"] = content
+        result = await quick(client, journal).upload(f"{web.url}/get{query}", purpose="batch")
+        assert server.stored(result.file.id).read_bytes() == content
+    assert await FileJournal(journal).entries() == []
+
+
 @pytest.mark.parametrize("obeys", [True, False])
 async def test_an_object_that_is_replaced_meanwhile_makes_no_file(
     server: LocalServer, client: Client, journal: Path, web: WebStore, url: str, *, obeys: bool
