@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -181,12 +181,12 @@ class Ahead(AsyncIterator[Outcome], Generic[Outcome]):
 
     async def aclose(self) -> None:
         """Cancel what is under way."""
-        while self._started:
-            work = self._leave()
+        works = [self._leave() for _ in range(len(self._started))]
+        for work in works:  # all of them before any is waited for: the wait may be cut short
+            work.add_done_callback(_look_at)
             work.cancel()
-            await asyncio.wait([work])
-            if not work.cancelled():
-                work.exception()  # nobody else asks for it
+        if works:
+            await asyncio.wait(works)
 
     def _start(self) -> None:
         while not self._started or self._allowance.free:
@@ -201,6 +201,12 @@ class Ahead(AsyncIterator[Outcome], Generic[Outcome]):
         work, is_beyond = self._started.popleft()
         self._allowance.free += is_beyond
         return work
+
+
+def _look_at(work: asyncio.Future[Any]) -> None:
+    """Ask for the failure of a work that nobody wants any more, so that nothing warns of it."""
+    if not work.cancelled():
+        work.exception()
 
 
 async def await_foreign(work: Awaitable[Outcome]) -> Outcome:

@@ -254,3 +254,23 @@ async def test_a_reader_outlives_the_block_only_until_its_end() -> None:
         await anyio.sleep(0)
     with anyio.fail_after(1):
         assert await reading is None
+
+
+async def test_works_ahead_are_all_cancelled_though_one_of_them_takes_its_time() -> None:
+    cancelled: list[str] = []
+
+    async def end(name: str, seconds: float) -> str:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.append(name)
+            await asyncio.sleep(seconds)
+        return name
+
+    ahead = tasks.Ahead((end(name, seconds) for name, seconds in (("slow", 0.3), ("other", 0))), tasks.Allowance(1))
+    reading = asyncio.ensure_future(anext(ahead))
+    await asyncio.sleep(0.01)
+    with anyio.move_on_after(0.05):
+        await ahead.aclose()
+    await asyncio.wait([reading])
+    assert cancelled == ["slow", "other"]
