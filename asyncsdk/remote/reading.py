@@ -55,10 +55,17 @@ class RemoteObject:
         return self._first is not None
 
     async def first(self) -> RangePart:
-        """The first bytes, out of the answer that opened it, once."""
+        """The first bytes, out of the answer that opened it, once; asked for again where that was left for too long."""
         answer, self._first = self._first, None
-        content = await self._body(answer, answer.range[1])
-        return RangePart(content, len(content), len(content))
+        length = answer.range[1]
+        try:
+            content = await self._body(answer, length)
+        except RemoteError as error:
+            if not error.resumable or error.reason == "changed":
+                raise
+            del answer
+            return await self.begin(0, length)
+        return RangePart(content, length, length)
 
     async def begin(self, start: int, end: int) -> RangePart:
         """Ask for the bytes from `start` to `end`: all of them, or of a long range the first.

@@ -154,11 +154,20 @@ async def test_an_answer_that_is_cut_off_is_asked_for_again(web: WebStore) -> No
     stores = RemoteStores({"retry_config": RETRY | {"max_retries": 4}})
     remote = await RemoteObject.open(address(f"{web.url}/a.bin"), stores)
     assert await content_of(remote) == CONTENT
-    web.cut = 100
+    web.cut = 1000
     with pytest.raises(RemoteError) as lost:
         await content_of(remote)
     assert lost.value.resumable
     assert lost.value.reason in {"cut off", "unreachable"}
+
+
+async def test_an_answer_that_was_left_until_its_connection_was_gone_is_asked_for_again(
+    web: WebStore, stores: RemoteStores
+) -> None:
+    web.objects["/a.bin"], web.tag, web.cut = CONTENT[:FIRST_RANGE], "", 1  # without an ETag obstore gives up at once
+    remote = await RemoteObject.open(address(f"{web.url}/a.bin"), stores)
+    await asyncio.sleep(0.05)
+    assert await content_of(remote) == CONTENT[:FIRST_RANGE]
 
 
 @pytest.mark.parametrize(
