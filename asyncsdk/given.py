@@ -92,7 +92,7 @@ TEXT_IN_TUPLE = (
 CLOSED = "FastAPI closes an UploadFile when its request ends; use it before, or keep its bytes"
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://|data:", re.IGNORECASE)
 _SECRETS = re.compile(r"//[^/?#]*@|[?#].*", re.DOTALL)  # a login, and the signature of a signed URL
-_LONGEST_URL = 100
+_LONGEST_URL = 4000  # the names of objects have up to 1,024 bytes
 
 
 @frozen

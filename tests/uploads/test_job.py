@@ -120,3 +120,9 @@ def test_people_are_shown_a_sources_name_and_never_its_content(source: Any, show
 def test_the_callers_own_name_for_the_content_is_shown_first() -> None:
     assert UploadJob(b"secret", "batch", key="corpus-17").describe() == "corpus-17"
     assert UploadJob("/data/train.jsonl", "batch", key="corpus-17").describe() == "corpus-17"
+
+
+def test_a_long_url_is_named_by_all_of_its_last_part() -> None:
+    job = UploadJob(f"s3://bucket/{'folder/' * 20}{'talk ' * 20}one.mp4", "user_data")
+    assert job.describe().endswith("talk one.mp4")
+    assert "hunter2" not in repr(UploadJob(f"https://host/{'folder/' * 20}a.bin?X-Amz-Signature=hunter2", "batch"))
