@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from asyncsdk.cli.uploads import checks, sources
+from asyncsdk.cli.uploads.sources import Selection, look_through, sources_in
 from asyncsdk.remote.address import remote_address
 from asyncsdk.remote.failures import remote_error
 from asyncsdk.remote.stores import RemoteStores
-from asyncsdk.remote.writing import put
+from asyncsdk.remote.writing import RemoteEntry, put
 from asyncsdk.server import LocalServer
 from tests.cli.support import Run
 
@@ -126,3 +131,56 @@ def test_a_store_that_can_not_be_reached_is_worth_another_try(
         assert ran.code == 75, ran.err
         assert "s3://bucket can't be reached" in ran.err
     assert not server.calls
+
+
+def test_a_folder_of_a_bucket_has_folders_that_stand_for_themselves(server: LocalServer, run: Run, bucket: str) -> None:
+    fill(bucket, **{"top/a": b"", "top/a/b/c.txt": b"c", "top/d": b"", "top/d/e": b"", "top/d/e/f.txt": b"f"})
+    ran = run("upload", f"{bucket}/top/", *PURPOSE)
+    assert (ran.code, names(server)) == (0, ["c.txt", "f.txt"]), ran.err
+
+
+def test_two_urls_that_differ_in_what_is_not_shown_are_refused(server: LocalServer, run: Run, tmp_path: Path) -> None:
+    one, other = "http://127.0.0.1:9/get?id=1", "http://127.0.0.1:9/get?id=2"
+    ran = run("upload", one, other, *PURPOSE)
+    assert ran.code == 2
+    assert "two of the given URLs are http://127.0.0.1:9/get with another query or login" in ran.err
+    (tmp_path / "good.txt").write_bytes(b"good")
+    (tmp_path / "list").write_text(f"{one}\ngood.txt\n{other}\n")
+    ran = run("upload", "--files-from", "list", *PURPOSE)
+    assert (ran.code, names(server)) == (3, ["good.txt"]), ran.err
+    assert "line 3 of list" in ran.err
+    assert "id=" not in ran.err
+
+
+async def test_what_is_left_out_of_a_listing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    top = remote_address("memory://bucket/")
+    assert top is not None
+    alive: list[int] = []
+    entries: weakref.WeakSet[RemoteEntry] = weakref.WeakSet()
+
+    async def pages(*_: object) -> AsyncIterator[list[RemoteEntry]]:
+        for number in range(10):
+            names = (f"{number}.txt", *(f"{number}-{other}" for other in range(99)))
+            page = [RemoteEntry(top.child(name), name, 1, None) for name in names]
+            entries.update(page)
+            yield page
+            del page
+            gc.collect()
+            alive.append(len(entries))
+
+    monkeypatch.setattr(sources, "pages", pages)
+    selection = Selection(sources=("memory://bucket/",), include=("*.txt",))
+    found = sources_in(selection)
+    await look_through(found, selection, RemoteStores())
+    assert len(found.found) == 10
+    assert max(alive) <= 10 + 2 * 100
+
+
+def test_a_person_is_told_what_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pages(*_: object) -> AsyncIterator[list[RemoteEntry]]:
+        await asyncio.sleep(0.2)
+        yield []
+
+    monkeypatch.setattr(sources, "pages", pages)
+    monkeypatch.setattr(checks, "SLOW", 0.05)
+    assert "Still listing memory://bucket/top/." in run("upload", "memory://bucket/top/", *PURPOSE).err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -20,11 +22,23 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.uploader import AsyncUploader
 
 MANY = 5000  # files: to check so many takes a second or more
+SLOW = 5.0  # seconds after which a person wants to know what is waited for
 MOST_NAMED = 20  # of what is left out; with --json all of it is on standard output
 
 
+@contextmanager
+def said_if_slow(words: str, *, quiet: bool) -> Iterator[None]:
+    """Say what is waited for, where the block takes long: a store may be silent for minutes."""
+    timer = None if quiet else asyncio.get_running_loop().call_later(SLOW, complain, words)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
 async def check_all(
-    uploader: AsyncUploader, jobs: Mapping[str, UploadJob], found: UploadSources
+    uploader: AsyncUploader, jobs: Mapping[str, UploadJob], found: UploadSources, *, quiet: bool = False
 ) -> dict[str, AsyncSDKError]:
     """The errors by file name; none for files that can be sent. Objects that were found are not asked for here."""
     bad: dict[str, AsyncSDKError] = {}
@@ -37,7 +51,8 @@ async def check_all(
         try:
             if job.path() is not None and (problem := unread_source(job.path() or "")) is not None:
                 raise SourceError(problem)
-            await uploader.check(job)
+            with said_if_slow(f"Still waiting for {name}.", quiet=quiet):
+                await uploader.check(job)
         except (ConfigurationError, InvalidRequestError, UploadError) as error:
             bad[name] = error
     return bad

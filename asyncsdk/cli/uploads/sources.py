@@ -93,6 +93,15 @@ class UploadSources:
         if address.is_prefix:
             self.prefixes.setdefault(address, place or "")
             return
+        if remote_address(self.urls.get(address.shown, url)) != address:
+            error = ConfigurationError(
+                f"two of the given URLs are {address.shown} with another query or login, which is not shown: one can't "
+                "be told from the other here. Send each by a command of its own. Nothing was sent."
+            )
+            if place is None:
+                raise error
+            self.refuse(address.shown, error, place)
+            return
         self.urls[address.shown] = url
         if place is None:
             self.add_named(address.shown)
@@ -174,8 +183,10 @@ async def look_through(found: UploadSources, selection: Selection, stores: Remot
     """
     filters = selection.filters()
     for prefix, place in found.prefixes.items():
+        listing = _Listing(filters)
         try:
-            entries = [entry async for page in pages(prefix, stores) for entry in page]
+            async for page in pages(prefix, stores):
+                listing.take(page)
         except RemoteError as error:
             if place:
                 found.refuse(prefix.shown, error, place)
@@ -184,21 +195,35 @@ async def look_through(found: UploadSources, selection: Selection, stores: Remot
             else:
                 raise ConfigurationError(f"{error} Nothing was sent.") from error
         else:
-            _add_listed(entries, found, filters)
+            listing.add_to(found)
 
 
-def _add_listed(entries: Sequence[RemoteEntry], found: UploadSources, filters: Filters) -> None:
-    folders = {entry.below.rpartition("/")[0] for entry in entries}
-    for entry in sorted(entries, key=lambda entry: entry.below.split("/")):
-        parts = entry.below.split("/")
-        if any(map(is_passed_over, parts)):
-            found.ignored["hidden"] += 1
-        elif not entry.size and (entry.below in folders or not entry.below):
-            continue  # it stands for a folder: other tools make such
-        elif not filters or filters.takes(parts):
+@define(eq=False)
+class _Listing:
+    """What is to be sent of a listing, which comes page by page: the rest of a page is not kept."""
+
+    _filters: Filters
+    _entries: list[RemoteEntry] = field(factory=list, init=False)
+    _folders: set[str] = field(factory=lambda: {""}, init=False)
+    _hidden: int = field(default=0, init=False)
+
+    def take(self, page: Sequence[RemoteEntry]) -> None:
+        """Keep what is wanted of a page."""
+        for entry in page:
+            parts = entry.below.split("/")
+            self._folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+            if any(map(is_passed_over, parts)):
+                self._hidden += 1
+            elif not self._filters or self._filters.takes(parts):
+                self._entries.append(entry)
+
+    def add_to(self, found: UploadSources) -> None:
+        """Hand over what was kept, in the order in which a directory is looked through."""
+        found.ignored["hidden"] += self._hidden
+        for entry in sorted(self._entries, key=lambda entry: entry.below.split("/")):
             if entry.size:
                 found.add_object(entry)
-            else:
+            elif entry.below not in self._folders:  # else it stands for a folder: other tools make such
                 shown = entry.address.shown
                 error = SourceError(f"{shown} is empty; an upload needs at least one byte. Nothing was sent.")
                 found.refuse(shown, error)

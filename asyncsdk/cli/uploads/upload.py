@@ -14,7 +14,7 @@ from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages
-from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse
+from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse, said_if_slow
 from asyncsdk.cli.uploads.standard_input import DASH, standard_input
 from asyncsdk.errors import ConfigurationError
 
@@ -57,7 +57,9 @@ async def upload(
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
-    found = await look_for(selection_of(sources, options, apart_from=getattr(journal, "path", None)))
+    found = await look_for(
+        selection_of(sources, options, apart_from=getattr(journal, "path", None)), quiet=output.quiet
+    )
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
         uploader = AsyncUploader(
@@ -73,7 +75,7 @@ async def upload(
         )
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
-        bad = await check_all(uploader, jobs, found)
+        bad = await check_all(uploader, jobs, found, quiet=output.quiet)
         if not bad.keys().isdisjoint(found.named):
             return refuse(out, jobs, bad)
         left_out.report(found, bad)
@@ -108,14 +110,15 @@ def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: 
     )
 
 
-async def look_for(selection: Selection) -> UploadSources:
+async def look_for(selection: Selection, *, quiet: bool) -> UploadSources:
     """The files and objects that a selection names, and those of its directories, listings and lists."""
     from asyncsdk.cli.uploads.sources import look_through, sources_in
     from asyncsdk.files import in_thread
     from asyncsdk.remote.stores import RemoteStores
 
     found = await in_thread(sources_in, selection)
-    await look_through(found, selection, RemoteStores())
+    with said_if_slow(f"Still listing {', '.join(map(str, found.prefixes))}.", quiet=quiet):
+        await look_through(found, selection, RemoteStores())
     return found
 
 
