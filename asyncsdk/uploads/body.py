@@ -61,7 +61,8 @@ class PartSource:
 class PartBody(Body):
     """Bytes `span` of a source in the form of a part, or in `form`; `fingerprint` is of the bytes that were sent.
 
-    They are read into one buffer, block by block, and once more for each attempt; sent while its `place` allows it.
+    What is not in memory is read into one buffer, block by block, and once more for each attempt; it is sent while its
+    `place` allows it.
     `check` is awaited with the fingerprint before the last byte goes: what it raises ends the attempt.
     """
 
@@ -98,14 +99,19 @@ class PartBody(Body):
             await self._write_at_once(writer)
             return
         await self.put(writer, self._head)
-        buffer = self._part_source.buffers.take()
+        buffer: bytearray | None = None
         for offset in range(self._span.offset, self._span.end, BLOCK):
-            block = memoryview(buffer)[: min(BLOCK, self._span.end - offset)]
-            await self._read(offset, block)
+            length = min(BLOCK, self._span.end - offset)
+            block = self._part_source.source.at_hand(offset, length)
+            if block is None:
+                buffer = buffer or self._part_source.buffers.take()
+                block = memoryview(buffer)[:length]
+                await self._read(offset, block)
             self.blocks += block_fingerprint(block)
             await self._send(writer, block)
         # reached only when all went well: a buffer that a transport or a thread may still hold is dropped
-        self._part_source.buffers.give(buffer)
+        if buffer is not None:
+            self._part_source.buffers.give(buffer)
         await self._checked()
         await self.put(writer, self._tail)
 

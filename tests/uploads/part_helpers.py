@@ -83,4 +83,4 @@ async def line_to(
         aiohttp.ClientSession(connector=connector) as session,
         client_of(server, max_retries=0, session=session) as client,
     ):
-        yield Line(client, source or BytesSource.over(LARGE), throttle or Throttle(), stall, make)
+        yield Line(client, source or BytesSource.over(bytearray(LARGE)), throttle or Throttle(), stall, make)

@@ -28,7 +28,8 @@ async def sending(server: LocalServer) -> AsyncIterator[tuple[Client, Make, Buff
     buffers, threads = Buffers(), DaemonThreadPool("test-read", 2)
 
     def request(content: bytes) -> Request[File]:
-        source = PartSource(BytesSource.over(content), threads, buffers, Throttle(), 30.0, lambda _: None, nullcontext)
+        in_memory = BytesSource.over(bytearray(content))  # which may change: it is copied
+        source = PartSource(in_memory, threads, buffers, Throttle(), 30.0, lambda _: None, nullcontext)
         body = partial(PartBody, source, Range(0, len(content)))
         return api.create_file(file=body, filename="träin.jsonl", purpose="batch")
 

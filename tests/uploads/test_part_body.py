@@ -188,6 +188,13 @@ async def test_a_buffer_goes_back_to_the_pool_when_all_went_well_and_serves_the_
     assert len(server.requests) == 2
 
 
+async def test_what_is_in_memory_and_never_changes_needs_no_buffer() -> None:
+    async with answering(TAKEN) as server, line_to(server, BytesSource.over(LARGE)) as line:
+        await line.send(WHOLE)
+        assert line.pooled == []
+    assert LARGE in server.requests[0].body
+
+
 async def test_the_pool_holds_no_more_buffers_than_went_at_once() -> None:
     async with answering(TAKEN) as server, line_to(server) as line:
         for _ in range(3):
