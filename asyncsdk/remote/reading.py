@@ -15,8 +15,8 @@ from asyncsdk.remote.stores import RANGES_AHEAD, RemoteStores, ask
 from asyncsdk.tasks import Ahead
 
 FIRST_RANGE = 64 << 10  # from its answer come size and version: little is lost where nothing more is wanted
-RANGE = 4 << 20
-MEMORY = 16 << 20  # of the ranges that are under way or wait to be taken, of all objects of a `RemoteStores`
+RANGE = 2 << 20
+MEMORY = 8 << 20  # of the ranges that are under way or wait to be taken, of all objects of a `RemoteStores`
 SMALLEST_RANGE = 512 << 10
 LONGEST_RANGE = 256 << 20  # for stores that take long to begin an answer; only the first of it is read before its turn
 CHUNK = 1 << 20

@@ -66,6 +66,7 @@ async def test_few_ranges_are_under_way_before_they_are_wanted(web: WebStore, st
         await anext(each)
     await asyncio.sleep(0.3)
     assert len(web.asked) <= 1 + 2 + RANGES_AHEAD + 1
+    assert web.bytes_sent <= 10 * MIB
     for each in (reader, other):
         await each.aclose()
     assert stores.ahead.free == RANGES_AHEAD
