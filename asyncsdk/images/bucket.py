@@ -34,7 +34,7 @@ from asyncsdk.images.target import Delivery, DirectoryTarget, Located, Target
 from asyncsdk.mime import mime_type_of
 from asyncsdk.remote import writing
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
-from asyncsdk.remote.failures import remote_error
+from asyncsdk.remote.failures import before_sending
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 
@@ -311,10 +311,7 @@ def status_with(state: ItemState, names: Sequence[str], *, is_whole: bool) -> St
 
 def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
     """The error of a bucket that takes no pictures, before any is paid."""
-    message = f"out={address.shown!r}: no picture can be saved there. {error} Nothing was sent."
-    if not error.resumable:
-        return ConfigurationError(message)
-    return remote_error(message, error.url, error.reason, again=True)
+    return before_sending(error, f"out={address.shown!r}: no picture can be saved there. ")
 
 
 def target_of(out: Where | None, ledger: Where | None, stores: RemoteStores) -> Target | None:

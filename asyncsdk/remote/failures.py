@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from asyncsdk.errors import RemoteError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError
 from asyncsdk.remote.address import AZURE, RemoteAddress
 
 _STATUS = re.compile(r"\bstatus(?: code)?:\s*(\d{3})\b")
@@ -227,6 +227,17 @@ def remote_error(message: str, url: str, reason: str, *, again: bool = False) ->
     failure = RemoteError(message, url=url, reason=reason)
     failure.resumable = again
     return failure
+
+
+def before_sending(
+    error: RemoteError, problem: str = "", kind: type[AsyncSDKError] = ConfigurationError
+) -> AsyncSDKError:
+    """`error` as one from before anything was sent: again a RemoteError where another try may do, else of `kind`.
+
+    `problem` goes before its text.
+    """
+    message = f"{problem}{error} Nothing was sent."
+    return remote_error(message, error.url, error.reason, again=True) if error.resumable else kind(message)
 
 
 def _failure(address: RemoteAddress, reason: str, message: str, *, again: bool = False) -> RemoteError:

@@ -61,7 +61,7 @@ class RemoteObject:
         try:
             content = await self._body(answer, length)
         except RemoteError as error:
-            if not error.resumable or error.reason == "changed":
+            if not _may_be_asked_again(error):
                 raise
             del answer
             return await self.begin(0, length)
@@ -170,7 +170,7 @@ class RemoteReader:
         try:
             content = await self._object.next_of(part.rest)
         except RemoteError as error:
-            if not error.resumable or error.reason == "changed":
+            if not _may_be_asked_again(error):
                 raise
         if not content:
             part = self._part = await self._object.begin(part.offset, part.end)
@@ -210,6 +210,11 @@ async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int
     if len(content) != size:
         raise cut_off(address, size, len(content))
     return content
+
+
+def _may_be_asked_again(error: RemoteError) -> bool:
+    """Whether what an answer did not bring may come by another one, of the same version."""
+    return error.resumable and error.reason != "changed"
 
 
 def _is_slow(latency: float, seconds: float) -> bool:

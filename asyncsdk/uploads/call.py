@@ -19,11 +19,10 @@ from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.file_run import FileRun
-from asyncsdk.uploads.inspection import inspect
+from asyncsdk.uploads.inspection import inspect, is_looked_at
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner, takes_small
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.jsonl import is_jsonl
 from asyncsdk.uploads.lost import AsksTaken
 from asyncsdk.uploads.method import UploadMethod, choose, goes_on
 from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
@@ -228,8 +227,7 @@ class UploadCall:
 
     async def _bring(self, source: RemoteSource, *, is_needed: bool) -> None:
         """Bring all of an object here before it is sent, where `is_needed` or it is to be looked at; look at it."""
-        is_looked_at = self.job.check != "none" and is_jsonl(self.fields.filename, self.job.purpose)
-        if is_needed or is_looked_at:
+        if is_needed or is_looked_at(self.job, source.name):
             looks = f"reading {source.name}"
             timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.WAITING, looks)
             try:

@@ -14,19 +14,21 @@ from asyncsdk.uploads.source import Source
 BLOCK = MIB
 
 
+def is_looked_at(job: UploadJob, name: str) -> bool:
+    """Whether a job wants its content to be looked at, where its source has this name: JSON lines for some purposes."""
+    return job.check != "none" and is_jsonl(job.fields(name).filename, job.purpose)
+
+
 async def inspect(source: Source, job: UploadJob, threads: DaemonThreadPool) -> None:
     """Look at `source` as far as the job wants, if it is for fine-tuning or a batch and has a filename in .jsonl.
 
     Raises:
         SourceError: The API would refuse it later, with the lines and what is wrong with them. Nothing was sent.
     """
-    if job.check == "none":
-        return
-    purpose = job.purpose
-    if not is_jsonl(job.fields(source.name).filename, purpose):
+    if not is_looked_at(job, source.name):
         return
     size = source.identity.size
-    check = JsonlCheck(purpose, size)
+    check = JsonlCheck(job.purpose, size)
     offset = 0
     while offset < size and not check.is_over:
         if job.check == "ends" and BLOCK <= offset < size - BLOCK:
@@ -36,7 +38,7 @@ async def inspect(source: Source, job: UploadJob, threads: DaemonThreadPool) -> 
     else:
         check.finish()
     if check.problems:
-        raise SourceError(refusal(job.path() or source.name, purpose, check.problems))
+        raise SourceError(refusal(job.path() or source.name, job.purpose, check.problems))
 
 
 def _read(source: Source, offset: int, length: int) -> bytes:

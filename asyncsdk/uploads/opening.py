@@ -15,9 +15,8 @@ from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import checked_size, is_whole
 from asyncsdk.uploads.context import UploadContext
-from asyncsdk.uploads.inspection import inspect
+from asyncsdk.uploads.inspection import inspect, is_looked_at
 from asyncsdk.uploads.job import UploadJob
-from asyncsdk.uploads.jsonl import is_jsonl
 from asyncsdk.uploads.method import UploadMethod, check_method, choose
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.remote_source import address_of, check_object, open_object
@@ -178,7 +177,6 @@ async def _spooled(producer: Producer, size: int | None, context: UploadContext,
 
 def _goes_straight(job: UploadJob, context: UploadContext, method: UploadMethod, size: int, name: str) -> bool:
     """Whether it is sent as it comes: by parts, with nothing that has to read all of it before."""
-    is_looked_at = job.check != "none" and is_jsonl(job.fields(name).filename, job.purpose)
     chosen = choose(
         method,
         size=size,
@@ -186,4 +184,4 @@ def _goes_straight(job: UploadJob, context: UploadContext, method: UploadMethod,
         md5_is_asked=context.md5_is_asked,
         must_wait=False,
     )
-    return chosen == "uploads" and not is_looked_at
+    return chosen == "uploads" and not is_looked_at(job, name)

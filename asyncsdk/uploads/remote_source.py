@@ -12,7 +12,7 @@ from attrs import define, field
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError, SourceError
 from asyncsdk.given import unpacked
 from asyncsdk.remote.address import RemoteAddress, remote_address
-from asyncsdk.remote.failures import remote_error
+from asyncsdk.remote.failures import before_sending, remote_error
 from asyncsdk.remote.reading import RemoteObject, RemoteReader
 from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import LARGEST_STREAM_PART, Range, checked_size, gaps
@@ -171,9 +171,6 @@ async def _asked(
 
 def _refused(error: RemoteError) -> AsyncSDKError:
     """The error of an object that can't be opened."""
-    message = f"{error} Nothing was sent."
-    if error.resumable:
-        return remote_error(message, error.url, error.reason, again=True)
     if error.reason == "empty":
         return SourceError(f"{error.url} is empty; an upload needs at least one byte. Nothing was sent.")
-    return ConfigurationError(message) if error.reason in _USAGE else SourceError(message)
+    return before_sending(error, kind=ConfigurationError if error.reason in _USAGE else SourceError)

@@ -17,7 +17,7 @@ from asyncsdk.cli.pictures import is_picture
 from asyncsdk.cli.walk import is_passed_over
 from asyncsdk.errors import ConfigurationError, RemoteError
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
-from asyncsdk.remote.failures import remote_error
+from asyncsdk.remote.failures import before_sending
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import RemoteEntry, pages
@@ -56,7 +56,7 @@ async def fetched(
             try:
                 found[source] = await reader.content(source, address)
             except RemoteError as error:
-                raise _unreadable(error) from None
+                raise before_sending(error) from None
     return found
 
 
@@ -133,10 +133,3 @@ def _passed_over(entry: RemoteEntry) -> str:
 def _is_marker(entry: RemoteEntry) -> bool:
     """Whether it stands for an empty folder, as web consoles make them."""
     return entry.size == 0 and not PurePosixPath(entry.below).suffix
-
-
-def _unreadable(error: RemoteError) -> ConfigurationError | RemoteError:
-    message = f"{error} Nothing was sent."
-    if not error.resumable:
-        return ConfigurationError(message)
-    return remote_error(message, error.url, error.reason, again=True)
