@@ -21,8 +21,11 @@ AT_URL = f"GET {URL_ROUTE}"
 class RequestBody(Protocol):
     """What is written to the connection in one attempt, such as an `http.body.Body`."""
 
-    failure: BaseException | None
     on_sent: Callable[[], object] | None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why this side ended the attempt."""
 
     @property
     def bytes_sent(self) -> int:
