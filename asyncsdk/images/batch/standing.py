@@ -1,0 +1,111 @@
+"""What the state of a whole batch asks for next, and where a create whose response was lost is looked for (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from asyncsdk.batches import Batch, BatchProblem
+
+Step = Literal["poll", "read", "wait_for_another", "cut_again", "give_up"]
+
+MOST_ROUNDS = 3  # of a file whose lines were refused
+SETTLING_SECONDS = 600.0  # after its end, in which its counts and its files may still disagree
+BEFORE_INTENT, LOOKED_FOR = 300.0, 60.0  # seconds: how far back the list is read; how long it is looked into
+_QUEUE_IS_FULL = frozenset({"token_limit_exceeded", "request_limit_exceeded"})
+
+
+@frozen(kw_only=True)
+class Standing:
+    """What to do next about a batch.
+
+    Attributes:
+        step: "poll": ask again later; "read": read its files, they do not change any more; "wait_for_another": create
+            it again once another batch of ours has ended; "cut_again": end the refused lines, and cut the others anew;
+            "give_up": all its edits failed, and nothing was paid.
+        refused: The lines of its input file that are refused, from 1, each with why.
+        reason: Why it failed as a whole, or why it is asked for again.
+    """
+
+    step: Step
+    refused: Mapping[int, BatchProblem] = field(factory=dict)
+    reason: str = ""
+
+
+def standing_of(batch: Batch, *, now: float, rounds: int = 0) -> Standing:
+    """What the state of a batch asks for. `now` is the server's time, `rounds` how often its edits were cut anew."""
+    if not batch.is_ended:
+        return Standing(step="poll", reason=batch.status or "without a status")
+    if disagreement := _disagreement(batch):
+        ended_at = _ended_at(batch)
+        if ended_at is not None and now - ended_at < SETTLING_SECONDS:
+            return Standing(step="poll", reason=disagreement)
+    if batch.status != "failed" or batch.output_file_id or batch.error_file_id:
+        return Standing(step="read", reason=disagreement or "")
+    problems = (batch.errors.data if batch.errors is not None else None) or ()
+    reason = "; ".join(dict.fromkeys(filter(None, (problem.message or problem.code for problem in problems))))
+    if any(problem.code in _QUEUE_IS_FULL for problem in problems):
+        return Standing(step="wait_for_another", reason=reason)
+    refused: dict[int, BatchProblem] = {}
+    for problem in problems:
+        if problem.line is not None and problem.line > 0:
+            refused.setdefault(problem.line, problem)
+    if refused and rounds < MOST_ROUNDS:
+        return Standing(step="cut_again", refused=refused, reason=reason)
+    return Standing(step="give_up", reason=reason or "the server does not say why")
+
+
+def _disagreement(batch: Batch) -> str | None:
+    """What of its counts and its files shows that these are not all there yet."""
+    counts = batch.request_counts
+    if counts is None or batch.status == "failed":
+        return None
+    completed, failed = counts.completed or 0, counts.failed or 0
+    if completed and not batch.output_file_id:
+        return f"{completed} requests succeeded, and there is no output file"
+    if batch.status == "completed" and counts.total is not None and completed + failed < counts.total:
+        return f"{completed + failed} of {counts.total} requests ended"
+    if batch.status == "completed" and failed and not batch.error_file_id:
+        return f"{failed} requests failed, and there is no error file"
+    return None
+
+
+def _ended_at(batch: Batch) -> int | None:
+    return {"completed": batch.completed_at, "expired": batch.expired_at, "cancelled": batch.cancelled_at}.get(
+        batch.status or ""
+    )
+
+
+@define(eq=False, kw_only=True)
+class CreateSearch:
+    """Looks for the batch of a create whose response was lost, in the pages of the list, the newest first.
+
+    Its input file names it: no other create has the same. Where a server leaves that out, its metadata does.
+
+    Args:
+        input_file_id: The file that it was created with.
+        metadata: What it was created with.
+        intended_at: When it was about to be created, in the server's unix time.
+    """
+
+    input_file_id: str
+    metadata: Mapping[str, str]
+    intended_at: float
+    found: dict[str, Batch] = field(factory=dict, init=False)
+    is_over: bool = field(default=False, init=False)  # the rest of the list is older
+
+    def look(self, page: Iterable[Batch]) -> None:
+        """Look at the next page. Two batches may be found: a gateway may repeat a request."""
+        for batch in page:
+            if batch.created_at is not None and batch.created_at < self.intended_at - BEFORE_INTENT:
+                self.is_over = True
+            elif self._is_it(batch):
+                self.found.setdefault(batch.id, batch)
+
+    def _is_it(self, batch: Batch) -> bool:
+        if batch.input_file_id is not None:
+            return batch.input_file_id == self.input_file_id
+        there = batch.metadata or {}
+        return bool(self.metadata) and all(there.get(name) == value for name, value in self.metadata.items())
