@@ -191,6 +191,30 @@ def test_what_is_broken_within_is_never_taken_for_something_else(
     assert isinstance(found, UnreadableImage)
 
 
+@given(st.lists(st.tuples(st.binary(max_size=300), st.sampled_from([*sorted(DRESSES), "page"])), max_size=3), CUTS)
+def test_pictures_that_are_taken_while_they_come_are_the_same(
+    pictures: list[tuple[bytes, str]], cuts: list[int]
+) -> None:
+    texts = [f"<{b64(content)}" if dress == "page" else DRESSES[dress](b64(content)) for content, dress in pictures]
+    body = json.dumps([{"b64_json": text} for text in texts]).encode()
+    whole, streamed = Base64Extractor(), Base64Extractor(streamed=True)
+    taken = dict[str, bytes]()
+    for chunk in cut(body, cuts):
+        whole.feed(chunk)
+        streamed.feed(chunk)
+        for mark, piece in streamed.take():
+            taken[mark] = taken.get(mark, b"") + piece
+    assert streamed.rest == whole.rest
+    assert streamed.pictures.keys() == whole.pictures.keys()
+    for mark, content in whole.pictures.items():
+        if isinstance(content, UnreadableImage):
+            there = streamed.pictures[mark]
+            assert isinstance(there, UnreadableImage)
+            assert there.reason == content.reason
+        else:
+            assert (taken[mark], streamed.pictures[mark]) == (content, b"")
+
+
 def test_a_picture_that_is_text_may_be_written_as_such() -> None:
     for text in ("data:image/svg+xml,%3Csvg/%3E", "data:image/svg+xml;utf8,<svg/>"):
         body = json.dumps({"url": text}).encode()

@@ -122,7 +122,9 @@ async def test_its_states_come_one_after_the_other_with_their_times() -> None:
                 seen.append(batch["status"])
             counts.append(batch["request_counts"]["completed"])
             await asyncio.sleep(0.01)
-    assert seen == ["validating", "in_progress", "finalizing", "completed"]
+    order = ["validating", "in_progress", "finalizing", "completed"]
+    assert [status for status in order if status in seen] == seen
+    assert "in_progress" in seen
     assert sorted(counts) == counts
     assert len(set(counts)) > 3
     times = [batch[name] for name in ("created_at", "in_progress_at", "finalizing_at", "completed_at")]
@@ -231,7 +233,7 @@ async def test_a_new_batch_comes_into_the_list_later_and_can_be_asked_for_at_onc
 
 
 async def test_a_batch_above_the_tokens_that_may_wait_fails_until_another_has_ended() -> None:
-    async with running(batch_seconds=0.5, batch_tokens=700) as (_, call):
+    async with running(faults=[Fault("batches.line", "stall")], batch_tokens=700) as (_, call):
         lines = await lines_of(call, 3)
         first = await created(call, lines)
         await reached(call, first["id"], "in_progress")
@@ -239,6 +241,7 @@ async def test_a_batch_above_the_tokens_that_may_wait_fails_until_another_has_en
         [problem] = failed["errors"]["data"]
         assert (failed["status"], problem["code"], problem["line"]) == ("failed", "token_limit_exceeded", None)
         assert "Limit: 700 enqueued tokens" in problem["message"]
+        await call("POST", f"batches/{first['id']}/cancel")
         await reached(call, first["id"])
         assert (await ended(call, lines))["status"] == "completed"
 
@@ -285,7 +288,7 @@ async def test_a_batch_is_not_found_by_a_wrong_id() -> None:
 
 
 async def test_an_input_file_that_is_deleted_meanwhile_fails_the_batch() -> None:
-    async with running(batch_seconds=0.5) as (_, call):
+    async with running(batch_seconds=3) as (_, call):
         batch = await created(call, await lines_of(call, 3))
         await call("DELETE", f"files/{batch['input_file_id']}")
         batch = await reached(call, batch["id"])
