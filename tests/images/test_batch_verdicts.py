@@ -12,8 +12,9 @@ from asyncsdk import ChargeUnknownError, EditError, ImageEdit, ImageRef, Moderat
 from asyncsdk.images.batch.output import OutputLine, OutputReader, PictureBytes
 from asyncsdk.images.batch.requests import custom_id_of, line_of
 from asyncsdk.images.batch.tally import Tally
-from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of, verdict_of_none
+from asyncsdk.images.batch.verdicts import LineVerdict, goes_again, verdict_of, verdict_of_none
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
+from asyncsdk.redaction import redactor
 from asyncsdk.server import Fault, LocalServer
 from tests.server.batches import file_of, reached, vision_file
 from tests.server.support import Caller, calling
@@ -56,6 +57,7 @@ LINES: list[tuple[str, Json, str, bool]] = [
     ("a picture, the status as a text", response("200", images(PICTURE)), "done", False),
     ("a picture and no status", response(None, images(PICTURE)), "done", False),
     ("a picture beside an error", response(200, images(PICTURE)) | {"error": {"code": "x"}}, "done", False),
+    ("a picture with the status of an error", response(500, images(PICTURE)), "done", False),
     ("two pictures, one broken", response(200, images(PICTURE, BAD)), "done", True),
     ("a picture that is broken", response(200, images(BAD)), "uncertain", True),
     ("no pictures", response(200, images()), "uncertain", True),
@@ -148,6 +150,28 @@ def test_an_error_is_the_same_kind_as_for_an_edit_that_is_sent_directly() -> Non
         assert is_fatal_for_run(error)
 
 
+def test_an_error_that_cost_something_says_how_much_and_what_it_was() -> None:
+    found = verdict(response(500, refusal("server_error", usage=USAGE)))
+    assert found.usage is not None
+    assert "500" in str(found.error)
+    assert "It cost 12 tokens: sending it again would be paid again." in str(found.error)
+    assert isinstance(found.error, ChargeUnknownError)
+    assert (found.error.status_code, found.error.request_id) == (500, "req_7")
+    assert "it may have been paid" in str(verdict(response(408, refusal())).error)
+
+
+def test_a_key_that_a_server_echoes_is_in_no_error() -> None:
+    clean = redactor({"Authorization": "Bearer sk-very-secret-key"}, {}, {})
+    for fields in (
+        response(401, {"error": {"message": "Incorrect API key: sk-very-secret-key", "type": "x"}}),
+        response(200, {"note": "sk-very-secret-key"}),
+        {"response": None, "error": {"code": "x", "message": "sk-very-secret-key"}},
+        {"response": None, "error": "sk-very-secret-key"},
+    ):
+        assert "very-secret" in str(verdict(fields).error)
+        assert "very-secret" not in str(verdict(fields, redactor=clean).error)
+
+
 def test_a_request_without_a_response_keeps_its_code() -> None:
     found = verdict({"response": None, "error": {"code": "batch_expired", "message": "Too late."}})
     assert found.code == "batch_expired"
@@ -180,6 +204,20 @@ def test_an_edit_in_neither_file_may_be_paid_where_its_batch_is_completed() -> N
         assert found.status == "failed"
         assert isinstance(found.error, EditError)
         assert problem_of(found.error).retryable
+
+
+def test_an_edit_of_a_batch_whose_files_are_gone_may_be_paid_whatever_its_end() -> None:
+    for status in ("completed", "expired", "cancelled"):
+        found = verdict_of_none(status, are_files_read=False)
+        assert (found.status, isinstance(found.error, ChargeUnknownError)) == ("uncertain", True)
+        assert "can't be had any more" in str(found.error)
+
+
+def test_what_failed_goes_again_until_its_third_attempt() -> None:
+    busy, blocked, lost = (verdict(fields) for fields in (response(429, refusal()), response(400, BLOCKED), {}))
+    assert [goes_again(busy, attempt) for attempt in (1, 2, 3)] == [True, True, False]
+    assert not goes_again(blocked, 1)
+    assert not goes_again(lost, 1)
 
 
 def test_each_edit_ends_once_and_a_picture_counts_more_than_an_error() -> None:

@@ -4,7 +4,7 @@
 
     its line                                         was it paid?             the edit
     ───────────────────────────────────────────────  ───────────────────────  ─────────────────────────────
-    2xx with a picture that can be used              paid                     done
+    a picture that can be used, and no error         paid                     done
     2xx without one, or what can't be read           maybe paid               uncertain
     {"error": …} in a 2xx                            as the status it names
     400, 413, 415, 422 in the API's words            unpaid                   refused
@@ -14,6 +14,7 @@
     any of these with a usage                        paid                     uncertain
     none, and the batch is completed                 maybe paid               uncertain
     none, and the batch expired, or was cancelled    unpaid                   failed, and sent again
+    none, and a file or the batch is gone            maybe paid               uncertain
 
 It is `billing` that decides about errors, as for edits that are sent directly; what differs is that a batch sends each
 request once, so that a 429 or 5xx is its end, and nothing is lost on the way from the API to its own file.
@@ -25,18 +26,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from asyncsdk.errors import APIError, APIStatusError, EditError
+from asyncsdk.errors import APIError, APIStatusError, ChargeUnknownError, EditError
 from asyncsdk.http.decode import error_in_success, is_error, status_error
 from asyncsdk.images.batch.output import OutputLine, StreamedPicture
-from asyncsdk.images.billing import MAYBE_PAID, charge_unknown, status_of
+from asyncsdk.images.billing import MAYBE_PAID, status_of
 from asyncsdk.images.outcome import Status
 from asyncsdk.models import ImagesResponse, Usage, from_odd_json
+from asyncsdk.redaction import NO_SECRETS, Redactor
 from asyncsdk.safe_json import cut_json, json_value
 
 REQUEST = "POST /images/edits in a batch"
+MOST_ATTEMPTS = 3
 _AGAIN = "Nothing was paid for it. The same call sends it again."
+_PAID = "It cost {} tokens: sending it again would be paid again. Look at the account's usage page."
 _NOT_REACHED = frozenset({"batch_expired", "batch_cancelled"})
 _QUOTED = 200  # characters
 
@@ -68,14 +72,17 @@ class LineVerdict:
     is_worth_keeping: bool = False
 
 
-def verdict_of(line: OutputLine, problems: Mapping[str, str] | None = None) -> LineVerdict:
+def verdict_of(
+    line: OutputLine, problems: Mapping[str, str] | None = None, *, redactor: Redactor = NO_SECRETS
+) -> LineVerdict:
     """How the edit of this line ended.
 
     Args:
         line: A line of an output or error file.
         problems: Why a picture that was decoded is not one, by its mark.
+        redactor: Removes the client's secrets from what a server may have echoed.
     """
-    value = _object_in(line)
+    value = _object_in(line, redactor)
     custom_id = value.get("custom_id")
     custom_id = custom_id if isinstance(custom_id, str) else None
     response, error = value.get("response"), value.get("error")
@@ -86,50 +93,59 @@ def verdict_of(line: OutputLine, problems: Mapping[str, str] | None = None) -> L
     return _lost(custom_id, f"line {line.number} has neither a response nor an error{_why(line)}")
 
 
-def verdict_of_none(status: str | None) -> LineVerdict:
-    """How an edit ended that is in neither file of a batch that ended with this status; None: it can't be found."""
-    if status in {"expired", "cancelled"}:
+def verdict_of_none(status: str | None, *, are_files_read: bool = True) -> LineVerdict:
+    """How an edit ended that has no line.
+
+    Args:
+        status: That of its batch at its end; None where the batch can't be found any more.
+        are_files_read: Whether all its files were read to their ends. Without them nobody knows what was done.
+    """
+    if status in _ENDED and are_files_read:
         return _failed(None, f"the batch {_ENDED[status]} before this edit was done. {_AGAIN}")
-    what = "the batch can't be found any more" if status is None else f"the batch is {status}, and has no line for it"
-    return LineVerdict(custom_id=None, status="uncertain", error=charge_unknown(EditError(what)))
+    if status is None:
+        what = "the batch can't be found any more"
+    elif not are_files_read:
+        what = f"the batch is {status}, and a file with its results can't be had any more"
+    else:
+        what = f"the batch is {status}, and has no line for it"
+    return evolve(_lost(None, what), is_worth_keeping=False)
 
 
-_ENDED = {"expired": "expired", "cancelled": "was cancelled"}
+def goes_again(verdict: LineVerdict, attempt: int) -> bool:
+    """Whether a later run sends the edit again by itself; `attempt` counts those in batches from 1, with this one."""
+    return verdict.status == "failed" and attempt < MOST_ATTEMPTS
+
+
+_ENDED: dict[str | None, str] = {"expired": "expired", "cancelled": "was cancelled"}
 
 
 def _of_response(
     custom_id: str | None, response: Mapping[str, Any], line: OutputLine, problems: Mapping[str, str]
 ) -> LineVerdict:
-    body, status = response.get("body"), _status(response.get("status_code"))
+    body, status, request_id = response.get("body"), _status(response.get("status_code")), response.get("request_id")
     fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-    headers = {"x-request-id": request_id} if isinstance(request_id := response.get("request_id"), str) else {}
-    content = json.dumps(body).encode()
-    usage = _usage(fields)
+    content, usage = json.dumps(body).encode(), _usage(fields)
+    usable, broken = _judged(line, problems)
+    if usable and not is_error(fields):  # whatever its status is, what is there was paid
+        settings = {name: value for name, value in fields.items() if name != "data"}
+        return LineVerdict(
+            custom_id=custom_id,
+            status="done",
+            pictures=usable,
+            response=from_odd_json(ImagesResponse, {**settings, "data": [], "request_id": request_id}),
+            usage=usage,
+            broken=broken,
+            is_worth_keeping=bool(broken),
+        )
+    headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
     if status is not None and status >= 400:
         return _refused(custom_id, status_error(status, headers, content, request=REQUEST), usage)
     if is_error(fields) and not line.pictures:
         return _refused(custom_id, error_in_success(fields, status or 200, headers, content, request=REQUEST), usage)
-    settings = {name: value for name, value in fields.items() if name != "data"}
-    read = from_odd_json(ImagesResponse, {**settings, "data": [], "request_id": headers.get("x-request-id")})
-    usable, broken = _judged(line, problems)
-    if not usable:
-        why = f" ({'; '.join(broken)})" if broken else ""
-        error = (
-            f"the response has no picture{why}{_why(line)}, and begins: {content[:_QUOTED].decode('utf-8', 'replace')}"
-        )
-        lost = _lost(custom_id, error, request_id=headers.get("x-request-id"))
-        return LineVerdict(
-            custom_id=custom_id, status="uncertain", usage=usage, error=lost.error, broken=broken, is_worth_keeping=True
-        )
-    return LineVerdict(
-        custom_id=custom_id,
-        status="done",
-        pictures=usable,
-        response=read,
-        usage=usage,
-        broken=broken,
-        is_worth_keeping=bool(broken),
-    )
+    why = f" ({'; '.join(broken)})" if broken else ""
+    begins = content[:_QUOTED].decode("utf-8", "replace")
+    text = f"the response has no picture{why}{_why(line)}, and begins: {begins}"
+    return _lost(custom_id, text, usage=usage, request_id=headers.get("x-request-id"), broken=broken)
 
 
 def _judged(line: OutputLine, problems: Mapping[str, str]) -> tuple[tuple[StreamedPicture, ...], tuple[str, ...]]:
@@ -139,10 +155,9 @@ def _judged(line: OutputLine, problems: Mapping[str, str]) -> tuple[tuple[Stream
 
 
 def _refused(custom_id: str | None, error: APIStatusError, usage: Usage | None) -> LineVerdict:
-    if usage is not None and usage.total_tokens:
-        return _lost(custom_id, f"{error}\n  It cost {usage.total_tokens} tokens", error, usage=usage)
-    if error.status_code in {408, 409}:
-        return _lost(custom_id, f"{error}\n  {MAYBE_PAID}", error)
+    is_paid = usage is not None and usage.total_tokens
+    if is_paid or error.status_code in {408, 409}:
+        return _lost(custom_id, str(error), why=error, usage=usage, request_id=error.request_id)
     return LineVerdict(custom_id=custom_id, status=status_of(error), error=error)
 
 
@@ -162,25 +177,31 @@ def _failed(custom_id: str | None, text: str, code: object = None) -> LineVerdic
 def _lost(
     custom_id: str | None,
     text: str,
-    why: APIError | None = None,
     *,
+    why: APIError | None = None,
     usage: Usage | None = None,
     request_id: str | None = None,
+    broken: tuple[str, ...] = (),
 ) -> LineVerdict:
     """The verdict on an edit that is or may be paid, and of which there is no picture."""
-    failure = charge_unknown(EditError(text) if why is None else why)
-    failure.request_id = request_id or getattr(why, "request_id", None)
-    failure.status_code = getattr(why, "status_code", None)
-    return LineVerdict(custom_id=custom_id, status="uncertain", usage=usage, error=failure, is_worth_keeping=True)
+    tokens = 0 if usage is None else usage.total_tokens
+    failure = ChargeUnknownError(f"{text}\n  {_PAID.format(tokens) if tokens else MAYBE_PAID}")
+    failure.__cause__ = why
+    failure.request_id, failure.status_code = request_id, getattr(why, "status_code", None)
+    return LineVerdict(
+        custom_id=custom_id, status="uncertain", usage=usage, error=failure, broken=broken, is_worth_keeping=True
+    )
 
 
-def _object_in(line: OutputLine) -> Mapping[str, Any]:
+def _object_in(line: OutputLine, redactor: Redactor) -> Mapping[str, Any]:
     """The line as an object, or what of it is complete."""
     text = line.text.decode("utf-8", "replace")
     try:
         value = json_value(text)
     except ValueError:
         value = cut_json(text)
+    if redactor.may_be_in(text):
+        value = redactor.clean_answer(value)
     return value if isinstance(value, Mapping) else {}
 
 
