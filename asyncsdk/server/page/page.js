@@ -109,8 +109,9 @@ function changeBatch(row, batch) {
   const pill = row.querySelector(".pill");
   pill.className = `pill ${{ completed: "good", failed: "bad", expired: "warn", cancelled: "" }[batch.status] ?? "live"}`;
   write(pill, batch.status.replace("_", " "));
-  show(row.querySelector(".track"), [["part", completed], ["part failed", failed]], ([kind]) => kind,
-    ([kind]) => make("div", kind, make("i")), (part, [, done]) => fill(part, total || 1, done, done, false));
+  const parts = [["part", completed], ["part failed", failed]].filter(([, done]) => done);
+  show(row.querySelector(".track"), parts, ([kind]) => kind, ([kind]) => make("div", kind, make("i")),
+    (part, [, done]) => fill(part, total, done, done, false));
   facts(row.querySelector(".facts"), {
     model: batch.model, input: batch.input_file_id, output: batch.output_file_id, errors: batch.error_file_id,
     failed: failed || null, problem: batch.errors?.data[0].message, expires: time(batch.expires_at),
