@@ -72,7 +72,7 @@ class OutputReader:
         self._begin()
 
     def feed(self, chunk: bytes) -> Iterator[PictureBytes | OutputLine]:
-        """What the next bytes of the file complete."""
+        """What the next bytes of the file complete. Take all of it before the next call."""
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
             yield from self._take(chunk[start:end])
