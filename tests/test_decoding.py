@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -213,6 +214,29 @@ def test_pictures_that_are_taken_while_they_come_are_the_same(
             assert there.reason == content.reason
         else:
             assert (taken[mark], streamed.pictures[mark]) == (content, b"")
+
+
+def test_blanks_before_a_picture_are_not_kept_nor_looked_at_again() -> None:
+    extractor = Base64Extractor(streamed=True)
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        for chunk in (b'{"b64_json": "', *[b" " * (1 << 16)] * 128, b'QUJD"}'):
+            extractor.feed(chunk)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert extractor.take() == [("#0", b"ABC")]
+    assert (peak < 1 << 20, time.process_time() - began < 1) == (True, True)
+
+
+def test_a_picture_that_is_text_is_reported_where_pictures_are_taken_while_they_come() -> None:
+    extractor = Base64Extractor(streamed=True)
+    extractor.feed(b'{"url": "data:image/svg+xml,%3Csvg/%3E"}')
+    [(mark, found)] = extractor.pictures.items()
+    assert mark.encode() in extractor.rest
+    assert isinstance(found, UnreadableImage)
+    assert (extractor.take(), found.reason) == ([], "its data URL is not base64")
 
 
 def test_a_picture_that_is_text_may_be_written_as_such() -> None:

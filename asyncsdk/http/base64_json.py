@@ -155,6 +155,7 @@ class _Base64:
     _dressed: bool = field(default=False, init=False)
     _size: int = field(default=0, init=False)
     taken: int = field(default=0, init=False)  # bytes
+    _is_dropped: bool = field(default=False, init=False)  # something that can't be decoded
     _reason: str = field(default="", init=False)
     _refused: list[bytes] = field(factory=list, init=False)
 
@@ -166,6 +167,7 @@ class _Base64:
     def take(self) -> bytes:
         """What was decoded since the last call. It is not in `content` any more, nor is what can't be decoded."""
         pieces, self._pieces = self._pieces, []
+        self._is_dropped = self._is_dropped or bool(self._refused)
         self._refused.clear()
         self.taken += sum(map(len, pieces))
         return b"".join(pieces)
@@ -177,7 +179,7 @@ class _Base64:
             return UnreadableImage(raw=content, reason="it is cut off") if cut else content
         prefix = self._prefix or b""
         text = base64.b64encode(b"".join(self._pieces)) + self._quad + self._head + b"".join(self._refused)
-        if prefix and not cut and not _is_base64(prefix):
+        if prefix and not cut and not self._is_dropped and not _is_base64(prefix):
             return unquote_to_bytes(text)
         return UnreadableImage(raw=prefix + text, reason="it is cut off" if cut else self._reason)
 
@@ -210,7 +212,7 @@ class _Base64:
                 return text[comma:]
             waiting = len(text) < _LONGEST_PREFIX
         else:
-            waiting = _DATA.startswith(start)
+            waiting = _DATA.startswith(start) and len(text) < _LONGEST_PREFIX
         if waiting and not last:
             self._head = text
             return b""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import Batch, BatchProblem, BatchProblems, BatchRequestCounts
+from asyncsdk import Batch, BatchProblem, BatchProblems, BatchRequestCounts, Usage
 from asyncsdk.images.batch.standing import MOST_ROUNDS, SETTLING_SECONDS, CreateSearch, standing_of
 
 NOW = 1_795_000_000
@@ -98,8 +98,40 @@ def test_a_batch_that_failed_as_a_whole_is_given_up_with_the_reason(one: Batch, 
     assert (found.step, found.reason) == ("give_up", reason)
 
 
-def test_a_batch_that_failed_half_way_is_read_first() -> None:
-    assert step_of(failed(BatchProblem(code="server_error"), output_file_id="a")) == "read"
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"output_file_id": "a"},
+        {"error_file_id": "b"},
+        {"in_progress_at": NOW - 9},
+        {"usage": Usage(total_tokens=5)},
+        {"request_counts": counts(3, 0, 1)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("code", ["server_error", "token_limit_exceeded", "file_not_found"])
+def test_a_batch_that_failed_half_way_may_be_paid_so_it_is_read_and_not_created_again(
+    code: str, fields: dict[str, Any]
+) -> None:
+    assert step_of(failed(BatchProblem(code=code, line=2), **fields)) == "read"
+
+
+def test_a_batch_that_failed_half_way_is_asked_for_until_its_output_is_there() -> None:
+    half = failed(BatchProblem(code="server_error"), request_counts=counts(3, 2, 0), in_progress_at=NOW - 9)
+    assert step_of(half) == "poll"
+    assert step_of(half, now=NOW + SETTLING_SECONDS) == "read"
+
+
+def test_lines_that_are_still_refused_at_the_last_round_are_named() -> None:
+    problem = BatchProblem(code="invalid_value", line=2, message="No.")
+    found = standing_of(failed(problem), now=NOW, rounds=MOST_ROUNDS)
+    assert (found.step, dict(found.refused)) == ("give_up", {2: problem})
+
+
+def test_no_line_is_refused_where_the_server_counts_them_from_zero() -> None:
+    problems = [BatchProblem(code="invalid_value", line=number, message=f"No {number}.") for number in (3, 0)]
+    found = standing_of(failed(*problems), now=NOW)
+    assert (found.step, dict(found.refused), found.reason) == ("give_up", {}, "No 3.; No 0.")
 
 
 def search() -> CreateSearch:
@@ -131,11 +163,17 @@ def test_two_batches_of_one_create_are_both_found_once() -> None:
     assert list(looking.found) == ["batch_1", "batch_2"]
 
 
+def test_a_batch_that_seems_older_than_its_intent_is_found_all_the_same() -> None:
+    looking = search()
+    looking.look([listed(1, NOW - 400), listed(2, NOW - 500, input_file_id="file-1")])
+    assert (list(looking.found), looking.is_over) == (["batch_2"], True)
+
+
 def test_the_list_is_read_until_five_minutes_before_the_intent() -> None:
     looking, ends = search(), []
     for page in (
         [listed(1, None), listed(2, NOW - 300)],
-        [listed(3, NOW - 301), listed(4, NOW - 400, input_file_id="file-1")],
+        [listed(3, NOW - 301), listed(4, NOW - 400)],
     ):
         looking.look(page)
         ends.append(looking.is_over)

@@ -8,15 +8,25 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import ChargeUnknownError, EditError, ImageEdit, ImageRef, ModerationBlockedError
+from asyncsdk import (
+    Batch,
+    BatchRequestCounts,
+    ChargeUnknownError,
+    EditError,
+    ImageEdit,
+    ImageRef,
+    ModerationBlockedError,
+)
+from asyncsdk.images.batch import output
 from asyncsdk.images.batch.output import OutputLine, OutputReader, PictureBytes
 from asyncsdk.images.batch.requests import custom_id_of, line_of
 from asyncsdk.images.batch.tally import Tally
 from asyncsdk.images.batch.verdicts import LineVerdict, goes_again, verdict_of, verdict_of_none
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
+from asyncsdk.models import from_json
 from asyncsdk.redaction import redactor
 from asyncsdk.server import Fault, LocalServer
-from tests.server.batches import file_of, reached, vision_file
+from tests.server.batches import file_of, reached, vision_file, written
 from tests.server.support import Caller, calling
 
 Json = dict[str, Any]
@@ -161,8 +171,11 @@ def test_an_error_that_cost_something_says_how_much_and_what_it_was() -> None:
 
 
 def test_a_key_that_a_server_echoes_is_in_no_error() -> None:
-    clean = redactor({"Authorization": "Bearer sk-very-secret-key"}, {}, {})
+    clean = redactor({"X-Tenant": "tenant-very-secret-7f3a9"}, {}, {"Authorization": "Bearer sk-very-secret-key"})
     for fields in (
+        response(400, {"error": {"message": "No tenant-very-secret-7f3a9", "type": "x"}}),
+        response(200, {"note": "tenant-very-secret-7f3a9"}),
+        {"response": None, "error": {"code": "tenant-very-secret-7f3a9", "message": "tenant-very-secret-7f3a9"}},
         response(401, {"error": {"message": "Incorrect API key: sk-very-secret-key", "type": "x"}}),
         response(200, {"note": "sk-very-secret-key"}),
         {"response": None, "error": {"code": "x", "message": "sk-very-secret-key"}},
@@ -206,11 +219,115 @@ def test_an_edit_in_neither_file_may_be_paid_where_its_batch_is_completed() -> N
         assert problem_of(found.error).retryable
 
 
-def test_an_edit_of_a_batch_whose_files_are_gone_may_be_paid_whatever_its_end() -> None:
+def test_an_edit_without_a_line_may_be_paid_where_a_line_may_be_missing() -> None:
     for status in ("completed", "expired", "cancelled"):
-        found = verdict_of_none(status, are_files_read=False)
+        found = verdict_of_none(status, doubt="a file is gone")
         assert (found.status, isinstance(found.error, ChargeUnknownError)) == ("uncertain", True)
-        assert "can't be had any more" in str(found.error)
+        assert "has no line for it: a file is gone" in str(found.error)
+
+
+DONE = {"custom_id": "a", **response(200, images(PICTURE))}
+OVER = {"custom_id": "b", "response": None, "error": {"code": "batch_expired", "message": "Over."}}
+PAID = {"custom_id": "b", **response(500, refusal(usage=USAGE))}
+
+
+def verdicts_in(content: bytes) -> list[LineVerdict]:
+    reader = OutputReader()
+    lines = (*reader.feed(content), *reader.close())
+    return [verdict_of(line) for line in lines if isinstance(line, OutputLine)]
+
+
+def tally_of(content: bytes, items: str = "abc") -> Tally:
+    tally = Tally({each: f"item-{each}" for each in items})
+    for found in verdicts_in(content):
+        tally.take(found)
+    return tally
+
+
+def ended_as(status: str, completed: int | None) -> Batch:
+    return Batch(id="b", status=status, request_counts=BatchRequestCounts(total=3, completed=completed, failed=0))
+
+
+@pytest.mark.parametrize("status", ["expired", "cancelled"])
+@pytest.mark.parametrize(
+    ("content", "completed", "rest"),
+    [
+        (written([DONE]), 1, "failed"),
+        (written([DONE, OVER]), 1, "failed"),
+        (b"", 0, "failed"),
+        (written([DONE]), 2, "uncertain"),  # the file ends after a whole line
+        (written([DONE, OVER]), 2, "uncertain"),
+        (b"", None, "uncertain"),
+        (written([DONE]) + b'{"id": "batch_req_2", "custom', 1, "uncertain"),
+        (written([DONE]) + written([DONE])[:80], 1, "uncertain"),
+        (written([DONE, {"custom_id": "stranger", **response(200, images(PICTURE))}]), 1, "uncertain"),
+        (written([DONE, PAID]), 2, "uncertain"),
+    ],
+)
+def test_edits_without_a_line_are_unpaid_only_where_surely_none_of_their_lines_is_missing(
+    content: bytes, completed: int | None, rest: str, status: str
+) -> None:
+    tally = tally_of(content)
+    assert tally.verdict_of_rest(ended_as(status, completed)).status == rest
+    assert tally.verdict_of_rest(ended_as(status, completed), are_files_read=False).status == "uncertain"
+    assert tally.verdict_of_rest(Batch(id="b", status=status)).status == "uncertain"
+    assert tally.verdict_of_rest(None).status == "uncertain"
+
+
+CUT_LINES = {
+    "two pictures": response(200, images(PICTURE, PICTURE)),
+    "bad input": response(400, refusal("invalid_value")),
+    "an error that cost": response(500, refusal("server_error", usage=USAGE)),
+    "no response": {"response": None, "error": {"code": "batch_expired", "message": "Over."}},
+    "the error first": {"error": {"code": "x", "message": "y"}, "response": response(200, images(PICTURE))["response"]},
+}
+
+
+@pytest.mark.parametrize("name", CUT_LINES)
+def test_a_line_that_is_cut_anywhere_ends_as_the_whole_one_or_may_be_paid_and_is_kept(name: str) -> None:
+    text = json.dumps({"id": "batch_req_1", "custom_id": "mine", **CUT_LINES[name]}).encode()
+    whole = verdict_of(line_in(text))
+    for at in range(1, len(text)):
+        for cut in (text[:at], text[:at] + b"\n"):
+            found = verdict_of(line_in(cut))
+            assert (found.is_whole, found.is_worth_keeping) == (False, True), cut
+            assert found.status == "uncertain" or found.status == whole.status == "done", cut
+            assert found.custom_id in {None, "mine"}
+            assert found.broken
+            assert len(found.pictures) <= len(whole.pictures)
+
+
+def test_a_file_that_is_cut_anywhere_lets_no_paid_edit_go_again() -> None:
+    done = [{"custom_id": each, **response(200, images(PICTURE))} for each in "abc"]
+    content = written([*done, PAID | {"custom_id": "d"}])
+    for at in range(len(content)):
+        tally = tally_of(content[:at], "abcd")
+        rest = list(tally.rest())
+        assert all(found.status != "failed" for found in verdicts_in(content[:at])), content[:at]
+        # errors are assumed to be unpaid, so that of "d" may be missing
+        assert rest in ([], ["item-d"]) or tally.verdict_of_rest(ended_as("expired", 3)).status == "uncertain"
+
+
+def test_pictures_before_what_is_not_read_any_further_keep_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "LONGEST_TEXT", 1000)
+    fields = response(200, images(PICTURE, {"note": "x" * 2000}, PICTURE))
+    found = verdict(fields)
+    assert (found.status, found.is_worth_keeping, found.is_whole) == ("done", True, False)
+    assert "larger than 1000 bytes" in found.broken[0]
+
+
+def test_a_custom_id_of_ours_stays_as_it_is_whatever_the_key_and_another_one_shows_no_key() -> None:
+    clean = redactor({"Authorization": "Bearer 000000"}, {}, {})
+    ours = custom_id_of(f"{'0123456789abcdef' * 4}#0", 1)
+    assert verdict({"custom_id": ours, **response(200, images(PICTURE))}, redactor=clean).custom_id == ours
+    assert verdict({"custom_id": "x-000000", **response(200, images(PICTURE))}, redactor=clean).custom_id == "x-[key]"
+
+
+def test_the_reason_beside_a_response_that_is_an_error_without_a_body_is_taken() -> None:
+    error = {"message": "The size is wrong.", "type": "invalid_request_error", "code": "invalid_value"}
+    found = verdict(response(400) | {"error": error})
+    assert (found.status, "The size is wrong." in str(found.error)) == ("refused", True)
+    assert verdict(response(200) | {"error": error}).status == "uncertain"
 
 
 def test_what_failed_goes_again_until_its_third_attempt() -> None:
@@ -274,7 +391,7 @@ async def test_a_batch_of_the_server_is_read_to_its_verdicts(trouble: str) -> No
             async for line in lines_of(call, batch[name]):
                 found.append(verdict_of(line))
                 assert tally.take(found[-1]) == "first"
-        found += [verdict_of_none(batch["status"]) for _ in tally.rest()]
+        found += [tally.verdict_of_rest(from_json(Batch, batch)) for _ in tally.rest()]
     assert [each.status for each in found] == [ENDS[trouble]]
     assert len(found[0].pictures) == (trouble == "picture")
 

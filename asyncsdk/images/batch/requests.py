@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import frozen
-
 from asyncsdk import api
 from asyncsdk.api import ImageRef
 from asyncsdk.errors import InvalidEditError
@@ -20,32 +18,12 @@ from asyncsdk.images.edit import ImageEdit
 
 ENDPOINT = "/v1/images/edits"
 _REFUSED_MODELS = frozenset({"dall-e-2"})
-_DIGEST, _NUMBER = 26, 6  # characters: 104 bits tell all edits apart, and 36 to the 6th is two thousand millions
+_DIGEST, _NUMBER = 26, 6  # characters: no two edits have the same 104 bits, and 36 to the 6th is two thousand millions
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_CUSTOM_ID = re.compile(rf"([0-9a-f]{{{_DIGEST}}})-([0-9a-z]{{{_NUMBER}}})-([0-9a-z]{{{_NUMBER}}})")
+_CUSTOM_ID = re.compile(rf"[0-9a-f]{{{_DIGEST}}}-[0-9a-z]{{{_NUMBER}}}-[0-9a-z]{{{_NUMBER}}}")
 _OF_STREAMS = ("stream", "partial_images")
 _NOT_IN_LINES = frozenset({"prompt", *_OF_STREAMS})  # what is given apart, or is false
 _DIRECTLY = "Leave it out, or send this edit directly. Nothing was sent."
-
-
-@frozen
-class CustomId:
-    """What a `custom_id` of ours contains.
-
-    Args:
-        digest: The beginning of the SHA-256 of the edit.
-        ordinal: Its number among equal edits, from 0.
-        attempt: Which time it is sent in a batch, from 1.
-    """
-
-    digest: str
-    ordinal: int
-    attempt: int
-
-    def is_of(self, item: str) -> bool:
-        """Whether it is that of this item of the ledger."""
-        digest, _, ordinal = item.rpartition("#")
-        return digest.startswith(self.digest) and ordinal == str(self.ordinal)
 
 
 def custom_id_of(item: str, attempt: int) -> str:
@@ -54,10 +32,9 @@ def custom_id_of(item: str, attempt: int) -> str:
     return f"{digest[:_DIGEST]}-{_base_36(int(ordinal))}-{_base_36(attempt)}"
 
 
-def read_custom_id(text: object) -> CustomId | None:
-    """What is in a `custom_id`; None for one that is not ours."""
-    match = _CUSTOM_ID.fullmatch(text) if isinstance(text, str) else None
-    return None if match is None else CustomId(match[1], int(match[2], 36), int(match[3], 36))
+def is_custom_id(text: str) -> bool:
+    """Whether `text` is in the form of `custom_id_of`."""
+    return _CUSTOM_ID.fullmatch(text) is not None
 
 
 def require_batchable(edit: ImageEdit) -> None:

@@ -14,7 +14,7 @@ Step = Literal["poll", "read", "wait_for_another", "cut_again", "give_up"]
 MOST_ROUNDS = 3  # of a file whose lines were refused
 SETTLING_SECONDS = 600.0  # after its end, in which its counts and its files may still disagree
 BEFORE_INTENT, LOOKED_FOR = 300.0, 60.0  # seconds: how far back the list is read; how long it is looked into
-_QUEUE_IS_FULL = frozenset({"token_limit_exceeded", "request_limit_exceeded"})
+_QUEUE_IS_FULL = "token_limit_exceeded"
 
 
 @frozen(kw_only=True)
@@ -23,8 +23,8 @@ class Standing:
 
     Attributes:
         step: "poll": ask again later; "read": read its files, they do not change any more; "wait_for_another": create
-            it again once another batch of ours has ended; "cut_again": end the refused lines, and cut the others anew;
-            "give_up": all its edits failed, and nothing was paid.
+            it again once another batch of ours has ended; "cut_again": end the refused lines, and put the others into
+            new files; "give_up": its other edits failed, and nothing was paid.
         refused: The lines of its input file that are refused, from 1, each with why.
         reason: Why it failed as a whole, or why it is asked for again.
     """
@@ -35,32 +35,51 @@ class Standing:
 
 
 def standing_of(batch: Batch, *, now: float, rounds: int = 0) -> Standing:
-    """What the state of a batch asks for. `now` is the server's time, `rounds` how often its edits were cut anew."""
+    """What the state of a batch asks for. `now` is the server's time, `rounds` how often its edits were cut again."""
     if not batch.is_ended:
         return Standing(step="poll", reason=batch.status or "without a status")
     if disagreement := _disagreement(batch):
         ended_at = _ended_at(batch)
         if ended_at is not None and now - ended_at < SETTLING_SECONDS:
             return Standing(step="poll", reason=disagreement)
-    if batch.status != "failed" or batch.output_file_id or batch.error_file_id:
+    if batch.status != "failed" or _has_begun(batch):
         return Standing(step="read", reason=disagreement or "")
     problems = (batch.errors.data if batch.errors is not None else None) or ()
     reason = "; ".join(dict.fromkeys(filter(None, (problem.message or problem.code for problem in problems))))
-    if any(problem.code in _QUEUE_IS_FULL for problem in problems):
+    if any(problem.code == _QUEUE_IS_FULL for problem in problems):
         return Standing(step="wait_for_another", reason=reason)
-    refused: dict[int, BatchProblem] = {}
-    for problem in problems:
-        if problem.line is not None and problem.line > 0:
-            refused.setdefault(problem.line, problem)
+    refused = _refused_lines(problems)
     if refused and rounds < MOST_ROUNDS:
         return Standing(step="cut_again", refused=refused, reason=reason)
-    return Standing(step="give_up", reason=reason or "the server does not say why")
+    return Standing(step="give_up", refused=refused, reason=reason or "the server does not say why")
+
+
+def _has_begun(batch: Batch) -> bool:
+    """Whether some of its edits may be done, and paid."""
+    counts, usage = batch.request_counts, batch.usage
+    is_counted = counts is not None and (counts.completed or counts.failed)
+    return bool(
+        batch.in_progress_at
+        or batch.output_file_id
+        or batch.error_file_id
+        or is_counted
+        or (usage is not None and usage.total_tokens)
+    )
+
+
+def _refused_lines(problems: Iterable[BatchProblem]) -> dict[int, BatchProblem]:
+    """The lines that are named, from 1. None where one has the number 0: that server counts them in another way."""
+    refused: dict[int, BatchProblem] = {}
+    for problem in problems:
+        if problem.line is not None:
+            refused.setdefault(problem.line, problem)
+    return {} if any(line < 1 for line in refused) else refused
 
 
 def _disagreement(batch: Batch) -> str | None:
     """What of its counts and its files shows that these are not all there yet."""
     counts = batch.request_counts
-    if counts is None or batch.status == "failed":
+    if counts is None:
         return None
     completed, failed = counts.completed or 0, counts.failed or 0
     if completed and not batch.output_file_id:
@@ -73,9 +92,13 @@ def _disagreement(batch: Batch) -> str | None:
 
 
 def _ended_at(batch: Batch) -> int | None:
-    return {"completed": batch.completed_at, "expired": batch.expired_at, "cancelled": batch.cancelled_at}.get(
-        batch.status or ""
-    )
+    ends = {
+        "completed": batch.completed_at,
+        "failed": batch.failed_at,
+        "expired": batch.expired_at,
+        "cancelled": batch.cancelled_at,
+    }
+    return ends.get(batch.status or "")
 
 
 @define(eq=False, kw_only=True)
@@ -99,10 +122,10 @@ class CreateSearch:
     def look(self, page: Iterable[Batch]) -> None:
         """Look at the next page. Two batches may be found: a gateway may repeat a request."""
         for batch in page:
-            if batch.created_at is not None and batch.created_at < self.intended_at - BEFORE_INTENT:
-                self.is_over = True
-            elif self._is_it(batch):
+            if self._is_it(batch):  # however old: clocks differ
                 self.found.setdefault(batch.id, batch)
+            elif batch.created_at is not None and batch.created_at < self.intended_at - BEFORE_INTENT:
+                self.is_over = True
 
     def _is_it(self, batch: Batch) -> bool:
         if batch.input_file_id is not None:

@@ -6,6 +6,8 @@ its batch has ended, which takes a day and more; and nothing of ours is left the
 
 from __future__ import annotations
 
+from collections import Counter
+
 from attrs import define, field, frozen
 
 PURPOSE = "vision"
@@ -28,7 +30,8 @@ class PictureStock:
 
     _newest: dict[str, UploadedPicture] = field(factory=dict, init=False)
     _all: dict[str, UploadedPicture] = field(factory=dict, init=False)  # by file
-    _needed_by: dict[str, set[str]] = field(factory=dict, init=False)  # files to batches
+    _needed: Counter[str] = field(factory=Counter, init=False)  # how many batches need a file
+    _files_of: dict[str, set[str]] = field(factory=dict, init=False)  # what each batch needs
 
     def add(self, picture: UploadedPicture) -> None:
         """A picture was uploaded."""
@@ -43,7 +46,10 @@ class PictureStock:
 
     def need(self, file_id: str, batch: str) -> None:
         """A line of this batch, which has not ended, refers to the file."""
-        self._needed_by.setdefault(file_id, set()).add(batch)
+        files = self._files_of.setdefault(batch, set())
+        if file_id not in files:
+            files.add(file_id)
+            self._needed[file_id] += 1
 
     def lost(self, file_id: str) -> None:
         """The server does not have the file any more: it was deleted, by us or by others."""
@@ -53,13 +59,15 @@ class PictureStock:
 
     def end(self, batch: str) -> None:
         """Every row of this batch is recorded: it needs nothing any more."""
-        for batches in self._needed_by.values():
-            batches.discard(batch)
+        for file_id in self._files_of.pop(batch, ()):
+            self._needed[file_id] -= 1
+            if not self._needed[file_id]:
+                del self._needed[file_id]
 
     def deletable(self, *, now: float) -> list[str]:
         """The files that no batch needs, and that did not expire by themselves."""
         return [
             picture.file_id
             for picture in self._all.values()
-            if not self._needed_by.get(picture.file_id) and (picture.expires_at is None or picture.expires_at > now)
+            if picture.file_id not in self._needed and (picture.expires_at is None or picture.expires_at > now)
         ]

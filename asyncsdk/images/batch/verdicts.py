@@ -12,9 +12,10 @@
     408, 409                                         maybe paid               uncertain
     429, 5xx, no response                            assumed unpaid           failed, and sent again
     any of these with a usage                        paid                     uncertain
-    none, and the batch is completed                 maybe paid               uncertain
+    an error, in a line that is cut or not JSON      maybe paid               uncertain
+    none, and the batch is completed or failed       maybe paid               uncertain
     none, and the batch expired, or was cancelled    unpaid                   failed, and sent again
-    none, and a file or the batch is gone            maybe paid               uncertain
+    none, and a line, file or the batch is missing   maybe paid               uncertain
 
 It is `billing` that decides about errors, as for edits that are sent directly; what differs is that a batch sends each
 request once, so that a 429 or 5xx is its end, and nothing is lost on the way from the API to its own file.
@@ -31,6 +32,7 @@ from attrs import evolve, frozen
 from asyncsdk.errors import APIError, APIStatusError, ChargeUnknownError, EditError
 from asyncsdk.http.decode import error_in_success, is_error, status_error
 from asyncsdk.images.batch.output import OutputLine, StreamedPicture
+from asyncsdk.images.batch.requests import is_custom_id
 from asyncsdk.images.billing import MAYBE_PAID, status_of
 from asyncsdk.images.outcome import Status
 from asyncsdk.models import ImagesResponse, Usage, from_odd_json
@@ -59,6 +61,7 @@ class LineVerdict:
         code: The server's code for that, where it has no response.
         broken: Why some of its pictures can't be used: of an edit that is done, there are fewer than were requested.
         is_worth_keeping: Whether the line itself should be kept: it may be paid, and is not whole in `pictures`.
+        is_whole: Whether all of the line could be read. Where it could not, others may be missing after it.
     """
 
     custom_id: str | None
@@ -70,6 +73,7 @@ class LineVerdict:
     code: str | None = None
     broken: tuple[str, ...] = ()
     is_worth_keeping: bool = False
+    is_whole: bool = True
 
 
 def verdict_of(
@@ -82,33 +86,31 @@ def verdict_of(
         problems: Why a picture that was decoded is not one, by its mark.
         redactor: Removes the client's secrets from what a server may have echoed.
     """
-    value = _object_in(line, redactor)
-    custom_id = value.get("custom_id")
-    custom_id = custom_id if isinstance(custom_id, str) else None
+    value, is_whole = _object_in(line)
+    custom_id = _custom_id(value.get("custom_id"), redactor)
     response, error = value.get("response"), value.get("error")
     if isinstance(response, Mapping):
-        return _of_response(custom_id, response, line, problems or {})
-    if isinstance(error, Mapping | str) and error:
-        return _unanswered(custom_id, error)
-    return _lost(custom_id, f"line {line.number} has neither a response nor an error{_why(line)}")
+        if error and not response.get("body") and (_status(response.get("status_code")) or 0) >= 400:
+            response = {**response, "body": {"error": error}}  # some servers put the reason beside the response
+        verdict = _of_response(custom_id, response, line, problems or {}, redactor)
+    elif isinstance(error, Mapping | str) and error:
+        verdict = _unanswered(custom_id, error, redactor)
+    else:
+        verdict = _lost(custom_id, f"line {line.number} has neither a response nor an error{_why(line)}")
+    return verdict if is_whole else _of_cut_line(verdict, line)
 
 
-def verdict_of_none(status: str | None, *, are_files_read: bool = True) -> LineVerdict:
+def verdict_of_none(status: str | None, *, doubt: str = "") -> LineVerdict:
     """How an edit ended that has no line.
 
     Args:
         status: That of its batch at its end; None where the batch can't be found any more.
-        are_files_read: Whether all its files were read to their ends. Without them nobody knows what was done.
+        doubt: Why the line may only be missing; empty where all files of the batch were read, and surely all of them.
     """
-    if status in _ENDED and are_files_read:
+    if status in _ENDED and not doubt:
         return _failed(None, f"the batch {_ENDED[status]} before this edit was done. {_AGAIN}")
-    if status is None:
-        what = "the batch can't be found any more"
-    elif not are_files_read:
-        what = f"the batch is {status}, and a file with its results can't be had any more"
-    else:
-        what = f"the batch is {status}, and has no line for it"
-    return evolve(_lost(None, what), is_worth_keeping=False)
+    what = "the batch can't be found any more" if status is None else f"the batch is {status}, and has no line for it"
+    return evolve(_lost(None, f"{what}{doubt and f': {doubt}'}"), is_worth_keeping=False)
 
 
 def goes_again(verdict: LineVerdict, attempt: int) -> bool:
@@ -120,11 +122,16 @@ _ENDED: dict[str | None, str] = {"expired": "expired", "cancelled": "was cancell
 
 
 def _of_response(
-    custom_id: str | None, response: Mapping[str, Any], line: OutputLine, problems: Mapping[str, str]
+    custom_id: str | None,
+    response: Mapping[str, Any],
+    line: OutputLine,
+    problems: Mapping[str, str],
+    redactor: Redactor,
 ) -> LineVerdict:
-    body, status, request_id = response.get("body"), _status(response.get("status_code")), response.get("request_id")
+    status, answer = _status(response.get("status_code")), redactor.clean_answer(dict(response))
+    body, request_id = answer.get("body"), answer.get("request_id")
     fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-    content, usage = json.dumps(body).encode(), _usage(fields)
+    usage = _usage(fields)
     usable, broken = _judged(line, problems)
     if usable and not is_error(fields):  # whatever its status is, what is there was paid
         settings = {name: value for name, value in fields.items() if name != "data"}
@@ -137,6 +144,7 @@ def _of_response(
             broken=broken,
             is_worth_keeping=bool(broken),
         )
+    content = redactor.clean(json.dumps(response.get("body"))).encode()
     headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
     if status is not None and status >= 400:
         return _refused(custom_id, status_error(status, headers, content, request=REQUEST), usage)
@@ -146,6 +154,15 @@ def _of_response(
     begins = content[:_QUOTED].decode("utf-8", "replace")
     text = f"the response has no picture{why}{_why(line)}, and begins: {begins}"
     return _lost(custom_id, text, usage=usage, request_id=headers.get("x-request-id"), broken=broken)
+
+
+def _of_cut_line(verdict: LineVerdict, line: OutputLine) -> LineVerdict:
+    """The verdict on what could be read of a line: a usage, or more pictures, may have followed."""
+    why = f"line {line.number} can't be read to its end{_why(line)}"
+    if verdict.status in {"failed", "refused"}:
+        cause = verdict.error if isinstance(verdict.error, APIError) else None
+        verdict = _lost(verdict.custom_id, f"{why}; it says: {verdict.error}", why=cause)
+    return evolve(verdict, broken=verdict.broken or (why,), is_worth_keeping=True, is_whole=False)
 
 
 def _judged(line: OutputLine, problems: Mapping[str, str]) -> tuple[tuple[StreamedPicture, ...], tuple[str, ...]]:
@@ -161,17 +178,18 @@ def _refused(custom_id: str | None, error: APIStatusError, usage: Usage | None) 
     return LineVerdict(custom_id=custom_id, status=status_of(error), error=error)
 
 
-def _unanswered(custom_id: str | None, error: Mapping[str, Any] | str) -> LineVerdict:
-    code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
+def _unanswered(custom_id: str | None, error: Mapping[str, Any] | str, redactor: Redactor) -> LineVerdict:
+    parts = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
+    code, message = (None if each is None else redactor.clean(str(each)) for each in parts)
     if code in _NOT_REACHED:
         return _failed(custom_id, f"{message or code} {_AGAIN}", code)
     return _failed(custom_id, f"the request has no response: {message or code or 'no reason is given'}. {_AGAIN}", code)
 
 
-def _failed(custom_id: str | None, text: str, code: object = None) -> LineVerdict:
+def _failed(custom_id: str | None, text: str, code: str | None = None) -> LineVerdict:
     error = EditError(text)
     error.resumable = True
-    return LineVerdict(custom_id=custom_id, status="failed", error=error, code=code if isinstance(code, str) else None)
+    return LineVerdict(custom_id=custom_id, status="failed", error=error, code=code)
 
 
 def _lost(
@@ -193,16 +211,22 @@ def _lost(
     )
 
 
-def _object_in(line: OutputLine, redactor: Redactor) -> Mapping[str, Any]:
-    """The line as an object, or what of it is complete."""
+def _object_in(line: OutputLine) -> tuple[Mapping[str, Any], bool]:
+    """The line as an object, or what of it is complete; and whether that is all of it."""
     text = line.text.decode("utf-8", "replace")
+    is_whole = line.problem is None
     try:
         value = json_value(text)
     except ValueError:
-        value = cut_json(text)
-    if redactor.may_be_in(text):
-        value = redactor.clean_answer(value)
-    return value if isinstance(value, Mapping) else {}
+        value, is_whole = cut_json(text), False
+    return (value, is_whole) if isinstance(value, Mapping) else ({}, False)
+
+
+def _custom_id(value: object, redactor: Redactor) -> str | None:
+    """As it is in the line; one that is not ours may show a secret."""
+    if not isinstance(value, str) or is_custom_id(value):
+        return value if isinstance(value, str) else None
+    return redactor.clean(value)
 
 
 def _why(line: OutputLine) -> str:
