@@ -314,6 +314,8 @@ def test_pictures_before_what_is_not_read_any_further_keep_their_line(monkeypatc
     found = verdict(fields)
     assert (found.status, found.is_worth_keeping, found.is_whole) == ("done", True, False)
     assert "larger than 1000 bytes" in found.broken[0]
+    padded = json.dumps({"custom_id": "mine", **response(200, images(PICTURE))}).encode() + b" " * 2000 + b"x"
+    assert not verdict_of(line_in(padded)).is_whole
 
 
 def test_a_custom_id_of_ours_stays_as_it_is_whatever_the_key_and_another_one_shows_no_key() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openai.types import Batch
 
-from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server import Fault, LocalServer, StoredBatch
+from asyncsdk.server.repository import Repository
+from asyncsdk.server.store import Store
 from tests import document
 from tests.server.batches import (
     ENDED,
@@ -25,6 +28,7 @@ from tests.server.batches import (
     reached,
     results,
     vision_file,
+    written,
 )
 from tests.server.edits import data_url, edit_json, opened, picture
 from tests.server.support import NOW, Caller, Clock, calling, running
@@ -244,6 +248,49 @@ async def test_a_batch_above_the_tokens_that_may_wait_fails_until_another_has_en
         await call("POST", f"batches/{first['id']}/cancel")
         await reached(call, first["id"])
         assert (await ended(call, lines))["status"] == "completed"
+
+
+async def test_two_batches_that_are_checked_at_the_same_time_share_the_tokens_that_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = Store.write_batch
+
+    def write_slowly(store: Store, batch: StoredBatch) -> None:
+        time.sleep(0.1)
+        write(store, batch)
+
+    monkeypatch.setattr(Store, "write_batch", write_slowly)
+    async with running(faults=[Fault("batches.line", "stall", every=1)], batch_tokens=700) as (_, call):
+        file_id = await file_of(call, written(await lines_of(call, 3)))
+        made = await asyncio.gather(create(call, file_id), create(call, file_id))
+        states = [await reached(call, each.json["id"], "in_progress", "failed") for each in made]
+    assert sorted(each["status"] for each in states) == ["failed", "in_progress"]
+
+
+async def test_a_batch_goes_on_after_a_restart_though_it_alone_has_all_the_tokens_that_may_wait(tmp_path: Path) -> None:
+    async with running(tmp_path, faults=[Fault("batches.line", "stall")], batch_tokens=700) as (_, call):
+        batch = await created(call, await lines_of(call, 3))
+        await reached(call, batch["id"], "in_progress")
+    async with running(tmp_path, batch_tokens=700) as (_, call):
+        assert (await reached(call, batch["id"]))["status"] == "completed"
+
+
+async def test_a_batch_that_is_cancelled_just_before_it_is_finalized_stays_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change = Repository.change_batch
+
+    async with running() as (_, call):
+
+        async def change_late(repository: Repository, batch_id: str, how: Any) -> StoredBatch:
+            if how(repository.batches[batch_id]).status == "finalizing":
+                assert (await call("POST", f"batches/{batch_id}/cancel")).json["status"] == "cancelling"
+            return await change(repository, batch_id, how)
+
+        monkeypatch.setattr(Repository, "change_batch", change_late)
+        batch = await ended(call, await lines_of(call, 1))
+        assert len(await results(call, batch["output_file_id"])) == 1
+    assert (batch["status"], batch["finalizing_at"]) == ("cancelled", None)
 
 
 @pytest.mark.parametrize(

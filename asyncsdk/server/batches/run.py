@@ -59,7 +59,7 @@ class BatchRun:
             if self.batch.status == "in_progress":
                 await self._execute()
             elif self.batch.status == "cancelling":
-                await self._enter("cancelled")
+                await self._enter("cancelled", after="cancelling")
         except ApiError as error:  # its input file was deleted
             await self._fail(refused("file_not_found", error.message))
         except Exception:
@@ -77,24 +77,26 @@ class BatchRun:
                 async for line in lines:
                     check.take(line)
             check.finish()
-        if not check.refusals and self._is_above_limit(check):
-            check.refusals.append(_too_many_tokens(check.model, self.token_limit))
         if check.refusals:
             await self._fail(*check.refusals)
             return
-        now, checked = self.repository.now(), {"model": check.model, "total": check.total}
+        now = self.repository.now()
+        checked = {"model": check.model, "total": check.total, "queued_tokens": check.tokens}
 
         def go_on(batch: StoredBatch) -> StoredBatch:
-            is_wanted = batch.status == "validating"
-            tokens = check.tokens
-            return batch.entered("in_progress", now, queued_tokens=tokens, **checked) if is_wanted else batch
+            if batch.status != "validating":
+                return batch
+            if self._is_above_limit(check):  # looked at here, since another batch may be checked at the same time
+                return batch.entered("failed", now, refusals=(_too_many_tokens(check.model, self.token_limit),))
+            return batch.entered("in_progress", now, **checked)
 
         await self.repository.change_batch(self.batch_id, go_on)
 
     def _is_above_limit(self, check: InputCheck) -> bool:
         if self.token_limit is None:
             return False
-        others = [one for one in self.repository.batches.values() if one.model == check.model and not one.is_ended]
+        batches = self.repository.batches.values()
+        others = [one for one in batches if one.model == check.model and not one.is_ended and one.id != self.batch_id]
         return sum(one.queued_tokens for one in others) + check.tokens > self.token_limit
 
     async def _execute(self) -> None:
@@ -105,7 +107,7 @@ class BatchRun:
         async with self.repository.incoming(RESULT_LIMIT) as output, self.repository.incoming(RESULT_LIMIT) as errors:
             await self._make_all(file, output, errors)
             if self._reason() is None:
-                await self._enter("finalizing")
+                await self._enter("finalizing", after="in_progress")
                 await self._until(1.0)
             output_id = await self._kept(output, "output")
             error_id = await self._kept(errors, "error")
@@ -228,9 +230,12 @@ class BatchRun:
         if rest := b"".join(pieces):
             yield rest
 
-    async def _enter(self, status: BatchStatus) -> None:
+    async def _enter(self, status: BatchStatus, *, after: BatchStatus) -> None:
+        """Bring it to its next status, unless it was cancelled meanwhile."""
         now = self.repository.now()
-        await self.repository.change_batch(self.batch_id, lambda batch: batch.entered(status, now))
+        await self.repository.change_batch(
+            self.batch_id, lambda batch: batch.entered(status, now) if batch.status == after else batch
+        )
 
     async def _fail(self, *refusals: LineRefusal) -> None:
         now = self.repository.now()
