@@ -24,7 +24,7 @@ from asyncsdk.http.session import Sessions
 from asyncsdk.http.transport import Transport
 from asyncsdk.models import Page
 from asyncsdk.paging import each_page
-from asyncsdk.retry import Retry, is_safe_to_retry, is_worth_retrying
+from asyncsdk.retry import Retry
 from asyncsdk.settings import Auth, Key
 from asyncsdk.timing import DEFAULT_TIMING, Timing
 
@@ -370,14 +370,11 @@ class Client:
         retry: Retry | None = None,
     ) -> PreparedRequest:
         check_call(request, timeout, max_retries)
-        if retry is None:
-            should_retry = is_worth_retrying if request.repeatable else is_safe_to_retry
-            retry = Retry(self.max_retries if max_retries is None else max_retries, should_retry=should_retry)
         return prepare(
             request,
             self.settings,
             headers=headers or {},
             query=query or {},
-            retry=retry,
+            retry=retry or Retry(self.max_retries if max_retries is None else max_retries),
             response_timeout=timeout or self.timeout or request.response_timeout,
         )

@@ -68,11 +68,6 @@ def may_have_acted(error: APIError) -> bool:
     return True
 
 
-def is_safe_to_retry(error: APIError) -> bool:
-    """Whether the same request may succeed later, and surely did nothing so far."""
-    return is_worth_retrying(error) and not may_have_acted(error)
-
-
 def is_unreachable(error: Exception) -> bool:
     """Whether the request ended before any of it was sent, as without a connection."""
     return isinstance(error, APIConnectionError) and not error.sent

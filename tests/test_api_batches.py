@@ -14,6 +14,7 @@ from asyncsdk import (
 )
 from asyncsdk.batches import ENDED, BatchRequestCounts
 from asyncsdk.models import InvalidModelError, Usage, from_json, to_json
+from asyncsdk.retry import Retry
 from tests.raw_server import Talk, answering, client_of, reply, serving
 
 # as the API's own document has it
@@ -109,6 +110,18 @@ async def test_a_batch_that_may_have_been_created_is_not_created_again(status: i
         with pytest.raises(APIStatusError):
             await client.send(CREATE, max_retries=5)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 503])
+async def test_a_batch_is_not_created_again_by_retries_that_are_shared_with_other_requests(status: int) -> None:
+    retry = Retry(max_retries=5, should_retry=lambda _: True)
+    refused = reply(status, headers={"retry-after-ms": "1"})
+    async with answering(refused, refused, reply(200, BATCH)) as server, client_of(server) as client:
+        with pytest.raises(APIStatusError):
+            await client.send(CREATE, retry=retry)
+        assert (len(server.requests), retry.spent) == (1, 0)
+        assert (await client.send(api.retrieve_batch("batch_abc123"), retry=retry)).id == "batch_abc123"
+    assert len(server.requests) == 3
 
 
 async def test_a_batch_whose_response_was_lost_is_not_created_again() -> None:

@@ -100,7 +100,8 @@ class Request(Generic[T_co]):
             swap two responses.
         accept: The Accept header.
         response_timeout: How many seconds the server may take once it has the whole request.
-        repeatable: Whether `Client` sends it again by itself after a failure in which the server may have acted.
+        repeatable: Whether it may be sent again by itself, with whatever retries, after a failure in which the server
+            may have acted.
     """
 
     method: str

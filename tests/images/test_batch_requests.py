@@ -81,6 +81,7 @@ def test_a_line_is_one_line_of_ascii_whatever_is_in_it(prompt: str) -> None:
         ({"stream": True}, "^stream: a batch has no streams"),
         ({"partial_images": 2}, "^partial_images: a batch has no streams"),
         ({"extra": {"stream": True}}, "^stream: a batch has no streams"),
+        ({"extra": {"model": "gpt-image-1"}}, "^model: it is in extra="),
         ({"markup": "marks.png"}, "^markup: in a batch pictures are references"),
     ],
     ids=str,

@@ -45,6 +45,8 @@ def require_batchable(edit: ImageEdit) -> None:
         raise InvalidEditError(f"model: batches do not take {edit.model}. Send this edit directly. Nothing was sent.")
     if edit.markup is not None:
         raise InvalidEditError(f"markup: in a batch pictures are references, and it can't be one. {_DIRECTLY}")
+    if "model" in (edit.extra or ()):
+        raise InvalidEditError("model: it is in extra=, and a batch is cut by model=. Give it there. Nothing was sent.")
     for name in _OF_STREAMS:
         if getattr(edit, name) or name in (edit.extra or ()):
             raise InvalidEditError(f"{name}: a batch has no streams. {_DIRECTLY}")

@@ -13,7 +13,7 @@ Step = Literal["poll", "read", "wait_for_another", "cut_again", "give_up"]
 
 MOST_ROUNDS = 3  # of a file whose lines were refused
 SETTLING_SECONDS = 600.0  # after its end, in which its counts and its files may still disagree
-BEFORE_INTENT, LOOKED_FOR = 300.0, 60.0  # seconds: how far back the list is read; how long it is looked into
+BEFORE_INTENT = 300.0  # seconds: how far back the list is read
 _QUEUE_IS_FULL = "token_limit_exceeded"
 
 

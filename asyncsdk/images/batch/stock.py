@@ -10,7 +10,6 @@ from collections import Counter
 
 from attrs import define, field, frozen
 
-PURPOSE = "vision"
 KEPT_SECONDS = 72 * 3600  # `expires_after` of an upload
 LEAST_LEFT = 30 * 3600.0  # seconds: a batch has 24 hours, and waits before it is created
 
