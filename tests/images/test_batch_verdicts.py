@@ -95,6 +95,10 @@ LINES: list[tuple[str, Json, str, bool]] = [
     ("an error of the server that cost", response(500, refusal(usage=USAGE)), "uncertain", True),
     ("a refusal that cost", response(400, BLOCKED | {"usage": USAGE}), "uncertain", True),
     ("a refusal that cost nothing", response(400, BLOCKED | {"usage": USAGE | {"total_tokens": 0}}), "refused", False),
+    ("an error of the server that cost, beside it", response(500, refusal(), usage=USAGE), "uncertain", True),
+    ("a refusal that cost, in its line", response(400, BLOCKED) | {"usage": USAGE}, "uncertain", True),
+    ("a refusal that cost, without a sum", response(400, BLOCKED | {"usage": {"output_tokens": 7}}), "uncertain", True),
+    ("no response, and a cost", {"response": None, "error": {"code": "x", "usage": USAGE}}, "uncertain", True),
     ("expired", {"response": None, "error": {"code": "batch_expired", "message": "Too late."}}, "failed", False),
     ("cancelled", {"response": None, "error": {"code": "batch_cancelled", "message": "Over."}}, "failed", False),
     ("no response", {"response": None, "error": {"code": "request_timeout", "message": "Late."}}, "failed", False),
@@ -188,7 +192,9 @@ def test_a_key_that_a_server_echoes_is_in_no_error() -> None:
 def test_a_request_without_a_response_keeps_its_code() -> None:
     found = verdict({"response": None, "error": {"code": "batch_expired", "message": "Too late."}})
     assert found.code == "batch_expired"
-    assert str(found.error) == "Too late. Nothing was paid for it. The same call sends it again."
+    late = verdict({"response": None, "error": {"code": "request_timeout"}})
+    assert str(late.error).endswith("has no response: request_timeout. It counts as unpaid, and may be sent again.")
+    assert str(found.error) == "Too late. Nothing was paid for it, and it may be sent again."
 
 
 @pytest.mark.parametrize("content", [b"not JSON", b"[1]", b'"x"', b"\xff\xfe", b"{", b'{"custom_id": 5}'])

@@ -41,7 +41,8 @@ from asyncsdk.safe_json import cut_json, json_value
 
 REQUEST = "POST /images/edits in a batch"
 MOST_ATTEMPTS = 3
-_AGAIN = "Nothing was paid for it. The same call sends it again."
+_AGAIN = "Nothing was paid for it, and it may be sent again."
+_NO_RESPONSE = "It counts as unpaid, and may be sent again."
 _PAID = "It cost {} tokens: sending it again would be paid again. Look at the account's usage page."
 _NOT_REACHED = frozenset({"batch_expired", "batch_cancelled"})
 _QUOTED = 200  # characters
@@ -89,12 +90,13 @@ def verdict_of(
     value, is_whole = _object_in(line)
     custom_id = _custom_id(value.get("custom_id"), redactor)
     response, error = value.get("response"), value.get("error")
+    usage = _usage(value, redactor)
     if isinstance(response, Mapping):
         if error and not response.get("body") and (_status(response.get("status_code")) or 0) >= 400:
             response = {**response, "body": {"error": error}}  # some servers put the reason beside the response
-        verdict = _of_response(custom_id, response, line, problems or {}, redactor)
+        verdict = _of_response(custom_id, response, usage, _judged(line, problems or {}), redactor)
     elif isinstance(error, Mapping | str) and error:
-        verdict = _unanswered(custom_id, error, redactor)
+        verdict = _unanswered(custom_id, error, usage, redactor)
     else:
         verdict = _lost(custom_id, f"line {line.number} has neither a response nor an error{_why(line)}")
     return verdict if is_whole else _of_cut_line(verdict, line)
@@ -124,15 +126,15 @@ _ENDED: dict[str | None, str] = {"expired": "expired", "cancelled": "was cancell
 def _of_response(
     custom_id: str | None,
     response: Mapping[str, Any],
+    usage: Usage | None,
     line: OutputLine,
-    problems: Mapping[str, str],
     redactor: Redactor,
 ) -> LineVerdict:
     status, answer = _status(response.get("status_code")), redactor.clean_answer(dict(response))
     body, request_id = answer.get("body"), answer.get("request_id")
     fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-    usage = _usage(fields)
-    usable, broken = _judged(line, problems)
+    usable = tuple(picture for picture in line.pictures if picture.problem is None)
+    broken = tuple(dict.fromkeys(picture.problem for picture in line.pictures if picture.problem is not None))
     if usable and not is_error(fields):  # whatever its status is, what is there was paid
         settings = {name: value for name, value in fields.items() if name != "data"}
         return LineVerdict(
@@ -165,25 +167,29 @@ def _of_cut_line(verdict: LineVerdict, line: OutputLine) -> LineVerdict:
     return evolve(verdict, broken=verdict.broken or (why,), is_worth_keeping=True, is_whole=False)
 
 
-def _judged(line: OutputLine, problems: Mapping[str, str]) -> tuple[tuple[StreamedPicture, ...], tuple[str, ...]]:
-    reasons = [picture.problem or problems.get(picture.mark) for picture in line.pictures]
-    usable = tuple(picture for picture, reason in zip(line.pictures, reasons, strict=True) if reason is None)
-    return usable, tuple(dict.fromkeys(reason for reason in reasons if reason is not None))
+def _judged(line: OutputLine, problems: Mapping[str, str]) -> OutputLine:
+    """The line with the problems that were found once its pictures were decoded."""
+    pictures = [evolve(one, problem=one.problem or problems.get(one.mark)) for one in line.pictures]
+    return evolve(line, pictures=tuple(pictures))
 
 
 def _refused(custom_id: str | None, error: APIStatusError, usage: Usage | None) -> LineVerdict:
-    is_paid = usage is not None and usage.total_tokens
-    if is_paid or error.status_code in {408, 409}:
+    if _tokens(usage) or error.status_code in {408, 409}:
         return _lost(custom_id, str(error), why=error, usage=usage, request_id=error.request_id)
     return LineVerdict(custom_id=custom_id, status=status_of(error), error=error)
 
 
-def _unanswered(custom_id: str | None, error: Mapping[str, Any] | str, redactor: Redactor) -> LineVerdict:
+def _unanswered(
+    custom_id: str | None, error: Mapping[str, Any] | str, usage: Usage | None, redactor: Redactor
+) -> LineVerdict:
     parts = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
     code, message = (None if each is None else redactor.clean(str(each)) for each in parts)
+    if _tokens(usage):
+        return _lost(custom_id, f"the request has no response: {message or code}", usage=usage)
     if code in _NOT_REACHED:
         return _failed(custom_id, f"{message or code} {_AGAIN}", code)
-    return _failed(custom_id, f"the request has no response: {message or code or 'no reason is given'}. {_AGAIN}", code)
+    why = message or code or "no reason is given"
+    return _failed(custom_id, f"the request has no response: {why}. {_NO_RESPONSE}", code)
 
 
 def _failed(custom_id: str | None, text: str, code: str | None = None) -> LineVerdict:
@@ -202,7 +208,7 @@ def _lost(
     broken: tuple[str, ...] = (),
 ) -> LineVerdict:
     """The verdict on an edit that is or may be paid, and of which there is no picture."""
-    tokens = 0 if usage is None else usage.total_tokens
+    tokens = _tokens(usage)
     failure = ChargeUnknownError(f"{text}\n  {_PAID.format(tokens) if tokens else MAYBE_PAID}")
     failure.__cause__ = why
     failure.request_id, failure.status_code = request_id, getattr(why, "status_code", None)
@@ -241,6 +247,19 @@ def _status(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599 else None
 
 
-def _usage(fields: Mapping[str, Any]) -> Usage | None:
-    usage = fields.get("usage")
-    return from_odd_json(Usage, usage) if isinstance(usage, Mapping) and usage else None
+def _usage(value: Mapping[str, Any], redactor: Redactor) -> Usage | None:
+    """What the line says that its edit cost: in the response, as it should be, or beside it."""
+    places = [value]
+    for name in ("response", "body", "error"):
+        places += [inner for place in places if isinstance(inner := place.get(name), Mapping)]
+    usages = [usage for place in reversed(places) if isinstance(usage := place.get("usage"), Mapping) and usage]
+    found = [from_odd_json(Usage, redactor.clean_answer(dict(usage))) for usage in usages]
+    return next((usage for usage in found if _tokens(usage)), found[0] if found else None)
+
+
+def _tokens(usage: Usage | None) -> int:
+    if usage is None:
+        return 0
+    if usage.total_tokens is not None:
+        return usage.total_tokens
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)
