@@ -360,6 +360,29 @@ async def test_a_server_that_is_started_again_goes_on_with_its_batches(tmp_path:
         assert len(await results(call, batch["output_file_id"])) == 2
 
 
+async def test_a_server_that_was_stopped_just_before_the_end_of_a_batch_leaves_no_second_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, is_reached = Repository.change_batch, asyncio.Event()
+
+    async def change_never(repository: Repository, batch_id: str, how: Any) -> StoredBatch:
+        if how(repository.batches[batch_id]).status == "completed":
+            is_reached.set()
+            await asyncio.sleep(60)
+        return await change(repository, batch_id, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repository, "change_batch", change_never)
+        async with running(tmp_path) as (server, call):
+            batch = await created(call, await lines_of(call, 1))
+            await is_reached.wait()
+            assert [file.purpose for file in server.files].count("batch_output") == 1
+    async with running(tmp_path) as (server, call):
+        batch = await reached(call, batch["id"])
+        outputs = [file.id for file in server.files if file.purpose == "batch_output"]
+    assert outputs == [batch["output_file_id"]]
+
+
 async def test_faults_happen_to_each_of_its_calls() -> None:
     faults = [
         Fault("batches.create", "answer", status=503),

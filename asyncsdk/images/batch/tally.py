@@ -31,8 +31,8 @@ class Tally:
     _is_cut: bool = field(default=False, init=False)
 
     def take(self, verdict: LineVerdict) -> Taken:
-        """What a line is: the first of its edit; a better one, such as a picture after an error; another one that
-        changes nothing; or one of no edit of this batch, which is kept if it has pictures, and counts for nothing.
+        """What a line is: the first of its edit; a better one, such as a picture after an error; another one, which
+        changes nothing; or one of no edit of this batch. The pictures of the last two are paid, too: keep them.
         """
         custom_id = verdict.custom_id
         self._is_cut = self._is_cut or not verdict.is_whole

@@ -17,6 +17,7 @@ from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.ids import new_batch_id
 from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.repository import Repository
+from asyncsdk.server.rules import BATCH_OUTPUT
 
 
 @define(eq=False, kw_only=True)
@@ -44,8 +45,12 @@ class Batches:
         ]
 
     async def resume(self) -> None:
-        """Go on with the batches that an earlier run left under way."""
+        """Go on with the batches that an earlier run left under way, less what it kept of their results."""
         for batch in [batch for batch in self.repository.batches.values() if not batch.is_ended]:
+            names = {batch.result_name("output"), batch.result_name("error")}
+            for file in self.repository.files():
+                if file.purpose == BATCH_OUTPUT and file.filename in names:
+                    await self.repository.remove_file(file.id)
             await self.repository.add_batch(batch.restarted())
             self._begin(batch.id)
 

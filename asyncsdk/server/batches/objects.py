@@ -100,6 +100,10 @@ class StoredBatch:
     def is_ended(self) -> bool:
         return self.status in ENDED
 
+    def result_name(self, kind: Literal["output", "error"]) -> str:
+        """The name of a file with its results."""
+        return f"{self.id}_{kind}.jsonl"
+
     def entered(self, status: BatchStatus, now: int, **changes: Any) -> StoredBatch:
         """The batch in its next status."""
         return evolve(self, status=status, times={**self.times, status: now}, **changes)

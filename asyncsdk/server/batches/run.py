@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Literal
 
 from attrs import define, evolve, field
 
@@ -201,7 +202,7 @@ class BatchRun:
             usage=batch.usage.plus(result.usage),
         )
 
-    async def _kept(self, incoming: IncomingFile, kind: str) -> str | None:
+    async def _kept(self, incoming: IncomingFile, kind: Literal["output", "error"]) -> str | None:
         """Make a file of the results; None where there are none."""
         if not incoming.size:
             return None
@@ -211,7 +212,7 @@ class BatchRun:
             bytes=incoming.size,
             created_at=now,
             expires_at=file_expiry(now, BATCH_OUTPUT, self.batch.output_seconds),
-            filename=f"{self.batch_id}_{kind}.jsonl",
+            filename=self.batch.result_name(kind),
             purpose=BATCH_OUTPUT,
             part_ids=(new_part_id(),),
         )
