@@ -1,11 +1,11 @@
-"""What the state of a whole batch asks for next, and where a create whose response was lost is looked for (pure)."""
+"""What the state of a whole batch asks for next: to wait, to read its files, or to do something else (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from asyncsdk.batches import Batch, BatchProblem
 
@@ -13,12 +13,11 @@ Step = Literal["poll", "read", "wait_for_another", "cut_again", "give_up"]
 
 MOST_ROUNDS = 3  # of a file whose lines were refused
 SETTLING_SECONDS = 600.0  # after its end, in which its counts and its files may still disagree
-BEFORE_INTENT = 300.0  # seconds: how far back the list is read
 _QUEUE_IS_FULL = "token_limit_exceeded"
 
 
 @frozen(kw_only=True)
-class Standing:
+class NextStep:
     """What to do next about a batch.
 
     Attributes:
@@ -34,24 +33,24 @@ class Standing:
     reason: str = ""
 
 
-def standing_of(batch: Batch, *, now: float, rounds: int = 0) -> Standing:
+def next_step(batch: Batch, *, now: float, rounds: int = 0) -> NextStep:
     """What the state of a batch asks for. `now` is the server's time, `rounds` how often its edits were cut again."""
     if not batch.is_ended:
-        return Standing(step="poll", reason=batch.status or "without a status")
+        return NextStep(step="poll", reason=batch.status or "without a status")
     if disagreement := _disagreement(batch):
         ended_at = _ended_at(batch)
         if ended_at is not None and now - ended_at < SETTLING_SECONDS:
-            return Standing(step="poll", reason=disagreement)
+            return NextStep(step="poll", reason=disagreement)
     if batch.status != "failed" or _has_begun(batch):
-        return Standing(step="read", reason=disagreement or "")
+        return NextStep(step="read", reason=disagreement or "")
     problems = (batch.errors.data if batch.errors is not None else None) or ()
     reason = "; ".join(dict.fromkeys(filter(None, (problem.message or problem.code for problem in problems))))
     if any(problem.code == _QUEUE_IS_FULL for problem in problems):
-        return Standing(step="wait_for_another", reason=reason)
+        return NextStep(step="wait_for_another", reason=reason)
     refused = _refused_lines(problems)
     if refused and rounds < MOST_ROUNDS:
-        return Standing(step="cut_again", refused=refused, reason=reason)
-    return Standing(step="give_up", refused=refused, reason=reason or "the server does not say why")
+        return NextStep(step="cut_again", refused=refused, reason=reason)
+    return NextStep(step="give_up", refused=refused, reason=reason or "the server does not say why")
 
 
 def _has_begun(batch: Batch) -> bool:
@@ -99,36 +98,3 @@ def _ended_at(batch: Batch) -> int | None:
         "cancelled": batch.cancelled_at,
     }
     return ends.get(batch.status or "")
-
-
-@define(eq=False, kw_only=True)
-class CreateSearch:
-    """Looks for the batch of a create whose response was lost, in the pages of the list, the newest first.
-
-    Its input file names it: no other create has the same. Where a server leaves that out, its metadata does.
-
-    Args:
-        input_file_id: The file that it was created with.
-        metadata: What it was created with.
-        intended_at: When it was about to be created, in the server's unix time.
-    """
-
-    input_file_id: str
-    metadata: Mapping[str, str]
-    intended_at: float
-    found: dict[str, Batch] = field(factory=dict, init=False)
-    is_over: bool = field(default=False, init=False)  # the rest of the list is older
-
-    def look(self, page: Iterable[Batch]) -> None:
-        """Look at the next page. Two batches may be found: a gateway may repeat a request."""
-        for batch in page:
-            if self._is_it(batch):  # however old: clocks differ
-                self.found.setdefault(batch.id, batch)
-            elif batch.created_at is not None and batch.created_at < self.intended_at - BEFORE_INTENT:
-                self.is_over = True
-
-    def _is_it(self, batch: Batch) -> bool:
-        if batch.input_file_id is not None:
-            return batch.input_file_id == self.input_file_id
-        there = batch.metadata or {}
-        return bool(self.metadata) and all(there.get(name) == value for name, value in self.metadata.items())

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from asyncsdk import Batch, BatchProblem, BatchProblems, BatchRequestCounts, Usage
-from asyncsdk.images.batch.standing import MOST_ROUNDS, SETTLING_SECONDS, CreateSearch, standing_of
+from asyncsdk.images.batch.next_step import MOST_ROUNDS, SETTLING_SECONDS, next_step
+from asyncsdk.images.batch.search import CreateSearch
 
 NOW = 1_795_000_000
 
@@ -25,7 +26,7 @@ def failed(*problems: BatchProblem, **fields: Any) -> Batch:
 
 
 def step_of(a_batch: Batch, **options: Any) -> str:
-    return standing_of(a_batch, **{"now": NOW, **options}).step
+    return next_step(a_batch, **{"now": NOW, **options}).step
 
 
 @pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing", "cancelling", "paused", None])
@@ -56,7 +57,7 @@ def test_a_completed_batch_of_failures_alone_has_no_output_and_is_read() -> None
 def test_counts_and_files_that_disagree_are_asked_for_again_but_not_for_ever(fields: dict[str, Any]) -> None:
     one = batch("completed", completed_at=NOW, **fields)
     assert step_of(one, now=NOW + SETTLING_SECONDS - 1) == "poll"
-    assert standing_of(one, now=NOW).reason
+    assert next_step(one, now=NOW).reason
     assert step_of(one, now=NOW + SETTLING_SECONDS) == "read"
     assert step_of(batch("completed", **fields)) == "read"  # without a time it can't be known how long that is so
 
@@ -69,13 +70,13 @@ def test_a_cancelled_batch_that_did_something_is_read_once_its_output_is_there()
 
 def test_a_full_queue_is_waited_for() -> None:
     full = BatchProblem(code="token_limit_exceeded", message="Enqueued token limit reached.")
-    found = standing_of(failed(full), now=NOW)
+    found = next_step(failed(full), now=NOW)
     assert (found.step, found.reason) == ("wait_for_another", "Enqueued token limit reached.")
 
 
 def test_lines_that_are_named_are_refused_and_the_rest_is_cut_again_three_times_at_most() -> None:
     problems = [BatchProblem(code="invalid_value", line=number, message=f"No {number}.") for number in (2, 5, 5)]
-    found = standing_of(failed(*problems), now=NOW)
+    found = next_step(failed(*problems), now=NOW)
     assert (found.step, dict(found.refused)) == ("cut_again", {2: problems[0], 5: problems[1]})
     assert [step_of(failed(*problems), rounds=rounds) for rounds in range(MOST_ROUNDS + 1)] == [
         *["cut_again"] * MOST_ROUNDS,
@@ -94,7 +95,7 @@ def test_lines_that_are_named_are_refused_and_the_rest_is_cut_again_three_times_
     ],
 )
 def test_a_batch_that_failed_as_a_whole_is_given_up_with_the_reason(one: Batch, reason: str) -> None:
-    found = standing_of(one, now=NOW)
+    found = next_step(one, now=NOW)
     assert (found.step, found.reason) == ("give_up", reason)
 
 
@@ -124,13 +125,13 @@ def test_a_batch_that_failed_half_way_is_asked_for_until_its_output_is_there() -
 
 def test_lines_that_are_still_refused_at_the_last_round_are_named() -> None:
     problem = BatchProblem(code="invalid_value", line=2, message="No.")
-    found = standing_of(failed(problem), now=NOW, rounds=MOST_ROUNDS)
+    found = next_step(failed(problem), now=NOW, rounds=MOST_ROUNDS)
     assert (found.step, dict(found.refused)) == ("give_up", {2: problem})
 
 
 def test_no_line_is_refused_where_the_server_counts_them_from_zero() -> None:
     problems = [BatchProblem(code="invalid_value", line=number, message=f"No {number}.") for number in (3, 0)]
-    found = standing_of(failed(*problems), now=NOW)
+    found = next_step(failed(*problems), now=NOW)
     assert (found.step, dict(found.refused), found.reason) == ("give_up", {}, "No 3.; No 0.")
 
 
