@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from asyncsdk import (
     Batch,
@@ -278,6 +279,12 @@ def test_edits_without_a_line_are_unpaid_only_where_surely_none_of_their_lines_i
     assert tally.verdict_of_rest(ended_as(status, completed), are_files_read=False).status == "uncertain"
     assert tally.verdict_of_rest(Batch(id="b", status=status)).status == "uncertain"
     assert tally.verdict_of_rest(None).status == "uncertain"
+
+
+def test_counts_of_fewer_edits_than_there_are_mean_nothing_once_the_batch_has_begun() -> None:
+    nothing = Batch(id="b", status="cancelled", request_counts=BatchRequestCounts(total=0, completed=0, failed=0))
+    assert tally_of(b"").verdict_of_rest(nothing).status == "failed"
+    assert tally_of(b"").verdict_of_rest(evolve(nothing, in_progress_at=1)).status == "uncertain"
 
 
 CUT_LINES = {

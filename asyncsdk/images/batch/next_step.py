@@ -41,7 +41,7 @@ def next_step(batch: Batch, *, now: float, rounds: int = 0) -> NextStep:
         ended_at = _ended_at(batch)
         if ended_at is not None and now - ended_at < SETTLING_SECONDS:
             return NextStep(step="poll", reason=disagreement)
-    if batch.status != "failed" or _has_begun(batch):
+    if batch.status != "failed" or has_begun(batch):
         return NextStep(step="read", reason=disagreement or "")
     problems = (batch.errors.data if batch.errors is not None else None) or ()
     reason = "; ".join(dict.fromkeys(filter(None, (problem.message or problem.code for problem in problems))))
@@ -53,7 +53,7 @@ def next_step(batch: Batch, *, now: float, rounds: int = 0) -> NextStep:
     return NextStep(step="give_up", refused=refused, reason=reason or "the server does not say why")
 
 
-def _has_begun(batch: Batch) -> bool:
+def has_begun(batch: Batch) -> bool:
     """Whether some of its edits may be done, and paid."""
     counts, usage = batch.request_counts, batch.usage
     is_counted = counts is not None and (counts.completed or counts.failed)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from attrs import define, field
 
-from asyncsdk.batches import Batch, BatchRequestCounts
+from asyncsdk.batches import Batch
+from asyncsdk.images.batch.next_step import has_begun
 from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of_none
 from asyncsdk.images.outcome import Status
 
@@ -60,11 +61,12 @@ class Tally:
         """
         if batch is None:
             return verdict_of_none(None)
-        doubt = self._doubt(batch.request_counts) if are_files_read else "a file with its results can't be read"
+        doubt = self._doubt(batch) if are_files_read else "a file with its results can't be read"
         return verdict_of_none(batch.status, doubt=doubt)
 
-    def _doubt(self, counts: BatchRequestCounts | None) -> str:
+    def _doubt(self, batch: Batch) -> str:
         """Why a line may be missing; empty where none can be."""
+        counts = batch.request_counts
         if self._is_cut:
             return "a line can't be read to its end"
         if self.unknown:
@@ -73,4 +75,6 @@ class Tally:
             return "the server does not say how many of its edits were done"
         if counts.completed > len(self._succeeded):
             return f"{counts.completed} of its edits were done, and its files have {len(self._succeeded)}"
+        if has_begun(batch) and (counts.total or 0) < len(self.items):
+            return f"the server counts {counts.total} edits, and it has {len(self.items)}"
         return ""
