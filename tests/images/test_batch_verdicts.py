@@ -71,6 +71,8 @@ LINES: list[tuple[str, Json, str, bool]] = [
     ("a picture with the status of an error", response(500, images(PICTURE)), "done", False),
     ("two pictures, one broken", response(200, images(PICTURE, BAD)), "done", True),
     ("a picture that is broken", response(200, images(BAD)), "uncertain", True),
+    ("a broken picture with the status of an error", response(500, {"data": [BAD]}), "uncertain", True),
+    ("a picture within an error", response(500, refusal() | {"last": PICTURE}), "uncertain", True),
     ("no pictures", response(200, images()), "uncertain", True),
     ("no data", response(200, {"created": 1}), "uncertain", True),
     ("a page", response(200, "<html>busy</html>"), "uncertain", True),

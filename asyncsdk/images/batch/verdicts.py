@@ -11,7 +11,7 @@
     any other 4xx, but for 408 and 409               unpaid                   failed
     408, 409                                         maybe paid               uncertain
     429, 5xx, no response                            assumed unpaid           failed, and sent again
-    any of these with a usage                        paid                     uncertain
+    any of these with a usage, or with a picture     paid                     uncertain
     an error, in a line that is cut or not JSON      maybe paid               uncertain
     none, and the batch is completed or failed       maybe paid               uncertain
     none, and the batch expired, or was cancelled    unpaid                   failed, and sent again
@@ -148,13 +148,13 @@ def _of_response(
         )
     content = redactor.clean(json.dumps(response.get("body"))).encode()
     headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
-    if status is not None and status >= 400:
+    if status is not None and status >= 400 and not line.pictures:
         return _refused(custom_id, status_error(status, headers, content, request=REQUEST), usage)
     if is_error(fields) and not line.pictures:
         return _refused(custom_id, error_in_success(fields, status or 200, headers, content, request=REQUEST), usage)
     why = f" ({'; '.join(broken)})" if broken else ""
     begins = content[:_QUOTED].decode("utf-8", "replace")
-    text = f"the response has no picture{why}{_why(line)}, and begins: {begins}"
+    text = f"the response has no picture that can be used{why}{_why(line)}, and begins: {begins}"
     return _lost(custom_id, text, usage=usage, request_id=headers.get("x-request-id"), broken=broken)
 
 
