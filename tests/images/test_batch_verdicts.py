@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncsdk import (
     Batch,
@@ -321,6 +323,34 @@ def test_a_file_that_is_cut_anywhere_lets_no_paid_edit_go_again() -> None:
         assert all(found.status != "failed" for found in verdicts_in(content[:at])), content[:at]
         # errors are assumed to be unpaid, so that of "d" may be missing
         assert rest in ([], ["item-d"]) or tally.verdict_of_rest(ended_as("expired", 3)).status == "uncertain"
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([PICTURE, USAGE, BLOCKED])
+)
+names = st.sampled_from(["id", "code", "message", "type", "usage", "data", "error", "body", "total_tokens", "b64_json"])
+values = st.recursive(
+    scalars | st.sampled_from([PICTURE, USAGE, BLOCKED]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "custom_id": values,
+            "response": values | st.fixed_dictionaries({"status_code": values | st.integers(100, 599), "body": values}),
+            "error": values,
+            "usage": values,
+        },
+    )
+)
+def test_every_line_has_a_verdict_that_can_be_recorded_whatever_is_in_it(fields: Json) -> None:
+    found = verdict_of(line_in(json.dumps({"id": "x", **fields}).encode()))
+    assert (found.error is None) == (found.status == "done") == bool(found.pictures)
+    if found.error is not None:
+        assert problem_of(found.error).message
 
 
 def test_pictures_before_what_is_not_read_any_further_keep_their_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 from openai.types import Batch
 
 from asyncsdk.server import Fault, LocalServer, StoredBatch
+from asyncsdk.server.edits import memory
 from asyncsdk.server.repository import Repository
 from asyncsdk.server.store import Store
 from tests import document
@@ -82,6 +83,15 @@ async def test_pictures_come_as_data_urls_too() -> None:
         edit = {"model": MODEL, "prompt": "x", "images": [{"image_url": data_url(picture())}]}
         batch = await ended(call, [line("a", edit)])
     assert batch["request_counts"]["completed"] == 1
+
+
+async def test_requests_wait_for_memory_that_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (server, call):
+        lines = await lines_of(call, 8)
+        size = next(file.bytes for file in server.files if file.purpose == "vision")
+        monkeypatch.setattr(memory, "MEMORY_LIMIT", size + size // 2)
+        batch = await ended(call, lines)
+    assert batch["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
 
 
 async def test_what_comes_keeps_to_the_types_of_openai_python() -> None:

@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Literal
 
 from attrs import define, evolve, field
@@ -183,11 +184,17 @@ class BatchRun:
 
     async def _edited(self, line: InputLine) -> LineResult:
         request_id = new_request_id()
-        try:
-            body = await self.edits.batched(dict(line.body), request_id)
-        except ApiError as error:
-            return responded(line.custom_id, error.status, request_id, error.to_json())
-        return responded(line.custom_id, 200, request_id, body, body["usage"])
+        while True:
+            try:
+                body = await self.edits.batched(dict(line.body), request_id)
+            except ApiError as error:
+                if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    return responded(line.custom_id, error.status, request_id, error.to_json())
+            else:
+                return responded(line.custom_id, HTTPStatus.OK, request_id, body, body["usage"])
+            if reason := self._reason():
+                return self._left(line, reason)
+            await asyncio.sleep(_STEP_SECONDS)  # there are too many pictures at once: a batch has time
 
     def _left(self, line: InputLine, reason: Reason) -> LineResult:
         self._is_cut_short = True
