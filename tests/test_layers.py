@@ -32,7 +32,10 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"files", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
-    {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique", "version"},
+    {
+        "batches", "error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique",
+        "version",
+    },
 ]
 INPUT_OUTPUT = {
     "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "obstore",
