@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -404,11 +405,15 @@ def test_a_second_process_waits_for_the_first_and_takes_its_result(
 ) -> None:
     make_file()
     process = begin(start)
+    process.send_signal(signal.SIGSTOP)  # or it might be done first, where the machine is busy
     busy = run("upload", "train.jsonl", "--purpose", "batch", "--on-busy", "fail")
     assert busy.code == 75
     assert f"process {process.pid} on " in busy.err
     before = len(server.files)
+    going_on = threading.Timer(1, process.send_signal, [signal.SIGCONT])
+    going_on.start()
     waited = run("upload", "train.jsonl", "--purpose", "batch", "--json")
+    going_on.join()
     assert (waited.code, waited.records[0]["reused"]) == (0, True)
     assert f"process {process.pid} on " in waited.err
     process.communicate(timeout=10)
