@@ -382,7 +382,7 @@ def test_a_signal_ends_it_within_a_second_and_the_same_command_goes_on(
 ) -> None:
     path = make_file()
     process = begin(start, "--json")
-    with stopwatch() as watch:
+    with stopwatch(process.pid) as watch:
         process.send_signal(number)
         process.send_signal(number)
         out, err = process.communicate(timeout=5)

@@ -80,7 +80,7 @@ async def test_asked_to_stop_it_leaves_within_a_second_and_says_how_to_go_on(
     path = make_file()
     process = await start(server, journal, path, "--part-size", "1MiB", "--limit-rate", "4MB")
     await until_parts(journal, 1)
-    with stopwatch() as watch:
+    with stopwatch(process.pid) as watch:
         process.send_signal(number)
         _, said = await process.communicate()
         assert watch.seconds < 1
