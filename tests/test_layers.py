@@ -147,9 +147,10 @@ def arrows(modules: Iterable[str] = MODULES) -> Iterator[tuple[str, str]]:
     return ((module, other) for module in modules for other in sorted(ours(module)))
 
 
-def calls(module: str) -> set[str]:
+@cache
+def calls(module: str) -> frozenset[str]:
     """What it calls, as it is written: `os.open`, `transport.abort`."""
-    return {ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)}
+    return frozenset(ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call))
 
 
 def calls_any(module: str, names: Collection[str]) -> set[str]:

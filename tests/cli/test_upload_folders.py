@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from asyncsdk.cli.uploads import checks, transfer, upload
 from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.server import Fault, LocalServer
-from tests.cli.support import Run, Start
+from tests.cli.support import Run, Start, heed_signals
 
 FOR = ("--purpose", "assistants")
 LEFT = "It was left out, and nothing was sent for it."
@@ -232,7 +233,9 @@ def test_a_list_comes_from_standard_input_too_and_patterns_hold_for_it(
 def test_ctrl_c_ends_the_program_while_it_loads_and_while_it_waits_for_a_list(seconds: float) -> None:
     begin = "from asyncsdk.__main__ import main\nprint(flush=True)\nraise SystemExit(main())"
     command = [sys.executable, "-c", begin, "upload", "--files-from", "-", *FOR]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    options: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    options["preexec_fn"] = heed_signals
+    with subprocess.Popen(command, **options) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(seconds)
