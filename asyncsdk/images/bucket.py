@@ -311,7 +311,7 @@ def status_with(state: ItemState, names: Sequence[str], *, is_whole: bool) -> St
 
 def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
     """The error of a bucket that takes no pictures, before any is paid."""
-    return before_sending(error, f"out={address.shown!r}: no picture can be saved there. ")
+    return before_sending(error, f"out={address.shown!r}: no picture can be saved there: ")
 
 
 def target_of(out: Where | None, ledger: Where | None, stores: RemoteStores) -> Target | None:

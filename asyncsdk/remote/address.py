@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from attrs import evolve, field, frozen
@@ -139,6 +141,21 @@ def local_path(text: str) -> str:
     if match[2].lower() not in {"", "localhost"}:
         raise _unusable(text, "a path on this machine has three slashes: file:///")
     return unquote(match[3])
+
+
+def local_directory(given: str | os.PathLike[str], name: str) -> Path:
+    """The directory that `given` is. Raises ConfigurationError for a URL, of which a path would be made else.
+
+    `name` is what the caller calls it.
+    """
+    if not isinstance(given, str):
+        return Path(given)
+    path = local_path(given)
+    if (url := shown_as_url(path)) is not None:
+        raise ConfigurationError(
+            f"{name} is kept in a directory of this machine, and {url} is a URL. Give a path. Nothing was sent."
+        )
+    return Path(path)
 
 
 def _unusable(text: str, why: str) -> ConfigurationError:

@@ -15,7 +15,8 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import where_from
 from asyncsdk.remote.address import AZURE, RemoteAddress
 from asyncsdk.remote.ending import rest_at_exit
-from asyncsdk.remote.failures import failure_of
+from asyncsdk.remote.failures import bad_options, bad_setting, failure_of
+from asyncsdk.remote.s3_settings import unusable_setting
 from asyncsdk.tasks import Allowance
 
 Answer = TypeVar("Answer")
@@ -67,6 +68,9 @@ class RemoteStores:
 
     def _opened(self, address: RemoteAddress, *, by_path: bool) -> Any:
         stores = _obstore(address)
+        problem = unusable_setting(self.options, os.environ) if address.scheme in {"s3", "s3a"} else None
+        if problem is not None:
+            raise bad_setting(address, problem)
         try:
             if not address.is_web:
                 url, account = _without_account(address)
@@ -74,7 +78,7 @@ class RemoteStores:
             return stores.HTTPStore.from_url(address.store if by_path else address.sent, **self._for_web(address))
         except Exception as error:  # noqa: BLE001 - of many kinds; all are about what was passed
             failure = failure_of(error, address)
-        raise failure
+        raise failure if failure.reason != "failed" else bad_options(address)
 
     def _for_web(self, address: RemoteAddress) -> dict[str, Any]:
         options = {name: self.options[name] for name in _FOR_WEB if name in self.options}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, local_directory, local_path, remote_address
 
 
 def address(text: str) -> RemoteAddress:
@@ -145,3 +147,13 @@ def test_a_query_that_is_no_signature_may_name_the_object(query: str, *, by_path
     found = remote_address(f"https://host/a{query}")
     assert found is not None
     assert found.is_named_by_path is by_path
+
+
+def test_a_directory_is_a_path_or_a_file_url() -> None:
+    assert local_directory("a/b", "it") == local_directory(Path("a/b"), "it") == Path("a/b")
+    assert local_directory("file:///tmp/a%20b", "it") == Path("/tmp/a b")
+    with pytest.raises(ConfigurationError) as refused:
+        local_directory("s3://login@bucket/a?secret", "the journal")
+    assert str(refused.value) == (
+        "the journal is kept in a directory of this machine, and s3://bucket/a is a URL. Give a path. Nothing was sent."
+    )

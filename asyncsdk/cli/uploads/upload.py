@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -136,7 +137,7 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         if value is not None and not found.is_one_file:
             given = "a directory or a list was given" if found.has_more else f"{len(names)} were given"
             raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
-    return {
+    jobs = {
         name: UploadJob(
             source=(
                 standard_input(options.filename) if name == DASH and name in found.named else found.urls.get(name, name)
@@ -155,6 +156,9 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         )
         for name in names
     }
+    for job in itertools.islice(jobs.values(), 1):
+        job.fields("file")  # what is wrong with an option is wrong with it for each file, and said once
+    return jobs
 
 
 def sizes_of(jobs: Mapping[str, UploadJob]) -> dict[str, int]:
