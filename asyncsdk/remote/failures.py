@@ -167,7 +167,7 @@ def _empty(address: RemoteAddress) -> RemoteError:
     return _failure(address, "empty", f"{address} is empty.")
 
 
-def _exists(address: RemoteAddress) -> RemoteError:
+def exists(address: RemoteAddress) -> RemoteError:
     return _failure(address, "exists", f"{address} is there already, and was not replaced.")
 
 
@@ -267,7 +267,7 @@ _WORDED = {
     "missing": missing,
     "no bucket": no_bucket,
     "changed": changed,
-    "exists": _exists,
+    "exists": exists,
     "denied": _denied,
     "bad options": bad_options,
     "no TLS": _no_tls,

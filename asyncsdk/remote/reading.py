@@ -196,6 +196,17 @@ class RemoteReader:
                 offset = until
 
 
+async def look(address: RemoteAddress, stores: RemoteStores) -> bytes | None:
+    """The first bytes of an object; None where there is none. Raises RemoteError where that can't be known."""
+    try:
+        part = await (await RemoteObject.open(address, stores)).first()
+    except RemoteError as error:
+        if error.reason in {"missing", "empty"}:
+            return b"" if error.reason == "empty" else None
+        raise
+    return bytes(part.content)
+
+
 async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int) -> bytes:
     """Read an object into memory, by one GET without a range, which every web server answers.
 

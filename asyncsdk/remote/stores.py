@@ -43,6 +43,11 @@ class RemoteStores:
     readers: int = field(default=0, init=False)  # how many objects are being read now
     _stores: OrderedDict[RemoteAddress, Any] = field(factory=OrderedDict, init=False, repr=False)
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | RemoteStores | None) -> RemoteStores:
+        """Those with `options`, or the given ones, which are shared then: stores, and what is read ahead of them."""
+        return options if isinstance(options, RemoteStores) else cls(options or {})
+
     def open(self, address: RemoteAddress) -> tuple[Any, str]:
         """The store of `address`, and its name in there.
 

@@ -100,7 +100,7 @@ class AsyncUploader:
     max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     single_request_up_to: int = field(default=SINGLE_REQUEST, kw_only=True)
     files_per_minute: float | None = field(default=None, kw_only=True)
-    remote_options: Mapping[str, Any] | None = field(default=None, kw_only=True, repr=False)
+    remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _count: ConnectionCount = field(factory=ConnectionCount, init=False, repr=False, on_setattr=setters.NO_OP)
@@ -145,7 +145,7 @@ class AsyncUploader:
                 lost_files=LostFiles(self.client),
                 limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
                 stream_memory=PartMemory(),
-                stores=RemoteStores(self.remote_options or {}),
+                stores=RemoteStores.of(self.remote_options),
             )
 
         FILE_REQUESTS.checked(self.files_per_minute)
