@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -15,6 +17,7 @@ from asyncsdk.uploads.chunking import BLOCK, MIB, Range, checked_size
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.stream import ByteStream, Producer
 
+Filled = Callable[[Range], object]
 STREAM_MEMORY = 64 * MIB  # of the parts of all streams of an uploader, whatever the number of its connections
 
 
@@ -51,6 +54,16 @@ class PartMemory:
         self._returned.set()
 
 
+@define(eq=False)
+class _Filling:
+    """A range on its way into memory, from `start`: the block at `at` is being filled, those of `wanted` are not."""
+
+    start: int
+    wanted: deque[int]
+    filled: Filled | None
+    at: int = field(default=0, init=False)
+
+
 @define(eq=False, kw_only=True)
 class StreamSource:
     """What `producer` gives, `identity.size` bytes. A range can be read from when it is filled until it is released."""
@@ -63,6 +76,7 @@ class StreamSource:
     first: Range | None = None  # filled, and nobody has taken it yet
     _stream: ByteStream | None = field(default=None, init=False)
     _held: dict[int, memoryview] = field(factory=dict, init=False)  # blocks by their offset
+    _filling: _Filling | None = field(default=None, init=False)
 
     @classmethod
     def of(cls, producer: Producer, size: int, memory: PartMemory) -> StreamSource:
@@ -94,8 +108,11 @@ class StreamSource:
             self._stream = await self.producer.open()
         return self._stream
 
-    async def fill(self, span: Range) -> None:
-        """Read `span`, which is next, into memory, as soon as there is some.
+    async def fill(self, span: Range, filled: Filled | None = None, *, whole: bool = False) -> Range:
+        """Read `span`, which is next, into memory, as soon as there is some, and return what of it was read.
+
+        Unless it has to be `whole`, that is less where the stream was silent meanwhile: see `yield_memory`. `filled` is
+        called with what can be sent from now on, then in pieces.
 
         Raises SourceChangedError where the stream ends before that, UploadError where it can't be read.
         """
@@ -103,11 +120,31 @@ class StreamSource:
         if not await stream.has_more():  # before memory is taken: what has nothing yet takes it from nobody
             raise self._ended()
         blocks = await self.memory.take(-(-span.length // BLOCK))
-        self._held |= dict(zip(range(span.offset, span.end, BLOCK), blocks, strict=True))
-        for offset in range(span.offset, span.end, BLOCK):
-            block = self._held[offset][: min(BLOCK, span.end - offset)]
+        offsets = range(span.offset, span.end, BLOCK)
+        self._held |= dict(zip(offsets, blocks, strict=True))
+        filling = _Filling(span.offset, deque(offsets), filled)
+        self._filling = None if whole else filling
+        while filling.wanted:
+            filling.at = filling.wanted.popleft()
+            block = self._held[filling.at][: min(BLOCK, span.end - filling.at)]
             if await stream.fill(block) < len(block):
                 raise self._ended()
+        self._filling = None
+        end = min(filling.at + BLOCK, span.end)
+        if filled is not None:
+            filled(Range(filling.start, end - filling.start))
+        return Range(span.offset, end - span.offset)
+
+    def yield_memory(self) -> None:
+        """Let others use the memory that waits for a stream that is silent: what is filled is given to be sent."""
+        filling = self._filling
+        if filling is None:
+            return
+        self.memory.give([self._held.pop(offset) for offset in filling.wanted])
+        filling.wanted.clear()
+        if filling.filled is not None and filling.at > filling.start:
+            filling.filled(Range(filling.start, filling.at - filling.start))
+            filling.start = filling.at
 
     def start_hashing(self, span: Range, digest: ContentHash, threads: DaemonThreadPool) -> asyncio.Future[None]:
         """Hash what was filled, in a thread; await that before `span` is released."""
@@ -154,7 +191,7 @@ class StreamSource:
         """Give all memory back."""
         self.memory.drop(len(self._held))
         self._held.clear()
-        self.first = None
+        self.first = self._filling = None
 
     async def aclose(self) -> None:
         """Let go of the stream."""
