@@ -44,7 +44,7 @@ from asyncsdk.images.edit import (
 )
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, hint_of_url, local_path, remote_address
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.retry import SCARCE
@@ -304,7 +304,7 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
         return f"{field}: {error} Nothing was sent."
     name = os.fspath(given) if isinstance(given, str | os.PathLike) else described(picture)
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
-        return f"{field}: {name} does not exist. Nothing was sent."
+        return f"{field}: {name} does not exist.{hint_of_url(name)} Nothing was sent."
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 

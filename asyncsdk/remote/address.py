@@ -17,6 +17,7 @@ AZURE = frozenset({"az", "azure", "adl", "abfs", "abfss"})  # whose host may be 
 SCHEMES = ("s3", "s3a", "gs", *sorted(AZURE), "https", "http", "memory")  # as obstore knows them
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.IGNORECASE | re.DOTALL)
+_LOST_SLASH = re.compile(rf"({'|'.join(SCHEMES)}):/([^/?#][^?#]*)")
 _UNRESERVED = "/%!$&'()*+,;=:@~"  # of what a path may hold unquoted, besides letters, digits and "_.-"
 _BEYOND_ASCII = re.compile(r"(?:%[89A-F][0-9A-F])+")
 _SIGNATURE = re.compile(r"(?:^|&)(?:[a-z-]*-)?sig(?:nature)?=", re.IGNORECASE)  # of presigned URLs, whatever the store
@@ -148,14 +149,24 @@ def local_directory(given: str | os.PathLike[str], name: str) -> Path:
 
     `name` is what the caller calls it.
     """
-    if not isinstance(given, str):
-        return Path(given)
-    path = local_path(given)
-    if (url := shown_as_url(path)) is not None:
+    path = local_path(given) if isinstance(given, str) else os.fspath(given)
+    if (url := shown_as_url(path) or url_in_path(path)) is not None:
         raise ConfigurationError(
             f"{name} is kept in a directory of this machine, and {url} is a URL. Give a path. Nothing was sent."
         )
     return Path(path)
+
+
+def url_in_path(path: str | os.PathLike[str]) -> str | None:
+    """The URL that a path such as `s3:/bucket/a` was before it was made a Path, which has lost a slash; else None."""
+    match = _LOST_SLASH.fullmatch(os.fsdecode(path))
+    return None if match is None else f"{match[1]}://{match[2]}"
+
+
+def hint_of_url(path: str | os.PathLike[str]) -> str:
+    """What to say of a path that does not exist; '' where it was not a URL."""
+    url = url_in_path(path)
+    return "" if url is None else f" Is {url} meant? A Path has lost a slash of it."
 
 
 def _unusable(text: str, why: str) -> ConfigurationError:

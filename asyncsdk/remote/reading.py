@@ -10,7 +10,7 @@ from attrs import define, field
 
 from asyncsdk.errors import RemoteError
 from asyncsdk.remote.address import RemoteAddress
-from asyncsdk.remote.failures import changed, cut_off, too_large
+from asyncsdk.remote.failures import changed, cut_off, no_name, too_large
 from asyncsdk.remote.stores import RANGES_AHEAD, RemoteStores, ask
 from asyncsdk.tasks import Ahead
 
@@ -213,6 +213,8 @@ async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int
     Raises RemoteError; with the reason "too large" where it has more than `limit` bytes.
     """
     store, path = stores.open(address)
+    if not (address.name or address.is_web):
+        raise no_name(address)
     answer = await ask(address, store.get_async(path))
     size = answer.meta["size"]
     if size > limit:

@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import where_from
+from asyncsdk.given import wrong_type
 from asyncsdk.remote.address import AZURE, RemoteAddress
 from asyncsdk.remote.ending import rest_at_exit
 from asyncsdk.remote.failures import bad_options, bad_setting, failure_of
@@ -46,7 +47,11 @@ class RemoteStores:
     @classmethod
     def of(cls, options: Mapping[str, Any] | RemoteStores | None) -> RemoteStores:
         """Those with `options`, or the given ones, which are shared then: stores, and what is read ahead of them."""
-        return options if isinstance(options, RemoteStores) else cls(options or {})
+        if isinstance(options, RemoteStores):
+            return options
+        if not (options is None or isinstance(options, Mapping)):
+            raise wrong_type("remote_options", options, "a mapping")
+        return cls(options or {})
 
     def open(self, address: RemoteAddress) -> tuple[Any, str]:
         """The store of `address`, and its name in there.

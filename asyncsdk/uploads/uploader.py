@@ -115,6 +115,7 @@ class AsyncUploader:
             stall_timeout=self.stall_timeout,
             max_retries=self.max_retries,
         )
+        RemoteStores.of(self.remote_options)  # raises TypeError now, not at the first upload
         self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
         shared = partial(

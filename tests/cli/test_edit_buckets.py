@@ -176,6 +176,7 @@ def test_what_could_not_be_put_is_said_with_its_place_and_put_there_by_the_same_
         (("--out", "B/out/", "--ledger", "l", "--gallery", "B/in/a.html"), "is there already and is not a gallery"),
         (("--out", "B/out/", "--ledger", "B/l"), "the ledger, which remembers what is paid, is kept in a directory of"),
         (("--out", "out", "--ledger", "B/l"), r"this machine, and memory://.*/l is a URL. Give a path"),
+        (("--out", "s3:/bucket/out"), r"out='s3:/bucket/out' is a path. Is s3://bucket/out meant\?"),
         (("--out", "https://h/out/", "--ledger", "l"), "no picture can be put on a web server"),
         (("--out", "ftp://h/out/", "--ledger", "l"), "the scheme ftp:// is not known"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError
-from asyncsdk.remote.address import RemoteAddress, local_directory, local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, hint_of_url, local_directory, local_path, remote_address, url_in_path
 
 
 def address(text: str) -> RemoteAddress:
@@ -147,6 +147,15 @@ def test_a_query_that_is_no_signature_may_name_the_object(query: str, *, by_path
     found = remote_address(f"https://host/a{query}")
     assert found is not None
     assert found.is_named_by_path is by_path
+
+
+def test_a_url_that_was_made_a_path_is_known_by_its_slash() -> None:
+    assert url_in_path(Path("s3://bucket/a b.png")) == "s3://bucket/a b.png"
+    assert hint_of_url("gs:/bucket/a") == " Is gs://bucket/a meant? A Path has lost a slash of it."
+    for path in ("s3/a", "c:/a", "s3:a", "/s3:/a", "file:/a", "s3://bucket/a", ""):
+        assert (url_in_path(path), hint_of_url(path)) == (None, "")
+    with pytest.raises(ConfigurationError, match="and s3://bucket/a is a URL"):
+        local_directory(Path("s3://bucket/a"), "the journal")
 
 
 def test_a_directory_is_a_path_or_a_file_url() -> None:
