@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -51,6 +51,11 @@ class RemoteAddress:
     def store(self) -> str:
         """The store itself, for messages: its scheme, and its bucket or host."""
         return f"{self.scheme}://{self.host}"
+
+    @property
+    def kind(self) -> str:
+        """Its scheme, of those that mean the same the best known: "s3", "gs", "az", …"""
+        return "az" if self.scheme in AZURE else {"s3a": "s3", "http": "https"}.get(self.scheme, self.scheme)
 
     @property
     def sent(self) -> str:
@@ -124,6 +129,10 @@ def remote_address(text: str) -> RemoteAddress | None:
             )
     if not host and scheme != "memory":
         raise _unusable(text, "its host or bucket is missing")
+    if not _is_host(host, scheme):
+        raise _unusable(
+            text, f"{host!r} is not the name of a {'host, with or without a port' if scheme in WEB else 'bucket'}"
+        )
     try:
         raw = quote(path or "/", safe=_UNRESERVED)
         raw = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", raw)
@@ -167,6 +176,16 @@ def hint_of_url(path: str | os.PathLike[str]) -> str:
     """What to say of a path that does not exist; '' where it was not a URL."""
     url = url_in_path(path)
     return "" if url is None else f" Is {url} meant? A Path has lost a slash of it."
+
+
+def _is_host(host: str, scheme: str) -> bool:
+    if re.search(r'[\s\x00-\x1f\x7f"<>\\^`{|}]', host):
+        return False
+    try:
+        parts = urlsplit(f"//{host}")
+        return scheme not in WEB or bool(parts.hostname and parts.port != 0)
+    except ValueError:  # its port, or brackets
+        return False
 
 
 def _unusable(text: str, why: str) -> ConfigurationError:

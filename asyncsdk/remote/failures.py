@@ -51,6 +51,7 @@ _CREDENTIALS = {
     ),
 }
 
+_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_ENDPOINT"}
 _VARIABLES = {"s3": "AWS_…", "gs": "GOOGLE_APPLICATION_CREDENTIALS and other GOOGLE_…", "az": "AZURE_…"}
 
 _BY_KIND = {
@@ -173,7 +174,7 @@ def exists(address: RemoteAddress) -> RemoteError:
 
 def bad_options(address: RemoteAddress) -> RemoteError:
     """The error for settings of which obstore takes one not; their values are not quoted."""
-    variables = "those of a proxy" if address.is_web else _VARIABLES.get(_kind(address), "AWS_…")
+    variables = "those of a proxy" if address.is_web else _VARIABLES.get(address.kind, "AWS_…")
     return bad_setting(address, f"look at the environment variables ({variables}), or at remote_options=")
 
 
@@ -209,12 +210,8 @@ def _denied(address: RemoteAddress) -> RemoteError:
 
 
 def _no_credentials(address: RemoteAddress, what: str) -> RemoteError:
-    hint = _CREDENTIALS.get(_kind(address), "Write them into the URL, or pass them by remote_options= as a header")
+    hint = _CREDENTIALS.get(address.kind, "Write them into the URL, or pass them by remote_options= as a header")
     return _failure(address, "no credentials", f"{address.store} {what}. {hint}.")
-
-
-def _kind(address: RemoteAddress) -> str:
-    return "az" if address.scheme in AZURE else "s3" if address.scheme == "s3a" else address.scheme
 
 
 def _answered(address: RemoteAddress, status: int) -> RemoteError:
@@ -234,8 +231,8 @@ def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
         return _failure(address, "unreachable", f"the certificate of {address.store} is not trusted. {trust}")
     elif _NETWORK.search(text):
         what, reason = "can't be reached, or the connection to it was lost", "unreachable"
-        if not address.is_web:
-            advice = "Look at its endpoint (AWS_ENDPOINT_URL or the like) and at the network, or try again later."
+        if address.kind in _ENDPOINTS:
+            advice = f"Look at its endpoint ({_ENDPOINTS[address.kind]}) and at the network, or try again later."
     else:
         return _failure(address, "failed", f"{address.store} can't be used: obstore gave an error that is not known.")
     return _failure(address, reason, f"{address.store} {what}. {advice}", again=True)

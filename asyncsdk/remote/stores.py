@@ -17,7 +17,7 @@ from asyncsdk.given import wrong_type
 from asyncsdk.remote.address import AZURE, RemoteAddress
 from asyncsdk.remote.ending import rest_at_exit
 from asyncsdk.remote.failures import bad_options, bad_setting, failure_of
-from asyncsdk.remote.s3_settings import unusable_setting
+from asyncsdk.remote.store_settings import unusable_setting
 from asyncsdk.tasks import Allowance
 
 Answer = TypeVar("Answer")
@@ -78,7 +78,7 @@ class RemoteStores:
 
     def _opened(self, address: RemoteAddress, *, by_path: bool) -> Any:
         stores = _obstore(address)
-        problem = unusable_setting(self.options, os.environ) if address.scheme in {"s3", "s3a"} else None
+        problem = unusable_setting(address.kind, self.options, os.environ)
         if problem is not None:
             raise bad_setting(address, problem)
         try:

@@ -85,6 +85,11 @@ def test_no_login_and_no_query_is_shown(text: str) -> None:
         ("s3://bucket/a?hunter2", "a ? ends its path. Write %3F"),
         ("s3://bucket/a#hunter2", "a # ends its path. Write %23"),
         ("s3:///a", "its host or bucket is missing"),
+        ("s3://my bucket/a", "'my bucket' is not the name of a bucket"),
+        ("https://hunter2@a b/c", "'a b' is not the name of a host, with or without a port"),
+        ("https://host:99999/a", "'host:99999' is not the name of a host"),
+        ("https://:80/a", "':80' is not the name of a host"),
+        ("http://[::1/a", "'[::1' is not the name of a host"),
         ("s3://bucket/%FF", "its path is not UTF-8"),
     ],
 )

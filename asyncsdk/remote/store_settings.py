@@ -1,4 +1,4 @@
-"""Settings for S3 at which obstore would panic, and print a stack of Rust: found before it is asked anything (pure)."""
+"""Settings of a store at which obstore would panic, and print a stack of Rust: found before it is asked (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _ENDPOINT, _REGION, _HEADER = "endpoint", "region", "header"
-_SETTINGS = {  # by obstore's names, of which each may have AWS_ before it
+_S3 = {
     "ENDPOINT_URL_S3": _ENDPOINT,
     "ENDPOINT_URL": _ENDPOINT,
     "ENDPOINT": _ENDPOINT,
@@ -18,18 +18,25 @@ _SETTINGS = {  # by obstore's names, of which each may have AWS_ before it
     "SESSION_TOKEN": _HEADER,
     "TOKEN": _HEADER,
 }
+_SETTINGS = {  # by the kind of store: what is before obstore's names, in the environment always, and what they are
+    "s3": ("AWS_", _S3),
+    "az": ("AZURE_", {"ENDPOINT": _ENDPOINT, "STORAGE_ENDPOINT": _ENDPOINT}),
+}
 _REGIONS = re.compile(r"[A-Za-z0-9-]+")
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def unusable_setting(options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
+def unusable_setting(kind: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
     """What is wrong with one of the settings, by its name and without its value; None where nothing is.
 
-    Those of `options` replace the ones of the `environment`.
+    `kind` is "s3", "az" or another one, of which nothing is known. `options` replace those of the `environment`.
     """
-    given = _by_kind({name: value for name, value in environment.items() if name.upper().startswith("AWS_")})
-    given |= _by_kind(options)
+    if kind not in _SETTINGS:
+        return None
+    before = _SETTINGS[kind][0]
+    given = _by_kind({name: value for name, value in environment.items() if name.upper().startswith(before)}, kind)
+    given |= _by_kind(options, kind)
     for name, value in given.get(_ENDPOINT, {}).items():
         if not _is_endpoint(value):
             what = "is not the URL of a server" if value else "is empty"
@@ -43,13 +50,14 @@ def unusable_setting(options: Mapping[str, Any], environment: Mapping[str, str])
     return None
 
 
-def _by_kind(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _by_kind(settings: Mapping[str, Any], kind: str) -> dict[str, dict[str, str]]:
     """Those of interest, by what they are and then by name."""
+    before, known = _SETTINGS[kind]
     found: dict[str, dict[str, str]] = {}
     for name, value in settings.items():
-        kind = _SETTINGS.get(name.upper().removeprefix("AWS_"))
-        if kind is not None and isinstance(value, str):
-            found.setdefault(kind, {})[name] = value
+        what = known.get(name.upper().removeprefix(before))
+        if what is not None and isinstance(value, str):
+            found.setdefault(what, {})[name] = value
     return found
 
 

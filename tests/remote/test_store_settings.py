@@ -1,4 +1,4 @@
-"""Settings of S3 at which obstore panics: each is refused by its name, before anything is asked."""
+"""Settings of stores at which obstore panics: each is refused by its name, before anything is asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pytest
 
 from asyncsdk import RemoteError
-from asyncsdk.remote.s3_settings import unusable_setting
+from asyncsdk.remote.store_settings import unusable_setting
 from asyncsdk.remote.stores import RemoteStores
 from tests.remote.test_reading import address
 
@@ -39,19 +39,25 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     ],
 )
 def test_an_endpoint_has_to_be_the_url_of_a_server(endpoint: str) -> None:
-    assert unusable_setting({"endpoint": endpoint}, {}) == f"endpoint {NOT_A_SERVER}"
-    assert unusable_setting({}, {"AWS_ENDPOINT_URL": endpoint}) == f"AWS_ENDPOINT_URL {NOT_A_SERVER}"
+    assert unusable_setting("s3", {"endpoint": endpoint}, {}) == f"endpoint {NOT_A_SERVER}"
+    assert unusable_setting("s3", {}, {"AWS_ENDPOINT_URL": endpoint}) == f"AWS_ENDPOINT_URL {NOT_A_SERVER}"
 
 
 @pytest.mark.parametrize(
     "endpoint", ["http://localhost:9000", "HTTPS://s3.example.org/sub/path", "http://u:p@h-1:1", "http://[::1]:9000"]
 )
 def test_other_endpoints_are_left_to_obstore(endpoint: str) -> None:
-    assert unusable_setting({}, {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "no matter"}) is None
+    assert unusable_setting("s3", {}, {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "no matter"}) is None
+
+
+def test_an_endpoint_of_azure_has_to_be_one_too() -> None:
+    assert unusable_setting("az", {}, {"AZURE_ENDPOINT": "localhost:1"}) == f"AZURE_ENDPOINT {NOT_A_SERVER}"
+    assert unusable_setting("az", {"endpoint": "http://localhost:1"}, {"AZURE_ENDPOINT": "localhost:1"}) is None
+    assert unusable_setting("gs", {"endpoint": "x"}, {"AWS_ENDPOINT_URL": "x"}) is None
 
 
 def test_options_replace_the_environment() -> None:
-    assert unusable_setting({"aws_endpoint": "http://localhost"}, {"AWS_ENDPOINT_URL": "nonsense"}) is None
+    assert unusable_setting("s3", {"aws_endpoint": "http://localhost"}, {"AWS_ENDPOINT_URL": "nonsense"}) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ def test_options_replace_the_environment() -> None:
     ],
 )
 def test_a_setting_is_refused_by_its_name(clean: pytest.MonkeyPatch, name: str, value: str, problem: str) -> None:
-    assert unusable_setting({}, {name: value}) == problem
+    assert unusable_setting("s3", {}, {name: value}) == problem
     if "\x00" not in value:  # which no environment holds
         clean.setenv(name, value)
         with pytest.raises(RemoteError) as refused:
