@@ -124,6 +124,10 @@ class SpoolWriter:
 
     def as_source(self) -> SpooledSource:
         """What was written, to be uploaded; the source closes it."""
+        if not self.size:
+            raise SourceError(
+                f"{self.name} is empty, or was read before; an upload needs at least one byte. Nothing was sent."
+            )
         identity = Identity(checked_size(self.size, self.name))
         descriptor, self._descriptor = self._descriptor, None
         assert descriptor is not None, "it is not closed before its end"  # noqa: S101

@@ -200,7 +200,9 @@ class StreamSource:
             self._stream = None
 
     def _ended(self) -> SourceChangedError:
-        return self._changed(f"{self.name} ended after {self.position:,} of the {self.identity.size:,} bytes of size=")
+        before = "" if self.position else ", as a stream does that was read before"
+        reached = f"{self.position:,} of the {self.identity.size:,} bytes of size="
+        return self._changed(f"{self.name} ended after {reached}{before}")
 
     def _changed(self, what: str) -> SourceChangedError:
         instead = "Pass the size of what it gives, or none: then it is kept on disk first."
