@@ -57,11 +57,11 @@ class StreamSending(Sending):
         self._trusted = {part.offset: part for part in held if passed_over or part.length <= LARGEST_STREAM_PART}
         self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
-        async with tasks.group() as group:
-            filled, spans = anyio.create_memory_object_stream[Range](math.inf)  # as much as there is memory
-            group.start_soon(self._read, filled, passed_over)
-            hashing = None
-            with spans:
+        filled, spans = anyio.create_memory_object_stream[Range](math.inf)  # as much as there is memory
+        with filled, spans:
+            async with tasks.group() as group:
+                group.start_soon(self._read, filled, passed_over)
+                hashing = None
                 async for span in spans:
                     if hashing is not None:
                         await hashing  # md5 takes the bytes in order
