@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import ClassVar
@@ -32,7 +31,7 @@ from asyncsdk.uploads.resume import non_overlapping, span_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import Session
-from asyncsdk.uploads.stream_source import Filled, StreamSource
+from asyncsdk.uploads.stream_source import HandOver, StreamSource
 
 
 @define(eq=False, kw_only=True)
@@ -57,7 +56,7 @@ class StreamSending(Sending):
         self._trusted = {part.offset: part for part in held if passed_over or part.length <= LARGEST_STREAM_PART}
         self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
-        filled, spans = anyio.create_memory_object_stream[Range](math.inf)  # as much as there is memory
+        filled, spans = anyio.create_memory_object_stream[Range]()
         with filled, spans:
             async with tasks.group() as group:
                 group.start_soon(self._read, filled, passed_over)
@@ -95,23 +94,34 @@ class StreamSending(Sending):
         return spans
 
     async def _read(self, filled: MemoryObjectSendStream[Range], passed_over: Mapping[int, Range]) -> None:
-        """Fill one part after the other, but for what is passed over."""
+        """Fill one part after the other, but for what is passed over; the next one while that before is hashed."""
+
+        def hand_over(span: Range) -> bool:
+            try:
+                filled.send_nowait(span)
+            except anyio.WouldBlock:  # so much is being hashed
+                return False
+            return True
+
         offset = 0
         with filled:
             while offset < self.digest.size:
-                passed = passed_over.get(offset)
-                offset = (await self._fill(offset, filled.send_nowait) if passed is None else passed).end
+                if offset in passed_over:
+                    offset = passed_over[offset].end
+                    continue
+                span = await self._fill(offset, hand_over)
+                await filled.send(span)
+                offset = span.end
             await self.stream.check_end()
 
-    async def _fill(self, offset: int, filled: Filled) -> Range:
+    async def _fill(self, offset: int, hand_over: HandOver) -> Range:
         if self.stream.first is not None:
             span, self.stream.first = self.stream.first, None
-            filled(span)
             return span
         length = stream_part_size(self.part_size, self.stream.memory.blocks * BLOCK, self.connections.limit)
         span = next_of_stream(offset, self.digest.size, length, self._earlier)
         is_compared = span.offset in self._trusted  # with a part of an earlier run, which is to be found again
-        return await self.stream.fill(span, filled, whole=is_compared)
+        return await self.stream.fill(span, hand_over, whole=is_compared)
 
     async def _settle(self, span: Range, hashing: asyncio.Future[None]) -> None:
         """Send `span`, unless the server has it, and let go of its memory."""

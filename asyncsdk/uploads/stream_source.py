@@ -17,7 +17,7 @@ from asyncsdk.uploads.chunking import BLOCK, MIB, Range, checked_size
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.stream import ByteStream, Producer
 
-Filled = Callable[[Range], object]
+HandOver = Callable[[Range], bool]
 STREAM_MEMORY = 64 * MIB  # of the parts of all streams of an uploader, whatever the number of its connections
 
 
@@ -60,7 +60,7 @@ class _Filling:
 
     start: int
     wanted: deque[int]
-    filled: Filled | None
+    hand_over: HandOver | None
     at: int = field(default=0, init=False)
 
 
@@ -108,11 +108,11 @@ class StreamSource:
             self._stream = await self.producer.open()
         return self._stream
 
-    async def fill(self, span: Range, filled: Filled | None = None, *, whole: bool = False) -> Range:
+    async def fill(self, span: Range, hand_over: HandOver | None = None, *, whole: bool = False) -> Range:
         """Read `span`, which is next, into memory, as soon as there is some, and return what of it was read.
 
-        Unless it has to be `whole`, that is less where the stream was silent meanwhile: see `yield_memory`. `filled` is
-        called with what can be sent from now on, then in pieces.
+        Unless it has to be `whole`, that is less where the stream was silent meanwhile: see `yield_memory`. It is
+        without its beginning where `hand_over` was called with that, and took it.
 
         Raises SourceChangedError where the stream ends before that, UploadError where it can't be read.
         """
@@ -122,7 +122,7 @@ class StreamSource:
         blocks = await self.memory.take(-(-span.length // BLOCK))
         offsets = range(span.offset, span.end, BLOCK)
         self._held |= dict(zip(offsets, blocks, strict=True))
-        filling = _Filling(span.offset, deque(offsets), filled)
+        filling = _Filling(span.offset, deque(offsets), hand_over)
         self._filling = None if whole else filling
         while filling.wanted:
             filling.at = filling.wanted.popleft()
@@ -130,10 +130,7 @@ class StreamSource:
             if await stream.fill(block) < len(block):
                 raise self._ended()
         self._filling = None
-        end = min(filling.at + BLOCK, span.end)
-        if filled is not None:
-            filled(Range(filling.start, end - filling.start))
-        return Range(span.offset, end - span.offset)
+        return Range(filling.start, min(filling.at + BLOCK, span.end) - filling.start)
 
     def yield_memory(self) -> None:
         """Let others use the memory that waits for a stream that is silent: what is filled is given to be sent."""
@@ -142,9 +139,9 @@ class StreamSource:
             return
         self.memory.give([self._held.pop(offset) for offset in filling.wanted])
         filling.wanted.clear()
-        if filling.filled is not None and filling.at > filling.start:
-            filling.filled(Range(filling.start, filling.at - filling.start))
-            filling.start = filling.at
+        full = Range(filling.start, filling.at - filling.start)
+        if full.length and filling.hand_over is not None and filling.hand_over(full):
+            filling.start = full.end
 
     def start_hashing(self, span: Range, digest: ContentHash, threads: DaemonThreadPool) -> asyncio.Future[None]:
         """Hash what was filled, in a thread; await that before `span` is released."""
