@@ -47,6 +47,7 @@ _CALLS = (
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
     ('check="none"', "--check none"),
     ("of size=", "of --size"),
+    ("or pass the response as a stream", "or pipe it: curl URL | asyncsdk upload - --filename NAME"),
     ("Pass size= if", "Pass --size if"),
     ("Without size= it", "Without --size it"),
     ("method='files'", "--method files"),
