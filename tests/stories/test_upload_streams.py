@@ -463,6 +463,11 @@ async def test_without_a_directory_it_is_said_how_to_have_one(
     result = await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")
     assert server.stored(result.file.id).read_bytes() == CONTENT
     (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("ASYNCSDK_SPOOL", "s3://bucket/spool")
+    with pytest.raises(
+        ConfigurationError, match="ASYNCSDK_SPOOL is for is kept in a directory of this machine, and s3:"
+    ):
+        AsyncUploader(client, journal="memory")
     monkeypatch.setenv("ASYNCSDK_SPOOL", str(tmp_path / "file"))
     with pytest.raises(SourceError, match=r"can't be kept in .*file meanwhile: Not a directory"):
         await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")
