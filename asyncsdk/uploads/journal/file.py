@@ -19,6 +19,7 @@ import anyio
 from attrs import define, field, setters
 
 from asyncsdk.errors import ConfigurationError, JournalError
+from asyncsdk.remote.address import local_directory
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Opened, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
@@ -363,7 +364,7 @@ def open_journal(
     if chosen is None:
         return _users_journal(lock=lock) if or_memory else FileJournal(lock=lock)
     if isinstance(chosen, str | os.PathLike):
-        return FileJournal(Path(chosen).expanduser(), lock=lock)
+        return FileJournal(local_directory(chosen, "the journal").expanduser(), lock=lock)
     return chosen
 
 
