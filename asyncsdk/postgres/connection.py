@@ -1,0 +1,180 @@
+"""One connection to a database: made when it is needed, made again after an outage, one statement at a time."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from attrs import define, field
+
+from asyncsdk.clock import boot_time
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.extras import install_command
+from asyncsdk.postgres import DatabaseFault, NotMadeError
+from asyncsdk.postgres.faults import PATIENCE, VERSION, Facts, Trouble, fault, not_fit, passing, pause_after
+from asyncsdk.postgres.statements import schema_steps, statement
+from asyncsdk.postgres.url import DatabaseURL
+
+if TYPE_CHECKING:
+    import asyncpg
+
+CONNECT_SECONDS = 10.0
+STATEMENT_SECONDS = 30.0  # one that takes longer is lost with its connection, and asked again
+CLOSE_SECONDS = 0.3
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class PostgresConnection:
+    """Runs statements that may be run twice: one whose answer was lost is run again, on a new connection.
+
+    So each statement is a transaction of its own, as a pooler wants it, and written so that a second time changes
+    nothing.
+    """
+
+    _url: DatabaseURL
+    _connection: asyncpg.Connection | None = field(default=None, init=False, repr=False)
+    _turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
+    _facts: Facts | None = field(default=None, init=False)
+    _has_worked: bool = field(default=False, init=False)
+    connected: float | None = field(default=None, init=False)  # since when without a break, in seconds of boot time
+
+    async def run(
+        self, name: str, *arguments: Any, writes: bool = True, patience: float = PATIENCE
+    ) -> Sequence[asyncpg.Record]:
+        """Run the statement `name`. An outage is waited for, for `patience` seconds, once the database has worked.
+
+        Raises DatabaseFault where it can't be; NotMadeError where it only reads and nothing was ever written.
+        """
+        began, attempt = boot_time(), 0
+        async with self._turn:
+            while True:
+                try:
+                    rows = await self._run(name, arguments, writes=writes)
+                except (ConfigurationError, DatabaseFault, NotMadeError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - asyncpg raises many kinds, and `fault` words what is unknown
+                    self.drop()
+                    attempt += 1
+                    await self._pause(_trouble(error), attempt, boot_time() - began, patience)
+                except BaseException:
+                    self.drop()  # what a cancelled statement has done is not known; nothing waits for it
+                    raise
+                else:
+                    if attempt > 1:
+                        logger.info("%s: it answers again", self._url.place)
+                    self._has_worked = True
+                    return rows
+
+    async def close(self) -> None:
+        """Close it; the next statement makes another."""
+        connection, self._connection, self.connected = self._connection, None, None
+        if connection is not None:
+            with anyio.CancelScope(shield=True), suppress(Exception):
+                await connection.close(timeout=CLOSE_SECONDS)
+
+    def drop(self) -> None:
+        """Let go of it at once."""
+        connection, self._connection, self.connected = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):  # its loop may be closed
+                connection.terminate()
+
+    async def _pause(self, trouble: Trouble, attempt: int, waited: float, patience: float) -> None:
+        """Wait before the next attempt. Raises DatabaseFault where there is none."""
+        how = passing(trouble, has_worked=self._has_worked)
+        pause = pause_after(how, attempt, waited, has_worked=self._has_worked, patience=patience)
+        if pause is None:
+            raise fault(trouble) from None
+        if attempt == 2 and self._has_worked:
+            logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
+        await anyio.sleep(pause)
+
+    async def _run(self, name: str, arguments: Sequence[Any], *, writes: bool) -> Sequence[asyncpg.Record]:
+        if self._connection is None:
+            self._connection = await connect(self._url)
+            self._facts, self.connected = None, boot_time()
+        with anyio.fail_after(STATEMENT_SECONDS):
+            if self._facts is None:
+                self._facts = await facts_of(self._connection)
+            problem = not_fit(self._facts, writes=writes)
+            if problem is not None:
+                raise problem
+            if self._facts.version != VERSION:
+                if not writes and self._facts.version is None:
+                    raise NotMadeError
+                if writes:
+                    await make_schema(self._connection)
+                self._facts = await facts_of(self._connection)
+            rows: Sequence[asyncpg.Record] = await self._connection.fetch(statement(name), *arguments)
+            return rows
+
+
+async def connect(url: DatabaseURL) -> asyncpg.Connection:
+    """Return a new connection. Raises ConfigurationError where asyncpg is not installed, and what that raises."""
+    try:
+        import asyncpg
+    except ImportError:
+        raise ConfigurationError(
+            f"{url.place} needs asyncpg: {install_command('postgres')}. Nothing was sent."
+        ) from None
+    with anyio.fail_after(CONNECT_SECONDS + 1):
+        return await asyncpg.connect(
+            url.dsn,
+            timeout=CONNECT_SECONDS,
+            statement_cache_size=0,  # a pooler lends another session for the next statement
+            server_settings={"application_name": "asyncsdk"},
+        )
+
+
+async def facts_of(connection: asyncpg.Connection) -> Facts:
+    """Look at the server."""
+    [row] = await connection.fetch(statement("facts"))
+    version = None
+    if row["is_made"]:
+        [made] = await connection.fetch(statement("version"))
+        version = made["version"]
+    return Facts(row["server_version"], row["synchronous_commit"], row["is_read_only"], version)
+
+
+async def make_schema(connection: asyncpg.Connection) -> None:
+    """Make the schema, or bring it to this version, in one transaction; once, also where many begin at once."""
+    async with connection.transaction():
+        await connection.fetch(statement("schema_lock"))
+        facts = await facts_of(connection)  # again: another process may just have done it
+        for step in schema_steps(facts.version, VERSION):
+            await connection.execute(step)
+
+
+def _trouble(error: Exception) -> Trouble:
+    """What is known of an error, with nothing of the URL."""
+    import asyncpg
+
+    if isinstance(error, asyncpg.PostgresError):
+        message = "" if error.sqlstate is None or error.sqlstate[:2] in {"28", "3D"} else str(error).partition("\n")[0]
+        return Trouble(error.sqlstate or "XX000", message)
+    for kinds, word in _WORDS:
+        if isinstance(error, kinds):
+            return Trouble(kind=word)
+    if isinstance(error, asyncpg.ClientConfigurationError | ValueError | TypeError):
+        return Trouble(kind="settings")
+    if isinstance(error, ConnectionError) and "rejected SSL" in str(error):
+        return Trouble(kind="not postgres")
+    if isinstance(error, asyncpg.InternalClientError | asyncpg.UnsupportedClientFeatureError):
+        return Trouble(kind="not postgres")
+    return Trouble(kind="cut" if isinstance(error, asyncpg.InterfaceError) or "cut" in str(error) else "refused")
+
+
+_WORDS: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
+    (ssl.SSLCertVerificationError, "certificate"),
+    (ssl.SSLError, "not postgres"),
+    (TimeoutError, "silent"),
+    (socket.gaierror, "unresolved"),
+    ((ConnectionResetError, ConnectionAbortedError, BrokenPipeError, EOFError), "cut"),
+]
