@@ -164,11 +164,11 @@ def _trouble(error: Exception) -> Trouble:
             return Trouble(kind=word)
     if isinstance(error, asyncpg.ClientConfigurationError | ValueError | TypeError):
         return Trouble(kind="settings")
-    if isinstance(error, ConnectionError) and "rejected SSL" in str(error):
-        return Trouble(kind="not postgres")
+    if type(error) is ConnectionError:  # asyncpg's own; the system raises its subclasses
+        return Trouble(kind="not postgres" if "rejected SSL" in str(error) else "cut")
     if isinstance(error, asyncpg.InternalClientError | asyncpg.UnsupportedClientFeatureError):
         return Trouble(kind="not postgres")
-    return Trouble(kind="cut" if isinstance(error, asyncpg.InterfaceError) or "cut" in str(error) else "refused")
+    return Trouble(kind="cut" if isinstance(error, asyncpg.InterfaceError) else "refused")
 
 
 _WORDS: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [

@@ -112,7 +112,12 @@ def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:
 
 
 _SAME = "the same call goes on."
+_CLOSED = (
+    "it closed the connection, as another kind of server may",
+    f"Correct host and port, or wait until it answers; then {_SAME}",
+)
 _BY_STATE: dict[str, tuple[str, str]] = {
+    "08": _CLOSED,
     "28P01": ("it refuses the user or the password", f"Correct them {_NAMES}."),
     "28": ("it does not let this user in", f"Correct the user, or what pg_hba.conf allows {_NAMES}."),
     "3D000": ("that database does not exist", "Create it (createdb), or correct the name at the end of the URL."),
@@ -137,7 +142,7 @@ _BY_KIND: dict[str, tuple[str, str]] = {
         "it did not answer in time: it hangs, or another kind of server has that port",
         f"Correct host and port, or wait until it answers; then {_SAME}",
     ),
-    "cut": ("it closed the connection", f"Once it can be reached, {_SAME}"),
+    "cut": _CLOSED,
     "certificate": ("its TLS certificate is not trusted", "Set sslrootcert= in the URL, or correct the host."),
     "settings": (
         "the URL, or PGSERVICE and the like, can't be used",

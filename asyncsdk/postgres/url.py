@@ -70,9 +70,9 @@ def _check_options(query: str) -> None:
         name = unquote(option.partition("=")[0])
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, 1)
-            meant = f" Did you mean {near[0]}?" if near else f" Those that are: {', '.join(OPTIONS)}."
-            shown = name if re.fullmatch("[a-z_]{1,40}", name) and "=" in option else "one of them"
-            raise _wrong(f"of the options after ?, {shown} is not known.{meant if shown == name else ''}".rstrip("."))
+            meant = f"Did you mean {near[0]}?" if near else f"Those that are: {', '.join(OPTIONS)}."
+            shown = name if near or (re.fullmatch("[a-z_]{1,40}", name) and "=" in option) else "one"
+            raise _wrong(f"{shown} is not known among the options after ?", meant)
 
 
 def _other_scheme(scheme: str) -> str:
