@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
+    from asyncsdk.uploads.journal.postgres import PostgresJournal
     from asyncsdk.uploads.outcomes import UploadOutcomes
     from asyncsdk.uploads.uploader import AsyncUploader
 
@@ -133,6 +134,7 @@ __all__ = [
     "PartialImage",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PostgresJournal",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -228,6 +230,7 @@ _HOMES = {
     "uploads.journal": ("Journal",),
     "uploads.journal.file": ("FileJournal",),
     "uploads.journal.memory": ("MemoryJournal",),
+    "uploads.journal.postgres": ("PostgresJournal",),
     "models": (
         "EditedImage",
         "File",

@@ -45,7 +45,7 @@ class BatchWriter(Generic[Item]):
     async def finish(self, of: Callable[[Item], bool], *, seconds: float) -> None:
         """Write what was left behind of some, within `seconds`; what is not written then never is."""
         left = [pending for pending in self._waiting if of(pending.item)]
-        with anyio.move_on_after(seconds, shield=True):
+        with anyio.move_on_after(seconds):
             for pending in left:
                 await self._over(pending)
         self._waiting[:] = [pending for pending in self._waiting if not of(pending.item)]

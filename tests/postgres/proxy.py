@@ -11,6 +11,7 @@ from attrs import define, field
 
 from asyncsdk.postgres.statements import statement
 
+SYNC = b"S\0\0\0\4"
 When = Literal["before", "after"]
 
 
@@ -25,10 +26,12 @@ class Proxy:
     _needle: bytes = b""
     _when: When = "before"
     _left: int = 0
+    _seen: int = 0
     _open: set[asyncio.StreamWriter] = field(factory=set)
 
     def cut(self, name: str, when: When, times: int = 1) -> None:
-        self._needle, self._when, self._left = statement(name).encode(), when, times
+        text = name if name == "COMMIT;" else statement(name)
+        self._needle, self._when, self._left = text.encode(), when, times
 
     @property
     def cuts_left(self) -> int:
@@ -66,19 +69,23 @@ class Proxy:
                 each.transport.abort()
 
     async def _up(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, lost: asyncio.Event) -> None:
-        is_next = False
         with suppress(OSError):
             while data := await reader.read(1 << 16):
-                if is_next:
-                    lost.set()  # what answers this is not passed on
-                if data.startswith(b"P"):
+                if data.endswith(SYNC) or data.startswith(b"Q"):  # it is parsed first, and then again and carried out
                     self.statements.append(data)
-                if self._left and self._needle in data:
-                    self._left -= 1
-                    if self._when == "before":
-                        return
-                    is_next = True
+                    if self._needle and self._needle in data and self._is_next():
+                        if self._when == "before":
+                            return
+                        lost.set()  # what answers this is not passed on
                 there.write(data)
+
+    def _is_next(self) -> bool:
+        """Whether this one is cut: of several each second one, so that it gets through when it is tried again."""
+        self._seen += 1
+        if not self._left or self._seen % 2 == 0:
+            return False
+        self._left -= 1
+        return True
 
     async def _down(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         with suppress(OSError):

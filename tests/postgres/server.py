@@ -152,7 +152,7 @@ def running() -> Iterator[PostgresServer]:
         server.start()
         yield server
     finally:
-        server.stop()
+        server.stop(signal.SIGINT)
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -3,7 +3,8 @@
 -- transaction, under the advisory lock of `schema_lock.sql`, and names the schema everywhere: a pooler may give any
 -- search_path.
 do $$ begin
-    if to_regnamespace('asyncsdk') is null then  -- a role that may not create one may own one that was made for it
+    if not exists (select from pg_catalog.pg_namespace where nspname = 'asyncsdk') then
+        -- a role that may not create one may own one that was made for it
         create schema asyncsdk;
     end if;
 end $$;

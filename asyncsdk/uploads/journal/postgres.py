@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import anyio
 from attrs import define, field, frozen, setters
 
+from asyncsdk import tasks
 from asyncsdk.errors import JournalError
 from asyncsdk.postgres import DatabaseFault, NotMadeError
 from asyncsdk.postgres.commit import BatchWriter
@@ -163,17 +164,15 @@ class PostgresJournal:
         async with AsyncExitStack() as stack:
             with self.worded(not_opened):
                 await stack.enter_async_context(database.holding())
-            epoch = await self._claimed(database, key, wait=wait, on_busy=on_busy)
+            attempt, log = uuid.uuid4(), None
             try:
+                epoch = await self._claimed(database, key, attempt, wait=wait, on_busy=on_busy)
                 with self.worded(not_opened):
                     rows = [] if epoch == 1 else await database.run("upload_read", key)
                 log = PostgresLog(key, epoch, self, database, writer, list(_read(key, rows)))
-                try:
-                    yield log
-                finally:
-                    await log.close()
+                yield log
             finally:
-                await self._release(database, key, epoch)
+                await tasks.to_the_end(partial(self._leave, database, key, attempt, log))
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock."""
@@ -232,10 +231,16 @@ class PostgresJournal:
         return shared[self.url, self.terms]
 
     async def _claimed(
-        self, database: Database, key: str, *, wait: bool, on_busy: Callable[[Owner | None], None] | None
+        self,
+        database: Database,
+        key: str,
+        attempt: uuid.UUID,
+        *,
+        wait: bool,
+        on_busy: Callable[[Owner | None], None] | None,
     ) -> int:
         """The epoch of our claim, once the key is ours."""
-        attempt, gone, tries = uuid.uuid4(), None, enumerate(pauses())
+        gone, tries = None, enumerate(pauses())
         while True:
             mine = database.holder, attempt, gone
             with self.worded(not_opened):
@@ -254,9 +259,12 @@ class PostgresJournal:
                 report_busy(owner, wait=wait, on_busy=on_busy)
             await asyncio.sleep(pause)
 
-    async def _release(self, database: Database, key: str, epoch: int) -> None:
-        with anyio.move_on_after(RELEASE_SECONDS, shield=True) as scope, suppress(DatabaseFault):
-            await database.run("upload_release", key, epoch, database.holder)
+    async def _leave(self, database: Database, key: str, attempt: uuid.UUID, log: PostgresLog | None) -> None:
+        """Write what waits, and give the key back, if it is ours: of a claim that was cancelled that is not known."""
+        if log is not None:
+            await log.close()
+        with anyio.move_on_after(RELEASE_SECONDS) as scope, suppress(DatabaseFault):
+            await database.run("upload_release", key, attempt, database.holder)
         if scope.cancelled_caught:
             logger.info("%s: not given back: its lease ends within %d seconds", key, self.terms.lease)
 

@@ -1,0 +1,87 @@
+"""Uploads whose journal is a database: another machine goes on with them, and none is made twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import AsyncUploader, Client, InternalServerError, PostgresJournal, UploadJob
+from asyncsdk.server import LocalServer
+from asyncsdk.uploads.journal import Part
+from tests.postgres.proxy import When, proxy_to
+from tests.postgres.server import PostgresServer
+from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, md5_of
+
+
+def uploader(client: Client, journal: object, **settings: int) -> AsyncUploader:
+    return AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2, **settings)  # type: ignore[arg-type] # a URL, or a journal
+
+
+def calls(server: LocalServer, route: str) -> int:
+    return sum(request.route == route for request in server.requests)
+
+
+async def test_another_container_goes_on_with_what_one_began_and_needs_nothing_local(
+    server: LocalServer, client: Client, make_file: MakeFile, tmp_path: Path, database_url: str
+) -> None:
+    first, second = make_file(10 * MIB, name="first.bin"), tmp_path / "elsewhere" / "second.bin"
+    server.inject(REFUSE_THE_REST)
+    with pytest.raises(InternalServerError) as failure:
+        await uploader(client, database_url, max_retries=0).upload(
+            first, purpose="batch", key="night/1", filename="night.bin"
+        )
+    server.clear_faults()
+    [entry] = await PostgresJournal(database_url).entries()
+    held = sum(record.length for record in entry.records if isinstance(record, Part))
+    assert held >= failure.value.bytes_done >= 3 * MIB
+    second.parent.mkdir()
+    first.rename(second)
+    result = await uploader(client, database_url).upload(second, purpose="batch", key="night/1", filename="night.bin")
+    assert (result.bytes_resumed, result.bytes_sent) == (held, 10 * MIB - held)
+    assert result.md5 == md5_of(second)
+    assert len(server.files) == 1
+    again = await uploader(client, database_url).upload(second, purpose="batch", key="night/1", filename="night.bin")
+    assert again.reused
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_database_that_is_cut_off_at_each_record_makes_no_second_upload(
+    server: LocalServer, client: Client, make_file: MakeFile, database_url: str, when: When
+) -> None:
+    path = make_file(4 * MIB)
+    async with proxy_to(int(database_url.rpartition(":")[2].partition("/")[0])) as proxy:
+        proxy.cut("upload_append", when, times=20)
+        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        result = await uploader(client, url).upload(path, purpose="batch")
+        assert proxy.cuts_left <= 17
+    assert (result.md5, result.bytes_sent) == (md5_of(path), 4 * MIB)
+    assert len(server.files) == 1
+    [entry] = await PostgresJournal(database_url).entries()
+    assert [type(record).__name__ for record in entry.records][-1] == "Completed"
+
+
+async def test_a_second_process_waits_for_the_first_and_returns_its_result(
+    server: LocalServer, client: Client, make_file: MakeFile, database_url: str
+) -> None:
+    path = make_file(6 * MIB)
+    both = await asyncio.gather(*(uploader(client, database_url).upload(path, purpose="batch") for _ in range(2)))
+    assert sorted(result.reused for result in both) == [False, True]
+    assert len(server.files) == 1
+
+
+async def test_many_small_files_go_through_two_connections(
+    server: LocalServer, client: Client, make_file: MakeFile, postgres_server: PostgresServer, database_url: str
+) -> None:
+    jobs = [UploadJob(make_file(1000 + number, name=f"{number}.bin"), "batch") for number in range(20)]
+    async with proxy_to(postgres_server.port) as proxy:
+        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        most = 0
+        async with uploader(client, url).upload_many(jobs) as outcomes:
+            async for outcome in outcomes:
+                assert outcome.error is None
+                most = max(most, proxy.connections)
+        assert most <= 2
+    assert len(server.files) == 20
+    assert {entry.owner for entry in await PostgresJournal(database_url).entries()} == {None}
