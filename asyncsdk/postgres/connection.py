@@ -35,14 +35,15 @@ class PostgresConnection:
     """Runs statements that may be run twice: one whose answer was lost is run again, on a new connection.
 
     So each statement is a transaction of its own, as a pooler wants it, and written so that a second time changes
-    nothing.
+    nothing. Lists go as JSON: of an array asyncpg first asks what it is, and changes settings of the session for that.
     """
 
     _url: DatabaseURL
+    _has_worked: bool = field(default=False, kw_only=True)  # so its address is good, and an outage is one
+    _is_quiet: bool = field(default=False, kw_only=True)  # another connection reports the same outage
     _connection: asyncpg.Connection | None = field(default=None, init=False, repr=False)
     _turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
     _facts: Facts | None = field(default=None, init=False)
-    _has_worked: bool = field(default=False, init=False)
     connected: float | None = field(default=None, init=False)  # since when without a break, in seconds of boot time
 
     async def run(
@@ -67,7 +68,7 @@ class PostgresConnection:
                     self.drop()  # what a cancelled statement has done is not known; nothing waits for it
                     raise
                 else:
-                    if attempt > 1:
+                    if attempt > 1 and not self._is_quiet:
                         logger.info("%s: it answers again", self._url.place)
                     self._has_worked = True
                     return rows
@@ -92,7 +93,7 @@ class PostgresConnection:
         pause = pause_after(how, attempt, waited, has_worked=self._has_worked, patience=patience)
         if pause is None:
             raise fault(trouble) from None
-        if attempt == 2 and self._has_worked:
+        if attempt == 2 and self._has_worked and not self._is_quiet:
             logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
         await anyio.sleep(pause)
 

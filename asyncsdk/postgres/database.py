@@ -45,7 +45,8 @@ class Database:
     _keeping: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._work, self._lease = PostgresConnection(self._url), PostgresConnection(self._url)
+        self._work = PostgresConnection(self._url)
+        self._lease = PostgresConnection(self._url, has_worked=True, is_quiet=True)  # it is used after the other
 
     @property
     def is_in_use(self) -> bool:

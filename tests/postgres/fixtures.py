@@ -1,4 +1,4 @@
-"""Fixtures of a real Postgres: one server for a process of tests, a database for each test."""
+"""Fixtures of a real Postgres: one server for a process of tests, whose one database is empty for each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database(postgres_server: PostgresServer) -> str:
-    """The name of an empty database."""
+    """The name of a database in which nothing is; to make one for each test would take most of its time."""
+    if not postgres_server.database:
+        postgres_server.database = postgres_server.new_database()
+    postgres_server.sql("drop schema if exists asyncsdk cascade", database=postgres_server.database)
+    return postgres_server.database
+
+
+@pytest.fixture
+def own_database(postgres_server: PostgresServer) -> str:
+    """The name of a database of this test alone, whose settings it may change."""
     return postgres_server.new_database()
 
 

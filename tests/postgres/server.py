@@ -64,6 +64,7 @@ class PostgresServer:
     directory: Path
     port: int = field(factory=free_port)
     password: str = field(factory=lambda: secrets.token_hex(16))
+    database: str = field(default="", init=False)  # which tests share, one after the other
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def initialise(self) -> None:

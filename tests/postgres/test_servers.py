@@ -89,15 +89,16 @@ async def test_a_port_that_takes_everything_and_answers_nothing(monkeypatch: pyt
     assert "did not answer in time" in str(error)
 
 
-async def test_a_database_that_is_read_only(postgres_server: PostgresServer, database: str, database_url: str) -> None:
-    postgres_server.sql(f"alter database {database} set default_transaction_read_only = on")
-    assert "it is read-only" in str(await refused(database_url))
-    assert await PostgresJournal(database_url).entries() == []  # to look at it is no reason to refuse
+async def test_a_database_that_is_read_only(postgres_server: PostgresServer, own_database: str) -> None:
+    url = postgres_server.url(own_database)
+    postgres_server.sql(f"alter database {own_database} set default_transaction_read_only = on")
+    assert "it is read-only" in str(await refused(url))
+    assert await PostgresJournal(url).entries() == []  # to look at it is no reason to refuse
 
 
-async def test_commits_that_may_be_lost(postgres_server: PostgresServer, database: str, database_url: str) -> None:
-    postgres_server.sql(f"alter database {database} set synchronous_commit = off")
-    error = await refused(database_url)
+async def test_commits_that_may_be_lost(postgres_server: PostgresServer, own_database: str) -> None:
+    postgres_server.sql(f"alter database {own_database} set synchronous_commit = off")
+    error = await refused(postgres_server.url(own_database))
     assert "synchronous_commit is off" in str(error)
     assert "set synchronous_commit = on" in str(error)
 

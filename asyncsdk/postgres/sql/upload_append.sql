@@ -2,8 +2,8 @@
 -- Law: a record is added only under the epoch of a claim that nobody has taken since; the lock on its key keeps a
 -- claim away until this is committed. The number of a record within its claim makes a second try the same as the first.
 with given as (
-    select * from unnest($2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6::text[], $7::text[])
-        as g(key, epoch, number, at, kind, line)
+    select * from json_to_recordset($2::json)
+        as g(key text, epoch bigint, number bigint, at float8, kind text, line text)
 ), ours as materialized (
     select k.key, k.epoch from asyncsdk.upload_key k
     where k.holder = $1 and (k.key, k.epoch) in (select g.key, g.epoch from given g)

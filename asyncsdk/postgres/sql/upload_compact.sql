@@ -3,5 +3,5 @@
 with ours as materialized (
     select k.key from asyncsdk.upload_key k where k.holder = $1 and k.key = $2 and k.epoch = $3 for share of k
 )
-delete from asyncsdk.upload_record r using ours, unnest($4::bigint[], $5::bigint[]) as u(epoch, number)
+delete from asyncsdk.upload_record r using ours, json_to_recordset($4::json) as u(epoch bigint, number bigint)
 where r.key = ours.key and r.epoch = u.epoch and r.number = u.number

@@ -4,7 +4,7 @@
 with free as materialized (
     select k.key from asyncsdk.upload_key k
     left join asyncsdk.holder h on h.id = k.holder
-    where (k.key, k.epoch) in (select u.key, u.epoch from unnest($1::text[], $2::bigint[]) as u(key, epoch))
+    where (k.key, k.epoch) in (select u.key, u.epoch from json_to_recordset($1::json) as u(key text, epoch bigint))
       and not coalesce(h.until > clock_timestamp(), false)
     order by k.key
     for update of k skip locked

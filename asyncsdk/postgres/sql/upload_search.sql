@@ -3,7 +3,7 @@
 with page as (
     select k.key, k.epoch, k.holder from asyncsdk.upload_key k
     where exists (
-        select from asyncsdk.upload_record r, unnest($1::text[]) as word
+        select from asyncsdk.upload_record r, json_array_elements_text($1::json) as word
         where r.key = k.key and position(word in r.line) > 0
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import time
@@ -106,9 +107,9 @@ class PostgresLog:
     async def _compact(self, last: Record) -> None:
         kept = set(map(id, compacted(self.records, last)))
         gone = [row for row in self.rows if id(row.record) not in kept]
-        which = [row.epoch for row in gone], [row.number for row in gone]
+        which = json.dumps([{"epoch": row.epoch, "number": row.number} for row in gone])
         try:
-            await self._database.run("upload_compact", self._database.holder, self.key, self.epoch, *which)
+            await self._database.run("upload_compact", self._database.holder, self.key, self.epoch, which)
         except DatabaseFault as failed:  # the record is safe
             logger.warning("%s: not compacted: %s", self.key, failed.reason)
             return
@@ -187,7 +188,7 @@ class PostgresJournal:
 
     async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
         """Return all keys in whose records one of `values` is, and maybe others; takes no lock."""
-        words = [word.decode() for word in words_of(values)]
+        words = json.dumps([word.decode() for word in words_of(values)])
         return [each.entry for each in _known(await self._looked_up("upload_search", words))]
 
     async def openings(self, *, above: int, since: float = -math.inf) -> Sequence[Opened]:
@@ -283,10 +284,10 @@ class PostgresJournal:
         async for known in self._pages():
             useless = [each for each in known if _is_useless(each, now)]
             if useless:
-                keys, epochs = [each.entry.key for each in useless], [each.epoch for each in useless]
+                keys = json.dumps([{"key": each.entry.key, "epoch": each.epoch} for each in useless])
                 with self.worded(not_appended):
                     async with database.session():
-                        removed += len(await database.run("upload_forget", keys, epochs))
+                        removed += len(await database.run("upload_forget", keys))
             if time.monotonic() > until:
                 break
         return removed
@@ -302,17 +303,18 @@ class PostgresJournal:
 
 async def _appended(database: Database, waiting: Sequence[RowToWrite]) -> list[Exception | None]:
     """Write rows of any keys in one statement; an error for each whose claim another process has taken."""
-    rows = [each.row for each in waiting]
-    written = await database.run(
-        "upload_append",
-        database.holder,
-        [each.log.key for each in waiting],
-        [row.epoch for row in rows],
-        [row.number for row in rows],
-        [row.record.at for row in rows],
-        [kind_of(row.record) for row in rows],
-        [row.line for row in rows],
-    )
+    rows = [
+        {
+            "key": each.log.key,
+            "epoch": each.row.epoch,
+            "number": each.row.number,
+            "at": each.row.record.at,
+            "kind": kind_of(each.row.record),
+            "line": each.row.line,
+        }
+        for each in waiting
+    ]
+    written = await database.run("upload_append", database.holder, json.dumps(rows))
     ours = {(row["key"], row["epoch"]) for row in written}
     errors: list[Exception | None] = []
     for each in waiting:
