@@ -17,7 +17,7 @@ import pytest
 from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError, JournalError, UploadBusyError
-from asyncsdk.uploads.journal import Cancelled, Journal, JournalEntry, Owner, Record
+from asyncsdk.uploads.journal import Cancelled, Journal, JournalEntry, Opened, Owner, Record
 from asyncsdk.uploads.journal.file import open_journal
 from tests.journal.support import KEY, NOW, append_parts, completed, opened, part
 
@@ -380,3 +380,12 @@ async def test_what_is_about_an_upload_or_a_file_is_found(place: Place) -> None:
     assert [entry.key for entry in await journal.entries_with(["upload_1"])] == ["a"]
     assert [entry.key for entry in await journal.entries_with(["file-1", "other"])] == ["b"]
     assert [entry.key for entry in await journal.entries_with(["file_1"])] == []
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\udcff", "\\u0000", "'; drop table x; --", "😀\n{}%"])
+async def test_any_text_comes_back_as_it_was(place: Place, odd: str) -> None:
+    await write(place.open(), opened(filename=odd, source=odd))
+    [record] = await read(place.open())
+    assert isinstance(record, Opened)
+    assert (record.filename, record.source) == (odd, odd)
+    assert [entry.key for entry in await place.open().entries_with([odd])] == [KEY]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, InternalServerError, PostgresJournal, UploadJob
+from asyncsdk import AsyncUploader, Client, InternalServerError, JournalError, PostgresJournal, UploadJob
+from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import LocalServer
 from asyncsdk.uploads.journal import Part
 from tests.postgres.proxy import When, proxy_to
@@ -85,3 +86,23 @@ async def test_many_small_files_go_through_two_connections(
         assert most <= 2
     assert len(server.files) == 20
     assert {entry.owner for entry in await PostgresJournal(database_url).entries()} == {None}
+
+
+async def test_an_upload_that_another_process_has_taken_over_and_completed_says_so(
+    server: LocalServer, client: Client, make_file: MakeFile, postgres_server: PostgresServer, database: str
+) -> None:
+    path, url = make_file(6 * MIB), postgres_server.url(database)
+    slow = AsyncUploader(client, journal=url, part_size=MIB, concurrency=1, limit_rate=2 * MIB)
+    late = asyncio.ensure_future(slow.upload(path, purpose="batch"))
+    while calls(server, "part") < 2:
+        await asyncio.sleep(0.02)
+    postgres_server.sql("update asyncsdk.holder set until = clock_timestamp() - interval '1 hour'", database=database)
+    other = PostgresJournal(url, terms=LeaseTerms(lease=0.2, renew_every=0.1))
+    result = await uploader(client, other).upload(path, purpose="batch")
+    with pytest.raises(JournalError, match="another process has taken over this upload") as caught:
+        await late
+    assert caught.value.resumable
+    assert (len(server.files), len(server.uploads)) == (1, 1)
+    assert result.md5 == md5_of(path)
+    again = await slow.upload(path, purpose="batch")
+    assert (again.reused, again.file.id) == (True, result.file.id)

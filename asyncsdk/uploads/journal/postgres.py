@@ -171,13 +171,19 @@ class PostgresJournal:
                 with self.worded(not_opened):
                     rows = [] if epoch == 1 else await database.run("upload_read", key)
                 log = PostgresLog(key, epoch, self, database, writer, list(_read(key, rows)))
-                yield log
+                try:
+                    yield log
+                except Exception as failed:
+                    if not isinstance(failed, JournalError) and await self._is_taken(database, log):
+                        raise taken_over(key) from failed  # such as a part that is refused: its upload is completed
+                    raise
             finally:
                 await tasks.to_the_end(partial(self._leave, database, key, attempt, log))
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock."""
-        return [entry async for entry in self.stream()]
+        async with self._shared()[0].session():
+            return [entry async for entry in self.stream()]
 
     async def stream(self) -> AsyncIterator[JournalEntry]:
         """Yield what `entries` returns, with few keys at a time in memory."""
@@ -260,6 +266,12 @@ class PostgresJournal:
                 report_busy(owner, wait=wait, on_busy=on_busy)
             await asyncio.sleep(pause)
 
+    async def _is_taken(self, database: Database, log: PostgresLog) -> bool:
+        """Whether it is known that another process has claimed the key of this log."""
+        with anyio.move_on_after(RELEASE_SECONDS), suppress(DatabaseFault):
+            return any(row["epoch"] > log.epoch for row in await database.run("upload_epoch", log.key, writes=False))
+        return False
+
     async def _leave(self, database: Database, key: str, attempt: uuid.UUID, log: PostgresLog | None) -> None:
         """Write what waits, and give the key back, if it is ours: of a claim that was cancelled that is not known."""
         if log is not None:
@@ -281,15 +293,15 @@ class PostgresJournal:
     async def _purge(self, now: float, *, seconds: float) -> int:
         database, _ = self._shared()
         removed, until = 0, time.monotonic() + seconds
-        async for known in self._pages():
-            useless = [each for each in known if _is_useless(each, now)]
-            if useless:
-                keys = json.dumps([{"key": each.entry.key, "epoch": each.epoch} for each in useless])
-                with self.worded(not_appended):
-                    async with database.session():
+        async with database.session():
+            async for known in self._pages():
+                useless = [each for each in known if _is_useless(each, now)]
+                if useless:
+                    keys = json.dumps([{"key": each.entry.key, "epoch": each.epoch} for each in useless])
+                    with self.worded(not_appended):
                         removed += len(await database.run("upload_forget", keys))
-            if time.monotonic() > until:
-                break
+                if time.monotonic() > until:
+                    break
         return removed
 
     async def _looked_up(self, name: str, *arguments: Any) -> Sequence[Any]:
