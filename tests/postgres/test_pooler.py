@@ -13,7 +13,7 @@ import pytest
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, append_parts, completed, opened
 from tests.postgres.server import SUPERUSER, PostgresServer, free_port, unprivileged
-from tests.postgres.test_claims import other
+from tests.postgres.test_claims import other, rival
 
 CONFIG = """
 [databases]
@@ -72,7 +72,7 @@ async def test_a_key_is_held_by_one_through_a_pooler_too(pooled_url: str) -> Non
 
     async def own(number: int) -> None:
         nonlocal inside
-        async with other(pooled_url, number).claim(KEY):
+        async with rival(pooled_url, number).claim(KEY):
             inside += 1
             assert inside == 1
             await asyncio.sleep(0.01)

@@ -27,6 +27,7 @@ from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.machine import is_gone_here
 from asyncsdk.postgres.url import DatabaseURL, database_url
+from asyncsdk.unique import token
 from asyncsdk.uploads.journal import JournalEntry, Opened, Owner, Record
 from asyncsdk.uploads.journal.codec import decode, encode, kind_of
 from asyncsdk.uploads.journal.messages import not_appended, not_listed, not_opened, report_busy, taken_over
@@ -217,7 +218,7 @@ class PostgresJournal:
             async with database.session():
                 if await database.run("upload_purge_begin"):
                     await database.run("holder_purge")
-                    await self._purge(now, seconds=PURGE_SECONDS)
+                    await self._purge(now, seconds=PURGE_SECONDS, after=token())
         except (DatabaseFault, JournalError) as failed:
             logger.warning("not purged: %s", failed)
 
@@ -281,8 +282,7 @@ class PostgresJournal:
         if scope.cancelled_caught:
             logger.info("%s: not given back: its lease ends within %d seconds", key, self.terms.lease)
 
-    async def _pages(self) -> AsyncIterator[list[_KnownKey]]:
-        after = ""
+    async def _pages(self, after: str = "") -> AsyncIterator[list[_KnownKey]]:
         while True:
             page = _known(await self._looked_up("upload_page", after, PAGE))
             if not page:
@@ -290,11 +290,11 @@ class PostgresJournal:
             yield page
             after = page[-1].entry.key
 
-    async def _purge(self, now: float, *, seconds: float) -> int:
+    async def _purge(self, now: float, *, seconds: float, after: str = "") -> int:
         database, _ = self._shared()
         removed, until = 0, time.monotonic() + seconds
         async with database.session():
-            async for known in self._pages():
+            async for known in self._pages(after):
                 useless = [each for each in known if _is_useless(each, now)]
                 if useless:
                     keys = json.dumps([{"key": each.entry.key, "epoch": each.epoch} for each in useless])
