@@ -14,13 +14,15 @@ class DatabaseFault(Exception):  # noqa: N818 - its owner makes an error of it
         reason: What happened, without a password and without what was to be written.
         advice: What to do next.
         is_newer: Whether a newer asyncsdk made the schema.
+        passes: Whether it may be over later, with nothing changed.
     """
 
-    def __init__(self, reason: str, advice: str = "", *, is_newer: bool = False) -> None:
+    def __init__(self, reason: str, advice: str = "", *, is_newer: bool = False, passes: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.advice = advice
         self.is_newer = is_newer
+        self.passes = passes
 
 
 class NotMadeError(Exception):

@@ -16,7 +16,7 @@ from asyncsdk.clock import boot_time
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import install_command
 from asyncsdk.postgres import DatabaseFault, NotMadeError
-from asyncsdk.postgres.faults import PATIENCE, VERSION, Facts, Trouble, fault, not_fit, passing, pause_after
+from asyncsdk.postgres.faults import PATIENCE, VERSION, Facts, Passing, Trouble, fault, not_fit, passing, pause_after
 from asyncsdk.postgres.statements import schema_steps, statement
 from asyncsdk.postgres.url import DatabaseURL
 
@@ -92,7 +92,7 @@ class PostgresConnection:
         how = passing(trouble, has_worked=self._has_worked)
         pause = pause_after(how, attempt, waited, has_worked=self._has_worked, patience=patience)
         if pause is None:
-            raise fault(trouble) from None
+            raise fault(trouble, passes=how is not Passing.NEVER) from None
         if attempt == 2 and self._has_worked and not self._is_quiet:
             logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
         await anyio.sleep(pause)

@@ -78,14 +78,16 @@ def pause_after(how: Passing, attempt: int, waited: float, *, has_worked: bool, 
     return 0.02 if how is Passing.AT_ONCE else min(0.1 * 2 ** min(attempt - 1, 10), LONGEST_PAUSE)
 
 
-def fault(trouble: Trouble) -> DatabaseFault:
-    """The words for an error that does not pass."""
+def fault(trouble: Trouble, *, passes: bool = False) -> DatabaseFault:
+    """The words for an error that is not waited for any longer; `passes`: it may be over later."""
     words = _BY_STATE.get(trouble.state) or _BY_STATE.get(trouble.state[:2]) or _BY_KIND.get(trouble.kind)
     said = f": {trouble.message}" if trouble.message else ""
     if words is None:
         code = f" ({trouble.state})" if trouble.state else ""
-        return DatabaseFault(f"the database refused{code}{said}", "Mend that, and the same call goes on.")
-    return DatabaseFault(words[0] + (said if trouble.state else ""), words[1])
+        return DatabaseFault(
+            f"the database refused{code}{said}", "Mend that, and the same call goes on.", passes=passes
+        )
+    return DatabaseFault(words[0] + (said if trouble.state else ""), words[1], passes=passes)
 
 
 def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:

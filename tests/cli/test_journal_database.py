@@ -8,7 +8,7 @@ import pytest
 
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run
-from tests.postgres.server import PostgresServer
+from tests.postgres.server import PostgresServer, free_port
 
 MIB = 1 << 20
 CANARY = "canary7f3a9c"
@@ -54,6 +54,19 @@ def test_a_database_that_refuses_is_wrong_usage_and_nothing_is_sent(
         assert ran.code == 2
         assert "refuses the user or the password" in ran.err
         assert CANARY not in ran.err + ran.out
+    assert server.requests == []
+
+
+def test_a_database_that_does_not_answer_may_do_so_later(
+    run: Run, server: LocalServer, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.1)
+    make_file(1000, "train.jsonl", 0)
+    ran = run(
+        "upload", "train.jsonl", "--purpose", "batch", "--journal", f"postgresql://127.0.0.1:{free_port()}/uploads"
+    )
+    assert ran.code == 75
+    assert "no server answers at that address. Nothing was sent." in ran.err
     assert server.requests == []
 
 
