@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -128,6 +129,7 @@ async def connect(url: DatabaseURL) -> asyncpg.Connection:
     with anyio.fail_after(CONNECT_SECONDS + 1):
         return await asyncpg.connect(
             url.dsn,
+            service=os.environ.get("PGSERVICE"),  # of libpq's variables, the one that asyncpg does not read by itself
             timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # a pooler lends another session for the next statement
             server_settings={"application_name": "asyncsdk"},

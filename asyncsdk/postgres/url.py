@@ -17,7 +17,7 @@ from asyncsdk.errors import ConfigurationError
 SCHEMES = ("postgresql", "postgres")
 OPTIONS = (
     "application_name", "database", "dbname", "gsslib", "host", "krbsrvname", "options", "passfile", "password", "port",
-    "search_path", "service", "servicefile", "ssl_max_protocol_version", "ssl_min_protocol_version", "sslcert",
+    "search_path", "service", "ssl_max_protocol_version", "ssl_min_protocol_version", "sslcert",
     "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert", "target_session_attrs", "user",
 )  # fmt: skip
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # one letter is a drive

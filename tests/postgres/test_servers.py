@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from asyncsdk.postgres.faults import VERSION
 from asyncsdk.postgres.statements import schema_steps, statement
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened
-from tests.postgres.server import PostgresServer, free_port
+from tests.postgres.server import SUPERUSER, PostgresServer, free_port
 
 CANARY = "canary7f3a9c"
 
@@ -169,3 +170,25 @@ async def test_no_secret_is_in_a_row_a_log_or_the_list_of_sessions(
     )
     assert len(tables) >= 3
     assert CANARY not in str(tables) + sessions + caplog.text + postgres_server.log()
+
+
+@pytest.mark.parametrize("way", ["PGPASSWORD", "PGSERVICE", "PGPASSFILE"])
+async def test_a_password_may_come_from_where_libpq_has_it(
+    postgres_server: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    server, file = postgres_server, tmp_path / "file"
+    url = f"postgresql://{SUPERUSER}@127.0.0.1:{server.port}/{database}"
+    if way == "PGSERVICE":
+        host = f"host=127.0.0.1\nport={server.port}\ndbname={database}"
+        file.write_text(f"[night]\n{host}\nuser={SUPERUSER}\npassword={server.password}\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(file))
+        url = "postgresql://"
+    file.touch()
+    if way == "PGPASSFILE":
+        file.write_text(f"127.0.0.1:{server.port}:*:{SUPERUSER}:{server.password}\n")
+    file.chmod(0o600)
+    values = {"PGPASSWORD": server.password, "PGSERVICE": "night", "PGPASSFILE": str(file)}
+    monkeypatch.setenv(way, values[way])
+    async with PostgresJournal(url).claim(KEY) as log:
+        await log.append(opened())
+    assert server.sql("select count(*) from asyncsdk.upload_record", database=database) == "1"
