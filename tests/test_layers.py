@@ -35,8 +35,8 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique", "version"},
 ]
 INPUT_OUTPUT = {
-    "aiofiles", "aiohttp", "anyio", "asyncio", "asyncpg", "concurrent", "filelock", "http", "multiprocessing", "obstore",
-    "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
+    "aiofiles", "aiohttp", "anyio", "asyncio", "asyncpg", "concurrent", "filelock", "http", "multiprocessing",
+    "obstore", "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
 }
 EXECUTOR = {"concurrent.futures.Executor", "concurrent.futures.Future"}  # the contract alone
 DISK = {"aiofiles", "filelock", "shutil", "sqlite3", "tempfile"}
