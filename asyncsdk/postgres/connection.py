@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,18 +19,37 @@ from asyncsdk.clock import boot_time
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import install_command
 from asyncsdk.postgres import DatabaseFault, NotMadeError
-from asyncsdk.postgres.faults import PATIENCE, VERSION, Facts, Passing, Trouble, fault, not_fit, passing, pause_after
+from asyncsdk.postgres.faults import (
+    PATIENCE,
+    READ_ONLY,
+    VERSION,
+    Facts,
+    Passing,
+    Trouble,
+    fault,
+    keeps_connection,
+    not_fit,
+    passing,
+    pause_after,
+)
 from asyncsdk.postgres.statements import schema_steps, statement
 from asyncsdk.postgres.url import DatabaseURL
+from asyncsdk.threads import DaemonThreadPool
 
 if TYPE_CHECKING:
     import asyncpg
 
 CONNECT_SECONDS = 10.0
-STATEMENT_SECONDS = 30.0  # one that takes longer is lost with its connection, and asked again
+STATEMENT_SECONDS = 30.0
 CLOSE_SECONDS = 0.3
 
+_names = DaemonThreadPool("asyncsdk-postgres-dns", limit=2)
+
 logger = logging.getLogger(__name__)
+
+
+class _ReadOnlyError(Exception):
+    """The server takes no writes now: a primary that fails over is such for a while."""
 
 
 @define(eq=False)
@@ -45,45 +66,56 @@ class PostgresConnection:
     _connection: asyncpg.Connection | None = field(default=None, init=False, repr=False)
     _turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
     _facts: Facts | None = field(default=None, init=False)
-    connected: float | None = field(default=None, init=False)  # since when without a break, in seconds of boot time
+    is_away: bool = field(default=False, init=False)  # the last attempt failed, and another one is to be made
 
     async def run(
-        self, name: str, *arguments: Any, writes: bool = True, patience: float = PATIENCE
+        self,
+        name: str,
+        *arguments: Any,
+        writes: bool = True,
+        patience: float = PATIENCE,
+        seconds: float = STATEMENT_SECONDS,
     ) -> Sequence[asyncpg.Record]:
         """Run the statement `name`. An outage is waited for, for `patience` seconds, once the database has worked.
 
-        Raises DatabaseFault where it can't be; NotMadeError where it only reads and nothing was ever written.
+        An attempt that takes longer than `seconds` is lost with its connection, and made again.
+
+        Raises:
+            DatabaseFault: It can't be run.
+            NotMadeError: It only reads, and nothing was ever written.
         """
         began, attempt = boot_time(), 0
         async with self._turn:
             while True:
                 try:
-                    rows = await self._run(name, arguments, writes=writes)
+                    rows = await self._run(name, arguments, writes=writes, seconds=seconds)
                 except (ConfigurationError, DatabaseFault, NotMadeError):
                     raise
                 except Exception as error:  # noqa: BLE001 - asyncpg raises many kinds, and `fault` words what is unknown
-                    self.drop()
+                    trouble = _trouble(error)
+                    if not keeps_connection(trouble):
+                        self.drop()
                     attempt += 1
-                    await self._pause(_trouble(error), attempt, boot_time() - began, patience)
+                    await self._pause(trouble, attempt, boot_time() - began, patience)
                 except BaseException:
                     self.drop()  # what a cancelled statement has done is not known; nothing waits for it
                     raise
                 else:
                     if attempt > 1 and not self._is_quiet:
                         logger.info("%s: it answers again", self._url.place)
-                    self._has_worked = True
+                    self._has_worked, self.is_away = True, False
                     return rows
 
     async def close(self) -> None:
         """Close it; the next statement makes another."""
-        connection, self._connection, self.connected = self._connection, None, None
+        connection, self._connection, self.is_away = self._connection, None, False
         if connection is not None:
             with anyio.CancelScope(shield=True), suppress(Exception):
                 await connection.close(timeout=CLOSE_SECONDS)
 
     def drop(self) -> None:
         """Let go of it at once."""
-        connection, self._connection, self.connected = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):  # its loop may be closed
                 connection.terminate()
@@ -96,18 +128,23 @@ class PostgresConnection:
             raise fault(trouble, passes=how is not Passing.NEVER) from None
         if attempt == 2 and self._has_worked and not self._is_quiet:
             logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
+        self.is_away = True
         await anyio.sleep(pause)
 
-    async def _run(self, name: str, arguments: Sequence[Any], *, writes: bool) -> Sequence[asyncpg.Record]:
+    async def _run(
+        self, name: str, arguments: Sequence[Any], *, writes: bool, seconds: float
+    ) -> Sequence[asyncpg.Record]:
         if self._connection is None:
             self._connection = await connect(self._url)
-            self._facts, self.connected = None, boot_time()
-        with anyio.fail_after(STATEMENT_SECONDS):
+            self._facts = None
+        with anyio.fail_after(seconds):
             if self._facts is None:
                 self._facts = await facts_of(self._connection)
             problem = not_fit(self._facts, writes=writes)
             if problem is not None:
                 raise problem
+            if writes and self._facts.is_read_only:
+                raise _ReadOnlyError
             if self._facts.version != VERSION:
                 if not writes and self._facts.version is None:
                     raise NotMadeError
@@ -126,14 +163,26 @@ async def connect(url: DatabaseURL) -> asyncpg.Connection:
         raise ConfigurationError(
             f"{url.place} needs asyncpg: {install_command('postgres')}. Nothing was sent."
         ) from None
+    name = {} if "application_name=" in url.dsn else {"application_name": os.environ.get("PGAPPNAME", "asyncsdk")}
     with anyio.fail_after(CONNECT_SECONDS + 1):
+        await _look_up(url.hosts or tuple(os.environ.get("PGHOST", "").split(",")))
         return await asyncpg.connect(
             url.dsn,
             service=os.environ.get("PGSERVICE"),  # of libpq's variables, the one that asyncpg does not read by itself
             timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # a pooler lends another session for the next statement
-            server_settings={"application_name": "asyncsdk"},
+            server_settings=name,
         )
+
+
+async def _look_up(hosts: Sequence[str]) -> None:
+    """Resolve names in daemon threads before asyncpg does so in one that the exit of the program waits for."""
+    numeric_or_path = re.compile(r"[/@].*|.*:.*|[0-9.]*")
+    with anyio.fail_after(CONNECT_SECONDS):
+        for host in hosts:
+            if not numeric_or_path.fullmatch(host):
+                with suppress(OSError, UnicodeError):  # asyncpg meets it too, and says so
+                    await _names.run(partial(socket.getaddrinfo, host, None))
 
 
 async def facts_of(connection: asyncpg.Connection) -> Facts:
@@ -148,7 +197,7 @@ async def facts_of(connection: asyncpg.Connection) -> Facts:
 
 async def make_schema(connection: asyncpg.Connection) -> None:
     """Make the schema, or bring it to this version, in one transaction; once, also where many begin at once."""
-    async with connection.transaction():
+    async with connection.transaction(isolation="read_committed"):  # in others it sees what was there before the lock
         await connection.fetch(statement("schema_lock"))
         facts = await facts_of(connection)  # again: another process may just have done it
         for step in schema_steps(facts.version, VERSION):
@@ -159,6 +208,8 @@ def _trouble(error: Exception) -> Trouble:
     """What is known of an error, with nothing of the URL."""
     import asyncpg
 
+    if isinstance(error, _ReadOnlyError):
+        return Trouble(READ_ONLY)
     if isinstance(error, asyncpg.PostgresError):
         message = "" if error.sqlstate is None or error.sqlstate[:2] in {"28", "3D"} else str(error).partition("\n")[0]
         return Trouble(error.sqlstate or "XX000", message)

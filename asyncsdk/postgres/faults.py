@@ -19,9 +19,11 @@ PATIENCE = 600.0  # one that has worked
 LONGEST_PAUSE = 5.0
 OLDEST_SERVER = 120000
 
-_CONFLICTS = {"40001", "40P01"}
+_CONFLICT = "40"  # another transaction was in the way
+_TIMED_OUT = {"57014", "55P03"}  # a statement_timeout or lock_timeout that somebody set there
 _STARTING = {"57P03", "53300"}
-_FIRST = {"25006", "08P01", "not postgres"}  # a primary that fails over is read-only for a while; a pooler's errors
+READ_ONLY = "25006"
+_FIRST = {READ_ONLY, "08P01", "not postgres"}  # a primary that fails over is read-only for a while; a pooler's errors
 _FOREVER = {"settings", "certificate"}
 _CUT = {"57P01", "57P02", "57P05", "25P03"}
 _NAMES = "(PGPASSWORD, PGPASSFILE or PGSERVICE in the environment are used where the URL has no password)"
@@ -57,9 +59,9 @@ class Facts:
 
 def passing(trouble: Trouble, *, has_worked: bool) -> Passing:
     """Whether it passes. `has_worked`: the database did once, so its address and our rights are good."""
-    if trouble.state in _CONFLICTS:
+    if trouble.state.startswith(_CONFLICT):
         return Passing.AT_ONCE
-    if trouble.state in _STARTING:
+    if trouble.state in _STARTING | _TIMED_OUT:
         return Passing.SOON
     if trouble.state in _FIRST or trouble.kind in _FIRST:
         return Passing.AWAY if has_worked else Passing.NEVER
@@ -75,7 +77,13 @@ def pause_after(how: Passing, attempt: int, waited: float, *, has_worked: bool, 
     limit = patience if has_worked else (STARTING_PATIENCE if how is Passing.SOON else FIRST_PATIENCE)
     if waited >= limit:
         return None
-    return 0.02 if how is Passing.AT_ONCE else min(0.1 * 2 ** min(attempt - 1, 10), LONGEST_PAUSE)
+    first, longest = (0.01, 0.2) if how is Passing.AT_ONCE else (0.1, LONGEST_PAUSE)
+    return min(first * 2.0 ** min(attempt - 1, 10), longest)
+
+
+def keeps_connection(trouble: Trouble) -> bool:
+    """Whether the connection is as good as before: the statement alone was given up."""
+    return trouble.state.startswith(_CONFLICT) or trouble.state in _TIMED_OUT
 
 
 def fault(trouble: Trouble, *, passes: bool = False) -> DatabaseFault:
@@ -91,7 +99,7 @@ def fault(trouble: Trouble, *, passes: bool = False) -> DatabaseFault:
 
 
 def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:
-    """Why a database is not trusted with records; None for one that is."""
+    """Why a database is not trusted with records, now and later; None for one that is."""
     if facts.server_version < OLDEST_SERVER:
         return DatabaseFault("the server is older than PostgreSQL 12", "Upgrade it.")
     if facts.version is not None and facts.version > VERSION:
@@ -99,11 +107,6 @@ def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:
             f"version {facts.version} of its schema was made by a newer asyncsdk; this one knows version {VERSION}",
             "Upgrade asyncsdk, or use another database.",
             is_newer=True,
-        )
-    if writes and facts.is_read_only:
-        return DatabaseFault(
-            "it is read-only: a standby, or a session with default_transaction_read_only",
-            "Name the primary (target_session_attrs=read-write after the ? of the URL finds it among several hosts).",
         )
     if writes and facts.synchronous_commit == "off":
         return DatabaseFault(
@@ -127,7 +130,12 @@ _BY_STATE: dict[str, tuple[str, str]] = {
         "the user may not do what is needed there",
         "Let a user who may run what `asyncsdk uploads schema` prints, which also says what to grant.",
     ),
-    "25006": ("it is read-only", "Name the primary; once it can be written, the same call goes on."),
+    READ_ONLY: (
+        "it is read-only, as a standby is, or a session with default_transaction_read_only",
+        f"Name the primary (of several, target_session_attrs=read-write finds it); once it can be written, {_SAME}",
+    ),
+    "57014": ("a statement took longer than its statement_timeout", f"Raise it for this role; then {_SAME}"),
+    "55P03": ("a statement waited longer than its lock_timeout", f"Raise it for this role; then {_SAME}"),
     "53300": ("it has no free connection", f"Raise max_connections or use a pooler; then {_SAME}"),
     "57P03": ("it does not take connections now", f"Once it does, {_SAME}"),
     "53": ("it has no room or memory left", f"Make room; then {_SAME}"),

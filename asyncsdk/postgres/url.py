@@ -28,10 +28,14 @@ _ENCODE = "In a password, write / as %2F, @ as %40, # as %23, ? as %3F, : as %3A
 
 @frozen
 class DatabaseURL:
-    """`place` may be shown: host, port and database. `dsn` contains what was given, a password too."""
+    """`place` may be shown: host, port and database. `dsn` contains what was given, a password too.
+
+    `hosts` are its names of hosts, addresses and directories of sockets; () where the environment has them.
+    """
 
     dsn: str = field(repr=False)
     place: str
+    hosts: tuple[str, ...] = ()
 
 
 def is_database_url(text: str) -> bool:
@@ -55,7 +59,9 @@ def database_url(text: str) -> DatabaseURL:
     hosts = authority.rpartition("@")[2]
     _check_hosts(hosts, _ENCODE if "@" not in authority else "It is postgresql://USER@HOST:PORT/DATABASE.")
     _check_options(query)
-    return DatabaseURL(text, f"postgresql://{hosts}/{unquote(path.removeprefix('/'))}")
+    names = tuple(match["host"] for match in map(_HOST.fullmatch, hosts.split(",")) if match and match["host"])
+    names += tuple(unquote(each.partition("=")[2]) for each in query.split("&") if each.startswith("host="))
+    return DatabaseURL(text, f"postgresql://{hosts}/{unquote(path.removeprefix('/'))}", names)
 
 
 def _check_hosts(hosts: str, advice: str) -> None:

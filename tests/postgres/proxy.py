@@ -22,12 +22,15 @@ class Proxy:
     target: int
     port: int = 0
     is_away: bool = False
+    delay: float = 0.0  # seconds, in each direction
+    made: int = 0  # connections
     statements: list[bytes] = field(factory=list)
     _needle: bytes = b""
     _when: When = "before"
     _left: int = 0
     _seen: int = 0
     _open: set[asyncio.StreamWriter] = field(factory=set)
+    _mute: set[asyncio.StreamWriter] = field(factory=set)
 
     def cut(self, name: str, when: When, times: int = 1) -> None:
         text = name if name == "COMMIT;" else statement(name)
@@ -44,8 +47,15 @@ class Proxy:
     def go_away(self) -> None:
         """Cut all that is there, and let nothing in."""
         self.is_away = True
+        self.cut_all()
+
+    def cut_all(self) -> None:
         for writer in self._open:
             writer.transport.abort()
+
+    def mute(self) -> None:
+        """Pass nothing on any more through the connections that are there, without closing them."""
+        self._mute |= self._open
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_away:
@@ -53,6 +63,7 @@ class Proxy:
             return
         back, there = await asyncio.open_connection("127.0.0.1", self.target)
         mine = {writer, there}
+        self.made += 1
         self._open |= mine
         lost = asyncio.Event()
         try:
@@ -77,7 +88,7 @@ class Proxy:
                         if self._when == "before":
                             return
                         lost.set()  # what answers this is not passed on
-                there.write(data)
+                await self._pass_on(data, there)
 
     def _is_next(self) -> bool:
         """Whether this one is cut: of several each second one, so that it gets through when it is tried again."""
@@ -92,7 +103,12 @@ class Proxy:
             while data := await back.read(1 << 16):
                 if lost.is_set():
                     return
-                writer.write(data)
+                await self._pass_on(data, writer)
+
+    async def _pass_on(self, data: bytes, to: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(self.delay)
+        if to not in self._mute:
+            to.write(data)
 
 
 @asynccontextmanager

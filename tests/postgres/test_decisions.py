@@ -17,24 +17,42 @@ from asyncsdk.postgres.faults import (
     passing,
     pause_after,
 )
-from asyncsdk.postgres.lease import LeaseTerms, is_gone, is_good, may_take_lapsed, until_renewal
+from asyncsdk.postgres.lease import LeaseTerms, Renewal, is_gone, is_good, is_steady, may_take_lapsed, until_renewal
 
 TERMS = LeaseTerms()
 
 
 def test_a_holder_begins_nothing_once_two_thirds_of_its_lease_went_by() -> None:
     assert not is_good(None, 0, TERMS)
-    assert is_good(100.0, 139.9, TERMS)
-    assert not is_good(100.0, 140.0, TERMS)
+    assert is_good(Renewal(100.0, 0), 139.9, TERMS)
+    assert not is_good(Renewal(100.0, 0), 140.0, TERMS)
 
 
 def test_a_lease_is_renewed_three_times_while_it_lasts() -> None:
     assert until_renewal(None, 5.0, TERMS) == 0
-    assert until_renewal(100.0, 105.0, TERMS) == 15
-    assert until_renewal(100.0, 500.0, TERMS) == 0
+    assert until_renewal(Renewal(100.0, 0), 105.0, TERMS) == 15
+    assert until_renewal(Renewal(100.0, 0), 500.0, TERMS) == 0
 
 
-def test_what_lapsed_is_taken_only_after_one_lease_of_unbroken_connection() -> None:
+@pytest.mark.parametrize(
+    ("elapsed", "clock", "steady"),
+    [
+        (20, 20, True),
+        (30, 35, True),  # a short outage, in which no lease lapses that is renewed after it
+        (31, 31, False),  # a longer one, or a sleep
+        (20, 3620, False),  # the database's clock was set
+        (20, -3600, False),
+        (20, 41, False),
+    ],
+)
+def test_an_outage_a_sleep_and_a_clock_that_is_set_break_the_renewals(
+    elapsed: float, clock: float, *, steady: bool
+) -> None:
+    assert is_steady(Renewal(100.0, 5000.0), Renewal(100.0 + elapsed, 5000.0 + clock), TERMS) is steady
+    assert not is_steady(None, Renewal(100.0, 5000.0), TERMS)
+
+
+def test_what_lapsed_is_taken_only_after_one_lease_of_steady_renewals() -> None:
     assert not may_take_lapsed(None, 1000.0, TERMS)
     assert not may_take_lapsed(100.0, 159.9, TERMS)
     assert may_take_lapsed(100.0, 160.0, TERMS)
@@ -55,6 +73,9 @@ def test_only_a_process_of_this_machine_is_known_to_be_gone(
     [
         (Trouble("40P01"), Passing.AT_ONCE, Passing.AT_ONCE),
         (Trouble("40001"), Passing.AT_ONCE, Passing.AT_ONCE),
+        (Trouble("40003"), Passing.AT_ONCE, Passing.AT_ONCE),
+        (Trouble("57014"), Passing.SOON, Passing.SOON),
+        (Trouble("55P03"), Passing.SOON, Passing.SOON),
         (Trouble("57P03"), Passing.SOON, Passing.SOON),
         (Trouble("53300"), Passing.SOON, Passing.SOON),
         (Trouble("57P01"), Passing.AWAY, Passing.AWAY),

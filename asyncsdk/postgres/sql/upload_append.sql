@@ -1,6 +1,7 @@
--- Append records to keys that are ours; the keys that are come back.
+-- Append records to keys that are ours; the keys that are come back, with the numbers of what is there now.
 -- Law: a record is added only under the epoch of a claim that nobody has taken since; the lock on its key keeps a
--- claim away until this is committed. The number of a record within its claim makes a second try the same as the first.
+-- claim away until this is committed. The number of a record within its claim makes a second try the same as the first;
+-- where another line has its number, as after a table was restored, it is not there, and its number does not come back.
 with given as (
     select * from json_to_recordset($2::json)
         as g(key text, epoch bigint, number bigint, at float8, kind text, line text)
@@ -10,9 +11,10 @@ with given as (
     order by k.key
     for share of k
 ), added as (
-    insert into asyncsdk.upload_record (key, epoch, number, at, kind, line)
+    insert into asyncsdk.upload_record as r (key, epoch, number, at, kind, line)
     select g.key, g.epoch, g.number, to_timestamp(g.at), g.kind, g.line
     from given g join ours on ours.key = g.key and ours.epoch = g.epoch
-    on conflict (key, epoch, number) do nothing
+    on conflict (key, epoch, number) do update set line = excluded.line where r.line = excluded.line
+    returning r.key, r.epoch, r.number
 )
-select key, epoch from ours
+select key, epoch, added.number from ours left join added using (key, epoch)

@@ -92,6 +92,14 @@ def not_appended(place: str, fault: DatabaseFault) -> JournalError:
     return JournalError(f"can't write the journal at {place}: {fault.reason}. {safe}.\n  {fault.advice}")
 
 
+def not_in_order(key: str) -> JournalError:
+    """The error for a record in whose place another one is."""
+    return JournalError(
+        f"the journal of {key} has another record in the place of the next one, as where tables were restored while an "
+        "upload ran. It was not written; what the server holds is safe.\n  The same call goes on."
+    )
+
+
 def taken_over(key: str) -> JournalError:
     """The error for a record of a claim that another process has taken."""
     return JournalError(

@@ -13,8 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import anyio
 from attrs import define, field, frozen, setters
@@ -22,23 +21,31 @@ from attrs import define, field, frozen, setters
 from asyncsdk import tasks
 from asyncsdk.errors import JournalError
 from asyncsdk.postgres import DatabaseFault, NotMadeError
-from asyncsdk.postgres.commit import BatchWriter
-from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.database import Database, shared_database
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.machine import is_gone_here
+from asyncsdk.postgres.takeover import NONE, given_up
 from asyncsdk.postgres.url import DatabaseURL, database_url
 from asyncsdk.unique import token
 from asyncsdk.uploads.journal import JournalEntry, Opened, Owner, Record
 from asyncsdk.uploads.journal.codec import decode, encode, kind_of
-from asyncsdk.uploads.journal.messages import not_appended, not_listed, not_opened, report_busy, taken_over
+from asyncsdk.uploads.journal.messages import (
+    not_appended,
+    not_in_order,
+    not_listed,
+    not_opened,
+    report_busy,
+    taken_over,
+)
 from asyncsdk.uploads.journal.purge import checked_key
 from asyncsdk.uploads.journal.reading import words_of
 from asyncsdk.uploads.journal.retention import compacted, keep_until, purge_is_due, sure_time
 from asyncsdk.wal.line import Damaged, decode_line
 from asyncsdk.wal.lock import pauses
 
-WRITE_SECONDS = 0.3  # on leaving a claim: for what is being written
-RELEASE_SECONDS = 0.3  # and then to give the key back; else its lease ends by itself
+WRITE_SECONDS = 2.0  # on leaving a claim: for what is being written
+RELEASE_SECONDS = 2.0  # and then to give the key back; else that is owed
+AWAY_SECONDS = 0.3  # for each of the two, from a database that does not answer
 PURGE_SECONDS = 2.0
 PAGE = 200  # keys
 FEW_RECORDS = 8  # are left as they are: to remove them costs a small file as much as to write them
@@ -73,7 +80,6 @@ class PostgresLog:
     epoch: int
     _journal: PostgresJournal
     _database: Database
-    _writer: BatchWriter[RowToWrite]
     rows: list[RecordRow]
     _count: int = field(default=0, init=False)
     _is_over: bool = field(default=False, init=False)
@@ -90,7 +96,7 @@ class PostgresLog:
         row = RecordRow(self.epoch, self._count, record, encode(record).decode().rstrip("\n"))
         with self._journal.worded(not_appended):
             await self._database.ensure_lease()
-            await self._writer.append(RowToWrite(self, row))
+            await self._database.batch(_appended).append(RowToWrite(self, row))
 
     async def append_final(self, record: Record) -> None:
         """Append `record`, then remove what it makes useless where that frees room; once a day, purge."""
@@ -103,7 +109,8 @@ class PostgresLog:
     async def close(self) -> None:
         """Take no more, and wait a moment until all is written."""
         self._is_over = True
-        await self._writer.finish(lambda waiting: waiting.log is self, seconds=WRITE_SECONDS)
+        seconds = AWAY_SECONDS if self._database.is_away else WRITE_SECONDS
+        await self._database.batch(_appended).finish(lambda waiting: waiting.log is self, seconds=seconds)
 
     async def _compact(self, last: Record) -> None:
         kept = set(map(id, compacted(self.records, last)))
@@ -124,10 +131,6 @@ class _KnownKey:
     entry: JournalEntry
     epoch: int
     has_rows: bool
-
-
-_Shared: TypeAlias = dict[tuple[DatabaseURL, LeaseTerms], tuple[Database, BatchWriter[RowToWrite]]]
-_databases: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
 
 
 def _to_url(given: str | DatabaseURL) -> DatabaseURL:
@@ -162,7 +165,7 @@ class PostgresJournal:
     ) -> AsyncIterator[PostgresLog]:
         """Own `key` for the length of the block, as `Journal.claim` describes."""
         checked_key(key)
-        database, writer = self._shared()
+        database = self._database()
         async with AsyncExitStack() as stack:
             with self.worded(not_opened):
                 await stack.enter_async_context(database.holding())
@@ -171,7 +174,7 @@ class PostgresJournal:
                 epoch = await self._claimed(database, key, attempt, wait=wait, on_busy=on_busy)
                 with self.worded(not_opened):
                     rows = [] if epoch == 1 else await database.run("upload_read", key)
-                log = PostgresLog(key, epoch, self, database, writer, list(_read(key, rows)))
+                log = PostgresLog(key, epoch, self, database, list(_read(key, rows)))
                 try:
                     yield log
                 except Exception as failed:
@@ -183,7 +186,7 @@ class PostgresJournal:
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock."""
-        async with self._shared()[0].session():
+        async with self._database().session():
             return [entry async for entry in self.stream()]
 
     async def stream(self) -> AsyncIterator[JournalEntry]:
@@ -213,7 +216,7 @@ class PostgresJournal:
         if not purge_is_due(self._purged_at, now):
             return
         self._purged_at = now
-        database, _ = self._shared()
+        database = self._database()
         try:
             async with database.session():
                 if await database.run("upload_purge_begin"):
@@ -230,13 +233,8 @@ class PostgresJournal:
         except DatabaseFault as failed:
             raise say(self.url.place, failed) from failed
 
-    def _shared(self) -> tuple[Database, BatchWriter[RowToWrite]]:
-        """What all journals of this process that are in this database have together, on the running loop."""
-        shared = _databases.setdefault(asyncio.get_running_loop(), {})
-        if (self.url, self.terms) not in shared:
-            database = Database(self.url, self.terms)
-            shared[self.url, self.terms] = database, BatchWriter(partial(_appended, database))
-        return shared[self.url, self.terms]
+    def _database(self) -> Database:
+        return shared_database(self.url, self.terms)
 
     async def _claimed(
         self,
@@ -248,18 +246,16 @@ class PostgresJournal:
         on_busy: Callable[[Owner | None], None] | None,
     ) -> int:
         """The epoch of our claim, once the key is ours."""
-        gone, tries = None, enumerate(pauses())
+        tries, theirs = enumerate(pauses()), NONE
         while True:
-            mine = database.holder, attempt, gone
             with self.worded(not_opened):
                 await database.ensure_lease()
-                [row] = await database.run("upload_claim", key, *mine, database.may_take_lapsed)
-            if row["epoch"] is not None:
-                return int(row["epoch"])
-            replaced, gone = gone, None
-            if row["pid"] is not None and is_gone_here(row["pid"], row["machine"]):
-                gone = row["holder"]
-            if gone is not None and gone != replaced:
+                mine = database.holder, attempt
+                [row] = await database.run("upload_claim", key, *mine, theirs.attempt, theirs.is_gone)
+                if row["epoch"] is not None:
+                    return int(row["epoch"])
+                before, theirs = theirs, await given_up(database, row)
+            if theirs not in (NONE, before):
                 continue
             number, pause = next(tries)
             if number == SILENT_ATTEMPTS:
@@ -269,7 +265,7 @@ class PostgresJournal:
 
     async def _is_taken(self, database: Database, log: PostgresLog) -> bool:
         """Whether it is known that another process has claimed the key of this log."""
-        with anyio.move_on_after(RELEASE_SECONDS), suppress(DatabaseFault):
+        with anyio.move_on_after(AWAY_SECONDS if database.is_away else RELEASE_SECONDS), suppress(DatabaseFault):
             return any(row["epoch"] > log.epoch for row in await database.run("upload_epoch", log.key, writes=False))
         return False
 
@@ -277,10 +273,12 @@ class PostgresJournal:
         """Write what waits, and give the key back, if it is ours: of a claim that was cancelled that is not known."""
         if log is not None:
             await log.close()
-        with anyio.move_on_after(RELEASE_SECONDS) as scope, suppress(DatabaseFault):
-            await database.run("upload_release", key, attempt, database.holder)
-        if scope.cancelled_caught:
-            logger.info("%s: not given back: its lease ends within %d seconds", key, self.terms.lease)
+        mine = key, attempt, database.holder
+        with anyio.move_on_after(AWAY_SECONDS if database.is_away else RELEASE_SECONDS), suppress(DatabaseFault):
+            await database.run("upload_release", *mine, patience=AWAY_SECONDS)
+            return
+        database.owe("upload_release", *mine)
+        logger.info("%s: not given back yet: by the next renewal, or as its lease of %d s ends", key, self.terms.lease)
 
     async def _pages(self, after: str = "") -> AsyncIterator[list[_KnownKey]]:
         while True:
@@ -291,7 +289,7 @@ class PostgresJournal:
             after = page[-1].entry.key
 
     async def _purge(self, now: float, *, seconds: float, after: str = "") -> int:
-        database, _ = self._shared()
+        database = self._database()
         removed, until = 0, time.monotonic() + seconds
         async with database.session():
             async for known in self._pages(after):
@@ -306,7 +304,7 @@ class PostgresJournal:
 
     async def _looked_up(self, name: str, *arguments: Any) -> Sequence[Any]:
         """The rows of a statement that only reads; none where the schema is not made yet."""
-        database, _ = self._shared()
+        database = self._database()
         with self.worded(not_listed), suppress(NotMadeError):
             async with database.session():
                 return await database.run(name, *arguments, writes=False)
@@ -326,14 +324,16 @@ async def _appended(database: Database, waiting: Sequence[RowToWrite]) -> list[E
         }
         for each in waiting
     ]
-    written = await database.run("upload_append", database.holder, json.dumps(rows))
-    ours = {(row["key"], row["epoch"]) for row in written}
+    there = {tuple(row) for row in await database.run("upload_append", database.holder, json.dumps(rows))}
+    ours = {(key, epoch) for key, epoch, _ in there}
     errors: list[Exception | None] = []
     for each in waiting:
-        is_ours = (each.log.key, each.row.epoch) in ours
-        if is_ours:
+        claim = each.log.key, each.row.epoch
+        if (*claim, each.row.number) in there:
             each.log.rows.append(each.row)
-        errors.append(None if is_ours else taken_over(each.log.key))
+            errors.append(None)
+        else:
+            errors.append(not_in_order(each.log.key) if claim in ours else taken_over(each.log.key))
     return errors
 
 
