@@ -163,7 +163,7 @@ async def connect(url: DatabaseURL) -> asyncpg.Connection:
         raise ConfigurationError(
             f"{url.place} needs asyncpg: {install_command('postgres')}. Nothing was sent."
         ) from None
-    name = {} if "application_name=" in url.dsn else {"application_name": os.environ.get("PGAPPNAME", "asyncsdk")}
+    name = {} if "application_name=" in url.dsn else {"application_name": os.environ.get("PGAPPNAME") or "asyncsdk"}
     with anyio.fail_after(CONNECT_SECONDS + 1):
         await _look_up(url.hosts or tuple(os.environ.get("PGHOST", "").split(",")))
         return await asyncpg.connect(
@@ -178,11 +178,13 @@ async def connect(url: DatabaseURL) -> asyncpg.Connection:
 async def _look_up(hosts: Sequence[str]) -> None:
     """Resolve names in daemon threads before asyncpg does so in one that the exit of the program waits for."""
     numeric_or_path = re.compile(r"[/@].*|.*:.*|[0-9.]*")
-    with anyio.fail_after(CONNECT_SECONDS):
+    with anyio.move_on_after(CONNECT_SECONDS) as scope:
         for host in hosts:
             if not numeric_or_path.fullmatch(host):
                 with suppress(OSError, UnicodeError):  # asyncpg meets it too, and says so
                     await _names.run(partial(socket.getaddrinfo, host, None))
+    if scope.cancelled_caught:
+        raise socket.gaierror(socket.EAI_AGAIN, "not resolved in time")
 
 
 async def facts_of(connection: asyncpg.Connection) -> Facts:

@@ -143,7 +143,7 @@ _BY_STATE: dict[str, tuple[str, str]] = {
 }
 _BY_KIND: dict[str, tuple[str, str]] = {
     "refused": ("no server answers at that address", f"Start it, or correct host and port; then {_SAME}"),
-    "unresolved": ("the name of its host is not known", "Correct the host in the URL."),
+    "unresolved": ("the name of its host is not known, or was not resolved in time", "Correct the host in the URL."),
     "not postgres": (
         "what answers there is not a Postgres server, or does not speak TLS as it was asked to",
         "Correct host and port, or sslmode= in the URL.",
