@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 CLOSE_SECONDS = 0.3
+REFUSED_SECONDS = 1.0  # after a database that never worked has failed, others fail without an attempt
 
 _names = DaemonThreadPool("asyncsdk-postgres-dns", limit=2)
 
@@ -66,6 +67,7 @@ class PostgresConnection:
     _connection: asyncpg.Connection | None = field(default=None, init=False, repr=False)
     _turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
     _facts: Facts | None = field(default=None, init=False)
+    _refusal: tuple[float, DatabaseFault] | None = field(default=None, init=False)  # with its boot time
     is_away: bool = field(default=False, init=False)  # the last attempt failed, and another one is to be made
 
     async def run(
@@ -86,6 +88,7 @@ class PostgresConnection:
         """
         began, attempt = boot_time(), 0
         async with self._turn:
+            self._check_refusal(began)
             while True:
                 try:
                     rows = await self._run(name, arguments, writes=writes, seconds=seconds)
@@ -125,11 +128,20 @@ class PostgresConnection:
         how = passing(trouble, has_worked=self._has_worked)
         pause = pause_after(how, attempt, waited, has_worked=self._has_worked, patience=patience)
         if pause is None:
-            raise fault(trouble, passes=how is not Passing.NEVER) from None
+            failure = fault(trouble, passes=how is not Passing.NEVER)
+            if failure.passes and not self._has_worked:
+                self._refusal = boot_time(), failure
+            raise failure from None
         if attempt == 2 and self._has_worked and not self._is_quiet:
             logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
         self.is_away = True
         await anyio.sleep(pause)
+
+    def _check_refusal(self, began: float) -> None:
+        """Raise the DatabaseFault that was met just now: of many files, each would find out by itself in turn."""
+        if self._refusal is not None and not self._has_worked and began < self._refusal[0] + REFUSED_SECONDS:
+            failed = self._refusal[1]
+            raise DatabaseFault(failed.reason, failed.advice, is_newer=failed.is_newer, passes=failed.passes)
 
     async def _run(
         self, name: str, arguments: Sequence[Any], *, writes: bool, seconds: float

@@ -11,6 +11,7 @@ from asyncsdk.postgres.statements import schema_steps, statement
 from asyncsdk.uploads.journal import Expired, JournalEntry
 from asyncsdk.uploads.journal.postgres import FEW_RECORDS, PostgresJournal
 from tests.journal.support import KEY, NOW, append_parts, completed, opened, part
+from tests.postgres.proxy import proxy_to
 from tests.postgres.server import PostgresServer
 
 DAY = 24 * 3600
@@ -66,6 +67,18 @@ async def test_once_a_day_one_process_removes_what_is_of_no_use(
     assert await settle() == ["new", "old"]
     lapsed = "select count(*) from asyncsdk.holder where until < clock_timestamp() - interval '1 day'"
     assert postgres_server.sql(lapsed, database=database) == "0"
+
+
+async def test_a_long_journal_is_listed_over_one_connection(
+    postgres_server: PostgresServer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.uploads.journal.postgres.PAGE", 2)
+    for number in range(7):
+        await write(database_url, opened(), key=f"key{number}")
+    async with proxy_to(postgres_server.port) as proxy:
+        journal = PostgresJournal(database_url.replace(f":{proxy.target}/", f":{proxy.port}/"))
+        assert [entry.key async for entry in journal.stream()] == [f"key{number}" for number in range(7)]
+        assert proxy.made == 1
 
 
 async def test_an_older_schema_is_brought_to_this_version(

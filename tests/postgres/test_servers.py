@@ -90,6 +90,22 @@ async def test_a_port_that_takes_everything_and_answers_nothing(monkeypatch: pyt
     assert "did not answer in time" in str(error)
 
 
+async def test_many_that_ask_a_silent_server_wait_for_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.4)
+    monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me:{CANARY}@127.0.0.1:{silent.getsockname()[1]}/uploads"
+        started = asyncio.get_running_loop().time()
+        errors = await asyncio.gather(*(refused(url) for _ in range(5)))
+        errors.append(await refused(url))
+        assert asyncio.get_running_loop().time() - started < 1.2
+        await asyncio.sleep(connection.REFUSED_SECONDS)
+        started = asyncio.get_running_loop().time()
+        await refused(url)  # it is asked again
+        assert asyncio.get_running_loop().time() - started > 0.3
+    assert {("did not answer in time" in str(error), error.resumable) for error in errors} == {(True, True)}
+
+
 async def test_a_database_that_is_read_only(postgres_server: PostgresServer, own_database: str) -> None:
     url = postgres_server.url(own_database)
     postgres_server.sql(f"alter database {own_database} set default_transaction_read_only = on")

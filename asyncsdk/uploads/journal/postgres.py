@@ -8,8 +8,8 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -186,15 +186,15 @@ class PostgresJournal:
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock."""
-        async with self._database().session():
-            return [entry async for entry in self.stream()]
+        return [entry async for entry in self.stream()]
 
     async def stream(self) -> AsyncIterator[JournalEntry]:
         """Yield what `entries` returns, with few keys at a time in memory."""
-        async for known in self._pages():
-            for each in known:
-                if each.has_rows or each.entry.owner:
-                    yield each.entry
+        async with self._database().session(), aclosing(self._pages()) as pages:
+            async for known in pages:
+                for each in known:
+                    if each.has_rows or each.entry.owner:
+                        yield each.entry
 
     async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
         """Return all keys in whose records one of `values` is, and maybe others; takes no lock."""
@@ -280,7 +280,7 @@ class PostgresJournal:
         database.owe("upload_release", *mine)
         logger.info("%s: not given back yet: by the next renewal, or as its lease of %d s ends", key, self.terms.lease)
 
-    async def _pages(self, after: str = "") -> AsyncIterator[list[_KnownKey]]:
+    async def _pages(self, after: str = "") -> AsyncGenerator[list[_KnownKey], None]:
         while True:
             page = _known(await self._looked_up("upload_page", after, PAGE))
             if not page:
