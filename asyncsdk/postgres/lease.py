@@ -21,10 +21,14 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class LeaseTerms:
-    """Durations in seconds."""
+    """Durations in seconds. Raises ValueError where a lease lasts for no more than two renewals."""
 
     lease: float = 60.0
     renew_every: float = 20.0
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.renew_every < self.longest_gap:
+            raise ValueError(f"a lease of {self.lease:g} s needs to be renewed every {self.lease / 3:g} s or so")
 
     @property
     def good_for(self) -> float:

@@ -34,6 +34,11 @@ def test_a_lease_is_renewed_three_times_while_it_lasts() -> None:
     assert until_renewal(Renewal(100.0, 0), 500.0, TERMS) == 0
 
 
+def test_a_lease_that_could_not_be_renewed_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="a lease of 60 s needs to be renewed every 20 s or so"):
+        LeaseTerms(renew_every=30.0)
+
+
 @pytest.mark.parametrize(
     ("elapsed", "clock", "steady"),
     [

@@ -97,7 +97,7 @@ async def test_an_upload_that_another_process_has_taken_over_and_completed_says_
     while calls(server, "part") < 2:
         await asyncio.sleep(0.02)
     postgres_server.sql("update asyncsdk.holder set until = clock_timestamp() - interval '1 hour'", database=database)
-    other = PostgresJournal(url, terms=LeaseTerms(lease=0.2, renew_every=0.1))
+    other = PostgresJournal(url, terms=LeaseTerms(lease=0.4, renew_every=0.1))
     result = await uploader(client, other).upload(path, purpose="batch")
     with pytest.raises(JournalError, match="another process has taken over this upload") as caught:
         await late
