@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from asyncsdk.cli.units import parse_size
 from tests.faults.any_sequence import search
@@ -43,7 +43,7 @@ class Options:
     seed: int
     sizes: Sizes
     other: Path | None = None
-    fleet: Fleet = Fleet()
+    fleet: Fleet = field(factory=Fleet)
 
 
 async def kills(folder: Path, options: Options) -> Row:

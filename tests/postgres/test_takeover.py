@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -75,6 +76,46 @@ async def test_a_free_key_that_two_claim_at_once_is_that_of_one(connections: lis
     await asyncio.sleep(0.1)
     assert (await claim(quick, new))[0] == 2
     assert (await waiting)[0] is None
+
+
+def slowly(name: str, condition: str) -> str:
+    """That statement, with a moment between what it sees and what it locks."""
+    text = statement(name)
+    assert text.count(condition) == 1
+    return text.replace(condition, f"pg_sleep(0.3)::text is not null and {condition}")
+
+
+async def taken_meanwhile(connections: list[Any], text: str, *arguments: Any) -> list[Any]:
+    """What a statement of a late owner returns, while another claims its key; `arguments` follow its holder."""
+    slow, quick = connections
+    late, new = await lease(slow, -1.0), await lease(quick)
+    _, attempt = await claim(slow, late)
+    waiting = asyncio.ensure_future(slow.fetch(text, *(late if each is None else each for each in arguments)))
+    await asyncio.sleep(0.1)
+    assert (await claim(quick, new, attempt))[0] == 2
+    rows: list[Any] = await waiting
+    return rows
+
+
+async def test_a_record_is_refused_whose_key_is_taken_while_it_is_written(connections: list[Any]) -> None:
+    record = {"key": KEY, "epoch": 1, "number": 1, "at": 0.0, "kind": "part", "line": "late"}
+    text = slowly("upload_append", "k.holder = $1")
+    assert await taken_meanwhile(connections, text, None, json.dumps([record])) == []
+    assert await connections[1].fetch("select from asyncsdk.upload_record") == []
+
+
+async def test_a_late_owner_removes_nothing_of_a_key_that_is_taken_meanwhile(connections: list[Any]) -> None:
+    await connections[1].execute(f"insert into asyncsdk.upload_record values ('{KEY}', 1, 1, now(), 'part', 'line')")
+    await connections[1].execute(f"insert into asyncsdk.upload_key values ('{KEY}', 0)")
+    which = json.dumps([{"epoch": 1, "number": 1}])
+    await taken_meanwhile(connections, slowly("upload_compact", "k.holder = $1"), None, KEY, 1, which)
+    assert len(await connections[1].fetch("select from asyncsdk.upload_record")) == 1
+
+
+async def test_a_key_is_not_forgotten_that_is_claimed_meanwhile(connections: list[Any]) -> None:
+    text = slowly("upload_forget", "not coalesce(h.until > clock_timestamp(), false)")
+    assert await taken_meanwhile(connections, text, json.dumps([{"key": KEY, "epoch": 1}])) == []
+    assert len(await connections[1].fetch("select from asyncsdk.upload_key")) == 1
 
 
 async def test_a_lease_that_is_renewed_after_it_was_seen_to_have_lapsed_is_left_alone(connections: list[Any]) -> None:
