@@ -25,6 +25,7 @@ from tests.faults.crossing import cross_answers
 from tests.faults.damage import LIVES, flipped, journal_of
 from tests.faults.fleet import Fleet, lead
 from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.outages import go_on_after_outages
 from tests.faults.patience import have_patience
 from tests.faults.power import Recorder
 from tests.faults.power_cuts import Findings, live
@@ -115,6 +116,13 @@ async def fleet(folder: Path, options: Options) -> Row:
         return Row("fleet", figures={"skipped:": str(error)})
 
 
+async def outages(folder: Path, options: Options) -> Row:
+    try:
+        return await go_on_after_outages(folder, size=options.sizes.least, away=60.0)
+    except NoPostgresError as error:
+        return Row("outages", figures={"skipped:": str(error)})
+
+
 async def versions(folder: Path, options: Options) -> Row:
     assert options.other is not None
     return await go_on_with_each_other(folder, options.other, max(1, options.rounds // 100), seed=options.seed)
@@ -135,6 +143,7 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "any": any_sequence,
     "crossed": crossed,
     "fleet": fleet,
+    "outages": outages,
 }
 VERSIONS = "versions"
 

@@ -18,7 +18,7 @@ from tests.postgres.server import PostgresServer, running
 
 STATEMENTS = [
     "facts", "schema_lock", "schema_1", "COMMIT;", "version", "holder_renew", "upload_claim", "upload_read",
-    "upload_append", "upload_compact", "upload_release",
+    "upload_append", "upload_compact", "upload_purge_begin", "upload_release",
 ]  # fmt: skip
 
 
