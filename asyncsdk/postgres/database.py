@@ -48,6 +48,7 @@ class Database:
     _renewal: Renewal | None = field(default=None, init=False)  # the last one
     _steady_since: float | None = field(default=None, init=False)  # in seconds of elapsed time
     _owed: list[tuple[str, tuple[Any, ...]]] = field(factory=list, init=False)
+    _renewing: anyio.Lock = field(factory=anyio.Lock, init=False)
     _keeping: anyio.Lock = field(factory=anyio.Lock, init=False)
     _batches: dict[Callable[..., Any], BatchWriter[Any]] = field(factory=dict, init=False)
 
@@ -108,7 +109,9 @@ class Database:
     async def ensure_lease(self) -> None:
         """Return once the lease is good: something may begin. Raises DatabaseFault."""
         if self._owed or not is_good(self._renewal, boot_time(), self._terms):
-            await self._renew(self._work)
+            async with self._renewing:
+                if self._owed or not is_good(self._renewal, boot_time(), self._terms):  # others were here first
+                    await self._renew(self._work)
 
     async def may_take_lapsed(self) -> bool:
         """Whether what a lapsed lease holds may be taken now, as `lease` says. Raises DatabaseFault."""

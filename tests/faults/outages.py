@@ -17,8 +17,9 @@ AROUND = 4096  # bytes: what is around a part on the wire
 
 
 async def go_on_after_outages(folder: Path, *, size: int, away: float) -> Row:
-    """Upload `size` bytes: the database dies (immediate) three times and is `away` for so many seconds; then the process
-    is killed, and one in another directory, with nothing of the first, goes on.
+    """Upload `size` bytes: the database dies (immediate) three times, then is `away` for so many seconds.
+
+    After that the process is killed, and one in another directory, with nothing of the first, goes on.
     """
     row = Row("outages", RESTARTS + 1)
     first, second = folder / "first", folder / "second"

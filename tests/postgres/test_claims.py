@@ -141,6 +141,20 @@ async def test_records_that_wait_together_share_one_statement(
         assert sum(b"Append records" in each for each in proxy.statements) == 1
 
 
+async def test_of_many_claims_that_begin_together_one_takes_the_lease(
+    postgres_server: PostgresServer, database_url: str
+) -> None:
+    async with proxy_to(postgres_server.port) as proxy:
+        journal = PostgresJournal(database_url.replace(f":{postgres_server.port}/", f":{proxy.port}/"))
+
+        async def claim(number: int) -> None:
+            async with journal.claim(f"key{number}"):
+                pass
+
+        await asyncio.gather(*map(claim, range(6)))
+        assert sum(b"Renew the lease" in each for each in proxy.statements) == 1
+
+
 async def test_of_ten_that_begin_at_once_on_an_empty_database_all_get_what_they_want(database_url: str) -> None:
     async def begin(number: int) -> None:
         async with rival(database_url, number).claim(f"key{number}") as log:
