@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run
-from tests.postgres.server import PostgresServer, free_port
+from tests.postgres.server import SUPERUSER, PostgresServer, free_port
 
 MIB = 1 << 20
 CANARY = "canary7f3a9c"
+ROOT = Path(__file__).parents[2]
 
 
 def test_an_upload_that_stopped_is_listed_shown_resumed_and_forgotten(
@@ -44,6 +51,35 @@ def test_an_upload_that_stopped_is_cancelled(
     assert server.uploads[-1].status == "cancelled"
 
 
+def test_neither_the_password_nor_the_key_is_where_others_can_see_it(
+    server: LocalServer, make_file: MakeFile, postgres_server: PostgresServer, database: str
+) -> None:
+    path = make_file(2 * MIB, "train.jsonl", 0)
+    key, url = f"sk-{CANARY}", f"postgresql://{SUPERUSER}@127.0.0.1:{postgres_server.port}/{database}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PGPASSWORD": postgres_server.password}
+    environment |= {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url, "ASYNCSDK_JOURNAL": url}
+    command = [sys.executable, "-m", "asyncsdk", "upload", str(path), "--purpose", "batch", "--verbose"]
+    options = ["--part-size", "512KiB", "--concurrency", "1", "--limit-rate", "2MB"]
+    with subprocess.Popen([*command, *options], env=environment, stdout=PIPE, stderr=STDOUT) as process:
+        seen = []
+        while process.poll() is None:
+            seen.append(postgres_server.sql("select row_to_json(a) from pg_stat_activity a", database=database))
+            seen.append(Path(f"/proc/{process.pid}/cmdline").read_text())
+            time.sleep(0.05)
+        assert process.stdout is not None
+        output = process.stdout.read().decode()
+    assert process.returncode == 0, output
+    tables = postgres_server.sql(
+        *(f"select row_to_json(t) from asyncsdk.{name} t" for name in ("holder", "upload_key", "upload_record")),
+        database=database,
+    )
+    sessions = "".join(seen)
+    assert "asyncsdk.upload_key" in sessions
+    assert '"completed"' in tables
+    for secret in (key, postgres_server.password):
+        assert secret not in output + tables + sessions + postgres_server.log()
+
+
 def test_a_database_that_refuses_is_wrong_usage_and_nothing_is_sent(
     run: Run, server: LocalServer, make_file: MakeFile, database: str, postgres_server: PostgresServer
 ) -> None:
@@ -60,6 +96,7 @@ def test_a_database_that_refuses_is_wrong_usage_and_nothing_is_sent(
 def test_a_database_that_does_not_answer_may_do_so_later(
     run: Run, server: LocalServer, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("asyncpg")
     monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.1)
     make_file(1000, "train.jsonl", 0)
     ran = run(

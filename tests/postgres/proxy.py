@@ -41,6 +41,11 @@ class Proxy:
         return self._left
 
     @property
+    def seen(self) -> int:
+        """How often the statement came that is to be cut."""
+        return self._seen
+
+    @property
     def connections(self) -> int:
         return len(self._open) // 2
 

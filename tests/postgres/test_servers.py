@@ -23,6 +23,7 @@ CANARY = "canary7f3a9c"
 
 
 async def refused(url: str, caplog: pytest.LogCaptureFixture | None = None) -> JournalError:
+    pytest.importorskip("asyncpg")
     with pytest.raises(JournalError) as caught:
         async with PostgresJournal(url).claim(KEY):
             pytest.fail("claimed")

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 
-import asyncpg
 import pytest
 
 from asyncsdk.errors import JournalError
@@ -17,6 +16,8 @@ from tests.journal.support import KEY, append_parts, completed, opened, part
 from tests.postgres.proxy import proxy_to
 from tests.postgres.server import PostgresServer
 from tests.postgres.test_claims import rival
+
+asyncpg = pytest.importorskip("asyncpg")
 
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])

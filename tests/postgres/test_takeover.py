@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 
 from asyncsdk.clock import boot_time
@@ -22,6 +21,8 @@ from tests.journal.support import KEY, opened, part
 from tests.postgres.proxy import proxy_to
 from tests.postgres.server import PostgresServer
 from tests.postgres.test_claims import LAPSE, SHORT, other, rival
+
+asyncpg = pytest.importorskip("asyncpg")
 
 SLOW = "where k.key = $1 and pg_sleep(0.3)::text is not null\n    for update"  # between the snapshot and the lock
 

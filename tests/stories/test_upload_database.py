@@ -20,6 +20,10 @@ def uploader(client: Client, journal: object, **settings: int) -> AsyncUploader:
     return AsyncUploader(client, journal=journal, part_size=MIB, concurrency=2, **settings)  # type: ignore[arg-type] # a URL, or a journal
 
 
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
 def calls(server: LocalServer, route: str) -> int:
     return sum(request.route == route for request in server.requests)
 
@@ -48,11 +52,35 @@ async def test_another_container_goes_on_with_what_one_began_and_needs_nothing_l
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "name", ["holder_renew", "upload_claim", "upload_read", "upload_beginnings", "upload_compact", "upload_release"]
+)
+async def test_an_answer_that_is_lost_at_any_other_statement_makes_no_second_upload(
+    server: LocalServer, client: Client, make_file: MakeFile, database_url: str, *, name: str, when: When
+) -> None:
+    path = make_file(10 * MIB)
+    async with PostgresJournal(database_url).claim("warm"), proxy_to(_port(database_url)) as proxy:
+        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        server.inject(REFUSE_THE_REST)
+        if name in {"holder_renew", "upload_beginnings"}:  # which the second call has no need of
+            proxy.cut(name, when)
+        with pytest.raises(InternalServerError):
+            await uploader(client, url, max_retries=0).upload(path, purpose="batch")
+        server.clear_faults()
+        if not proxy.seen:
+            proxy.cut(name, when)
+        result = await uploader(client, url).upload(path, purpose="batch")
+        assert proxy.cuts_left == 0
+    assert result.bytes_resumed + result.bytes_sent == 10 * MIB
+    assert (len(server.uploads), len(server.files), result.md5) == (1, 1, md5_of(path))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_database_that_is_cut_off_at_each_record_makes_no_second_upload(
     server: LocalServer, client: Client, make_file: MakeFile, database_url: str, when: When
 ) -> None:
     path = make_file(4 * MIB)
-    async with proxy_to(int(database_url.rpartition(":")[2].partition("/")[0])) as proxy:
+    async with proxy_to(_port(database_url)) as proxy:
         proxy.cut("upload_append", when, times=20)
         url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
         result = await uploader(client, url).upload(path, purpose="batch")
