@@ -244,5 +244,6 @@ _WORDS: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
     (ssl.SSLError, "not postgres"),
     (TimeoutError, "silent"),
     (socket.gaierror, "unresolved"),
+    ((FileNotFoundError, NotADirectoryError, PermissionError), "file"),
     ((ConnectionResetError, ConnectionAbortedError, BrokenPipeError, EOFError), "cut"),
 ]

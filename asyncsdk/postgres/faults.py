@@ -143,6 +143,10 @@ _BY_STATE: dict[str, tuple[str, str]] = {
 }
 _BY_KIND: dict[str, tuple[str, str]] = {
     "refused": ("no server answers at that address", f"Start it, or correct host and port; then {_SAME}"),
+    "file": (
+        "a file is not there or can't be read: the socket of its server, or what sslrootcert, sslcert or sslkey name",
+        f"Correct the URL, or start the server; then {_SAME}",
+    ),
     "unresolved": ("the name of its host is not known, or was not resolved in time", "Correct the host in the URL."),
     "not postgres": (
         "what answers there is not a Postgres server, or does not speak TLS as it was asked to",
@@ -155,7 +159,7 @@ _BY_KIND: dict[str, tuple[str, str]] = {
     "cut": _CLOSED,
     "certificate": ("its TLS certificate is not trusted", "Set sslrootcert= in the URL, or correct the host."),
     "settings": (
-        "the URL, or PGSERVICE and the like, can't be used",
-        f"It is postgresql://USER@HOST:PORT/DATABASE {_NAMES}.",
+        "the URL, or what PGSERVICE, PGSSLMODE and the like contain, can't be used",
+        f"It is postgresql://USER@HOST:PORT/DATABASE {_NAMES}; sslmode=verify-ca and verify-full need sslrootcert=.",
     ),
 }

@@ -20,6 +20,7 @@ OPTIONS = (
     "search_path", "service", "ssl_max_protocol_version", "ssl_min_protocol_version", "sslcert",
     "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert", "target_session_attrs", "user",
 )  # fmt: skip
+_SSL_MODES = ("allow", "disable", "prefer", "require", "verify-ca", "verify-full")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # one letter is a drive
 _LIKE_OURS = re.compile(r"postgres\w*[:;/]+.*@|postgres(ql)?:", re.IGNORECASE)
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
@@ -73,12 +74,14 @@ def _check_hosts(hosts: str, advice: str) -> None:
 
 def _check_options(query: str) -> None:
     for option in filter(None, query.split("&")):
-        name = unquote(option.partition("=")[0])
+        name, _, value = map(unquote, option.partition("="))
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, 1)
             meant = f"Did you mean {near[0]}?" if near else f"Those that are: {', '.join(OPTIONS)}."
             shown = name if near or (re.fullmatch("[a-z_]{1,40}", name) and "=" in option) else "one"
             raise _wrong(f"{shown} is not known among the options after ?", meant)
+        if name == "sslmode" and value not in _SSL_MODES:
+            raise _wrong("its sslmode is not known", f"It is one of {', '.join(_SSL_MODES)}.")
 
 
 def _other_scheme(scheme: str) -> str:

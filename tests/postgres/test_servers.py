@@ -65,6 +65,16 @@ async def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+@pytest.mark.parametrize(
+    "option", ["sslmode=verify-full&sslrootcert=/nothing/ca.crt", "sslmode=require&sslcert=/nothing/a"]
+)
+async def test_a_file_of_the_url_that_is_not_there(
+    database_url: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.0)
+    assert "what sslrootcert, sslcert or sslkey name" in str(await refused(f"{database_url}?{option}"))
+
+
 @pytest.mark.parametrize("sslmode", ["prefer", "disable"])
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b""])
 async def test_a_server_of_another_kind(answer: bytes, sslmode: str, monkeypatch: pytest.MonkeyPatch) -> None:

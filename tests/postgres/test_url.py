@@ -48,6 +48,7 @@ def test_a_url_is_shown_without_user_password_and_options(text: str, place: str)
         ("postgresql://me:{} @db/uploads", "a space or a control character"),
         ("postgresql://me:{}@db/uploads\n", "a space or a control character"),
         ("postgresql://me:{}@db/uploads?sslmod=require", "Did you mean sslmode?"),
+        ("postgresql://me:{}@db/uploads?sslmode=requir", "It is one of allow, disable, prefer, require"),
         ("postgresql://me@db/uploads?{}", "one is not known among the options"),
     ],
 )
