@@ -68,6 +68,7 @@ class PostgresConnection:
     _turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
     _facts: Facts | None = field(default=None, init=False)
     _refusal: tuple[float, DatabaseFault] | None = field(default=None, init=False)  # with its boot time
+    _is_reported: bool = field(default=False, init=False)  # that it is away
     is_away: bool = field(default=False, init=False)  # the last attempt failed, and another one is to be made
 
     async def run(
@@ -104,9 +105,9 @@ class PostgresConnection:
                     self.drop()  # what a cancelled statement has done is not known; nothing waits for it
                     raise
                 else:
-                    if attempt > 1 and not self._is_quiet:
+                    if self._is_reported:
                         logger.info("%s: it answers again", self._url.place)
-                    self._has_worked, self.is_away = True, False
+                    self._has_worked, self.is_away, self._is_reported = True, False, False
                     return rows
 
     async def close(self) -> None:
@@ -132,9 +133,11 @@ class PostgresConnection:
             if failure.passes and not self._has_worked:
                 self._refusal = boot_time(), failure
             raise failure from None
-        if attempt == 2 and self._has_worked and not self._is_quiet:
-            logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
-        self.is_away = True
+        if how is not Passing.AT_ONCE:
+            self.is_away = True
+            if attempt == 2 and self._has_worked and not self._is_quiet:
+                logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
+                self._is_reported = True
         await anyio.sleep(pause)
 
     def _check_refusal(self, began: float) -> None:

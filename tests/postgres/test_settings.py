@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from asyncsdk.errors import JournalError
 from asyncsdk.postgres import connection
+from asyncsdk.postgres.url import database_url as url_of
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, append_parts, completed, opened, part
 from tests.postgres.proxy import proxy_to
@@ -38,6 +40,25 @@ async def test_many_begin_at_once_and_share_a_key_where_transactions_are_isolate
     async with PostgresJournal(url).claim(KEY) as log:
         assert sorted(record.at for record in log.records) == [part(number).at for number in range(8)]
     assert len(await PostgresJournal(url).entries()) == 9
+
+
+async def test_a_conflict_with_another_transaction_is_not_reported_as_an_outage(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = 0
+
+    async def run(self: connection.PostgresConnection, *_: object, **__: object) -> list[object]:
+        nonlocal attempts
+        attempts += 1
+        assert not self.is_away
+        if attempts < 4:
+            raise asyncpg.SerializationError("could not serialize access")
+        return []
+
+    monkeypatch.setattr(connection.PostgresConnection, "_run", run)
+    caplog.set_level(logging.INFO)
+    assert await connection.PostgresConnection(url_of("postgresql://db/x"), has_worked=True).run("facts") == []
+    assert (attempts, caplog.messages) == (4, [])
 
 
 @pytest.mark.parametrize("setting", ["statement_timeout", "lock_timeout"])
