@@ -9,7 +9,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -20,7 +19,7 @@ from asyncsdk import tasks
 from asyncsdk.clock import boot_time
 from asyncsdk.postgres import DatabaseFault
 from asyncsdk.postgres.commit import BatchWriter, Item
-from asyncsdk.postgres.connection import STATEMENT_SECONDS, PostgresConnection
+from asyncsdk.postgres.connection import PostgresConnection
 from asyncsdk.postgres.faults import PATIENCE
 from asyncsdk.postgres.lease import LeaseTerms, Renewal, is_good, is_steady, may_take_lapsed, until_renewal
 from asyncsdk.postgres.machine import this_machine
@@ -30,6 +29,7 @@ from asyncsdk.wal.lock import this_host
 if TYPE_CHECKING:
     import asyncpg
 
+LEAST_SECONDS = 0.2  # for the answer to a renewal
 RENEW_AGAIN_SECONDS = 1.0  # after a renewal that failed, as of a database that was dropped
 
 logger = logging.getLogger(__name__)
@@ -126,15 +126,23 @@ class Database:
             while True:
                 await anyio.sleep(until_renewal(self._renewal, boot_time(), self._terms))
                 try:
-                    await self._renew(self._lease, patience=inf)
+                    await self._renew_somehow()
                 except DatabaseFault as failed:
-                    logger.warning("%s: the lease was not renewed: %s", self._url.place, failed.reason)
-                    await anyio.sleep(RENEW_AGAIN_SECONDS)
+                    if not failed.passes:
+                        logger.warning("%s: the lease was not renewed: %s", self._url.place, failed.reason)
+                    await anyio.sleep(min(RENEW_AGAIN_SECONDS, self._terms.renew_every / 8))
+
+    async def _renew_somehow(self) -> None:
+        """Renew by the connection for that, else by the other: it may be dead, or a role may have no second one."""
+        try:
+            await self._renew(self._lease, patience=0)
+        except DatabaseFault:
+            await self._renew(self._work, patience=0)
 
     async def _renew(self, connection: PostgresConnection, patience: float = PATIENCE) -> None:
         asked = boot_time()  # before it: the lease that is answered for is no longer than this one
         mine = self.holder, os.getpid(), this_host(), this_machine(), self._terms.lease
-        limit = min(STATEMENT_SECONDS, self._terms.renew_every / 2)  # for one on a dead connection there is another
+        limit = max(self._terms.renew_every / 4, LEAST_SECONDS)  # then it is asked again, on another connection
         [row] = await connection.run("holder_renew", *mine, patience=patience, seconds=limit)
         renewal = Renewal(asked, row["clock"])
         if self._renewal is None or asked > self._renewal.asked:

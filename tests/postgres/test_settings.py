@@ -12,6 +12,7 @@ import pytest
 
 from asyncsdk.errors import JournalError
 from asyncsdk.postgres import connection
+from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.url import database_url as url_of
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, append_parts, completed, opened, part
@@ -103,6 +104,20 @@ async def test_a_primary_that_is_read_only_for_a_while_is_waited_for_and_one_tha
         postgres_server.sql(f"set default_transaction_read_only = off; {read_only} = off")
         await writing
         assert log.records == (opened(), part(0))
+
+
+async def test_a_role_that_may_have_a_single_connection_keeps_its_lease(
+    postgres_server: PostgresServer, own_database: str
+) -> None:
+    single, alive = f"single_{own_database}", "select until > clock_timestamp() from asyncsdk.holder"
+    postgres_server.sql(
+        f"create role {single} login connection limit 1 password 'x'",
+        f"grant create on database {own_database} to {single}",
+    )
+    url, terms = postgres_server.url(own_database, user=single, password="x"), LeaseTerms(lease=1.2, renew_every=0.4)
+    async with PostgresJournal(url, terms=terms).claim(KEY):
+        await asyncio.sleep(1.8)
+        assert postgres_server.sql(alive, database=own_database) == "t"
 
 
 @pytest.mark.parametrize(
