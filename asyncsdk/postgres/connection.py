@@ -68,6 +68,7 @@ class PostgresConnection:
     _turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
     _facts: Facts | None = field(default=None, init=False)
     _refusal: tuple[float, DatabaseFault] | None = field(default=None, init=False)  # with its boot time
+    _first: int = field(default=0, init=False)  # of several hosts: one that is silent is not asked first again
     _is_reported: bool = field(default=False, init=False)  # that it is away
     is_away: bool = field(default=False, init=False)  # the last attempt failed, and another one is to be made
 
@@ -150,8 +151,9 @@ class PostgresConnection:
         self, name: str, arguments: Sequence[Any], *, writes: bool, seconds: float
     ) -> Sequence[asyncpg.Record]:
         if self._connection is None:
-            self._connection = await connect(self._url)
-            self._facts = None
+            first, self._first = self._first, self._first + 1
+            self._connection = await connect(self._url, first=first)
+            self._facts, self._first = None, first  # which answered
         with anyio.fail_after(seconds):
             if self._facts is None:
                 self._facts = await facts_of(self._connection)
@@ -170,8 +172,11 @@ class PostgresConnection:
             return rows
 
 
-async def connect(url: DatabaseURL) -> asyncpg.Connection:
-    """Return a new connection. Raises ConfigurationError where asyncpg is not installed, and what that raises."""
+async def connect(url: DatabaseURL, *, first: int = 0) -> asyncpg.Connection:
+    """Return a new connection; of several hosts, the one of this number is asked first.
+
+    Raises ConfigurationError where asyncpg is not installed, and what that raises.
+    """
     try:
         import asyncpg
     except ImportError:
@@ -184,7 +189,8 @@ async def connect(url: DatabaseURL) -> asyncpg.Connection:
         return await asyncpg.connect(
             url.dsn,
             service=os.environ.get("PGSERVICE"),  # of libpq's variables, the one that asyncpg does not read by itself
-            timeout=CONNECT_SECONDS,
+            timeout=CONNECT_SECONDS,  # for all hosts together
+            **({} if "PGPORT" in os.environ else url.from_host(first)),
             statement_cache_size=0,  # a pooler lends another session for the next statement
             server_settings=name,
         )

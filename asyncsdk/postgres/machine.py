@@ -8,16 +8,19 @@ from functools import cache
 from pathlib import Path
 
 from asyncsdk.postgres.lease import is_gone
+from asyncsdk.wal.lock import this_host
 
 
 @cache
 def this_machine() -> str:
-    """Name the machine since its start, and the space of process ids; '' where there is no such name.
+    """Name the machine since its start, the space of process ids and the host; '' where there is no such name.
 
-    Containers may share a host's name, and in each a process has the id 1: that they have not in one space.
+    Containers may share a host's name, and in each a process has the id 1: that they have not in one space. Machines
+    that were started from one snapshot may share all but the host's name.
     """
     with suppress(OSError):
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+        boot, space = Path("/proc/sys/kernel/random/boot_id").read_text().strip(), Path("/proc/self/ns/pid").readlink()
+        return f"{boot} {space} {this_host()}"
     return ""
 
 

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
 
+DEFAULT_PORT = 5432
 SCHEMES = ("postgresql", "postgres")
 OPTIONS = (
     "application_name", "database", "dbname", "gsslib", "host", "krbsrvname", "options", "passfile", "password", "port",
@@ -31,12 +32,22 @@ _ENCODE = "In a password, write / as %2F, @ as %40, # as %23, ? as %3F, : as %3A
 class DatabaseURL:
     """`place` may be shown: host, port and database. `dsn` contains what was given, a password too.
 
-    `hosts` are its names of hosts, addresses and directories of sockets; () where the environment has them.
+    `hosts` are its names of hosts, addresses and directories of sockets, () where the environment has them; `ports` are
+    those of the hosts before its path.
     """
 
     dsn: str = field(repr=False)
     place: str
     hosts: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+
+    def from_host(self, first: int) -> dict[str, list[str] | list[int]]:
+        """Several hosts and their ports, from this one on and round; nothing of a single one."""
+        if len(self.hosts) < 2 or len(self.hosts) != len(self.ports):
+            return {}
+        start = first % len(self.hosts)
+        hosts, ports = self.hosts[start:] + self.hosts[:start], self.ports[start:] + self.ports[:start]
+        return {"host": list(hosts), "port": list(ports)}
 
 
 def is_database_url(text: str) -> bool:
@@ -60,9 +71,11 @@ def database_url(text: str) -> DatabaseURL:
     hosts = authority.rpartition("@")[2]
     _check_hosts(hosts, _ENCODE if "@" not in authority else "It is postgresql://USER@HOST:PORT/DATABASE.")
     _check_options(query)
-    names = tuple(match["host"] for match in map(_HOST.fullmatch, hosts.split(",")) if match and match["host"])
+    matches = [match for match in map(_HOST.fullmatch, hosts.split(",")) if match and match["host"]]
+    names = tuple(match["host"].strip("[]") for match in matches)
+    ports = tuple(int(match["port"] or DEFAULT_PORT) for match in matches)
     names += tuple(unquote(each.partition("=")[2]) for each in query.split("&") if each.startswith("host="))
-    return DatabaseURL(text, f"postgresql://{hosts}/{unquote(path.removeprefix('/'))}", names)
+    return DatabaseURL(text, f"postgresql://{hosts}/{unquote(path.removeprefix('/'))}", names, ports)
 
 
 def _check_hosts(hosts: str, advice: str) -> None:

@@ -120,6 +120,17 @@ async def test_a_role_that_may_have_a_single_connection_keeps_its_lease(
         assert postgres_server.sql(alive, database=own_database) == "t"
 
 
+async def test_of_several_hosts_one_that_is_silent_does_not_hide_the_next(
+    postgres_server: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"@127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{postgres_server.port}"
+        url = postgres_server.url(database).replace(f"@127.0.0.1:{postgres_server.port}", hosts)
+        async with PostgresJournal(url).claim(KEY) as log:
+            await log.append(opened())
+
+
 @pytest.mark.parametrize(
     ("option", "variable", "name"),
     [("", "", "asyncsdk"), ("?application_name=night", "", "night"), ("", "batch", "batch")],

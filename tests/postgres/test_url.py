@@ -61,6 +61,13 @@ def test_a_typo_is_an_error_before_anything_is_sent_and_shows_no_password(text: 
     assert caught.value.__cause__ is None
 
 
+def test_of_several_hosts_another_is_asked_first_each_time() -> None:
+    url = database_url("postgresql://me@[::1],b.example:6432,c/uploads")
+    assert url.from_host(4) == {"host": ["b.example", "c", "::1"], "port": [6432, 5432, 5432]}
+    assert database_url("postgresql://b.example:6432/uploads").from_host(4) == {}
+    assert database_url("postgresql:///uploads?host=/run/postgresql").from_host(1) == {}
+
+
 @pytest.mark.parametrize("path", ["/var/lib/x", "./postgresql", "journal", "C:/x", "a:b", "postgres", "postgresql"])
 def test_a_path_stays_a_path(path: str) -> None:
     assert not is_database_url(path)
