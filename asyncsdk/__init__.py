@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
+    from asyncsdk.uploads.journal.postgres import PostgresJournal
     from asyncsdk.uploads.outcomes import UploadOutcomes
     from asyncsdk.uploads.uploader import AsyncUploader
 
@@ -138,6 +139,7 @@ __all__ = [
     "PartialImage",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PostgresJournal",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -234,6 +236,7 @@ _HOMES = {
     "uploads.journal": ("Journal",),
     "uploads.journal.file": ("FileJournal",),
     "uploads.journal.memory": ("MemoryJournal",),
+    "uploads.journal.postgres": ("PostgresJournal",),
     "models": (
         "EditedImage",
         "File",

@@ -29,7 +29,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"client"},
     {"http"},
     {"remote"},
-    {"files", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
+    {"files", "limiter", "loops", "open_files", "paging", "postgres", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
     {
@@ -38,8 +38,8 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     },
 ]
 INPUT_OUTPUT = {
-    "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "obstore",
-    "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
+    "aiofiles", "aiohttp", "anyio", "asyncio", "asyncpg", "concurrent", "filelock", "http", "multiprocessing",
+    "obstore", "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
 }
 EXECUTOR = {"concurrent.futures.Executor", "concurrent.futures.Future"}  # the contract alone
 DISK = {"aiofiles", "filelock", "shutil", "sqlite3", "tempfile"}
@@ -75,6 +75,7 @@ RUNS_UP: Arrows = {}
 KNOW_EACH_OTHER: Arrows = {}
 NAMED_TWICE: dict[str, str] = {}
 TOUCHES_THE_DISK: dict[str, str] = {
+    "postgres/machine.py": "reads /proc, which is not on a disk",
     "open_files.py": "counts what the process has open",
     "remote/ending.py": "reads /proc, which is not on a disk",
     "server/incoming.py": "where the server puts the bodies of parts",

@@ -68,7 +68,7 @@ class AsyncUploader:
         concurrency: How many parts may be in flight at once (1 to 256), over all uploads of this uploader. None: as
             many as pay on this line, 4 to 32, which it learns while it sends.
         part_size: Bytes of a part, at most 64 MiB, rounded up to 512 KiB. None: chosen by the file's size.
-        journal: Where uploads are remembered: a directory, "memory", or a `Journal`. None: the directory in
+        journal: Where uploads are remembered: a directory, "memory", "postgresql://…", or a `Journal`. None: that in
             `ASYNCSDK_JOURNAL`, else one in the user's state directory; where none can be kept there, one in memory for
             the whole process, with a warning.
         lock: False: use no file locks, for file systems that have none.
