@@ -48,6 +48,7 @@ from asyncsdk.uploads.resume import ResumeState
 from asyncsdk.uploads.search import MovedFiles, entries_with, file_ids_in, state_of
 from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.settings import check_settings
+from asyncsdk.uploads.sharing import SharedList
 from asyncsdk.uploads.source import Given
 from asyncsdk.uploads.spool import spool_directory
 from asyncsdk.uploads.stream_source import PartMemory
@@ -176,6 +177,7 @@ class AsyncUploader:
         check: Depth = "ends",
         size: int | None = None,
         in_turn: bool = False,
+        since: float | None = None,
         on_progress: Listener | None = None,
     ) -> UploadResult:
         """Upload a file. The same call, after a crash too, continues where it stopped.
@@ -203,6 +205,7 @@ class AsyncUploader:
                 request or looked at, it is first written to a file in the journal's directory, or `ASYNCSDK_SPOOL`.
             in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
                 server gives an upload does not begin too soon.
+            since: When the run that it is one of began (`time.monotonic()`); None: now. See `UploadResult.by_others`.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
                 awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
                 awaited before this returns, for 5 seconds at most. What it raises is logged, and it is called again.
@@ -220,7 +223,7 @@ class AsyncUploader:
         """
         fields = source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method
         job = UploadJob(*fields, check=check, size=size)
-        return await self._upload(job, partial(self._context.queue.enter, in_turn=in_turn), on_progress)
+        return await self._upload(job, partial(self._context.queue.enter, in_turn=in_turn), on_progress, since=since)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
@@ -250,7 +253,8 @@ class AsyncUploader:
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
     ) -> AsyncIterator[UploadOutcomes]:
         uploaded = partial(self._upload, listener=listener, default="auto", since=time.monotonic())
-        async with UploadOutcomes(uploaded, self._context.queue).over(jobs) as outcomes:
+        shared = SharedList[UploadJob](self._journal)
+        async with UploadOutcomes(uploaded, self._context.queue, shared).over(jobs) as outcomes:
             yield outcomes
 
     async def check(self, job: UploadJob) -> None:

@@ -18,17 +18,20 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import AsyncSDKError
+from asyncsdk.errors import AsyncSDKError, UploadBusyError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.progress import RateMeter
+from asyncsdk.uploads.sharing import SharedList
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Listener = Callable[[Progress], None]
 StartUpload = Callable[[Listener], Awaitable[UploadResult]]
+NamedUpload = tuple[str, StartUpload]
 _MOST_LINES = 10
 _MANY = 100  # files: of more, the total alone is shown, and not rows that come and go
 _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
@@ -97,12 +100,13 @@ class UploadsView:
     """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots.
 
     The total has a rate of its own, of what all files together sent: rows come and go. Of many files it is all that is
-    shown.
+    shown. `held` are the files that other processes are sending.
     """
 
     sizes: Mapping[str, int]
     clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
+    held: set[str] = field(factory=set, init=False)
     _ended: int = field(default=0, init=False)  # files
     _whole: int = field(init=False)  # bytes of all files that have not failed
     _done: int = field(default=0, init=False)  # bytes of those that have ended
@@ -117,14 +121,21 @@ class UploadsView:
         """Take in what an upload reports."""
         before = self.under_way.get(name)
         self.under_way[name] = progress
+        self.held.discard(name)
         self._sent += progress.bytes_sent - (before.bytes_sent if before else 0)
         self._rate.add(self.clock(), self._sent)
         turns = self._outages.setdefault(name, Outages()).turns(progress.state, self.clock())
         return Snapshot(name, before, progress, turns)
 
+    def pass_over(self, name: str) -> None:
+        """Take the upload's row away: another process is sending the file."""
+        self.under_way.pop(name, None)
+        self.held.add(name)
+
     def end(self, name: str, *, failed: bool = False) -> None:
         """Take the upload's row away; it counts in the total, unless it failed: nothing more of it will be sent."""
         self.under_way.pop(name, None)
+        self.held.discard(name)
         self._outages.pop(name, None)
         size = self.sizes.get(name, 0)
         if failed:
@@ -138,9 +149,9 @@ class UploadsView:
         rows = [*self._rows().items(), *self._totals()]
         return [messages.moving(name, progress, now=time.time()) for name, progress in rows]
 
-    def records(self) -> tuple[()]:
-        """None: each snapshot is written."""
-        return ()
+    def records(self) -> list[dict[str, Any]]:
+        """The total while nothing is done but to wait for others; else none: each snapshot is written."""
+        return [{**asdict(self._total()), "source": None}] if self.held and not self.under_way else []
 
     def frame(self, width: int) -> RenderableType:
         """A row for each upload, and a total where there are several files."""
@@ -168,7 +179,12 @@ class UploadsView:
             parts_in_flight=sum(row.parts_in_flight for row in rows),
             connections=max((row.connections for row in rows), default=0),
             rate=self._rate.current,
+            held_by_others=len(self.held),
         )
+        if self.held:
+            whole = evolve(whole, note=messages.held_by_others(len(self.held)))
+        if self.held and not rows:
+            return evolve(whole, state=UploadPhase.WAITING, rate=0.0)
         if rows and all(row.state is UploadPhase.RETRYING for row in rows):
             return evolve(whole, rate=0.0)  # what is sent now may have vanished in buffers
         left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
@@ -187,7 +203,7 @@ class Transfer:
     """`now` returns the server's time; `instead` is the advice if the same command would not resume.
 
     `renamed`: the files' names on the server were chosen, and differ from those here. `left_out` is how many that were
-    found are not sent.
+    found are not sent. `shared` is where other processes send the same files.
     """
 
     out: Out
@@ -197,6 +213,7 @@ class Transfer:
     instead: str = ""
     renamed: bool = False
     left_out: int = 0
+    shared: SharedList[NamedUpload] = field(factory=lambda: SharedList(MemoryJournal()))
     _tally: messages.UploadTally = field(factory=messages.UploadTally, init=False)
     _latest: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
@@ -205,21 +222,39 @@ class Transfer:
         """Run `uploads`, by file name, `at_once` at a time."""
         began = time.monotonic()
         self.stop.at_the_end(partial(self._report_the_rest, list(uploads)))
+        self.shared.on_waiting = self._report_waiting
         with self.display:
-            async with tasks.map_unordered(uploads.items(), self._one, limit=at_once) as outcomes:
+            named = self.shared.given(uploads.items())
+            async with tasks.map_unordered(named, self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
-                    self._report(ended)
+                    if ended is not None:
+                        self._report(ended)
         self._tally.left_out = self.left_out
         if (len(uploads) > 1 or self.left_out) and not self.out.shape.quiet:
             complain(self._tally.line(time.monotonic() - began))
         return Exit.SOME_FAILED if self.left_out else exit_code_of_all(list(self._ended.values()))
 
-    async def _one(self, named: tuple[str, StartUpload]) -> _Ended:
+    async def _one(self, named: NamedUpload) -> _Ended | None:
+        """Bring an upload to its end. None: it comes again."""
         name, upload = named
-        try:
-            return _Ended(name, result=await upload(partial(self._watch, name)))
-        except AsyncSDKError as error:
-            return _Ended(name, error=error)
+        with self.shared.turn():
+            try:
+                return _Ended(name, result=await upload(partial(self._watch, name)))
+            except AsyncSDKError as error:
+                if isinstance(error, UploadBusyError) and self.shared.pass_over(named, error):
+                    self._latest.pop(name, None)
+                    self.display.view.pass_over(name)
+                    return None
+                if self.shared.comes_again(named, error):
+                    self.display.aside()
+                    complain(messages.tried_again(name, error))
+                    return None
+                return _Ended(name, error=error)
+
+    def _report_waiting(self, count: int) -> None:
+        if not self.out.shape.quiet:
+            self.display.aside()
+            complain(f"W{messages.held_by_others(count)[1:]}.")
 
     def _watch(self, name: str, progress: Progress) -> None:
         self._latest[name] = progress
@@ -229,6 +264,8 @@ class Transfer:
         self._ended[ended.name] = ended.error
         self._latest.pop(ended.name, None)
         self._tally.add(ended.result, ended.error)
+        if ended.result is not None and ended.result.by_others:
+            self.shared.meets_others = True
         self.display.view.end(ended.name, failed=ended.error is not None)
         if ended.error is not None or stdout_is_terminal():
             self.display.aside()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,7 @@ async def upload(
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
+    from asyncsdk.uploads.sharing import SharedList, anywhere
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
@@ -97,7 +99,13 @@ async def upload(
             renamed=options.filename is not None,
             left_out=left_out.count,
         )
-        uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
+        if options.on_busy == "wait" and not found.is_one_file:
+            transfer.shared = SharedList(journal)
+        passes_over, began = transfer.shared.is_shared, time.monotonic()
+        uploads = {
+            name: partial(send, uploader, jobs[name], since=began, passes_over=passes_over)
+            for name in anywhere(list(jobs), journal)
+        }
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
 
 
@@ -133,9 +141,12 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         )
     names = [*found.named, *found.found]
     for option, value in (("--filename", options.filename), ("--key", options.key), ("--size", options.size)):
-        if value is not None and not found.is_one_file:
-            given = "a directory or a list was given" if found.has_more else f"{len(names)} were given"
-            raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
+        takes_folder = option == "--key" and found.is_one_folder
+        if value is not None and not (found.is_one_file or takes_folder):
+            one = "one file or one directory" if option == "--key" else "one file"
+            more = "more" if option == "--key" else "a directory or a list"
+            given = f"{more} was given" if found.has_more else f"{len(names)} were given"
+            raise ConfigurationError(f"{option} is for {one}, but {given}. Nothing was sent.")
     return {
         name: UploadJob(
             source=(
@@ -145,7 +156,7 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
             filename=options.filename,
             mime_type=options.mime_type,
             expires_after=options.expires_after,
-            key=options.key,
+            key=key_of(name, found, options.key),
             if_uploaded=options.if_uploaded,
             on_busy=options.on_busy,
             resume=not options.no_resume,
@@ -155,6 +166,12 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         )
         for name in names
     }
+
+
+def key_of(name: str, found: UploadSources, key: str | None) -> str | None:
+    """The key of a file; of one below a directory its path there is part of it, wherever the directory is."""
+    below = found.below.get(name)
+    return key if key is None or below is None else f"{key}/{below}"
 
 
 def sizes_of(jobs: Mapping[str, UploadJob]) -> dict[str, int]:
@@ -169,12 +186,16 @@ def _size(path: str | None) -> int:
         return 0
 
 
-async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
-    """Upload `job`, which was looked at already, unless it is a stream."""
+async def send(
+    uploader: AsyncUploader, job: UploadJob, listener: Listener, *, since: float, passes_over: bool
+) -> UploadResult:
+    """Upload `job`, which was looked at already, unless it is a stream. `since` is when the run began."""
     fields = asdict(job, recurse=False)
     if job.path() is not None:
         fields["check"] = "none"
-    return await uploader.upload(**fields, in_turn=True, on_progress=listener)
+    if passes_over:
+        fields["on_busy"] = "fail"
+    return await uploader.upload(**fields, in_turn=True, since=since, on_progress=listener)
 
 
 def warn_of(journal: Journal) -> None:

@@ -184,6 +184,17 @@ class PostgresJournal:
             finally:
                 await tasks.to_the_end(partial(self._leave, database, key, attempt, log))
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Keep the connection for the length of the block: who stays connected may take what a lapsed lease holds."""
+        async with self._shared()[0].session():
+            yield
+
+    async def held(self, keys: Collection[str]) -> Collection[str]:
+        """Return those of `keys` that a living process has now; takes no lock."""
+        rows = await self._looked_up("upload_held", json.dumps(list(keys)))
+        return [row["key"] for row in rows if not is_gone_here(row["pid"], row["machine"])]
+
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock."""
         return [entry async for entry in self.stream()]

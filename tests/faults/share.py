@@ -1,0 +1,205 @@
+"""Several copies of one `asyncsdk upload` over the same files: some are killed, one stops past its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from tests.faults.support import LIMIT, MIB, ServerProcess, make_file, serving
+from tests.faults.table import Row
+from tests.postgres.server import running
+from tests.remote.s3_server import s3_server
+
+SIZES = (1, 3_000, 70_000, MIB, 4 * MIB + 1, 9 * MIB)
+WEIGHTS = (5, 40, 25, 20, 8, 2)
+PART = 512 * 1024
+CONCURRENCY = 4
+LEASE = 4.0  # seconds, where a test can't wait for a minute
+
+
+def main() -> int:
+    """Run a command line with leases of so many seconds: `python -m tests.faults.share SECONDS upload …`."""
+    from asyncsdk.__main__ import main as program
+    from asyncsdk.postgres.lease import LeaseTerms
+    from asyncsdk.uploads.journal.postgres import PostgresJournal
+
+    lease, made = float(sys.argv.pop(1)), PostgresJournal.__init__
+    terms = LeaseTerms(lease=lease, renew_every=lease / 3)
+    PostgresJournal.__init__ = lambda self, url: made(self, url, terms=terms)  # type: ignore[method-assign,assignment,misc] # from outside
+    return program()
+
+
+def make_files(folder: Path, count: int, *, seed: int) -> dict[str, Path]:
+    """So many files of mixed sizes, some in folders, no two with the same bytes."""
+    numbers, files = random.Random(seed), {}
+    for number in range(count):
+        name = f"{number:04}.bin"
+        below = folder / f"part{number % 3}" if number % 2 else folder
+        below.mkdir(parents=True, exist_ok=True)
+        size = numbers.choices(SIZES, WEIGHTS)[0] + number
+        files[name] = make_file(below / name, size, seed=seed + number)
+    return files
+
+
+@frozen
+class Command:
+    """What each copy runs. `sources` are directories, lists or prefixes."""
+
+    server: ServerProcess
+    journal: str
+    sources: Sequence[str]
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(factory=dict)
+    lease: float = LEASE
+
+    async def start(self) -> Copy:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        environment |= {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.server.url, **self.environment}
+        arguments = [
+            "upload", *self.sources, "--purpose", "batch", "--journal", self.journal, "--json",
+            "--part-size", str(PART), "--concurrency", str(CONCURRENCY), *self.options,
+        ]  # fmt: skip
+        program = ["-m", "tests.faults.share", str(self.lease)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *program, *arguments, stdout=PIPE, stderr=PIPE, env=environment
+        )
+        return Copy(process)
+
+
+@define(eq=False)
+class Copy:
+    """One that runs, or ran."""
+
+    process: Process
+    _output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._output = asyncio.ensure_future(self.process.communicate())
+
+    def send(self, signum: signal.Signals) -> None:
+        self.process.send_signal(signum)
+
+    async def ended(self, within: float = LIMIT) -> Ended:
+        """Wait for its end."""
+        out, err = await asyncio.wait_for(self._output, within)
+        assert self.process.returncode is not None
+        records = [json.loads(line) for line in out.decode().splitlines() if line.endswith("}")]
+        return Ended(self.process.returncode, records, err.decode())
+
+
+@frozen
+class Ended:
+    """How a copy ended: its exit code, what it said of each file, and its messages."""
+
+    code: int
+    records: list[dict[str, Any]]
+    err: str
+
+    @property
+    def summary(self) -> str:
+        return next((line for line in reversed(self.err.splitlines()) if " file" in line[:12]), "")
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The File of each source."""
+        return {record["source"]: record["file"]["id"] for record in self.records if record["file"]}
+
+    def count(self, **fields: bool) -> int:
+        return sum(all(record[name] == value for name, value in fields.items()) for record in self.records)
+
+
+async def until(holds: Callable[[], bool], within: float = LIMIT) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come so far"
+        await asyncio.sleep(0.01)
+
+
+async def share(command: Command, names: Collection[str], *, copies: int = 4, killed: int = 2) -> list[Ended]:
+    """Start so many copies: some are killed, and one of the others is stopped until the rest has ended.
+
+    Returns how those ended that were not killed, the one that was stopped last.
+    """
+    server, count = command.server, len(names)
+    running_ = [await command.start() for _ in range(copies)]
+    for number, copy in enumerate(running_[:killed], 1):
+        await until(lambda number=number: len(server.files()) >= number * count // (2 * killed + 2))  # type: ignore[misc]
+        copy.send(signal.SIGKILL)
+    late, rest = running_[-1], running_[killed:-1]
+    late.send(signal.SIGSTOP)
+    others = [await copy.ended(2 * LIMIT + 3 * command.lease) for copy in rest]
+    late.send(signal.SIGCONT)
+    for copy in running_[:killed]:
+        await copy.ended()
+    return [*others, await late.ended(2 * LIMIT)]
+
+
+def violations(server: ServerProcess, contents: Mapping[str, str], ended: Sequence[Ended]) -> list[str]:
+    """What must not be after a run. `contents` are the digests of the files by name."""
+    row = Row("share")
+    there = Counter(file["filename"] for file in server.files())
+    wanted = Counter(contents.keys())
+    row.must(there == wanted, f"there twice: {sorted(there - wanted)[:5]}, missing: {sorted(wanted - there)[:5]}")
+    for file in server.files():
+        same = sha256(server.content(file["id"])).hexdigest() == contents.get(file["filename"])
+        row.must(same, f"{file['filename']} has other bytes there")
+    ids = {file["id"] for file in server.files()}
+    for number, copy in enumerate(ended):
+        row.must(copy.code == 0, f"copy {number} ended with {copy.code}: {copy.err[-500:]}")
+        sources = Counter(record["source"] for record in copy.records)
+        row.must(
+            set(sources.values()) == {1} and len(sources) == len(contents),
+            f"copy {number} reported {len(sources)} of {len(contents)}",
+        )
+        row.must(set(copy.ids.values()) == ids, f"copy {number} names other files")
+        row.must(copy.ids == ended[0].ids, f"copy {number} and the first name different files")
+        row.must("Traceback" not in copy.err, f"copy {number}: {copy.err[-800:]}")
+    return row.violations
+
+
+async def share_folder(folder: Path, count: int, *, seed: int, lease: float = 60.0, options: Sequence[str] = ()) -> Row:
+    """The long form: a folder, then a bucket, in parts and by one request; of four copies two are killed, one stops."""
+    row = Row("share")
+    files = make_files(folder / "in", count, seed=seed)
+    contents = {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    with running() as postgres, s3_server() as store:
+        store.put("night")
+        store.put_all({f"night/in/{path.relative_to(folder / 'in')}": path.read_bytes() for path in files.values()})
+        for kind, source in (("folder", str(folder / "in")), ("bucket", "s3://night/in/")):
+            for method in ("uploads", "auto"):
+                async with serving(folder / f"server-{kind}-{method}") as server:
+                    journal = postgres.url(postgres.new_database())
+                    command = Command(
+                        server, journal, [source], [*options, "--method", method], store.environment, lease
+                    )
+                    began = time.monotonic()
+                    ended = await share(command, files)
+                    took = time.monotonic() - began
+                    row.cases += 1
+                    row.violations += [f"{kind} by {method}: {what}" for what in violations(server, contents, ended)]
+                    row.figures[f"{kind}, {method}"] = await _figures(server, files, ended, took)
+    return row
+
+
+async def _figures(server: ServerProcess, files: Mapping[str, Path], ended: Sequence[Ended], took: float) -> str:
+    stats, size = await server.stats(), sum(path.stat().st_size for path in files.values())
+    more = stats["bytes_received"] - size
+    said = "; ".join(copy.summary for copy in ended)
+    return f"({len(server.uploads())} uploads, {len(server.files())} files, {more / MIB:.1f} MiB again, {took:.0f} s: {said})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
