@@ -26,7 +26,7 @@ from asyncsdk.errors import AsyncSDKError, JournalError, UploadBusyError
 from asyncsdk.uploads.journal import Journal
 
 LOOK_SECONDS = 5.0  # between two looks at what is held, while there is other work
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 4.0  # the same, while nothing else is left
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # the same, while nothing else is left
 
 Item = TypeVar("Item")
 
@@ -75,7 +75,7 @@ class SharedList(Generic[Item]):
     _failed: list[Item] = field(factory=list, init=False)
     _is_last: bool = field(default=False, init=False)  # what failed was given out again
     _under_way: int = field(default=0, init=False)
-    _looked_at: float = field(default=0.0, init=False)
+    _looked_at: float = field(factory=time.monotonic, init=False)
     _pauses: Iterator[float] = field(factory=pauses, init=False)
     _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _stopped: asyncio.Event = field(factory=asyncio.Event, init=False)

@@ -161,8 +161,8 @@ def test_a_file_that_is_named_and_found_goes_up_once_and_one_that_is_named_and_b
     ("arguments", "said"),
     [
         (("data", "--filename", "x"), "--filename is for one file, but a directory or a list was given."),
-        (("data", "--key", "x"), "--key is for one file, but a directory or a list was given."),
-        (("--files-from", "list", "--key", "x"), "--key is for one file, but a directory or a list was given."),
+        (("data", "data/new", "--key", "x"), "--key is for one file or one directory, but more was given."),
+        (("--files-from", "list", "--key", "x"), "--key is for one file or one directory, but more was given."),
         (("data/a.txt", "--include", "*.txt"), "--include and --exclude are for what directories and lists hold, and"),
         (("data", "--include", "../x"), "--include and --exclude: a pattern is a name, or a path below the folder"),
         (("--files-from", "nowhere"), "--files-from nowhere: No such file or directory."),

@@ -11,17 +11,18 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
 from tests.faults.support import LIMIT, MIB, ServerProcess, make_file, serving
 from tests.faults.table import Row
 from tests.postgres.server import running
-from tests.remote.s3_server import s3_server
+from tests.remote.s3_server import S3Server, s3_server
 
 SIZES = (1, 3_000, 70_000, MIB, 4 * MIB + 1, 9 * MIB)
 WEIGHTS = (5, 40, 25, 20, 8, 2)
@@ -73,10 +74,11 @@ class Command:
             "--part-size", str(PART), "--concurrency", str(CONCURRENCY), *self.options,
         ]  # fmt: skip
         program = ["-m", "tests.faults.share", str(self.lease)]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *program, *arguments, stdout=PIPE, stderr=PIPE, env=environment
-        )
-        return Copy(process)
+        with TemporaryFile() as out:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *program, *arguments, stdout=out, stderr=PIPE, env=environment
+            )
+            return Copy(process, os.fdopen(os.dup(out.fileno()), "rb"))
 
 
 @define(eq=False)
@@ -84,19 +86,31 @@ class Copy:
     """One that runs, or ran."""
 
     process: Process
-    _output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
+    _out: BinaryIO
+    _end: asyncio.Future[tuple[bytes, bytes]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._output = asyncio.ensure_future(self.process.communicate())
+        self._end = asyncio.ensure_future(self.process.communicate())
+
+    async def until_reported(self, files: int) -> None:
+        """Wait until it has reported so many files, or has ended."""
+        deadline = time.monotonic() + LIMIT
+        while self.process.returncode is None and self._written().count(b"\n") < files:
+            assert time.monotonic() < deadline, "it did not come so far"
+            await asyncio.sleep(0.01)
+
+    def _written(self) -> bytes:
+        return os.pread(self._out.fileno(), 1 << 30, 0)
 
     def send(self, signum: signal.Signals) -> None:
         self.process.send_signal(signum)
 
     async def ended(self, within: float = LIMIT) -> Ended:
         """Wait for its end."""
-        out, err = await asyncio.wait_for(self._output, within)
+        _, err = await asyncio.wait_for(self._end, within)
         assert self.process.returncode is not None
-        records = [json.loads(line) for line in out.decode().splitlines() if line.endswith("}")]
+        with self._out:
+            records = [json.loads(line) for line in self._written().splitlines() if line.endswith(b"}")]
         return Ended(self.process.returncode, records, err.decode())
 
 
@@ -121,24 +135,18 @@ class Ended:
         return sum(all(record[name] == value for name, value in fields.items()) for record in self.records)
 
 
-async def until(holds: Callable[[], bool], within: float = LIMIT) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come so far"
-        await asyncio.sleep(0.01)
-
-
 async def share(command: Command, names: Collection[str], *, copies: int = 4, killed: int = 2) -> list[Ended]:
     """Start so many copies: some are killed, and one of the others is stopped until the rest has ended.
 
     Returns how those ended that were not killed, the one that was stopped last.
     """
-    server, count = command.server, len(names)
     running_ = [await command.start() for _ in range(copies)]
+    due = max(1, len(names) // (4 * copies))
     for number, copy in enumerate(running_[:killed], 1):
-        await until(lambda number=number: len(server.files()) >= number * count // (2 * killed + 2))  # type: ignore[misc]
+        await copy.until_reported(due * number)
         copy.send(signal.SIGKILL)
     late, rest = running_[-1], running_[killed:-1]
+    await late.until_reported(due)
     late.send(signal.SIGSTOP)
     others = [await copy.ended(2 * LIMIT + 3 * command.lease) for copy in rest]
     late.send(signal.SIGCONT)
@@ -147,9 +155,9 @@ async def share(command: Command, names: Collection[str], *, copies: int = 4, ki
     return [*others, await late.ended(2 * LIMIT)]
 
 
-def violations(server: ServerProcess, contents: Mapping[str, str], ended: Sequence[Ended]) -> list[str]:
-    """What must not be after a run. `contents` are the digests of the files by name."""
-    row = Row("share")
+def violations(server: ServerProcess, files: Mapping[str, Path], ended: Sequence[Ended]) -> list[str]:
+    """What must not be after a run of some copies over these files."""
+    row, contents = Row("share"), {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     there = Counter(file["filename"] for file in server.files())
     wanted = Counter(contents.keys())
     row.must(there == wanted, f"there twice: {sorted(there - wanted)[:5]}, missing: {sorted(wanted - there)[:5]}")
@@ -170,35 +178,40 @@ def violations(server: ServerProcess, contents: Mapping[str, str], ended: Sequen
     return row.violations
 
 
-async def share_folder(folder: Path, count: int, *, seed: int, lease: float = 60.0, options: Sequence[str] = ()) -> Row:
+async def share_everywhere(folder: Path, count: int, *, seed: int, lease: float = 60.0) -> Row:
     """The long form: a folder, then a bucket, in parts and by one request; of four copies two are killed, one stops."""
     row = Row("share")
     files = make_files(folder / "in", count, seed=seed)
-    contents = {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     with running() as postgres, s3_server() as store:
-        store.put("night")
-        store.put_all({f"night/in/{path.relative_to(folder / 'in')}": path.read_bytes() for path in files.values()})
-        for kind, source in (("folder", str(folder / "in")), ("bucket", "s3://night/in/")):
+        prefix = fill(store, files, folder / "in")
+        for source in (str(folder / "in"), prefix):
             for method in ("uploads", "auto"):
-                async with serving(folder / f"server-{kind}-{method}") as server:
-                    journal = postgres.url(postgres.new_database())
-                    command = Command(
-                        server, journal, [source], [*options, "--method", method], store.environment, lease
-                    )
+                kind = f"{'bucket' if source == prefix else 'folder'}, {method}"
+                async with serving(folder / f"server {row.cases}") as server:
+                    journal, options = postgres.url(postgres.new_database()), ["--method", method]
+                    command = Command(server, journal, [source], options, store.environment, lease)
                     began = time.monotonic()
                     ended = await share(command, files)
                     took = time.monotonic() - began
                     row.cases += 1
-                    row.violations += [f"{kind} by {method}: {what}" for what in violations(server, contents, ended)]
-                    row.figures[f"{kind}, {method}"] = await _figures(server, files, ended, took)
+                    row.violations += [f"{kind}: {what}" for what in violations(server, files, ended)]
+                    row.figures[kind] = await _figures(server, files, ended, took)
     return row
+
+
+def fill(store: S3Server, files: Mapping[str, Path], top: Path) -> str:
+    """Put the files below `top` into a new bucket; returns their prefix."""
+    store.put("night")
+    store.put_all({f"night/in/{path.relative_to(top)}": path.read_bytes() for path in files.values()})
+    return "s3://night/in/"
 
 
 async def _figures(server: ServerProcess, files: Mapping[str, Path], ended: Sequence[Ended], took: float) -> str:
     stats, size = await server.stats(), sum(path.stat().st_size for path in files.values())
     more = stats["bytes_received"] - size
     said = "; ".join(copy.summary for copy in ended)
-    return f"({len(server.uploads())} uploads, {len(server.files())} files, {more / MIB:.1f} MiB again, {took:.0f} s: {said})"
+    there = f"{len(server.uploads())} uploads, {len(server.files())} files"
+    return f"({there}, {more / MIB:.1f} MiB again, {took:.0f} s: {said})"
 
 
 if __name__ == "__main__":

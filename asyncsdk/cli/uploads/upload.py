@@ -22,6 +22,7 @@ from asyncsdk.errors import ConfigurationError
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.sources import Selection, UploadSources
     from asyncsdk.cli.uploads.transfer import Listener
+    from asyncsdk.client import Client
     from asyncsdk.uploads.job import UploadJob, UploadResult
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -56,25 +57,15 @@ async def upload(
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
     from asyncsdk.uploads.sharing import SharedList, anywhere
-    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
-    out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
+    out, began = Out(output, goes_on=True), time.monotonic()
+    journal = open_journal(options.journal, lock=not options.no_lock, or_memory=True)
     found = await look_for(
         selection_of(sources, options, apart_from=getattr(journal, "path", None)), quiet=output.quiet
     )
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
-        uploader = AsyncUploader(
-            client,
-            journal=journal,
-            concurrency=options.concurrency,
-            part_size=options.part_size,
-            md5=None if options.md5 == "off" else options.md5 or "auto",
-            files_per_minute=options.files_per_minute,
-            limit_rate=options.limit_rate,
-            stall_timeout=options.stall_timeout,
-            max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
-        )
+        uploader = uploader_of(client, journal, options, connection)
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
         bad = await check_all(uploader, jobs, found, quiet=output.quiet)
@@ -101,12 +92,26 @@ async def upload(
         )
         if options.on_busy == "wait" and not found.is_one_file:
             transfer.shared = SharedList(journal)
-        passes_over, began = transfer.shared.is_shared, time.monotonic()
-        uploads = {
-            name: partial(send, uploader, jobs[name], since=began, passes_over=passes_over)
-            for name in anywhere(list(jobs), journal)
-        }
+        send_one = partial(send, uploader, since=began, passes_over=transfer.shared.is_shared)
+        uploads = {name: partial(send_one, jobs[name]) for name in anywhere(list(jobs), journal)}
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
+
+
+def uploader_of(client: Client, journal: Journal, options: UploadOptions, connection: Connection) -> AsyncUploader:
+    """The uploader that the options ask for."""
+    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
+
+    return AsyncUploader(
+        client,
+        journal=journal,
+        concurrency=options.concurrency,
+        part_size=options.part_size,
+        md5=None if options.md5 == "off" else options.md5 or "auto",
+        files_per_minute=options.files_per_minute,
+        limit_rate=options.limit_rate,
+        stall_timeout=options.stall_timeout,
+        max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
+    )
 
 
 def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: Path | None) -> Selection:
