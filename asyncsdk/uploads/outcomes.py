@@ -65,6 +65,7 @@ class UploadOutcomes:
     async def over(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncIterator[Self]:
         """Run `jobs` for the length of the block, as many at a time as the queue has connections."""
         async with (
+            self._shared.connected(),
             aclosing(self._shared.given(self._read(jobs))) as source,
             tasks.map_unordered(source, self._finish, limit=self._queue.connections) as self._receiving,
         ):

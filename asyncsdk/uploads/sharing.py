@@ -14,8 +14,24 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import anyio
@@ -41,10 +57,10 @@ class SharedJournal(Protocol):
 
 @runtime_checkable
 class DistantJournal(Protocol):
-    """One that other machines write, too: there is a connection to it."""
+    """One that other machines write, too."""
 
     def connected(self) -> AbstractAsyncContextManager[None]:
-        """Keep the connection for the length of the block: who stays connected may take what a lapsed lease holds."""
+        """Keep what it takes, for the length of the block, to replace a machine that is gone."""
 
 
 def anywhere(items: Sequence[Item], journal: Journal) -> Sequence[Item]:
@@ -90,12 +106,18 @@ class SharedList(Generic[Item]):
         """How many items other processes hold."""
         return sum(map(len, self._held.values()))
 
-    async def given(self, items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
-        """Go through `items`, then through what was passed over. Each that is given must have its turn."""
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """The block in which items are given. Each upload says best what it can't do."""
         async with AsyncExitStack() as stack:
             if isinstance(self._journal, DistantJournal):
-                await stack.enter_async_context(self._journal.connected())
-            source = await stack.enter_async_context(aclosing(tasks.walk(items)))
+                with suppress(JournalError):
+                    await stack.enter_async_context(self._journal.connected())
+            yield
+
+    async def given(self, items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+        """Go through `items`, then through what was passed over. Each that is given must have its turn."""
+        async with aclosing(tasks.walk(items)) as source:
             async for item in source:
                 self._under_way += 1
                 yield item
@@ -103,8 +125,8 @@ class SharedList(Generic[Item]):
                     await self._look()
                 while self._free:
                     yield self._take()
-            while await self._has_more():
-                yield self._take()
+        while await self._has_more():
+            yield self._take()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -70,7 +70,11 @@ async def gone_through(
                 return None
             return item, type(failure).__name__
 
-    async with asyncio.timeout(5), tasks.map_unordered(shared.given(items), run, limit=limit) as outcomes:
+    async with (
+        asyncio.timeout(5),
+        shared.connected(),
+        tasks.map_unordered(shared.given(items), run, limit=limit) as outcomes,
+    ):
         return [outcome async for outcome in outcomes if outcome is not None]
 
 

@@ -225,7 +225,7 @@ class Transfer:
         self.shared.on_waiting = self._report_waiting
         with self.display:
             named = self.shared.given(uploads.items())
-            async with tasks.map_unordered(named, self._one, limit=at_once) as outcomes:
+            async with self.shared.connected(), tasks.map_unordered(named, self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
                     if ended is not None:
                         self._report(ended)

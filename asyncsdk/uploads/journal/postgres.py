@@ -186,8 +186,10 @@ class PostgresJournal:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Keep the connection for the length of the block: who stays connected may take what a lapsed lease holds."""
-        async with self._shared()[0].session():
+        """Keep the lease for the length of the block: who has kept one may take what another has let lapse."""
+        async with AsyncExitStack() as stack:
+            with self.worded(not_opened):
+                await stack.enter_async_context(self._database().holding())
             yield
 
     async def held(self, keys: Collection[str]) -> Collection[str]:
