@@ -9,17 +9,20 @@ import random
 import signal
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from tempfile import mkdtemp
+from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.faults.support import LIMIT, MIB, ServerProcess, make_file, serving
+from asyncsdk.__main__ import main as program
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.uploads.journal.postgres import PostgresJournal
+from tests.faults.support import LIMIT, MIB, ServerProcess, make_file, processes, serving
 from tests.faults.table import Row
 from tests.postgres.server import running
 from tests.remote.s3_server import S3Server, s3_server
@@ -29,18 +32,6 @@ WEIGHTS = (5, 40, 25, 20, 8, 2)
 PART = 512 * 1024
 CONCURRENCY = 4
 LEASE = 4.0  # seconds, where a test can't wait for a minute
-
-
-def main() -> int:
-    """Run a command line with leases of so many seconds: `python -m tests.faults.share SECONDS upload …`."""
-    from asyncsdk.__main__ import main as program
-    from asyncsdk.postgres.lease import LeaseTerms
-    from asyncsdk.uploads.journal.postgres import PostgresJournal
-
-    lease, made = float(sys.argv.pop(1)), PostgresJournal.__init__
-    terms = LeaseTerms(lease=lease, renew_every=lease / 3)
-    PostgresJournal.__init__ = lambda self, url: made(self, url, terms=terms)  # type: ignore[method-assign,assignment,misc] # from outside
-    return program()
 
 
 def make_files(folder: Path, count: int, *, seed: int) -> dict[str, Path]:
@@ -66,52 +57,64 @@ class Command:
     environment: Mapping[str, str] = field(factory=dict)
     lease: float = LEASE
 
-    async def start(self) -> Copy:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
-        environment |= {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.server.url, **self.environment}
+    def start(self) -> Copy:
         arguments = [
             "upload", *self.sources, "--purpose", "batch", "--journal", self.journal, "--json",
             "--part-size", str(PART), "--concurrency", str(CONCURRENCY), *self.options,
         ]  # fmt: skip
-        program = ["-m", "tests.faults.share", str(self.lease)]
-        with TemporaryFile() as out:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *program, *arguments, stdout=out, stderr=PIPE, env=environment
-            )
-            return Copy(process, os.fdopen(os.dup(out.fileno()), "rb"))
+        environment = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": self.server.url, **self.environment}
+        folder = Path(mkdtemp(dir=self.server.data))
+        process = processes.Process(target=_work, args=(arguments, environment, folder, self.lease), daemon=True)
+        process.start()
+        return Copy(process, folder)
+
+
+def _work(arguments: Sequence[str], environment: Mapping[str, str], folder: Path, lease: float) -> None:
+    """Run the program with leases of so many seconds; what it writes goes to files in `folder`."""
+    for number, name in ((1, "out"), (2, "err")):
+        with (folder / name).open("wb") as file:
+            os.dup2(file.fileno(), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "ASYNCSDK_"))]:
+        del os.environ[name]
+    os.environ.update(environment)
+    made, terms = PostgresJournal.__init__, LeaseTerms(lease=lease, renew_every=lease / 3)
+    PostgresJournal.__init__ = lambda self, url: made(self, url, terms=terms)  # type: ignore[method-assign,assignment,misc] # from outside
+    sys.argv = ["asyncsdk", *arguments]
+    sys.exit(program())
 
 
 @define(eq=False)
 class Copy:
     """One that runs, or ran."""
 
-    process: Process
-    _out: BinaryIO
-    _end: asyncio.Future[tuple[bytes, bytes]] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._end = asyncio.ensure_future(self.process.communicate())
+    process: ForkServerProcess
+    _folder: Path
 
     async def until_reported(self, files: int) -> None:
         """Wait until it has reported so many files, or has ended."""
         deadline = time.monotonic() + LIMIT
-        while self.process.returncode is None and self._written().count(b"\n") < files:
-            assert time.monotonic() < deadline, "it did not come so far"
+        while self.process.exitcode is None and self._written("out").count("\n") < files:
+            assert time.monotonic() < deadline, f"it did not come so far: {self._written('err')}"
             await asyncio.sleep(0.01)
 
-    def _written(self) -> bytes:
-        return os.pread(self._out.fileno(), 1 << 30, 0)
-
     def send(self, signum: signal.Signals) -> None:
-        self.process.send_signal(signum)
+        assert self.process.pid is not None
+        if self.process.exitcode is None:
+            os.kill(self.process.pid, signum)
 
     async def ended(self, within: float = LIMIT) -> Ended:
         """Wait for its end."""
-        _, err = await asyncio.wait_for(self._end, within)
-        assert self.process.returncode is not None
-        with self._out:
-            records = [json.loads(line) for line in self._written().splitlines() if line.endswith(b"}")]
-        return Ended(self.process.returncode, records, err.decode())
+        await asyncio.to_thread(self.process.join, within)
+        assert self.process.exitcode is not None, f"it does not end: {self._written('err')}"
+        records = [json.loads(line) for line in self._written("out").splitlines() if line.endswith("}")]
+        return Ended(self.process.exitcode, records, self._written("err"))
+
+    def _written(self, name: str) -> str:
+        try:
+            return (self._folder / name).read_text()
+        except FileNotFoundError:
+            return ""
 
 
 @frozen
@@ -140,7 +143,7 @@ async def share(command: Command, names: Collection[str], *, copies: int = 4, ki
 
     Returns how those ended that were not killed, the one that was stopped last.
     """
-    running_ = [await command.start() for _ in range(copies)]
+    running_ = [command.start() for _ in range(copies)]
     due = max(1, len(names) // (4 * copies))
     for number, copy in enumerate(running_[:killed], 1):
         await copy.until_reported(due * number)
@@ -212,7 +215,3 @@ async def _figures(server: ServerProcess, files: Mapping[str, Path], ended: Sequ
     said = "; ".join(copy.summary for copy in ended)
     there = f"{len(server.uploads())} uploads, {len(server.files())} files"
     return f"({there}, {more / MIB:.1f} MiB again, {took:.0f} s: {said})"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -51,7 +51,7 @@ async def test_copies_share_a_prefix_of_a_bucket(api: ServerProcess, tmp_path: P
 async def test_copies_on_one_machine_share_with_a_journal_in_files(api: ServerProcess, tmp_path: Path) -> None:
     files = make_files(tmp_path / "in", COUNT, seed=7)
     command = Command(api, str(tmp_path / "journal"), [str(tmp_path / "in")], SLOW)
-    copies = [await command.start() for _ in range(2)]
+    copies = [command.start() for _ in range(2)]
     ended = [await copy.ended() for copy in copies]
     assert violations(api, files, ended) == []
     assert sorted(source for copy in ended for source in own(copy)) == sorted(ended[0].ids)
