@@ -291,3 +291,16 @@ def test_of_many_files_the_total_alone_is_shown(monkeypatch: pytest.MonkeyPatch)
     many.end("a")
     many.end("b", failed=True)
     assert many.lines() == ["1 of 3 files: 10 of 20 bytes, 50%"]
+
+
+def test_a_folder_with_a_name_of_its_own_is_known_wherever_it_is(
+    run: Run, server: LocalServer, data: Path, calls: Callable[[], int]
+) -> None:
+    assert run("upload", "data", "--key", "night", *FOR).code == 0
+    there = sent(server)
+    data.rename(data.parent / "mounted")
+    moved = run("upload", "mounted", "--key", "night", "--json", *FOR)
+    assert moved.code == 0
+    assert {record["reused"] for record in moved.records} == {True}
+    assert {record["by_others"] for record in moved.records} == {False}
+    assert sent(server) == there
