@@ -79,8 +79,8 @@ def pauses() -> Iterator[float]:
 
 @define(eq=False)
 class SharedList(Generic[Item]):
-    """Gives out items to runners, each of which works in its `turn`. `on_waiting` is called with the number of those
-    that others hold, when nothing else is left.
+    """Gives out items to runners, each of which works in its `turn`. `on_waiting` is called once, when nothing is left
+    but what others hold, with the number of that.
     """
 
     _journal: Journal
@@ -90,6 +90,7 @@ class SharedList(Generic[Item]):
     _free: deque[Item] = field(factory=deque, init=False)
     _failed: list[Item] = field(factory=list, init=False)
     _is_last: bool = field(default=False, init=False)  # what failed was given out again
+    _has_said_so: bool = field(default=False, init=False)
     _under_way: int = field(default=0, init=False)
     _looked_at: float = field(factory=time.monotonic, init=False)
     _pauses: Iterator[float] = field(factory=pauses, init=False)
@@ -163,11 +164,10 @@ class SharedList(Generic[Item]):
 
     async def _has_more(self) -> bool:
         """Wait for an item to give; False once all have ended."""
-        is_said = False
         while not (self._free or self._stopped.is_set()):
             if self._held:
-                if not (self._under_way or is_said):
-                    is_said = True
+                if not (self._under_way or self._has_said_so):
+                    self._has_said_so = True
                     self.on_waiting(self.waiting)
                 with anyio.move_on_after(next(self._pauses)):
                     await self._stopped.wait()

@@ -169,6 +169,12 @@ def held_by_others(count: int) -> str:
     return f"waiting for {units.counted(count, 'file')} that other processes are sending"
 
 
+def left_to_others(count: int) -> str:
+    """What becomes of files that other processes are sending, where this one is stopped."""
+    are, them = ("is", "it") if count == 1 else ("are", "them")
+    return f"{units.counted(count, 'file')} {are} being sent by other processes. The same command waits for {them}."
+
+
 def tried_again(name: str, error: BaseException) -> str:
     """The message for an upload that failed and is tried once more at the end."""
     reason = as_typed(error_text(error)).partition("\n")[0]

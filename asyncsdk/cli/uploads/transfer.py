@@ -293,7 +293,10 @@ class Transfer:
         begun = [name for name in rest if name in self._latest]
         for name in begun[:_MOST_LINES]:
             complain(messages.stopped(name, self._latest[name], now=self.now(), instead=self.instead))
-        if more := len(rest) - len(begun[:_MOST_LINES]):
+        held = self.display.view.held.intersection(rest)
+        if held:
+            complain(messages.left_to_others(len(held)))
+        if more := len(rest) - len(begun[:_MOST_LINES]) - len(held):
             complain(f"{units.counted(more, 'file')} not sent. The same command sends them.")
         advice = f". {self.instead}" if self.instead else "; the same command goes on"
         interrupted = records.plain_error("Interrupted", f"stopped by a signal{advice}")
