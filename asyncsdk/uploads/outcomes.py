@@ -18,6 +18,7 @@ from asyncsdk.given import wrong_type
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
 from asyncsdk.uploads.sharing import SharedList
+from asyncsdk.uploads.source import is_for_streaming
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +138,10 @@ class UploadOutcomes:
 
     async def _outcome(self, job: UploadJob) -> UploadOutcome | None:
         admit = partial(self._queue.enter, in_turn=True, check=self._check_running)
-        passes_over = job.on_busy == "wait" and self._shared.is_shared
+        comes_again = passes_over = False
         try:
+            comes_again = self._shared.is_shared and not is_for_streaming(job.source)  # that can be read only once
+            passes_over = comes_again and job.on_busy == "wait"
             started = self._upload(evolve(job, on_busy="fail") if passes_over else job, admit)
             result = await tasks.await_foreign(started)
         except _StoppedError:
@@ -146,7 +149,7 @@ class UploadOutcomes:
         except Exception as error:  # noqa: BLE001 - it is the outcome
             if passes_over and isinstance(error, UploadBusyError) and self._shared.pass_over(job, error):
                 return None
-            if isinstance(error, AsyncSDKError) and self._shared.comes_again(job, error):
+            if comes_again and isinstance(error, AsyncSDKError) and self._shared.comes_again(job, error):
                 log.warning("%s: %s. It is tried again at the end", job.describe(), error)
                 return None
             return UploadOutcome(job=job, error=error)

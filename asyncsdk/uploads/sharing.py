@@ -85,6 +85,7 @@ class SharedList(Generic[Item]):
 
     _journal: Journal
     on_waiting: Callable[[int], object] = field(default=lambda _: None, kw_only=True)
+    is_shared: bool = field(init=False)  # whether other processes can be seen at all
     meets_others: bool = field(default=False, init=False)  # whether another process was seen at work
     _held: dict[str, list[Item]] = field(factory=dict, init=False)  # by the key that another process has
     _free: deque[Item] = field(factory=deque, init=False)
@@ -97,10 +98,8 @@ class SharedList(Generic[Item]):
     _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _stopped: asyncio.Event = field(factory=asyncio.Event, init=False)
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes can be seen at all."""
-        return isinstance(self._journal, SharedJournal)
+    def __attrs_post_init__(self) -> None:
+        self.is_shared = isinstance(self._journal, SharedJournal)
 
     @property
     def waiting(self) -> int:

@@ -134,6 +134,11 @@ class Ended:
         """The File of each source."""
         return {record["source"]: record["file"]["id"] for record in self.records if record["file"]}
 
+    @property
+    def duplicates(self) -> set[str]:
+        """Further Files that it reports: of a request whose copy was stopped while it was on its way."""
+        return {each for record in self.records for each in record["duplicates"]}
+
     def count(self, **fields: bool) -> int:
         return sum(all(record[name] == value for name, value in fields.items()) for record in self.records)
 
@@ -162,12 +167,13 @@ def violations(server: ServerProcess, files: Mapping[str, Path], ended: Sequence
     """What must not be after a run of some copies over these files."""
     row, contents = Row("share"), {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     there = Counter(file["filename"] for file in server.files())
-    wanted = Counter(contents.keys())
+    wanted, reported = Counter(contents.keys()), {each for copy in ended for each in copy.duplicates}
+    wanted += Counter(file["filename"] for file in server.files() if file["id"] in reported)
     row.must(there == wanted, f"there twice: {sorted(there - wanted)[:5]}, missing: {sorted(wanted - there)[:5]}")
     for file in server.files():
         same = sha256(server.content(file["id"])).hexdigest() == contents.get(file["filename"])
         row.must(same, f"{file['filename']} has other bytes there")
-    ids = {file["id"] for file in server.files()}
+    ids = {file["id"] for file in server.files()} - reported
     for number, copy in enumerate(ended):
         row.must(copy.code == 0, f"copy {number} ended with {copy.code}: {copy.err[-500:]}")
         sources = Counter(record["source"] for record in copy.records)
@@ -213,5 +219,6 @@ async def _figures(server: ServerProcess, files: Mapping[str, Path], ended: Sequ
     stats, size = await server.stats(), sum(path.stat().st_size for path in files.values())
     more = stats["bytes_received"] - size
     said = "; ".join(copy.summary for copy in ended)
-    there = f"{len(server.uploads())} uploads, {len(server.files())} files"
+    twice = len({each for copy in ended for each in copy.duplicates})
+    there = f"{len(server.uploads())} uploads, {len(server.files())} files, {twice} of them reported to be there twice"
     return f"({there}, {more / MIB:.1f} MiB again, {took:.0f} s: {said})"

@@ -31,6 +31,7 @@ async def test_four_copies_two_killed_and_one_stopped_past_its_lease_complete_ea
     files = make_files(tmp_path / "in", COUNT, seed=5)
     ended = await share(Command(api, database_url, [str(tmp_path / "in")], SLOW, lease=2.0), files)
     assert violations(api, files, ended) == []
+    assert len(api.files()) == COUNT
     assert len([upload for upload in api.uploads() if upload["status"] == "completed"]) == COUNT
     first, late = ended
     assert not own(first) & own(late)

@@ -53,6 +53,25 @@ async def test_what_another_sends_is_passed_over_and_comes_again_once_it_is_ther
     assert (len(server.files), (await other).by_others) == (2, False)
 
 
+async def test_a_stream_that_another_sends_is_waited_for_since_it_can_be_read_only_once(
+    server: LocalServer, client: Client, tmp_path: Path, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCSDK_SPOOL", str(tmp_path))
+    content = os.urandom(2 * MIB)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    slow = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=2 * MIB)
+    other = asyncio.ensure_future(slow.upload(content, purpose="batch", filename="a.bin", key="a"))
+    await until(lambda: bool(server.uploads))
+    jobs = [UploadJob(pieces(), "batch", filename="a.bin", key="a")]
+    async with AsyncUploader(client, journal=journal).upload_many(jobs) as outcomes:
+        [outcome] = [outcome async for outcome in outcomes]
+    assert outcome.result is not None
+    assert (outcome.status, outcome.result.file.id) == ("reused", (await other).file.id)
+
+
 async def test_what_another_has_just_sent_is_known_by_size_and_time_of_change_and_what_was_there_before_is_read(
     server: LocalServer, client: Client, make_file: MakeFile, journal: str
 ) -> None:

@@ -81,16 +81,17 @@ async def upload(
         if not output.quiet and (note := messages.small_files(list(sizes.values()), options.method, options.md5)):
             complain(note)
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
+        is_stream = DASH in jobs and jobs[DASH].path() is None
         transfer = Transfer(
             out,
             display,
             stop,
             client.clock.now,
-            what_instead(journal, options, is_stream=DASH in jobs and jobs[DASH].path() is None),
+            what_instead(journal, options, is_stream=is_stream),
             renamed=options.filename is not None,
             left_out=left_out.count,
         )
-        if options.on_busy == "wait" and not found.is_one_file:
+        if options.on_busy == "wait" and not (found.is_one_file or is_stream):
             transfer.shared = SharedList(journal)
         send_one = partial(send, uploader, since=began, passes_over=transfer.shared.is_shared)
         uploads = {name: partial(send_one, jobs[name]) for name in anywhere(list(jobs), journal)}
