@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Self
 
@@ -13,7 +13,7 @@ import anyio
 from attrs import define, evolve, field
 
 from asyncsdk import tasks
-from asyncsdk.errors import AsyncSDKError, UploadBusyError
+from asyncsdk.errors import AsyncSDKError, JournalError, UploadBusyError
 from asyncsdk.given import wrong_type
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
@@ -65,11 +65,12 @@ class UploadOutcomes:
     @asynccontextmanager
     async def over(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncIterator[Self]:
         """Run `jobs` for the length of the block, as many at a time as the queue has connections."""
-        async with (
-            self._shared.connected(),
-            aclosing(self._shared.given(self._read(jobs))) as source,
-            tasks.map_unordered(source, self._finish, limit=self._queue.connections) as self._receiving,
-        ):
+        async with AsyncExitStack() as stack:
+            with suppress(JournalError):  # each upload says it, as it does all else
+                await stack.enter_async_context(self._shared.connected())
+            source = await stack.enter_async_context(aclosing(self._shared.given(self._read(jobs))))
+            finishing = tasks.map_unordered(source, self._finish, limit=self._queue.connections)
+            self._receiving = await stack.enter_async_context(finishing)
             yield self
 
     def __aiter__(self) -> AsyncIterator[UploadOutcome]:

@@ -30,7 +30,6 @@ from contextlib import (
     aclosing,
     asynccontextmanager,
     contextmanager,
-    suppress,
 )
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -108,11 +107,10 @@ class SharedList(Generic[Item]):
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """The block in which items are given. Each upload says best what it can't do."""
+        """The block in which items are given. Raises JournalError where the journal can't be used."""
         async with AsyncExitStack() as stack:
             if isinstance(self._journal, DistantJournal):
-                with suppress(JournalError):
-                    await stack.enter_async_context(self._journal.connected())
+                await stack.enter_async_context(self._journal.connected())
             yield
 
     async def given(self, items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
@@ -147,8 +145,9 @@ class SharedList(Generic[Item]):
 
     def comes_again(self, item: Item, error: AsyncSDKError) -> bool:
         """Whether `item`, which failed, comes once more."""
-        is_shared = self.is_shared and (self.meets_others or isinstance(error, JournalError))
-        if self._is_last or not (is_shared and error.resumable):
+        was_sending = error.progress is not None and error.progress.bytes_sent > 0
+        was_taken_over = isinstance(error, JournalError) and was_sending  # or so it seems
+        if self._is_last or not (self.is_shared and (self.meets_others or was_taken_over) and error.resumable):
             return False
         self._failed.append(item)
         return True
