@@ -147,7 +147,8 @@ class SharedList(Generic[Item]):
         """Whether `item`, which failed, comes once more."""
         was_sending = error.progress is not None and error.progress.bytes_sent > 0
         was_taken_over = isinstance(error, JournalError) and was_sending  # or so it seems
-        if self._is_last or not (self.is_shared and (self.meets_others or was_taken_over) and error.resumable):
+        is_over = self._is_last or self._stopped.is_set()
+        if is_over or not (self.is_shared and (self.meets_others or was_taken_over) and error.resumable):
             return False
         self._failed.append(item)
         return True
