@@ -148,19 +148,22 @@ async def share(command: Command, names: Collection[str], *, copies: int = 4, ki
 
     Returns how those ended that were not killed, the one that was stopped last.
     """
-    running_ = [command.start() for _ in range(copies)]
-    due = max(1, len(names) // (4 * copies))
-    for number, copy in enumerate(running_[:killed], 1):
-        await copy.until_reported(due * number)
-        copy.send(signal.SIGKILL)
-    late, rest = running_[-1], running_[killed:-1]
-    await late.until_reported(due)
-    late.send(signal.SIGSTOP)
-    others = [await copy.ended(2 * LIMIT + 3 * command.lease) for copy in rest]
-    late.send(signal.SIGCONT)
-    for copy in running_[:killed]:
-        await copy.ended()
-    return [*others, await late.ended(2 * LIMIT)]
+    started = [command.start() for _ in range(copies)]
+    try:
+        due = max(1, len(names) // (4 * copies))
+        for number, copy in enumerate(started[:killed], 1):
+            await copy.until_reported(due * number)
+            copy.send(signal.SIGKILL)
+            await copy.ended()
+        late, rest = started[-1], started[killed:-1]
+        await late.until_reported(due)
+        late.send(signal.SIGSTOP)
+        others = [await copy.ended(6 * LIMIT) for copy in rest]
+        late.send(signal.SIGCONT)
+        return [*others, await late.ended(6 * LIMIT)]
+    finally:
+        for copy in started:
+            copy.send(signal.SIGKILL)  # one that is stopped, too: it would never end
 
 
 def violations(server: ServerProcess, files: Mapping[str, Path], ended: Sequence[Ended]) -> list[str]:
