@@ -369,7 +369,9 @@ class StorageError(AsyncSDKError):
 
 
 class JournalError(StorageError):
-    """The journal of uploads can't be written or read. What the server holds is not lost."""
+    """The journal can't be written or read; what the server holds is safe. `is_taken_over`: another process goes on."""
+
+    is_taken_over: bool = False
 
 
 class JournalVersionError(JournalError):

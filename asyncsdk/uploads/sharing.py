@@ -145,10 +145,10 @@ class SharedList(Generic[Item]):
 
     def comes_again(self, item: Item, error: AsyncSDKError) -> bool:
         """Whether `item`, which failed, comes once more."""
-        was_sending = error.progress is not None and error.progress.bytes_sent > 0
-        was_taken_over = isinstance(error, JournalError) and was_sending  # or so it seems
+        if isinstance(error, JournalError) and error.is_taken_over:
+            self.meets_others = True
         is_over = self._is_last or self._stopped.is_set()
-        if is_over or not (self.is_shared and (self.meets_others or was_taken_over) and error.resumable):
+        if is_over or not (self.is_shared and self.meets_others and error.resumable):
             return False
         self._failed.append(item)
         return True

@@ -11,11 +11,12 @@ from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.errors import ConfigurationError, InternalServerError, JournalError, UploadBusyError
-from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads import sharing
 from asyncsdk.uploads.journal import Journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.journal.messages import taken_over
 from asyncsdk.uploads.sharing import SharedList, anywhere
+from tests.journal.support import KEY
 
 
 @define(eq=False)
@@ -110,19 +111,17 @@ async def test_a_failure_that_may_pass_comes_once_more_at_the_end_where_others_a
     assert ended == [("d", "done"), ("a", "done"), ("b", "done"), ("c", "InternalServerError")]
 
 
-async def test_alone_a_failure_is_the_end_of_its_item_unless_it_was_taken_over_while_it_was_sent() -> None:
-    taken_over, not_opened = JournalError("another process has taken over"), JournalError("no such database")
-    taken_over.progress = Progress(state=UploadPhase.SENDING, source="b", bytes_total=10, bytes_sent=5)
-    not_opened.progress = Progress(state=UploadPhase.CHECKING, source="d", bytes_total=10)
+async def test_alone_a_failure_is_the_end_of_its_item_unless_another_process_took_it_over() -> None:
+    not_opened = JournalError("no such database")
     work: dict[str, list[Exception]] = {
         "a": [InternalServerError("broken", status_code=500)],
-        "b": [taken_over],
+        "b": [not_opened],
         "c": [ConfigurationError("wrong")],
-        "d": [not_opened],
+        "d": [taken_over(KEY)],
     }
     ended = await gone_through(SharedList[str](Others()), ["a", "b", "c", "d"], work, limit=1)
-    failed = [("a", "InternalServerError"), ("c", "ConfigurationError"), ("d", "JournalError")]
-    assert ended == [*failed, ("b", "done")]
+    failed = [("a", "InternalServerError"), ("b", "JournalError"), ("c", "ConfigurationError")]
+    assert ended == [*failed, ("d", "done")]
 
 
 @pytest.mark.parametrize("journal", [MemoryJournal(), Others()], ids=["one process", "no key"])
