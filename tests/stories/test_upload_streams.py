@@ -41,8 +41,10 @@ from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.method import METHODS
 from asyncsdk.uploads.stream_source import STREAM_MEMORY, PartMemory
 from asyncsdk.wal import disk
+from tests.server.support import until
 from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe
 from tests.stories.support import MIB
+from tests.stories.test_processes import parts_in
 
 SIZE = len(CONTENT)
 
@@ -231,6 +233,30 @@ async def test_streams_that_stall_give_their_memory_to_others(
         content = CONTENT if result.file.filename == "other" else bytes(16 * BLOCK)
         assert server.stored(result.file.id).read_bytes() == content
         assert result.md5 == hashlib.md5(content).hexdigest()
+
+
+async def test_parts_that_a_stall_made_shorter_are_found_again_though_it_stalls_in_one_of_them(
+    server: LocalServer, client: Client, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stalls(*, at: int, fails: bool) -> AsyncIterator[bytes]:
+        yield CONTENT[:at]
+        await asyncio.sleep(0.45)
+        yield CONTENT[at:]
+        if fails:
+            await until(lambda: seen[-1].bytes_done == SIZE)
+            raise OSError("lost")
+
+    monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))  # parts of four blocks
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.3)
+    seen = list[Progress]()
+    upload = partial(uploader.upload, purpose="batch", filename="a", key="k", size=SIZE, on_progress=seen.append)
+    with pytest.raises(UploadError):
+        await upload(stalls(at=7 * BLOCK + 1, fails=True))
+    cuts = sorted(part.offset // BLOCK for part in await parts_in(journal))
+    assert cuts == [0, 4, 7, 8]
+    result = await upload(stalls(at=5 * BLOCK + 1, fails=False))
+    assert (result.bytes_sent, result.md5) == (0, hashlib.md5(CONTENT).hexdigest())
+    assert server.stored(result.file.id).read_bytes() == CONTENT
 
 
 async def test_what_is_filled_is_sent_in_a_stall_however_slow_the_hashing_is(
