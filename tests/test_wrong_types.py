@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openai import Timeout  # httpx's
 
-from asyncsdk import AsyncUploader, Client, ConfigurationError, ImageEditor, SourceError, UploadJob, api
+from asyncsdk import AsyncUploader, Client, ConfigurationError, ImageEditor, UploadJob, api
 from asyncsdk.server import LocalServer
 
 KEY = "sk-a-secret-0123456789"
@@ -39,12 +39,6 @@ def test_what_is_made_of_a_client_takes_nothing_else(make: Any, given: Any, kind
 async def test_options_of_buckets_are_a_mapping(client: Client, make: Any) -> None:
     with pytest.raises(TypeError, match=r"^remote_options must be a mapping, not a str\.$"):
         make(client, remote_options=KEY)
-
-
-async def test_a_url_in_a_tuple_is_to_be_passed_on_its_own(client: Client) -> None:
-    wrong: Any = ("a.bin", "s3://bucket/a.bin")
-    with pytest.raises(SourceError, match=r"pathlib\.Path\(\.\.\.\) for a file, and a URL on its own"):
-        await AsyncUploader(client, journal="memory").upload(wrong, purpose="batch")
 
 
 async def test_an_editor_of_an_uploader_is_refused(client: Client) -> None:
