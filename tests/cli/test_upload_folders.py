@@ -152,6 +152,19 @@ def test_no_file_is_begun_once_the_server_refused_what_all_have_in_common(
     assert [record["error"]["type"] for record in ran.records[1:]] == ["NotSent", "NotSent"]
 
 
+@pytest.mark.parametrize(("nth", "code"), [(1, "unsupported_file"), (2, "invalid_value")])
+def test_a_file_that_does_not_go_with_the_purpose_holds_up_no_other(
+    run: Run, server: LocalServer, data: Path, nth: int, code: str
+) -> None:
+    refusal = {"message": "The purpose 'vision' takes no text.", "type": "invalid_request_error"}
+    body = {"error": refusal | {"param": "purpose", "code": code}}
+    server.inject(Fault("create", "answer", status=400, body=body, nth=nth))
+    ran = run("upload", "data", "--purpose", "vision", "--concurrency", "1")
+    assert (ran.code, len(sent(server))) == (3, 2)
+    assert "3 files, " in ran.err
+    assert "not sent" not in ran.err
+
+
 def test_linked_folders_are_followed_where_that_is_wanted_and_none_goes_up_twice(
     run: Run, server: LocalServer, data: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from asyncsdk.cli.walk import is_passed_over, walk, within
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError, SourceError
 from asyncsdk.given import shown_as_url
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.failures import before_sending
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import RemoteEntry, pages
 
@@ -200,10 +201,8 @@ async def look_through(found: UploadSources, selection: Selection, stores: Remot
         except RemoteError as error:
             if place:
                 found.refuse(prefix.shown, error, place)
-            elif error.resumable:
-                raise
             else:
-                raise ConfigurationError(f"{error} Nothing was sent.") from error
+                raise before_sending(error) from error
         else:
             listing.add_to(found)
 

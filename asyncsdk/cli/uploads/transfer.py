@@ -18,7 +18,7 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import APIStatusError, AsyncSDKError, AuthenticationError, UploadBusyError
+from asyncsdk.errors import AsyncSDKError, AuthenticationError, BadRequestError, UploadBusyError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
@@ -289,12 +289,19 @@ class Transfer:
         )
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
-        if self._refused is None or not _is_for_all(error):
+        is_for_all = self._is_for_all(error)
+        if self._refused is None or not is_for_all:
             complain(messages.failed(name, error, now=self.now(), instead=self.instead))
-        if _is_for_all(error):
+        if is_for_all:
             self._refused = error
             self.shared.stop()
         self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
+
+    def _is_for_all(self, error: AsyncSDKError) -> bool:
+        """Whether the server refused what all files have in common: the key, or a purpose that none went up with."""
+        if isinstance(error, BadRequestError) and (error.param, error.code) == ("purpose", "invalid_value"):
+            return None not in self._ended.values()
+        return isinstance(error, AuthenticationError)
 
     def _report_not_begun(self, names: Sequence[str]) -> None:
         if names:
@@ -317,10 +324,3 @@ class Transfer:
         interrupted = records.plain_error("Interrupted", f"stopped by a signal{advice}")
         for name in rest:
             self.out.record(records.not_uploaded(name, interrupted, self._latest.get(name)))
-
-
-def _is_for_all(error: AsyncSDKError) -> bool:
-    """Whether the server refused what all files have in common: the key, or the purpose."""
-    if isinstance(error, APIStatusError) and error.param == "purpose":
-        return True
-    return isinstance(error, AuthenticationError)
