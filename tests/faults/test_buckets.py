@@ -66,9 +66,9 @@ def test_a_killed_run_pays_once_and_all_is_in_the_bucket(store: S3Server, tmp_pa
         whole = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert whole.returncode == 0
     log.close()
-    assert [name for name in results.names("made") if name.endswith(".png")] == [
+    assert [name for name in results.names("made") if name.endswith(".png")] == sorted(
         f"made/{number:02}.png" for number in range(PICTURES)
-    ]
+    )
     page = f"{store.url}/results/made/index.html"
     with urllib.request.urlopen(asked(page)) as opened:
         assert opened.headers["content-type"] == "text/html; charset=utf-8"
