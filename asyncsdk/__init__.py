@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         CompletionUnknownError,
         ConfigurationError,
         ConflictError,
+        CredentialError,
         EditError,
         InternalServerError,
         InvalidEditError,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
+    from asyncsdk.keys import CachedKey
     from asyncsdk.models import (
         EditedImage,
         File,
@@ -93,6 +95,7 @@ __all__ = [
     "AsyncUploader",
     "AuthenticationError",
     "BadRequestError",
+    "CachedKey",
     "CertificateError",
     "ChargeUnknownError",
     "Client",
@@ -100,6 +103,7 @@ __all__ = [
     "CompletionUnknownError",
     "ConfigurationError",
     "ConflictError",
+    "CredentialError",
     "EditError",
     "EditOutcome",
     "EditPlan",
@@ -168,6 +172,7 @@ __all__ = [
 
 _HOMES = {
     "client": ("Client",),
+    "keys": ("CachedKey",),
     "http.connection": ("create_ssl_context",),
     "errors": (
         "APIConnectionError",
@@ -183,6 +188,7 @@ _HOMES = {
         "CompletionUnknownError",
         "ConfigurationError",
         "ConflictError",
+        "CredentialError",
         "EditError",
         "InternalServerError",
         "InvalidEditError",

@@ -43,7 +43,8 @@ class Client:
     `async with Client() as client:` in each call.
 
     Args:
-        api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.
+        api_key: The key, or a function, async or not, that is called at each attempt, and once more after a 401; see
+            `CachedKey`. Default: `OPENAI_API_KEY`.
         base_url: The server, with the API's path. Default: `OPENAI_BASE_URL`, else OpenAI.
         organization: Default: `OPENAI_ORG_ID`.
         project: Default: `OPENAI_PROJECT_ID`.

@@ -11,7 +11,8 @@
     ├─ APIError                      a request and what became of it
     │  ├─ APIConnectionError         no response came
     │  │  ├─ APITimeoutError         … within its limit, or no byte moved for too long
-    │  │  └─ CertificateError        the server could not prove its identity
+    │  │  ├─ CertificateError        the server could not prove its identity
+    │  │  └─ CredentialError         the function that returns the key failed, or took too long; nothing was sent
     │  ├─ RedirectError              a response pointed elsewhere; keys are not sent there, and no POST is repeated
     │  ├─ APIResponseValidationError a response came that can't be read
     │  │  ├─ NotTheAPIError          a web page or the like: the address is not the API's
@@ -109,9 +110,8 @@ class APIError(AsyncSDKError):
     """
 
     def __init__(self, message: str, *, request: str = "") -> None:
-        self.message = shortened(message)
+        self.message, self.request = shortened(message), request
         super().__init__(self.message)
-        self.request = request
 
 
 class APIConnectionError(APIError):
@@ -132,6 +132,10 @@ class CertificateError(APIConnectionError):
     """The server's TLS certificate is not trusted. Nothing was sent."""
 
     resumable = False
+
+
+class CredentialError(APIConnectionError):
+    """The function that returns the key, or `--key-command`, failed or took too long. Nothing was sent."""
 
 
 class RedirectError(APIError):
@@ -155,9 +159,7 @@ class APIResponseValidationError(APIError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, request=request)
-        self.status_code = status_code
-        self.body = body
-        self.request_id = request_id
+        self.status_code, self.body, self.request_id = status_code, body, request_id
 
 
 class NotTheAPIError(APIResponseValidationError):
@@ -207,12 +209,8 @@ class APIStatusError(APIError):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, request=request)
-        self.status_code = status_code
-        self.type = type
-        self.code = code
-        self.param = param
-        self.request_id = request_id
-        self.body = body
+        self.status_code, self.type, self.code, self.param = status_code, type, code, param
+        self.request_id, self.body = request_id, body
         self.headers: Mapping[str, str] = headers or {}
 
 
@@ -228,7 +226,9 @@ class ModerationBlockedError(BadRequestError):
 
 
 class AuthenticationError(APIStatusError):
-    """401: the key is missing, wrong or revoked."""
+    """401: the key is missing, wrong or revoked. `renewable`: it is from a function, which is asked once more."""
+
+    renewable: bool = False
 
 
 class PermissionDeniedError(APIStatusError):

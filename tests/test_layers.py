@@ -29,7 +29,7 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"client"},
     {"http"},
     {"remote"},
-    {"files", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
+    {"files", "keys", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
     {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique", "version"},

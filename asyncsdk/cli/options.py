@@ -93,10 +93,14 @@ JournalPlace = Annotated[
 @Parameter(name="*", group=CONNECTION)
 @frozen(kw_only=True)
 class Connection:
-    """Which server, and how to connect to it. Keys come from the environment alone."""
+    """Which server, and how to connect to it. Keys come from the environment or a command, never as an option."""
 
     base_url: Annotated[str | None, Parameter(metavar="URL", help="The API's address; else OPENAI_BASE_URL.")] = None
     auth: Annotated[Literal["bearer", "api-key"] | None, Parameter(help="The header that carries the key.")] = None
+    key_command: Annotated[
+        str | None,
+        Parameter(metavar="CMD", help="A command that prints the key; run again when the server refuses that (401)."),
+    ] = None
     query: Annotated[
         tuple[str, ...], Parameter(converter=_pair("="), metavar="K=V", help="Added to the URL of each request.")
     ] = ()

@@ -42,13 +42,14 @@ class RequestOptions(TypedDict, total=False):
 
 @define(eq=False, kw_only=True)
 class PreparedRequest:
-    """One `Request` under one `Settings`, without the key."""
+    """One `Request` under one `Settings`, without the key. `key_is_fetched`: a function returns it at each attempt."""
 
     request: Request[Any]
     target: URL = field(repr=False)
     headers: CIMultiDict[str] = field(repr=False)
     retry: Retry
     response_timeout: float
+    key_is_fetched: bool = False
     url: URL = field(init=False, repr=False)
     body: RequestBody | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)
@@ -206,6 +207,7 @@ def prepare(
         headers=merged,
         retry=retry,
         response_timeout=response_timeout,
+        key_is_fetched=callable(settings.key),
     )
 
 

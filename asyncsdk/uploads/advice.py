@@ -13,6 +13,7 @@ from asyncsdk.errors import (
     AsyncSDKError,
     CompletionUnknownError,
     ConfigurationError,
+    CredentialError,
     InvalidRequestError,
     UnusableClientError,
     UploadError,
@@ -126,6 +127,8 @@ def waiting(error: APIError, delay: float) -> str:
     """Why an upload waits, and how long: `no connection; trying again in 2 s`. `delay` is in seconds."""
     if isinstance(error, APIStatusError):
         reason = f"the server responded with {error.status_code}"
+    elif isinstance(error, CredentialError):
+        reason = "no key could be fetched"
     elif isinstance(error, APIResponseValidationError):
         reason = "the server's response can't be used"
     else:
