@@ -9,12 +9,13 @@ import os
 import socket
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from attrs import asdict, frozen
+from cyclopts import Group, Parameter
 
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.options import Duration, Whole
+from asyncsdk.cli.options import Duration, Size, Whole
 from asyncsdk.cli.output import complain, is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ConfigurationError
@@ -28,6 +29,23 @@ CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer tha
 
 _EVENLY = "evenly: a burst above one second's share is refused"
 _OPTIONS = {"api_key": "--api-key", "hosts": "--allow-host"}  # the library's names of what was typed
+
+
+@Parameter(name="*", group=Group("Servers that differ", sort_key=1))
+@frozen(kw_only=True)
+class Differences:
+    """How the server differs from OpenAI's."""
+
+    requests_per_minute: Annotated[Whole | None, Parameter(metavar="N", help="The rate limit on all calls.")] = None
+    parts_in_order: Annotated[bool, Parameter(help="Take parts only in the order in which they came.")] = False
+    min_part: Annotated[Size, Parameter(help="The least size of each part but the last.")] = 1
+    ignore_md5: Annotated[bool, Parameter(help="Don't compare the md5 of an upload.")] = False
+    created_at: Annotated[
+        Literal["upload", "complete"], Parameter(help="When a file was created: as its upload, or at complete.")
+    ] = "upload"
+    processing_seconds: Annotated[
+        Duration, Parameter(name="--processing", help="How long a file is not processed yet.")
+    ] = 0
 
 
 async def serve(
@@ -58,6 +76,7 @@ async def serve(
         Whole | None, Parameter(metavar="N", help=f"The rate limit on files sent by POST /files, {_EVENLY}.")
     ] = None,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
+    differences: Differences = Differences(),
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Run the embedded server until a signal ends it; its first line on standard output is its address."""
@@ -79,6 +98,7 @@ async def serve(
             upload_ttl=upload_ttl,
             images_per_minute=images_per_minute,
             files_per_minute=files_per_minute,
+            **asdict(differences),
             faults=planned,
         )
     except ValueError as error:

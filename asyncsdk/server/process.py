@@ -24,6 +24,7 @@ from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.local import LocalServer
 from asyncsdk.server.log import RequestRecord
 from asyncsdk.server.objects import StoredFile, StoredUpload
+from asyncsdk.server.rules import CreatedAt
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.__main__")
 STOP_SECONDS = 60.0  # it may have to remove gigabytes of temporary files
@@ -48,6 +49,12 @@ class ServerProcess:
         images_per_minute: The limit on input images of edits, evenly: a burst above one second's share is refused.
             None: no limit.
         files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
+        parts_in_order: Complete takes parts only in the order in which they came, as servers on S3 do.
+        min_part: The bytes that each part but the last must have, or complete is refused; 1 as OpenAI's.
+        ignore_md5: The md5 of complete is taken and not compared.
+        created_at: "upload": a File has the `created_at` of its upload, as OpenAI's; "complete": its own.
+        processing_seconds: How long a file is "uploaded" before it is "processed".
+        requests_per_minute: The limit on all calls, evenly too. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds.
 
     Raises:
@@ -68,6 +75,12 @@ class ServerProcess:
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)
     _files_per_minute: int | None = field(default=None, kw_only=True)
+    _parts_in_order: bool = field(default=False, kw_only=True)
+    _min_part: int = field(default=1, kw_only=True)
+    _ignore_md5: bool = field(default=False, kw_only=True)
+    _created_at: CreatedAt = field(default="upload", kw_only=True)
+    _processing_seconds: float = field(default=0.0, kw_only=True)
+    _requests_per_minute: int | None = field(default=None, kw_only=True)
     _edit_seconds: float = field(default=0.0, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _address: dict[str, Any] = field(factory=dict, init=False)
