@@ -33,7 +33,7 @@ _OPTIONS = {"api_key": "--api-key", "hosts": "--allow-host"}  # the library's na
 
 @Parameter(name="*", group=Group("Servers that differ", sort_key=1))
 @frozen(kw_only=True)
-class Differences:
+class ServerDifferences:
     """How the server differs from OpenAI's."""
 
     requests_per_minute: Annotated[Whole | None, Parameter(metavar="N", help="The rate limit on all calls.")] = None
@@ -76,11 +76,10 @@ async def serve(
         Whole | None, Parameter(metavar="N", help=f"The rate limit on files sent by POST /files, {_EVENLY}.")
     ] = None,
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
-    differences: Differences = Differences(),
+    differences: ServerDifferences = ServerDifferences(),
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Run the embedded server until a signal ends it; its first line on standard output is its address."""
-    from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
     from asyncsdk.server.browsers import is_loopback
 
@@ -88,22 +87,18 @@ async def serve(
     planned = () if faults is None else read_faults(Path(faults))
     if data is not None:
         _refuse_file(data)
-    try:
-        server = LocalServer(
-            data,
-            host=host,
-            port=port,
-            hosts=allow_host,
-            api_key=api_key,
-            upload_ttl=upload_ttl,
-            images_per_minute=images_per_minute,
-            files_per_minute=files_per_minute,
-            **asdict(differences),
-            faults=planned,
-        )
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        raise ConfigurationError(f"{_OPTIONS.get(name, name)} {rest}. Nothing was started.") from error
+    server = _made(
+        data,
+        host=host,
+        port=port,
+        hosts=allow_host,
+        api_key=api_key,
+        upload_ttl=upload_ttl,
+        images_per_minute=images_per_minute,
+        files_per_minute=files_per_minute,
+        faults=planned,
+        **asdict(differences),
+    )
     open_to = None if api_key is not None or is_loopback(host) else host
     try:
         await run(server, partial(_announce, key="any-key" if api_key is None else "the-key-you-gave", open_to=open_to))
@@ -111,6 +106,16 @@ async def serve(
         reason = await _why_not(error, host, port)
         complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
     return Exit.FAILED  # it serves until a signal ends it
+
+
+def _made(data: str | None, **options: Any) -> LocalServer:
+    from asyncsdk.server import LocalServer
+
+    try:
+        return LocalServer(data, **options)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise ConfigurationError(f"{_OPTIONS.get(name, name)} {rest}. Nothing was started.") from error
 
 
 def read_faults(path: Path) -> list[Fault]:

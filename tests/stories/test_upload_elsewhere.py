@@ -84,8 +84,8 @@ async def test_an_upload_may_take_a_day_where_the_server_keeps_it_so_long(
     async with LocalServer(upload_ttl=86_400, clock=clock) as server:
         async with Client("sk-test", base_url=server.url) as client:
             server.inject(Fault("part", "answer", "before", status=400, nth=5))
+            uploader = AsyncUploader(client, journal=journal, concurrency=1, part_size=MIB)
             with pytest.raises(BadRequestError) as caught:
-                uploader = AsyncUploader(client, journal=journal, concurrency=1, part_size=MIB)
                 await uploader.upload(path, purpose="user_data")
             assert caught.value.expires_in is not None
             assert caught.value.expires_in > 86_000
