@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ConflictError,
         CredentialError,
         EditError,
+        FileProcessingError,
         InternalServerError,
         InvalidEditError,
         InvalidRequestError,
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
         UploadTooSlowError,
     )
     from asyncsdk.events import Progress, RequestEvent, UploadPhase
+    from asyncsdk.file_filter import FileFilter
+    from asyncsdk.file_jobs import DeletedFile, FilesDeleted
     from asyncsdk.http.connection import create_ssl_context
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
@@ -104,6 +107,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CredentialError",
+    "DeletedFile",
     "EditError",
     "EditOutcome",
     "EditPlan",
@@ -111,7 +115,10 @@ __all__ = [
     "EditedImage",
     "File",
     "FileDeleted",
+    "FileFilter",
     "FileJournal",
+    "FileProcessingError",
+    "FilesDeleted",
     "ImageEdit",
     "ImageEditor",
     "ImageFile",
@@ -173,6 +180,8 @@ __all__ = [
 _HOMES = {
     "client": ("Client",),
     "keys": ("CachedKey",),
+    "file_filter": ("FileFilter",),
+    "file_jobs": ("DeletedFile", "FilesDeleted"),
     "http.connection": ("create_ssl_context",),
     "errors": (
         "APIConnectionError",
@@ -190,6 +199,7 @@ _HOMES = {
         "ConflictError",
         "CredentialError",
         "EditError",
+        "FileProcessingError",
         "InternalServerError",
         "InvalidEditError",
         "InvalidRequestError",

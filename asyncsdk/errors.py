@@ -36,6 +36,7 @@
     │  ├─ UploadExpiredError         the server dropped the upload when its time ran out
     │  ├─ UploadTooSlowError         at the measured rate it can't finish before the server drops it
     │  └─ CompletionUnknownError     complete was sent, its response lost, the file not found yet
+    ├─ FileProcessingError           a file is on the server, and is not processed
     ├─ EditError                     an image edit, or a run of them
     │  ├─ ChargeUnknownError         it was sent and its response lost: it may have been paid
     │  ├─ SaveError                  it was paid and done, and its images can't be saved
@@ -64,10 +65,8 @@ class AsyncSDKError(pickling.PicklableError):
 
     Attributes:
         resumable: Whether the same call, repeated, resumes.
-        progress: How far the upload was.
-        upload_id: The server's id of the upload.
-        bytes_done: How many bytes of it the journal holds.
-        expires_in: For how many seconds the server keeps them.
+        progress, upload_id: How far the upload was, and the server's id of it.
+        bytes_done, expires_in: How many bytes of it the journal holds; for how many seconds the server keeps them.
         advice: What to do next.
     """
 
@@ -185,14 +184,11 @@ class APIStatusError(APIError):
     """The server refused the request.
 
     Attributes:
-        status_code: The HTTP status.
-        type: The server's word for the kind of error.
-        code: The server's code.
-        param: The field that is wrong.
+        status_code, headers: The response's HTTP status and headers.
+        type, code, param: The server's word for the kind of error, its code, and the field that is wrong.
         request_id: The server's name for the request.
         body: The response's `error` object, else all of it. If longer than 8,192 characters: its `message`, `type`,
             `code` and `param`, else its beginning.
-        headers: The response's headers.
     """
 
     def __init__(
@@ -315,6 +311,12 @@ class CompletionUnknownError(UploadError):
     resumable = True
 
 
+class FileProcessingError(AsyncSDKError):
+    """The server could not process a file (`file`), or not in time; then waiting again may help (`resumable`)."""
+
+    file: object = None
+
+
 class EditError(AsyncSDKError):
     """An image edit, or a run of many, can't go on."""
 
@@ -324,8 +326,7 @@ class ChargeUnknownError(EditError):
 
     Attributes:
         request_id, status_code: The server's name for the request, and the HTTP status, where an answer came.
-        raw: What the server sent in place of images, where it can't be used.
-        raw_files: The files that hold it.
+        raw, raw_files: What the server sent in place of images, where it can't be used, and the files that hold it.
     """
 
     request_id: str | None = None
@@ -339,8 +340,7 @@ class SaveError(EditError):
 
     Attributes:
         result: The EditResult, with the images that came; `in_memory` if one of them is there alone.
-        files: The images on disk.
-        urls: Where the server keeps others, for 60 minutes.
+        files, urls: The images on disk; where the server keeps others, for 60 minutes.
         raw: What came in place of an image; `raw_files` hold it.
         code: "not_delivered" where the images wait on this machine for the way to their bucket.
     """
