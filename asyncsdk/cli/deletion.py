@@ -33,7 +33,8 @@ SHOWN = 5  # of many, before the user is asked
 class Deletion:
     """Deletes `files`, some of which are ids alone.
 
-    `named`: by the user, one by one. So each has its line, and one that is not there is a failure: it may be misspelt.
+    `named`: by the user, one by one. So each has its line, and an id that was never there is a failure: it may be
+    misspelt.
     """
 
     files: Sequence[File | str]
@@ -102,7 +103,7 @@ class Deletion:
         return f"{'; '.join(words)}.{f' {left:,} are left: the same command goes on.' if left else ''}"
 
     def _ended(self, file: DeletedFile, out: Out) -> None:
-        if file.status == "gone" and self.named:
+        if file.status == "gone" and file.id in self.files:
             file = evolve(file, status="failed")
         self.result.add(file)
         record: dict[str, Any] = {"id": file.id, "object": "file", "deleted": file.status != "failed"}

@@ -252,8 +252,7 @@ async def delete(
 
     ids = list(dict.fromkeys(file_ids))
     async with open_client(connection) as client:
-        listed = client.pages(api.list_files())  # for their sizes
-        known = {file.id: file async for file in listed} if len(ids) > 1 or not yes else {}
+        known = {file.id: file async for file in client.pages(api.list_files())}
         deletion = Deletion([known.get(each, each) for each in ids], output, named=True)
         if not deletion.agree(yes=yes):
             return Exit.USAGE

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
 import cattrs
-from attrs import define, field
+from attrs import define, field, fields
 
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import require_all_met
@@ -231,20 +231,9 @@ class ServerProcess:
         return dict(reply)
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "directory": None if self.directory is None else fspath(self.directory),
-            "api_key": self._api_key,
-            "upload_ttl": self._upload_ttl,
-            "faults": self._faults,
-            "host": self._host,
-            "port": self._port,
-            "hosts": self._hosts,
-            "connections": self._connections,
-            "repeated_complete": self._repeated_complete,
-            "images_per_minute": self._images_per_minute,
-            "files_per_minute": self._files_per_minute,
-            "edit_seconds": self._edit_seconds,
-        }
+        """All that was given, by the names of `LocalServer`."""
+        given = {each.alias: getattr(self, each.name) for each in fields(type(self)) if each.init}
+        return {**given, "directory": None if self.directory is None else fspath(self.directory)}
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         url = f"{self.url.removesuffix('/v1')}/_control/{path}"
