@@ -1,4 +1,4 @@
-"""`asyncsdk files list | show | content | delete | prune`: the files that are stored on the server."""
+"""`asyncsdk files list | show | content | wait | delete | prune`: the files that are stored on the server."""
 
 from __future__ import annotations
 
@@ -230,6 +230,49 @@ def why_not_writable(folder: Path) -> int:
     """The error number of a folder in which nothing can be written: its file system, or its permissions."""
     is_read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
     return errno.EROFS if is_read_only else errno.EACCES
+
+
+@app.command
+async def wait(
+    file_ids: Annotated[tuple[str, ...], Parameter(name="ID", help="The ids of the files: file-…")],
+    /,
+    *,
+    timeout: Annotated[
+        Duration, Parameter(help="How long to wait for each; 30m unless set.", show_default=False)
+    ] = 1800,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Wait until the server has processed files. Where one fails, the others are waited for all the same."""
+    from asyncsdk import tasks
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.exits import exit_code_of_all
+    from asyncsdk.cli.output import Out, complain
+    from asyncsdk.cli.uploads import records
+    from asyncsdk.cli.uploads.messages import error_text
+    from asyncsdk.errors import AsyncSDKError
+    from asyncsdk.file_jobs import AT_ONCE
+    from asyncsdk.models import File, to_json
+
+    out, errors = Out(output), list[AsyncSDKError | None]()
+    async with open_client(connection) as client:
+
+        async def waited(file_id: str) -> tuple[str, File | AsyncSDKError]:
+            try:
+                return file_id, await client.wait_for_file(file_id, timeout=timeout)
+            except AsyncSDKError as error:
+                return file_id, error
+
+        async with tasks.map_unordered(dict.fromkeys(file_ids), waited, limit=AT_ONCE) as ended:
+            async for file_id, result in ended:
+                if isinstance(result, File):
+                    errors.append(None)
+                    out.result(f"{file_id}: {result.status or 'there'}", record=to_json(result), name=file_id)
+                    continue
+                errors.append(result)
+                complain(f"error: {file_id}: {error_text(result)}")
+                out.record({"id": file_id, "object": "file", "error": records.error_of(result)})
+    return exit_code_of_all(errors)
 
 
 @app.command

@@ -45,6 +45,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "asyncsdk files content file-abc123 -o train.jsonl",
         "asyncsdk files content file-abc123 -o s3://bucket/train.jsonl",
     ),
+    "files wait": ("asyncsdk files wait file-abc123 file-def456 --timeout 10m",),
     "files delete": ("asyncsdk files delete file-abc123 file-def456",),
     "files prune": (
         "asyncsdk files prune --purpose batch --older-than 30d --dry-run",

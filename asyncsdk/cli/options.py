@@ -223,3 +223,8 @@ class UploadOptions:
         Literal["none", "ends", "full"],
         Parameter(help="How much of .jsonl for fine-tune and batch is looked at before it is sent."),
     ] = "ends"
+    split: Annotated[
+        bool,
+        Parameter(help="Cut a file for a batch that has more than 200 MB or 50,000 lines, each piece its own upload."),
+    ] = False
+    wait: Annotated[bool, Parameter(help="Wait until the server has processed each file.")] = False

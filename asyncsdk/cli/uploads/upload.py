@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from attrs import asdict
+from attrs import asdict, evolve
 from cyclopts import Parameter
 
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
@@ -16,11 +16,12 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages
 from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse, said_if_slow
 from asyncsdk.cli.uploads.standard_input import DASH, standard_input
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.sources import Selection, UploadSources
     from asyncsdk.cli.uploads.transfer import Listener
+    from asyncsdk.client import Client
     from asyncsdk.uploads.job import UploadJob, UploadResult
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -54,7 +55,6 @@ async def upload(
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
-    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
     found = await look_for(
@@ -62,24 +62,18 @@ async def upload(
     )
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
-        uploader = AsyncUploader(
-            client,
-            journal=journal,
-            concurrency=options.concurrency,
-            part_size=options.part_size,
-            md5=None if options.md5 == "off" else options.md5 or "auto",
-            files_per_minute=options.files_per_minute,
-            limit_rate=options.limit_rate,
-            stall_timeout=options.stall_timeout,
-            max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
-        )
+        uploader = uploader_of(client, journal, options, connection)
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
-        bad = await check_all(uploader, jobs, found, quiet=output.quiet)
+        bad: dict[str, AsyncSDKError] = {}
+        if options.split:
+            with said_if_slow("Looking through the files, to cut them.", quiet=output.quiet):
+                jobs, bad = await split(jobs, options, found)
+        bad |= await check_all(uploader, without(jobs, bad), found, quiet=output.quiet)
         if not bad.keys().isdisjoint(found.named):
             return refuse(out, jobs, bad)
         left_out.report(found, bad)
-        jobs = {name: job for name, job in jobs.items() if name not in bad}
+        jobs = without(jobs, bad)
         if not jobs:
             is_filtered = bool(options.include or options.exclude)
             raise ConfigurationError(messages.nothing_to_send([*sources, *options.files_from], is_filtered=is_filtered))
@@ -97,8 +91,25 @@ async def upload(
             renamed=options.filename is not None,
             left_out=left_out.count,
         )
-        uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
+        uploads = {name: partial(send, uploader, job, wait=options.wait) for name, job in jobs.items()}
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
+
+
+def uploader_of(client: Client, journal: Journal, options: UploadOptions, connection: Connection) -> AsyncUploader:
+    """The one uploader of the command."""
+    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
+
+    return AsyncUploader(
+        client,
+        journal=journal,
+        concurrency=options.concurrency,
+        part_size=options.part_size,
+        md5=None if options.md5 == "off" else options.md5 or "auto",
+        files_per_minute=options.files_per_minute,
+        limit_rate=options.limit_rate,
+        stall_timeout=options.stall_timeout,
+        max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
+    )
 
 
 def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: Path | None) -> Selection:
@@ -169,12 +180,35 @@ def _size(path: str | None) -> int:
         return 0
 
 
-async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
-    """Upload `job`, which was looked at already, unless it is a stream."""
+async def split(
+    jobs: Mapping[str, UploadJob], options: UploadOptions, found: UploadSources
+) -> tuple[dict[str, UploadJob], dict[str, AsyncSDKError]]:
+    """The jobs with `--split`, and the errors of what can't be sent."""
+    from asyncsdk.cli.uploads.splitting import check_options, split_all
+
+    refused = {name: job for name, job in jobs.items() if name in found.refused}
+    check_options(without(jobs, refused), options)
+    pieces, bad = await split_all(without(jobs, refused), found)
+    return {**refused, **pieces}, {**found.refused, **bad}
+
+
+def without(jobs: Mapping[str, UploadJob], left_out: Container[str]) -> dict[str, UploadJob]:
+    """Those of the jobs that are not `left_out`."""
+    return {name: job for name, job in jobs.items() if name not in left_out}
+
+
+async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener, *, wait: bool) -> UploadResult:
+    """Upload `job`, which was looked at already, unless it is a stream; with `wait` until it is processed.
+
+    Raises FileProcessingError where it is there, and could not be processed.
+    """
     fields = asdict(job, recurse=False)
     if job.path() is not None:
         fields["check"] = "none"
-    return await uploader.upload(**fields, in_turn=True, on_progress=listener)
+    result = await uploader.upload(**fields, in_turn=True, on_progress=listener)
+    if not wait:
+        return result
+    return evolve(result, file=await uploader.client.wait_for_file(result.file))
 
 
 def warn_of(journal: Journal) -> None:
