@@ -237,7 +237,7 @@ async def wait(
     file_ids: Annotated[tuple[str, ...], Parameter(name="ID", help="The ids of the files: file-…")],
     /,
     *,
-    timeout: Annotated[
+    timeout: Annotated[  # noqa: ASYNC109 - an option
         Duration, Parameter(help="How long to wait for each; 30m unless set.", show_default=False)
     ] = 1800,
     connection: Connection = Connection(),  # noqa: B008 - frozen
