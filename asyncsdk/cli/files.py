@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.options import Connection, Duration, Output, ShownAs, Size, Whole
+from asyncsdk.cli.options import Connection, Duration, Output, ShownAs, Size, Whole, from_text
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 app = App(name="files")
 
 Id = Annotated[str, Parameter(name="ID", help="A file's id: file-…")]
+
+
+def parse_age(text: str) -> int:
+    """Seconds of `30d`. A number alone, which a person may mean as days, would be seconds, and delete nearly all."""
+    if text.strip().isdecimal():
+        raise ValueError(f"{text} of what? Write {text}d for days, {text}h for hours or {text}s for seconds.")
+    return units.parse_duration(text)
+
+
 Yes = Annotated[bool, Parameter(help="Delete without asking; needed where there is no terminal.")]
 PerMinute = Annotated[Whole | None, Parameter(metavar="N", help="The limit on requests; else learned from the server.")]
 MOST_ON_A_PAGE = 10_000
@@ -305,7 +314,10 @@ async def delete(
 @app.command
 async def prune(
     *,
-    older_than: Annotated[Duration | None, Parameter(help="Those that were created longer ago: 30d, 12h.")] = None,
+    older_than: Annotated[
+        int | None,
+        Parameter(converter=from_text(parse_age), metavar="TIME", help="Those that were created longer ago: 30d, 12h."),
+    ] = None,
     larger_than: Annotated[Size | None, Parameter(help="Those that have more bytes: 1GB.")] = None,
     purpose: Annotated[str | None, Parameter(alias="-p", help="Those for this purpose.")] = None,
     name: Annotated[

@@ -134,3 +134,10 @@ def test_killed_and_gone_on_with_all_are_gone_and_nothing_else(
     assert 0 < len(ran.out.splitlines()) < 27
     assert json.loads(ran.out.splitlines()[0])["deleted"]
     assert sorted(names(server)) == sorted(f"{number}.txt" for number in range(0, 36, 4))
+
+
+def test_an_age_needs_its_unit(run: Run, server: LocalServer) -> None:
+    ran = run("files", "prune", "--older-than", "30", "--yes")
+    assert ran.code == 2
+    assert "30 of what? Write 30d for days" in ran.err
+    assert not server.calls

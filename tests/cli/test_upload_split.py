@@ -185,3 +185,12 @@ def test_one_that_takes_too_long_is_75(run: Run, environment: pytest.MonkeyPatch
         ran = run("files", "wait", name, "--timeout", "1s")
     assert ran.code == 75
     assert "within 1 s (its status is uploaded). The file is there: wait for it again." in ran.err
+
+
+def test_while_it_waits_it_says_so(run: Run, tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    requests(tmp_path / "a.jsonl", 3)
+    with LocalServer(processing_seconds=2) as slow:
+        environment.setenv("OPENAI_BASE_URL", slow.url)
+        ran = run("upload", "a.jsonl", "-p", "batch", "--wait", "--progress", "lines")
+    assert "the server is processing it" in ran.err
+    assert ran.code == 0

@@ -34,6 +34,8 @@ OPTIONS = (
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
 _CALLS = (
+    ("cut it in two", "cut it with --split"),
+    ("cut the file in two", "cut the file with --split"),
     ("the same call", "the same command"),
     ("The same call", "The same command"),
     ("call upload", "asyncsdk upload"),

@@ -30,7 +30,10 @@ def check_options(jobs: Mapping[str, UploadJob], options: UploadOptions) -> None
         raise ConfigurationError(f"--split is for --purpose batch, not {options.purpose}. Nothing was sent.")
     for name, job in jobs.items():
         if name == DASH or job.path() is None:
-            raise ConfigurationError(f"--split is for files on this machine, and {name} is none. Nothing was sent.")
+            raise ConfigurationError(
+                f"--split is for files on this machine, not for {'standard input' if name == DASH else name}. "
+                "Nothing was sent."
+            )
 
 
 async def split_all(

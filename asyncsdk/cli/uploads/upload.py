@@ -17,11 +17,13 @@ from asyncsdk.cli.uploads import messages
 from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse, said_if_slow
 from asyncsdk.cli.uploads.standard_input import DASH, standard_input
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.events import Progress, UploadPhase
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.sources import Selection, UploadSources
     from asyncsdk.cli.uploads.transfer import Listener
     from asyncsdk.client import Client
+    from asyncsdk.models import File
     from asyncsdk.uploads.job import UploadJob, UploadResult
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -205,10 +207,20 @@ async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener, *, w
     fields = asdict(job, recurse=False)
     if job.path() is not None:
         fields["check"] = "none"
-    result = await uploader.upload(**fields, in_turn=True, on_progress=listener)
     if not wait:
-        return result
-    return evolve(result, file=await uploader.client.wait_for_file(result.file))
+        return await uploader.upload(**fields, in_turn=True, on_progress=listener)
+    latest: list[Progress] = []
+
+    def note(progress: Progress) -> None:
+        latest[:] = [progress]
+        listener(progress)
+
+    def note_status(file: File) -> None:
+        if latest and file.status != "processed":
+            listener(evolve(latest[0], state=UploadPhase.WAITING, note="the server is processing it"))
+
+    result = await uploader.upload(**fields, in_turn=True, on_progress=note)
+    return evolve(result, file=await uploader.client.wait_for_file(result.file, on_poll=note_status))
 
 
 def warn_of(journal: Journal) -> None:
