@@ -111,9 +111,7 @@ class FileJobs(ABC):
             APIError: The list did not come.
         """
         request = api.list_files(purpose=files.purpose, order="asc")
-        listed: list[File] = [file async for file in self.pages(request)]
-        now = self.clock.now()
-        found = {file.id: file for file in listed if files.takes(file, now=now)}
+        found = {file.id: file async for file in self.pages(request) if files.takes(file, now=self.clock.now())}
         return sorted(found.values(), key=lambda file: file.created_at or math.inf)
 
     async def delete_files(

@@ -109,3 +109,9 @@ def test_to_azure_it_is_a_token(run: Run, server: LocalServer, environment: pyte
     ran = run("files", "list", "-v", "--max-retries", "0", "--key-command", f"echo {CANARY}")
     assert "/openai" in ran.err or ran.code == 1  # the embedded server is not Azure's; what was asked is
     assert CANARY not in ran.out + ran.err
+
+
+def test_it_goes_before_a_key_in_the_environment(run: Run, tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_API_KEY", "sk-another")
+    with LocalServer(tmp_path / "locked", api_key=CANARY) as locked:
+        assert run("files", "list", "--base-url", locked.url, "--key-command", f"echo {CANARY}").code == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import AsyncUploader, BadRequestError, Client, CompletionUnknownError
+from asyncsdk import AsyncUploader, BadRequestError, Client, CompletionUnknownError, UploadJob
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.advice import PARTS_IN_ORDER
 from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile, md5_of
@@ -48,6 +48,27 @@ async def test_parts_go_in_order_over_one_connection(journal: Path, make_file: M
         assert len(server.files) == 1
         again = await uploader.upload(path, purpose="user_data")
     assert (again.file.id, again.bytes_sent) == (result.file.id, 0)
+
+
+async def test_many_files_of_all_sizes_go_once_each_whatever_is_lost(journal: Path, make_file: MakeFile) -> None:
+    sizes = [1, 1000, 3 * MIB, 9 * MIB, 17 * MIB + 1]
+    paths = [make_file(size, f"{number}.bin", number) for number, size in enumerate(sizes * 3)]
+    jobs = [UploadJob(path, "user_data") for path in paths]
+    async with LocalServer(**ON_S3) as server, Client("sk-test", base_url=server.url, timing=BRIEF_SEARCH) as client:
+        server.inject(
+            Fault("part", "reset", "done", nth=3),
+            Fault("complete", "close", "done", nth=2),
+            Fault("files.create", "answer", "before", status=500, nth=4),
+            Fault("create", "answer", "before", status=503, nth=2),
+        )
+        uploader = AsyncUploader(client, journal=journal, concurrency=1, part_size=8 * MIB)
+        async with uploader.upload_many(jobs) as outcomes:
+            ended = [outcome async for outcome in outcomes]
+        assert [outcome.error for outcome in ended] == [None] * len(jobs)
+        assert sorted(file.filename for file in server.files) == sorted(path.name for path in paths)
+        for outcome in ended:
+            assert outcome.result is not None
+            assert md5_of(server.stored(outcome.result.file.id)) == md5_of(Path(str(outcome.job.source)))
 
 
 async def test_one_that_was_interrupted_goes_on_in_order(journal: Path, make_file: MakeFile) -> None:

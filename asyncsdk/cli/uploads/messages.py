@@ -33,7 +33,9 @@ OPTIONS = (
     "purpose|stall_timeout"
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
+_IN_ORDER = "--concurrency 1 --part-size 8MiB --no-resume"
 _CALLS = (
+    ("concurrency=1, part_size=8 MiB and resume=False (--concurrency 1 --part-size 8MiB --no-resume)", _IN_ORDER),
     ("cut it in two", "cut it with --split"),
     ("cut the file in two", "cut the file with --split"),
     ("the same call", "the same command"),
