@@ -69,7 +69,7 @@ async def test_a_file_is_found_if_all_holds_that_is_given(given: dict[str, Any],
         assert [file.filename for file in await client.find_files(FileFilter(**given))] == found.split()
 
 
-@pytest.mark.parametrize("given", [{}, {"older_than": -1.0}, {"larger_than": -1}])
+@pytest.mark.parametrize("given", [{}, {"older_than": -1.0}, {"larger_than": -1}, {"older_than": "30d"}])
 def test_a_filter_without_a_condition_or_sense_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         FileFilter(**given)
