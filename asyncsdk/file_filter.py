@@ -32,8 +32,9 @@ class FileFilter:
     def __attrs_post_init__(self) -> None:
         if (self.older_than, self.larger_than, self.purpose, self.name) == (None, None, None, None):
             raise ConfigurationError('a FileFilter needs a condition; name="*" is every file. Nothing was sent.')
-        for name, number in (("older_than", self.older_than), ("larger_than", self.larger_than)):
-            if number is not None and not (isinstance(number, int | float) and number >= 0):
+        given: dict[str, object] = {"older_than": self.older_than, "larger_than": self.larger_than}
+        for name, number in given.items():
+            if number is not None and (not isinstance(number, int | float) or number < 0):
                 raise ConfigurationError(f"{name} must be a number of 0 or more, not {number!r}. Nothing was sent.")
 
     def takes(self, file: File, *, now: float) -> bool:
