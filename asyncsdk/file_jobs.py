@@ -183,23 +183,24 @@ class FileJobs(ABC):
                     raise _not_processed(now)
                 await anyio.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_POLL)
-        raise _too_slow(file_id, now.status, timeout)
+        raise _too_slow(file_id, now, timeout)
 
 
 def _not_processed(file: File) -> FileProcessingError:
-    reason = f": {file.status_details}" if file.status_details else ", and it does not say why"
+    reason = f": {file.status_details.removesuffix('.')}" if file.status_details else ", and it does not say why"
     named = f"{file.id} ({file.filename})" if file.filename else file.id
     error = FileProcessingError(f"the server could not process {named}{reason}. The file is there, and can't be used.")
     error.file = file
     return error
 
 
-def _too_slow(file_id: str, status: str | None, seconds: float) -> FileProcessingError:
+def _too_slow(file_id: str, file: File, seconds: float) -> FileProcessingError:
+    status = file.status or "not known"
     error = FileProcessingError(
-        f"the server did not process {file_id} within {seconds:g} s (its status is {status or 'not known'}). The file "
-        "is there: wait for it again."
+        f"the server did not process {file_id} within {seconds:g} s (its status is {status}). The file is there: wait for "
+        "it again."
     )
-    error.resumable = True
+    error.resumable, error.file = True, file if file.id else None
     return error
 
 

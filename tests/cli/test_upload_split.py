@@ -194,3 +194,19 @@ def test_while_it_waits_it_says_so(run: Run, tmp_path: Path, environment: pytest
         ran = run("upload", "a.jsonl", "-p", "batch", "--wait", "--progress", "lines")
     assert "the server is processing it" in ran.err
     assert ran.code == 0
+
+
+def test_a_file_that_is_there_and_can_not_be_processed_is_in_the_record(
+    run: Run, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    requests(tmp_path / "a.jsonl", 3)
+    with LocalServer(processing_seconds=60) as slow:
+        environment.setenv("OPENAI_BASE_URL", slow.url)
+        name = run("upload", "a.jsonl", "-p", "batch", "-q").out.strip()
+        broken = {"id": name, "object": "file", "status": "error", "status_details": "No page."}
+        slow.inject(Fault("files.get", "answer", "before", status=200, body=broken, every=1))
+        ran = run("upload", "a.jsonl", "-p", "batch", "--wait", "--json")
+        [record] = ran.records
+        assert (ran.code, len(slow.files)) == (1, 1)
+        assert f"could not process {name}: No page. The file is there" in ran.err
+    assert (record["file"]["id"], record["error"]["type"]) == (name, "FileProcessingError")

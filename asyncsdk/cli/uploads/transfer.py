@@ -18,8 +18,9 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import AsyncSDKError
+from asyncsdk.errors import AsyncSDKError, FileProcessingError
 from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.models import File, to_json
 from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.progress import RateMeter
@@ -248,7 +249,10 @@ class Transfer:
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
         complain(messages.failed(name, error, now=self.now(), instead=self.instead))
-        self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
+        record = records.not_uploaded(name, records.error_of(error, self.instead), error.progress)
+        if isinstance(error, FileProcessingError) and isinstance(error.file, File):  # it is there
+            record["file"] = to_json(error.file)
+        self.out.record(record)
 
     def _report_the_rest(self, names: list[str]) -> None:
         """Report what was under way or not begun, and how to resume it."""
