@@ -145,6 +145,7 @@ def test_killed_in_the_middle_the_same_command_sends_what_is_missing(
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
     assert not server.files
+    assert "a piece of --split or with --key" in run("uploads", "resume", "--all").err
     ran = run(*command, "--json")
     assert ran.code == 0
     assert any(record.get("bytes_resumed") for record in ran.records)
