@@ -8,6 +8,7 @@ from asyncsdk.version import __version__
 if TYPE_CHECKING:
     from asyncsdk import api
     from asyncsdk.api import ImageFile, ImageRef
+    from asyncsdk.batches import Batch, BatchProblem, BatchProblems, BatchRequestCounts
     from asyncsdk.client import Client
     from asyncsdk.error_details import LedgerDamage
     from asyncsdk.errors import (
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.journal.file import FileJournal
     from asyncsdk.uploads.journal.memory import MemoryJournal
+    from asyncsdk.uploads.journal.postgres import PostgresJournal
     from asyncsdk.uploads.outcomes import UploadOutcomes
     from asyncsdk.uploads.uploader import AsyncUploader
 
@@ -98,6 +100,10 @@ __all__ = [
     "AsyncUploader",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchProblem",
+    "BatchProblems",
+    "BatchRequestCounts",
     "CachedKey",
     "CertificateError",
     "ChargeUnknownError",
@@ -144,6 +150,7 @@ __all__ = [
     "PartialImage",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PostgresJournal",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -178,6 +185,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "batches": ("Batch", "BatchProblem", "BatchProblems", "BatchRequestCounts"),
     "client": ("Client",),
     "keys": ("CachedKey",),
     "file_filter": ("FileFilter",),
@@ -244,6 +252,7 @@ _HOMES = {
     "uploads.journal": ("Journal",),
     "uploads.journal.file": ("FileJournal",),
     "uploads.journal.memory": ("MemoryJournal",),
+    "uploads.journal.postgres": ("PostgresJournal",),
     "models": (
         "EditedImage",
         "File",

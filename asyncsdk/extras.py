@@ -7,6 +7,7 @@ PACKAGES = {  # as in pyproject.toml
     "server": ("pillow",),
     "heic": ("pillow-heif",),
     "remote": ("obstore",),
+    "postgres": ("asyncpg",),
 }
 
 

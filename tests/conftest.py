@@ -19,6 +19,9 @@ from asyncsdk.server import local, uploads
 from asyncsdk.server.app import make_app
 from asyncsdk.server.edits import endpoint, responses
 from tests import document
+from tests.postgres.fixtures import database, database_url, own_database, postgres_server
+
+__all__ = ["database", "database_url", "own_database", "postgres_server"]
 
 # the package is compiled once, and not by each of the hundreds of processes that tests start
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -31,6 +34,15 @@ settings.load_profile("untimed")
 PROBLEMS: list[str] = []
 
 Reading = Callable[..., Awaitable[Any]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Half as many processes again as there are cores: nearly a third of the time, a test waits."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # which pytest-xdist heeds
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 @pytest.hookimpl(wrapper=True)

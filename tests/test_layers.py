@@ -29,14 +29,17 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"client", "file_jobs"},
     {"http"},
     {"remote"},
-    {"files", "keys", "limiter", "loops", "open_files", "paging", "tasks", "threads", "wal"},
+    {"files", "keys", "limiter", "loops", "open_files", "paging", "postgres", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "file_filter", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
-    {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique", "version"},
+    {
+        "batches", "error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique",
+        "version",
+    },
 ]
 INPUT_OUTPUT = {
-    "aiofiles", "aiohttp", "anyio", "asyncio", "concurrent", "filelock", "http", "multiprocessing", "obstore",
-    "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
+    "aiofiles", "aiohttp", "anyio", "asyncio", "asyncpg", "concurrent", "filelock", "http", "multiprocessing",
+    "obstore", "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading",
 }
 EXECUTOR = {"concurrent.futures.Executor", "concurrent.futures.Future"}  # the contract alone
 DISK = {"aiofiles", "filelock", "shutil", "sqlite3", "tempfile"}
@@ -72,6 +75,7 @@ RUNS_UP: Arrows = {}
 KNOW_EACH_OTHER: Arrows = {}
 NAMED_TWICE: dict[str, str] = {}
 TOUCHES_THE_DISK: dict[str, str] = {
+    "postgres/machine.py": "reads /proc, which is not on a disk",
     "open_files.py": "counts what the process has open",
     "remote/ending.py": "reads /proc, which is not on a disk",
     "server/incoming.py": "where the server puts the bodies of parts",
@@ -144,9 +148,10 @@ def arrows(modules: Iterable[str] = MODULES) -> Iterator[tuple[str, str]]:
     return ((module, other) for module in modules for other in sorted(ours(module)))
 
 
-def calls(module: str) -> set[str]:
+@cache
+def calls(module: str) -> frozenset[str]:
     """What it calls, as it is written: `os.open`, `transport.abort`."""
-    return {ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)}
+    return frozenset(ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call))
 
 
 def calls_any(module: str, names: Collection[str]) -> set[str]:

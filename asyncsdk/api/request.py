@@ -103,6 +103,8 @@ class Request(Generic[T_co]):
             swap two responses.
         accept: The Accept header.
         response_timeout: How many seconds the server may take once it has the whole request.
+        repeatable: Whether it may be sent again by itself, with whatever retries, after a failure in which the server
+            may have acted.
     """
 
     method: str
@@ -119,6 +121,7 @@ class Request(Generic[T_co]):
     response_id: str | None = None
     accept: str = "application/json"
     response_timeout: float = 120.0
+    repeatable: bool = True
 
     @property
     def name(self) -> str:

@@ -43,7 +43,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "sent again."
     },
     "serve:serve": {
-        "help": "Run a server that behaves like OpenAI's API for uploads, files and image edits.\n\n"
+        "help": "Run a server that behaves like OpenAI's API for uploads, files, image edits and batches.\n\n"
         'The first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
     },
     "demo.demo:demo": {
@@ -170,5 +170,5 @@ def _log(*, to_stderr: bool) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
-        for name in ("asyncsdk.suggestions", "asyncsdk.uploads.journal.small"):
+        for name in ("asyncsdk.postgres.connection", "asyncsdk.suggestions", "asyncsdk.uploads.journal.small"):
             logging.getLogger(name).addHandler(_WARNING)

@@ -17,6 +17,7 @@ from asyncsdk.errors import (
     SaveError,
     StorageError,
 )
+from asyncsdk.postgres import DatabaseFault
 
 
 class Exit(IntEnum):
@@ -55,10 +56,13 @@ def exit_code_of_all(errors: Sequence[BaseException | None]) -> Exit:
 def _has_no_journal(error: BaseException) -> bool:
     """Whether the journal failed before anything was sent: where it is kept is a setting.
 
-    Not so one that is busy, which will be free, and a disk that is full, which may have room again.
+    Not so one that is busy, which will be free, a disk that is full, which may have room again, and a database that
+    may be back.
     """
     if isinstance(error, LedgerBusyError) or not isinstance(error, StorageError):
         return False
     if isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return False
+    if isinstance(error.__cause__, DatabaseFault) and error.__cause__.passes:
         return False
     return error.progress is None or error.progress.upload_id is None

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "uploads resume": ("asyncsdk uploads resume", "asyncsdk uploads resume --all --limit-rate 2MB/s"),
     "uploads cancel": ("asyncsdk uploads cancel upload_abc123",),
     "uploads prune": ("asyncsdk uploads prune",),
+    "uploads schema": ("asyncsdk uploads schema",),
     "files": ("asyncsdk files list", "asyncsdk files content file-abc123 -o train.jsonl"),
     "files list": ("asyncsdk files list -p fine-tune", "asyncsdk files list --order asc --limit 20"),
     "files show": ("asyncsdk files show file-abc123",),
@@ -92,7 +93,7 @@ Environment
   OPENAI_CUSTOM_HEADERS   more headers, one a line: "Name: value"
   AZURE_OPENAI_ENDPOINT   an Azure resource, with AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN; used without the above
   OPENAI_API_VERSION      the version of Azure's API
-  ASYNCSDK_JOURNAL        the directory of the journal of uploads, or memory; --journal goes before it
+  ASYNCSDK_JOURNAL        the journal of uploads: a directory, memory, or postgresql://…; --journal goes before it
   ASYNCSDK_SPOOL          the directory for standard input of unknown size; else that of the journal
   ASYNCSDK_SERVE_KEY      the only key that `asyncsdk serve` takes
   AWS_…, GOOGLE_…, AZURE_…  for s3://, gs:// and az://, as obstore reads them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL

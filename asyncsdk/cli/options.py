@@ -86,7 +86,8 @@ StallTimeout = Annotated[
     ),
 ]
 JournalPlace = Annotated[
-    str | None, Parameter(name="--journal", metavar="DIR|memory", help="Where the journal of uploads is kept.")
+    str | None,
+    Parameter(name="--journal", metavar="DIR|memory|postgresql://…", help="Where the journal of uploads is kept."),
 ]
 
 

@@ -48,6 +48,19 @@ class ServerDifferences:
     ] = 0
 
 
+@Parameter(name="*")
+@frozen(kw_only=True)
+class BatchTimes:
+    """How long batches take, and how many may wait."""
+
+    batch_seconds: Annotated[Duration, Parameter(help="How long a batch takes at least.")] = 0
+    batch_window: Annotated[Duration, Parameter(help="How long a batch may take before it expires.")] = 24 * 3600
+    listing_delay: Annotated[Duration, Parameter(help="How long a new batch is not in the list.")] = 0
+    batch_tokens: Annotated[
+        Whole | None, Parameter(metavar="N", help="The limit on tokens that wait in all batches of a model.")
+    ] = None
+
+
 async def serve(
     *,
     host: Annotated[
@@ -75,6 +88,7 @@ async def serve(
     files_per_minute: Annotated[
         Whole | None, Parameter(metavar="N", help=f"The rate limit on files sent by POST /files, {_EVENLY}.")
     ] = None,
+    batches: BatchTimes = BatchTimes(),
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
     differences: ServerDifferences = ServerDifferences(),
     stop: Annotated[Stop, Parameter(parse=False)],
@@ -84,9 +98,7 @@ async def serve(
     from asyncsdk.server.browsers import is_loopback
 
     stop.patience = CLEANUP_SECONDS
-    planned = () if faults is None else read_faults(Path(faults))
-    if data is not None:
-        _refuse_file(data)
+    _refuse_file(data)
     server = _made(
         data,
         host=host,
@@ -96,7 +108,8 @@ async def serve(
         upload_ttl=upload_ttl,
         images_per_minute=images_per_minute,
         files_per_minute=files_per_minute,
-        faults=planned,
+        faults=() if faults is None else read_faults(Path(faults)),
+        **asdict(batches),
         **asdict(differences),
     )
     open_to = None if api_key is not None or is_loopback(host) else host
@@ -130,8 +143,8 @@ def read_faults(path: Path) -> list[Fault]:
         ) from error
 
 
-def _refuse_file(data: str) -> None:
-    if Path(data).is_file():
+def _refuse_file(data: str | None) -> None:
+    if data is not None and Path(data).is_file():
         raise ConfigurationError(f"--data {data} is a file: give a directory. Nothing was started.")
 
 

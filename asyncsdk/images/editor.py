@@ -22,7 +22,7 @@ from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
-from asyncsdk.images.destination import OWN_DIRECTORY
+from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
 from asyncsdk.images.pictures import LoadedEdit
@@ -31,6 +31,7 @@ from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.images.target import Target
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
+from asyncsdk.remote.address import local_directory
 from asyncsdk.remote.stores import RemoteStores
 
 logger = logging.getLogger(__name__)
@@ -53,13 +54,13 @@ class ImageEditor:
 
     client: Client
     check: bool = field(default=True, kw_only=True)
-    remote_options: Mapping[str, Any] | None = field(default=None, kw_only=True, repr=False)
+    remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
     _stores: RemoteStores = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client, Client):
             raise wrong_type("the client of an ImageEditor", self.client, "a Client")
-        self._stores = RemoteStores(self.remote_options or {})
+        self._stores = RemoteStores.of(self.remote_options)
 
     async def edit(
         self,
@@ -320,7 +321,7 @@ def _is_kept(out: Where | None, save: Save | None, ledger: Where | None) -> bool
 
 def _ledger_of(target: Target | None, ledger: Where | None) -> Path:
     if ledger is not None:
-        return Path(ledger)
+        return local_directory(ledger, LEDGER)
     return Path() / OWN_DIRECTORY if target is None else target.directory / OWN_DIRECTORY
 
 

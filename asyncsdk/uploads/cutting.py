@@ -22,7 +22,7 @@ class Piece:
 
 
 @define(eq=False)
-class Cutter:
+class LineCutter:
     """Takes the lines of a file, in order, and makes pieces of them, each as large as it may be."""
 
     largest: int = LARGEST_PIECE

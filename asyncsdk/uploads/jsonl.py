@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 from xxhash import xxh3_128_digest
 
-from asyncsdk.uploads.cutting import Cutter
+from asyncsdk.uploads.cutting import LineCutter
 
 Depth = Literal["none", "ends", "full"]
 PURPOSES = frozenset({"fine-tune", "batch"})
@@ -72,7 +72,7 @@ class JsonlCheck:
 
     purpose: str
     size: int
-    cutter: Cutter | None = field(default=None, kw_only=True)
+    cutter: LineCutter | None = field(default=None, kw_only=True)
     looks: bool = field(default=True, kw_only=True)
     problems: list[LineProblem] = field(factory=list, init=False)
     _batch: _Batch | None = field(default=None, init=False)

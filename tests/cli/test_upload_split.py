@@ -30,7 +30,7 @@ def requests(path: Path, count: int, *, size: int = 100, first: int = 0) -> byte
 @pytest.fixture(autouse=True)
 def small_limits(environment: pytest.MonkeyPatch) -> None:
     """A piece has 10 lines."""
-    environment.setattr(splitting, "Cutter", lambda: cutting.Cutter(most=10))
+    environment.setattr(splitting, "LineCutter", lambda: cutting.LineCutter(most=10))
 
 
 def stored(server: LocalServer) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from asyncsdk.cli.units import parse_size
 from tests.faults.any_sequence import search
@@ -23,7 +23,9 @@ from tests.faults.boxes import pass_boxes
 from tests.faults.cancels import cancel_everywhere
 from tests.faults.crossing import cross_answers
 from tests.faults.damage import LIVES, flipped, journal_of
+from tests.faults.fleet import Fleet, lead
 from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.outages import go_on_after_outages
 from tests.faults.patience import have_patience
 from tests.faults.power import Recorder
 from tests.faults.power_cuts import Findings, live
@@ -31,6 +33,7 @@ from tests.faults.small import kill_small_uploads
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
 from tests.faults.versions import go_on_with_each_other
+from tests.postgres.server import NoPostgresError
 
 
 @frozen
@@ -41,6 +44,7 @@ class Options:
     seed: int
     sizes: Sizes
     other: Path | None = None
+    fleet: Fleet = field(factory=Fleet)
 
 
 async def kills(folder: Path, options: Options) -> Row:
@@ -105,6 +109,20 @@ async def crossed(_: Path, options: Options) -> Row:
     return await cross_answers(10 * options.rounds, seed=options.seed)
 
 
+async def fleet(folder: Path, options: Options) -> Row:
+    try:
+        return await lead(folder, evolve(options.fleet, size=options.sizes.least), seed=options.seed)
+    except NoPostgresError as error:
+        return Row("fleet", figures={"skipped:": str(error)})
+
+
+async def outages(folder: Path, options: Options) -> Row:
+    try:
+        return await go_on_after_outages(folder, size=options.sizes.least, away=60.0)
+    except NoPostgresError as error:
+        return Row("outages", figures={"skipped:": str(error)})
+
+
 async def versions(folder: Path, options: Options) -> Row:
     assert options.other is not None
     return await go_on_with_each_other(folder, options.other, max(1, options.rounds // 100), seed=options.seed)
@@ -124,6 +142,8 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "damage": damage,
     "any": any_sequence,
     "crossed": crossed,
+    "fleet": fleet,
+    "outages": outages,
 }
 VERSIONS = "versions"
 
@@ -150,9 +170,16 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
     parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="kills or examples (1000)")
     parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
     parser.add_argument("--size", default="64MiB..512MiB", metavar="A..B", help="of the files that are uploaded")
+    parser.add_argument("--files", type=int, default=60, metavar="N", help="of the fleet (60)")
+    parser.add_argument("--lease", type=float, default=60.0, metavar="SECONDS", help="of the fleet's processes (60)")
     given = parser.parse_args(arguments)
     least, _, most = given.size.partition("..")
-    options = Options(given.rounds, given.seed, Sizes(parse_size(least), parse_size(most or least)))
+    options = Options(
+        given.rounds,
+        given.seed,
+        Sizes(parse_size(least), parse_size(most or least)),
+        fleet=Fleet(files=given.files, lease=given.lease),
+    )
     if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:
         return [VERSIONS], evolve(options, other=Path(given.forms[1]))
     if unknown := set(given.forms) - set(FORMS):

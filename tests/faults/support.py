@@ -147,6 +147,7 @@ class Job:
     purpose: str = "batch"
     as_stream: bool = False
     options: dict[str, Any] = field(factory=dict)
+    database: str | None = None  # in place of the journal
 
 
 @define(eq=False)
@@ -267,7 +268,7 @@ async def _answer_of(job: Job, waiting: Event) -> dict[str, Any]:
     async with Client("sk-test", base_url=job.url) as client:
         uploader = AsyncUploader(
             client,
-            journal=job.journal,
+            journal=job.database or job.journal,
             part_size=job.part_size,
             concurrency=job.concurrency,
             limit_rate=job.limit_rate,

@@ -18,7 +18,7 @@ from asyncsdk.uploads.journal import Log
 from asyncsdk.uploads.journal.file import FileJournal
 from asyncsdk.wal.lock import KeyLock
 from asyncsdk.wal.segments import Segments
-from tests.journal.support import KEY, append_parts, completed, open_below, opened, part
+from tests.journal.support import KEY, append_parts, completed, open_below, opened
 
 JOBS_OF_A_CLAIM = 10  # make and purge (4), lock and load, append (3), compact, unlock and close
 
@@ -104,58 +104,6 @@ async def test_a_claim_hands_as_many_jobs_to_threads_as_these_tests_think(
     cancel_at_jobs(monkeypatch, set(range(100)), lambda: seen.append(1), late=False)
     await whole_claim(tmp_path)
     assert len(seen) == JOBS_OF_A_CLAIM
-
-
-async def test_who_is_cancelled_while_waiting_for_a_key_does_not_get_it_later(tmp_path: Path) -> None:
-    busy = asyncio.Event()
-
-    async def wait() -> None:
-        async with FileJournal(tmp_path).claim(KEY, on_busy=lambda _: busy.set()):
-            pytest.fail("claimed")
-
-    async with FileJournal(tmp_path).claim(KEY):
-        task = asyncio.ensure_future(wait())
-        await busy.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    await assert_nothing_is_left(tmp_path)
-
-
-@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
-async def test_a_body_that_raises_releases_the_key(tmp_path: Path, error: type[BaseException]) -> None:
-    async def fail() -> None:
-        async with FileJournal(tmp_path).claim(KEY) as log:
-            await log.append(opened())
-            raise error
-
-    with pytest.raises(error):
-        await fail()
-    await assert_nothing_is_left(tmp_path)
-
-
-async def test_a_callback_that_raises_releases_nothing_it_did_not_have(tmp_path: Path) -> None:
-    def on_busy(_: object) -> None:
-        raise ZeroDivisionError
-
-    async with FileJournal(tmp_path).claim(KEY) as log:
-        with pytest.raises(ZeroDivisionError):
-            async with FileJournal(tmp_path).claim(KEY, on_busy=on_busy):
-                pytest.fail("claimed")
-        await log.append(opened())
-    await assert_nothing_is_left(tmp_path)
-
-
-async def test_a_record_whose_task_is_cancelled_is_written_all_the_same(tmp_path: Path) -> None:
-    async with FileJournal(tmp_path).claim(KEY) as log:
-        await log.append(opened())
-        running, waiting = (asyncio.ensure_future(log.append(part(number))) for number in range(2))
-        await asyncio.sleep(0)
-        running.cancel()
-        waiting.cancel()
-        await asyncio.wait([running, waiting])
-    async with FileJournal(tmp_path).claim(KEY) as log:
-        assert log.records == (opened(), part(0), part(1))
 
 
 @asynccontextmanager

@@ -243,14 +243,6 @@ async def test_a_failure_is_told_to_those_who_still_wait(tmp_path: Path, watched
         assert gone.cancelled()
 
 
-async def test_a_record_that_json_can_not_hold_fails_alone(tmp_path: Path) -> None:
-    async with FileJournal(tmp_path).claim(KEY) as log:
-        odd = opened(expires_after={"seconds": object()})
-        told = await asyncio.gather(log.append(part(0)), log.append(odd), log.append(part(1)), return_exceptions=True)
-    assert isinstance(told[1], TypeError)
-    assert await reload(tmp_path) == [part(0), part(1)]
-
-
 async def test_a_failure_that_is_no_failing_disk_comes_out_as_it_is(tmp_path: Path, watched: Disk) -> None:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
@@ -259,13 +251,6 @@ async def test_a_failure_that_is_no_failing_disk_comes_out_as_it_is(tmp_path: Pa
         watched.watch(SYNC, fail)
         with pytest.raises(ZeroDivisionError):
             await log.append(part(0))
-
-
-async def test_nothing_is_appended_once_the_claim_is_over(tmp_path: Path) -> None:
-    async with FileJournal(tmp_path).claim(KEY) as log:
-        await log.append(opened())
-    with pytest.raises(JournalError, match="the claim is over"):
-        await log.append(part(0))
 
 
 async def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import socket
 import stat
 import zlib
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
-from asyncsdk.uploads.journal import Cancelled, Expired, Journal, JournalEntry, Owner, purge
+from asyncsdk.uploads.journal import Cancelled, Expired, Journal, JournalEntry, purge
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.file import FEW_RECORDS, FileJournal
 from asyncsdk.wal import disk, lock
@@ -41,34 +40,6 @@ async def write(journal: Journal, *records: Any, key: str = KEY) -> None:
 async def read(journal: Journal, key: str = KEY) -> list[Any]:
     async with journal.claim(key) as log:
         return list(log.records)
-
-
-async def test_what_one_claim_wrote_the_next_one_reads(tmp_path: Path) -> None:
-    await write(FileJournal(tmp_path), opened(), part(0))
-    await write(FileJournal(tmp_path), part(1))
-    assert await read(FileJournal(tmp_path)) == [opened(), part(0), part(1)]
-    assert not open_below(tmp_path)
-
-
-async def test_a_log_shows_what_was_appended_here_too(tmp_path: Path) -> None:
-    await write(FileJournal(tmp_path), opened())
-    async with FileJournal(tmp_path).claim(KEY) as log:
-        await log.append(part(0))
-        assert log.records == (opened(), part(0))
-
-
-async def test_keys_know_nothing_of_each_other(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path)
-    await write(journal, part(0), key="a")
-    assert await read(journal, key="b") == []
-
-
-async def test_records_come_as_they_were_written_and_equal_ones_once_whatever_segment_they_are_in(
-    tmp_path: Path,
-) -> None:
-    await write(FileJournal(tmp_path), part(2), opened())
-    await write(FileJournal(tmp_path), part(1), opened(), part(2))
-    assert await read(FileJournal(tmp_path)) == [part(2), opened(), part(1)]
 
 
 @pytest.mark.parametrize("steps", [(DAY, -DAY), (-365 * DAY, 365 * DAY), (365 * DAY, -365 * DAY), (1, -1), (0, 0)])
@@ -437,20 +408,6 @@ async def test_who_reads_while_another_compacts_sees_what_there_is_now(
 # Housekeeping
 
 
-async def test_entries_show_each_key_its_records_and_who_holds_it_now(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path)
-    await write(journal, opened(), key="a")
-    async with journal.claim("b") as log:
-        await log.append(opened("upload_2"))
-        await write(journal, part(0), key="c")
-        shown = await FileJournal(tmp_path).entries()
-    assert shown == [
-        JournalEntry("a", (opened(),), None),
-        JournalEntry("b", (opened("upload_2"),), Owner(os.getpid(), socket.gethostname())),
-        JournalEntry("c", (part(0),), None),
-    ]
-
-
 async def test_entries_of_a_journal_that_is_not_there_make_none(tmp_path: Path) -> None:
     assert await FileJournal(tmp_path / "none").entries() == []
     assert await FileJournal(tmp_path / "none").purge() == 0
@@ -564,18 +521,6 @@ async def test_settling_purges_once_a_day(tmp_path: Path, monkeypatch: pytest.Mo
     assert await settle_after(24) == ["new"]
 
 
-async def test_a_clock_a_year_ahead_makes_nobody_forget_what_the_server_says_is_of_today(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("asyncsdk.uploads.journal.file.time.time", lambda: NOW + 365 * DAY)
-    journal = FileJournal(tmp_path)
-    await write(journal, opened(), completed(), key="kept")
-    async with journal.claim("new") as log:
-        await log.append(opened("upload_2"))
-        await log.append_final(completed("upload_2", at=NOW + 365 * DAY))
-    assert [entry.key for entry in await journal.entries()] == ["kept", "new"]
-
-
 @pytest.mark.parametrize("stamp", ["rubbish", "directory", "link"])
 async def test_a_purge_that_fails_hurts_no_claim(tmp_path: Path, stamp: str) -> None:
     if stamp == "directory":
@@ -605,16 +550,6 @@ async def test_a_purge_that_is_cut_short_gives_each_key_its_turn_some_day(
     for _ in range(40):
         await journal.purge()
     assert len(set(asked[::8])) > 1  # which one comes first; all 40 alike by chance: once in 8**39
-
-
-async def test_how_large_uploads_began_is_read_without_the_rest(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path)
-    assert await journal.openings(above=10) == []
-    large = opened("upload_1", bytes=11, key="a", expires_after={"bytes": 5})
-    await write(journal, large, part(0), completed(), key="a")
-    await write(journal, opened("upload_2", bytes=10, key="b"), key="b")
-    await write(journal, part(0), key="c")
-    assert await journal.openings(above=10) == [large]
 
 
 async def test_of_damaged_and_newer_segments_no_upload_is_said_to_have_begun(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def uncollected() -> Iterator[None]:
     yield
     gc.enable()
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # as at the end of the collection of tests
 
 
 def left_of(*kinds: type) -> int:

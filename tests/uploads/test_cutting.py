@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.uploads.cutting import Cutter, Piece, numbered
+from asyncsdk.uploads.cutting import LineCutter, Piece, numbered
 from asyncsdk.uploads.jsonl import JsonlCheck
 
 
@@ -20,7 +20,7 @@ def request(number: int, **other: object) -> bytes:
 
 
 def cut(content: bytes, *, largest: int, most: int, block: int = 7, looks: bool = True) -> JsonlCheck:
-    check = JsonlCheck("batch", len(content), cutter=Cutter(largest, most), looks=looks)
+    check = JsonlCheck("batch", len(content), cutter=LineCutter(largest, most), looks=looks)
     for at in range(0, len(content), block):
         check.feed(content[at : at + block])
     check.finish()

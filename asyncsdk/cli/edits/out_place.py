@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY, REPLACED
+from asyncsdk.remote.address import RemoteAddress, local_directory, local_path, remote_address
 
 
 @frozen(kw_only=True)
@@ -49,14 +49,15 @@ def out_place(out: str, ledger: str | None) -> OutPlace:
     address = remote_address(out)
     if address is None:
         directory = Path(local_path(out))
-        kept = directory / OWN_DIRECTORY if ledger is None else Path(ledger)
+        kept = directory / OWN_DIRECTORY if ledger is None else local_directory(ledger, LEDGER)
         return OutPlace(out=str(directory), ledger=ledger, kept=kept, records=directory, directory=directory)
     if ledger is None:
         raise ConfigurationError(
             f"--out {address} is a URL, and the ledger, which remembers what is paid, needs a directory of this "
             "machine: add --ledger DIR, the same one each time. Nothing was sent."
         )
-    return OutPlace(out=out, ledger=ledger, kept=Path(ledger), records=Path(ledger), address=address)
+    kept = local_directory(ledger, LEDGER)
+    return OutPlace(out=out, ledger=ledger, kept=kept, records=kept, address=address)
 
 
 def check_page_place(page: RemoteAddress | None, name: str, place: OutPlace) -> None:

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from asyncsdk.cli.uploads.standard_input import DASH
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, SourceChangedError, SourceError
 from asyncsdk.files import in_thread
-from asyncsdk.uploads.cutting import Cutter, Piece, numbered
+from asyncsdk.uploads.cutting import LineCutter, Piece, numbered
 from asyncsdk.uploads.jsonl import JsonlCheck, refusal
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def pieces_of(name: str, job: UploadJob) -> dict[str, UploadJob]:
     try:
         with path.open("rb") as file:
             seen = Seen.of(os.fstat(file.fileno()))
-            check = JsonlCheck("batch", seen.size, cutter=(cutter := Cutter()), looks=job.check != "none")
+            check = JsonlCheck("batch", seen.size, cutter=(cutter := LineCutter()), looks=job.check != "none")
             while (block := file.read(BLOCK)) and not check.is_over:
                 check.feed(block)
     except OSError as error:

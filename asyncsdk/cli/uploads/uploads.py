@@ -20,7 +20,7 @@ from asyncsdk.cli.options import (
     ShownAs,
     StallTimeout,
 )
-from asyncsdk.cli.output import Out, complain, stdout_is_terminal
+from asyncsdk.cli.output import Out, complain, show_text, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import JournalError, SourceError
 from asyncsdk.given import shown_as_url
@@ -184,6 +184,16 @@ async def prune(*, journal: JournalPlace = None, no_lock: Unlocked = False, outp
         record=record,
         name=None,
     )
+    return 0
+
+
+@app.command
+async def schema() -> int:
+    """Print the SQL that makes the tables of a journal in Postgres, for users who may not create them."""
+    from asyncsdk.postgres.faults import VERSION
+    from asyncsdk.postgres.statements import schema_steps, statement
+
+    show_text("\n".join([*schema_steps(None, VERSION), statement("grants")]))
     return 0
 
 

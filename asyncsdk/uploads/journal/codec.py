@@ -69,7 +69,12 @@ def encode(record: Record, turn: Turn | None = None) -> bytes:
     """
     fields = {wire: getattr(record, name) for name, wire in _fields_of(type(record))}  # type: ignore[arg-type]
     of = {} if turn is None else {"k": turn.key, "n": turn.number}
-    return encode_line({"t": _NAMES[type(record)], **of, **fields, "at": iso(record.at)})
+    return encode_line({"t": kind_of(record), **of, **fields, "at": iso(record.at)})
+
+
+def kind_of(record: Record) -> str:
+    """The name of its kind on the wire."""
+    return _NAMES[type(record)]
 
 
 @cache

@@ -18,7 +18,9 @@ from typing import TypeVar
 import anyio
 from attrs import define, field, setters
 
-from asyncsdk.errors import ConfigurationError, JournalError
+from asyncsdk.errors import JournalError
+from asyncsdk.postgres.url import is_database_url
+from asyncsdk.remote.address import local_directory
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Opened, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
@@ -33,7 +35,7 @@ from asyncsdk.uploads.journal.messages import (
     worded_lock,
     worded_write,
 )
-from asyncsdk.uploads.journal.purge import Layout, is_key
+from asyncsdk.uploads.journal.purge import Layout, checked_key
 from asyncsdk.uploads.journal.reading import joined, merged, replay, words_of
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
 from asyncsdk.uploads.journal.small import SmallKeys
@@ -161,8 +163,7 @@ class FileJournal:
 
         `small` is for a key with few records: it shares a segment with others, unless it has a folder already.
         """
-        if not is_key(key):
-            raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
+        checked_key(key)
         if small and self._small.works:
             return self._small_claim(key, wait=wait, on_busy=on_busy)
         return self._folder_claim(key, wait=wait, on_busy=on_busy)
@@ -349,7 +350,8 @@ _in_memory: dict[str, MemoryJournal] = {}  # by why they are not on disk: one is
 def open_journal(
     setting: str | os.PathLike[str] | Journal | None = None, *, lock: bool = True, or_memory: bool = False
 ) -> Journal:
-    """Return the journal that `setting` names: a directory, `"memory"`, or a Journal of your own, returned as it is.
+    """Return the journal that `setting` names: a directory, `"memory"`, the URL of a Postgres database
+    (`postgresql://…`), or a Journal of your own, returned as it is.
 
     None means the environment's ASYNCSDK_JOURNAL, else a directory in the user's state directory.
     A directory that is called memory is `./memory`.
@@ -362,8 +364,12 @@ def open_journal(
         return MemoryJournal()
     if chosen is None:
         return _users_journal(lock=lock) if or_memory else FileJournal(lock=lock)
+    if isinstance(chosen, str) and is_database_url(chosen):
+        from asyncsdk.uploads.journal.postgres import PostgresJournal
+
+        return PostgresJournal(chosen)
     if isinstance(chosen, str | os.PathLike):
-        return FileJournal(Path(chosen).expanduser(), lock=lock)
+        return FileJournal(local_directory(chosen, "the journal").expanduser(), lock=lock)
     return chosen
 
 

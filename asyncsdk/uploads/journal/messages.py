@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from asyncsdk.errors import JournalError, UploadBusyError
+from asyncsdk.errors import JournalError, JournalVersionError, UploadBusyError
+from asyncsdk.postgres import DatabaseFault
 from asyncsdk.wal import ClosedError, DisplacedError, Owner, name_of
 from asyncsdk.wal.line import VERSION
 
@@ -70,6 +71,41 @@ def newer(path: Path, version: int) -> str:
     return (
         f"{path}: version {version} of the journal was written by a newer asyncsdk; this one reads up to {VERSION}. "
         "Nothing was sent.\n  Upgrade asyncsdk, or keep another journal: ASYNCSDK_JOURNAL=~/asyncsdk-journal"
+    )
+
+
+def not_opened(place: str, fault: DatabaseFault) -> JournalError:
+    """The error for a database that can't be used as a journal, before anything was sent."""
+    kind = JournalVersionError if fault.is_newer else JournalError
+    return kind(f"can't use the journal at {place}: {fault.reason}. Nothing was sent.\n  {fault.advice}")
+
+
+def not_listed(place: str, fault: DatabaseFault) -> JournalError:
+    """The error for a database that can't be read, for what only looks."""
+    kind = JournalVersionError if fault.is_newer else JournalError
+    return kind(f"can't read the journal at {place}: {fault.reason}.\n  {fault.advice}")
+
+
+def not_appended(place: str, fault: DatabaseFault) -> JournalError:
+    """The error for a record that could not be written to a database."""
+    safe = "What it held before and what the server holds is safe"
+    return JournalError(f"can't write the journal at {place}: {fault.reason}. {safe}.\n  {fault.advice}")
+
+
+def not_in_order(key: str) -> JournalError:
+    """The error for a record in whose place another one is."""
+    return JournalError(
+        f"the journal of {key} has another record in the place of the next one, as where tables were restored while an "
+        "upload ran. It was not written; what the server holds is safe.\n  The same call goes on."
+    )
+
+
+def taken_over(key: str) -> JournalError:
+    """The error for a record of a claim that another process has taken."""
+    return JournalError(
+        f"another process has taken over this upload ({key}): this one was paused, or cut off from the database, for "
+        "longer than its lease. What it sent since then is not used, and it completes nothing.\n"
+        "  The same call waits for the other process, and returns its result."
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from asyncsdk.errors import JournalError
+from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.uploads.journal import JournalEntry, Opened, reading
 from asyncsdk.uploads.journal.messages import not_made, not_read, not_written, worded, worded_lock
 from asyncsdk.uploads.journal.reading import Loaded, load
@@ -62,6 +62,13 @@ class Layout:
 def is_key(name: str) -> bool:
     """Return whether `name` can name a key's folder: it is short, and does not lead elsewhere."""
     return _KEY.fullmatch(name) is not None
+
+
+def checked_key(key: str) -> str:
+    """Return `key`. Raises ConfigurationError where it can't be one."""
+    if not is_key(key):
+        raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
+    return key
 
 
 def make(layout: Layout) -> None:

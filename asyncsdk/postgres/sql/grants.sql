@@ -1,0 +1,4 @@
+-- What a user needs who may not create the schema: replace USER, and remove the two dashes.
+-- Law: no more than it reads and writes.
+-- grant usage on schema asyncsdk to USER;
+-- grant select, insert, update, delete on all tables in schema asyncsdk to USER;

@@ -1,0 +1,8 @@
+-- Renew the lease of a process, or begin it.
+-- Law: the time is this server's at this moment: `now()` would be that of the transaction's begin, older after a wait.
+-- A lease that lapsed may be renewed: whether a key was taken meanwhile is in that key's epoch. The clock comes back, so
+-- that its holder sees whether it was set.
+insert into asyncsdk.holder as mine (id, pid, host, machine, until)
+values ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 second')
+on conflict (id) do update set until = clock_timestamp() + $5 * interval '1 second'
+returning extract(epoch from clock_timestamp())::float8 as clock

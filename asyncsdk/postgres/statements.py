@@ -1,0 +1,19 @@
+"""The statements in `sql/`, by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pkgutil import get_data
+
+
+@cache
+def statement(name: str) -> str:
+    """Return the statement `sql/<name>.sql`, with what is said of it."""
+    text = get_data(__package__, f"sql/{name}.sql")
+    assert text is not None  # noqa: S101 - part of the package
+    return text.decode()
+
+
+def schema_steps(made: int | None, wanted: int) -> list[str]:
+    """The statements that make version `wanted` of the schema out of version `made`, None where there is none."""
+    return [statement(f"schema_{version}") for version in range((made or 0) + 1, wanted + 1)]

@@ -1,0 +1,232 @@
+"""When a claim of another process is replaced: never one that lives, whatever happens between two instructions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from asyncsdk.clock import boot_time
+from asyncsdk.errors import JournalError, UploadBusyError
+from asyncsdk.postgres.database import shared_database
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.postgres.statements import schema_steps, statement
+from asyncsdk.postgres.url import database_url as url_of
+from asyncsdk.uploads.journal.postgres import PostgresJournal
+from tests.journal.support import KEY, opened, part
+from tests.postgres.proxy import proxy_to
+from tests.postgres.server import PostgresServer
+from tests.postgres.test_claims import LAPSE, SHORT, other, rival
+
+asyncpg = pytest.importorskip("asyncpg")
+
+SLOW = "where k.key = $1 and pg_sleep(0.3)::text is not null\n    for update"  # between the snapshot and the lock
+
+
+@pytest.fixture
+async def connections(database_url: str) -> AsyncIterator[list[Any]]:
+    made = [await asyncpg.connect(database_url, statement_cache_size=0) for _ in range(2)]
+    for step in schema_steps(None, 1):
+        await made[0].execute(step)
+    yield made
+    for each in made:
+        await each.close()
+
+
+async def lease(connection: Any, seconds: float = 60.0) -> uuid.UUID:
+    holder = uuid.uuid4()
+    await connection.fetch(statement("holder_renew"), holder, 1, "host", "machine", seconds)
+    return holder
+
+
+async def claim(
+    connection: Any, holder: uuid.UUID, instead: uuid.UUID | None = None, *, slowly: bool = False
+) -> tuple[int | None, uuid.UUID]:
+    text, attempt = statement("upload_claim"), uuid.uuid4()
+    if slowly:
+        assert "where k.key = $1\n    for update" in text
+        text = text.replace("where k.key = $1\n    for update", SLOW)
+    [row] = await connection.fetch(text, KEY, holder, attempt, instead, False)  # noqa: FBT003 - its process is not known to be gone
+    return row["epoch"], attempt
+
+
+async def test_a_key_that_is_claimed_while_a_claim_of_it_runs_is_not_taken_from_its_new_owner(
+    connections: list[Any],
+) -> None:
+    slow, quick = connections
+    gone = await lease(slow, -1.0)
+    _, lapsed = await claim(slow, gone)
+    late, new = await lease(slow), await lease(quick)
+    waiting = asyncio.ensure_future(claim(slow, late, lapsed, slowly=True))
+    await asyncio.sleep(0.1)
+    assert (await claim(quick, new, lapsed))[0] == 2
+    assert (await waiting)[0] is None
+    assert [row["holder"] for row in await quick.fetch("select holder from asyncsdk.upload_key")] == [new]
+
+
+async def test_a_free_key_that_two_claim_at_once_is_that_of_one(connections: list[Any]) -> None:
+    slow, quick = connections
+    late, new = await lease(slow), await lease(quick)
+    _, attempt = await claim(quick, new)
+    await quick.fetch(statement("upload_release"), KEY, attempt, new)
+    waiting = asyncio.ensure_future(claim(slow, late, slowly=True))
+    await asyncio.sleep(0.1)
+    assert (await claim(quick, new))[0] == 2
+    assert (await waiting)[0] is None
+
+
+def slowly(name: str, condition: str) -> str:
+    """That statement, with a moment between what it sees and what it locks."""
+    text = statement(name)
+    assert text.count(condition) == 1
+    return text.replace(condition, f"pg_sleep(0.3)::text is not null and {condition}")
+
+
+async def taken_meanwhile(connections: list[Any], text: str, *arguments: Any) -> list[Any]:
+    """What a statement of a late owner returns, while another claims its key; `arguments` follow its holder."""
+    slow, quick = connections
+    late, new = await lease(slow, -1.0), await lease(quick)
+    _, attempt = await claim(slow, late)
+    waiting = asyncio.ensure_future(slow.fetch(text, *(late if each is None else each for each in arguments)))
+    await asyncio.sleep(0.1)
+    assert (await claim(quick, new, attempt))[0] == 2
+    rows: list[Any] = await waiting
+    return rows
+
+
+async def test_a_record_is_refused_whose_key_is_taken_while_it_is_written(connections: list[Any]) -> None:
+    record = {"key": KEY, "epoch": 1, "number": 1, "at": 0.0, "kind": "part", "line": "late"}
+    text = slowly("upload_append", "k.holder = $1")
+    assert await taken_meanwhile(connections, text, None, json.dumps([record])) == []
+    assert await connections[1].fetch("select from asyncsdk.upload_record") == []
+
+
+async def test_a_late_owner_removes_nothing_of_a_key_that_is_taken_meanwhile(connections: list[Any]) -> None:
+    await connections[1].execute(f"insert into asyncsdk.upload_record values ('{KEY}', 1, 1, now(), 'part', 'line')")
+    await connections[1].execute(f"insert into asyncsdk.upload_key values ('{KEY}', 0)")
+    which = json.dumps([{"epoch": 1, "number": 1}])
+    await taken_meanwhile(connections, slowly("upload_compact", "k.holder = $1"), None, KEY, 1, which)
+    assert len(await connections[1].fetch("select from asyncsdk.upload_record")) == 1
+
+
+async def test_a_key_is_not_forgotten_that_is_claimed_meanwhile(connections: list[Any]) -> None:
+    text = slowly("upload_forget", "not coalesce(h.until > clock_timestamp(), false)")
+    assert await taken_meanwhile(connections, text, json.dumps([{"key": KEY, "epoch": 1}])) == []
+    assert len(await connections[1].fetch("select from asyncsdk.upload_key")) == 1
+
+
+async def test_a_lease_that_is_renewed_after_it_was_seen_to_have_lapsed_is_left_alone(connections: list[Any]) -> None:
+    one, two = connections
+    holder = await lease(one, -1.0)
+    _, attempt = await claim(one, holder)
+    await one.fetch(statement("holder_renew"), holder, 1, "host", "machine", 60.0)
+    assert (await claim(two, await lease(two), attempt))[0] is None
+
+
+async def test_after_a_sleep_of_the_machine_a_lapsed_lease_is_not_taken_at_once(
+    postgres_server: PostgresServer, database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = 0.0
+    monkeypatch.setattr("asyncsdk.postgres.database.boot_time", lambda: boot_time() + ahead)
+    async with PostgresJournal(database_url).claim(KEY), other(database_url).claim("mine"):
+        postgres_server.sql(LAPSE, database=database)
+        await asyncio.sleep(SHORT.lease * 1.5)  # it has renewed steadily
+        ahead = 100.0
+        with pytest.raises(UploadBusyError):
+            async with other(database_url).claim(KEY, wait=False):
+                pytest.fail("taken without a lease of steady renewals")
+
+
+async def test_after_a_step_of_the_databases_clock_a_lapsed_lease_is_not_taken_at_once(
+    postgres_server: PostgresServer, database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = statement("holder_renew")
+    async with PostgresJournal(database_url).claim(KEY), other(database_url).claim("mine"):
+        await asyncio.sleep(SHORT.lease * 1.5)
+        stepped = real.replace("clock_timestamp()", "(clock_timestamp() + interval '1 hour')")
+        monkeypatch.setattr(
+            "asyncsdk.postgres.connection.statement",
+            lambda name: stepped if name == "holder_renew" else statement(name),
+        )
+        postgres_server.sql(LAPSE, database=database)
+        with pytest.raises(UploadBusyError):
+            async with other(database_url).claim(KEY, wait=False):
+                pytest.fail("taken by a clock that was just set")
+
+
+async def test_a_claim_that_ends_in_an_outage_is_given_back_after_it_though_its_process_goes_on(
+    postgres_server: PostgresServer, database_url: str
+) -> None:
+    async with proxy_to(postgres_server.port) as proxy:
+        journal = PostgresJournal(database_url.replace(f":{proxy.target}/", f":{proxy.port}/"))
+        async with journal.claim("long") as log:
+            async with journal.claim(KEY):
+                proxy.go_away()
+            proxy.is_away = False
+            await log.append(part(0))
+            async with rival(database_url, 1).claim(KEY, wait=False):
+                pass
+            async with journal.claim(KEY, wait=False):  # nor does it wait for itself
+                pass
+
+
+async def test_a_claim_is_given_back_over_a_slow_line_too(postgres_server: PostgresServer, database_url: str) -> None:
+    async with proxy_to(postgres_server.port) as proxy:
+        async with PostgresJournal(database_url.replace(f":{proxy.target}/", f":{proxy.port}/")).claim(KEY):
+            proxy.delay = 0.15
+        async with rival(database_url, 1).claim(KEY, wait=False):
+            pass
+
+
+async def test_a_lease_is_renewed_in_time_where_its_connection_is_dead_and_nobody_says_so(
+    postgres_server: PostgresServer, database: str, database_url: str
+) -> None:
+    terms = LeaseTerms(lease=1.5, renew_every=0.5)
+    async with proxy_to(postgres_server.port) as proxy:
+        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        async with PostgresJournal(url, terms=terms).claim(KEY):
+            await asyncio.sleep(0.7)  # renewed once, on its own connection
+            proxy.mute()
+            await asyncio.sleep(1.6)
+            alive = "select until > clock_timestamp() from asyncsdk.holder"
+            assert postgres_server.sql(alive, database=database) == "t"
+            proxy.cut_all()
+
+
+async def test_all_that_one_process_keeps_in_a_database_goes_through_the_same_connections(database_url: str) -> None:
+    url, terms = url_of(database_url), LeaseTerms()
+    assert shared_database(url, terms) is shared_database(url_of(database_url), LeaseTerms())
+    assert shared_database(url, terms) is not shared_database(url, SHORT)
+
+
+async def test_a_record_in_whose_place_another_one_is_is_not_acknowledged(
+    postgres_server: PostgresServer, database: str, database_url: str
+) -> None:
+    async with PostgresJournal(database_url).claim(KEY) as log:
+        await log.append(opened())
+        foreign = f"insert into asyncsdk.upload_record values ('{KEY}', 1, 2, now(), 'part', 'rubbish')"
+        postgres_server.sql(foreign, database=database)
+        with pytest.raises(JournalError, match="another record in the place of the next one") as caught:
+            await log.append(part(0))
+        assert caught.value.resumable
+        assert log.records == (opened(),)
+        await log.append(part(1))
+    async with PostgresJournal(database_url).claim(KEY) as log:
+        assert log.records == (opened(), part(1))
+
+
+async def test_records_whose_key_was_lost_are_read_and_written_after(
+    postgres_server: PostgresServer, database: str, database_url: str
+) -> None:
+    async with PostgresJournal(database_url).claim(KEY) as log:
+        await log.append(opened())
+    postgres_server.sql("delete from asyncsdk.upload_key", database=database)
+    async with PostgresJournal(database_url).claim(KEY) as log:
+        assert log.records == (opened(),)
+        await log.append(part(0))
+    async with PostgresJournal(database_url).claim(KEY) as log:
+        assert log.records == (opened(), part(0))
