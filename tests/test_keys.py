@@ -117,3 +117,16 @@ def test_it_serves_one_event_loop_after_the_other() -> None:
 async def test_no_repr_shows_a_key() -> None:
     key = Issuer().key()
     assert await key() not in repr(key)
+
+
+@pytest.mark.parametrize("trouble", [hang, fail])
+async def test_a_fetch_that_fails_fails_for_all_that_wait_for_it(trouble: Callable[[], object]) -> None:
+    issuer = Issuer(trouble=[trouble, trouble])
+    key = issuer.key()
+    ended = await asyncio.gather(*(key() for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(each, OSError | TimeoutError) for each in ended)
+    assert len(issuer.trouble) == 1
+    with pytest.raises((OSError, TimeoutError)):
+        await key()
+    assert not issuer.trouble
+    assert await key() == "k1"

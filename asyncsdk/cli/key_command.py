@@ -14,6 +14,7 @@ from attrs import define, field
 
 from asyncsdk.errors import ConfigurationError, CredentialError
 from asyncsdk.keys import CachedKey
+from asyncsdk.settings import Secret
 
 SECONDS = 45.0  # for one run of it, which may ask a server
 _LONGEST = 64 << 10  # bytes of its output: a token has a few thousand at most
@@ -26,7 +27,7 @@ def key_from(command: str) -> CachedKey:
     """
     if not command.strip():
         raise ConfigurationError("--key-command is empty: give a command that prints the key. Nothing was sent.")
-    return CachedKey(partial(_printed_by, command), timeout=SECONDS + 5)
+    return CachedKey(partial(_printed_by, Secret(command)), timeout=SECONDS + 5)
 
 
 async def _printed_by(command: str) -> str:
@@ -43,14 +44,15 @@ async def _printed_by(command: str) -> str:
             await output.read(process)
             code = await process.wait()
     except TimeoutError:
-        raise _failed(f"did not end within {SECONDS:g} s") from None
+        raise _failed(f"did not end, or left its output open, within {SECONDS:g} s") from None
     finally:
-        await _end(process)
+        if process.returncode is None or not output.is_whole:
+            await _end(process)
     if code != 0:
         raise _failed(f"ended with exit code {code}")
     if not output.content.strip():
         raise _failed("printed nothing")
-    return output.content.decode(errors="replace").strip()
+    return Secret(output.content.decode(errors="replace").strip())
 
 
 @define
@@ -58,12 +60,14 @@ class _Output:
     """What a command printed. No repr shows it, such as in a traceback with variables."""
 
     content: bytes = field(default=b"", repr=False)
+    is_whole: bool = field(default=False, init=False)
 
     async def read(self, process: Process) -> None:
         """Read all. Raises CredentialError where it is too long for a key."""
         while await self._read_on(process):
             if len(self.content) > _LONGEST:
                 raise _failed("printed more than any key has")
+        self.is_whole = True
 
     async def _read_on(self, process: Process) -> bool:
         more: bytes = await process.stdout.read(_LONGEST)  # type: ignore[union-attr]  # it is a pipe
@@ -80,13 +84,11 @@ def _failed(what: str) -> CredentialError:
 
 
 async def _end(process: Process) -> None:
-    """Kill what is left of the command, with all that it started."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
+    """Kill the command with all that it started; the shell may have ended, and what it started have its output open."""
+    with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
     with anyio.move_on_after(1, shield=True):
-        await process.wait()
+        await process.communicate()  # to the end of its output: an open pipe would outlive the loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from cyclopts import Group, Parameter, Token
 
 from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole, parse_whole_or_auto
@@ -101,7 +101,7 @@ class Connection:
     key_command: Annotated[
         str | None,
         Parameter(metavar="CMD", help="A command that prints the key; run again when the server refuses that (401)."),
-    ] = None
+    ] = field(default=None, repr=False)
     query: Annotated[
         tuple[str, ...], Parameter(converter=_pair("="), metavar="K=V", help="Added to the URL of each request.")
     ] = ()

@@ -33,7 +33,7 @@ from asyncsdk.http.response import Response
 from asyncsdk.http.session import Sessions
 from asyncsdk.keys import CachedKey
 from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
-from asyncsdk.settings import Secret, Settings, checked_key
+from asyncsdk.settings import Secret, Settings, checked_key, hidden
 
 _MOST_REDIRECTS = 5
 _MOST_KEYS = 8  # the keys that a client remembers, to redact them
@@ -102,6 +102,7 @@ class Transport:
             current = key()
             if inspect.isawaitable(current):
                 current = await tasks.await_foreign(_within(self._config.timing.key, current))
+            current = hidden(current)
         except (AsyncSDKError, tasks.LeakedCancellationError):
             raise
         except TimeoutError as error:

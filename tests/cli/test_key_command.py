@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
 
 from asyncsdk.cli import key_command
+from asyncsdk.cli.options import Connection
+from asyncsdk.errors import ConfigurationError
 from asyncsdk.server import LocalServer, app
 from tests.cli.support import MakeFile, Run
 
@@ -84,7 +87,7 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(
     began = time.monotonic()
     ran = run("files", "list", "--max-retries", "0", "--key-command", f"(sleep 2; touch {left}) & sleep 60")
     assert ran.code == 75
-    assert "did not end within 0.5 s" in ran.err
+    assert "did not end, or left its output open, within 0.5 s" in ran.err
     assert time.monotonic() - began < 5
     time.sleep(2)
     assert not left.exists()
@@ -115,3 +118,47 @@ def test_it_goes_before_a_key_in_the_environment(run: Run, tmp_path: Path, envir
     environment.setenv("OPENAI_API_KEY", "sk-another")
     with LocalServer(tmp_path / "locked", api_key=CANARY) as locked:
         assert run("files", "list", "--base-url", locked.url, "--key-command", f"echo {CANARY}").code == 0
+
+
+def test_what_it_started_and_left_with_its_output_open_is_ended_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_command, "SECONDS", 0.5)
+    left = tmp_path / "left"
+    ran = run("files", "list", "--max-retries", "0", "--key-command", f"echo {CANARY}; (sleep 2; touch {left}) &")
+    assert ran.code == 75
+    assert "left its output open" in ran.err
+    assert "Event loop is closed" not in ran.err
+    time.sleep(2.2)
+    assert not left.exists()
+
+
+async def test_a_traceback_with_variables_shows_neither_the_command_nor_the_key() -> None:
+    key = key_command.key_from(f"echo {CANARY}; echo {CANARY}")
+    with pytest.raises(ConfigurationError) as refused:
+        await key()
+    for error in (refused.value, refused.value.__context__):
+        if error is not None:
+            shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+            own = [frame for frame in shown.stack if "/asyncsdk/" in frame.filename]
+            assert len(own) >= 3
+            assert not any(CANARY in text for frame in own for text in (frame.locals or {}).values())
+
+
+def test_for_many_files_one_that_fails_is_not_run_for_each(run: Run, server: LocalServer, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for number in range(60):
+        (tmp_path / "many" / f"{number}.txt").write_text(f"{number}")
+    count = tmp_path / "count"
+    ran = run(
+        *("upload", tmp_path / "many", "-p", "user_data", "--max-retries", "1", "--concurrency", "4"),
+        *("--key-command", f"echo x >> {count}; exit 1"),
+    )
+    assert ran.code == 75
+    assert "not sent: all would be refused for the reason above" in ran.err
+    assert len(count.read_text().split()) <= 8
+    assert not server.calls
+
+
+def test_no_repr_shows_the_command() -> None:
+    assert CANARY not in repr(Connection(key_command=f"echo {CANARY}"))

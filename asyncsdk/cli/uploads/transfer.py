@@ -18,7 +18,7 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import APIStatusError, AsyncSDKError, AuthenticationError, FileProcessingError
+from asyncsdk.errors import APIStatusError, AsyncSDKError, AuthenticationError, CredentialError, FileProcessingError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.models import File, to_json
 from asyncsdk.remote.address import remote_address
@@ -289,7 +289,7 @@ class Transfer:
 
 
 def _is_for_all(error: AsyncSDKError) -> bool:
-    """Whether the server refused what all files have in common: the key, or the purpose."""
+    """Whether what all files have in common is refused, or not there: the key, or the purpose."""
     if isinstance(error, APIStatusError) and error.param == "purpose":
         return True
-    return isinstance(error, AuthenticationError)
+    return isinstance(error, AuthenticationError | CredentialError)
