@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from asyncsdk import SourceChangedError, UploadJob
 from asyncsdk.cli.uploads import splitting, upload
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import cutting
@@ -211,3 +213,51 @@ def test_a_file_that_is_there_and_can_not_be_processed_is_in_the_record(
         assert (ran.code, len(slow.files)) == (1, 1)
         assert f"could not process {name}: No page. The file is there" in ran.err
     assert (record["file"]["id"], record["error"]["type"]) == (name, "FileProcessingError")
+
+
+def test_what_changed_in_its_place_is_sent_again_alone(run: Run, server: LocalServer, tmp_path: Path) -> None:
+    content = requests(tmp_path / "a.jsonl", 25)
+    assert run("upload", "a.jsonl", *BATCH).code == 0
+    changed = content.replace(b"x", b"y", 1)
+    (tmp_path / "a.jsonl").write_bytes(changed)
+    ran = run("upload", "a.jsonl", *BATCH)
+    assert ran.code == 0
+    assert "2 of them there before" in ran.err
+    first = [server.stored(file.id).read_bytes() for file in server.files if file.filename == "a-1-of-3.jsonl"]
+    assert sorted(first) == sorted(b"".join(each.splitlines(keepends=True)[:10]) for each in (content, changed))
+
+
+def test_a_piece_takes_the_place_of_no_other_file(run: Run, server: LocalServer, tmp_path: Path) -> None:
+    requests(tmp_path / "a.jsonl", 25)
+    requests(tmp_path / "a-2-of-3.jsonl", 5, first=100)
+    for order in (("a.jsonl", "a-2-of-3.jsonl"), ("a-2-of-3.jsonl", "a.jsonl")):
+        ran = run("upload", *order, *BATCH)
+        assert ran.code == 2
+        assert "a piece of a.jsonl would be called a-2-of-3.jsonl, which is another file of this command" in ran.err
+    assert not server.calls
+
+
+def test_a_pipe_is_not_waited_for(run: Run, server: LocalServer, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")
+    ran = run("upload", "a.jsonl", *BATCH)
+    assert ran.code == 2
+    assert "not a regular file" in ran.err
+    assert not server.calls
+
+
+def test_a_change_while_it_is_read_is_seen_too(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    content = requests(path, 25)
+    jobs = splitting.pieces_of("a.jsonl", UploadJob(source=path, purpose="batch"))
+    _, piece = cast("tuple[str, splitting.FileSlice]", jobs["a-1-of-3.jsonl"].source)
+    assert piece.read(10) == content[:10]
+    fstat = os.fstat
+
+    def then_change(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        requests(path, 25, first=1000)
+        return status
+
+    environment.setattr(splitting.os, "fstat", then_change)  # type: ignore[attr-defined]  # it is imported there
+    with pytest.raises(SourceChangedError):
+        piece.read(10)

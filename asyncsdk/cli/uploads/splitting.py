@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +46,22 @@ async def split_all(
     for name, job in jobs.items():
         try:
             cut = await in_thread(pieces_of, name, job)
+            _refuse_taken(name, cut, jobs, pieces)
         except SourceError as error:
             pieces[name], bad[name] = job, error
         else:
             found.cut(name, cut)
             pieces |= cut
     return pieces, bad
+
+
+def _refuse_taken(name: str, pieces: Iterable[str], *others: Container[str]) -> None:
+    taken = next((piece for piece in pieces if piece != name and any(piece in names for names in others)), None)
+    if taken is not None:
+        raise SourceError(
+            f"a piece of {name} would be called {taken}, which is another file of this command: rename that, or send "
+            "it by itself. Nothing was sent."
+        )
 
 
 def pieces_of(name: str, job: UploadJob) -> dict[str, UploadJob]:
@@ -60,6 +71,8 @@ def pieces_of(name: str, job: UploadJob) -> dict[str, UploadJob]:
     """
     path = Path(job.path() or name)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for one who writes
+            raise SourceError(f"{path} is not a regular file, and no other can be split. Nothing was sent.")
         with path.open("rb") as file:
             seen = Seen.of(os.fstat(file.fileno()))
             check = JsonlCheck("batch", seen.size, cutter=(cutter := LineCutter()), looks=job.check != "none")
@@ -99,6 +112,13 @@ class Seen:
     def of(cls, status: os.stat_result) -> Seen:
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
+    def require(self, path: Path, file: io.FileIO) -> None:
+        """Raise SourceChangedError where `file` is not any more what was looked at."""
+        if Seen.of(os.fstat(file.fileno())) != self:
+            raise SourceChangedError(
+                f"{path} changed after it was looked at. The same command looks at it, and cuts it, again."
+            )
+
 
 class FileSlice(io.RawIOBase):
     """A piece of a file, as a file that can be read and has no descriptor open in between.
@@ -128,11 +148,9 @@ class FileSlice(io.RawIOBase):
         left = max(0, self._piece.length - self._position)
         wanted = left if size < 0 else min(size, left)
         with self._path.open("rb", buffering=0) as file:
-            if Seen.of(os.fstat(file.fileno())) != self._seen:
-                raise SourceChangedError(
-                    f"{self._path} changed after it was looked at. The same command looks at it, and cuts it, again."
-                )
+            self._seen.require(self._path, file)
             file.seek(self._piece.offset + self._position)
             content = file.read(wanted) or b""
+            self._seen.require(self._path, file)
         self._position += len(content)
         return content
