@@ -34,7 +34,7 @@ class FileFilter:
             raise ConfigurationError('a FileFilter needs a condition; name="*" is every file. Nothing was sent.')
         given: dict[str, object] = {"older_than": self.older_than, "larger_than": self.larger_than}
         for name, number in given.items():
-            if number is not None and (not isinstance(number, int | float) or number < 0):
+            if number is not None and not _is_size(number):
                 raise ConfigurationError(f"{name} must be a number of 0 or more, not {number!r}. Nothing was sent.")
 
     def takes(self, file: File, *, now: float) -> bool:
@@ -44,3 +44,7 @@ class FileFilter:
         is_for_it = self.purpose is None or file.purpose == self.purpose
         is_called_so = self.name is None or (file.filename is not None and fnmatchcase(file.filename, self.name))
         return is_old and is_large and is_for_it and is_called_so
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0  # which not a number is not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,17 @@ async def test_a_file_is_found_if_all_holds_that_is_given(given: dict[str, Any],
         assert [file.filename for file in await client.find_files(FileFilter(**given))] == found.split()
 
 
-@pytest.mark.parametrize("given", [{}, {"older_than": -1.0}, {"larger_than": -1}, {"older_than": "30d"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"older_than": -1.0},
+        {"larger_than": -1},
+        {"older_than": "30d"},
+        {"older_than": True},
+        {"older_than": math.nan},
+    ],
+)
 def test_a_filter_without_a_condition_or_sense_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         FileFilter(**given)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
+from asyncsdk import api
 from asyncsdk.cli import units
 from asyncsdk.cli.display import choose
 from asyncsdk.cli.exits import exit_code_of_all
@@ -16,7 +17,7 @@ from asyncsdk.cli.options import Mode, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.uploads import records
 from asyncsdk.cli.uploads.messages import error_text
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import APIStatusError, ConfigurationError
 from asyncsdk.file_jobs import DeletedFile, FilesDeleted
 
 if TYPE_CHECKING:
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 
 NOTHING = "Nothing was deleted."
 SHOWN = 5  # of many, before the user is asked
+
+
+async def files_by_id(client: Client) -> dict[str, File]:
+    """The server's files; none where the key may not list them or the server can't, since that prevents no deletion."""
+    try:
+        return {file.id: file async for file in client.pages(api.list_files())}
+    except APIStatusError as error:
+        if error.status_code not in {403, 404, 405, 501}:
+            raise
+        return {}
 
 
 @define(eq=False)
@@ -41,6 +52,10 @@ class Deletion:
     output: Output
     named: bool
     result: FilesDeleted = field(factory=FilesDeleted, init=False)
+    _unlisted: frozenset[str] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unlisted = frozenset(file for file in self.files if isinstance(file, str))
 
     @property
     def what(self) -> str:
@@ -103,7 +118,7 @@ class Deletion:
         return f"{'; '.join(words)}.{f' {left:,} are left: the same command goes on.' if left else ''}"
 
     def _ended(self, file: DeletedFile, out: Out) -> None:
-        if file.status == "gone" and file.id in self.files:
+        if file.status == "gone" and file.id in self._unlisted:
             file = evolve(file, status="failed")
         self.result.add(file)
         record: dict[str, Any] = {"id": file.id, "object": "file", "deleted": file.status != "failed"}

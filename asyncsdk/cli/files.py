@@ -304,13 +304,12 @@ async def delete(
 
     It says how many files and bytes would go, and asks; without a terminal it needs --yes.
     """
-    from asyncsdk import api
     from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.deletion import Deletion
+    from asyncsdk.cli.deletion import Deletion, files_by_id
 
     ids = list(dict.fromkeys(file_ids))
     async with open_client(connection) as client:
-        known = {file.id: file async for file in client.pages(api.list_files())}
+        known = await files_by_id(client)
         deletion = Deletion([known.get(each, each) for each in ids], output, named=True)
         if not deletion.agree(yes=yes):
             return Exit.USAGE

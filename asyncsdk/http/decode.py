@@ -228,7 +228,8 @@ def _advice(status: int, inner: object, request: str) -> str:
     if request == AT_URL:  # where neither the key nor the base URL matters
         return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
     message = inner.get("message") if isinstance(inner, Mapping) else None
-    if status in {400, 403, 409, 429} and isinstance(message, str) and _FILES_QUOTA.search(message):
+    may_be_quota = status in {400, 403, 409, 429} and request.startswith(("POST /files", "POST /uploads"))
+    if may_be_quota and isinstance(message, str) and _FILES_QUOTA.search(message):
         return _FILES_QUOTA_ADVICE
     return _about_base_url(inner) if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
 

@@ -42,8 +42,8 @@ class Differences:
 
 def require_usual_parts(sizes: Mapping[str, int], part_ids: Sequence[str], differences: Differences) -> None:
     """Raise ApiError where the parts are not as this server wants them; `sizes` are in the order in which they came."""
-    came = [part_id for part_id in sizes if part_id in part_ids]
-    if differences.parts_in_order and list(part_ids) != came:
+    named = set(part_ids)
+    if differences.parts_in_order and list(part_ids) != [part_id for part_id in sizes if part_id in named]:
         raise invalid("part_ids", "they must be listed in ascending order, in which the parts were added")
     small = next((part_id for part_id in part_ids[:-1] if sizes[part_id] < differences.min_part), None)
     if small is not None:

@@ -141,3 +141,15 @@ def test_an_age_needs_its_unit(run: Run, server: LocalServer) -> None:
     assert ran.code == 2
     assert "30 of what? Write 30d for days" in ran.err
     assert not server.calls
+
+
+def test_where_files_can_not_be_listed_those_that_are_named_are_deleted(
+    run: Run, server: LocalServer, three: list[str]
+) -> None:
+    server.inject(Fault("files.list", "answer", "before", status=403, every=1))
+    ran = run("files", "delete", three[0], "file-unknown", "--yes")
+    assert ran.code == 3
+    assert f"{three[0]}: deleted" in ran.out
+    assert "error: file-unknown" in ran.err
+    assert len(server.files) == 2
+    server.clear_faults()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from asyncsdk import AsyncUploader, BadRequestError, Client, CompletionUnknownError, UploadJob
+from asyncsdk.http.decode import status_error
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.advice import PARTS_IN_ORDER
 from tests.stories.support import BRIEF_SEARCH, MIB, MakeFile, md5_of
@@ -151,3 +153,8 @@ async def test_a_quota_of_files_says_what_to_do(
     server.inject(Fault(route, "answer", "before", status=400, body=AZURES))  # type: ignore[arg-type]  # one of them
     with pytest.raises(BadRequestError, match=r"Azure keeps 500 files .* 10,000 .* files prune.*--expires-after 30d"):
         await uploader.upload(make_file(MIB), purpose="user_data", method=method)
+
+
+def test_what_is_said_of_files_elsewhere_is_no_quota_of_files() -> None:
+    body = json.dumps({"error": {"message": "Too many files: the maximum is 16 images."}}).encode()
+    assert "Azure" not in str(status_error(400, {}, body, request="POST /images/edits"))
