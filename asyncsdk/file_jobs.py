@@ -41,6 +41,7 @@ AT_ONCE = 16  # deletions in flight: at 1,000 a minute each may take a second
 RETRIES = 10  # of each: a deletion may be repeated, and a refusal for its rate costs nothing
 FIRST_POLL, LONGEST_POLL = 0.5, 5.0  # seconds
 PROCESSING_SECONDS = 1800.0
+_WHICH = "a FileFilter, or a list of Files or ids"
 
 
 @frozen
@@ -135,13 +136,14 @@ class FileJobs(ABC):
 
         Raises:
             APIError: The list did not come, or no other deletion would succeed, such as for a wrong key.
-            ConfigurationError: The limit is out of range.
+            ConfigurationError: The limit is out of range, or what is given names no file. Nothing was deleted.
+            TypeError: They are not files, and not ids. Nothing was deleted.
         """
-        if isinstance(files, str | bytes | Mapping):
-            raise wrong_type("files", files, "a FileFilter, or a list of Files or ids")
+        if isinstance(files, str | bytes | Mapping) or not isinstance(files, FileFilter | Iterable):
+            raise wrong_type("files", files, _WHICH)
         deletion = _Deletion(self.send, RateLimiter(CALLS, requests_per_minute))
         found: Iterable[File | str] = await self.find_files(files) if isinstance(files, FileFilter) else files
-        ids = {(file if isinstance(file, str) else file.id): file for file in found}
+        ids = {_checked_id(file): file for file in found}
         result = FilesDeleted()
         async with tasks.map_unordered(ids.values(), deletion.of, limit=AT_ONCE) as ended:
             async for file in ended:
@@ -184,6 +186,15 @@ class FileJobs(ABC):
                 await anyio.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_POLL)
         raise _too_slow(file_id, now, timeout)
+
+
+def _checked_id(file: File | str) -> str:
+    """Its id. Raises ConfigurationError for what names no file, before any other is deleted."""
+    if not isinstance(file, File | str):
+        raise wrong_type("files", file, _WHICH)
+    file_id = file if isinstance(file, str) else file.id
+    _ = api.delete_file(file_id).path  # which no id may change
+    return file_id
 
 
 def _not_processed(file: File) -> FileProcessingError:

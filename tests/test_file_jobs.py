@@ -212,3 +212,17 @@ async def test_a_server_without_a_status_is_not_waited_for(tmp_path: Path) -> No
     async with LocalServer(tmp_path) as server, Client("sk-test", base_url=server.url) as client:
         server.inject(Fault("files.get", "answer", "before", status=200, body={"id": "file-1"}))
         assert (await client.wait_for_file("file-1")).id == "file-1"
+
+
+@pytest.mark.parametrize("wrong", ["", "..", None, 5])
+async def test_what_names_no_file_is_refused_before_any_is_deleted(wrong: Any) -> None:
+    async with LocalServer() as server, Client("sk-test", base_url=server.url) as client:
+        good = await stored(client, "a.txt")
+        server.clear_requests()
+        for files in ([good, wrong], [wrong, good]):
+            with pytest.raises((ConfigurationError, TypeError)):
+                await client.delete_files(files)
+        assert not server.calls
+        with pytest.raises(TypeError, match="a FileFilter, or a list of Files or ids"):
+            await client.delete_files(wrong)
+        assert len(server.files) == 1

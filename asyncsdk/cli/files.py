@@ -258,15 +258,18 @@ async def wait(
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Wait until the server has processed files. Where one fails, the others are waited for all the same."""
+    """Wait until the server has processed files. Where one fails, the others are waited for all the same.
+
+    A wrong key, or a server that can't be reached, ends it.
+    """
     from asyncsdk import tasks
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.exits import exit_code_of_all
     from asyncsdk.cli.output import Out, complain
     from asyncsdk.cli.uploads import records
     from asyncsdk.cli.uploads.messages import error_text
-    from asyncsdk.errors import AsyncSDKError
-    from asyncsdk.file_jobs import AT_ONCE
+    from asyncsdk.errors import APIError, AsyncSDKError
+    from asyncsdk.file_jobs import AT_ONCE, stops_all
     from asyncsdk.models import File, to_json
 
     out, errors = Out(output), list[AsyncSDKError | None]()
@@ -276,6 +279,8 @@ async def wait(
             try:
                 return file_id, await client.wait_for_file(file_id, timeout=timeout)
             except AsyncSDKError as error:
+                if isinstance(error, APIError) and stops_all(error):
+                    raise
                 return file_id, error
 
         async with tasks.map_unordered(dict.fromkeys(file_ids), waited, limit=AT_ONCE) as ended:

@@ -261,3 +261,18 @@ def test_a_change_while_it_is_read_is_seen_too(tmp_path: Path, environment: pyte
     environment.setattr(splitting.os, "fstat", then_change)  # type: ignore[attr-defined]  # it is imported there
     with pytest.raises(SourceChangedError):
         piece.read(10)
+
+
+def test_a_file_that_is_given_twice_is_sent_once(run: Run, server: LocalServer, tmp_path: Path) -> None:
+    requests(tmp_path / "a.jsonl", 25)
+    assert run("upload", "a.jsonl", "./a.jsonl", *BATCH).code == 0
+    assert sorted(stored(server)) == ["a-1-of-3.jsonl", "a-2-of-3.jsonl", "a-3-of-3.jsonl"]
+    assert len(server.files) == 3
+
+
+def test_with_a_wrong_key_wait_does_not_ask_for_each_file(run: Run, tmp_path: Path) -> None:
+    with LocalServer(tmp_path / "locked", api_key="another") as locked:
+        ran = run("files", "wait", *(f"file-{number}" for number in range(200)), "--base-url", locked.url)
+        assert ran.code == 1
+        assert ran.err.count("401") == 1
+        assert locked.calls["files.get"] <= 16

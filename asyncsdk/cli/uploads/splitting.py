@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,16 @@ async def split_all(
     return pieces, bad
 
 
-def _refuse_taken(name: str, pieces: Iterable[str], *others: Container[str]) -> None:
-    taken = next((piece for piece in pieces if piece != name and any(piece in names for names in others)), None)
+def _refuse_taken(name: str, pieces: Mapping[str, UploadJob], *others: Mapping[str, UploadJob]) -> None:
+    """Raise SourceError where a piece is called as another file is; the same piece, of a file given twice, may be."""
+    taken = next(
+        (
+            piece
+            for piece, job in pieces.items()
+            if piece != name and any(piece in jobs and jobs[piece].key != job.key for jobs in others)
+        ),
+        None,
+    )
     if taken is not None:
         raise SourceError(
             f"a piece of {name} would be called {taken}, which is another file of this command: rename that, or send "
