@@ -30,10 +30,17 @@ Id = Annotated[str, Parameter(name="ID", help="A file's id: file-…")]
 
 
 def parse_age(text: str) -> int:
-    """Seconds of `30d`. A number alone, which a person may mean as days, would be seconds, and delete nearly all."""
-    if text.strip().isdecimal():
-        raise ValueError(f"{text} of what? Write {text}d for days, {text}h for hours or {text}s for seconds.")
-    return units.parse_duration(text)
+    """Seconds of `30d`, `12h` or `45s`. Nothing that a person may mean otherwise, and that would delete nearly all.
+
+    Raises ValueError for a number alone, which may be meant as days, and for `6m`, which may be meant as months.
+    """
+    seconds, amount, unit = units.parse_duration(text), text.strip()[:-1].strip(), text.strip()[-1]
+    if unit.lower() not in "dhs":
+        number = amount if unit.isalpha() else text.strip()
+        raise ValueError(
+            f"{text.strip()} of what? Write {number}d for days, {number}h for hours or {number}s for seconds."
+        )
+    return seconds
 
 
 Yes = Annotated[bool, Parameter(help="Delete without asking; needed where there is no terminal.")]

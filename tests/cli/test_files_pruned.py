@@ -136,10 +136,11 @@ def test_killed_and_gone_on_with_all_are_gone_and_nothing_else(
     assert sorted(names(server)) == sorted(f"{number}.txt" for number in range(0, 36, 4))
 
 
-def test_an_age_needs_its_unit(run: Run, server: LocalServer) -> None:
-    ran = run("files", "prune", "--older-than", "30", "--yes")
+@pytest.mark.parametrize(("age", "number"), [("30", "30"), ("30.5", "30.5"), ("6m", "6"), ("6 M", "6")])
+def test_an_age_needs_a_unit_that_means_one_thing(run: Run, server: LocalServer, age: str, number: str) -> None:
+    ran = run("files", "prune", "--older-than", age, "--yes")
     assert ran.code == 2
-    assert "30 of what? Write 30d for days" in ran.err
+    assert f"{age} of what? Write {number}d for days" in ran.err
     assert not server.calls
 
 
