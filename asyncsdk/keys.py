@@ -81,4 +81,4 @@ class CachedKey:
 def _with_life(fetched: str | tuple[str, float]) -> tuple[str, float]:
     """The key, which no traceback with variables shows, and its life in seconds."""
     key, life = (fetched, math.inf) if isinstance(fetched, str) else fetched
-    return hidden(key), life
+    return hidden(key), float(life)  # some services give it as text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -130,3 +131,16 @@ async def test_a_fetch_that_fails_fails_for_all_that_wait_for_it(trouble: Callab
         await key()
     assert not issuer.trouble
     assert await key() == "k1"
+
+
+async def test_a_life_that_is_text_is_understood() -> None:
+    tokens = iter([("a", "100"), ("b", "100")])
+    now = [0.0]
+
+    async def fetch() -> Any:
+        return next(tokens)
+
+    key = CachedKey(fetch, clock=lambda: now[0])
+    assert await key() == "a"
+    now[0] = 81
+    assert await key() == "b"

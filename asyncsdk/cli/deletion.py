@@ -76,7 +76,8 @@ class Deletion:
                 f"{self.what} would be deleted for good: give --yes, since nobody can be asked here. {NOTHING}"
             )
         for file in self.files[:SHOWN]:
-            complain(f"  {file}" if isinstance(file, str) else f"  {file.id}  {file.filename or ''}")
+            line = file if isinstance(file, str) else f"{file.id}  {file.filename or ''}"
+            complain(f"  {line}".replace("\n", "\\n"))  # a name is not to look like another line
         if len(self.files) > SHOWN:
             complain(f"  … and {len(self.files) - SHOWN:,} more")
         complain(f"{self.what}, will be deleted for good. Continue? [y/N] ")

@@ -154,3 +154,14 @@ def test_where_files_can_not_be_listed_those_that_are_named_are_deleted(
     assert "error: file-unknown" in ran.err
     assert len(server.files) == 2
     server.clear_faults()
+
+
+def test_a_name_does_not_look_like_another_line(
+    run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
+) -> None:
+    run("upload", make_file(10), "-p", "user_data", "--filename", "a\n  file-2  b")
+    environment.setattr(deletion.sys, "stdin", Terminal("n"))  # type: ignore[attr-defined]  # it is imported there
+    ran = run("files", "prune", "--name", "*")
+    assert ran.code == 2
+    assert "  a\\n  file-2  b\n1 file, " in ran.err
+    assert len(server.files) == 1
