@@ -42,7 +42,10 @@ class RequestOptions(TypedDict, total=False):
 
 @define(eq=False, kw_only=True)
 class PreparedRequest:
-    """One `Request` under one `Settings`, without the key. `key_is_fetched`: a function returns it at each attempt."""
+    """One `Request` under one `Settings`. `key_is_fetched`: a function returns the key at each attempt.
+
+    `key` is that of the last attempt.
+    """
 
     request: Request[Any]
     target: URL = field(repr=False)
@@ -50,6 +53,7 @@ class PreparedRequest:
     retry: Retry
     response_timeout: float
     key_is_fetched: bool = False
+    key: str = field(default="", init=False, repr=False)
     url: URL = field(init=False, repr=False)
     body: RequestBody | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)

@@ -21,6 +21,7 @@ from asyncsdk.errors import (
     APIResponseValidationError,
     APIStatusError,
     AsyncSDKError,
+    AuthenticationError,
     CredentialError,
     NotTheAPIError,
     RedirectError,
@@ -70,13 +71,10 @@ class Transport:
 
     async def begin(self, call: PreparedRequest) -> Response:
         """Send `call` and return what came in response, of whatever status. Raises APIError."""
-        key = await self._current_key(call)
+        call.key = key = await self._current_key(call)
         if key not in self._keys:
             self._keys = (key, *self._keys)[:_MOST_KEYS]
-        response = await self._follow_redirects(call, key)
-        if response.status == 401 and isinstance(self.settings.key, CachedKey):
-            self.settings.key.refused(key)
-        return response
+        return await self._follow_redirects(call, key)
 
     def succeeded(self, call: PreparedRequest) -> None:
         """Record that the server responded to `call` as the API would."""
@@ -92,6 +90,11 @@ class Transport:
             error.may_have_acted, error.base_url = self._is_known, self.settings.base_url
         elif isinstance(error, APIStatusError) and is_own(error.body):
             self._is_known = True
+
+    def refused(self, call: PreparedRequest) -> None:
+        """Record that the server refused the key of `call`, be it by an error in a success: it is not used again."""
+        if isinstance(self.settings.key, CachedKey):
+            self.settings.key.refused(call.key)
 
     async def _current_key(self, call: PreparedRequest) -> str:
         key = self.settings.key
@@ -195,6 +198,8 @@ class _Sending(AbstractAsyncContextManager[Response]):
             if self._response is not None:
                 if isinstance(error, APIError):
                     self._transport.annotate(error)
+                if isinstance(error, AuthenticationError):
+                    self._transport.refused(self._call)
                 await self._response.leave()
         finally:
             self._call.stop_watching()

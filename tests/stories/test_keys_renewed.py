@@ -23,7 +23,7 @@ from asyncsdk import (
     ImageEditor,
     api,
 )
-from asyncsdk.server import LocalServer, app
+from asyncsdk.server import Fault, LocalServer, app
 from asyncsdk.timing import Timing
 from tests.stories.conftest import content_of
 from tests.stories.pictures import photo
@@ -184,3 +184,19 @@ async def test_a_run_of_edits_stops_where_no_key_can_be_fetched(
                 assert [outcome.status async for outcome in outcomes if outcome.status != "done"] == ["failed"]
     assert isinstance(caught.value, CredentialError)
     assert server.edits.edits == 2
+
+
+async def test_a_key_that_is_refused_in_a_success_is_fetched_again_too(server: LocalServer) -> None:
+    refusal = {"error": {"code": "invalid_api_key", "message": "Expired.", "type": "invalid_request_error"}}
+    server.inject(Fault("files.list", "answer", "before", status=200, body=refusal))
+    fetched: list[str] = []
+
+    async def fetch() -> str:
+        fetched.append(f"k{len(fetched)}")
+        return fetched[-1]
+
+    async with Client(CachedKey(fetch), base_url=server.url) as client:
+        await client.send(api.list_files())
+        await client.send(api.list_files())
+    assert fetched == ["k0", "k1"]
+    assert server.calls["files.list"] == 3
