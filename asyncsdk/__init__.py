@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         CompletionUnknownError,
         ConfigurationError,
         ConflictError,
+        CredentialError,
         EditError,
+        FileProcessingError,
         InternalServerError,
         InvalidEditError,
         InvalidRequestError,
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
         UploadTooSlowError,
     )
     from asyncsdk.events import Progress, RequestEvent, UploadPhase
+    from asyncsdk.file_filter import FileFilter
+    from asyncsdk.file_jobs import DeletedFile, FilesDeleted
     from asyncsdk.http.connection import create_ssl_context
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
+    from asyncsdk.keys import CachedKey
     from asyncsdk.models import (
         EditedImage,
         File,
@@ -99,6 +104,7 @@ __all__ = [
     "BatchProblem",
     "BatchProblems",
     "BatchRequestCounts",
+    "CachedKey",
     "CertificateError",
     "ChargeUnknownError",
     "Client",
@@ -106,6 +112,8 @@ __all__ = [
     "CompletionUnknownError",
     "ConfigurationError",
     "ConflictError",
+    "CredentialError",
+    "DeletedFile",
     "EditError",
     "EditOutcome",
     "EditPlan",
@@ -113,7 +121,10 @@ __all__ = [
     "EditedImage",
     "File",
     "FileDeleted",
+    "FileFilter",
     "FileJournal",
+    "FileProcessingError",
+    "FilesDeleted",
     "ImageEdit",
     "ImageEditor",
     "ImageFile",
@@ -176,6 +187,9 @@ __all__ = [
 _HOMES = {
     "batches": ("Batch", "BatchProblem", "BatchProblems", "BatchRequestCounts"),
     "client": ("Client",),
+    "keys": ("CachedKey",),
+    "file_filter": ("FileFilter",),
+    "file_jobs": ("DeletedFile", "FilesDeleted"),
     "http.connection": ("create_ssl_context",),
     "errors": (
         "APIConnectionError",
@@ -191,7 +205,9 @@ _HOMES = {
         "CompletionUnknownError",
         "ConfigurationError",
         "ConflictError",
+        "CredentialError",
         "EditError",
+        "FileProcessingError",
         "InternalServerError",
         "InvalidEditError",
         "InvalidRequestError",

@@ -16,6 +16,7 @@ from asyncsdk.api import Request
 from asyncsdk.clock import Clock
 from asyncsdk.errors import APIError, ResponseMismatchError
 from asyncsdk.events import RequestEvent
+from asyncsdk.file_jobs import FileJobs
 from asyncsdk.http.connection import ConnectionConfig
 from asyncsdk.http.repeat import Repeater, check_on_event
 from asyncsdk.http.request import PreparedRequest, RequestOptions, check_call, check_limits, prepare, prepare_external
@@ -33,7 +34,7 @@ T = TypeVar("T")
 DOWNLOAD_SECONDS, LARGEST_DOWNLOAD = 120.0, 100 * 10**6
 
 
-class Client:
+class Client(FileJobs):
     """One server, one key, one pool of connections. Use it as `async with Client() as client:` or `await aclose()`.
 
     It uses no event loop until its first request, and then one at a time: once that is closed, as `asyncio.run` does at
@@ -43,7 +44,8 @@ class Client:
     `async with Client() as client:` in each call.
 
     Args:
-        api_key: The key, or a function, async or not, that is called at each attempt. Default: `OPENAI_API_KEY`.
+        api_key: The key, or a function, async or not, that is called at each attempt, and once more after a 401; see
+            `CachedKey`. Default: `OPENAI_API_KEY`.
         base_url: The server, with the API's path. Default: `OPENAI_BASE_URL`, else OpenAI.
         organization: Default: `OPENAI_ORG_ID`.
         project: Default: `OPENAI_PROJECT_ID`.

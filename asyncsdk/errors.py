@@ -11,7 +11,8 @@
     ├─ APIError                      a request and what became of it
     │  ├─ APIConnectionError         no response came
     │  │  ├─ APITimeoutError         … within its limit, or no byte moved for too long
-    │  │  └─ CertificateError        the server could not prove its identity
+    │  │  ├─ CertificateError        the server could not prove its identity
+    │  │  └─ CredentialError         the function that returns the key failed, or took too long; nothing was sent
     │  ├─ RedirectError              a response pointed elsewhere; keys are not sent there, and no POST is repeated
     │  ├─ APIResponseValidationError a response came that can't be read
     │  │  ├─ NotTheAPIError          a web page or the like: the address is not the API's
@@ -35,6 +36,7 @@
     │  ├─ UploadExpiredError         the server dropped the upload when its time ran out
     │  ├─ UploadTooSlowError         at the measured rate it can't finish before the server drops it
     │  └─ CompletionUnknownError     complete was sent, its response lost, the file not found yet
+    ├─ FileProcessingError           a file is on the server, and is not processed
     ├─ EditError                     an image edit, or a run of them
     │  ├─ ChargeUnknownError         it was sent and its response lost: it may have been paid
     │  ├─ SaveError                  it was paid and done, and its images can't be saved
@@ -63,10 +65,8 @@ class AsyncSDKError(pickling.PicklableError):
 
     Attributes:
         resumable: Whether the same call, repeated, resumes.
-        progress: How far the upload was.
-        upload_id: The server's id of the upload.
-        bytes_done: How many bytes of it the journal holds.
-        expires_in: For how many seconds the server keeps them.
+        progress, upload_id: How far the upload was, and the server's id of it.
+        bytes_done, expires_in: How many bytes of it the journal holds; for how many seconds the server keeps them.
         advice: What to do next.
     """
 
@@ -109,9 +109,8 @@ class APIError(AsyncSDKError):
     """
 
     def __init__(self, message: str, *, request: str = "") -> None:
-        self.message = shortened(message)
+        self.message, self.request = shortened(message), request
         super().__init__(self.message)
-        self.request = request
 
 
 class APIConnectionError(APIError):
@@ -134,6 +133,10 @@ class CertificateError(APIConnectionError):
     resumable = False
 
 
+class CredentialError(APIConnectionError):
+    """The function that returns the key, or `--key-command`, failed or took too long. Nothing was sent."""
+
+
 class RedirectError(APIError):
     """The response points elsewhere and was not followed. `may_have_acted`: the server may have done the request."""
 
@@ -150,9 +153,7 @@ class APIResponseValidationError(APIError):
         request_id: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__(message, request=request)
-        self.status_code = status_code
-        self.body = body
-        self.request_id = request_id
+        self.status_code, self.body, self.request_id = status_code, body, request_id
 
 
 class NotTheAPIError(APIResponseValidationError):
@@ -178,14 +179,11 @@ class APIStatusError(APIError):
     """The server refused the request.
 
     Attributes:
-        status_code: The HTTP status.
-        type: The server's word for the kind of error.
-        code: The server's code.
-        param: The field that is wrong.
+        status_code, headers: The response's HTTP status and headers.
+        type, code, param: The server's word for the kind of error, its code, and the field that is wrong.
         request_id: The server's name for the request.
         body: The response's `error` object, else all of it. If longer than 8,192 characters: its `message`, `type`,
             `code` and `param`, else its beginning.
-        headers: The response's headers.
     """
 
     def __init__(
@@ -202,12 +200,8 @@ class APIStatusError(APIError):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, request=request)
-        self.status_code = status_code
-        self.type = type
-        self.code = code
-        self.param = param
-        self.request_id = request_id
-        self.body = body
+        self.status_code, self.type, self.code, self.param = status_code, type, code, param
+        self.request_id, self.body = request_id, body
         self.headers: Mapping[str, str] = headers or {}
 
 
@@ -223,7 +217,9 @@ class ModerationBlockedError(BadRequestError):
 
 
 class AuthenticationError(APIStatusError):
-    """401: the key is missing, wrong or revoked."""
+    """401: the key is missing, wrong or revoked. `renewable`: it is from a function, which is asked once more."""
+
+    renewable: bool = False
 
 
 class PermissionDeniedError(APIStatusError):
@@ -311,6 +307,12 @@ class CompletionUnknownError(UploadError):
     resumable = True
 
 
+class FileProcessingError(AsyncSDKError):
+    """The server could not process a file (`file`), or not in time; then waiting again may help (`resumable`)."""
+
+    file: object = None
+
+
 class EditError(AsyncSDKError):
     """An image edit, or a run of many, can't go on."""
 
@@ -320,8 +322,7 @@ class ChargeUnknownError(EditError):
 
     Attributes:
         request_id, status_code: The server's name for the request, and the HTTP status, where an answer came.
-        raw: What the server sent in place of images, where it can't be used.
-        raw_files: The files that hold it.
+        raw, raw_files: What the server sent in place of images, where it can't be used, and the files that hold it.
     """
 
     request_id: str | None = None
@@ -335,8 +336,7 @@ class SaveError(EditError):
 
     Attributes:
         result: The EditResult, with the images that came; `in_memory` if one of them is there alone.
-        files: The images on disk.
-        urls: Where the server keeps others, for 60 minutes.
+        files, urls: The images on disk; where the server keeps others, for 60 minutes.
         raw: What came in place of an image; `raw_files` hold it.
         code: "not_delivered" where the images wait on this machine for the way to their bucket.
     """

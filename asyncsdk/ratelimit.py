@@ -60,6 +60,7 @@ class RateUnit:
 
 
 INPUT_IMAGES = RateUnit("images_per_minute", "images", ("x-ratelimit-limit-input-images", "x-ratelimit-limit-images"))
+CALLS = RateUnit("requests_per_minute", "requests", ("x-ratelimit-limit-requests",))
 FILE_REQUESTS = RateUnit("files_per_minute", "requests", ("x-ratelimit-limit-requests",))
 
 

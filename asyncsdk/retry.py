@@ -22,6 +22,8 @@ from asyncsdk.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
+    AuthenticationError,
+    CredentialError,
     NotTheAPIError,
     QuotaExceededError,
     RateLimitError,
@@ -37,6 +39,8 @@ _LIMIT, _REQUESTED = (re.compile(rf"{word}:? (\d[\d,]{{0,20}})") for word in ("L
 
 def is_worth_retrying(error: APIError) -> bool:
     """Whether the same request may succeed later."""
+    if is_renewable(error):
+        return True
     if isinstance(error, QuotaExceededError):
         return False
     if isinstance(error, RateLimitError) and exceeds_limit(error.message):
@@ -66,6 +70,11 @@ def may_have_acted(error: APIError) -> bool:
     if isinstance(error, APIStatusError):
         return error.status_code in {408, 409} or error.status_code >= 500
     return True
+
+
+def is_renewable(error: Exception) -> bool:
+    """Whether the key was refused and comes from a function that was not asked for another since."""
+    return isinstance(error, AuthenticationError) and error.renewable
 
 
 def is_unreachable(error: Exception) -> bool:
@@ -147,9 +156,9 @@ class Retry:
         self.progress += 1
         self.spent = 0
 
-    def attempts(self, timing: Timing = DEFAULT_TIMING) -> Attempts:
-        """Begin one request."""
-        return Attempts(self, self.progress, timing.first_delay)
+    def attempts(self, timing: Timing = DEFAULT_TIMING, *, key_is_fetched: bool = False) -> Attempts:
+        """Begin one request. `key_is_fetched`: by each attempt, from a function, so that a 401 is tried once more."""
+        return Attempts(self, self.progress, timing.first_delay, key_is_fetched)
 
 
 @define
@@ -159,6 +168,7 @@ class Attempts:
     retry: Retry
     _progress: int
     _first_delay: float
+    _is_renewable: bool = False
     made: int = field(default=0, init=False)
     _counted: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
@@ -167,8 +177,12 @@ class Attempts:
     def delay_after(self, error: APIError, *, now: float, jitter: Callable[[], float] = random.random) -> float | None:
         """Seconds to wait before the next attempt, or None to give up with `error`. `now` is the server's time."""
         self.made += 1
+        if isinstance(error, AuthenticationError):
+            error.renewable, self._is_renewable = self._is_renewable, False
         if not self.retry.should_retry(error):
             return None
+        if is_renewable(error):
+            return 0.0
         requested = retry_after(error.headers, now) if isinstance(error, APIStatusError) else None
         if self._waits_out(error):
             self._outages += 1
@@ -181,6 +195,8 @@ class Attempts:
         return None if is_too_long or now + delay >= self.retry.deadline else delay
 
     def _waits_out(self, error: APIError) -> bool:
+        if isinstance(error, CredentialError):  # the line is up: who gives the keys is asked as often as any server
+            return False
         bounded = math.isfinite(self.retry.deadline)
         return self.retry.wait_out_outages and self.retry.answered and is_unreachable(error) and bounded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -146,17 +146,22 @@ def resolve_azure(
     )
 
 
+def hidden(key: Any) -> Any:
+    """`key` as a Secret, if it is text, so that no variable shows it in a traceback."""
+    return Secret(key) if isinstance(key, str) else key
+
+
 def checked_key(key: object) -> str:
     """`key` as a header can carry it. Raises ConfigurationError without showing it."""
-    stripped = key.strip(" ") if isinstance(key, str) else ""
-    if not stripped:
+    key = Secret(key.strip(" ")) if isinstance(key, str) else Secret()  # no variable of this frame shows it
+    if not key:
         raise ConfigurationError("the API key is empty, or its function returned no text. Nothing was sent.")
-    if not _VISIBLE.fullmatch(stripped):
+    if not _VISIBLE.fullmatch(key):
         raise ConfigurationError(
             "the API key contains a line break, a space or another character that no key has. Was it copied in part, "
             "or read from a file with its newline? Nothing was sent."
         )
-    return Secret(stripped)
+    return key
 
 
 def checked_base_url(url: str, name: str = "base_url") -> str:

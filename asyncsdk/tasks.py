@@ -209,8 +209,12 @@ def _look_at(work: asyncio.Future[Any]) -> None:
         work.exception()
 
 
+class LeakedCancellationError(RuntimeError):
+    """What was awaited ended as if cancelled, and nobody here had cancelled it."""
+
+
 async def await_foreign(work: Awaitable[Outcome]) -> Outcome:
-    """Await caller-supplied code. A CancelledError out of it that nobody here requested becomes a RuntimeError.
+    """Await caller-supplied code. A CancelledError out of it that nobody here requested is a LeakedCancellationError.
 
     Else it would end the awaiting task without a trace.
     """
@@ -220,7 +224,9 @@ async def await_foreign(work: Awaitable[Outcome]) -> Outcome:
         task = asyncio.current_task()
         if anyio.current_effective_deadline() == -math.inf or (task is not None and task.cancelling()):
             raise
-        raise RuntimeError("what was awaited ended as if cancelled, and nobody here had cancelled it") from leaked
+        raise LeakedCancellationError(
+            "what was awaited ended as if cancelled, and nobody here had cancelled it"
+        ) from leaked
 
 
 async def walk(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:

@@ -17,6 +17,7 @@ class Timing:
     first_delay: float = 0.5  # at most, before the first retry; doubles each time, so that an outage is not made worse
     resolve: float = 30.0  # a resolver has no limit of its own that can be set, and may hang
     connect: float = 30.0  # to one address: one that drops packets would be waited for for minutes
+    key: float = 60.0  # for an async function that returns the key: what it asks may hang
     connection_setup: float = 90.0  # of name, proxy and TLS together: aiohttp would wait forever for a silent proxy
     keep_alive: float = 10.0  # a POST on a connection that the server has just closed would be lost
     thread_idle: float = 2.0  # a thread is cheap to start again, but not for each part

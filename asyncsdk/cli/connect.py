@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from asyncsdk.cli.key_command import key_from
 from asyncsdk.cli.options import Connection
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
@@ -20,6 +21,8 @@ _SECRET = re.compile(
 
 def open_client(choice: Connection, *, connections: int = 100, **options: Any) -> Client:
     """A client of Azure if only Azure is configured, else of OpenAI or a compatible server.
+
+    To Azure a key from a command is a token (bearer).
 
     Raises ConfigurationError in the words of the command line.
     """
@@ -35,17 +38,19 @@ def open_client(choice: Connection, *, connections: int = 100, **options: Any) -
         options["proxy"] = _without_password(choice.proxy)
     if choice.max_retries is not None:
         options["max_retries"] = choice.max_retries
+    key = None if choice.key_command is None else key_from(choice.key_command)
     if means_azure(os.environ, choice):
         if choice.auth:
             raise ConfigurationError(
                 "--auth needs --base-url; with AZURE_OPENAI_ENDPOINT the kind of key decides. Nothing was sent."
             )
-        return Client.azure(**options)
-    if not os.environ.get("OPENAI_API_KEY"):
+        return Client.azure(token=key, **options)
+    if key is None and not os.environ.get("OPENAI_API_KEY"):
         raise ConfigurationError(
-            "no API key: set OPENAI_API_KEY (or AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY). Nothing was sent."
+            "no API key: set OPENAI_API_KEY (or AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY), or give "
+            "--key-command. Nothing was sent."
         )
-    return Client(base_url=choice.base_url, auth=choice.auth or "bearer", **options)
+    return Client(key, base_url=choice.base_url, auth=choice.auth or "bearer", **options)
 
 
 def means_azure(environment: Mapping[str, str], choice: Connection) -> bool:

@@ -1,4 +1,4 @@
-"""`asyncsdk files list | show | content | delete`: the files that are stored on the server."""
+"""`asyncsdk files list | show | content | wait | delete | prune`: the files that are stored on the server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from attrs import define, field
 from cyclopts import App, Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.options import Connection, Output, Whole
-from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError
+from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.options import Connection, Duration, Output, ShownAs, Size, Whole, from_text
+from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from asyncsdk.api import Request
@@ -26,6 +27,24 @@ if TYPE_CHECKING:
 app = App(name="files")
 
 Id = Annotated[str, Parameter(name="ID", help="A file's id: file-…")]
+
+
+def parse_age(text: str) -> int:
+    """Seconds of `30d`, `12h` or `45s`. Nothing that a person may mean otherwise, and that would delete nearly all.
+
+    Raises ValueError for a number alone, which may be meant as days, and for `6m`, which may be meant as months.
+    """
+    seconds, amount, unit = units.parse_duration(text), text.strip()[:-1].strip(), text.strip()[-1]
+    if unit.lower() not in "dhs":
+        number = amount if unit.isalpha() else text.strip()
+        raise ValueError(
+            f"{text.strip()} of what? Write {number}d for days, {number}h for hours or {number}s for seconds."
+        )
+    return seconds
+
+
+Yes = Annotated[bool, Parameter(help="Delete without asking; needed where there is no terminal.")]
+PerMinute = Annotated[Whole | None, Parameter(metavar="N", help="The limit on requests; else learned from the server.")]
 MOST_ON_A_PAGE = 10_000
 _LINE = "{:<27}  {:>9}  {:<13}  {:<12}  {}"
 HEADING = _LINE.format("ID", "SIZE", "CREATED", "PURPOSE", "NAME")
@@ -236,39 +255,129 @@ def why_not_writable(folder: Path) -> int:
 
 
 @app.command
-async def delete(
+async def wait(
     file_ids: Annotated[tuple[str, ...], Parameter(name="ID", help="The ids of the files: file-…")],
     /,
     *,
+    timeout: Annotated[  # noqa: ASYNC109 - an option
+        Duration, Parameter(help="How long to wait for each; 30m unless set.", show_default=False)
+    ] = 1800,
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Delete files for good. Where one fails, the others are deleted all the same."""
-    from asyncsdk import api
+    """Wait until the server has processed files. Where one fails, the others are waited for all the same.
+
+    A wrong key, or a server that can't be reached, ends it.
+    """
+    from asyncsdk import tasks
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.exits import exit_code_of_all
     from asyncsdk.cli.output import Out, complain
     from asyncsdk.cli.uploads import records
     from asyncsdk.cli.uploads.messages import error_text
+    from asyncsdk.errors import APIError, AsyncSDKError
+    from asyncsdk.file_jobs import AT_ONCE, stops_all
+    from asyncsdk.models import File, to_json
+
+    out, errors = Out(output), list[AsyncSDKError | None]()
+    async with open_client(connection) as client:
+
+        async def waited(file_id: str) -> tuple[str, File | AsyncSDKError]:
+            try:
+                return file_id, await client.wait_for_file(file_id, timeout=timeout)
+            except AsyncSDKError as error:
+                if isinstance(error, APIError) and stops_all(error):
+                    raise
+                return file_id, error
+
+        async with tasks.map_unordered(dict.fromkeys(file_ids), waited, limit=AT_ONCE) as ended:
+            async for file_id, result in ended:
+                if isinstance(result, File):
+                    errors.append(None)
+                    out.result(f"{file_id}: {result.status or 'there'}", record=to_json(result), name=file_id)
+                    continue
+                errors.append(result)
+                complain(f"error: {file_id}: {error_text(result)}")
+                out.record({"id": file_id, "object": "file", "error": records.error_of(result)})
+    return exit_code_of_all(errors)
+
+
+@app.command
+async def delete(
+    file_ids: Annotated[tuple[str, ...], Parameter(name="ID", help="The ids of the files: file-…")],
+    /,
+    *,
+    yes: Yes = False,
+    requests_per_minute: PerMinute = None,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Delete files for good. Where one fails, the others are deleted all the same.
+
+    It says how many files and bytes would go, and asks; without a terminal it needs --yes.
+    """
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.deletion import Deletion, files_by_id
+
+    ids = list(dict.fromkeys(file_ids))
+    async with open_client(connection) as client:
+        known = await files_by_id(client)
+        deletion = Deletion([known.get(each, each) for each in ids], output, named=True)
+        if not deletion.agree(yes=yes):
+            return Exit.USAGE
+        return await deletion.run(client, "none", requests_per_minute)
+
+
+@app.command
+async def prune(
+    *,
+    older_than: Annotated[
+        int | None,
+        Parameter(converter=from_text(parse_age), metavar="TIME", help="Those that were created longer ago: 30d, 12h."),
+    ] = None,
+    larger_than: Annotated[Size | None, Parameter(help="Those that have more bytes: 1GB.")] = None,
+    purpose: Annotated[str | None, Parameter(alias="-p", help="Those for this purpose.")] = None,
+    name: Annotated[
+        str | None, Parameter(metavar="GLOB", help="Those with such a name: '*.jsonl'; '*' is every file.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(help="Only list what would be deleted.")] = False,
+    yes: Yes = False,
+    requests_per_minute: PerMinute = None,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    output: Output = Output(),  # noqa: B008 - frozen
+    progress: ShownAs = "auto",
+) -> int:
+    """Delete the files for which all that is given holds. After an interruption the same command goes on.
+
+    It says how many files and bytes would go, and asks; without a terminal it needs --yes.
+    """
+    from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.deletion import Deletion
+    from asyncsdk.cli.output import Out, complain
+    from asyncsdk.file_filter import FileFilter
     from asyncsdk.models import to_json
 
-    out, failures = Out(output), list[AsyncSDKError | None]()
+    if (older_than, larger_than, purpose, name) == (None, None, None, None):
+        raise ConfigurationError(
+            "which files? Give --older-than, --larger-than, --purpose or --name ('*' is every file). Nothing was sent."
+        )
+    files = FileFilter(older_than=older_than, larger_than=larger_than, purpose=purpose, name=name)
     async with open_client(connection) as client:
-        for file_id in dict.fromkeys(file_ids):
-            try:
-                deleted = await client.send(api.delete_file(file_id))
-            except APIError as error:
-                complain(f"error: {file_id}: {error_text(error)}")
-                failure = {"id": file_id, "object": "file", "deleted": False, "error": records.error_of(error)}
-                out.record(failure)
-                failures.append(error)
-                continue
-            kept = deleted.deleted is False
-            out.result(
-                f"{deleted.id}: {'not deleted' if kept else 'deleted'}", record=to_json(deleted), name=deleted.id
-            )
-            failures.append(AsyncSDKError("not deleted") if kept else None)
-    return exit_code_of_all(failures)
+        found = await client.find_files(files)
+        deletion = Deletion(found, output, named=False)
+        if not found:
+            complain("no such files: nothing to delete.")
+            return Exit.DONE
+        if dry_run:
+            out = Out(output)
+            out.heading(HEADING)
+            for file in found:
+                out.result(row(file, now=time.time()), record=to_json(file), name=file.id)
+            complain(f"{deletion.what} would be deleted.")
+            return Exit.DONE
+        if not deletion.agree(yes=yes):
+            return Exit.USAGE
+        return await deletion.run(client, progress, requests_per_minute)
 
 
 def facts(fields: Mapping[str, object], *, now: float) -> str:

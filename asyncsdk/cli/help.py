@@ -46,7 +46,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "asyncsdk files content file-abc123 -o train.jsonl",
         "asyncsdk files content file-abc123 -o s3://bucket/train.jsonl",
     ),
+    "files wait": ("asyncsdk files wait file-abc123 file-def456 --timeout 10m",),
     "files delete": ("asyncsdk files delete file-abc123 file-def456",),
+    "files prune": (
+        "asyncsdk files prune --purpose batch --older-than 30d --dry-run",
+        "asyncsdk files prune --larger-than 1GB --name '*.jsonl' --yes",
+    ),
     "edit": (
         "asyncsdk edit otter.png -p 'add a beret' -m gpt-image-2 -o out/",
         "asyncsdk edit otter.png --mask mask.png -p beret -m gpt-image-2 -n 3 -o out/",

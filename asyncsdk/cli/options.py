@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from cyclopts import Group, Parameter, Token
 
 from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole, parse_whole_or_auto
@@ -94,10 +94,14 @@ JournalPlace = Annotated[
 @Parameter(name="*", group=CONNECTION)
 @frozen(kw_only=True)
 class Connection:
-    """Which server, and how to connect to it. Keys come from the environment alone."""
+    """Which server, and how to connect to it. Keys come from the environment or a command, never as an option."""
 
     base_url: Annotated[str | None, Parameter(metavar="URL", help="The API's address; else OPENAI_BASE_URL.")] = None
     auth: Annotated[Literal["bearer", "api-key"] | None, Parameter(help="The header that carries the key.")] = None
+    key_command: Annotated[
+        str | None,
+        Parameter(metavar="CMD", help="A command that prints the key; run again when the server refuses that (401)."),
+    ] = field(default=None, repr=False)
     query: Annotated[
         tuple[str, ...], Parameter(converter=_pair("="), metavar="K=V", help="Added to the URL of each request.")
     ] = ()
@@ -222,3 +226,8 @@ class UploadOptions:
         Literal["none", "ends", "full"],
         Parameter(help="How much of .jsonl for fine-tune and batch is looked at before it is sent."),
     ] = "ends"
+    split: Annotated[
+        bool,
+        Parameter(help="Cut a file for a batch that has more than 200 MB or 50,000 lines, each piece its own upload."),
+    ] = False
+    wait: Annotated[bool, Parameter(help="Wait until the server has processed each file.")] = False

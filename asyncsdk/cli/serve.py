@@ -9,13 +9,13 @@ import os
 import socket
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from attrs import asdict, frozen
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from asyncsdk.cli.exits import Exit
-from asyncsdk.cli.options import Duration, Whole
+from asyncsdk.cli.options import Duration, Size, Whole
 from asyncsdk.cli.output import complain, is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import ConfigurationError
@@ -29,6 +29,23 @@ CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer tha
 
 _EVENLY = "evenly: a burst above one second's share is refused"
 _OPTIONS = {"api_key": "--api-key", "hosts": "--allow-host"}  # the library's names of what was typed
+
+
+@Parameter(name="*", group=Group("Servers that differ", sort_key=1))
+@frozen(kw_only=True)
+class ServerDifferences:
+    """How the server differs from OpenAI's."""
+
+    requests_per_minute: Annotated[Whole | None, Parameter(metavar="N", help="The rate limit on all calls.")] = None
+    parts_in_order: Annotated[bool, Parameter(help="Take parts only in the order in which they came.")] = False
+    min_part: Annotated[Size, Parameter(help="The least size of each part but the last.")] = 1
+    ignore_md5: Annotated[bool, Parameter(help="Don't compare the md5 of an upload.")] = False
+    created_at: Annotated[
+        Literal["upload", "complete"], Parameter(help="When a file was created: as its upload, or at complete.")
+    ] = "upload"
+    processing_seconds: Annotated[
+        Duration, Parameter(name="--processing", help="How long a file is not processed yet.")
+    ] = 0
 
 
 @Parameter(name="*")
@@ -73,31 +90,28 @@ async def serve(
     ] = None,
     batches: BatchTimes = BatchTimes(),
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
+    differences: ServerDifferences = ServerDifferences(),
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Run the embedded server until a signal ends it; its first line on standard output is its address."""
-    from asyncsdk.server import LocalServer
     from asyncsdk.server import serve as run
     from asyncsdk.server.browsers import is_loopback
 
     stop.patience = CLEANUP_SECONDS
     _refuse_file(data)
-    try:
-        server = LocalServer(
-            data,
-            host=host,
-            port=port,
-            hosts=allow_host,
-            api_key=api_key,
-            upload_ttl=upload_ttl,
-            images_per_minute=images_per_minute,
-            files_per_minute=files_per_minute,
-            faults=() if faults is None else read_faults(Path(faults)),
-            **asdict(batches),
-        )
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        raise ConfigurationError(f"{_OPTIONS.get(name, name)} {rest}. Nothing was started.") from error
+    server = _made(
+        data,
+        host=host,
+        port=port,
+        hosts=allow_host,
+        api_key=api_key,
+        upload_ttl=upload_ttl,
+        images_per_minute=images_per_minute,
+        files_per_minute=files_per_minute,
+        faults=() if faults is None else read_faults(Path(faults)),
+        **asdict(batches),
+        **asdict(differences),
+    )
     open_to = None if api_key is not None or is_loopback(host) else host
     try:
         await run(server, partial(_announce, key="any-key" if api_key is None else "the-key-you-gave", open_to=open_to))
@@ -105,6 +119,16 @@ async def serve(
         reason = await _why_not(error, host, port)
         complain(f"error: can't serve on {host}:{port}{f' from {data}' if data else ''}: {reason}")
     return Exit.FAILED  # it serves until a signal ends it
+
+
+def _made(data: str | None, **options: Any) -> LocalServer:
+    from asyncsdk.server import LocalServer
+
+    try:
+        return LocalServer(data, **options)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise ConfigurationError(f"{_OPTIONS.get(name, name)} {rest}. Nothing was started.") from error
 
 
 def read_faults(path: Path) -> list[Fault]:

@@ -53,6 +53,11 @@ _ADVICE = {
     403: "This key may not do that; repeating won't help.",
     404: "It is gone, expired, or belongs to another project.",
 }
+_FILES_QUOTA = re.compile(r"quota for files|(maximum|too many) (number of )?files", re.IGNORECASE)
+_FILES_QUOTA_ADVICE = (
+    "Azure keeps 500 files without an expiry, and 10,000 with one. Delete files that are not needed "
+    "(client.delete_files, asyncsdk files prune), or give them a life (expires_after=, --expires-after 30d)."
+)
 _AT_URL_ADVICE = "It is gone or expired: such a URL lives 60 minutes."
 
 # The status that an error in a success should have had: by its code, else by its type. A number from 400 to 599 is the
@@ -222,6 +227,10 @@ def _shown(redactor: Redactor, text: str) -> bytes:
 def _advice(status: int, inner: object, request: str) -> str:
     if request == AT_URL:  # where neither the key nor the base URL matters
         return _AT_URL_ADVICE if status in {401, 403, 404, 410} else ""
+    message = inner.get("message") if isinstance(inner, Mapping) else None
+    may_be_quota = status in {400, 403, 409, 429} and request.startswith(("POST /files", "POST /uploads"))
+    if may_be_quota and isinstance(message, str) and _FILES_QUOTA.search(message):
+        return _FILES_QUOTA_ADVICE
     return _about_base_url(inner) if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
 
 

@@ -46,7 +46,7 @@ class Repeater:
 
     async def repeat(self, request: PreparedRequest, receive: Callable[[], Awaitable[T]]) -> T:
         """Call `receive`, which sends `request`, until it succeeds or its Retry gives up. Raises APIError."""
-        attempts = request.retry.attempts(self.timing)
+        attempts = request.retry.attempts(self.timing, key_is_fetched=request.key_is_fetched)
         while True:
             if request.retry.before_attempt is not None:
                 await request.retry.before_attempt()

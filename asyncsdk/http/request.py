@@ -42,13 +42,18 @@ class RequestOptions(TypedDict, total=False):
 
 @define(eq=False, kw_only=True)
 class PreparedRequest:
-    """One `Request` under one `Settings`, without the key."""
+    """One `Request` under one `Settings`. `key_is_fetched`: a function returns the key at each attempt.
+
+    `key` is that of the last attempt.
+    """
 
     request: Request[Any]
     target: URL = field(repr=False)
     headers: CIMultiDict[str] = field(repr=False)
     retry: Retry
     response_timeout: float
+    key_is_fetched: bool = False
+    key: str = field(default="", init=False, repr=False)
     url: URL = field(init=False, repr=False)
     body: RequestBody | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)
@@ -210,6 +215,7 @@ def prepare(
         headers=merged,
         retry=retry,
         response_timeout=response_timeout,
+        key_is_fetched=callable(settings.key),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
 import aiohttp
+import anyio
 from attrs import define, field
 from multidict import CIMultiDict
 
@@ -19,6 +20,9 @@ from asyncsdk.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
+    AsyncSDKError,
+    AuthenticationError,
+    CredentialError,
     NotTheAPIError,
     RedirectError,
 )
@@ -28,8 +32,9 @@ from asyncsdk.http.errors import translating_errors
 from asyncsdk.http.request import PreparedRequest
 from asyncsdk.http.response import Response
 from asyncsdk.http.session import Sessions
+from asyncsdk.keys import CachedKey
 from asyncsdk.redaction import NO_SECRETS, Redactor, is_open, redactor
-from asyncsdk.settings import Key, Secret, Settings, checked_key
+from asyncsdk.settings import Secret, Settings, checked_key, hidden
 
 _MOST_REDIRECTS = 5
 _MOST_KEYS = 8  # the keys that a client remembers, to redact them
@@ -66,7 +71,7 @@ class Transport:
 
     async def begin(self, call: PreparedRequest) -> Response:
         """Send `call` and return what came in response, of whatever status. Raises APIError."""
-        key = await _current_key(self.settings.key)
+        call.key = key = await self._current_key(call)
         if key not in self._keys:
             self._keys = (key, *self._keys)[:_MOST_KEYS]
         return await self._follow_redirects(call, key)
@@ -85,6 +90,33 @@ class Transport:
             error.may_have_acted, error.base_url = self._is_known, self.settings.base_url
         elif isinstance(error, APIStatusError) and is_own(error.body):
             self._is_known = True
+
+    def refused(self, call: PreparedRequest) -> None:
+        """Record that the server refused the key of `call`, be it by an error in a success: it is not used again."""
+        if isinstance(self.settings.key, CachedKey):
+            self.settings.key.refused(call.key)
+
+    async def _current_key(self, call: PreparedRequest) -> str:
+        key = self.settings.key
+        if isinstance(key, str):
+            return key
+        failure: Exception
+        try:
+            current = key()
+            if inspect.isawaitable(current):
+                current = await tasks.await_foreign(_within(self._config.timing.key, current))
+            current = hidden(current)
+        except (AsyncSDKError, tasks.LeakedCancellationError):
+            raise
+        except TimeoutError as error:
+            what, failure = "took too long", error
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            what, failure = f"failed ({type(error).__name__})", error  # its text may contain a key
+        else:
+            return checked_key(current)
+        raise CredentialError(
+            f"{call.name}: the function that returns the key {what}. Nothing was sent.", request=call.name, sent=False
+        ) from failure
 
     async def _follow_redirects(self, call: PreparedRequest, key: str) -> Response:
         for _ in range(_MOST_REDIRECTS):
@@ -166,6 +198,8 @@ class _Sending(AbstractAsyncContextManager[Response]):
             if self._response is not None:
                 if isinstance(error, APIError):
                     self._transport.annotate(error)
+                if isinstance(error, AuthenticationError):
+                    self._transport.refused(self._call)
                 await self._response.leave()
         finally:
             self._call.stop_watching()
@@ -177,11 +211,9 @@ def _credentials(settings: Settings, key: str) -> dict[str, str]:
     return {"Authorization": Secret(f"Bearer {key}")} if settings.auth == "bearer" else {"api-key": Secret(key)}
 
 
-async def _current_key(key: Key) -> str:
-    if isinstance(key, str):
-        return key
-    current = key()
-    return checked_key(await tasks.await_foreign(current) if inspect.isawaitable(current) else current)
+async def _within(seconds: float, key: Awaitable[str]) -> str:
+    with anyio.fail_after(seconds):
+        return await key
 
 
 async def _accept(response: Response) -> None:

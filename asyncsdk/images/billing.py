@@ -48,7 +48,7 @@ from asyncsdk.errors import (
 )
 from asyncsdk.http.decode import is_own
 from asyncsdk.images.outcome import Problem, Status
-from asyncsdk.retry import exceeds_limit, is_unreachable, may_have_acted
+from asyncsdk.retry import exceeds_limit, is_renewable, is_unreachable, may_have_acted
 
 ABANDONED = "the run ended while this edit was in flight"
 MAYBE_PAID = (
@@ -60,6 +60,8 @@ _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 def is_safe_to_repeat(error: APIError) -> bool:
     """Whether surely nothing was done and a later attempt may pass: no connection, or turned away as too much."""
+    if is_renewable(error):
+        return True
     if isinstance(error, CertificateError | QuotaExceededError):
         return False
     if isinstance(error, APIConnectionError):
@@ -83,6 +85,8 @@ def is_fatal_for_run(error: Exception) -> bool:
         return isinstance(error.__cause__, RedirectError)
     if isinstance(error, NotTheAPIError):
         return not error.may_have_acted
+    if is_renewable(error):
+        return False
     kinds = AuthenticationError | PermissionDeniedError | QuotaExceededError | CertificateError | RedirectError
     is_out_of_credit = getattr(error, "status_code", None) == 402
     return isinstance(error, kinds) or is_out_of_credit or getattr(error, "code", None) == "model_not_found"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Collection
 from email.utils import formatdate
 
@@ -13,7 +14,7 @@ from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.batches.endpoint import Batches
-from asyncsdk.server.bodies import TIMING, ConnectionGone, port_of
+from asyncsdk.server.bodies import TIMING, ConnectionGone, drain, port_of
 from asyncsdk.server.browsers import is_this_machine, require_same_site
 from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
@@ -26,6 +27,7 @@ from asyncsdk.server.inject import FaultResponse, Injector
 from asyncsdk.server.listener import ServerTiming
 from asyncsdk.server.log import ACTIVE_REQUEST, ActiveRequest, RequestLog
 from asyncsdk.server.page import PageEndpoint
+from asyncsdk.server.rate import TokenBucket
 from asyncsdk.server.repository import Repository
 from asyncsdk.server.uploads import Uploads
 
@@ -45,14 +47,15 @@ def make_app(
     edits: Edits,
     batches: Batches,
     api_key: str | None,
+    rate: TokenBucket = TokenBucket(unit="requests"),  # noqa: B008 - without a limit it has no state
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
     timing: ServerTiming = ServerTiming(),  # noqa: B008 - it is frozen
 ) -> web.Application:
     """Build the application. Load `repository` before it serves."""
-    common = CommonMiddleware(repository, log, api_key, host, frozenset(name.lower() for name in (host, *hosts)))
+    common = CommonMiddleware(repository, log, api_key, rate, host, frozenset(name.lower() for name in (host, *hosts)))
     injector = Injector(faults, repository)
-    api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize])
+    api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize, common.count])
     api.add_routes([*uploads.routes(), *files.routes(), *edits.routes(), *batches.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log, repository).routes())
@@ -119,6 +122,7 @@ class CommonMiddleware:
     repository: Repository
     log: RequestLog
     api_key: str | None
+    rate: TokenBucket
     host: str
     hosts: frozenset[str]
 
@@ -151,6 +155,16 @@ class CommonMiddleware:
             raise _unauthorized("No API key was given. Send it as Authorization: Bearer KEY, or as api-key: KEY.")
         if self.api_key is not None and not hmac.compare_digest(_octets(key), _octets(self.api_key)):
             raise _unauthorized("Incorrect API key provided.", "invalid_api_key")
+        return await handler(request)
+
+    @web.middleware
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count a call as it arrives. Above the limit, drop its body and refuse it."""
+        try:
+            self.rate.take(1, request.path, time.monotonic())
+        except ApiError:
+            await drain(request)
+            raise
         return await handler(request)
 
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:

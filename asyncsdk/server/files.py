@@ -53,7 +53,7 @@ class Files:
         ids = [file.id for file in page]
         body = {
             "object": "list",
-            "data": [file.to_json() for file in page],
+            "data": [self.repository.shown_file(file) for file in page],
             "first_id": ids[0] if ids else "",
             "last_id": ids[-1] if ids else "",
             "has_more": has_more,
@@ -70,10 +70,10 @@ class Files:
                 raise missing("file")
             file = self._new_file(form, incoming.size)
             await self.repository.add_file(file, incoming)
-        return web.json_response(file.to_json())
+        return web.json_response(self.repository.shown_file(file))
 
     async def retrieve(self, request: web.Request) -> web.Response:
-        return web.json_response(self._find(request).to_json())
+        return web.json_response(self.repository.shown_file(self._find(request)))
 
     async def delete(self, request: web.Request) -> web.Response:
         file = self._find(request)

@@ -31,8 +31,9 @@ from asyncsdk.server.log import RequestLog, RequestRecord
 from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.rate import TokenBucket
 from asyncsdk.server.repository import Repository
+from asyncsdk.server.rules import CreatedAt, Differences
 from asyncsdk.server.uploads import Uploads
-from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES, PORT, SECONDS
+from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, FLAG, HOST, KEY, NAMES, PORT, SECONDS, one_of
 
 
 @define(eq=False, repr=False)
@@ -62,6 +63,12 @@ class LocalServer:
         images_per_minute: The limit on input images of edits, above which they get a 429. It is spread evenly: a
             burst above one second's share (with 60, above one) is refused. None: no limit.
         files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
+        parts_in_order: Complete takes parts only in the order in which they came, as servers on S3 do.
+        min_part: The bytes that each part but the last must have, or complete is refused; 1 as OpenAI's.
+        ignore_md5: The md5 of complete is taken and not compared.
+        created_at: "upload": a File has the `created_at` of its upload, as OpenAI's; "complete": its own.
+        processing_seconds: How long a file is "uploaded" before it is "processed".
+        requests_per_minute: The limit on all calls, evenly too. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds; not those of batches.
         batch_seconds: The least time that each batch takes, in seconds: a tenth of it until it is validated, and its
             edits are spread evenly over the next eight tenths.
@@ -90,6 +97,12 @@ class LocalServer:
     _repeated_complete: int = field(default=200, kw_only=True, validator=DONE_OR_REFUSED)
     _images_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _files_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    _parts_in_order: bool = field(default=False, kw_only=True, validator=FLAG)
+    _min_part: int = field(default=1, kw_only=True, validator=COUNT)
+    _ignore_md5: bool = field(default=False, kw_only=True, validator=FLAG)
+    _created_at: CreatedAt = field(default="upload", kw_only=True, validator=one_of(CreatedAt))
+    _processing_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
+    _requests_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _edit_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _batch_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _batch_window: int = field(default=24 * 3600, kw_only=True, validator=COUNT)
@@ -247,8 +260,15 @@ class LocalServer:
     async def _start(self) -> None:
         if self._runner is not None:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
-        self._repository = Repository(None if self.directory is None else Path(self.directory), self._clock)
-        uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete)
+        directory = None if self.directory is None else Path(self.directory)
+        self._repository = Repository(directory, self._clock, self._processing_seconds)
+        differences = Differences(
+            parts_in_order=self._parts_in_order,
+            min_part=self._min_part,
+            ignore_md5=self._ignore_md5,
+            created_at=self._created_at,
+        )
+        uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete, differences)
         files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))
         self._edits = Edits(self._repository, TokenBucket(self._images_per_minute), self._edit_seconds)
         self._batches = Batches(
@@ -269,6 +289,7 @@ class LocalServer:
             edits=self._edits,
             batches=self._batches,
             api_key=self._api_key,
+            rate=TokenBucket(self._requests_per_minute, "requests"),
             host=self._host,
             hosts=self._hosts,
             timing=self._timing,

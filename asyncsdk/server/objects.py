@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import frozen
@@ -31,7 +32,7 @@ class StoredFile:
     purpose: str
     part_ids: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, status: str = "processed") -> dict[str, Any]:
         """Return it as the real server sends it: unlike its document, with null `expires_at`, `status_details`."""
         return {
             "object": "file",
@@ -41,7 +42,7 @@ class StoredFile:
             "bytes": self.bytes,
             "created_at": self.created_at,
             "expires_at": self.expires_at,
-            "status": "processed",
+            "status": status,
             "status_details": None,
         }
 
@@ -81,7 +82,7 @@ class StoredUpload:
     part_ids: tuple[str, ...] = ()
     file: StoredFile | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, file: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return it as the real server sends it: without `mime_type`, and without `file` before there is one."""
         shown = {
             "id": self.id,
@@ -93,7 +94,7 @@ class StoredUpload:
             "purpose": self.purpose,
             "status": self.status,
         }
-        return shown if self.file is None else {**shown, "file": self.file.to_json()}
+        return shown if self.file is None else {**shown, "file": file or self.file.to_json()}
 
 
 def part_to_json(part_id: str, upload_id: str, created_at: int) -> dict[str, Any]:

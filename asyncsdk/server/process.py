@@ -16,7 +16,7 @@ from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
 import cattrs
-from attrs import define, field
+from attrs import define, field, fields
 
 from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.edits.history import EditLog
@@ -25,6 +25,7 @@ from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
 from asyncsdk.server.local import LocalServer
 from asyncsdk.server.log import RequestRecord
 from asyncsdk.server.objects import StoredFile, StoredUpload
+from asyncsdk.server.rules import CreatedAt
 
 PROGRAM = (sys.executable, "-m", "asyncsdk.server.__main__")
 STOP_SECONDS = 60.0  # it may have to remove gigabytes of temporary files
@@ -49,6 +50,12 @@ class ServerProcess:
         images_per_minute: The limit on input images of edits, evenly: a burst above one second's share is refused.
             None: no limit.
         files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
+        parts_in_order: Complete takes parts only in the order in which they came, as servers on S3 do.
+        min_part: The bytes that each part but the last must have, or complete is refused; 1 as OpenAI's.
+        ignore_md5: The md5 of complete is taken and not compared.
+        created_at: "upload": a File has the `created_at` of its upload, as OpenAI's; "complete": its own.
+        processing_seconds: How long a file is "uploaded" before it is "processed".
+        requests_per_minute: The limit on all calls, evenly too. None: no limit.
         edit_seconds: The least time that each edit takes, in seconds; not those of batches.
         batch_seconds: The least time that each batch takes, in seconds.
         batch_window: Seconds after which a batch expires.
@@ -73,6 +80,12 @@ class ServerProcess:
     _repeated_complete: int = field(default=200, kw_only=True)
     _images_per_minute: int | None = field(default=None, kw_only=True)
     _files_per_minute: int | None = field(default=None, kw_only=True)
+    _parts_in_order: bool = field(default=False, kw_only=True)
+    _min_part: int = field(default=1, kw_only=True)
+    _ignore_md5: bool = field(default=False, kw_only=True)
+    _created_at: CreatedAt = field(default="upload", kw_only=True)
+    _processing_seconds: float = field(default=0.0, kw_only=True)
+    _requests_per_minute: int | None = field(default=None, kw_only=True)
     _edit_seconds: float = field(default=0.0, kw_only=True)
     _batch_seconds: float = field(default=0.0, kw_only=True)
     _batch_window: int = field(default=24 * 3600, kw_only=True)
@@ -232,24 +245,9 @@ class ServerProcess:
         return dict(reply)
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "directory": None if self.directory is None else fspath(self.directory),
-            "api_key": self._api_key,
-            "upload_ttl": self._upload_ttl,
-            "faults": self._faults,
-            "host": self._host,
-            "port": self._port,
-            "hosts": self._hosts,
-            "connections": self._connections,
-            "repeated_complete": self._repeated_complete,
-            "images_per_minute": self._images_per_minute,
-            "files_per_minute": self._files_per_minute,
-            "edit_seconds": self._edit_seconds,
-            "batch_seconds": self._batch_seconds,
-            "batch_window": self._batch_window,
-            "listing_delay": self._listing_delay,
-            "batch_tokens": self._batch_tokens,
-        }
+        """All that was given, by the names of `LocalServer`."""
+        given = {each.alias: getattr(self, each.name) for each in fields(type(self)) if each.init}
+        return {**given, "directory": None if self.directory is None else fspath(self.directory)}
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         url = f"{self.url.removesuffix('/v1')}/_control/{path}"

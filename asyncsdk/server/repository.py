@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from attrs import define, evolve, field
 
@@ -42,6 +42,7 @@ class Repository:
 
     directory: Path | None
     clock: Callable[[], float]
+    processing: float = 0.0  # seconds that a file is not processed yet
     uploads: dict[str, UploadEntry] = field(factory=dict, init=False)
     batches: dict[str, StoredBatch] = field(factory=dict, init=False)
     store: Store = field(init=False)
@@ -102,6 +103,15 @@ class Repository:
         now = self.clock()
         return [as_of(entry.upload, now) for entry in list(self.uploads.values())]
 
+    def shown_file(self, file: StoredFile) -> dict[str, Any]:
+        """A file as JSON, with its status now."""
+        is_processed = self.clock() >= file.created_at + self.processing
+        return file.to_json(status="processed" if is_processed else "uploaded")
+
+    def shown_upload(self, upload: StoredUpload) -> dict[str, Any]:
+        """An upload as JSON, with its file if it has one."""
+        return upload.to_json(None if upload.file is None else self.shown_file(upload.file))
+
     async def add_upload(self, upload: StoredUpload) -> None:
         await self._workers.run(self.store.write_upload, upload)
         self.uploads[upload.id] = UploadEntry(upload)
@@ -115,8 +125,8 @@ class Repository:
         """Return the md5 of these parts in this order."""
         return await self._workers.run(self.store.md5, entry.upload.file_id, part_ids)
 
-    async def complete(self, entry: UploadEntry, part_ids: tuple[str, ...]) -> None:
-        file = file_of(entry.upload, part_ids)
+    async def complete(self, entry: UploadEntry, part_ids: tuple[str, ...], created_at: int) -> None:
+        file = file_of(entry.upload, part_ids, created_at)
         upload = completed_as(entry.upload, file)
         await self._workers.run(self.store.complete_upload, upload, file)
         self._add(file)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from asyncsdk.server.errors import ApiError, bad_request, invalid, too_large
 from asyncsdk.server.fields import ListQuery
@@ -20,6 +21,37 @@ REMEMBERED_SECONDS = 24 * 3600
 BATCH_FILE_SECONDS = 30 * 24 * 3600
 BATCH_OUTPUT = "batch_output"  # the purpose of files that a batch made
 PRIVATE_PURPOSES = ("assistants", "user_data")
+
+
+CreatedAt = Literal["upload", "complete"]
+
+
+@frozen(kw_only=True)
+class Differences:
+    """How a compatible server differs from OpenAI's.
+
+    `parts_in_order`: complete takes parts only in the order in which they came. `min_part`: each but the last has that
+    many bytes at least. `ignore_md5`: it is not compared. `created_at`: whether a File's is its upload's or complete's.
+    """
+
+    parts_in_order: bool = False
+    min_part: int = 1
+    ignore_md5: bool = False
+    created_at: CreatedAt = "upload"
+
+
+def require_usual_parts(sizes: Mapping[str, int], part_ids: Sequence[str], differences: Differences) -> None:
+    """Raise ApiError where the parts are not as this server wants them; `sizes` are in the order in which they came."""
+    named = set(part_ids)
+    if differences.parts_in_order and list(part_ids) != [part_id for part_id in sizes if part_id in named]:
+        raise invalid("part_ids", "they must be listed in ascending order, in which the parts were added")
+    small = next((part_id for part_id in part_ids[:-1] if sizes[part_id] < differences.min_part), None)
+    if small is not None:
+        raise invalid(
+            "part_ids",
+            f"part '{small}' has {sizes[small]} bytes, and each part but the last must be at least "
+            f"{differences.min_part} bytes",
+        )
 
 
 def as_of(upload: StoredUpload, now: float) -> StoredUpload:
@@ -63,13 +95,13 @@ def repeated(upload: StoredUpload, part_ids: Sequence[str], status: int) -> Stor
     return upload
 
 
-def file_of(upload: StoredUpload, part_ids: tuple[str, ...]) -> StoredFile:
-    """Return the file that an upload becomes with these parts. Its `created_at` is the upload's, not complete's."""
+def file_of(upload: StoredUpload, part_ids: tuple[str, ...], created_at: int) -> StoredFile:
+    """Return the file that an upload becomes with these parts."""
     return StoredFile(
         id=upload.file_id,
         bytes=upload.bytes,
-        created_at=upload.created_at,
-        expires_at=file_expiry(upload.created_at, upload.purpose, upload.expires_after),
+        created_at=created_at,
+        expires_at=file_expiry(created_at, upload.purpose, upload.expires_after),
         filename=upload.filename,
         purpose=upload.purpose,
         part_ids=part_ids,

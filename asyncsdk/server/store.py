@@ -207,7 +207,8 @@ class Store:
             upload = _read_json(path, StoredUpload)
             if upload is not None:
                 upload = self._settled(upload, files.get(upload.file_id))
-                parts = self._content(upload.file_id).glob("part_*") if upload.status == "pending" else ()
+                found = self._content(upload.file_id).glob("part_*") if upload.status == "pending" else ()
+                parts = sorted(found, key=lambda part: part.stat().st_mtime_ns)  # as they came
                 uploads.append((upload, {part.name: part.stat().st_size for part in parts}))
         return uploads
 

@@ -12,7 +12,14 @@ from asyncsdk.server.ids import new_file_id, new_part_id, new_upload_id
 from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.objects import part_to_json
 from asyncsdk.server.repository import Repository, UploadEntry
-from asyncsdk.server.rules import repeated, require_md5, require_parts, require_pending
+from asyncsdk.server.rules import (
+    Differences,
+    repeated,
+    require_md5,
+    require_parts,
+    require_pending,
+    require_usual_parts,
+)
 
 PART_LIMIT = 64 * 2**20
 FORM_OVERHEAD = 2**20
@@ -25,6 +32,7 @@ class Uploads:
     repository: Repository
     ttl: int
     repeated_complete: int
+    differences: Differences = Differences()  # noqa: RUF009 - frozen
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -69,14 +77,16 @@ class Uploads:
         async with entry.lock:
             if entry.upload.status == "completed":
                 upload = repeated(entry.upload, fields.part_ids, self.repeated_complete)
-                return web.json_response(upload.to_json())
+                return web.json_response(self.repository.shown_upload(upload))
             require_pending(entry.upload, self.repository.clock())
             require_parts(entry.upload, entry.parts, fields.part_ids)
-            if fields.md5 is not None:
+            require_usual_parts(entry.parts, fields.part_ids, self.differences)
+            if fields.md5 is not None and not self.differences.ignore_md5:
                 md5 = await self.repository.md5(entry, fields.part_ids)
                 require_md5(fields.md5, md5[::-1] if request[ACTIVE_REQUEST].hooks.sees_wrong_md5() else md5)
-            await self.repository.complete(entry, fields.part_ids)
-        return web.json_response(entry.upload.to_json())
+            dated = entry.upload.created_at if self.differences.created_at == "upload" else self.repository.now()
+            await self.repository.complete(entry, fields.part_ids, dated)
+        return web.json_response(self.repository.shown_upload(entry.upload))
 
     async def cancel(self, request: web.Request) -> web.Response:
         entry = self._find(request)

@@ -59,6 +59,7 @@ def _is_json(value: Any) -> bool:
     return True
 
 
+FLAG = must("true or false", bool)
 WHOLE = must("an integer", int)
 PORT = must("a port from 0 to 65535", int, within=lambda value: 0 <= value <= 65535)
 COUNT = must("an integer from 1", int, within=lambda value: value >= 1)

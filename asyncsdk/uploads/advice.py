@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from asyncsdk.errors import (
     AsyncSDKError,
     CompletionUnknownError,
     ConfigurationError,
+    CredentialError,
     InvalidRequestError,
     UnusableClientError,
     UploadError,
@@ -30,6 +32,10 @@ REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves
 IN_DOUBT = (
     "Repeat the call in a while: it asks again, and looks for the file before it sends anything. Nothing is sent twice."
 )
+OF_ANOTHER_TIME = (
+    f"{IN_DOUBT} Some servers give files a created_at of their own: then it can't be seen whose the file is. If it is "
+    "yours, use it; if not, a call with another key= (--key NAME) sends yours again."
+)
 IN_DOUBT_AND_FORGOTTEN = (
     "Look for that file in GET /files first. A repeated call starts again and may make a second one: without a key= it "
     "can't know that the content is the same."
@@ -37,6 +43,15 @@ IN_DOUBT_AND_FORGOTTEN = (
 COMPARE = (
     "Another try would likely end in the same way: whose the file is can't be seen. If it is yours, use it. If it is "
     'not, or you delete it, repeat the call with if_uploaded="again" (--if-uploaded again).'
+)
+PARTS_IN_ORDER = (
+    "This server wants parts in their order and of a least size. Repeat the call with concurrency=1, part_size=8 MiB "
+    "and resume=False (--concurrency 1 --part-size 8MiB --no-resume): parts that came in another order can't be used."
+)
+_ABOUT_PARTS = re.compile(
+    r"ascending|out of order|\b(in|wrong|upload|invalid) ?(part)? ?order\b|invalidpartorder|entitytoosmall|"
+    r"\bparts?\b.{0,80}\b(at least|minimum|too small|smaller than)\b|\b(minimum|smallest) (part|allowed) size\b",
+    re.IGNORECASE | re.DOTALL,
 )
 RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
 DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
@@ -78,9 +93,10 @@ def annotate(
     error.upload_id = error.upload_id or progress.upload_id
     error.bytes_done = progress.bytes_done
     error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
-    error.advice = error.advice or _advice(
-        error, progress, remembered=remembered, resumes=RESUMES_HERE if in_memory else RESUMES
-    )
+    if _is_about_parts(error):
+        error.advice = PARTS_IN_ORDER
+    resumes = RESUMES_HERE if in_memory else RESUMES
+    error.advice = error.advice or _advice(error, progress, remembered=remembered, resumes=resumes)
 
 
 def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resumes: str) -> str:
@@ -108,6 +124,13 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resum
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice
 
 
+def _is_about_parts(error: AsyncSDKError) -> bool:
+    """Whether the server refused the order or the size of the parts, as servers do that keep them in S3."""
+    if not isinstance(error, APIStatusError) or error.status_code not in {400, 422}:
+        return False
+    return error.request.endswith(("/complete", "/parts")) and bool(_ABOUT_PARTS.search(error.message[:2000]))
+
+
 def _refuses_complete(error: AsyncSDKError) -> bool:
     """Whether the server refused complete itself, and not the API key or the moment."""
     return (
@@ -126,6 +149,8 @@ def waiting(error: APIError, delay: float) -> str:
     """Why an upload waits, and how long: `no connection; trying again in 2 s`. `delay` is in seconds."""
     if isinstance(error, APIStatusError):
         reason = f"the server responded with {error.status_code}"
+    elif isinstance(error, CredentialError):
+        reason = "no key could be fetched"
     elif isinstance(error, APIResponseValidationError):
         reason = "the server's response can't be used"
     else:

@@ -30,6 +30,7 @@ from asyncsdk.errors import (
 )
 from asyncsdk.models import File, Upload, to_json
 from asyncsdk.retry import Retry, may_have_acted
+from asyncsdk.uploads.advice import OF_ANOTHER_TIME
 from asyncsdk.uploads.checksum import encoded_md5
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Log, Posting, Refused
 from asyncsdk.uploads.response_checks import Content, Ids, Others, not_cancelled, not_completed
@@ -142,7 +143,9 @@ class Completion:
             raise ForgottenError(gone, upload_id=self.session.upload_id) from error
         if listed.alike:
             ids = ", ".join(file.id for file in listed.own or listed.alike)
-            raise self._unknown(f"what is listed may be its own file or another's ({ids})") from error
+            unknown = self._unknown(f"what is listed may be its own file or another's ({ids})")
+            unknown.advice = "" if listed.own else OF_ANOTHER_TIME
+            raise unknown from error
         if self.client.clock.seconds_until(self.session.expires_at + SETTLED_AFTER) > 0:
             raise self._unknown("refused in the end, and no file that may be its own is listed") from error
         if self.session.recalled:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 from xxhash import xxh3_128_digest
 
+from asyncsdk.uploads.cutting import LineCutter
+
 Depth = Literal["none", "ends", "full"]
 PURPOSES = frozenset({"fine-tune", "batch"})
 MOST_NAMED = 5  # problems of a file
@@ -64,10 +66,14 @@ class JsonlCheck:
     Args:
         purpose: "fine-tune" or "batch".
         size: Bytes of the whole file.
+        cutter: Takes each line, to cut a batch in pieces; then its limits are theirs, and not those of the whole.
+        looks: False: only the cutter wants the lines.
     """
 
     purpose: str
     size: int
+    cutter: LineCutter | None = field(default=None, kw_only=True)
+    looks: bool = field(default=True, kw_only=True)
     problems: list[LineProblem] = field(factory=list, init=False)
     _batch: _Batch | None = field(default=None, init=False)
     _number: int = field(default=0, init=False)  # of the last line that was looked at
@@ -77,8 +83,8 @@ class JsonlCheck:
 
     def __attrs_post_init__(self) -> None:
         if self.purpose == "batch":
-            self._batch = _Batch()
-            if self.size > LARGEST_BATCH:
+            self._batch = _Batch(is_whole=self.cutter is None)
+            if self.size > LARGEST_BATCH and self.cutter is None:
                 self._add(None, f"it has {self.size:,} bytes, and a batch may have {LARGEST_BATCH:,}: cut it in two")
 
     @property
@@ -93,13 +99,15 @@ class JsonlCheck:
             self._extend(piece)
             if self.is_over:
                 return
-            self._end_line()
+            self._end_line(newline=1)
         self._extend(pieces[-1])
 
     def finish(self) -> None:
         """Take the end of the file."""
         if self._length and not self.is_over:
             self._end_line()
+        if self.cutter is not None:
+            self.cutter.finish()
 
     def skip_to_end(self, end: bytes) -> None:
         """Take the last bytes of the file, and look at nothing between them and those before but how a line begins."""
@@ -128,13 +136,21 @@ class JsonlCheck:
             self._is_over = True
         return line
 
-    def _end_line(self) -> None:
-        line, is_long = self._line(), self._length > LONGEST_LINE
+    def _end_line(self, newline: int = 0) -> None:
+        line, length = self._line(), self._length
         self._number += 1
         self._pieces, self._length = [], 0
         if self._is_over:
             return
-        if self._batch is not None and self._number > MOST_REQUESTS:
+        if self.looks:
+            self._look_at_line(line, is_long=length > LONGEST_LINE)
+        if self.cutter is not None:
+            if length + newline > self.cutter.largest:
+                self._add(self._number, f"it has {length:,} bytes, and a batch may have {self.cutter.largest:,}")
+            self.cutter.take(length + newline, 1 if self._batch is None else self._batch.inputs)
+
+    def _look_at_line(self, line: bytes, *, is_long: bool) -> None:
+        if self._batch is not None and self.cutter is None and self._number > MOST_REQUESTS:
             self._add(self._number, f"a batch may have {MOST_REQUESTS:,} lines: cut the file in two")
             self._is_over = True
         elif is_long:
@@ -166,6 +182,8 @@ class JsonlCheck:
 class _Batch:
     """The rules for the requests of a batch: an id of its own for each, one url and one model for all."""
 
+    is_whole: bool = True  # else only what is wrong within a line, or between two, whichever piece they are in
+    inputs: int = field(default=1, init=False)  # of the last line
     _ids: dict[bytes, int] = field(factory=dict, init=False)  # by digest, so that long ids take no memory
     _same: dict[str, tuple[str, int]] = field(factory=dict, init=False)
     _inputs: int = field(default=0, init=False)
@@ -202,9 +220,10 @@ class _Batch:
                 yield f"{name} is {_shown(value)}, and in {_place(its_place)} {_shown(first)}: a batch has one {name}"
 
     def _of_inputs(self, value: object) -> Iterator[str]:
-        before = self._inputs
+        before = self._inputs if self.is_whole else 0
         are_many = isinstance(value, list) and bool(value) and isinstance(value[0], str | list)
-        self._inputs += len(value) if isinstance(value, list) and are_many else 1
+        self.inputs = len(value) if isinstance(value, list) and are_many else 1
+        self._inputs = before + self.inputs
         if before <= MOST_REQUESTS < self._inputs:
             yield f"a batch of embeddings may have {MOST_REQUESTS:,} inputs: cut the file in two"
 

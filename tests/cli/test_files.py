@@ -193,7 +193,7 @@ def test_content_that_the_server_does_not_give_is_said(run: Run, stored: Callabl
 
 def test_one_is_deleted_and_then_not_there(run: Run, stored: Callable[..., str]) -> None:
     name = stored()
-    ran = run("files", "delete", name)
+    ran = run("files", "delete", name, "--yes")
     assert (ran.code, ran.out) == (0, f"{name}: deleted\n")
     gone = run("files", "show", name)
     assert gone.code == 1
@@ -202,14 +202,14 @@ def test_one_is_deleted_and_then_not_there(run: Run, stored: Callable[..., str])
 
 def test_several_are_deleted_and_each_is_reported(run: Run, server: LocalServer, stored: Callable[..., str]) -> None:
     first, second, third = (stored(name, size) for name, size in (("a", 1000), ("b", 1001), ("c", 1002)))
-    ran = run("files", "rm", first, "file-unknown", second)
+    ran = run("files", "rm", first, "file-unknown", second, "--yes")
     assert (ran.code, ran.out) == (3, f"{first}: deleted\n{second}: deleted\n")
     assert ran.err.startswith("error: file-unknown: the server responded 404")
-    ran = run("files", "delete", "file-unknown", third, third, "--json")
+    ran = run("files", "delete", "file-unknown", third, third, "--json", "--yes")
     refused, gone = ran.records
     assert (refused["id"], refused["deleted"], refused["error"]["status_code"]) == ("file-unknown", False, 404)
     assert gone == {"id": third, "object": "file", "deleted": True}
-    assert run("files", "delete", "file-unknown", "file-other").code == 1
+    assert run("files", "delete", "file-unknown", "file-other", "--yes").code == 1
     assert run("files", "delete").code == 2
     assert not server.files
 
@@ -219,8 +219,10 @@ def test_one_that_the_server_keeps_after_all_is_exit_1(
 ) -> None:
     name = stored()
     server.inject(Fault("files.delete", "answer", status=200, body={"id": name, "object": "file", "deleted": False}))
-    ran = run("files", "delete", name, "--json")
-    assert (ran.code, ran.records) == (1, [{"id": name, "object": "file", "deleted": False}])
+    ran = run("files", "delete", name, "--json", "--yes")
+    [record] = ran.records
+    assert (ran.code, record["id"], record["deleted"]) == (1, name, False)
+    assert "did not delete" in record["error"]["message"]
 
 
 def test_a_purpose_that_is_nearly_one_is_warned_of_and_used(run: Run) -> None:

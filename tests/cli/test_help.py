@@ -161,7 +161,7 @@ def test_a_command_that_is_nearly_named_is_suggested(run: Run, name: str) -> Non
         (["--wrong"], "Unknown option: --wrong. Nothing was sent."),
         (["--part-siz=3"], "Unknown option: --part-siz. Did you mean --part-size? Nothing was sent."),
         (["--pupose", "x"], "Did you mean --purpose?"),
-        (["--dry-run"], "Unknown option: --dry-run. It is an option of edit-many. Nothing was sent."),
+        (["--dry-run"], "Unknown option: --dry-run. It is an option of files prune and edit-many. Nothing was sent."),
         (["--mask", "x"], "It is an option of edit and edit-many."),
         (["-x"], "Unknown option: -x. Nothing was sent."),
         (["-x.bin"], "Unknown option: -x.bin. The file of that name is ./-x.bin. Nothing was sent."),

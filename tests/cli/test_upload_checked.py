@@ -77,7 +77,7 @@ def test_a_batch_of_50_001_lines_is_refused_where_all_is_looked_at(run: Run, cal
     write("\n".join(lines(50_001)))
     ran = run("upload", "b.jsonl", "--purpose", "batch", "--check", "full")
     assert (ran.code, calls()) == (2, 0)
-    assert "\n  line 50,001: a batch may have 50,000 lines: cut the file in two\n" in ran.err
+    assert "\n  line 50,001: a batch may have 50,000 lines: cut the file with --split\n" in ran.err
 
 
 def test_a_batch_that_is_too_large_is_refused_without_being_read(run: Run, calls: Calls, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_batch_that_is_too_large_is_refused_without_being_read(run: Run, calls
         file.truncate(200 * MIB + 1)
     ran = run("upload", "b.jsonl", "--purpose", "batch")
     assert (ran.code, calls()) == (2, 0)
-    assert "\n  it has 209,715,201 bytes, and a batch may have 209,715,200: cut it in two\n" in ran.err
+    assert "\n  it has 209,715,201 bytes, and a batch may have 209,715,200: cut it with --split\n" in ran.err
 
 
 @pytest.mark.parametrize(

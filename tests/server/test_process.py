@@ -17,6 +17,7 @@ from typing import Any
 
 import openai
 import pytest
+from attrs import fields
 from openai import OpenAI
 
 from asyncsdk.server import Fault, LocalServer, ServerProcess
@@ -237,3 +238,13 @@ def test_it_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
         assert lives(pid)
         os.kill(parent.pid, signal.SIGKILL)
     until_gone(pid)
+
+
+def test_it_takes_the_options_of_a_server_of_this_process_and_passes_them_on() -> None:
+    ours, others = ({each.alias for each in fields(kind) if each.init} for kind in (LocalServer, ServerProcess))
+    assert ours - others == {"clock", "ssl_context", "timing"}  # no JSON
+    with ServerProcess(requests_per_minute=60, min_part=7, created_at="complete") as server:
+        calls = OpenAI(base_url=server.url, api_key="sk-test", max_retries=0)
+        calls.files.list()
+        with pytest.raises(openai.RateLimitError):
+            calls.files.list()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from contextlib import nullcontext
 
 import pytest
 from attrs import evolve
@@ -13,6 +15,7 @@ from asyncsdk.server.errors import ApiError
 from asyncsdk.server.fields import ListQuery
 from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
 from asyncsdk.server.rules import (
+    Differences,
     as_of,
     file_expiry,
     file_of,
@@ -24,6 +27,7 @@ from asyncsdk.server.rules import (
     require_md5,
     require_parts,
     require_pending,
+    require_usual_parts,
 )
 from tests.server.support import NOW
 
@@ -97,7 +101,7 @@ def test_another_md5_is_refused_with_the_one_that_was_found() -> None:
 
 
 def test_complete_again_gives_the_same_answer_or_is_refused() -> None:
-    done = evolve(UPLOAD, status="completed", part_ids=("a", "b"), file=file_of(UPLOAD, ("a", "b")))
+    done = evolve(UPLOAD, status="completed", part_ids=("a", "b"), file=file_of(UPLOAD, ("a", "b"), NOW))
     assert repeated(done, ["a", "b"], 200) is done
     with pytest.raises(ApiError, match="with other parts"):
         repeated(done, ["b", "a"], 200)
@@ -106,8 +110,8 @@ def test_complete_again_gives_the_same_answer_or_is_refused() -> None:
     assert caught.value.status == 409
 
 
-def test_a_file_is_as_old_as_its_upload() -> None:
-    made = file_of(evolve(UPLOAD, expires_after=7200), ("a",))
+def test_a_file_lives_from_its_own_beginning() -> None:
+    made = file_of(evolve(UPLOAD, expires_after=7200), ("a",), NOW)
     assert (made.id, made.bytes, made.filename, made.purpose) == ("file-1", 30, "a.jsonl", "fine-tune")
     assert (made.created_at, made.expires_at) == (NOW, NOW + 7200)
     assert made.part_ids == ("a",)
@@ -160,3 +164,34 @@ def test_a_cursor_that_is_no_file_is_refused() -> None:
     with pytest.raises(ApiError, match="file-9") as caught:
         page_of([file(1)], ListQuery(None, 1, "asc", "file-9"))
     assert caught.value.param == "after"
+
+
+@pytest.mark.parametrize(
+    ("differences", "part_ids", "problem"),
+    [
+        (Differences(), ["b", "a", "c"], None),
+        (Differences(parts_in_order=True), ["a", "c"], None),
+        (Differences(parts_in_order=True), ["b", "a", "c"], "ascending order"),
+        (Differences(min_part=10), ["a", "b", "c"], None),
+        (
+            Differences(min_part=11),
+            ["a", "b", "c"],
+            "part 'a' has 10 bytes, and each part but the last must",
+        ),
+        (Differences(min_part=11), ["b", "c"], None),
+    ],
+)
+def test_some_servers_want_parts_in_order_or_of_a_least_size(
+    differences: Differences, part_ids: list[str], problem: str | None
+) -> None:
+    sizes = {"a": 10, "b": 20, "c": 1}  # as they came
+    with nullcontext() if problem is None else pytest.raises(ApiError, match=problem):
+        require_usual_parts(sizes, part_ids, differences)
+
+
+def test_many_parts_take_no_quadratic_time() -> None:
+    sizes = dict.fromkeys(map(str, range(20_000)), 1)
+    began = time.process_time()
+    for differences in (Differences(), Differences(parts_in_order=True)):
+        require_usual_parts(sizes, list(sizes), differences)
+    assert time.process_time() - began < 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,25 @@ from asyncsdk import AsyncUploader, Client
 from asyncsdk.server import LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.support import MIB
+
+
+@pytest.fixture(scope="session", autouse=True)
+def differing() -> Iterator[None]:
+    """Let every server differ as `ASYNCSDK_TEST_SERVER` says, in JSON. What wants parts in order gets one at a time."""
+    options = json.loads(os.environ.get("ASYNCSDK_TEST_SERVER", "{}"))
+    with pytest.MonkeyPatch.context() as patch:
+        if options:
+            patch.setattr(LocalServer, "__init__", _with(LocalServer.__init__, options, wins=False))
+        if options.get("parts_in_order"):
+            patch.setattr(AsyncUploader, "__init__", _with(AsyncUploader.__init__, {"concurrency": 1}, wins=True))
+        yield
+
+
+def _with(make: Callable[..., None], options: dict[str, Any], *, wins: bool) -> Callable[..., None]:
+    def init(self: object, *arguments: Any, **given: Any) -> None:
+        make(self, *arguments, **(given | options if wins else options | given))
+
+    return init
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, ImageEdit, ImageEditor, RequestEvent
+from asyncsdk import AsyncUploader, CachedKey, Client, ImageEdit, ImageEditor, RequestEvent
 from asyncsdk.errors import AsyncSDKError
 from asyncsdk.server import Fault, LocalServer
 from tests.encodings import forms_of
@@ -75,7 +75,7 @@ async def fetched() -> str:
     return CANARY
 
 
-@pytest.mark.parametrize("how", ["bearer", "api-key", "asked for each request"])
+@pytest.mark.parametrize("how", ["bearer", "api-key", "asked for each request", "cached"])
 async def test_a_key_is_written_nowhere_whatever_happens(
     how: str, tmp_path: Path, make_file: MakeFile, log: io.StringIO, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,7 +86,7 @@ async def test_a_key_is_written_nowhere_whatever_happens(
     async with (
         LocalServer(tmp_path / "server", api_key=CANARY, faults=TROUBLE) as server,
         Client(
-            fetched if how.startswith("asked") else CANARY,
+            CachedKey(fetched) if how == "cached" else fetched if how.startswith("asked") else CANARY,
             base_url=server.url,
             auth="api-key" if how == "api-key" else "bearer",
             on_event=events.append,

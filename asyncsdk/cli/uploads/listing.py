@@ -154,6 +154,13 @@ def changed_since(upload: Remembered, size: int) -> str:
 def nothing_stopped(uploads: Sequence[Remembered]) -> str:
     """That there is nothing to resume; and what is under way, which another process sends."""
     sent = [f" Process {upload.pid} is sending {upload.source}." for upload in unfinished(uploads) if upload.pid]
+    others = [upload for upload in uploads if upload.stopped and not upload.is_from_a_path]
+    if others:
+        which = ", ".join(upload.id for upload in others[:MOST_LISTED])
+        return (
+            f"no upload of a path stopped half-way: there is nothing to resume here. {which} came otherwise, such as a "
+            f"piece of --split or with --key: the same `asyncsdk upload` command goes on.{''.join(sent[:MOST_LISTED])}"
+        )
     return f"no upload stopped half-way: there is nothing to resume.{''.join(sent[:MOST_LISTED])}"
 
 

@@ -33,8 +33,12 @@ OPTIONS = (
     "purpose|stall_timeout"
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
+_IN_ORDER = "--concurrency 1 --part-size 8MiB --no-resume"
 _REMOTE_OPTIONS = re.compile(r", or (?:\w+ )*remote_options=(?:\{.*?\}\}| as a header)?")  # which no option is
 _CALLS = (
+    ("concurrency=1, part_size=8 MiB and resume=False (--concurrency 1 --part-size 8MiB --no-resume)", _IN_ORDER),
+    ("cut it in two", "cut it with --split"),
+    ("cut the file in two", "cut the file with --split"),
     ("the same call", "the same command"),
     ("The same call", "The same command"),
     ("call upload", "asyncsdk upload"),

@@ -6,7 +6,7 @@ import codecs
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path, PurePath
 
@@ -122,6 +122,15 @@ class UploadSources:
         shown = entry.address.shown
         self.urls[shown], self.sizes[shown] = shown, entry.size
         self.add_found(shown)
+
+    def cut(self, name: str, pieces: Iterable[str]) -> None:
+        """A file is sent in pieces, by these names."""
+        if name in self.named:
+            at = self.named.index(name)
+            self.named[at : at + 1] = pieces
+        else:
+            place = self.found.pop(name)
+            self.found |= dict.fromkeys(pieces, place)
 
     def refuse(self, name: str, error: AsyncSDKError, place: str = "") -> None:
         """Something of a list or a listing that can't be sent."""

@@ -18,8 +18,16 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import AsyncSDKError, AuthenticationError, BadRequestError, UploadBusyError
+from asyncsdk.errors import (
+    AsyncSDKError,
+    AuthenticationError,
+    BadRequestError,
+    CredentialError,
+    FileProcessingError,
+    UploadBusyError,
+)
 from asyncsdk.events import Progress, UploadPhase
+from asyncsdk.models import File, to_json
 from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal.memory import MemoryJournal
@@ -295,13 +303,16 @@ class Transfer:
         if is_for_all:
             self._refused = error
             self.shared.stop()
-        self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
+        record = records.not_uploaded(name, records.error_of(error, self.instead), error.progress)
+        if isinstance(error, FileProcessingError) and isinstance(error.file, File):  # it is there
+            record["file"] = to_json(error.file)
+        self.out.record(record)
 
     def _is_for_all(self, error: AsyncSDKError) -> bool:
-        """Whether the server refused what all files have in common: the key, or a purpose that none went up with."""
+        """Whether what all files have in common is refused: the key, or a purpose that none went up with."""
         if isinstance(error, BadRequestError) and (error.param, error.code) == ("purpose", "invalid_value"):
             return None not in self._ended.values()
-        return isinstance(error, AuthenticationError)
+        return isinstance(error, AuthenticationError | CredentialError)
 
     def _report_not_begun(self, names: Sequence[str]) -> None:
         if names:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from attrs import asdict
+from attrs import asdict, evolve
 from cyclopts import Parameter
 
 from asyncsdk.cli.options import Connection, Output, ShownAs, UploadOptions
@@ -18,12 +18,14 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages
 from asyncsdk.cli.uploads.checks import MANY, LeftOutFiles, check_all, refuse, said_if_slow
 from asyncsdk.cli.uploads.standard_input import DASH, standard_input
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError
+from asyncsdk.events import Progress, UploadPhase
 
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.sources import Selection, UploadSources
     from asyncsdk.cli.uploads.transfer import Listener
     from asyncsdk.client import Client
+    from asyncsdk.models import File
     from asyncsdk.remote.stores import RemoteStores
     from asyncsdk.uploads.job import UploadJob, UploadResult
     from asyncsdk.uploads.journal import Journal
@@ -70,11 +72,15 @@ async def upload(
         uploader = uploader_of(client, journal, stores, options, connection)
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
-        bad = await check_all(uploader, jobs, found, quiet=output.quiet)
+        bad: dict[str, AsyncSDKError] = {}
+        if options.split:
+            with said_if_slow("Looking through the files, to cut them.", quiet=output.quiet):
+                jobs, bad = await split(jobs, options, found)
+        bad |= await check_all(uploader, without(jobs, bad), found, quiet=output.quiet)
         if not bad.keys().isdisjoint(found.named):
             return refuse(out, jobs, bad)
         left_out.report(found, bad)
-        jobs = {name: job for name, job in jobs.items() if name not in bad}
+        jobs = without(jobs, bad)
         if not jobs:
             is_filtered = bool(options.include or options.exclude)
             raise ConfigurationError(messages.nothing_to_send([*sources, *options.files_from], is_filtered=is_filtered))
@@ -95,7 +101,7 @@ async def upload(
         )
         if options.on_busy == "wait" and not (found.is_one_file or is_stream):
             transfer.shared = SharedList(journal)
-        send_one = partial(send, uploader, since=began, passes_over=transfer.shared.is_shared)
+        send_one = partial(send, uploader, wait=options.wait, since=began, passes_over=transfer.shared.is_shared)
         uploads = {name: partial(send_one, jobs[name]) for name in anywhere(list(jobs), journal)}
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
 
@@ -199,16 +205,51 @@ def _size(path: str | None) -> int:
         return 0
 
 
+async def split(
+    jobs: Mapping[str, UploadJob], options: UploadOptions, found: UploadSources
+) -> tuple[dict[str, UploadJob], dict[str, AsyncSDKError]]:
+    """The jobs with `--split`, and the errors of what can't be sent."""
+    from asyncsdk.cli.uploads.splitting import check_options, split_all
+
+    refused = {name: job for name, job in jobs.items() if name in found.refused}
+    check_options(without(jobs, refused), options)
+    pieces, bad = await split_all(without(jobs, refused), found)
+    return {**refused, **pieces}, {**found.refused, **bad}
+
+
+def without(jobs: Mapping[str, UploadJob], left_out: Container[str]) -> dict[str, UploadJob]:
+    """Those of the jobs that are not `left_out`."""
+    return {name: job for name, job in jobs.items() if name not in left_out}
+
+
 async def send(
-    uploader: AsyncUploader, job: UploadJob, listener: Listener, *, since: float, passes_over: bool
+    uploader: AsyncUploader, job: UploadJob, listener: Listener, *, wait: bool, since: float, passes_over: bool
 ) -> UploadResult:
-    """Upload `job`, which was looked at already, unless it is a stream. `since` is when the run began."""
+    """Upload `job`, which was looked at already, unless it is a stream; with `wait` until it is processed.
+
+    `since` is when the run began; with `passes_over` it does not wait for another process.
+    Raises FileProcessingError where it is there, and could not be processed.
+    """
     fields = asdict(job, recurse=False)
     if job.path() is not None:
         fields["check"] = "none"
     if passes_over:
         fields["on_busy"] = "fail"
-    return await uploader.upload(**fields, in_turn=True, since=since, on_progress=listener)
+    upload = partial(uploader.upload, **fields, in_turn=True, since=since)
+    if not wait:
+        return await upload(on_progress=listener)
+    latest: list[Progress] = []
+
+    def note(progress: Progress) -> None:
+        latest[:] = [progress]
+        listener(progress)
+
+    def note_status(file: File) -> None:
+        if latest and file.status != "processed":
+            listener(evolve(latest[0], state=UploadPhase.WAITING, note="the server is processing it"))
+
+    result = await upload(on_progress=note)
+    return evolve(result, file=await uploader.client.wait_for_file(result.file, on_poll=note_status))
 
 
 def warn_of(journal: Journal) -> None:
