@@ -24,7 +24,7 @@ from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.destination import OWN_DIRECTORY
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
-from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import Event, Flight, send, streaming
@@ -199,7 +199,7 @@ class ImageEditor:
         self,
         edits: Edits,
         target: Target | None,
-        opened: AbstractAsyncContextManager[Ledger | None],
+        opened: AbstractAsyncContextManager[FileLedger | None],
         *,
         policy: Policy,
         limits: Limits,
@@ -277,7 +277,7 @@ class ImageEditor:
         return builder.plan(images_per_minute, damage=() if loaded_ledger is None else loaded_ledger.damage)
 
     async def _intake(
-        self, policy: Policy, target: Target | None, ledger: Ledger | None, *, check: bool | None
+        self, policy: Policy, target: Target | None, ledger: FileLedger | None, *, check: bool | None
     ) -> Intake:
         checked = self.check if check is None else check
         if ledger is not None and policy.redo:
@@ -339,5 +339,5 @@ async def _possible(concurrency: int) -> int:
     return most
 
 
-def _opened(where: Path | None, *, accept_damage: bool, idle: float) -> AbstractAsyncContextManager[Ledger | None]:
+def _opened(where: Path | None, *, accept_damage: bool, idle: float) -> AbstractAsyncContextManager[FileLedger | None]:
     return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage, idle=idle)

@@ -15,7 +15,7 @@ from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.destination import RAW, Destination
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, not_delivered, not_saved
@@ -202,7 +202,8 @@ class LedgerWriter:
     @property
     def owner(self) -> PictureOwner:
         """The edit, for who names its pictures."""
-        return PictureOwner(self._ledger, self._prepared.item)
+        item = self._prepared.item
+        return PictureOwner(None, item) if self._ledger is None else self._ledger.owner(item)
 
     @property
     def raw_folder(self) -> Path | None:

@@ -21,7 +21,7 @@ from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check, invalid
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.images.edit import ImageEdit, address_of
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
@@ -71,7 +71,7 @@ class Intake:
     policy: Policy
     checked: bool
     target: Target | None = None
-    ledger: Ledger | None = None
+    ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)

@@ -24,7 +24,7 @@ from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import Intake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.models import Usage, add
