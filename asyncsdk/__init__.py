@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LedgerBusyError,
         LedgerDamagedError,
         LedgerError,
+        LedgerRewoundError,
         LimitReachedError,
         ModerationBlockedError,
         NotFoundError,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.images.ledger.postgres import PostgresLedger
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
@@ -124,6 +126,7 @@ __all__ = [
     "LedgerDamage",
     "LedgerDamagedError",
     "LedgerError",
+    "LedgerRewoundError",
     "LimitReachedError",
     "MemoryJournal",
     "ModerationBlockedError",
@@ -135,6 +138,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "PostgresJournal",
+    "PostgresLedger",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -194,6 +198,7 @@ _HOMES = {
         "LedgerBusyError",
         "LedgerDamagedError",
         "LedgerError",
+        "LedgerRewoundError",
         "LimitReachedError",
         "ModerationBlockedError",
         "NotFoundError",
@@ -221,6 +226,7 @@ _HOMES = {
     "images.edit": ("ImageEdit",),
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
+    "images.ledger.postgres": ("PostgresLedger",),
     "images.outcome": ("EditOutcome", "Problem"),
     "error_details": ("LedgerDamage",),
     "images.bulk.outcomes": ("Outcomes",),

@@ -45,6 +45,7 @@
        │  └─ JournalVersionError     a newer asyncsdk wrote it
        └─ LedgerError                the ledger of edits, beside their images
           ├─ LedgerBusyError         another process is editing into the same directory
+          ├─ LedgerRewoundError      the database that holds it has lost what it had acknowledged
           └─ LedgerDamagedError      some of it is not as it was written: what it recorded may be paid again
 """
 
@@ -155,9 +156,7 @@ class APIResponseValidationError(APIError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, request=request)
-        self.status_code = status_code
-        self.body = body
-        self.request_id = request_id
+        self.status_code, self.body, self.request_id = status_code, body, request_id
 
 
 class NotTheAPIError(APIResponseValidationError):
@@ -184,9 +183,7 @@ class APIStatusError(APIError):
 
     Attributes:
         status_code: The HTTP status.
-        type: The server's word for the kind of error.
-        code: The server's code.
-        param: The field that is wrong.
+        type, code, param: The server's word for the kind of error, its code, and the field that is wrong.
         request_id: The server's name for the request.
         body: The response's `error` object, else all of it. If longer than 8,192 characters: its `message`, `type`,
             `code` and `param`, else its beginning.
@@ -207,12 +204,8 @@ class APIStatusError(APIError):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, request=request)
-        self.status_code = status_code
-        self.type = type
-        self.code = code
-        self.param = param
-        self.request_id = request_id
-        self.body = body
+        self.status_code, self.request_id, self.body = status_code, request_id, body
+        self.type, self.code, self.param = type, code, param
         self.headers: Mapping[str, str] = headers or {}
 
 
@@ -391,6 +384,12 @@ class LedgerBusyError(LedgerError):
 
     pid: int | None = None
     host: str | None = None
+
+
+class LedgerRewoundError(LedgerError):
+    """The ledger's database lost what it had acknowledged, or is another one. A person accepts that, or mends it."""
+
+    resumable = False
 
 
 class LedgerDamagedError(LedgerError):

@@ -67,10 +67,10 @@ class Database:
         return self._work.is_away
 
     async def run(
-        self, name: str, *arguments: Any, writes: bool = True, patience: float = PATIENCE
+        self, name: str, *arguments: Any, writes: bool = True, patience: float = PATIENCE, lock: str | None = None
     ) -> Sequence[asyncpg.Record]:
         """Run a statement within a session, as `PostgresConnection.run` does."""
-        return await self._work.run(name, *arguments, writes=writes, patience=patience)
+        return await self._work.run(name, *arguments, writes=writes, patience=patience, lock=lock)
 
     def batch(
         self, write: Callable[[Database, Sequence[Item]], Awaitable[Iterable[Exception | None]]]
@@ -119,6 +119,11 @@ class Database:
             return False
         await self._renew(self._work)
         return may_take_lapsed(self._steady_since, boot_time(), self._terms)
+
+    async def renew(self) -> None:
+        """Renew the lease now: the database called it lapsed. Raises DatabaseFault."""
+        async with self._renewing:
+            await self._renew(self._work)
 
     async def _keep(self) -> None:
         """Renew the lease until this is cancelled: one of all that are here at a time, on a connection of its own."""
