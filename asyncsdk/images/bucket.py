@@ -25,7 +25,7 @@ from attrs import define, field
 
 from asyncsdk import files
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, LedgerError, RemoteError
-from asyncsdk.images.destination import OWN_DIRECTORY, UNDELIVERED, Destination, aside, beside
+from asyncsdk.images.destination import OWN_DIRECTORY, UNDELIVERED, Destination, aside
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
@@ -86,7 +86,8 @@ class BucketTarget:
             raise ConfigurationError(
                 f"{self.directory}: no picture can wait there ({reason}). Nothing was sent."
             ) from error
-        await self.look()
+        if ledger.owner(None).apart is None:  # else names are not looked up: a put says which is taken
+            await self.look()
         await self._probe()
         await self._recover(ledger)
         rooms = Counter(path.parent for path in await files.below(self.directory.parent))
@@ -127,7 +128,8 @@ class BucketTarget:
 
         What is there with the same content was put by an attempt whose answer was lost. Raises RemoteError.
         """
-        for candidate in chain([name], (beside(name, number) for number in count(2))):
+        stem, _, suffix = name.rpartition(".")
+        for candidate in chain([name], (f"{each}.{suffix}" for each in owner.beside(stem))):
             is_taken = candidate in self._taken
             if candidate != name and owner.is_anothers(candidate.rpartition(".")[0]):
                 continue
@@ -195,6 +197,8 @@ class BucketTarget:
     async def _recover(self, ledger: Ledger) -> None:
         """Put there what waits of earlier runs, and record it. What can't be put goes on waiting."""
         waiting, of_items, states = await files.below(self.directory), defaultdict[str, list[Path]](list), {}
+        if waiting and ledger.owner(None).apart is not None:
+            await self.look()
         owners = await ledger.owners_of([self.name_of(path).rpartition(".")[0] for path in waiting])
         for path, owner in zip(waiting, owners, strict=True):
             if owner is None:
@@ -272,7 +276,7 @@ class BucketDelivery:
 
     async def _put_all(self) -> None:
         contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
-        if contents and not self._is_cleared:  # for nothing, nothing is moved aside
+        if contents and not self._is_cleared and self._owner.apart is None:  # for nothing, nothing is moved aside
             await self._clear({self._target.name_of(path): content for path, content in contents.items()})
             self._is_cleared = True
         for path, content in contents.items():

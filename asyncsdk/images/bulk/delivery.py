@@ -61,11 +61,12 @@ class ResultWriter:
             place=self.place,
             raw_folder=self.ledger.raw_folder,
             raw_name=self.ledger.name,
-            if_taken="move aside",
+            if_taken="move aside" if self.ledger.owner.apart is None else "beside",
             names=self.result.edit.n or 1,
             way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, self._again),
             moved=self.ledger.owner.moved,
             is_anothers=self.ledger.owner.is_anothers,
+            beside=self.ledger.owner.beside,
             shielded=True,
         )
 

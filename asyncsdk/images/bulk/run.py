@@ -21,7 +21,7 @@ from asyncsdk.errors import (
     SaveError,
 )
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Intake
+from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
 from asyncsdk.images.ledger import Ledger
@@ -55,7 +55,7 @@ class BulkRun:
     """The state of one run. `reason` is why it stops before its end, if it does."""
 
     client: Client
-    intake: Intake
+    intake: EditIntake
     limiter: RateLimiter
     limits: Limits
     ledger: Ledger | None = None

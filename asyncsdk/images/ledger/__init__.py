@@ -23,6 +23,10 @@ class KnownItem:
     state: ItemState
 
 
+class ClaimLostError(Exception):
+    """The claim of an edit is over, and nothing was sent under it: the edit is another's now."""
+
+
 class Ledger(Protocol):
     """The state of each edit, by its item: how the ledger calls it.
 
@@ -50,9 +54,6 @@ class Ledger(Protocol):
 
     def owner(self, item: str | None) -> PictureOwner:
         """An edit, for who gives its pictures their names."""
-
-    def apart(self, item: str) -> str | None:
-        """What is added to the name of a picture whose own is taken; None: what has it is moved aside."""
 
     async def look_up(self, ids: Sequence[str]) -> Sequence[ItemState | None]:
         """The states of a page of edits, by their ids, before their pictures are read; None for one it has not."""

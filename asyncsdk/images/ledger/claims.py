@@ -14,10 +14,6 @@ from asyncsdk.images.ledger.seen import key_of_id
 from asyncsdk.postgres import DatabaseFault
 
 
-class ClaimLostError(Exception):
-    """The claim of an edit is over, and nothing was sent under it: the edit is another's now."""
-
-
 @define(eq=False)
 class Claim:
     """An edit that this process has claimed. `last` is the try of its last change.

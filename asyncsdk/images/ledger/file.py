@@ -86,9 +86,6 @@ class FileLedger:
         """An edit, for who gives its pictures their names."""
         return PictureOwner(self, item)
 
-    def apart(self, item: str) -> None:
-        """What has the name of a picture is moved aside."""
-
     async def look_up(self, ids: Sequence[str]) -> Sequence[ItemState | None]:
         """The states of the edits that have, or may have, pictures of these names."""
         known = await self.owners_of([safe_name(each) for each in ids])

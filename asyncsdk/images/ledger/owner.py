@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Protocol
 
 from attrs import frozen
 
 from asyncsdk.errors import LedgerError
+from asyncsdk.images.destination import beside
 
 
 class NameKeeper(Protocol):
@@ -23,10 +24,20 @@ class NameKeeper(Protocol):
 
 @frozen
 class PictureOwner:
-    """One edit, by its item, whose pictures get their names; without a keeper nothing is known of others."""
+    """One edit, by its item, whose pictures get their names; without a keeper nothing is known of others.
+
+    `apart` is what is added to a name that is taken. None: what has the name is moved aside.
+    """
 
     keeper: NameKeeper | None
     item: str | None
+    apart: str | None = None
+
+    def beside(self, name: str) -> Iterator[str]:
+        """Names for a picture in place of `name`, without suffix, in the order in which they are tried."""
+        if self.apart is not None:
+            yield f"{name}{self.apart}"
+        yield from beside(f"{name}{self.apart or ''}")
 
     def is_anothers(self, stem: str) -> bool:
         """Whether a picture of this name, relative to the target and without suffix, may be another edit's."""

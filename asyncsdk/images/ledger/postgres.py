@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from attrs import define, field, setters
 from asyncsdk import tasks
 from asyncsdk.errors import LedgerBusyError
 from asyncsdk.images.ledger.claims import rewound, worded
+from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres import NotMadeError
@@ -80,6 +82,18 @@ class PostgresLedger:
                 finally:
                     await tasks.to_the_end(ledger.leave)
                     group.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def look(self, directory: Path) -> AsyncIterator[SharedLedger]:
+        """Read it only, for the length of the block: what is claimed is a preview. Raises LedgerError."""
+        database = Database(self.url, self.terms)
+        shown = await self.show() or {}
+        spent = Spent(shown.get("edits", 0), shown.get("tokens", 0))
+        async with database.session():
+            yield SharedLedger(
+                place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms,
+                database=database, spent=spent,
+            )  # fmt: skip
 
     async def show(self) -> dict[str, Any] | None:
         """What the ledger has, in numbers; None where nothing was ever written."""

@@ -18,8 +18,8 @@ from attrs import define, field, frozen
 from asyncsdk import tasks
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
-from asyncsdk.images.ledger import KnownItem
-from asyncsdk.images.ledger.claims import ChangeToMake, Claim, ClaimLostError, keys_of, rewound, rounds, worded
+from asyncsdk.images.ledger import ClaimLostError, KnownItem
+from asyncsdk.images.ledger.claims import ChangeToMake, Claim, keys_of, rewound, rounds, worded
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
@@ -27,7 +27,7 @@ from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
-from asyncsdk.postgres import DatabaseFault
+from asyncsdk.postgres import DatabaseFault, NotMadeError
 from asyncsdk.postgres.commit import BatchWriter
 from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.faults import PATIENCE
@@ -46,8 +46,8 @@ class Granted:
 
     keys: frozenset[str]
     spent: Spent
-    is_held_back: bool
-    is_stopping: bool
+    is_held_back: bool = False
+    is_stopping: bool = False
 
 
 @define(eq=False)
@@ -60,7 +60,8 @@ class SharedLedger:
     begun: float  # the run, by the database's clock
     terms: LeaseTerms
     _database: Database
-    _group: TaskGroup
+    _group: TaskGroup | None = None  # none: it is read only, and what is claimed is a preview
+    spent: Spent = field(factory=Spent)
     damage: tuple[LedgerDamage, ...] = field(default=(), init=False)
     claims: dict[str, Claim] = field(factory=dict, init=False)
     may_take: bool = field(default=False, init=False)  # whether it may say that leases of the last page have lapsed
@@ -88,18 +89,17 @@ class SharedLedger:
         """Beside the picture: other processes write there too."""
 
     def owner(self, item: str | None) -> PictureOwner:
-        """An edit, for who names its pictures: no picture is moved, so whose a name is does not matter."""
-        return PictureOwner(None, item)
-
-    def apart(self, item: str) -> str:
-        """The epoch of the claim: no other has that."""
-        claim = self.claims.get(item)
-        return "~0" if claim is None else f"~{claim.epoch}"
+        """An edit, for who names its pictures: none is moved, and the epoch of a claim sets its own apart."""
+        claim = None if item is None else self.claims.get(item)
+        return PictureOwner(None, item, "~0" if claim is None else f"~{claim.epoch}")
 
     async def look(self, keys: Sequence[str]) -> dict[str, SeenEdit]:
         """Those of a page of edits that are known, by their keys."""
         with self._worded():
-            rows = await self._database.run("edit_look", json.dumps(keys))
+            try:
+                rows = await self._database.run("edit_look", json.dumps(keys), writes=self._group is not None)
+            except NotMadeError:
+                return {}
             seen = {row["key"]: _seen(row) for row in rows}
             self.may_take = any(map(_seems_lapsed, seen.values())) and await self._may_take()
         return seen
@@ -124,6 +124,8 @@ class SharedLedger:
         self, edits: Sequence[tuple[str, str, SeenEdit | None]], *, max_edits: int | None, max_tokens: int | None
     ) -> Granted:
         """Claim edits, each a key, an id, and as it was seen. Raises LedgerRewoundError, LedgerError."""
+        if self._group is None:
+            return Granted(keys=frozenset(key for key, _, _ in edits), spent=self.spent)
         tries = {key: str(uuid.uuid4()) for key, _, _ in edits}
         wanted = [
             {"key": key, "id": edit_id, "new": tries[key]}
@@ -146,17 +148,17 @@ class SharedLedger:
         granted = {row["key"]: row["epoch"] for row in rows if row["key"] is not None}
         for key, epoch in granted.items():
             self.claims[key] = Claim(key, ids[key], epoch, tries[key])
-        spent = Spent(rows[0]["edits"], rows[0]["tokens"])
+        self.spent = Spent(rows[0]["edits"], rows[0]["tokens"])
         held_back, stopping = rows[0]["is_held_back"], rows[0]["is_stopping"]
         return Granted(
-            keys=frozenset(granted), spent=spent, is_held_back=held_back and not stopping, is_stopping=stopping
+            keys=frozenset(granted), spent=self.spent, is_held_back=held_back and not stopping, is_stopping=stopping
         )
 
     async def mark_lapsed(self, seen: Iterable[SeenEdit]) -> set[str]:
         """Make edits uncertain that were started and whose holder's lease lapsed. Returns the keys of these."""
         asked = [each for each in seen if each.standing(may_take=self.may_take) == "lapsed"]
-        if not asked:
-            return set()
+        if not asked or self._group is None:
+            return {each.key for each in asked}
         gone = json.dumps(sorted({each.holder for each in asked if each.is_gone and each.holder}))
         with self._worded():
             keys = json.dumps([{"key": each.key, "epoch": each.epoch, "last": each.last} for each in asked])
@@ -208,7 +210,7 @@ class SharedLedger:
     def release(self, item: str) -> None:
         """Write down, as soon as that can be, that the server did nothing for `item`: it stays claimed."""
         claim = self.claims.get(item)
-        if claim is not None:
+        if claim is not None and self._group is not None:
             claim.owes = True
             self._group.start_soon(self._settle_soon, claim)
 

@@ -1,6 +1,7 @@
--- Edits, of those in $1, that are as they were seen, and were started and whose holder's lease lapsed ($3: whether that may be said), or whose
--- holder is among those in $2, which are known to be gone: they are uncertain.
--- Law: a row that was changed since is another's, whose lease this statement may not see. Epoch and try stay, so that an answer that comes late still ends the edit.
+-- Edits, of those in $1, that were started and are as they were seen, and whose holder's lease lapsed ($3: whether that
+-- may be said) or is among those in $2, which are known to be gone: they are uncertain. $4: the run.
+-- Law: a row that was changed since is another's, whose lease this statement may not see. Epoch and try stay, so that an
+-- answer that comes late still ends the edit.
 with gone as materialized (
     select e.key, e.epoch = g.epoch and e.try = g.last as is_as_seen
     from json_to_recordset($1::json) as g(key text, epoch bigint, last uuid)

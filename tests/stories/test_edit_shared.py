@@ -1,0 +1,276 @@
+"""The same call several times at once over one ledger in a database: each edit is paid once, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from asyncsdk import (
+    Client,
+    EditOutcome,
+    ImageEdit,
+    ImageEditor,
+    LedgerBusyError,
+    LedgerRewoundError,
+    LimitReachedError,
+    PostgresLedger,
+)
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.server import Fault, LocalServer
+from tests.postgres.server import PostgresServer
+from tests.stories.pictures import png
+
+MODEL = "gpt-image-2"
+PICTURE = png()
+SHORT = LeaseTerms(lease=0.6, renew_every=0.15)
+LAPSE = "update asyncsdk.holder set until = clock_timestamp() - interval '1 second'"
+
+
+def job(number: int, **fields: Any) -> ImageEdit:
+    given = {"prompt": f"p{number}", "id": f"Row {number}"} | fields
+    return ImageEdit(image=PICTURE, model=MODEL, **given)
+
+
+@pytest.fixture
+def editor(client: Client) -> ImageEditor:
+    return ImageEditor(client)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@frozen
+class Fleet:
+    """What the copies of a run share."""
+
+    editor: ImageEditor
+    out: Path
+    url: str
+    sql: Callable[[str], str]
+
+
+@pytest.fixture
+def fleet(editor: ImageEditor, out: Path, postgres_server: PostgresServer, database: str, database_url: str) -> Fleet:
+    return Fleet(editor, out, database_url, partial(postgres_server.sql, database=database))
+
+
+async def run(editor: ImageEditor, edits: list[ImageEdit], **options: Any) -> dict[str, EditOutcome]:
+    async with editor.edit_many(edits, **options) as outcomes:
+        return {outcome.id: outcome async for outcome in outcomes}
+
+
+def statuses(found: dict[str, EditOutcome]) -> set[str]:
+    return {outcome.status for outcome in found.values()}
+
+
+async def test_of_four_copies_each_edit_is_sent_by_one_and_each_copy_sees_all_end(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(number) for number in range(60)]
+    copies = await asyncio.gather(*(run(editor, edits, out=out, ledger=database_url) for _ in range(4)))
+    assert server.edits.by_prompt == {f"p{number}": 1 for number in range(60)}
+    assert all(len(copy) == 60 for copy in copies)
+    assert all(statuses(copy) <= {"done", "skipped"} for copy in copies)
+    done = [outcome for copy in copies for outcome in copy.values() if outcome.status == "done"]
+    assert len(done) == 60
+    assert sorted(path.name for path in out.glob("*.png")) == sorted(f"Row {number}.png" for number in range(60))
+    assert [outcome.files for outcome in copies[0].values()] != []
+    shown = await PostgresLedger(database_url).show()
+    assert shown is not None
+    assert (shown["states"], shown["edits"], shown["workers"]) == ({"done": 60}, 60, [])
+
+
+async def test_what_is_done_is_known_without_reading_pictures(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PICTURE)
+    await run(editor, [ImageEdit(image=path, prompt="p", model=MODEL, id="a")], out=out, ledger=database_url)
+    path.unlink()
+    again = await run(editor, [ImageEdit(image=path, prompt="p", model=MODEL, id="A")], out=out, ledger=database_url)
+    assert again["A"].status == "skipped"
+    assert again["A"].files == (out / "a.png",)
+    assert server.edits.edits == 1
+
+
+async def test_another_prompt_under_an_id_that_has_ended_is_a_new_edit_and_the_old_picture_keeps_its_name(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    [first] = (await run(editor, [job(1)], out=out, ledger=database_url)).values()
+    kept = first.files[0].read_bytes()
+    copies = await asyncio.gather(
+        *(run(editor, [job(1, prompt="other")], out=out, ledger=database_url) for _ in range(3))
+    )
+    assert server.edits.by_prompt == {"p1": 1, "other": 1}
+    assert (out / "Row 1.png").read_bytes() == kept
+    assert (out / "Row 1~2.png").exists()
+    assert {outcome.status for copy in copies for outcome in copy.values()} <= {"done", "skipped"}
+
+
+async def test_a_name_that_is_taken_on_the_disk_is_not_overwritten(
+    editor: ImageEditor, out: Path, database_url: str
+) -> None:
+    out.mkdir()
+    (out / "Row 1.png").write_bytes(b"mine")
+    [outcome] = (await run(editor, [job(1)], out=out, ledger=database_url)).values()
+    assert outcome.files == (out / "Row 1~1.png",)
+    assert (out / "Row 1.png").read_bytes() == b"mine"
+
+
+async def test_what_was_turned_away_is_sent_again_and_counts_once(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    server.inject(Fault("edit", "answer", status=429, times=3, headers={"retry-after-ms": "5"}))
+    found = await run(editor, [job(number) for number in range(6)], out=out, ledger=database_url)
+    assert statuses(found) == {"done"}
+    shown = await PostgresLedger(database_url).show()
+    assert shown is not None
+    assert shown["edits"] == 6
+
+
+async def test_exactly_as_many_are_sent_by_all_as_the_limit_says(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(number) for number in range(60)]
+
+    async def copy() -> str:
+        try:
+            await run(editor, edits, out=out, ledger=database_url, max_edits=25)
+        except LimitReachedError as error:
+            return str(error)
+        return ""
+
+    said = await asyncio.gather(*(copy() for _ in range(4)))
+    assert server.edits.edits == 25
+    assert all("max_edits=25 is reached: 25 edits were sent so far" in each for each in said)
+
+
+async def test_an_edit_whose_answer_was_lost_is_uncertain_for_all(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    first = await run(editor, [job(1)], out=out, ledger=database_url)
+    assert statuses(first) == {"uncertain"}
+    again = await run(editor, [job(1)], out=out, ledger=database_url, on_uncertain="retry")
+    assert statuses(again) == {"uncertain"}
+    [outcome] = again.values()
+    assert outcome.problem is not None
+    assert "It may be sent again, and paid twice, with on_uncertain='retry' from" in outcome.problem.message
+    ledger = PostgresLedger(database_url)
+    free, later = await ledger.release(None)
+    assert (free, list(later)) == ([], ["Row 1"])
+    assert await ledger.release(["row 1"], force=True) == (["Row 1"], {})
+    assert statuses(await run(editor, [job(1)], out=out, ledger=database_url)) == {"done"}
+    shown = await ledger.show()
+    assert shown is not None
+    assert shown["edits"] == 2
+
+
+async def test_copies_with_other_options_are_refused_while_one_lives(
+    editor: ImageEditor, out: Path, database_url: str
+) -> None:
+    async with editor.edit_many(
+        [job(1)], out=out, ledger=PostgresLedger(database_url, options={"prompt": "a", "model": "m"})
+    ) as outcomes:
+        with pytest.raises(LedgerBusyError, match="with other options: prompt"):
+            await run(
+                editor, [job(1)], out=out, ledger=PostgresLedger(database_url, options={"prompt": "b", "model": "m"})
+            )
+        assert [outcome.status async for outcome in outcomes] == ["done"]
+    ledger = PostgresLedger(database_url, options={"prompt": "b"})
+    assert statuses(await run(editor, [job(1)], out=out, ledger=ledger)) == {"skipped"}
+
+
+async def test_rows_without_an_id_and_an_id_twice_are_refused(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(1), job(2, id=None), job(3, id="row 1")]
+    found = await run(editor, edits, out=out, ledger=database_url)
+    assert [outcome.status for outcome in found.values()].count("refused") == 2
+    assert sum("knows an edit by its id" in str(each.problem) for each in found.values()) == 1
+    assert server.edits.edits == 1
+
+
+async def test_a_database_that_lost_commits_stops_all_until_a_person_accepts_it(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    editor, out, database_url = fleet.editor, fleet.out, fleet.url
+    await run(editor, [job(1)], out=out, ledger=database_url)
+    fleet.sql("update asyncsdk.ledger set timeline = '00000009'")
+    with pytest.raises(LedgerRewoundError, match="asyncsdk ledger accept"):
+        await run(editor, [job(2)], out=out, ledger=database_url)
+    await PostgresLedger(database_url).accept()
+    assert statuses(await run(editor, [job(2)], out=out, ledger=database_url)) == {"done"}
+    assert server.edits.edits == 2
+
+
+async def test_a_copy_that_was_under_way_when_commits_were_lost_stops(fleet: Fleet, server: LocalServer) -> None:
+    editor, out, database_url = fleet.editor, fleet.out, fleet.url
+    async with editor.edit_many([job(n) for n in range(40)], out=out, ledger=database_url, concurrency=1) as outcomes:
+        await anext(outcomes)
+        fleet.sql("update asyncsdk.ledger_worker set writes = 0")
+        with pytest.raises(LedgerRewoundError):
+            [outcome async for outcome in outcomes]
+    assert server.edits.edits < 5
+
+
+async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncertain(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    editor, out, database_url = fleet.editor, fleet.out, fleet.url
+    server.inject(Fault("edit", "stall", at="done", seconds=4))
+    slow = PostgresLedger(database_url, terms=SHORT)
+    edits = [job(number) for number in range(8)]
+    async with editor.edit_many(edits, out=out, ledger=slow, concurrency=1) as first:
+        late = asyncio.ensure_future(anext(first))
+        await asyncio.sleep(0.3)
+        first.stop()
+        lapsing = asyncio.ensure_future(_keep_lapsed(fleet))
+        second = await run(editor, edits, out=out, ledger=slow)
+        lapsing.cancel()
+        counts = sorted(outcome.status for outcome in second.values())
+        assert counts == ["done"] * 7 + ["uncertain"]
+        outcome = await late
+        assert outcome.status == "done"  # its answer came late
+    assert server.edits.edits == 8
+    assert statuses(await run(editor, edits, out=out, ledger=slow)) == {"skipped"}
+
+
+async def _keep_lapsed(fleet: Fleet) -> None:
+    first = fleet.sql("select id from asyncsdk.holder")
+    while True:
+        await asyncio.to_thread(fleet.sql, f"{LAPSE} where id = '{first}'")
+        await asyncio.sleep(0.05)
+
+
+async def test_no_key_no_prompt_and_no_picture_is_in_the_database(
+    editor: ImageEditor, out: Path, postgres_server: PostgresServer, database: str, database_url: str
+) -> None:
+    edits = [job(1, prompt="CANARY of a prompt")]
+    await run(editor, edits, out=out, ledger=PostgresLedger(database_url, options={"prompt": "CANARY of a prompt"}))
+    rows = postgres_server.sql(
+        "select row_to_json(e) from asyncsdk.edit e", "select row_to_json(l) from asyncsdk.ledger l", database=database
+    )
+    assert "CANARY" not in rows
+    assert json.loads(rows.splitlines()[0])["id"] == "Row 1"
+
+
+async def test_a_plan_tells_what_would_be_sent_and_claims_nothing(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(number) for number in range(5)]
+    plan = await editor.plan(edits, out=out, ledger=database_url)
+    assert (plan.to_send, plan.done) == (5, 0)
+    await run(editor, edits[:2], out=out, ledger=database_url)
+    plan = await editor.plan(edits, out=out, ledger=database_url, max_edits=4)
+    assert (plan.to_send, plan.done, plan.held_back) == (3, 2, 1)
+    assert server.edits.edits == 2
