@@ -89,8 +89,8 @@ class RunOptions:
     ledger: Annotated[
         str | None,
         Parameter(
-            metavar="DIR",
-            help="The ledger's directory, required if --out is a URL: pictures wait in it for the bucket.",
+            metavar="DIR|postgresql://…",
+            help="The ledger's directory, required if --out is a URL; or a database, for many machines at once.",
         ),
     ] = None
     accept_damage: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Literal
 
@@ -300,10 +300,10 @@ def _is_uncertain(seen: SeenEdit) -> bool:
     return seen.phase == "started" or (seen.phase is None and seen.status == "uncertain")
 
 
-def from_anywhere(edits: Iterable[ImageEdit], count: int) -> Iterator[ImageEdit]:
+def from_anywhere(edits: Callable[[], Iterable[ImageEdit]], count: int) -> Iterator[ImageEdit]:
     """A list of `count` edits from a random page on, and then those before it: copies of a run begin apart.
 
-    `edits` is gone through twice.
+    `edits` gives it, twice.
     """
     start = random.randrange(0, count, PAGE) if count > PAGE else 0
-    return chain(islice(iter(edits), start, None), islice(iter(edits), start))
+    return chain(islice(edits(), start, None), islice(edits(), start))
