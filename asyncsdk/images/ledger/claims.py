@@ -10,7 +10,7 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import LedgerError, LedgerRewoundError
-from asyncsdk.images.ledger.seen import key_of_id
+from asyncsdk.images.names import casefolded
 from asyncsdk.postgres import DatabaseFault
 
 
@@ -55,9 +55,9 @@ def keys_of(stem: str) -> Iterator[str]:
     """The keys of the edits that a picture of this name may be of, the likeliest first."""
     without_number = stem.rpartition(".")[0] if stem.rpartition(".")[2].isdigit() else stem
     for name in dict.fromkeys((stem, without_number)):
-        yield key_of_id(name)
+        yield casefolded(name)
         if "~" in name and name.rpartition("~")[2].partition("-")[0].isdigit():
-            yield key_of_id(name.rpartition("~")[0])
+            yield casefolded(name.rpartition("~")[0])
 
 
 @contextmanager
