@@ -120,6 +120,11 @@ class Database:
         await self._renew(self._work)
         return may_take_lapsed(self._steady_since, boot_time(), self._terms)
 
+    @property
+    def has_good_lease(self) -> bool:
+        """Whether something may begin at this moment."""
+        return is_good(self._renewal, boot_time(), self._terms)
+
     async def renew(self) -> None:
         """Renew the lease now: the database called it lapsed. Raises DatabaseFault."""
         async with self._renewing:

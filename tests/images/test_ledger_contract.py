@@ -19,6 +19,7 @@ from asyncsdk.images.ledger.seen import key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
+from asyncsdk.postgres.database import Database
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
 USAGE = Usage(input_tokens=2, output_tokens=3, total_tokens=5)
@@ -148,3 +149,15 @@ async def test_a_redo_never_reaches_what_is_done_after_it_was_asked_for(opening:
     async with opening() as run:
         assert await run.ledger.redo_before(1.0) == 1.0
         assert await run.ledger.redo_before(time.time() + 3600) <= time.time() + 1
+
+
+async def test_a_start_that_took_longer_than_the_lease_is_taken_back_and_made_again(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
+        await ledger.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+        good = iter([False, True])
+        monkeypatch.setattr(Database, "has_good_lease", property(lambda _: next(good)))
+        await ledger.intend("a", id="a", n=1)
+        [seen] = (await ledger.look(["a"])).values()
+        assert (seen.phase, seen.epoch, list(good)) == ("started", 1, [])

@@ -188,24 +188,33 @@ class SharedLedger:
         if claim is None:
             raise ClaimLostError
         async with claim.turn:
-            await self._settle(claim)
-            new = claim.pending = str(uuid.uuid4())
-            what: dict[str, Any] = {"digest": claim.digest, "source": claim.source, "n": n}
             for _ in range(START_ATTEMPTS):
+                await self._settle(claim)
                 with self._worded():
                     await self._database.ensure_lease()
-                result = await self._change(claim, "start", new=new, **what)
-                if result["answer"] == "yes":
-                    claim.is_started, claim.pending = True, None
+                if await self._is_started(claim, n):
                     return
-                if result["is_rewound"]:
-                    raise rewound(self.place)
-                if result["epoch"] != claim.epoch:
+                if not claim.owes:  # else it took so long that the lease may be over: it is taken back
                     break
-                with self._worded():
-                    await self._database.renew()
             self._forget(claim)
             raise ClaimLostError
+
+    async def _is_started(self, claim: Claim, n: int) -> bool:
+        """Whether it is acknowledged, in time, that an edit is about to be sent. If not: `owes`, to try again."""
+        new = claim.pending = str(uuid.uuid4())
+        for _ in range(START_ATTEMPTS):
+            result = await self._change(claim, "start", new=new, digest=claim.digest, source=claim.source, n=n)
+            if result["answer"] == "yes":
+                claim.is_started, claim.pending = True, None
+                claim.owes = not self._database.has_good_lease
+                return not claim.owes
+            if result["is_rewound"]:
+                raise rewound(self.place)
+            if result["epoch"] != claim.epoch:
+                break
+            with self._worded():  # the database calls it lapsed
+                await self._database.renew()
+        return False
 
     def release(self, item: str) -> None:
         """Write down, as soon as that can be, that the server did nothing for `item`: it stays claimed."""
