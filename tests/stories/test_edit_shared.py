@@ -14,6 +14,7 @@ from attrs import frozen
 
 from asyncsdk import (
     Client,
+    EditError,
     EditOutcome,
     ImageEdit,
     ImageEditor,
@@ -30,7 +31,6 @@ from tests.stories.pictures import png
 MODEL = "gpt-image-2"
 PICTURE = png()
 SHORT = LeaseTerms(lease=0.6, renew_every=0.15)
-LAPSE = "update asyncsdk.holder set until = clock_timestamp() - interval '1 second'"
 
 
 def job(number: int, **fields: Any) -> ImageEdit:
@@ -175,6 +175,33 @@ async def test_an_edit_whose_answer_was_lost_is_uncertain_for_all(
     assert shown["edits"] == 2
 
 
+async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> None:
+    edits = [job(number) for number in range(200)]
+    server.inject(Fault("edit", "stall", at="after", seconds=0.05, every=1, times=60))
+
+    async def other() -> str:
+        try:
+            await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url, concurrency=2)
+        except EditError as error:
+            return f"{error} {error.resumable}"
+        return ""
+
+    others = [asyncio.ensure_future(other()) for _ in range(2)]
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, concurrency=2) as outcomes:
+        await anext(outcomes)
+        outcomes.stop(all_copies=True)
+        assert {outcome.status async for outcome in outcomes} <= {"done", "skipped"}
+    said = await asyncio.gather(*others)
+    assert [each.startswith("another copy of this run has stopped all") for each in said] == [True, True]
+    assert [each.endswith("True") for each in said] == [True, True]
+    assert server.edits.edits < 200
+    shown = await PostgresLedger(fleet.url).show()
+    assert shown is not None
+    assert set(shown["states"]) <= {"done", "new"}
+    assert statuses(await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)) <= {"done", "skipped"}
+    assert server.edits.edits == 200
+
+
 async def test_copies_with_other_options_are_refused_while_one_lives(
     editor: ImageEditor, out: Path, database_url: str
 ) -> None:
@@ -234,9 +261,8 @@ async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncerta
         late = asyncio.ensure_future(anext(first))
         await asyncio.sleep(0.3)
         first.stop()
-        lapsing = asyncio.ensure_future(_keep_lapsed(fleet))
+        await asyncio.to_thread(_let_lapse, fleet)
         second = await run(editor, edits, out=out, ledger=slow)
-        lapsing.cancel()
         counts = sorted(outcome.status for outcome in second.values())
         assert counts == ["done"] * 7 + ["uncertain"]
         outcome = await late
@@ -245,11 +271,14 @@ async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncerta
     assert statuses(await run(editor, edits, out=out, ledger=slow)) == {"skipped"}
 
 
-async def _keep_lapsed(fleet: Fleet) -> None:
+def _let_lapse(fleet: Fleet) -> None:
+    """From now on the lease of the one process that there is has lapsed, however often it renews it."""
     first = fleet.sql("select id from asyncsdk.holder")
-    while True:
-        await asyncio.to_thread(fleet.sql, f"{LAPSE} where id = '{first}'")
-        await asyncio.sleep(0.05)
+    fleet.sql(
+        "create function asyncsdk.lapse() returns trigger language plpgsql as $$ begin "
+        f"if new.id = '{first}' then new.until := clock_timestamp() - interval '1 second'; end if; return new; end $$; "
+        "create trigger lapse before update on asyncsdk.holder for each row execute function asyncsdk.lapse()"
+    )
 
 
 async def test_no_key_no_prompt_and_no_picture_is_in_the_database(

@@ -233,7 +233,7 @@ class BulkEditing:
         if self._grace is not None:
             self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace
         if self._outcomes is not None and not self._is_over:
-            self._outcomes.stop()
+            self._outcomes.stop(all_copies=self.run.stop_all)
             self.report.aside()
             complain(stopping(self._outcomes.in_flight, self.run.grace))
 

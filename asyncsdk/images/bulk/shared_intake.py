@@ -180,6 +180,8 @@ class SharedIntake:
         return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
 
     async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit]:
+        if not page:
+            return
         seen = await self.ledger.look([listed.key for listed in page if listed.problem is None])
         lapsed = await self.ledger.mark_lapsed(seen.values())
         wanted = list[tuple[ListedEdit, SeenEdit | None]]()
@@ -189,7 +191,8 @@ class SharedIntake:
             if verdict == "claim":
                 wanted.append((listed, known))
             elif verdict == "wait":
-                self._held.append(listed)
+                if not self.ledger.is_read_only:  # else it is a preview, and they send it
+                    self._held.append(listed)
             else:
                 self._offered = OfferedEdit(listed, known, verdict)
                 yield listed.edit
@@ -240,7 +243,9 @@ class SharedIntake:
             granted = await self.ledger.claim(edits, max_edits=limits.max_edits, max_tokens=limits.max_tokens)
             limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
             if granted.is_stopping:
-                raise EditError(_STOPPED)
+                stopped = EditError(_STOPPED)
+                stopped.resumable = True
+                raise stopped
             if granted.keys or not granted.is_held_back:
                 limits.edits += len(granted.keys)
                 return granted.keys

@@ -52,6 +52,9 @@ class Ledger(Protocol):
     def drafts_for(self, out: Path) -> Path | None:
         """Where pictures for `out` are written before they take their place; None for beside it."""
 
+    def stop_copies(self) -> None:
+        """Stop all processes that work with it for this run."""
+
     def owner(self, item: str | None) -> PictureOwner:
         """An edit, for who gives its pictures their names."""
 

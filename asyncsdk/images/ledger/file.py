@@ -82,6 +82,9 @@ class FileLedger:
         """None: a disk that is away makes the write fail."""
         return 0.0
 
+    def stop_copies(self) -> None:
+        """There are none."""
+
     def owner(self, item: str | None) -> PictureOwner:
         """An edit, for who gives its pictures their names."""
         return PictureOwner(self, item)

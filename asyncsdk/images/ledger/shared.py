@@ -78,6 +78,11 @@ class SharedLedger:
         return PATIENCE + self.terms.lease
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened for a preview."""
+        return self._group is None
+
+    @property
     def left_alone(self) -> float:
         """For how many seconds after its start an uncertain edit is not sent again."""
         return ANSWER_LIMIT + self.terms.lease
@@ -174,10 +179,16 @@ class SharedLedger:
             [row] = await self._database.run("edit_held", self._database.holder)
         return bool(row["is_held"])
 
-    async def stop_all(self) -> None:
-        """Stop all copies of this run."""
-        with self._worded():
+    def stop_copies(self) -> None:
+        """Stop all copies of this run, as soon as that can be written."""
+        if self._group is not None:
+            self._group.start_soon(self._stop_copies)
+
+    async def _stop_copies(self) -> None:
+        try:
             await self._database.run("ledger_stop", self.run)
+        except DatabaseFault as failed:
+            logger.warning("%s: the other copies are not stopped: %s", self.place, failed.reason)
 
     async def intend(self, item: str, *, id: str, n: int, source: str | None = None) -> None:  # noqa: A002, ARG002 - as the protocol
         """Return once it is acknowledged that `item` is about to be sent.
