@@ -174,5 +174,10 @@ def _log(*, to_stderr: bool) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
-        for name in ("asyncsdk.postgres.connection", "asyncsdk.suggestions", "asyncsdk.uploads.journal.small"):
+        for name in (
+            "asyncsdk.images.ledgers",
+            "asyncsdk.postgres.connection",
+            "asyncsdk.suggestions",
+            "asyncsdk.uploads.journal.small",
+        ):
             logging.getLogger(name).addHandler(_WARNING)

@@ -351,7 +351,7 @@ def _place(target: Target | None, out: Where | None, ledger: ChosenLedger, **res
     near = None if target is None or target.is_elsewhere else target.directory
     shown = None if target is None else target.where if target.is_elsewhere else str(out)
     shared = None if ledger is None or isinstance(ledger, str | os.PathLike) else ledger
-    return LedgerPlace(directory=directory_of(ledger, near), shared=shared, out=shown, **rest)
+    return LedgerPlace(directory=directory_of(ledger, near), shared=shared, out=shown, is_remote=near is None, **rest)
 
 
 def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None) -> Limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,11 +16,18 @@ from asyncsdk.images.destination import OWN_DIRECTORY
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.postgres.url import is_database_url
 from asyncsdk.version import __version__
+from asyncsdk.wal.lock import this_host
 
 if TYPE_CHECKING:
     from asyncsdk.images.ledger.postgres import PostgresLedger
     from asyncsdk.images.ledger.shared import SharedLedger
 
+logger = logging.getLogger(__name__)
+
+_SPREAD = (
+    "%s also work(s) on these edits: %s has to be a directory that all of these machines share. Else each has the "
+    "pictures that it made, and no other."
+)
 VARIABLE = "ASYNCSDK_LEDGER"
 ChosenLedger: TypeAlias = "str | os.PathLike[str] | PostgresLedger | None"
 
@@ -51,11 +59,15 @@ def directory_of(ledger: ChosenLedger, out: Path | None) -> Path:
 
 @frozen(kw_only=True)
 class LedgerPlace:
-    """The ledger of a run: a directory, and the database if it is there. `out` is where the pictures go."""
+    """The ledger of a run: a directory, and the database if it is there. `out` is where the pictures go.
+
+    `is_remote`: that is in a bucket.
+    """
 
     directory: Path
     shared: PostgresLedger | None = None
     out: str | None = None
+    is_remote: bool = False
     accept_damage: bool = False
     idle: float = field(default=2.0)
 
@@ -68,6 +80,8 @@ class LedgerPlace:
             return
         options: dict[str, Any] = {"asyncsdk": __version__} | ({} if self.out is None else {"out": self.out})
         async with self.shared.open(self.directory, options) as shared:
+            if shared.hosts - {this_host()} and not self.is_remote:
+                logger.warning(_SPREAD, ", ".join(sorted(shared.hosts - {this_host()})), self.out or "their place")
             yield shared
 
     @asynccontextmanager

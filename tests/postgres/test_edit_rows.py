@@ -72,7 +72,15 @@ class BothSides:
         ours = theirs = ""
         for _ in range(self.random.choice([1, 2])):
             got = await self.connection.fetch(
-                statement("edit_claim"), uuid.UUID(holder), json.dumps(seen), "[]", may_take, None, None, LEFT_ALONE
+                statement("edit_claim"),
+                uuid.UUID(holder),
+                json.dumps(seen),
+                "[]",
+                may_take,
+                None,
+                None,
+                LEFT_ALONE,
+                "{}",
             )
             theirs = "no" if got[0]["key"] is None else "yes"
             ours = self.took(

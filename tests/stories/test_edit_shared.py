@@ -217,6 +217,28 @@ async def test_copies_with_other_options_are_refused_while_one_lives(
     assert statuses(await run(editor, [job(1)], out=out, ledger=ledger)) == {"skipped"}
 
 
+async def test_a_copy_that_was_away_while_others_began_with_other_options_claims_nothing_more(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    edits = [job(number) for number in range(60)]
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, concurrency=1) as outcomes:
+        await anext(outcomes)
+        fleet.sql("update asyncsdk.ledger set options = '{}'")
+        with pytest.raises(LedgerBusyError, match="a run with other options began there"):
+            [outcome async for outcome in outcomes]
+    assert server.edits.edits <= 16
+
+
+async def test_a_copy_on_another_machine_learns_that_the_directory_has_to_be_shared(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fleet.editor.edit_many([job(1)], out=fleet.out, ledger=fleet.url) as outcomes:
+        fleet.sql("update asyncsdk.holder set host = 'pod-7'")
+        await run(fleet.editor, [job(2)], out=fleet.out, ledger=fleet.url)
+        assert [outcome.status async for outcome in outcomes] == ["done"]
+    assert "pod-7 also work(s) on these edits" in caplog.text
+
+
 async def test_rows_without_an_id_and_an_id_twice_are_refused(
     editor: ImageEditor, server: LocalServer, out: Path, database_url: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from attrs import define, field, frozen
 
-from asyncsdk.errors import LedgerError, LedgerRewoundError
+from asyncsdk.errors import LedgerBusyError, LedgerError, LedgerRewoundError
 from asyncsdk.images.names import casefolded
 from asyncsdk.postgres import DatabaseFault
 
@@ -78,4 +78,12 @@ def rewound(place: str) -> LedgerRewoundError:
         "promoted, a copy, a backup). Edits that it does not know may be paid. Nothing more was sent.\n"
         "  Bring back the database that has them. Or compare what is there with the pictures (asyncsdk ledger export), "
         "and accept what is lost: asyncsdk ledger accept."
+    )
+
+
+def replaced(place: str) -> LedgerBusyError:
+    """The error of a process that was away while others began a run with other options."""
+    return LedgerBusyError(
+        f"{place}: while this process was paused or cut off, a run with other options began there. Nothing more was "
+        "sent; what is done is kept.\n  Wait until that run has ended: then the same call goes on."
     )

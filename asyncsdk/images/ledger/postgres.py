@@ -67,15 +67,18 @@ class PostgresLedger:
         database, place = Database(self.url, self.terms), self.url.place
         with worded(place, sent=False):
             async with database.holding(), tasks.group() as group:
-                run, begun = await _joined(database, place, digests({**self.options, **options}))
+                text = json.dumps(digests({**self.options, **options}), sort_keys=True)
+                run, begun, hosts = await _joined(database, place, text)
                 ledger = SharedLedger(
                     place=place,
                     directory=directory,
                     run=run,
                     begun=begun,
                     terms=self.terms,
+                    options=text,
                     database=database,
                     group=group,
+                    hosts=hosts,
                 )
                 try:
                     yield ledger
@@ -91,7 +94,7 @@ class PostgresLedger:
         spent = Spent(shown.get("edits", 0), shown.get("tokens", 0))
         async with database.session():
             yield SharedLedger(
-                place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms,
+                place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms, options="",
                 database=database, spent=spent,
             )  # fmt: skip
 
@@ -140,19 +143,21 @@ class PostgresLedger:
         return []
 
 
-async def _joined(database: Database, place: str, options: Mapping[str, str]) -> tuple[int, float]:
-    """The run that this process is part of now, and when it began by the database's clock."""
-    text, gone = json.dumps(options, sort_keys=True), set[str]()
+async def _joined(database: Database, place: str, text: str) -> tuple[int, float, frozenset[str]]:
+    """The run that this process is part of now, when it began by the database's clock, and who else is of it."""
+    gone = set[str]()
     while True:
         rows = await database.run("ledger_join", database.holder, text, json.dumps(sorted(gone)), lock="ledger_lock")
         first = rows[0]
         if first["is_rewound"] or not first["is_same"]:
             raise rewound(place)
         if first["run"] is not None:
-            return first["run"], first["begun"]
+            return first["run"], first["begun"], frozenset(row["host"] for row in rows if row["host"])
         lost = {str(row["id"]) for row in rows if row["pid"] is not None and is_gone_here(row["pid"], row["machine"])}
         if lost <= gone:
-            raise _other_options(place, options, json.loads(first["options"]), Owner(first["pid"], first["host"]))
+            raise _other_options(
+                place, json.loads(text), json.loads(first["options"]), Owner(first["pid"], first["host"])
+            )
         gone |= lost
 
 
@@ -166,6 +171,7 @@ def digests(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _other_options(place: str, mine: Mapping[str, str], live: Mapping[str, str], owner: Owner) -> LedgerBusyError:
     names = sorted(name for name in {*mine, *live} if mine.get(name) != live.get(name))
+    names = ["the version of asyncsdk" if name == "asyncsdk" else name for name in names]
     error = LedgerBusyError(
         f"{name_of(owner)} works with the ledger in {place} right now, with other options: {', '.join(names)}. "
         "Nothing was sent by this call.\n  Give the same ones, or wait until it has ended, or use another database."

@@ -45,6 +45,7 @@ class SeenEdit:
     started: float | None
     now: float
     row: Mapping[str, Any] = field(repr=False, eq=False)
+    _known: list[ItemState | None] = field(factory=list, init=False, repr=False, eq=False)
 
     def standing(self, *, may_take: bool) -> Standing:
         """Who may do something. `may_take`: this process may say that a lease has lapsed."""
@@ -61,6 +62,11 @@ class SeenEdit:
     @property
     def state(self) -> ItemState | None:
         """How its last attempt ended; None for one that none was made of. An open claim that was started is "sent"."""
+        if not self._known:  # a list of a million edits that are done is gone through in a minute
+            self._known.append(self._state())
+        return self._known[0]
+
+    def _state(self) -> ItemState | None:
         row = self.row
         if self.phase == "started":
             return ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])

@@ -19,7 +19,7 @@ from asyncsdk import tasks
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
 from asyncsdk.images.ledger import ClaimLostError, KnownItem
-from asyncsdk.images.ledger.claims import ChangeToMake, Claim, keys_of, rewound, rounds, worded
+from asyncsdk.images.ledger.claims import ChangeToMake, Claim, keys_of, replaced, rewound, rounds, worded
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
@@ -59,9 +59,11 @@ class SharedLedger:
     run: int
     begun: float  # the run, by the database's clock
     terms: LeaseTerms
+    options: str = field(repr=False)  # as the ledger keeps them
     _database: Database
     _group: TaskGroup | None = None  # none: it is read only, and what is claimed is a preview
     spent: Spent = field(factory=Spent)
+    hosts: frozenset[str] = frozenset()  # of those that work with it already
     damage: tuple[LedgerDamage, ...] = field(default=(), init=False)
     claims: dict[str, Claim] = field(factory=dict, init=False)
     may_take: bool = field(default=False, init=False)  # whether it may say that leases of the last page have lapsed
@@ -144,11 +146,13 @@ class SharedLedger:
             may_take = any(map(_seems_lapsed, (seen for _, _, seen in edits))) and await self._may_take()
             rows = await self._database.run(
                 "edit_claim", self._database.holder, json.dumps(wanted), gone, may_take, max_edits, max_tokens,
-                self.left_alone, lock="ledger_lock" if limited else None,
+                self.left_alone, self.options, lock="ledger_lock" if limited else None,
             )  # fmt: skip
         await self._note(rows[0])
         if self._is_rewound:
             raise rewound(self.place)
+        if rows[0]["is_anothers"]:
+            raise replaced(self.place)
         ids = {key: edit_id for key, edit_id, _ in edits}
         granted = {row["key"]: row["epoch"] for row in rows if row["key"] is not None}
         for key, epoch in granted.items():

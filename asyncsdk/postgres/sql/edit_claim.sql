@@ -1,14 +1,15 @@
 -- Claim the edits in $2 for the holder $1: those that are as they were seen. $3: holders whose process is known to be
 -- gone, as JSON; $4: whether a claim may be taken whose lease lapsed; $5 and $6: the most edits and tokens, or null;
--- $7: for how many seconds an uncertain edit is left alone.
+-- $7: for how many seconds an uncertain edit is left alone; $8: the options of this process.
 -- Law: only what nobody works at, or a claim that lapsed before it was started; a new claim raises the epoch. In key
 -- order, since two that lock in another order wait for each other. A locked row is in use and is passed over: whoever
 -- waited for it would judge the lease by what was known before. Under a limit it runs under the ledger's lock, in a
--- statement of its own: then the sums are those that all claims before it have left.
+-- statement of its own: then the sums are those that all claims before it have left. A process that was away while others
+-- began a run with other options claims nothing more.
 with given as materialized (
     select * from json_to_recordset($2::json) as g(key text, id text, epoch bigint, last uuid, new uuid)
 ), place as materialized (
-    select l.run, l.is_stopping, l.is_rewound or l.system_id <> c.system_identifier::text
+    select l.run, l.is_stopping, l.options <> $8 as is_anothers, l.is_rewound or l.system_id <> c.system_identifier::text
            or l.timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) as is_rewound
     from asyncsdk.ledger l, pg_control_system() c
     limit 1  -- it is one; a planner that does not know compiles the statement for a second
@@ -34,7 +35,7 @@ with given as materialized (
 ), chosen as materialized (
     select free.key, free.id, free.new, free.counts, free.is_new
     from (select *, sum(counts) over (order by key) as number from free) free, used, place
-    where not place.is_stopping and not place.is_rewound
+    where not place.is_stopping and not place.is_anothers and not place.is_rewound
       and (free.counts = 0 or (($5::bigint is null or used.edits + free.number <= $5)
                                and ($6::bigint is null or used.tokens < $6)))
 ), taken as (
@@ -59,6 +60,6 @@ with given as materialized (
     select key, epoch from granted
     union all select key, epoch from seen where try = new and phase = 'claimed'
 )
-select ours.key, ours.epoch, counted.writes, place.is_stopping, place.is_rewound, used.edits, used.tokens,
+select ours.key, ours.epoch, counted.writes, place.is_stopping, place.is_anothers, place.is_rewound, used.edits, used.tokens,
        (select count(*) from free) > (select count(*) from chosen) as is_held_back
 from place cross join used cross join counted left join ours on true
