@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 
+from asyncsdk import files
 from asyncsdk.images.destination import OWN_DIRECTORY
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
+from asyncsdk.images.ledger.messages import worded
 from asyncsdk.postgres.url import is_database_url
 from asyncsdk.version import __version__
+from asyncsdk.wal import disk
 from asyncsdk.wal.lock import this_host
 
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ class LedgerPlace:
             async with open_ledger(self.directory, accept_damage=self.accept_damage, idle=self.idle) as ledger:
                 yield ledger
             return
+        with worded(self.directory):
+            await files.in_thread(_make, self.directory)
         options: dict[str, Any] = {"asyncsdk": __version__} | ({} if self.out is None else {"out": self.out})
         async with self.shared.open(self.directory, options) as shared:
             if shared.hosts - {this_host()} and not self.is_remote:
@@ -92,3 +97,10 @@ class LedgerPlace:
             return
         async with self.shared.look(self.directory) as shared:
             yield shared
+
+
+def _make(directory: Path) -> None:
+    """Make the directory of what came in the place of pictures; also where the ledger itself is in a database."""
+    files.make_directory(directory.parent)
+    disk.check_place(directory)
+    disk.make_directory(directory)

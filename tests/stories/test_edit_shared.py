@@ -202,6 +202,17 @@ async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> Non
     assert server.edits.edits == 200
 
 
+async def test_what_came_in_the_place_of_a_picture_is_kept(fleet: Fleet, server: LocalServer) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=200, body={"created": 1, "data": [{"b64_json": "AAAA"}]}))
+    [outcome] = (await run(fleet.editor, [job(1)], out=fleet.out, ledger=fleet.url)).values()
+    assert outcome.status == "uncertain"
+    assert outcome.problem is not None
+    [kept] = outcome.problem.raw_files
+    assert Path(kept).parent == fleet.out / ".asyncsdk" / "raw"
+    [entry] = [entry async for entry in PostgresLedger(fleet.url).entries("uncertain")]
+    assert entry["problem"]["raw_files"] == [kept]
+
+
 async def test_copies_with_other_options_are_refused_while_one_lives(
     editor: ImageEditor, out: Path, database_url: str
 ) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from asyncsdk import Client, EditOutcome, ImageEdit, ImageEditor, LedgerError
+from asyncsdk import Client, EditOutcome, ImageEdit, ImageEditor, LedgerError, LedgerRewoundError, PostgresLedger
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.server import LocalServer
 from tests.buckets import Bucket
@@ -97,3 +99,39 @@ async def test_pictures_of_a_shared_ledger_go_to_a_bucket_each_under_a_name_of_i
     again = await run(editor, EDITS, out=f"{bucket.url}/out/", ledger=database_url)
     assert again["e0"].objects == (f"{bucket.url}/out/e0~1.png",)
     assert list((tmp_path / "state").rglob("*.png")) == []
+
+
+async def test_a_standby_that_is_promoted_stops_the_run_until_a_person_accepts_it(
+    editor: ImageEditor, server: LocalServer, tmp_path: Path, postgres_server: PostgresServer, database: str
+) -> None:
+    first = postgres_server.url(database)
+    await run(editor, EDITS[:2], out=tmp_path / "out", ledger=first)
+    standby = PostgresServer(Path(tempfile.mkdtemp(dir=postgres_server.directory)), password=postgres_server.password)
+    shutil.chown(standby.directory, **_owner(postgres_server))
+    await asyncio.to_thread(_copy_of, postgres_server, standby)
+    try:
+        await run(editor, EDITS[2:3], out=tmp_path / "out", ledger=first)  # a commit that the copy does not have
+        second = standby.url(database)
+        with pytest.raises(LedgerRewoundError, match="has lost what it had acknowledged"):
+            await run(editor, EDITS[:4], out=tmp_path / "out", ledger=second)
+        assert server.edits.edits == 3
+        await PostgresLedger(second).accept()
+        found = await run(editor, EDITS[:4], out=tmp_path / "out", ledger=second)
+        assert [found[f"e{number}"].status for number in range(4)] == ["skipped", "skipped", "done", "done"]
+        assert server.edits.edits == 5  # the one whose commit was lost is paid again: a person took that
+    finally:
+        await asyncio.to_thread(standby.stop)
+
+
+def _owner(server: PostgresServer) -> dict[str, int]:
+    found = server.data.stat()
+    return {"user": found.st_uid, "group": found.st_gid}
+
+
+def _copy_of(primary: PostgresServer, standby: PostgresServer) -> None:
+    """Make a standby of a server as it is now, cut it off, and promote it."""
+    where = primary.url("").rstrip("/")
+    standby.run("pg_basebackup", "-D", str(standby.data), "-d", where, "-X", "fetch", "-c", "fast")
+    (standby.data / "standby.signal").touch()
+    standby.start()
+    standby.run("pg_ctl", "promote", "-D", str(standby.data), "-w")
