@@ -228,7 +228,7 @@ class ImageEditor:
             limits = limits_with(limits, ledger)
             run = BulkRun(
                 client=self.client,
-                intake=await self._intake(policy, target, ledger, limits, check=check),
+                intake=await self._intake(policy, target, ledger, limits, check=check, few=concurrency),
                 limiter=RateLimiter(INPUT_IMAGES, rate),
                 limits=limits,
                 ledger=ledger,
@@ -299,6 +299,7 @@ class ImageEditor:
         limits: Limits,
         *,
         check: bool | None,
+        few: int = 1,
     ) -> EditIntake:
         checked = self.check if check is None else check
         if ledger is not None and policy.redo:
@@ -306,9 +307,10 @@ class ImageEditor:
         common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self._stores}
         if ledger is None or isinstance(ledger, FileLedger):
             return Intake(ledger=ledger, **common)
-        from asyncsdk.images.bulk.shared_intake import SharedIntake  # a run of one machine does not load it
+        from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
 
-        return SharedIntake(ledger=ledger, limits=limits, **common)
+        few = min(few, shared_intake.MOST_CLAIMED)
+        return shared_intake.SharedIntake(ledger=ledger, limits=limits, few=few, **common)
 
     async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         checked = self.check if check is None else check

@@ -189,7 +189,7 @@ async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> Non
     others = [asyncio.ensure_future(other()) for _ in range(2)]
     async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, concurrency=2) as outcomes:
         await anext(outcomes)
-        outcomes.stop(all_copies=True)
+        asyncio.get_running_loop().call_soon(partial(outcomes.stop, all_copies=True))  # as a signal does
         assert {outcome.status async for outcome in outcomes} <= {"done", "skipped"}
     said = await asyncio.gather(*others)
     assert [each.startswith("another copy of this run has stopped all") for each in said] == [True, True]

@@ -32,7 +32,7 @@ from asyncsdk.images.target import Located, Target
 from asyncsdk.remote.stores import RemoteStores
 
 PAGE = 500  # edits that are asked for at once
-FEW = 16  # that are claimed at once
+MOST_CLAIMED = 16  # at once
 SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds, for what others hold
 _NO_ID = (
     "a ledger that machines share knows an edit by its id, and this one has none. Give each row an id of its own. "
@@ -71,7 +71,7 @@ class OfferedEdit:
 class SharedIntake:
     """One pass over the edits of a run, from anywhere in the list; at the end again those that others had.
 
-    `limits` are those of the whole ledger, which counts; here they are for messages.
+    `limits` are those of the whole ledger, which counts; here they are for messages. `few` are claimed at once.
     """
 
     policy: Policy
@@ -80,6 +80,7 @@ class SharedIntake:
     limits: Limits
     target: Target | None = None
     stores: RemoteStores = field(factory=RemoteStores)
+    few: int = MOST_CLAIMED
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
     _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
@@ -196,8 +197,8 @@ class SharedIntake:
             else:
                 self._offered = OfferedEdit(listed, known, verdict)
                 yield listed.edit
-        for start in range(0, len(wanted), FEW):
-            few = wanted[start : start + FEW]
+        for start in range(0, len(wanted), self.few):
+            few = wanted[start : start + self.few]
             granted = await self._claimed(few)
             for listed, known in few:
                 if listed.key in granted:
@@ -242,10 +243,6 @@ class SharedIntake:
         while True:
             granted = await self.ledger.claim(edits, max_edits=limits.max_edits, max_tokens=limits.max_tokens)
             limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
-            if granted.is_stopping:
-                stopped = EditError(_STOPPED)
-                stopped.resumable = True
-                raise stopped
             if granted.keys or not granted.is_held_back:
                 limits.edits += len(granted.keys)
                 return granted.keys
@@ -298,7 +295,6 @@ class SharedIntake:
 _MAYBE_PAID = (
     "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
 )
-_STOPPED = "another copy of this run has stopped all of them. Nothing more was sent. The same call goes on."
 
 
 def _is_uncertain(seen: SeenEdit) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from attrs import define, field, frozen
 
-from asyncsdk.errors import LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
 from asyncsdk.images.names import casefolded
 from asyncsdk.postgres import DatabaseFault
 
@@ -87,3 +87,10 @@ def replaced(place: str) -> LedgerBusyError:
         f"{place}: while this process was paused or cut off, a run with other options began there. Nothing more was "
         "sent; what is done is kept.\n  Wait until that run has ended: then the same call goes on."
     )
+
+
+def stopped() -> EditError:
+    """The error of a run that another copy of it stopped."""
+    error = EditError("another copy of this run has stopped all of them. Nothing more was sent. The same call goes on.")
+    error.resumable = True
+    return error

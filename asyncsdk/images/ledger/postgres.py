@@ -80,6 +80,7 @@ class PostgresLedger:
                     group=group,
                     hosts=hosts,
                 )
+                group.start_soon(ledger.stop_when_asked)
                 try:
                     yield ledger
                 finally:

@@ -55,6 +55,11 @@ class SeenEdit:
             return "held"
         return "free" if self.phase == "claimed" else "lapsed"
 
+    @property
+    def seems_lapsed(self) -> bool:
+        """Whether the lease of who has the open claim has lapsed, as far as this page shows."""
+        return self.phase is not None and not self.is_alive and not self.is_gone
+
     def sent_again_in(self, lease: float) -> float:
         """For how many seconds it is left alone yet, if it is uncertain."""
         return 0.0 if self.started is None else max(0.0, sent_again_at(self.started, lease) - self.now)

@@ -19,7 +19,7 @@ from asyncsdk import tasks
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
 from asyncsdk.images.ledger import ClaimLostError, KnownItem
-from asyncsdk.images.ledger.claims import ChangeToMake, Claim, keys_of, replaced, rewound, rounds, worded
+from asyncsdk.images.ledger.claims import ChangeToMake, Claim, keys_of, replaced, rewound, rounds, stopped, worded
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
@@ -47,7 +47,6 @@ class Granted:
     keys: frozenset[str]
     spent: Spent
     is_held_back: bool = False
-    is_stopping: bool = False
 
 
 @define(eq=False)
@@ -70,6 +69,8 @@ class SharedLedger:
     _writer: BatchWriter[ChangeToMake] = field(init=False)
     _writes: int = field(default=0, init=False)  # what the database has acknowledged
     _is_rewound: bool = field(default=False, init=False)
+    _is_stopping: bool = field(default=False, init=False)  # by another copy
+    _stop_all: anyio.Event = field(factory=anyio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._writer = BatchWriter(self._write)
@@ -108,7 +109,7 @@ class SharedLedger:
             except NotMadeError:
                 return {}
             seen = {row["key"]: _seen(row) for row in rows}
-            self.may_take = any(map(_seems_lapsed, seen.values())) and await self._may_take()
+            self.may_take = any(each.seems_lapsed for each in seen.values()) and await self._may_take()
         return seen
 
     async def look_up(self, ids: Sequence[str]) -> Sequence[ItemState | None]:
@@ -143,12 +144,13 @@ class SharedLedger:
         limited = max_edits is not None or max_tokens is not None
         with self._worded():
             await self._database.ensure_lease()
-            may_take = any(map(_seems_lapsed, (seen for _, _, seen in edits))) and await self._may_take()
+            may_take = any(seen is not None and seen.seems_lapsed for _, _, seen in edits) and await self._may_take()
+            before = self._writes
             rows = await self._database.run(
                 "edit_claim", self._database.holder, json.dumps(wanted), gone, may_take, max_edits, max_tokens,
                 self.left_alone, self.options, lock="ledger_lock" if limited else None,
             )  # fmt: skip
-        await self._note(rows[0])
+        await self._note(rows[0], before)
         if self._is_rewound:
             raise rewound(self.place)
         if rows[0]["is_anothers"]:
@@ -158,10 +160,10 @@ class SharedLedger:
         for key, epoch in granted.items():
             self.claims[key] = Claim(key, ids[key], epoch, tries[key])
         self.spent = Spent(rows[0]["edits"], rows[0]["tokens"])
-        held_back, stopping = rows[0]["is_held_back"], rows[0]["is_stopping"]
-        return Granted(
-            keys=frozenset(granted), spent=self.spent, is_held_back=held_back and not stopping, is_stopping=stopping
-        )
+        if self._is_stopping and not granted:
+            raise stopped()
+        is_held_back = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
+        return Granted(keys=frozenset(granted), spent=self.spent, is_held_back=is_held_back)
 
     async def mark_lapsed(self, seen: Iterable[SeenEdit]) -> set[str]:
         """Make edits uncertain that were started and whose holder's lease lapsed. Returns the keys of these."""
@@ -184,11 +186,12 @@ class SharedLedger:
         return bool(row["is_held"])
 
     def stop_copies(self) -> None:
-        """Stop all copies of this run, as soon as that can be written."""
-        if self._group is not None:
-            self._group.start_soon(self._stop_copies)
+        """Stop all copies of this run, as soon as that can be written. It may be called outside of tasks."""
+        self._stop_all.set()
 
-    async def _stop_copies(self) -> None:
+    async def stop_when_asked(self) -> None:
+        """Wait for `stop_copies`, and write it."""
+        await self._stop_all.wait()
         try:
             await self._database.run("ledger_stop", self.run)
         except DatabaseFault as failed:
@@ -197,11 +200,13 @@ class SharedLedger:
     async def intend(self, item: str, *, id: str, n: int, source: str | None = None) -> None:  # noqa: A002, ARG002 - as the protocol
         """Return once it is acknowledged that `item` is about to be sent.
 
-        Raises ClaimLostError, LedgerRewoundError, LedgerError.
+        Raises ClaimLostError, LedgerRewoundError, LedgerError, EditError where another copy stopped all.
         """
         claim = self.claims.get(item)
         if claim is None:
             raise ClaimLostError
+        if self._is_stopping:
+            raise stopped()
         async with claim.turn:
             for _ in range(START_ATTEMPTS):
                 await self._settle(claim)
@@ -290,12 +295,12 @@ class SharedLedger:
         """Give back what was not sent, within a moment."""
         with anyio.move_on_after(GIVE_BACK_SECONDS, shield=True):
             try:
+                if self._stop_all.is_set():  # perhaps just now
+                    await self.stop_when_asked()
                 await self.give_back(list(self.claims))
                 await self._database.run("ledger_leave", self._database.holder)
             except (LedgerError, DatabaseFault) as failed:
-                logger.info(
-                    "%s: not given back: the lease ends within %d seconds: %s", self.place, self.terms.lease, failed
-                )
+                logger.info("%s: not given back, its lease ends by itself: %s", self.place, failed)
 
     async def _settle_soon(self, claim: Claim) -> None:
         async with claim.turn:
@@ -343,10 +348,11 @@ class SharedLedger:
         return [None] * len(changes)
 
     async def _write_round(self, changes: Sequence[ChangeToMake]) -> None:
+        before = self._writes
         rows = await self._database.run(
             "edit_change", self._database.holder, json.dumps([dict(change.fields) for change in changes]), self.run
         )
-        await self._note(rows[0])
+        await self._note(rows[0], before)
         answers = {str(row["new"]): row for row in rows if row["key"] is not None}
         for change in changes:
             row = answers.get(change.fields["new"])
@@ -354,22 +360,19 @@ class SharedLedger:
             epoch = None if row is None else row["has_epoch"]
             change.result.update(answer=answer, epoch=epoch, is_rewound=self._is_rewound)
 
-    async def _note(self, row: Any) -> None:
-        """See whether the database has lost what it had acknowledged; then all copies are to stop."""
-        if row["writes"] <= self._writes and not self._is_rewound:
+    async def _note(self, row: Any, before: int) -> None:
+        """See whether the database has lost what it had acknowledged `before`; then all copies are to stop."""
+        if row["writes"] <= before and not self._is_rewound:
             await self._database.run("ledger_rewound")
             self._is_rewound = True
         self._is_rewound = self._is_rewound or row["is_rewound"]
+        self._is_stopping = row["is_stopping"] and not self._stop_all.is_set()
         self._writes = max(self._writes, row["writes"])
 
     @contextmanager
     def _worded(self) -> Iterator[None]:
         with worded(self.place):
             yield
-
-
-def _seems_lapsed(seen: SeenEdit | None) -> bool:
-    return seen is not None and seen.phase is not None and not seen.is_alive and not seen.is_gone
 
 
 def _seen(row: Any) -> SeenEdit:

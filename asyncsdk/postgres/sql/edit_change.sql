@@ -9,7 +9,7 @@ with given as materialized (
         kind text, key text, epoch bigint, was uuid, new uuid, status text, digest text, source text, n integer,
         files json, usage json, tokens bigint, problem json, images integer, request_id text)
 ), place as materialized (
-    select l.is_rewound or l.timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) as is_rewound from asyncsdk.ledger l
+    select l.is_stopping, l.is_rewound or l.timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) as is_rewound from asyncsdk.ledger l
     limit 1  -- as for a claim
 ), lease as materialized (
     select until from asyncsdk.holder where id = $1
@@ -74,5 +74,5 @@ with given as materialized (
 )
 select d.key, d.new, case when d.verdict in ('yes', 'was made') then 'yes'
                           when d.verdict in ('late', 'late, ends it', 'was late') then 'late' else 'no' end as answer,
-       d.has_epoch, counted.writes, place.is_rewound
+       d.has_epoch, counted.writes, place.is_rewound, place.is_stopping
 from place cross join counted left join decided d on true
