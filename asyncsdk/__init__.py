@@ -8,6 +8,7 @@ from asyncsdk.version import __version__
 if TYPE_CHECKING:
     from asyncsdk import api
     from asyncsdk.api import ImageFile, ImageRef
+    from asyncsdk.batches import Batch, BatchProblem, BatchProblems, BatchRequestCounts
     from asyncsdk.client import Client
     from asyncsdk.error_details import LedgerDamage
     from asyncsdk.errors import (
@@ -96,6 +97,10 @@ __all__ = [
     "AsyncUploader",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchProblem",
+    "BatchProblems",
+    "BatchRequestCounts",
     "CertificateError",
     "ChargeUnknownError",
     "Client",
@@ -173,6 +178,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "batches": ("Batch", "BatchProblem", "BatchProblems", "BatchRequestCounts"),
     "client": ("Client",),
     "http.connection": ("create_ssl_context",),
     "errors": (

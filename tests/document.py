@@ -72,6 +72,8 @@ OPERATIONS = {
     "files.get": (None, None, "OpenAIFile"),
     "files.delete": (None, None, "DeleteFileResponse"),
     "edit": ("EditImageBodyJsonParam", "CreateImageEditRequest", "ImagesResponse"),
+    # it does not describe batches, so of these only refusals are judged
+    **dict.fromkeys(("batches.create", "batches.get", "batches.list", "batches.cancel"), (None, None, None)),
 }
 
 GIVEN = web.RequestKey("given", object)  # what the server read: a dict of JSON, or a wire.Form
@@ -127,7 +129,7 @@ def problems_of(request: web.Request, response: web.StreamResponse) -> Iterator[
         yield from _broken(f"{exchange.route} took", validator(of_json), given)
     elif given is not None and of_form:
         yield from _broken(f"{exchange.route} took", validator(of_form), value_of(given, of_form))
-    if isinstance(response, web.Response):
+    if of_answer and isinstance(response, web.Response):
         yield from _broken(f"{exchange.route} answered", validator(of_answer), _json_of(response))
 
 

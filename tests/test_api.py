@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError, api
 from asyncsdk.api import FormFrame, ImageFile, Request
+from asyncsdk.batches import Batch
 from asyncsdk.http.body import ChunksBody
 from asyncsdk.http.request import encoded_body
 from asyncsdk.models import File, FileDeleted, ImagesResponse, Page, Upload, UploadPart
@@ -26,6 +27,10 @@ EVERY: list[tuple[Request[object], str, object]] = [
     (api.retrieve_file("f"), "GET /files/{file_id}", File),
     (api.delete_file("f"), "DELETE /files/{file_id}", FileDeleted),
     (api.file_content("f"), "GET /files/{file_id}/content", bytes),
+    (api.create_batch(input_file_id="f", endpoint="/v1/images/edits"), "POST /batches", Batch),
+    (api.retrieve_batch("b"), "GET /batches/{batch_id}", Batch),
+    (api.list_batches(), "GET /batches", Page[Batch]),
+    (api.cancel_batch("b"), "POST /batches/{batch_id}/cancel", Batch),
 ]
 
 
@@ -33,7 +38,8 @@ EVERY: list[tuple[Request[object], str, object]] = [
 def test_each_endpoint_has_its_path_and_answer(request_: Request[object], name: str, answer: object) -> None:
     assert request_.name == name
     assert request_.response_model == answer
-    assert request_.path == name.split(" ")[1].replace("{upload_id}", "u").replace("{file_id}", "f")
+    path = name.split(" ")[1].replace("{upload_id}", "u").replace("{file_id}", "f").replace("{batch_id}", "b")
+    assert request_.path == path
 
 
 def test_create_sends_what_was_set_and_nothing_else() -> None:
@@ -141,6 +147,38 @@ def test_a_streamed_file_of_no_mime_type_is_refused_before_anything_is_read() ->
 
     with pytest.raises(ConfigurationError, match="is not a MIME type"):
         encoded_body(api.create_file(file=body, filename="f", purpose="p", mime_type="x\r\ny"))
+
+
+def test_a_batch_is_created_with_what_was_set_and_listed_by_its_query() -> None:
+    bare = api.create_batch(input_file_id="file-1", endpoint="/v1/images/edits")
+    assert bare.json == {"input_file_id": "file-1", "endpoint": "/v1/images/edits", "completion_window": "24h"}
+    week = {"anchor": "created_at", "seconds": 604_800}
+    whole = api.create_batch(
+        input_file_id="file-1",
+        endpoint="/v1/x",
+        completion_window="1h",
+        metadata={"run": "7"},
+        output_expires_after=week,
+        extra={"new": 1},
+    )
+    assert whole.json == {
+        "input_file_id": "file-1",
+        "endpoint": "/v1/x",
+        "completion_window": "1h",
+        "metadata": {"run": "7"},
+        "output_expires_after": week,
+        "new": 1,
+    }
+    assert api.list_batches().query == {}
+    assert api.list_batches(limit=5, after="batch_1", extra={"x": "y"}).query == {
+        "limit": "5",
+        "after": "batch_1",
+        "x": "y",
+    }
+
+
+def test_one_request_alone_is_not_repeated_by_itself() -> None:
+    assert [name for each, name, _ in EVERY if not each.repeatable] == ["POST /batches"]
 
 
 @given(st.text(st.characters(), min_size=1).filter(lambda text: text not in {".", ".."}))

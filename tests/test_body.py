@@ -82,7 +82,7 @@ async def test_what_failed_in_a_body_goes_before_what_the_server_says_of_it(stat
     class Torn(Body):
         async def write_content(self, writer: AbstractStreamWriter) -> None:
             await self.put(writer, bytes(10))
-            self.failure = ZeroDivisionError("seen too late")
+            self._failure = ZeroDivisionError("seen too late")
 
     async with answering(reply(status, PART)) as server, client_of(server) as client:
         with pytest.raises(ZeroDivisionError, match="seen too late"):

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -189,6 +190,53 @@ def test_what_is_broken_within_is_never_taken_for_something_else(
     broken = DRESSES[dress](f"{text[:place]}{wrong}{text[place + 1 :]}")
     found = read(*cut(json.dumps({"b64_json": broken}).encode(), cuts))["content"]
     assert isinstance(found, UnreadableImage)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), st.sampled_from([*sorted(DRESSES), "page"])), max_size=3), CUTS)
+def test_pictures_that_are_taken_while_they_come_are_the_same(
+    pictures: list[tuple[bytes, str]], cuts: list[int]
+) -> None:
+    texts = [f"<{b64(content)}" if dress == "page" else DRESSES[dress](b64(content)) for content, dress in pictures]
+    body = json.dumps([{"b64_json": text} for text in texts]).encode()
+    whole, streamed = Base64Extractor(), Base64Extractor(streamed=True)
+    taken = dict[str, bytes]()
+    for chunk in cut(body, cuts):
+        whole.feed(chunk)
+        streamed.feed(chunk)
+        for mark, piece in streamed.take():
+            taken[mark] = taken.get(mark, b"") + piece
+    assert streamed.rest == whole.rest
+    assert streamed.pictures.keys() == whole.pictures.keys()
+    for mark, content in whole.pictures.items():
+        if isinstance(content, UnreadableImage):
+            there = streamed.pictures[mark]
+            assert isinstance(there, UnreadableImage)
+            assert there.reason == content.reason
+        else:
+            assert (taken[mark], streamed.pictures[mark]) == (content, b"")
+
+
+def test_blanks_before_a_picture_are_not_kept_nor_looked_at_again() -> None:
+    extractor = Base64Extractor(streamed=True)
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        for chunk in (b'{"b64_json": "', *[b" " * (1 << 16)] * 128, b'QUJD"}'):
+            extractor.feed(chunk)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert extractor.take() == [("#0", b"ABC")]
+    assert (peak < 1 << 20, time.process_time() - began < 1) == (True, True)
+
+
+def test_a_picture_that_is_text_is_reported_where_pictures_are_taken_while_they_come() -> None:
+    extractor = Base64Extractor(streamed=True)
+    extractor.feed(b'{"url": "data:image/svg+xml,%3Csvg/%3E"}')
+    [(mark, found)] = extractor.pictures.items()
+    assert mark.encode() in extractor.rest
+    assert isinstance(found, UnreadableImage)
+    assert (extractor.take(), found.reason) == ([], "its data URL is not base64")
 
 
 def test_a_picture_that_is_text_may_be_written_as_such() -> None:

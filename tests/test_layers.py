@@ -32,7 +32,10 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"files", "limiter", "loops", "open_files", "paging", "postgres", "tasks", "threads", "wal"},
     {"suggestions"},
     {"api", "clock", "mime", "ratelimit", "redaction", "retry", "safe_json", "settings"},
-    {"error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique", "version"},
+    {
+        "batches", "error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique",
+        "version",
+    },
 ]
 INPUT_OUTPUT = {
     "aiofiles", "aiohttp", "anyio", "asyncio", "asyncpg", "concurrent", "filelock", "http", "multiprocessing",
@@ -145,9 +148,10 @@ def arrows(modules: Iterable[str] = MODULES) -> Iterator[tuple[str, str]]:
     return ((module, other) for module in modules for other in sorted(ours(module)))
 
 
-def calls(module: str) -> set[str]:
+@cache
+def calls(module: str) -> frozenset[str]:
     """What it calls, as it is written: `os.open`, `transport.abort`."""
-    return {ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)}
+    return frozenset(ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call))
 
 
 def calls_any(module: str, names: Collection[str]) -> set[str]:

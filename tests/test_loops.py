@@ -102,7 +102,7 @@ def test_a_run_that_was_interrupted_is_followed_by_one_that_works(
 
     async def interrupted() -> None:
         working = asyncio.ensure_future(service.work(0))
-        while not server.calls.get(at):
+        while server.unmet_faults():
             await asyncio.sleep(0.01)
         assert not working.done()
         raise KeyboardInterrupt
@@ -161,7 +161,7 @@ def test_what_was_under_way_on_a_loop_that_was_just_closed_holds_nothing_up(
 
     async def begin() -> None:
         begun.append(asyncio.ensure_future(use()))
-        while not server.calls.get(at):
+        while server.unmet_faults():
             await asyncio.sleep(0.01)
 
     begun: list[asyncio.Future[str]] = []

@@ -12,7 +12,8 @@ from asyncsdk import errors
 
 NAMES = """
 APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AsyncSDKError AsyncUploader
-AuthenticationError BadRequestError CertificateError ChargeUnknownError Client CompletedImage CompletionUnknownError
+AuthenticationError BadRequestError Batch BatchProblem BatchProblems BatchRequestCounts
+CertificateError ChargeUnknownError Client CompletedImage CompletionUnknownError
 ConfigurationError ConflictError EditError EditOutcome EditPlan EditResult EditedImage File FileDeleted FileJournal
 ImageEdit ImageEditor ImageFile ImageRef ImagesResponse InternalServerError InvalidEditError InvalidRequestError
 Journal JournalError JournalVersionError LedgerBusyError LedgerDamage LedgerDamagedError LedgerError LedgerRewoundError

@@ -63,7 +63,7 @@ def test_programs_do_what_their_comments_say(recipe: str, tmp_path: Path) -> Non
     if "part" in recipe:
         assert told == "completed {'create': 1, 'part': 4, 'complete': 1}"
     else:
-        assert told in {"a.jsonl b'{}'", "[503, 503, 200]"}
+        assert told in {"a.jsonl b'{}'", "[503, 503, 200]", "1 otter"}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")

@@ -35,6 +35,12 @@ def test_what_is_made_of_a_client_takes_nothing_else(make: Any, given: Any, kind
     assert KEY not in str(refused.value)
 
 
+@pytest.mark.parametrize("make", [AsyncUploader, ImageEditor])
+async def test_options_of_buckets_are_a_mapping(client: Client, make: Any) -> None:
+    with pytest.raises(TypeError, match=r"^remote_options must be a mapping, not a str\.$"):
+        make(client, remote_options=KEY)
+
+
 async def test_an_editor_of_an_uploader_is_refused(client: Client) -> None:
     uploader: Any = AsyncUploader(client, journal="memory")
     with pytest.raises(TypeError, match="the client of an ImageEditor must be a Client, not an AsyncUploader"):

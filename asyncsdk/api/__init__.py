@@ -3,6 +3,14 @@
 Fields and paths as in OpenAI's document (openapi.yaml) and openai-python's types.
 """
 
+from asyncsdk.api.batches import (
+    BatchEndpoint,
+    CompletionWindow,
+    cancel_batch,
+    create_batch,
+    list_batches,
+    retrieve_batch,
+)
 from asyncsdk.api.files import create_file, delete_file, file_content, list_files, retrieve_file
 from asyncsdk.api.images import (
     EDIT_SECONDS,
@@ -38,7 +46,9 @@ __all__ = [
     "EDIT_SECONDS",
     "URL_ROUTE",
     "Background",
+    "BatchEndpoint",
     "BodyFactory",
+    "CompletionWindow",
     "Complexity",
     "EditParams",
     "FileBodyFactory",
@@ -56,14 +66,18 @@ __all__ = [
     "ResponseFormat",
     "StreamedFile",
     "add_upload_part",
+    "cancel_batch",
     "cancel_upload",
     "complete_upload",
+    "create_batch",
     "create_file",
     "create_upload",
     "delete_file",
     "edit_image",
     "edit_image_by_reference",
     "file_content",
+    "list_batches",
     "list_files",
+    "retrieve_batch",
     "retrieve_file",
 ]

@@ -21,8 +21,11 @@ AT_URL = f"GET {URL_ROUTE}"
 class RequestBody(Protocol):
     """What is written to the connection in one attempt, such as an `http.body.Body`."""
 
-    failure: BaseException | None
     on_sent: Callable[[], object] | None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why this side ended the attempt."""
 
     @property
     def bytes_sent(self) -> int:
@@ -100,6 +103,8 @@ class Request(Generic[T_co]):
             swap two responses.
         accept: The Accept header.
         response_timeout: How many seconds the server may take once it has the whole request.
+        repeatable: Whether it may be sent again by itself, with whatever retries, after a failure in which the server
+            may have acted.
     """
 
     method: str
@@ -116,6 +121,7 @@ class Request(Generic[T_co]):
     response_id: str | None = None
     accept: str = "application/json"
     response_timeout: float = 120.0
+    repeatable: bool = True
 
     @property
     def name(self) -> str:

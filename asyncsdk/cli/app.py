@@ -47,7 +47,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "What edit-many remembers in a ledger: what failed, what may be paid, and what to do about it.",
     },
     "serve:serve": {
-        "help": "Run a server that behaves like OpenAI's API for uploads, files and image edits.\n\n"
+        "help": "Run a server that behaves like OpenAI's API for uploads, files, image edits and batches.\n\n"
         'The first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
     },
     "demo.demo:demo": {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asyncsdk.client import Client
     from asyncsdk.models import File
     from asyncsdk.remote.address import RemoteAddress
+    from asyncsdk.remote.stores import RemoteStores
 
 app = App(name="files")
 
@@ -107,14 +108,16 @@ async def content(
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.output import Out, copy_to_stdout
     from asyncsdk.remote.address import local_path, remote_address
+    from asyncsdk.remote.stores import RemoteStores
 
+    stores = RemoteStores()
     if out is None and (output.json or output.quiet):
         raise ConfigurationError(
             "without --out FILE the content goes to standard output: --json and --quiet need --out. Nothing was sent."
         )
     address = None if out is None else remote_address(out)
     if address is not None:
-        await check_object(address, overwrite=overwrite)
+        await check_object(address, stores, overwrite=overwrite)
     elif out is not None:
         check_target(out := local_path(out), overwrite=overwrite)
     request = api.file_content(file_id)
@@ -124,7 +127,11 @@ async def content(
                 await copy_to_stdout(chunks)
             return 0
         try:
-            size = await (client.download(request, to=out) if address is None else store(client, request, address))
+            size = await (
+                client.download(request, to=out)
+                if address is None
+                else store(client, request, address, stores, overwrite=overwrite)
+            )
         except OSError as error:  # which names a temporary file, or none
             raise OSError(error.errno, f"{error.strerror}. Nothing of {file_id} is left there.", out) from error
     out = out if address is None else address.shown
@@ -133,14 +140,14 @@ async def content(
     return 0
 
 
-async def check_object(address: RemoteAddress, *, overwrite: bool) -> None:
+async def check_object(address: RemoteAddress, stores: RemoteStores, *, overwrite: bool) -> None:
     """Raise ConfigurationError unless a file can be put at `address`, before anything is fetched.
 
     RemoteError where its store can't be reached for now.
     """
     from asyncsdk.errors import RemoteError
-    from asyncsdk.remote.reading import RemoteObject
-    from asyncsdk.remote.stores import RemoteStores
+    from asyncsdk.remote.failures import before_sending
+    from asyncsdk.remote.reading import look
 
     if address.is_web:
         raise ConfigurationError(
@@ -149,28 +156,27 @@ async def check_object(address: RemoteAddress, *, overwrite: bool) -> None:
     if not address.name:
         raise ConfigurationError(f"--out {address} ends like a directory: name an object in it. Nothing was sent.")
     try:
-        await RemoteObject.open(address, RemoteStores())
+        content = await look(address, stores)
     except RemoteError as error:
-        if error.reason == "missing":
-            return
-        if error.reason != "empty":  # which is there
-            if error.resumable:
-                raise
-            raise ConfigurationError(f"--out {address}: {error} Nothing was sent.") from None
-    if not overwrite:
+        raise before_sending(error, f"--out {address}: ") from None
+    if content is not None and not overwrite:
         raise ConfigurationError(f"{address} already exists. Give another --out, or --overwrite. Nothing was sent.")
 
 
-async def store(client: Client, request: Request[bytes], address: RemoteAddress) -> int:
-    """Put a response in a bucket as it comes, in parts, and return its size. Raises APIError, RemoteError."""
+async def store(
+    client: Client, request: Request[bytes], address: RemoteAddress, stores: RemoteStores, *, overwrite: bool
+) -> int:
+    """Put a response in a bucket as it comes, in parts, and return its size.
+
+    Raises APIError, RemoteError; with the reason "exists" where an object is there by now and `overwrite` is not set.
+    """
     from asyncsdk.errors import RemoteError
-    from asyncsdk.remote.stores import RemoteStores
-    from asyncsdk.remote.writing import put
+    from asyncsdk.remote.writing import put, put_new
 
     async def put_in_parts(chunks: AsyncIterator[bytes]) -> int:
         passing = PassingBytes(chunks)
         try:
-            await put(address, passing, RemoteStores())
+            await (put(address, passing, stores) if overwrite else put_new(address, passing, stores))
         except RemoteError:
             if passing.failure is not None:  # it is the API's, and may pass
                 raise passing.failure from None

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from attrs import asdict, frozen
 from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
@@ -28,6 +29,19 @@ CLEANUP_SECONDS = 60.0  # deleting gigabytes of temporary files takes longer tha
 
 _EVENLY = "evenly: a burst above one second's share is refused"
 _OPTIONS = {"api_key": "--api-key", "hosts": "--allow-host"}  # the library's names of what was typed
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class BatchTimes:
+    """How long batches take, and how many may wait."""
+
+    batch_seconds: Annotated[Duration, Parameter(help="How long a batch takes at least.")] = 0
+    batch_window: Annotated[Duration, Parameter(help="How long a batch may take before it expires.")] = 24 * 3600
+    listing_delay: Annotated[Duration, Parameter(help="How long a new batch is not in the list.")] = 0
+    batch_tokens: Annotated[
+        Whole | None, Parameter(metavar="N", help="The limit on tokens that wait in all batches of a model.")
+    ] = None
 
 
 async def serve(
@@ -57,6 +71,7 @@ async def serve(
     files_per_minute: Annotated[
         Whole | None, Parameter(metavar="N", help=f"The rate limit on files sent by POST /files, {_EVENLY}.")
     ] = None,
+    batches: BatchTimes = BatchTimes(),
     faults: Annotated[str | None, Parameter(metavar="FILE", help="JSON: which calls fail, and how.")] = None,
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
@@ -66,9 +81,7 @@ async def serve(
     from asyncsdk.server.browsers import is_loopback
 
     stop.patience = CLEANUP_SECONDS
-    planned = () if faults is None else read_faults(Path(faults))
-    if data is not None:
-        _refuse_file(data)
+    _refuse_file(data)
     try:
         server = LocalServer(
             data,
@@ -79,7 +92,8 @@ async def serve(
             upload_ttl=upload_ttl,
             images_per_minute=images_per_minute,
             files_per_minute=files_per_minute,
-            faults=planned,
+            faults=() if faults is None else read_faults(Path(faults)),
+            **asdict(batches),
         )
     except ValueError as error:
         name, _, rest = str(error).partition(" ")
@@ -105,8 +119,8 @@ def read_faults(path: Path) -> list[Fault]:
         ) from error
 
 
-def _refuse_file(data: str) -> None:
-    if Path(data).is_file():
+def _refuse_file(data: str | None) -> None:
+    if data is not None and Path(data).is_file():
         raise ConfigurationError(f"--data {data} is a file: give a directory. Nothing was started.")
 
 

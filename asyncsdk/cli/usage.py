@@ -82,6 +82,6 @@ def in_words_of(message: str, words: Sequence[str]) -> str:
     match = _ARGUMENT.match(message)
     option = match and f"--{match[1].removeprefix('the ').replace('_', '-').replace(' ', '-')}"
     value = option and typed_value(option, words)
-    if match is None or value is None or option in _MAY_BE_SECRET:
+    if match is None or not (value or "").strip() or option in _MAY_BE_SECRET:
         return message
     return f"{option} {value}: it must {match[2]}{message[match.end() :]}"

@@ -58,15 +58,28 @@ def is_data_url(text: str) -> bool:
 class Base64Extractor:
     """Fed with JSON in chunks, cuts the images out and leaves a mark, which is not base64, in place of each.
 
-    `pictures` maps each mark to the bytes, or to what can't be read.
+    `pictures` maps each mark to the bytes, or to what can't be read. With `streamed` it holds none of the bytes: `take`
+    hands them out as they come, and what can't be decoded is dropped.
+
+    Args:
+        streamed: Whether the images are taken while they come.
+        longest_text: How many bytes the JSON may have, less its images; None: 64 MiB.
     """
 
+    streamed: bool = False
+    longest_text: int | None = None
     pictures: dict[str, bytes | UnreadableImage] = field(factory=dict, init=False)
     _rest: bytearray = field(factory=bytearray, init=False)
     _held: bytes = field(default=b"", init=False)
     _base64: _Base64 | None = field(default=None, init=False)
     _mark: str = field(default="", init=False)
     _is_escaped: bool = field(default=False, init=False)  # the first byte that comes next
+    _decoded: list[tuple[str, bytes]] = field(factory=list, init=False)
+
+    def take(self) -> list[tuple[str, bytes]]:
+        """What was decoded since the last call, in pieces, each with the mark of its image. For `streamed` alone."""
+        decoded, self._decoded = self._decoded, []
+        return decoded
 
     @property
     def rest(self) -> bytes:
@@ -91,8 +104,9 @@ class Base64Extractor:
             end = max(0, len(data) - _LONGEST_OPENING)
             self._rest += data[:end]
             self._held = data[end:]
-            if len(self._rest) > _LONGEST_TEXT:
-                raise TooLarge(f"a text in it is larger than {_LONGEST_TEXT} bytes")
+            longest = _LONGEST_TEXT if self.longest_text is None else self.longest_text
+            if len(self._rest) > longest:
+                raise TooLarge(f"a text in it is larger than {longest} bytes")
             return b""
         if len(self.pictures) >= _MOST:
             raise TooLarge(f"it has more than {_MOST} pictures")
@@ -104,12 +118,13 @@ class Base64Extractor:
 
     def _picture(self, data: bytes, base64: _Base64) -> bytes:
         end = self._end(data)
+        base64.feed(data if end < 0 else data[:end], last=end >= 0)
+        if self.streamed and (decoded := base64.take()):
+            self._decoded.append((self._mark, decoded))
         if end < 0:
-            base64.feed(data)
             return b""
-        base64.feed(data[:end], last=True)
         content, self._base64 = base64.content(), None
-        if content == b"":  # not an image: without a mark
+        if content == b"" and not base64.taken:  # not an image: without a mark
             self._rest[-len(self._mark) :] = json.dumps(base64.prefix)[1:-1].encode()
         else:
             self.pictures[self._mark] = content
@@ -139,6 +154,8 @@ class _Base64:
     _padded: bool = field(default=False, init=False)
     _dressed: bool = field(default=False, init=False)
     _size: int = field(default=0, init=False)
+    taken: int = field(default=0, init=False)  # bytes
+    _is_dropped: bool = field(default=False, init=False)  # something that can't be decoded
     _reason: str = field(default="", init=False)
     _refused: list[bytes] = field(factory=list, init=False)
 
@@ -147,6 +164,14 @@ class _Base64:
         """The beginning of a data URL, up to its comma; empty where it is not one."""
         return (self._prefix or b"").decode("utf-8", "replace")
 
+    def take(self) -> bytes:
+        """What was decoded since the last call. It is not in `content` any more, nor is what can't be decoded."""
+        pieces, self._pieces = self._pieces, []
+        self._is_dropped = self._is_dropped or bool(self._refused)
+        self._refused.clear()
+        self.taken += sum(map(len, pieces))
+        return b"".join(pieces)
+
     def content(self, *, cut: bool = False) -> bytes | UnreadableImage:
         """The bytes; else what came in their place, and why it can't be used."""
         if not self._reason:
@@ -154,7 +179,7 @@ class _Base64:
             return UnreadableImage(raw=content, reason="it is cut off") if cut else content
         prefix = self._prefix or b""
         text = base64.b64encode(b"".join(self._pieces)) + self._quad + self._head + b"".join(self._refused)
-        if prefix and not cut and not _is_base64(prefix):
+        if prefix and not cut and not self._is_dropped and not _is_base64(prefix):
             return unquote_to_bytes(text)
         return UnreadableImage(raw=prefix + text, reason="it is cut off" if cut else self._reason)
 
@@ -187,7 +212,7 @@ class _Base64:
                 return text[comma:]
             waiting = len(text) < _LONGEST_PREFIX
         else:
-            waiting = _DATA.startswith(start)
+            waiting = _DATA.startswith(start) and len(text) < _LONGEST_PREFIX
         if waiting and not last:
             self._head = text
             return b""

@@ -30,11 +30,16 @@ class Body(Payload):
         self._size = size
         self.is_small = size <= SMALL
         self._autoclose = True
-        self.failure: BaseException | None = None
+        self._failure: BaseException | None = None
         self.on_sent: Callable[[], object] | None = None
         self._lost = False
         self._transport: asyncio.WriteTransport | None = None
-        self.watch = StallTimer(stall, response=600.0, give_up=self._give_up)
+        self.watch = StallTimer(stall, response=600.0)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why this side ended the attempt; None where the server or the network did, or nobody."""
+        return APITimeoutError(self.watch.gave_up) if self.watch.gave_up else self._failure
 
     @property
     def bytes_sent(self) -> int:
@@ -73,7 +78,7 @@ class Body(Payload):
             await self.write_content(writer)
         except Exception as error:
             if not self._lost:
-                self.failure = error
+                self._failure = error
             raise
         self.watch.fully_sent = True
 
@@ -97,9 +102,6 @@ class Body(Payload):
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:  # noqa: ARG002 - aiohttp's signature
         """Not for reading: it may be as large as a disk."""
         raise TypeError("a request body is written, not read")
-
-    def _give_up(self, reason: str) -> None:
-        self.failure = APITimeoutError(reason)
 
 
 class ChunksBody(Body):

@@ -55,7 +55,8 @@ class Repeater:
             try:
                 result = await receive()
             except APIError as error:
-                delay = None if self.is_closed() else attempts.delay_after(error, now=self.clock.now())
+                is_over = self.is_closed() or not request.may_repeat(error)
+                delay = None if is_over else attempts.delay_after(error, now=self.clock.now())
                 self._report(request, number, error, delay)
                 if delay is not None:
                     log.warning("%s; trying again in %.1f s", error, delay)

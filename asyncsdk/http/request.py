@@ -16,12 +16,12 @@ from yarl import URL
 
 from asyncsdk import api
 from asyncsdk.api.request import URL_ROUTE, FormFile, Request, RequestBody
-from asyncsdk.errors import APIStatusError, ConfigurationError, RedirectError
+from asyncsdk.errors import APIError, APIStatusError, ConfigurationError, RedirectError
 from asyncsdk.events import RequestEvent
 from asyncsdk.given import wrong_type
 from asyncsdk.http import multipart
 from asyncsdk.http.body import ChunksBody
-from asyncsdk.retry import Retry, redirect_may_have_acted
+from asyncsdk.retry import Retry, may_have_acted, redirect_may_have_acted
 from asyncsdk.settings import Settings, checked_headers
 from asyncsdk.version import USER_AGENT
 
@@ -68,6 +68,10 @@ class PreparedRequest:
         result_id = getattr(result, "id", None)
         is_right = self.request.response_id is None or result_id == self.request.response_id
         return None if is_right else f"its id is {result_id}, not {self.request.response_id}"
+
+    def may_repeat(self, error: APIError) -> bool:
+        """Whether it may be sent again after `error` at all, whatever its `retry` decides: see `Request.repeatable`."""
+        return self.request.repeatable or not may_have_acted(error)
 
     def begin(self) -> None:
         """Start an attempt."""

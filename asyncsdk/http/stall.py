@@ -10,7 +10,6 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Callable
 
 from attrs import define, field, frozen
 
@@ -72,16 +71,15 @@ class StallTimer:
     """Looks at one attempt about once a second, by a timer: no task, nothing to await.
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
-    have arrived, `response` seconds without a response do. `give_up` is called with the reason before the
-    transport is aborted.
+    have arrived, `response` seconds without a response do. `gave_up` then says why, before the transport is aborted.
     """
 
     stall: float
     response: float
-    give_up: Callable[[str], None]
     written: int = 0
     fully_sent: bool = False
     idle: bool = False
+    gave_up: str = field(default="", init=False)
     _transport: asyncio.WriteTransport | None = field(default=None, init=False)
     _quiet: IdleTime | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -111,7 +109,7 @@ class StallTimer:
         if seconds < (self.response if responding else self.stall):
             self._timer = loop.call_later(self._interval(), self._check, loop)
             return
-        self.give_up(
+        self.gave_up = (
             f"no response within {self.response:g} s" if responding else f"no byte got through for {self.stall:g} s"
         )
         transport.abort()

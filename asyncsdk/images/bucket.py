@@ -33,7 +33,7 @@ from asyncsdk.images.outcome import Status
 from asyncsdk.images.target import Delivery, DirectoryTarget, Located, Target
 from asyncsdk.mime import mime_type_of
 from asyncsdk.remote import writing
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address, url_in_path
 from asyncsdk.remote.failures import before_sending
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
@@ -313,7 +313,7 @@ def status_with(state: ItemState, names: Sequence[str], *, is_whole: bool) -> St
 
 def _unusable(address: RemoteAddress, error: RemoteError) -> AsyncSDKError:
     """The error of a bucket that takes no pictures, before any is paid."""
-    return before_sending(error, f"out={address.shown!r}: no picture can be saved there. ")
+    return before_sending(error, f"out={address.shown!r}: no picture can be saved there: ")
 
 
 def target_of(out: Where | None, ledger: Where | None, stores: RemoteStores) -> Target | None:
@@ -322,8 +322,15 @@ def target_of(out: Where | None, ledger: Where | None, stores: RemoteStores) -> 
     Raises ConfigurationError for a URL that can't be used, and for one without a directory for the ledger.
     """
     address = remote_address(out) if isinstance(out, str) else None
-    if out is None or address is None:
-        return None if out is None else DirectoryTarget(Path(local_path(out) if isinstance(out, str) else out))
+    if out is None:
+        return None
+    if address is None:
+        if (url := url_in_path(out)) is not None:
+            raise ConfigurationError(
+                f"out={str(out)!r} is a path. Is {url} meant? A Path has lost a slash of it: pass the text. "
+                "Nothing was sent."
+            )
+        return DirectoryTarget(Path(local_path(out) if isinstance(out, str) else out))
     if ledger is None:
         raise ConfigurationError(
             f"out={address.shown!r} is a URL, and the ledger, which remembers what is paid, needs a directory of this "

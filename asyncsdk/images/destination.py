@@ -10,6 +10,7 @@ from attrs import frozen
 
 from asyncsdk.images.names import stem_of, suffix_for
 
+LEDGER = "the ledger, which remembers what is paid,"
 OWN_DIRECTORY, RAW, REPLACED = ".asyncsdk", "raw", "replaced"
 UNDELIVERED = "undelivered"  # in the ledger's directory: pictures on their way to a bucket
 NOT_DELIVERED = "not_delivered"  # the code of a problem: the pictures are paid, and wait there

@@ -56,13 +56,13 @@ class ImageEditor:
 
     client: Client
     check: bool = field(default=True, kw_only=True)
-    remote_options: Mapping[str, Any] | None = field(default=None, kw_only=True, repr=False)
+    remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
     _stores: RemoteStores = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client, Client):
             raise wrong_type("the client of an ImageEditor", self.client, "a Client")
-        self._stores = RemoteStores(self.remote_options or {})
+        self._stores = RemoteStores.of(self.remote_options)
 
     async def edit(
         self,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import field, frozen
 
 from asyncsdk import files
-from asyncsdk.images.destination import OWN_DIRECTORY
+from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.ledger.messages import worded
 from asyncsdk.postgres.url import is_database_url
+from asyncsdk.remote.address import local_directory
 from asyncsdk.version import __version__
 from asyncsdk.wal import disk
 from asyncsdk.wal.lock import this_host
@@ -49,9 +50,12 @@ def ledger_from(given: ChosenLedger) -> ChosenLedger:
 
 
 def directory_of(ledger: ChosenLedger, out: Path | None) -> Path:
-    """The directory of this machine that a ledger has: `out` is where the pictures go, if that is on this machine."""
+    """The directory of this machine that a ledger has: `out` is where the pictures go, if that is on this machine.
+
+    Raises ConfigurationError for a URL of something else.
+    """
     if isinstance(ledger, str | os.PathLike):
-        return Path(ledger)
+        return local_directory(ledger, LEDGER)
     if out is not None or ledger is None:
         return (out or Path()) / OWN_DIRECTORY
     from platformdirs import user_state_path

@@ -44,7 +44,7 @@ from asyncsdk.images.edit import (
 )
 from asyncsdk.images.header import MIME_TYPES, foreign_kind, kind_of
 from asyncsdk.models import ImagesResponse
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, hint_of_url, local_path, remote_address
 from asyncsdk.remote.reading import read_whole
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.retry import SCARCE
@@ -60,6 +60,7 @@ _SHAPES = {
     if about.kind is Mapping or name in {"prompt", "n", "id", "name"}
 }
 P = TypeVar("P")
+Overlays = dict[str, tuple[Picture, Loaded]]  # by field: what was given, and what was read there
 _MODES_OF_PNG = {"1", "L", "LA", "P", "RGB", "RGBA"}
 _WITH_ALPHA, _WITH_PALETTE = {"PA", "La", "RGBa"}, {"P", "PA"}
 _OPEN_AS_TEXT = "it is open as text; open it with 'rb'"
@@ -111,18 +112,33 @@ class LoadedEdit:
         return hashlib.sha256(fields_of_result(self.edit, content).encode()).hexdigest()
 
 
-async def loaded(edit: ImageEdit, stores: RemoteStores | None = None) -> LoadedEdit:
+async def loaded(edit: ImageEdit, stores: RemoteStores | None = None, overlays: Overlays | None = None) -> LoadedEdit:
     """Read the pictures of `edit`, those that are URLs by `stores`.
+
+    `overlays` has what masks and markup were fetched last, which are not fetched again: a run has often one for all.
 
     Raises InvalidEditError for one that can't be read, EditError if that may pass.
     """
     stores = stores or RemoteStores()
     png_only = family_of(edit.model).square_png
     images = tuple([await read_picture(picture, "image", png_only=png_only, stores=stores) for picture in edit.image])
-    mask = None if edit.mask is None else await read_picture(edit.mask, "mask", stores=stores)
-    markup = None if edit.markup is None else await read_picture(edit.markup, "markup", stores=stores)
+    overlays = {} if overlays is None else overlays
+    mask = await _overlay(edit.mask, "mask", stores, overlays)
+    markup = await _overlay(edit.markup, "markup", stores, overlays)
     _check_shape(edit, [*images, *(extra for extra in (mask, markup) if extra is not None)])
     return LoadedEdit(edit=edit, images=images, mask=mask, markup=markup)
+
+
+async def _overlay(picture: Picture | None, field: str, stores: RemoteStores, overlays: Overlays) -> Loaded | None:
+    if picture is None:
+        return None
+    is_fetched = address_of(unpacked(picture).content) is not None
+    if is_fetched and field in overlays and overlays[field][0] == picture:
+        return overlays[field][1]
+    content = await read_picture(picture, field, stores=stores)
+    if is_fetched:
+        overlays[field] = (picture, content)
+    return content
 
 
 async def converted(loaded: LoadedEdit) -> LoadedEdit:
@@ -286,7 +302,7 @@ def _unreadable(picture: Any, field: str, error: Exception) -> str:
         return f"{field}: {error} Nothing was sent."
     name = os.fspath(given) if isinstance(given, str | os.PathLike) else described(picture)
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
-        return f"{field}: {name} does not exist. Nothing was sent."
+        return f"{field}: {name} does not exist.{hint_of_url(name)} Nothing was sent."
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
     return f"{field}: {name} can't be read: {reason}. Nothing was sent."
 

@@ -134,18 +134,14 @@ class Saving:
     displaced: list[Path] = field(factory=list, init=False)
     failures: list[Exception | UnreadableImage] = field(factory=list, init=False)
     disk_failure: Exception | None = field(default=None, init=False)  # the first, if the disk refused something
-    _way: FileWriter = field(init=False)
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _deadline: float = field(default=math.inf, init=False)
     _at: Destination | None = field(default=None, init=False)  # where its pictures go: `place`, or one beside it
 
-    def __attrs_post_init__(self) -> None:
-        self._way = evolve(self.way, again=self._again)
-
     @property
     def doubts(self) -> list[OSError]:
         """The disk's errors about saved images whose names may not survive a power cut."""
-        return self._way.doubts
+        return self.way.doubts
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -231,6 +227,10 @@ class Saving:
             yield
         if self._scope.cancelled_caught:
             self._fail(TimeoutError(errno.ETIMEDOUT, "the disk hangs"))
+
+    @property
+    def _way(self) -> FileWriter:
+        return evolve(self.way, again=self._again)
 
     async def _again(self, error: Exception) -> bool:
         """Ask `way.again`; a cancellation interrupts the wait, during which nothing is written."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from urllib.parse import quote, unquote
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -15,6 +17,7 @@ AZURE = frozenset({"az", "azure", "adl", "abfs", "abfss"})  # whose host may be 
 SCHEMES = ("s3", "s3a", "gs", *sorted(AZURE), "https", "http", "memory")  # as obstore knows them
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.IGNORECASE | re.DOTALL)
+_LOST_SLASH = re.compile(rf"({'|'.join(SCHEMES)}):/([^/?#][^?#]*)")
 _UNRESERVED = "/%!$&'()*+,;=:@~"  # of what a path may hold unquoted, besides letters, digits and "_.-"
 _BEYOND_ASCII = re.compile(r"(?:%[89A-F][0-9A-F])+")
 _SIGNATURE = re.compile(r"(?:^|&)(?:[a-z-]*-)?sig(?:nature)?=", re.IGNORECASE)  # of presigned URLs, whatever the store
@@ -48,6 +51,11 @@ class RemoteAddress:
     def store(self) -> str:
         """The store itself, for messages: its scheme, and its bucket or host."""
         return f"{self.scheme}://{self.host}"
+
+    @property
+    def kind(self) -> str:
+        """Its scheme, of those that mean the same the best known: "s3", "gs", "az", …"""
+        return "az" if self.scheme in AZURE else {"s3a": "s3", "http": "https"}.get(self.scheme, self.scheme)
 
     @property
     def sent(self) -> str:
@@ -121,6 +129,10 @@ def remote_address(text: str) -> RemoteAddress | None:
             )
     if not host and scheme != "memory":
         raise _unusable(text, "its host or bucket is missing")
+    if not _is_host(host, scheme):
+        raise _unusable(
+            text, f"{host!r} is not the name of a {'host, with or without a port' if scheme in WEB else 'bucket'}"
+        )
     try:
         raw = quote(path or "/", safe=_UNRESERVED)
         raw = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", raw)
@@ -139,6 +151,41 @@ def local_path(text: str) -> str:
     if match[2].lower() not in {"", "localhost"}:
         raise _unusable(text, "a path on this machine has three slashes: file:///")
     return unquote(match[3])
+
+
+def local_directory(given: str | os.PathLike[str], name: str) -> Path:
+    """The directory that `given` is. Raises ConfigurationError for a URL, of which a path would be made else.
+
+    `name` is what the caller calls it.
+    """
+    path = local_path(given) if isinstance(given, str) else os.fspath(given)
+    if (url := shown_as_url(path) or url_in_path(path)) is not None:
+        raise ConfigurationError(
+            f"{name} is kept in a directory of this machine, and {url} is a URL. Give a path. Nothing was sent."
+        )
+    return Path(path)
+
+
+def url_in_path(path: str | os.PathLike[str]) -> str | None:
+    """The URL that a path such as `s3:/bucket/a` was before it was made a Path, which has lost a slash; else None."""
+    match = _LOST_SLASH.fullmatch(os.fsdecode(path))
+    return None if match is None else f"{match[1]}://{match[2]}"
+
+
+def hint_of_url(path: str | os.PathLike[str]) -> str:
+    """What to say of a path that does not exist; '' where it was not a URL."""
+    url = url_in_path(path)
+    return "" if url is None else f" Is {url} meant? A Path has lost a slash of it."
+
+
+def _is_host(host: str, scheme: str) -> bool:
+    if re.search(r'[\s\x00-\x1f\x7f"<>\\^`{|}]', host):
+        return False
+    try:
+        parts = urlsplit(f"//{host}")
+        return scheme not in WEB or bool(parts.hostname and parts.port != 0)
+    except ValueError:  # its port, or brackets
+        return False
 
 
 def _unusable(text: str, why: str) -> ConfigurationError:

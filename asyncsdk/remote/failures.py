@@ -29,6 +29,7 @@ _NO_CREDENTIALS = re.compile(  # they were looked for where machines of a cloud 
 _BEYOND_END = re.compile(r"StartTooLarge|Wanted range starting at|InvalidRange")
 _NO_HTTP = re.compile(r"URL scheme is not allowed|BadScheme")
 _BAD_NAME = "Could not parse path"
+_NAMED = re.compile(r"\b[Pp]ath \"((?:[^\"\\]|\\.){1,1024})\"")  # of an object in a listing
 _BAD_STORE = "UrlNotRecognised"
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "InvalidBucketName", "FilesystemNotFound"})
 _WRONG_KEY = frozenset(
@@ -50,6 +51,8 @@ _CREDENTIALS = {
     ),
 }
 
+_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_ENDPOINT"}
+_VARIABLES = {"s3": "AWS_…", "gs": "GOOGLE_APPLICATION_CREDENTIALS and other GOOGLE_…", "az": "AZURE_…"}
 
 _BY_KIND = {
     "FileNotFoundError": "missing",
@@ -76,6 +79,9 @@ def failure_of(error: Exception, address: RemoteAddress) -> RemoteError:
     if _NO_CREDENTIALS.search(text):
         return _no_credentials(address, "needs credentials, and none were found")
     reason = _reason(type(error).__name__, status, text)
+    if reason == "bad name":
+        found = _NAMED.search(text)
+        return bad_name(address, found[1] if found else "")
     if reason in _WORDED:
         return _WORDED[reason](address)
     if reason == "no credentials":
@@ -106,6 +112,8 @@ def _reason(kind: str, status: int | None, text: str) -> str | None:
 def missing(address: RemoteAddress) -> RemoteError:
     """The error for an object that is not there."""
     hint = "" if address.is_web else "; a folder is given with a slash at its end"
+    if hint and "*" in address.path:
+        hint = "; * is not a pattern in a URL: give the folder, with a slash at its end (upload has --include for it)"
     return _failure(address, "missing", f"{address} does not exist: {address.store} has no object of that name{hint}.")
 
 
@@ -137,14 +145,15 @@ def no_name(address: RemoteAddress) -> RemoteError:
     return _failure(address, "bad name", f"{address} is a folder: the name of an object is missing.")
 
 
-def bad_name(address: RemoteAddress) -> RemoteError:
-    """The error for a name that can't be asked for."""
-    odd = "an empty part, '.', '..' or a control character in it, which obstore takes in none"
+def bad_name(address: RemoteAddress, name: str = "") -> RemoteError:
+    """The error for a name that can't be asked for; `name` is that of the object in a listing, where it is known."""
+    odd = "an empty part, '.', '..' or a control character in it, which can't be asked for"
+    which = f"object '{name}'" if name else "an object"
     message = (
-        f"{address} can't be listed: an object below it has a name with {odd}. Give a folder further down, or the "
-        "objects by name."
+        f"{address} can't be listed: {which} below it has a name with {odd}. Give a folder further down, or the "
+        "others by their URLs (--files-from LIST, or a job file)."
         if address.is_prefix
-        else f"{address} can't be asked for: its name has {odd}. Download it with the store's own tools."
+        else f"{address} can't be used: its name has {odd}. Download it with the store's own tools."
     )
     return _failure(address, "bad name", message)
 
@@ -159,14 +168,19 @@ def _empty(address: RemoteAddress) -> RemoteError:
     return _failure(address, "empty", f"{address} is empty.")
 
 
-def _exists(address: RemoteAddress) -> RemoteError:
+def exists(address: RemoteAddress) -> RemoteError:
     return _failure(address, "exists", f"{address} is there already, and was not replaced.")
 
 
-def _bad_options(address: RemoteAddress) -> RemoteError:
-    """Their values are not quoted."""
-    hint = "Look at remote_options=, and at the environment variables that obstore reads"
-    return _failure(address, "bad options", f"the settings for {address.store} can't be used. {hint}.")
+def bad_options(address: RemoteAddress) -> RemoteError:
+    """The error for settings of which obstore takes one not; their values are not quoted."""
+    variables = "those of a proxy" if address.is_web else _VARIABLES.get(address.kind, "AWS_…")
+    return bad_setting(address, f"look at the environment variables ({variables}), or at remote_options=")
+
+
+def bad_setting(address: RemoteAddress, problem: str) -> RemoteError:
+    """The error for a setting; `problem` has its name and not its value."""
+    return _failure(address, "bad options", f"the settings for {address.store} can't be used: {problem}.")
 
 
 def _no_tls(address: RemoteAddress) -> RemoteError:
@@ -196,8 +210,7 @@ def _denied(address: RemoteAddress) -> RemoteError:
 
 
 def _no_credentials(address: RemoteAddress, what: str) -> RemoteError:
-    kind = "az" if address.scheme in AZURE else "s3" if address.scheme == "s3a" else address.scheme
-    hint = _CREDENTIALS.get(kind, "Write them into the URL, or pass them by remote_options= as a header")
+    hint = _CREDENTIALS.get(address.kind, "Write them into the URL, or pass them by remote_options= as a header")
     return _failure(address, "no credentials", f"{address.store} {what}. {hint}.")
 
 
@@ -208,6 +221,7 @@ def _answered(address: RemoteAddress, status: int) -> RemoteError:
 
 
 def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
+    advice = "Try again later."
     if _TIMED_OUT.search(text):
         what, reason = "gave nothing for too long: the source has stalled, not the connection to the API", "stalled"
     elif _CUT_OFF.search(text):
@@ -217,9 +231,11 @@ def _unreachable(address: RemoteAddress, text: str) -> RemoteError:
         return _failure(address, "unreachable", f"the certificate of {address.store} is not trusted. {trust}")
     elif _NETWORK.search(text):
         what, reason = "can't be reached, or the connection to it was lost", "unreachable"
+        if address.kind in _ENDPOINTS:
+            advice = f"Look at its endpoint ({_ENDPOINTS[address.kind]}) and at the network, or try again later."
     else:
         return _failure(address, "failed", f"{address.store} can't be used: obstore gave an error that is not known.")
-    return _failure(address, reason, f"{address.store} {what}. Try again later.", again=True)
+    return _failure(address, reason, f"{address.store} {what}. {advice}", again=True)
 
 
 def remote_error(message: str, url: str, reason: str, *, again: bool = False) -> RemoteError:
@@ -248,10 +264,9 @@ _WORDED = {
     "missing": missing,
     "no bucket": no_bucket,
     "changed": changed,
-    "exists": _exists,
+    "exists": exists,
     "denied": _denied,
-    "bad name": bad_name,
-    "bad options": _bad_options,
+    "bad options": bad_options,
     "no TLS": _no_tls,
     "no ranges": _unsupported,
     "empty": _empty,

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from asyncsdk.errors import RemoteError
 from asyncsdk.remote.address import RemoteAddress
-from asyncsdk.remote.failures import changed, cut_off, too_large
+from asyncsdk.remote.failures import changed, cut_off, no_name, too_large
 from asyncsdk.remote.stores import RANGES_AHEAD, RemoteStores, ask
 from asyncsdk.tasks import Ahead
 
@@ -196,12 +196,25 @@ class RemoteReader:
                 offset = until
 
 
+async def look(address: RemoteAddress, stores: RemoteStores) -> bytes | None:
+    """The first bytes of an object; None where there is none. Raises RemoteError where that can't be known."""
+    try:
+        part = await (await RemoteObject.open(address, stores)).first()
+    except RemoteError as error:
+        if error.reason in {"missing", "empty"}:
+            return b"" if error.reason == "empty" else None
+        raise
+    return bytes(part.content)
+
+
 async def read_whole(address: RemoteAddress, stores: RemoteStores, *, limit: int) -> bytes:
     """Read an object into memory, by one GET without a range, which every web server answers.
 
     Raises RemoteError; with the reason "too large" where it has more than `limit` bytes.
     """
     store, path = stores.open(address)
+    if not (address.name or address.is_web):
+        raise no_name(address)
     answer = await ask(address, store.get_async(path))
     size = answer.meta["size"]
     if size > limit:

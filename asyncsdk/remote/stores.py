@@ -13,9 +13,11 @@ from attrs import define, evolve, field
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.extras import where_from
+from asyncsdk.given import wrong_type
 from asyncsdk.remote.address import AZURE, RemoteAddress
 from asyncsdk.remote.ending import rest_at_exit
-from asyncsdk.remote.failures import failure_of
+from asyncsdk.remote.failures import bad_options, bad_setting, failure_of
+from asyncsdk.remote.store_settings import unusable_setting
 from asyncsdk.tasks import Allowance
 
 Answer = TypeVar("Answer")
@@ -42,6 +44,15 @@ class RemoteStores:
     readers: int = field(default=0, init=False)  # how many objects are being read now
     _stores: OrderedDict[RemoteAddress, Any] = field(factory=OrderedDict, init=False, repr=False)
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | RemoteStores | None) -> RemoteStores:
+        """Those with `options`, or the given ones, which are shared then: stores, and what is read ahead of them."""
+        if isinstance(options, RemoteStores):
+            return options
+        if not (options is None or isinstance(options, Mapping)):
+            raise wrong_type("remote_options", options, "a mapping")
+        return cls(options or {})
+
     def open(self, address: RemoteAddress) -> tuple[Any, str]:
         """The store of `address`, and its name in there.
 
@@ -67,6 +78,9 @@ class RemoteStores:
 
     def _opened(self, address: RemoteAddress, *, by_path: bool) -> Any:
         stores = _obstore(address)
+        problem = unusable_setting(address.kind, self.options, os.environ)
+        if problem is not None:
+            raise bad_setting(address, problem)
         try:
             if not address.is_web:
                 url, account = _without_account(address)
@@ -74,7 +88,7 @@ class RemoteStores:
             return stores.HTTPStore.from_url(address.store if by_path else address.sent, **self._for_web(address))
         except Exception as error:  # noqa: BLE001 - of many kinds; all are about what was passed
             failure = failure_of(error, address)
-        raise failure
+        raise failure if failure.reason != "failed" else bad_options(address)
 
     def _for_web(self, address: RemoteAddress) -> dict[str, Any]:
         options = {name: self.options[name] for name in _FOR_WEB if name in self.options}

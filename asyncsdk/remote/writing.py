@@ -10,7 +10,8 @@ from attrs import frozen
 
 from asyncsdk.errors import RemoteError
 from asyncsdk.remote.address import RemoteAddress
-from asyncsdk.remote.failures import no_listing, no_name
+from asyncsdk.remote.failures import exists, no_listing, no_name
+from asyncsdk.remote.reading import look
 from asyncsdk.remote.stores import RemoteStores, ask
 
 PAGE = 1000  # entries; the stores' own pages are as long
@@ -59,6 +60,46 @@ async def put(
     answer = await ask(address, store.put_async(path, content, **options))
     etag = answer["e_tag"]
     return etag if isinstance(etag, str) else None
+
+
+async def put_new(address: RemoteAddress, pieces: AsyncIterator[bytes], stores: RemoteStores) -> None:
+    """Write an object where none is, from its pieces as they come.
+
+    Where it has no more than a part, the store itself sees to that; a larger one is written in parts, which stores take
+    whatever is there, and is looked for once more when all but its end is written.
+
+    Raises RemoteError; with the reason "exists" where one is there, which is left as it is.
+    """
+    head, failure = bytearray(), None
+    async for piece in pieces:
+        head += piece
+        if len(head) > PART:
+            break
+    else:
+        await put(address, bytes(head), stores, create_only=True)
+        return
+
+    async def all_of_it() -> AsyncIterator[bytes]:
+        nonlocal failure
+        yield bytes(head)
+        async for piece in pieces:
+            yield piece
+        try:
+            is_there = await look(address, stores) is not None
+        except RemoteError as error:
+            failure = error
+            raise
+        if is_there:
+            failure = exists(address)
+            raise failure
+
+    try:
+        await put(address, all_of_it(), stores)
+    except RemoteError:
+        if failure is None:
+            raise
+    if failure is not None:  # not from obstore's, whose text has secrets
+        raise failure
 
 
 async def delete(address: RemoteAddress, stores: RemoteStores) -> None:

@@ -1,5 +1,6 @@
-"""A local server with OpenAI's API for uploads, files and image edits, for tests and demos without an account."""
+"""A local server with OpenAI's API for uploads, files, image edits and batches, for tests without an account."""
 
+from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.faults import Fault, faults_from_json
 from asyncsdk.server.local import LocalServer, serve
 from asyncsdk.server.log import RequestRecord
@@ -11,6 +12,7 @@ __all__ = [
     "LocalServer",
     "RequestRecord",
     "ServerProcess",
+    "StoredBatch",
     "StoredFile",
     "StoredUpload",
     "faults_from_json",

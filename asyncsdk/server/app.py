@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import define
 
+from asyncsdk.server.batches.endpoint import Batches
 from asyncsdk.server.bodies import TIMING, ConnectionGone, port_of
 from asyncsdk.server.browsers import is_this_machine, require_same_site
 from asyncsdk.server.control import ROUTES as HEALTH
@@ -42,6 +43,7 @@ def make_app(
     uploads: Uploads,
     files: Files,
     edits: Edits,
+    batches: Batches,
     api_key: str | None,
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
@@ -51,7 +53,7 @@ def make_app(
     common = CommonMiddleware(repository, log, api_key, host, frozenset(name.lower() for name in (host, *hosts)))
     injector = Injector(faults, repository)
     api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize])
-    api.add_routes([*uploads.routes(), *files.routes(), *edits.routes()])
+    api.add_routes([*uploads.routes(), *files.routes(), *edits.routes(), *batches.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log, repository).routes())
     page = PageEndpoint(repository, log, faults, edits, api_key, host)

@@ -37,6 +37,7 @@ class Control:
     GET files           the files that have not expired, oldest first
     GET files/ID        where the bytes of a file are on the server's disk, in one piece: `{"path": …}`
     GET uploads         the uploads that it remembers, with their current status
+    GET batches         the batches, oldest first
     GET faults          all faults, each with `calls`, how often it was `met`, how often it is `due`; and `all_met`
     POST faults         adds one, or those of a list or `{"faults": [...]}`, as `Fault` takes them; returns the stats
     DELETE faults       forgets them; returns the stats
@@ -56,6 +57,7 @@ class Control:
             web.get("/files", self.files, allow_head=False),
             web.get("/files/{file_id}", self.stored, allow_head=False),
             web.get("/uploads", self.uploads, allow_head=False),
+            web.get("/batches", self.batches, allow_head=False),
             web.get("/faults", self.planned, allow_head=False),
             web.post("/faults", self.add_faults),
             web.delete("/faults", self.clear_faults),
@@ -99,6 +101,9 @@ class Control:
 
     async def uploads(self, _request: web.Request) -> web.Response:
         return web.json_response({"uploads": [asdict(upload) for upload in self.repository.all_uploads()]})
+
+    async def batches(self, _request: web.Request) -> web.Response:
+        return web.json_response({"batches": [asdict(batch) for batch in self.repository.batches.values()]})
 
     async def add_faults(self, request: web.Request) -> web.Response:
         value = await read_json_value(request)

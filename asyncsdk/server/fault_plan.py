@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-from asyncsdk.server.faults import Fault, checked_fault, fault_to_json
+from asyncsdk.server.faults import LINE, Fault, checked_fault, fault_to_json
 from asyncsdk.server.rate import TokenBucket
 
 
@@ -31,7 +31,7 @@ class PlannedFault:
 
     def claim(self, route: str) -> bool:
         """Count a call of `route`; True where it meets the fault: then call `release` when it ends."""
-        if self.fault.route not in ("*", route):
+        if self.fault.route != route and (self.fault.route != "*" or route == LINE):
             return False
         self.calls += 1
         if not (self._is_left() and self.fault.hits(self.calls)):

@@ -26,6 +26,11 @@ Route = Literal[
     "files.delete",
     "files.content",
     "edit",
+    "batches.create",
+    "batches.get",
+    "batches.list",
+    "batches.cancel",
+    "batches.line",
     "*",
 ]
 Kind = Literal["answer", "reset", "close", "stall", "slow", "expire", "md5", "limit"]
@@ -34,7 +39,9 @@ RetryForm = Literal["seconds", "milliseconds", "date"]
 Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
-_BODILESS = frozenset({"files.list", "files.get", "files.delete", "files.content"})
+LINE: Route = "batches.line"  # not a call: a request in the file of a batch
+_BODILESS = frozenset({"files.list", "files.get", "files.delete", "files.content", "batches.list", "batches.get"})
+_OF_LINES = frozenset({"answer", "reset", "close", "stall", "expire"})
 _USUAL_STATUS = 500
 _share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
 
@@ -48,7 +55,8 @@ class Fault:
 
     Args:
         route: The calls: "create", "part", "complete", "cancel", "files.list", "files.create", "files.get",
-            "files.delete", "files.content", "edit", or "*" for any.
+            "files.delete", "files.content", "edit", "batches.create", "batches.get", "batches.list",
+            "batches.cancel", or "*" for any. Or "batches.line": the requests in the files of batches.
         kind: What happens:
 
             - "answer": a response with `status`, `headers` and `body`.
@@ -57,9 +65,11 @@ class Fault:
               body that was not read to its end the system resets it instead.
             - "stall": nothing moves for `seconds`, then the call goes on; None: never again.
             - "slow": the body is read, or with `at="answering"` the response is written, at `rate` bytes a second.
-            - "expire": the upload expires at that moment.
+            - "expire": the upload, or the batch, expires at that moment.
             - "md5": a complete that contains an md5 is refused as if the parts had another one.
             - "limit": calls above `per_minute` of `unit` get a 429, in the real server's words.
+            Of a request of a batch, "answer" is its response, "close" leaves it without one (`response` is null),
+            and with "reset" it is in none of the batch's files; with `at="done"` or later the edit was made, and cost.
         at: When: "before" the body is read, "in" the middle of it, "after" all of it arrived but before anything is
             done, "done" but without a response yet (so that it is lost), or half-way through "answering".
         nth: The first call that meets it, from 1. Without `times` and `every` the only one; with `times` that many
@@ -154,14 +164,19 @@ class Fault:
             (self.unit == "input-images" and self.kind != "limit", "a unit belongs to a limit"),
             (
                 self.kind == "expire" and not self._may_meet_an_upload(),
-                "an upload expires in a part, complete or cancel, or once its create is done",
+                "an upload expires in a part, complete or cancel, or once its create is done, and a batch likewise",
+            ),
+            (
+                self.route == LINE and self.kind not in _OF_LINES,
+                f"a line of a batch takes {', '.join(sorted(_OF_LINES))}, not {self.kind}",
             ),
             (self.kind == "md5" and self.route not in {"complete", "*"}, "only complete has an md5"),
         )
 
     def _may_meet_an_upload(self) -> bool:
-        created = self.route == "create" and self.at in {"done", "answering"}
-        return created or self.route in {"part", "complete", "cancel", "*"}
+        created = self.route in {"create", "batches.create"} and self.at in {"done", "answering"}
+        of_uploads, of_batches = {"part", "complete", "cancel"}, {"batches.get", "batches.cancel", LINE}
+        return created or self.route in of_uploads | of_batches | {"*"}
 
     def hits(self, call: int) -> bool:
         """Whether it is meant for the `call`-th call (from 1), however often it was met."""

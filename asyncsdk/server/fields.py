@@ -138,17 +138,17 @@ def take_purpose(fields: Fields) -> str:
     return purpose
 
 
-def take_expires_after(fields: Fields) -> int | None:
-    """Remove and return the optional `expires_after`, in seconds from `created_at`."""
-    if "expires_after" not in fields:
+def take_expires_after(fields: Fields, name: str = "expires_after") -> int | None:
+    """Remove and return an optional policy such as `expires_after`, in seconds from `created_at`."""
+    if name not in fields:
         return None
-    policy = fields.pop("expires_after")
+    policy = fields.pop(name)
     if not isinstance(policy, dict):
-        raise mistyped("expires_after", "an object", policy)
-    if take_text(policy, "anchor", inside="expires_after") != "created_at":
-        raise invalid("expires_after[anchor]", "it is not 'created_at'")
-    seconds = take_integer(policy, "seconds", *FILE_SECONDS, inside="expires_after")
-    refuse_unknown(policy, inside="expires_after")
+        raise mistyped(name, "an object", policy)
+    if take_text(policy, "anchor", inside=name) != "created_at":
+        raise invalid(f"{name}[anchor]", "it is not 'created_at'")
+    seconds = take_integer(policy, "seconds", *FILE_SECONDS, inside=name)
+    refuse_unknown(policy, inside=name)
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""New ids in the real server's form: `upload_`, `part_`, `req_` and 32 hex digits, `file-`, `img-` and more."""
+"""New ids in the real server's form: `upload_`, `part_`, `batch_`, `req_` and 32 hex digits, `file-` and more."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def new_part_id() -> str:
 
 def new_file_id() -> str:
     return f"file-{_letters_or_digits(22)}"
+
+
+def new_batch_id() -> str:
+    return f"batch_{secrets.token_hex(16)}"
+
+
+def new_batch_request_id() -> str:
+    return f"batch_req_{secrets.token_hex(16)}"
 
 
 def new_picture_name() -> str:

@@ -92,8 +92,9 @@ class _PendingFault:
         return self.planned.fault
 
     async def reach(self, moment: Moment) -> None:
-        has_no_upload = self.fault.kind == "expire" and self.request[ACTIVE_REQUEST].upload_id is None
-        if self._reached or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or has_no_upload:
+        call = self.request[ACTIVE_REQUEST]
+        has_nothing = self.fault.kind == "expire" and call.upload_id is None and call.batch_id is None
+        if self._reached or MOMENTS.index(moment) < MOMENTS.index(self._moment()) or has_nothing:
             return
         self._reached = True
         if self.fault.kind == "limit":
@@ -144,6 +145,7 @@ class _PendingFault:
                 _slow_down(self.request, self.fault)
             case "expire":
                 await self.repository.expire(self.request[ACTIVE_REQUEST].upload_id)
+                await self.repository.expire_batch(self.request[ACTIVE_REQUEST].batch_id)
 
 
 @define(eq=False)
@@ -175,7 +177,7 @@ def response_of(fault: Fault, now: float) -> web.Response:
         headers.update(_retry_after(fault.retry_after, fault.retry_as, now))
     is_html = isinstance(fault.body, str)
     headers.setdefault("Content-Type", "text/html; charset=utf-8" if is_html else "application/json")
-    text = fault.body if is_html else json.dumps(_error_of(fault.status) if fault.body is None else fault.body)
+    text = fault.body if is_html else json.dumps(error_of(fault.status) if fault.body is None else fault.body)
     return web.Response(status=fault.status, headers=headers, body=text.encode())
 
 
@@ -189,7 +191,8 @@ def _retry_after(seconds: float, form: str, now: float) -> dict[str, str]:
             return {"Retry-After": f"{seconds:g}"}
 
 
-def _error_of(status: int) -> dict[str, Any]:
+def error_of(status: int) -> dict[str, Any]:
+    """The body of an "answer" that has none of its own."""
     message = f"A fault on request: {status}."
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return ApiError(status, message, code="rate_limit_exceeded", type="requests").to_json()

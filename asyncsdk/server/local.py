@@ -19,6 +19,8 @@ from yarl import URL
 
 from asyncsdk.server import listener
 from asyncsdk.server.app import make_app
+from asyncsdk.server.batches.endpoint import Batches
+from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import FaultPlan
@@ -35,7 +37,7 @@ from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, HOST, KEY, NAMES,
 
 @define(eq=False, repr=False)
 class LocalServer:
-    """A local OpenAI API for uploads, files and image edits.
+    """A local OpenAI API for uploads, files, image edits and batches.
 
     `async with LocalServer() as server` runs it in this event loop; `with LocalServer() as server` in a thread, which a
     blocking client needs. Use `server.url` as the client's base URL.
@@ -60,7 +62,13 @@ class LocalServer:
         images_per_minute: The limit on input images of edits, above which they get a 429. It is spread evenly: a
             burst above one second's share (with 60, above one) is refused. None: no limit.
         files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
-        edit_seconds: The least time that each edit takes, in seconds.
+        edit_seconds: The least time that each edit takes, in seconds; not those of batches.
+        batch_seconds: The least time that each batch takes, in seconds: a tenth of it until it is validated, and its
+            edits are spread evenly over the next eight tenths.
+        batch_window: Seconds after which a batch expires, and its requests that are not done with it.
+        listing_delay: Seconds after which a new batch is in the list. What the real server does is not known.
+        batch_tokens: How many tokens of input all batches of a model may have waiting; a batch above that fails. None:
+            no limit.
         clock: Returns unix seconds, for `created_at`, expiries and the Date header.
 
     Raises:
@@ -83,12 +91,17 @@ class LocalServer:
     _images_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _files_per_minute: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _edit_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
+    _batch_seconds: float = field(default=0.0, kw_only=True, validator=SECONDS)
+    _batch_window: int = field(default=24 * 3600, kw_only=True, validator=COUNT)
+    _listing_delay: float = field(default=0.0, kw_only=True, validator=SECONDS)
+    _batch_tokens: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _timing: ServerTiming = field(factory=ServerTiming, kw_only=True)  # for tests
     _plan: FaultPlan = field(default=Factory(lambda self: FaultPlan.of(self._faults), takes_self=True), init=False)
     _log: RequestLog = field(factory=RequestLog, init=False)
     _repository: Repository = field(init=False)
     _edits: Edits = field(init=False)
+    _batches: Batches = field(init=False)
     _runner: web.AppRunner | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
     _leave: Callable[[], object] = field(init=False)
@@ -144,6 +157,11 @@ class LocalServer:
     def uploads(self) -> list[StoredUpload]:
         """The uploads that it remembers, with their current status."""
         return self._repository.all_uploads()
+
+    @property
+    def batches(self) -> list[StoredBatch]:
+        """The batches, oldest first, with their current status."""
+        return list(self._repository.batches.values())
 
     def stored(self, file_id: str) -> Path:
         """Return where a file's bytes are on disk, to compare them.
@@ -233,6 +251,15 @@ class LocalServer:
         uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete)
         files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))
         self._edits = Edits(self._repository, TokenBucket(self._images_per_minute), self._edit_seconds)
+        self._batches = Batches(
+            repository=self._repository,
+            edits=self._edits,
+            faults=self._plan,
+            seconds=self._batch_seconds,
+            window=self._batch_window,
+            listing_delay=self._listing_delay,
+            token_limit=self._batch_tokens,
+        )
         app = make_app(
             self._repository,
             self._plan,
@@ -240,6 +267,7 @@ class LocalServer:
             uploads=uploads,
             files=files,
             edits=self._edits,
+            batches=self._batches,
             api_key=self._api_key,
             host=self._host,
             hosts=self._hosts,
@@ -247,6 +275,7 @@ class LocalServer:
         )
         try:
             await self._repository.load()
+            await self._batches.resume()
             self._runner = await listener.start(
                 app,
                 self._host,
@@ -256,12 +285,14 @@ class LocalServer:
                 timing=self._timing,
             )
         except BaseException:
+            await self._batches.close()
             await self._repository.close()
             raise
 
     async def _stop(self) -> None:
         running, self._runner = self._running(), None
         await listener.stop(running, self._log.tasks)
+        await self._batches.close()
         await self._repository.close()
 
     async def _live(self, started: Future[Callable[[], object]]) -> None:

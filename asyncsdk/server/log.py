@@ -42,6 +42,7 @@ class RequestRecord:
         request_id: The X-Request-ID of the response.
         headers: The request's headers, with lower-case names and without keys, tokens and cookies.
         upload_id: The upload that it concerned, if any.
+        batch_id: The batch that it concerned, if any.
         part_id: The part that it added, if any.
         fault: The fault that happened to it, if any.
     """
@@ -58,6 +59,7 @@ class RequestRecord:
     request_id: str
     headers: Mapping[str, str]
     upload_id: str | None
+    batch_id: str | None
     part_id: str | None
     fault: Fault | None
 
@@ -82,6 +84,7 @@ class ActiveRequest:
     task: asyncio.Task[Any] | None
     started: float
     upload_id: str | None
+    batch_id: str | None = None
     part_id: str | None = None
     received: int = 0
     sent: int = 0
@@ -99,8 +102,8 @@ class ActiveRequest:
         route = request.match_info.route
         path = _shown(request.path, LONGEST_PATH) if route.resource is None else route.resource.canonical
         started = asyncio.get_running_loop().time()
-        upload_id = request.match_info.get("upload_id")
-        return cls(request, route.name or "unknown", path, asyncio.current_task(), started, upload_id)
+        upload_id, batch_id = (request.match_info.get(name) for name in ("upload_id", "batch_id"))
+        return cls(request, route.name or "unknown", path, asyncio.current_task(), started, upload_id, batch_id)
 
     def answered(self, response: web.StreamResponse) -> None:
         self.status = response.status
@@ -126,6 +129,7 @@ class ActiveRequest:
             request_id=self.request_id,
             headers={name: value for name, value in headers.items() if name not in _SECRET_HEADERS},
             upload_id=self.upload_id,
+            batch_id=self.batch_id,
             part_id=self.part_id,
             fault=self.fault,
         )

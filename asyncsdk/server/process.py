@@ -18,6 +18,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import cattrs
 from attrs import define, field
 
+from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.edits.history import EditLog
 from asyncsdk.server.fault_plan import require_all_met
 from asyncsdk.server.faults import Fault, fault_to_json, faults_from_json
@@ -48,7 +49,11 @@ class ServerProcess:
         images_per_minute: The limit on input images of edits, evenly: a burst above one second's share is refused.
             None: no limit.
         files_per_minute: The limit on POST /files, evenly too; OpenAI's is 1,000. None: no limit.
-        edit_seconds: The least time that each edit takes, in seconds.
+        edit_seconds: The least time that each edit takes, in seconds; not those of batches.
+        batch_seconds: The least time that each batch takes, in seconds.
+        batch_window: Seconds after which a batch expires.
+        listing_delay: Seconds after which a new batch is in the list.
+        batch_tokens: How many tokens of input all batches of a model may have waiting. None: no limit.
 
     Raises:
         ValueError: An option makes no sense.
@@ -69,6 +74,10 @@ class ServerProcess:
     _images_per_minute: int | None = field(default=None, kw_only=True)
     _files_per_minute: int | None = field(default=None, kw_only=True)
     _edit_seconds: float = field(default=0.0, kw_only=True)
+    _batch_seconds: float = field(default=0.0, kw_only=True)
+    _batch_window: int = field(default=24 * 3600, kw_only=True)
+    _listing_delay: float = field(default=0.0, kw_only=True)
+    _batch_tokens: int | None = field(default=None, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _address: dict[str, Any] = field(factory=dict, init=False)
 
@@ -117,6 +126,11 @@ class ServerProcess:
     def uploads(self) -> list[StoredUpload]:
         """The uploads that it remembers, with their current status."""
         return cattrs.structure(self._ask("GET", "uploads")["uploads"], list[StoredUpload])
+
+    @property
+    def batches(self) -> list[StoredBatch]:
+        """The batches, oldest first, with their current status."""
+        return cattrs.structure(self._ask("GET", "batches")["batches"], list[StoredBatch])
 
     def stored(self, file_id: str) -> Path:
         """Return where a file's bytes are on disk, to compare them.
@@ -231,6 +245,10 @@ class ServerProcess:
             "images_per_minute": self._images_per_minute,
             "files_per_minute": self._files_per_minute,
             "edit_seconds": self._edit_seconds,
+            "batch_seconds": self._batch_seconds,
+            "batch_window": self._batch_window,
+            "listing_delay": self._listing_delay,
+            "batch_tokens": self._batch_tokens,
         }
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

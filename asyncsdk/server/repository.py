@@ -1,4 +1,4 @@
-"""The uploads, parts, files and pictures that the server holds. A change is on disk before it is visible."""
+"""The uploads, parts, files, batches and pictures that the server holds. A change is on disk before it is visible."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from attrs import define, evolve, field
 
+from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.errors import not_found
 from asyncsdk.server.incoming import IncomingFile
 from asyncsdk.server.objects import StoredFile, StoredUpload, UploadStatus
@@ -42,7 +43,9 @@ class Repository:
     directory: Path | None
     clock: Callable[[], float]
     uploads: dict[str, UploadEntry] = field(factory=dict, init=False)
+    batches: dict[str, StoredBatch] = field(factory=dict, init=False)
     store: Store = field(init=False)
+    _changing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _workers: Workers = field(factory=Workers, init=False)
     _painters: Workers = field(factory=lambda: Workers(PAINTERS), init=False)
     _files: dict[str, StoredFile] = field(factory=dict, init=False)
@@ -57,6 +60,7 @@ class Repository:
         uploads, files = await self._workers.run(self.store.open)
         self.uploads = {upload.id: UploadEntry(upload, parts) for upload, parts in uploads}
         self._files = {file.id: file for file in files}
+        self.batches = {batch.id: batch for batch in await self._workers.run(self.store.batches)}
         self._pictures = await self._workers.run(self.store.pictures)
 
     async def close(self) -> None:
@@ -132,6 +136,23 @@ class Repository:
                 entry.upload = evolve(entry.upload, expires_at=min(entry.upload.expires_at, self.now()))
                 self._due = min(self._due, changes_at(entry.upload))
                 await self._workers.run(self.store.write_upload, entry.upload)
+
+    async def add_batch(self, batch: StoredBatch) -> None:
+        await self._workers.run(self.store.write_batch, batch)
+        self.batches[batch.id] = batch
+
+    async def change_batch(self, batch_id: str, change: Callable[[StoredBatch], StoredBatch]) -> StoredBatch:
+        """Bring a batch to another status, and return it. What it counts meanwhile is kept."""
+        async with self._changing:
+            await self._workers.run(self.store.write_batch, change(self.batches[batch_id]))
+            self.batches[batch_id] = change(self.batches[batch_id])
+            return self.batches[batch_id]
+
+    async def expire_batch(self, batch_id: str | None) -> None:
+        """Let a batch expire now, if it exists."""
+        if batch_id in self.batches:
+            now = self.now()
+            await self.change_batch(batch_id, lambda batch: evolve(batch, expires_at=min(batch.expires_at, now)))
 
     async def add_file(self, file: StoredFile, incoming: IncomingFile) -> None:
         await incoming.keep(self.store.part(file.id, file.part_ids[0]))

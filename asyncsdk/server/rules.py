@@ -18,6 +18,7 @@ FILE_LIMIT = 512 * 2**20  # of POST /files
 BATCH_FILE_LIMIT = 200 * 2**20
 REMEMBERED_SECONDS = 24 * 3600
 BATCH_FILE_SECONDS = 30 * 24 * 3600
+BATCH_OUTPUT = "batch_output"  # the purpose of files that a batch made
 PRIVATE_PURPOSES = ("assistants", "user_data")
 
 
@@ -81,8 +82,8 @@ def completed_as(upload: StoredUpload, file: StoredFile) -> StoredUpload:
 
 
 def file_expiry(created_at: int, purpose: str, seconds: int | None) -> int | None:
-    """When a file expires; without `seconds` a batch file lives 30 days, all others until they are deleted."""
-    if seconds is None and purpose == "batch":
+    """When a file expires; without `seconds` the files of batches live 30 days, all others until they are deleted."""
+    if seconds is None and purpose in {"batch", BATCH_OUTPUT}:
         seconds = BATCH_FILE_SECONDS
     return None if seconds is None else created_at + seconds
 

@@ -1,4 +1,4 @@
-"""Reads and writes uploads, their parts, files and pictures below one directory on disk. Blocking.
+"""Reads and writes uploads, their parts, files, batches and pictures below one directory on disk. Blocking.
 
 ::
 
@@ -6,6 +6,7 @@
     files/<file id>.json          the file; without this it does not exist
     files/<file id>/<part id>     a complete part: it is renamed to here once all of it arrived
     files/<file id>/whole         a copy in one piece, made when `stored` needs one
+    batches/<batch id>.json       the batch; its results are files
     pictures/img-<token>.png      a picture whose URL a response contains; its mtime is its expiry
     incoming/<32 hex digits>      what is still arriving; removed when the server starts
     temporary                     the directory is to be removed, by a later server if this one is killed
@@ -37,6 +38,7 @@ import cattrs
 import filelock
 from attrs import asdict, define, field
 
+from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.incoming import Spool, created
 from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.rules import completed_as
@@ -78,7 +80,7 @@ class Store:
             (self.root / _MARK).touch(0o600)
         else:
             (self.root / _MARK).unlink(missing_ok=True)  # what a killed server left is kept from now on
-        for name in ("uploads", "files", "pictures", "incoming"):
+        for name in ("uploads", "files", "batches", "pictures", "incoming"):
             _make_private(self.root / name)
         for path in (self.root / "incoming").glob(_ARRIVING):
             path.unlink()
@@ -132,6 +134,15 @@ class Store:
 
     def write_file(self, file: StoredFile) -> None:
         self._write_json(self._file_json(file.id), file)
+
+    def batches(self) -> list[StoredBatch]:
+        """The batches, oldest first."""
+        paths = (self.root / "batches").glob("batch_*.json")
+        batches = [batch for path in paths if (batch := _read_json(path, StoredBatch)) is not None]
+        return sorted(batches, key=lambda batch: batch.came_at)
+
+    def write_batch(self, batch: StoredBatch) -> None:
+        self._write_json(self.root / "batches" / f"{batch.id}.json", batch)
 
     def pictures(self) -> dict[str, float]:
         """The names of the pictures, and until when each is kept."""
@@ -218,7 +229,7 @@ class Store:
         records = sorted((self.root / "files").glob("file-*.json"), key=lambda path: path.stat().st_mtime_ns)
         return [file for path in records if (file := _read_json(path, StoredFile)) is not None]
 
-    def _write_json(self, path: Path, value: StoredUpload | StoredFile) -> None:
+    def _write_json(self, path: Path, value: StoredUpload | StoredFile | StoredBatch) -> None:
         new = self._new_path()
         with created(new) as file:
             file.write(json.dumps(asdict(value)).encode())

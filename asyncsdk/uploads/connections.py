@@ -74,6 +74,10 @@ class PartPlace:
         """The attempt failed, and another one may begin."""
         self._is_sending = False
 
+    def end(self) -> None:
+        """The part has ended: its body refers to this place, and would stay until the next collection of garbage."""
+        self._body = None
+
     async def may_begin(self) -> None:
         """Wait while it is paused, before an attempt."""
         while self._pause is not None:
@@ -204,6 +208,7 @@ class Connections:
         if self._window is not None:
             self._window.acked += place.newly_acked()
             self._window.finished += place.was_answered
+        place.end()
         self._give()
 
     def expect(self, size: int) -> None:

@@ -188,7 +188,10 @@ class FileRun(SourceRun):
             before_attempt=self._begin,
         )
         self._sending = retry
-        file = await context.client.send(request, retry=retry, check=self._not_posted)
+        try:
+            file = await context.client.send(request, retry=retry, check=self._not_posted)
+        finally:
+            del self._sending  # it refers to this run and to the bytes, which would stay until the next collection
         context.lost_files.answered(file.id)
         context.ids.record_file_id(file.id, self._id)
         if self._permit is not None:
@@ -246,7 +249,7 @@ class FileRun(SourceRun):
     def _wait(self, error: APIError, delay: float) -> None:
         self._refused(error)
         self._waits = True
-        super()._wait(error, delay)
+        self._waiting()(error, delay)
 
     def _refused(self, error: BaseException) -> None:
         if isinstance(error, RateLimitError) and self._permit is not None:
@@ -298,7 +301,7 @@ class FileRun(SourceRun):
     async def _find(self, posting: Posting, error: APIError | None = None) -> OwnFile | None:
         """Find its file and settle it. None: no file was made, as far as can be known, or the caller wants another."""
         context, name = self.context, self.source.name
-        retry = Retry(context.max_retries, on_wait=self._wait)
+        retry = Retry(context.max_retries, on_wait=self._waiting())
         self.slot.yield_slot()
         try:
             now = await context.lost_files.now(retry)

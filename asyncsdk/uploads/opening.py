@@ -40,7 +40,8 @@ class _Reading:
         return cls(Meter(job.describe(), 1, report, report_interval=interval, state=UploadPhase.WAITING))
 
     def advanced(self, size: int) -> None:
-        self._meter.total, self._meter.note = size, f"{size / 1e6:,.1f} MB of it are read so far"
+        so_far = f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size:,} bytes"
+        self._meter.total, self._meter.note = size, f"{so_far} read so far"
         self._meter.tick()
 
     def silent(self, note: str) -> None:

@@ -280,7 +280,8 @@ def _refusing(file: object, name: str) -> Iterator[None]:
         if is_closed(file):
             shown = f"the given {type(file).__name__}" if name == UNNAMED else name
             raise SourceError(f"{shown} is closed: {CLOSED}. Nothing was sent.") from error
-        raise SourceError(f"the given {type(file).__name__} can't be read at an offset ({error}). {_WANTED}") from error
+        what = f"can't be read at an offset ({error})" if hasattr(file, "read") else "is not a file or a stream"
+        raise SourceError(f"the given {type(file).__name__} {what}. {_WANTED}") from error
 
 
 def fill_whole(read_at: Callable[[int, memoryview], int], offset: int, view: memoryview, name: str) -> None:

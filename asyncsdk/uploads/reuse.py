@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from attrs import define, field
 
@@ -18,6 +19,7 @@ from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import PartSource
 from asyncsdk.uploads.checksum import ContentHash, is_known_by_md5_alone
 from asyncsdk.uploads.completing import completed_upload
+from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Log, Opened, Record
@@ -61,7 +63,7 @@ class SourceRun:
     _recorded: Completing | Completed | None = field(default=None, init=False)  # what was not read again
 
     def __attrs_post_init__(self) -> None:
-        self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._wait)
+        self._retry = Retry(self.context.max_retries, wait_out_outages=True, on_wait=self._waiting())
         self._retry.before_attempt = self.context.connections.may_begin
 
     @property
@@ -139,10 +141,9 @@ class SourceRun:
             self.meter.hold,
         )
 
-    def _wait(self, error: APIError, delay: float) -> None:
-        self.context.connections.failed(error)
-        self.meter.enter(UploadPhase.RETRYING, waiting(error, delay))
-        self.meter.hold(delay)
+    def _waiting(self) -> Callable[[APIError, float], None]:
+        # not a method, which a `Retry` would hold with this run, and this run holds the `Retry`
+        return partial(_report_wait, self.context.connections, self.meter)
 
     def _result(
         self, upload: Upload | None, file: File, *, reused: bool = False, duplicates: tuple[str, ...] = ()
@@ -161,6 +162,12 @@ class SourceRun:
         )
 
 
+def _report_wait(connections: Connections, meter: Meter, error: APIError, delay: float) -> None:
+    connections.failed(error)
+    meter.enter(UploadPhase.RETRYING, waiting(error, delay))
+    meter.hold(delay)
+
+
 def records_of(log: Log, moved: Opened | None) -> list[Record]:
     """Those of the upload that began at another path, where there is one: it is not about the others then."""
     return [record for record in log.records if moved is None or record.upload == moved.upload]
@@ -175,17 +182,23 @@ def digest_of(source: Source, log: Log, *, with_md5: bool) -> ContentHash:
 @contextmanager
 def reporting(meter: Meter, every: float) -> Iterator[None]:
     """Let `meter` report while nothing moves, too. By a timer: a task for each of many small files costs more."""
-    loop = asyncio.get_running_loop()
-
-    timer: asyncio.TimerHandle
-
-    def tick() -> None:
-        nonlocal timer
-        meter.tick()
-        timer = loop.call_later(every, tick)
-
-    timer = loop.call_later(every, tick)
+    ticking = _Ticking(meter, every)
+    ticking.go_on()
     try:
         yield
     finally:
-        timer.cancel()
+        ticking.timer.cancel()
+
+
+@define(eq=False)
+class _Ticking:
+    _meter: Meter
+    _every: float
+    timer: asyncio.TimerHandle = field(init=False)
+
+    def go_on(self) -> None:
+        self.timer = asyncio.get_running_loop().call_later(self._every, self._tick)
+
+    def _tick(self) -> None:
+        self._meter.tick()
+        self.go_on()

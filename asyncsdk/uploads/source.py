@@ -16,7 +16,7 @@ from attrs import define, field
 
 from asyncsdk.errors import SourceError
 from asyncsdk.given import NamedContent, SourceGiven, is_stream, opens_stream, shown_as_url, unpacked
-from asyncsdk.remote.address import local_path
+from asyncsdk.remote.address import hint_of_url, local_path
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
 from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, instead_of, source_over
@@ -111,7 +111,7 @@ class PathSource:
             descriptor = os.open(path, flags)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise SourceError(f"can't read {path}: {reason}. Nothing was sent.") from error
+            raise SourceError(f"can't read {path}: {reason}.{hint_of_url(path)} Nothing was sent.") from error
         try:
             seen = os.fstat(descriptor)
             settled = time.time_ns() - seen.st_mtime_ns > COARSEST_CLOCK_NS

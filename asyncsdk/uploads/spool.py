@@ -16,6 +16,7 @@ from pathlib import Path
 from attrs import define, field
 
 from asyncsdk.errors import SourceChangedError, SourceError
+from asyncsdk.remote.address import local_directory
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import LARGEST_FILE, MIB, checked_size
 from asyncsdk.uploads.readers import Identity
@@ -30,9 +31,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def spool_directory(journal: object) -> Path | None:
-    """Where to spool: in `ASYNCSDK_SPOOL`, else in the directory of a journal that has one."""
-    place = os.environ.get(SPOOL) or getattr(journal, "path", None)
-    return Path(place) if isinstance(place, str | os.PathLike) else None
+    """Where to spool: in `ASYNCSDK_SPOOL`, else in the directory of a journal that has one.
+
+    Raises ConfigurationError where `ASYNCSDK_SPOOL` is a URL.
+    """
+    if place := os.environ.get(SPOOL):
+        return local_directory(place, f"what {SPOOL} is for")
+    path = getattr(journal, "path", None)
+    return Path(path) if isinstance(path, str | os.PathLike) else None
 
 
 async def spooled(
@@ -124,6 +130,10 @@ class SpoolWriter:
 
     def as_source(self) -> SpooledSource:
         """What was written, to be uploaded; the source closes it."""
+        if not self.size:
+            raise SourceError(
+                f"{self.name} is empty, or was read before; an upload needs at least one byte. Nothing was sent."
+            )
         identity = Identity(checked_size(self.size, self.name))
         descriptor, self._descriptor = self._descriptor, None
         assert descriptor is not None, "it is not closed before its end"  # noqa: S101

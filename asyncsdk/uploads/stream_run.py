@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import ClassVar
 
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
 from attrs import define, field
 
 from asyncsdk import tasks
@@ -28,7 +31,7 @@ from asyncsdk.uploads.resume import non_overlapping, span_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import Session
-from asyncsdk.uploads.stream_source import StreamSource
+from asyncsdk.uploads.stream_source import HandOver, StreamSource
 
 
 @define(eq=False, kw_only=True)
@@ -53,19 +56,16 @@ class StreamSending(Sending):
         self._trusted = {part.offset: part for part in held if passed_over or part.length <= LARGEST_STREAM_PART}
         self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
-        async with tasks.group() as group:
-            offset, hashing = 0, None
-            while offset < size:
-                if offset in passed_over:
-                    offset = passed_over[offset].end
-                    continue
-                span = await self._filled(offset)
-                if hashing is not None:
-                    await hashing  # md5 takes the bytes in order
-                hashing = self.stream.start_hashing(span, self.digest, self.hashers)
-                group.start_soon(self._settle, span, hashing)
-                offset = span.end
-            await self.stream.check_end()
+        filled, spans = anyio.create_memory_object_stream[Range]()
+        with filled, spans:
+            async with tasks.group() as group:
+                group.start_soon(self._read, filled, passed_over)
+                hashing = None
+                async for span in spans:
+                    if hashing is not None:
+                        await hashing  # md5 takes the bytes in order
+                    hashing = self.stream.start_hashing(span, self.digest, self.hashers)
+                    group.start_soon(self._settle, span, hashing)
         held = non_overlapping(
             part for part in self._parts() if part.offset in passed_over or self._still_matches(part)
         )
@@ -93,14 +93,35 @@ class StreamSending(Sending):
         self.stream.pass_over(spans.values())
         return spans
 
-    async def _filled(self, offset: int) -> Range:
+    async def _read(self, filled: MemoryObjectSendStream[Range], passed_over: Mapping[int, Range]) -> None:
+        """Fill one part after the other, but for what is passed over; the next one while that before is hashed."""
+
+        def hand_over(span: Range) -> bool:
+            try:
+                filled.send_nowait(span)
+            except anyio.WouldBlock:  # so much is being hashed
+                return False
+            return True
+
+        offset = 0
+        with filled:
+            while offset < self.digest.size:
+                if offset in passed_over:
+                    offset = passed_over[offset].end
+                    continue
+                span = await self._fill(offset, hand_over)
+                await filled.send(span)
+                offset = span.end
+            await self.stream.check_end()
+
+    async def _fill(self, offset: int, hand_over: HandOver) -> Range:
         if self.stream.first is not None:
             span, self.stream.first = self.stream.first, None
             return span
         length = stream_part_size(self.part_size, self.stream.memory.blocks * BLOCK, self.connections.limit)
         span = next_of_stream(offset, self.digest.size, length, self._earlier)
-        await self.stream.fill(span)
-        return span
+        is_compared = span.offset in self._trusted  # with a part of an earlier run, which is to be found again
+        return await self.stream.fill(span, hand_over, whole=is_compared)
 
     async def _settle(self, span: Range, hashing: asyncio.Future[None]) -> None:
         """Send `span`, unless the server has it, and let go of its memory."""
@@ -165,7 +186,7 @@ class StreamRun(UploadRun):
         stream, offset, size = self.source, 0, self.source.identity.size
         while offset < size:
             span = next_of_stream(offset, size, LARGEST_STREAM_PART // 4)
-            await stream.fill(span)
+            span = await stream.fill(span)
             await stream.start_hashing(span, self.digest, self.context.hashers)
             stream.release(span)
             offset = span.end
@@ -180,8 +201,7 @@ class StreamRun(UploadRun):
         first = next_of_stream(0, size, length)
         if not isinstance(self.source, RemoteSource):  # which a person need not think of, unless it is silent
             self.meter.enter(UploadPhase.WAITING, f"reading {self.source.name}")
-        await self.source.fill(first)
-        self.source.first = first
+        self.source.first = await self.source.fill(first)
         return await super()._create(why)
 
     async def _begin_again(self) -> None:
@@ -206,7 +226,8 @@ class StreamRun(UploadRun):
 
     def _report_silence(self, note: str) -> None:
         if note:
-            self.slot.yield_slot()  # others may use its connections meanwhile
+            self.slot.yield_slot()  # others may use its connections meanwhile, and its memory
+            self.source.yield_memory()
         else:
             self.slot.begin(self.meter, self.part_size)
         self.meter.enter(self.meter.state, note)

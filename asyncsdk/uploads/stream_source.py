@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -15,6 +17,7 @@ from asyncsdk.uploads.chunking import BLOCK, MIB, Range, checked_size
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.stream import ByteStream, Producer
 
+HandOver = Callable[[Range], bool]
 STREAM_MEMORY = 64 * MIB  # of the parts of all streams of an uploader, whatever the number of its connections
 
 
@@ -51,6 +54,16 @@ class PartMemory:
         self._returned.set()
 
 
+@define(eq=False)
+class _Filling:
+    """A range on its way into memory, from `start`: the block at `at` is being filled, those of `wanted` are not."""
+
+    start: int
+    wanted: deque[int]
+    hand_over: HandOver | None
+    at: int = field(default=0, init=False)
+
+
 @define(eq=False, kw_only=True)
 class StreamSource:
     """What `producer` gives, `identity.size` bytes. A range can be read from when it is filled until it is released."""
@@ -63,6 +76,7 @@ class StreamSource:
     first: Range | None = None  # filled, and nobody has taken it yet
     _stream: ByteStream | None = field(default=None, init=False)
     _held: dict[int, memoryview] = field(factory=dict, init=False)  # blocks by their offset
+    _filling: _Filling | None = field(default=None, init=False)
 
     @classmethod
     def of(cls, producer: Producer, size: int, memory: PartMemory) -> StreamSource:
@@ -94,8 +108,11 @@ class StreamSource:
             self._stream = await self.producer.open()
         return self._stream
 
-    async def fill(self, span: Range) -> None:
-        """Read `span`, which is next, into memory, as soon as there is some.
+    async def fill(self, span: Range, hand_over: HandOver | None = None, *, whole: bool = False) -> Range:
+        """Read `span`, which is next, into memory, as soon as there is some, and return what of it was read.
+
+        Unless it has to be `whole`, that is less where the stream was silent meanwhile: see `yield_memory`. It is
+        without its beginning where `hand_over` was called with that, and took it.
 
         Raises SourceChangedError where the stream ends before that, UploadError where it can't be read.
         """
@@ -103,11 +120,28 @@ class StreamSource:
         if not await stream.has_more():  # before memory is taken: what has nothing yet takes it from nobody
             raise self._ended()
         blocks = await self.memory.take(-(-span.length // BLOCK))
-        self._held |= dict(zip(range(span.offset, span.end, BLOCK), blocks, strict=True))
-        for offset in range(span.offset, span.end, BLOCK):
-            block = self._held[offset][: min(BLOCK, span.end - offset)]
+        offsets = range(span.offset, span.end, BLOCK)
+        self._held |= dict(zip(offsets, blocks, strict=True))
+        filling = _Filling(span.offset, deque(offsets), hand_over)
+        self._filling = None if whole else filling
+        while filling.wanted:
+            filling.at = filling.wanted.popleft()
+            block = self._held[filling.at][: min(BLOCK, span.end - filling.at)]
             if await stream.fill(block) < len(block):
                 raise self._ended()
+        self._filling = None
+        return Range(filling.start, min(filling.at + BLOCK, span.end) - filling.start)
+
+    def yield_memory(self) -> None:
+        """Let others use the memory that waits for a stream that is silent: what is filled is given to be sent."""
+        filling = self._filling
+        if filling is None:
+            return
+        self.memory.give([self._held.pop(offset) for offset in filling.wanted])
+        filling.wanted.clear()
+        full = Range(filling.start, filling.at - filling.start)
+        if full.length and filling.hand_over is not None and filling.hand_over(full):
+            filling.start = full.end
 
     def start_hashing(self, span: Range, digest: ContentHash, threads: DaemonThreadPool) -> asyncio.Future[None]:
         """Hash what was filled, in a thread; await that before `span` is released."""
@@ -154,7 +188,7 @@ class StreamSource:
         """Give all memory back."""
         self.memory.drop(len(self._held))
         self._held.clear()
-        self.first = None
+        self.first = self._filling = None
 
     async def aclose(self) -> None:
         """Let go of the stream."""
@@ -163,7 +197,9 @@ class StreamSource:
             self._stream = None
 
     def _ended(self) -> SourceChangedError:
-        return self._changed(f"{self.name} ended after {self.position:,} of the {self.identity.size:,} bytes of size=")
+        before = "" if self.position else ", as a stream does that was read before"
+        reached = f"{self.position:,} of the {self.identity.size:,} bytes of size="
+        return self._changed(f"{self.name} ended after {reached}{before}")
 
     def _changed(self, what: str) -> SourceChangedError:
         instead = "Pass the size of what it gives, or none: then it is kept on disk first."

@@ -100,7 +100,7 @@ class AsyncUploader:
     max_retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     single_request_up_to: int = field(default=SINGLE_REQUEST, kw_only=True)
     files_per_minute: float | None = field(default=None, kw_only=True)
-    remote_options: Mapping[str, Any] | None = field(default=None, kw_only=True, repr=False)
+    remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
     _journal: Journal = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _contexts: PerLoop[UploadContext] = field(init=False, repr=False, on_setattr=setters.NO_OP)
     _count: ConnectionCount = field(factory=ConnectionCount, init=False, repr=False, on_setattr=setters.NO_OP)
@@ -115,6 +115,7 @@ class AsyncUploader:
             stall_timeout=self.stall_timeout,
             max_retries=self.max_retries,
         )
+        RemoteStores.of(self.remote_options)  # raises TypeError now, not at the first upload
         self._journal = open_journal(self.journal, lock=self.lock, or_memory=True)
         timing = self.client.timing
         shared = partial(
@@ -145,7 +146,7 @@ class AsyncUploader:
                 lost_files=LostFiles(self.client),
                 limiter=RateLimiter(FILE_REQUESTS, self.files_per_minute),
                 stream_memory=PartMemory(),
-                stores=RemoteStores(self.remote_options or {}),
+                stores=RemoteStores.of(self.remote_options),
             )
 
         FILE_REQUESTS.checked(self.files_per_minute)

@@ -18,7 +18,7 @@ from asyncsdk import suggestions
 from asyncsdk.cli import app
 from asyncsdk.cli.signals import Stop
 from asyncsdk.server import LocalServer
-from tests.cli.support import Ran, Run, Start, disarm, heed_hangups
+from tests.cli.support import Ran, Run, Start, disarm, heed_signals
 from tests.jsonl import json_lines
 from tests.stories.pictures import photo
 
@@ -97,7 +97,7 @@ def start() -> Iterator[Start]:
     def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "asyncsdk", *map(str, arguments)]
         usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        usual["preexec_fn"] = heed_hangups
+        usual["preexec_fn"] = heed_signals
         running.append(subprocess.Popen(command, **(usual | options)))
         return running[-1]
 

@@ -14,9 +14,10 @@ from attrs import frozen
 from asyncsdk.cli.signals import Stop
 
 
-def heed_hangups() -> None:
-    """Let SIGHUP do what it does where nobody changed it: a child of these tests ignores it if they run under nohup."""
+def heed_signals() -> None:
+    """Let these do what they do where nobody changed it: a child of tests under nohup, or behind `&`, ignores them."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @frozen

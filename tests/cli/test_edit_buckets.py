@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from asyncsdk import RemoteError
+from asyncsdk.cli import files
 from asyncsdk.cli.edits.job_file import beside_job_file
 from asyncsdk.cli.edits.remote_sources import tame
 from asyncsdk.remote import writing
@@ -173,6 +174,9 @@ def test_what_could_not_be_put_is_said_with_its_place_and_put_there_by_the_same_
         (("--out", "B/out/", "--ledger", "l", "--gallery", "s3://x/page.html"), "it has to be in memory://"),
         (("--out", "B/out/", "--ledger", "l", "--gallery", "B/page.txt"), "a gallery is an HTML page"),
         (("--out", "B/out/", "--ledger", "l", "--gallery", "B/in/a.html"), "is there already and is not a gallery"),
+        (("--out", "B/out/", "--ledger", "B/l"), "the ledger, which remembers what is paid, is kept in a directory of"),
+        (("--out", "out", "--ledger", "B/l"), r"this machine, and memory://.*/l is a URL. Give a path"),
+        (("--out", "s3:/bucket/out"), r"out='s3:/bucket/out' is a path. Is s3://bucket/out meant\?"),
         (("--out", "https://h/out/", "--ledger", "l"), "no picture can be put on a web server"),
         (("--out", "ftp://h/out/", "--ledger", "l"), "the scheme ftp:// is not known"),
     ],
@@ -266,6 +270,51 @@ def test_a_file_of_the_server_is_put_in_a_bucket_in_parts(run: Run, server: Loca
     assert run("files", "content", file_id, "--out", f"{bucket.url}/copies/train.jsonl", "--overwrite").code == 0
     assert run("files", "content", file_id, "--out", f"{bucket.url}/copies/").code == 2
     assert run("files", "content", file_id, "--out", "https://host/a").code == 2
+
+
+@pytest.mark.parametrize("part", [1 << 20, 8 << 20])  # of more than a part, and of less
+def test_an_object_that_comes_meanwhile_is_not_replaced(
+    run: Run, server: LocalServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr(writing, "PART", part)
+    Path("a.jsonl").write_bytes(b"x" * 3_000_000)
+    file_id = run("upload", "a.jsonl", "--purpose", "batch", "--check", "none", "--quiet").out.strip()
+    passed = files.PassingBytes.__anext__
+
+    async def meanwhile(passing: files.PassingBytes) -> bytes:
+        if not passing.size:
+            bucket.put("a.jsonl", b"mine")
+        return await passed(passing)
+
+    monkeypatch.setattr(files.PassingBytes, "__anext__", meanwhile)
+    ran = run("files", "content", file_id, "--out", f"{bucket.url}/a.jsonl")
+    assert ran.code == 1
+    assert f"{bucket.url}/a.jsonl is there already, and was not replaced." in ran.err
+    assert bucket.get("a.jsonl") == b"mine"
+    assert run("files", "content", file_id, "--out", f"{bucket.url}/a.jsonl", "--overwrite").code == 0
+    assert bucket.get("a.jsonl") == Path("a.jsonl").read_bytes()
+
+
+def test_a_command_opens_each_store_once(run: Run, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, used = RemoteStores.open, list[RemoteStores]()
+
+    def remember(stores: RemoteStores, place: RemoteAddress) -> tuple[Any, str]:
+        used.append(stores)
+        return opened(stores, place)
+
+    bucket.put("in/a.png", png(1))
+    monkeypatch.setattr(RemoteStores, "open", remember)
+    where = ("--out", f"{bucket.url}/out/", "--ledger", "ledger", "--gallery", f"{bucket.url}/out/index.html")
+    for command in (
+        ("edit-many", f"{bucket.url}/in/", *EDIT, *where, "--dry-run"),
+        ("edit-many", f"{bucket.url}/in/", *EDIT, *where),
+        ("edit", f"{bucket.url}/in/a.png", *EDIT, "--out", "out/"),
+        ("upload", f"{bucket.url}/in/", "--purpose", "vision"),
+    ):
+        used.clear()
+        assert run(*command).code == 0
+        assert len(used) > 1
+        assert len(set(map(id, used))) == 1, command
 
 
 def test_a_download_that_breaks_off_leaves_no_object_and_is_tried_again(

@@ -200,6 +200,9 @@ def test_what_a_signal_is_answered_says_what_is_at_stake() -> None:
     assert "nothing is in flight" in stopping(0, 120)
     assert stopping(1, 120).startswith("Stopping: nothing new is sent. 1 edit in flight, which may be paid")
     assert "up to 1.5 s" in stopping(4, 1.5)
+    assert stopping(1, 120).endswith(
+        "waiting for it, up to 120 s. Ctrl-C again stops at once, and leaves it as maybe charged."
+    )
     assert stopping(4, 1.5).endswith("Ctrl-C again stops at once, and leaves them as maybe charged.")
 
 

@@ -214,6 +214,13 @@ def test_where_nothing_was_sent_the_last_line_says_so() -> None:
         ),
         ("To send it: call upload.", "To send it: asyncsdk upload."),
         ("the part size must be 1; my_purpose must not", "the part size must be 1; my_purpose must not"),
+        (
+            "Download it first, or pass the response as a stream.",
+            "Download it first, or pipe it: curl URL | asyncsdk upload - --filename NAME.",
+        ),
+        ("Pass credentials in the environment, or by remote_options=.", "Pass credentials in the environment."),
+        ("set A=true, or remote_options={'client_options': {'allow_http': True}}. Nothing", "set A=true. Nothing"),
+        ("Write them into the URL, or pass them by remote_options= as a header.", "Write them into the URL."),
     ],
 )
 def test_what_the_library_says_is_said_with_options_and_commands(message: str, typed: str) -> None:

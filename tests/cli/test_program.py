@@ -24,14 +24,14 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.errors import APIConnectionError
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.version import __version__
-from tests.cli.support import Run, Start, disarm, heed_hangups
+from tests.cli.support import Run, Start, disarm, heed_signals
 
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     level, handlers = logging.getLogger("asyncsdk").level, list(logging.getLogger("asyncsdk").handlers)
-    heed_hangups()
+    heed_signals()
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -201,7 +201,7 @@ def test_other_commands_refuse_too(run: Run, calls: Calls, arguments: list[str],
     [
         (
             "my files",
-            "no file to send is in my files. Nothing was sent.",
+            "my files contains no file to send. Nothing was sent.",
         ),
         ("sftp://host/a.jsonl?sig=secret", "sftp://host/a.jsonl can't be used: the scheme sftp:// is not known. Known"),
         ("s3://bucket/a.jsonl?secret", "s3://bucket/a.jsonl can't be used: a ? ends its path. Write %3F"),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from asyncsdk.cli.uploads import checks, transfer, upload
 from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.server import Fault, LocalServer
-from tests.cli.support import Run, Start
+from tests.cli.support import Run, Start, heed_signals
 
 FOR = ("--purpose", "assistants")
 LEFT = "It was left out, and nothing was sent for it."
@@ -127,10 +128,28 @@ def test_patterns_choose_and_leave_out(run: Run, server: LocalServer, data: Path
     assert run("upload", "data", *FOR, "--include", "new/*.txt", "--include", "new/**/*.md").code == 0
     assert sent(server) == ["a.txt", "b.txt", "c.md"]
     ran = run("upload", "data", *FOR, "--include", "*.pdf")
-    assert (ran.code, ran.err) == (
-        2,
-        "error: no file that --include and --exclude leave is in data. Nothing was sent.\n",
-    )
+    problem = "data contains no file that --include and --exclude let through"
+    where = "A pattern with a slash is a path below the folder"
+    assert (ran.code, ran.err) == (2, f"error: {problem}. {where}. Nothing was sent.\n")
+
+
+def test_what_is_wrong_for_all_files_is_said_once(run: Run, server: LocalServer, data: Path) -> None:
+    ran = run("upload", "data", "--purpose", " ")
+    assert (ran.code, ran.err) == (2, "error: --purpose must be a non-empty string, not ' '. Nothing was sent.\n")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("purpose", ["assistants", "odd"])
+def test_no_file_is_begun_once_the_server_refused_what_all_have_in_common(
+    run: Run, server: LocalServer, data: Path, purpose: str
+) -> None:
+    if purpose == "assistants":
+        server.inject(Fault("create", "answer", status=401))
+    ran = run("upload", "data", "--purpose", purpose, "--concurrency", "1", "--json")
+    assert (ran.code, len(server.requests)) == (1, 1)
+    assert ran.err.count("error: ") == 1
+    assert "2 files not sent: all would be refused for the reason above.\n1 file, nothing was sent, 1 failed" in ran.err
+    assert [record["error"]["type"] for record in ran.records[1:]] == ["NotSent", "NotSent"]
 
 
 def test_linked_folders_are_followed_where_that_is_wanted_and_none_goes_up_twice(
@@ -167,8 +186,8 @@ def test_a_file_that_is_named_and_found_goes_up_once_and_one_that_is_named_and_b
         (("data", "--include", "../x"), "--include and --exclude: a pattern is a name, or a path below the folder"),
         (("--files-from", "nowhere"), "--files-from nowhere: No such file or directory."),
         (("--files-from", "data"), "--files-from data: Is a directory."),
-        (("--files-from", "blank"), "no file to send is in blank."),
-        (("void",), "no file to send is in void."),
+        (("--files-from", "blank"), "blank contains no file to send."),
+        (("void",), "void contains no file to send."),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_sent(
@@ -216,7 +235,7 @@ def test_an_empty_standard_input_is_called_so(start: Start, data: Path, calls: C
     process = start("upload", "--files-from", "-", *FOR, stdin=subprocess.DEVNULL)
     assert (process.wait(30), calls()) == (2, 0)
     assert process.stderr is not None
-    assert process.stderr.read() == "error: no file to send is in standard input. Nothing was sent.\n"
+    assert process.stderr.read() == "error: standard input contains no file to send. Nothing was sent.\n"
 
 
 def test_a_list_comes_from_standard_input_too_and_patterns_hold_for_it(
@@ -232,7 +251,9 @@ def test_a_list_comes_from_standard_input_too_and_patterns_hold_for_it(
 def test_ctrl_c_ends_the_program_while_it_loads_and_while_it_waits_for_a_list(seconds: float) -> None:
     begin = "from asyncsdk.__main__ import main\nprint(flush=True)\nraise SystemExit(main())"
     command = [sys.executable, "-c", begin, "upload", "--files-from", "-", *FOR]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    options: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    options["preexec_fn"] = heed_signals
+    with subprocess.Popen(command, **options) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(seconds)
@@ -274,7 +295,7 @@ def test_the_journal_below_a_directory_is_not_sent(run: Run, server: LocalServer
 
 def test_where_one_of_what_was_found_fails_the_others_go_up(run: Run, server: LocalServer, data: Path) -> None:
     (data / "empty").touch()
-    server.inject(Fault("create", "answer", status=401, at="done"))
+    server.inject(Fault("create", "answer", status=403, at="done"))
     ran = run("upload", "data", *FOR, "--concurrency", "1")
     assert (ran.code, len(server.files)) == (3, 2)
     assert ran.err.splitlines()[-1].endswith(", 1 failed, 1 left out")
@@ -291,3 +312,32 @@ def test_of_many_files_the_total_alone_is_shown(monkeypatch: pytest.MonkeyPatch)
     many.end("a")
     many.end("b", failed=True)
     assert many.lines() == ["1 of 3 files: 10 of 20 bytes, 50%"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("list", b"\xff\xfe\n", "--files-from list: it begins as UTF-16, and is not."),
+        (
+            "s3://bucket/list?secret",
+            None,
+            "--files-from s3://bucket/list: it is a URL; a list is a file of this machine.",
+        ),
+    ],
+)
+def test_a_list_that_can_not_be_read_is_refused(
+    run: Run, tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    ran = run("upload", "--files-from", name, *FOR)
+    assert (ran.code, ran.err) == (2, f"error: {said} Nothing was sent.\n")
+
+
+def test_a_journal_is_not_kept_in_a_directory_that_is_called_like_a_url(
+    run: Run, server: LocalServer, data: Path, tmp_path: Path
+) -> None:
+    ran = run("upload", "data", *FOR, "--journal", "s3://bucket/journal")
+    assert (ran.code, server.requests) == (2, [])
+    assert "the journal is kept in a directory of this machine, and s3://bucket/journal is a URL" in ran.err
+    assert not (tmp_path / "s3:").exists()

@@ -71,12 +71,24 @@ def test_a_wrong_size_is_an_error_in_words(server: LocalServer, off: int) -> Non
     ("arguments", "content", "said"),
     [
         (("-", "--purpose", "assistants"), CONTENT, "-: standard input has no name: give --filename NAME."),
+        (
+            ("-", "--purpose", "assistants", "--filename", ""),
+            CONTENT,
+            "standard input has no name: give --filename NAME.",
+        ),
         (("-", *NAMED), b"", "a.bin is empty"),
         (("-", *NAMED, "--size", "0"), b"", "a.bin is empty"),
         (("-", *NAMED, "--files-from", "-"), b"x", "standard input is either a SOURCE or a list of files, not both"),
         (("-", "other", "--size", "5", "--purpose", "assistants"), b"x", "--size is for one file, but 2 were given"),
     ],
-    ids=["no name", "empty", "empty as announced", "both", "several"],  # else the content is in the environment
+    ids=[
+        "no name",
+        "empty name",
+        "empty",
+        "empty as announced",
+        "both",
+        "several",
+    ],  # else the content is in the environment
 )
 def test_what_can_not_be_sent_is_refused(
     calls: Callable[[], int], arguments: tuple[str, ...], content: bytes, said: str

@@ -104,7 +104,12 @@ def test_lists_may_hold_urls_and_folders(server: LocalServer, run: Run, bucket: 
     [
         ("ftp://host/a", "ftp://host/a can't be used: the scheme ftp:// is not known. Known are: s3,"),
         ("memory://none/a", "memory://none/a does not exist"),
-        ("s3://bucket/a?b", "a ? ends its path. Write %3F"),
+        (
+            "s3://bucket/a?b",
+            "a ? ends its path. Write %3F where the name has one; credentials go into the environment.",
+        ),
+        ("memory://none/*.txt", "* is not a pattern in a URL: give the folder, with a slash at its end"),
+        ("s3:/bucket/a", "No such file or directory. Is s3://bucket/a meant? A Path has lost a slash of it."),
         ("https://127.0.0.1/a/", "can't be listed"),
         ("file://host/a", "a path on this machine has three slashes"),
     ],

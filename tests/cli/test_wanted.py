@@ -15,6 +15,7 @@ from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.edits.out_place import out_place
 from asyncsdk.cli.edits.page_place import check_page
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.remote.stores import RemoteStores
 
 
 def test_fields_that_are_given_are_defaults_and_the_others_are_left_to_the_server() -> None:
@@ -60,13 +61,13 @@ def test_a_file_of_rejects_that_names_no_ids_is_refused(tmp_path: Path, line: st
 
 async def test_a_page_that_could_not_be_written_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
     place = out_place("out", None)
-    await check_page(None, place)
-    await check_page(str(tmp_path / "new" / "gallery.html"), place)
+    await check_page(None, place, RemoteStores())
+    await check_page(str(tmp_path / "new" / "gallery.html"), place, RemoteStores())
     with pytest.raises(ConfigurationError, match="is a directory"):
-        await check_page(str(tmp_path), place)
+        await check_page(str(tmp_path), place, RemoteStores())
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"can't create a file in .*file\. Nothing was sent"):
-        await check_page(str(tmp_path / "file" / "gallery.html"), place)
+        await check_page(str(tmp_path / "file" / "gallery.html"), place, RemoteStores())
 
 
 @pytest.mark.parametrize(

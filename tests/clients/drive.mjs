@@ -9,6 +9,7 @@ const [url, apiKey, folder] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: url, apiKey, maxRetries: 0 });
 const stranger = new OpenAI({ baseURL: url, apiKey: "sk-stranger", maxRetries: 0 });
 const model = "gpt-image-2";
+const endpoint = "/v1/images/edits";
 const path = (name) => `${folder}/${name}`;
 const hash = (kind, data) => createHash(kind).update(data).digest("hex");
 
@@ -106,6 +107,37 @@ async function edits() {
   };
 }
 
+async function batches() {
+  const picture = await toFile(createReadStream(path("otter.png")), "otter.png", { type: "image/png" });
+  const seen = await client.files.create({ file: picture, purpose: "vision" });
+  const body = { model, images: [{ file_id: seen.id }] };
+  const lines = [["good", "a beret"], ["bad", "forbidden"]].map(([custom_id, prompt]) => (
+    JSON.stringify({ custom_id, method: "POST", url: endpoint, body: { ...body, prompt } })
+  ));
+  const file = await client.files.create({ file: await toFile(Buffer.from(lines.join("\n")), "in.jsonl"), purpose: "batch" });
+  const wanted = { input_file_id: file.id, endpoint, completion_window: "24h" };
+  let batch = await client.batches.create({ ...wanted, metadata: { run: "7" } });
+  while (!["completed", "failed"].includes(batch.status)) {
+    await new Promise((resolve) => { setTimeout(resolve, 10); });
+    batch = await client.batches.retrieve(batch.id);
+  }
+  const outputs = [];
+  for (const id of [batch.output_file_id, batch.error_file_id]) {
+    outputs.push(JSON.parse(await (await client.files.content(id)).text()));
+  }
+  const stopped = await client.batches.cancel((await client.batches.create(wanted)).id);
+  const listed = await every(client.batches.list({ limit: 1 }));
+  const counts = batch.request_counts;
+  return {
+    batch: [batch.status, counts.total, counts.completed, counts.failed, batch.metadata],
+    lines: outputs.map((each) => [each.custom_id, each.response.status_code]),
+    output: pictureKind(outputs[0].response.body.data[0].b64_json),
+    stopped: stopped.status,
+    all: listed.map((each) => each.id).join() === [stopped.id, batch.id].join(),
+    late: await statusOf(() => client.batches.cancel(batch.id)),
+  };
+}
+
 const facts = { version: VERSION, stranger: await statusOf(() => stranger.files.list()) };
-for (const part of [uploads, files, edits]) Object.assign(facts, await part());
+for (const part of [uploads, files, edits, batches]) Object.assign(facts, await part());
 console.log(JSON.stringify(facts));

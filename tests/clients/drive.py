@@ -18,6 +18,7 @@ from typing import Any
 import openai
 
 MODEL = "gpt-image-2"
+EDITS = "/v1/images/edits"
 Facts = dict[str, Any]
 
 
@@ -108,13 +109,44 @@ async def edits(client: Any, folder: Path) -> Facts:
     }
 
 
+async def batches(client: Any, folder: Path) -> Facts:
+    """Create, retrieve until it is done, its files, list page by page, cancel."""
+    seen = await got(client.files.create(file=folder / "otter.png", purpose="vision"))
+    fields = {"model": MODEL, "images": [{"file_id": seen.id}]}
+    prompts = {"good": "a beret", "bad": "forbidden"}
+    lines = [
+        {"custom_id": name, "method": "POST", "url": EDITS, "body": fields | {"prompt": prompt}}
+        for name, prompt in prompts.items()
+    ]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    file = await got(client.files.create(file=("in.jsonl", content), purpose="batch"))
+    wanted = {"input_file_id": file.id, "endpoint": EDITS, "completion_window": "24h"}
+    batch = await got(client.batches.create(**wanted, metadata={"run": "7"}))
+    while batch.status not in {"completed", "failed"}:
+        await asyncio.sleep(0.01)
+        batch = await got(client.batches.retrieve(batch.id))
+    ids = (batch.output_file_id, batch.error_file_id)
+    outputs = [json.loads((await got(client.files.content(each))).text) for each in ids]
+    stopped = await got(client.batches.cancel((await got(client.batches.create(**wanted))).id))
+    listed = await every(client.batches.list(limit=1))
+    counts = batch.request_counts
+    return {
+        "batch": [batch.status, counts.total, counts.completed, counts.failed, batch.metadata],
+        "lines": [[each["custom_id"], each["response"]["status_code"]] for each in outputs],
+        "output": picture_kind(outputs[0]["response"]["body"]["data"][0]["b64_json"]),
+        "stopped": stopped.status,
+        "all": [each.id for each in listed] == [stopped.id, batch.id],
+        "late": await status_of(lambda: client.batches.cancel(batch.id)),
+    }
+
+
 def picture_kind(b64: str) -> str:
     return {b"\x89PN": "png", b"\xff\xd8\xff": "jpeg"}[base64.b64decode(b64)[:3]]
 
 
 async def drive(client: Any, stranger: Any, folder: Path) -> Facts:
     """All of it; a stranger's key is refused."""
-    parts: tuple[Callable[[Any, Path], Awaitable[Facts]], ...] = (uploads, files, edits)
+    parts: tuple[Callable[[Any, Path], Awaitable[Facts]], ...] = (uploads, files, edits, batches)
     facts: Facts = {"stranger": await status_of(stranger.files.list)}
     for part in parts:
         facts |= await part(client, folder)

@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.server import LocalServer
+from asyncsdk.server import Fault, LocalServer
 from tests.stories.pictures import mask, photo
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PREVIOUS = ROOT / ".venv" / "clients" / "openai2" / "bin" / "python"
 NODE = shutil.which("node")
+SECOND_BATCH_STALLS = Fault("batches.line", "stall", nth=3)  # so that it can be cancelled
 DATA = random.Random(6).randbytes(300_001)
 ROUTES = {
     *("create", "part", "complete", "cancel", "edit"),
+    *("batches.create", "batches.get", "batches.list", "batches.cancel"),
     *("files.list", "files.create", "files.get", "files.delete", "files.content"),
 }
 
@@ -69,13 +71,19 @@ def finds_openai(facts: dict[str, Any], server: LocalServer) -> None:
         "last": "png",
         "refused": facts["refused"],
         "moderated": [400, None, "moderation_blocked", True],
+        "batch": ["completed", 2, 1, 1, {"run": "7"}],
+        "lines": [["good", 200], ["bad", 400]],
+        "output": "png",
+        "stopped": "cancelling",
+        "all": True,
+        "late": [409, None, None, True],
     }
     assert facts["refused"][0] == 400
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "aiohttp"])
 def test_openai_python(folder: Path, kind: str) -> None:
-    with LocalServer(api_key="sk-own") as server:
+    with LocalServer(api_key="sk-own", faults=[SECOND_BATCH_STALLS]) as server:
         facts = driven(server, folder, [sys.executable, "-W", "error", HERE / "drive.py"], kind)
         assert facts["version"].startswith("3.")
         finds_openai(facts, server)
@@ -84,7 +92,7 @@ def test_openai_python(folder: Path, kind: str) -> None:
 @pytest.mark.skipif(not PREVIOUS.exists(), reason="openai 2.x is not installed: .ci/run does it")
 @pytest.mark.parametrize("kind", ["sync", "async", "aiohttp"])
 def test_openai_python_of_the_previous_generation(folder: Path, kind: str) -> None:
-    with LocalServer(api_key="sk-own") as server:
+    with LocalServer(api_key="sk-own", faults=[SECOND_BATCH_STALLS]) as server:
         facts = driven(server, folder, [PREVIOUS, "-W", "error", HERE / "drive.py"], kind)
         assert facts["version"].startswith("2.")
         finds_openai(facts, server)
@@ -95,7 +103,7 @@ def test_openai_python_of_the_previous_generation(folder: Path, kind: str) -> No
     reason="there is no Node, or openai-node is not installed: .ci/run does it",
 )
 def test_openai_node(folder: Path) -> None:
-    with LocalServer(api_key="sk-own") as server:
+    with LocalServer(api_key="sk-own", faults=[SECOND_BATCH_STALLS]) as server:
         facts = driven(server, folder, [NODE, HERE / "drive.mjs"])
         assert int(facts["version"].partition(".")[0]) >= 6
         finds_openai(facts, server)

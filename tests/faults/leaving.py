@@ -43,12 +43,29 @@ class Stopwatch:
             self._late += awake - asleep - TICK
             asleep = awake
 
+    def watch_process(self, ended: threading.Event, process_id: int) -> None:
+        """Where the system tells for how long a process could not run though it would."""
+        before = held_up(process_id)
+        while not ended.wait(TICK):
+            self._late = max(self._late, held_up(process_id) - before)  # once it has ended, nothing is told
+
+
+def held_up(process_id: int) -> float:
+    """Seconds in which a process was ready to go on, and the machine had no time for it."""
+    try:
+        return int(Path(f"/proc/{process_id}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
 
 @contextmanager
-def stopwatch() -> Iterator[Stopwatch]:
-    """One that is started, for the length of the block."""
+def stopwatch(process_id: int | None = None) -> Iterator[Stopwatch]:
+    """One that is started, for the length of the block: of this process, or of another one."""
     watch, ended = Stopwatch(), threading.Event()
-    thread = threading.Thread(target=watch.watch, args=[ended], name="stopwatch")
+    if process_id is None:
+        thread = threading.Thread(target=watch.watch, args=[ended], name="stopwatch")
+    else:
+        thread = threading.Thread(target=watch.watch_process, args=[ended, process_id], name="stopwatch")
     thread.start()
     try:
         yield watch

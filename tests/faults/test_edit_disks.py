@@ -21,7 +21,7 @@ from asyncsdk.errors import AsyncSDKError, EditError
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.edits import jobs, until
 
-PAID = 300
+PAID = 150
 THREADS = {"asyncsdk-saving", "asyncsdk-ledger"}
 CONCURRENCY = 4
 LEAST = 5  # failures, however slow the machine is: so often one edit tries while a disk is full for two seconds

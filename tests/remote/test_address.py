@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.address import RemoteAddress, hint_of_url, local_directory, local_path, remote_address, url_in_path
 
 
 def address(text: str) -> RemoteAddress:
@@ -83,6 +85,11 @@ def test_no_login_and_no_query_is_shown(text: str) -> None:
         ("s3://bucket/a?hunter2", "a ? ends its path. Write %3F"),
         ("s3://bucket/a#hunter2", "a # ends its path. Write %23"),
         ("s3:///a", "its host or bucket is missing"),
+        ("s3://my bucket/a", "'my bucket' is not the name of a bucket"),
+        ("https://hunter2@a b/c", "'a b' is not the name of a host, with or without a port"),
+        ("https://host:99999/a", "'host:99999' is not the name of a host"),
+        ("https://:80/a", "':80' is not the name of a host"),
+        ("http://[::1/a", "'[::1' is not the name of a host"),
         ("s3://bucket/%FF", "its path is not UTF-8"),
     ],
 )
@@ -145,3 +152,22 @@ def test_a_query_that_is_no_signature_may_name_the_object(query: str, *, by_path
     found = remote_address(f"https://host/a{query}")
     assert found is not None
     assert found.is_named_by_path is by_path
+
+
+def test_a_url_that_was_made_a_path_is_known_by_its_slash() -> None:
+    assert url_in_path(Path("s3://bucket/a b.png")) == "s3://bucket/a b.png"
+    assert hint_of_url("gs:/bucket/a") == " Is gs://bucket/a meant? A Path has lost a slash of it."
+    for path in ("s3/a", "c:/a", "s3:a", "/s3:/a", "file:/a", "s3://bucket/a", ""):
+        assert (url_in_path(path), hint_of_url(path)) == (None, "")
+    with pytest.raises(ConfigurationError, match="and s3://bucket/a is a URL"):
+        local_directory(Path("s3://bucket/a"), "the journal")
+
+
+def test_a_directory_is_a_path_or_a_file_url() -> None:
+    assert local_directory("a/b", "it") == local_directory(Path("a/b"), "it") == Path("a/b")
+    assert local_directory("file:///tmp/a%20b", "it") == Path("/tmp/a b")
+    with pytest.raises(ConfigurationError) as refused:
+        local_directory("s3://login@bucket/a?secret", "the journal")
+    assert str(refused.value) == (
+        "the journal is kept in a directory of this machine, and s3://bucket/a is a URL. Give a path. Nothing was sent."
+    )

@@ -77,6 +77,7 @@ async def test_many_objects_share_the_memory_of_what_is_read_ahead(
     web: WebStore, stores: RemoteStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "SMALLEST_RANGE", 1000)
+    monkeypatch.setattr(reading, "SLOW_TO_BEGIN", 100)  # on a busy machine it is slow, and long ranges are asked for
     web.objects["/a.bin"] = CONTENT
     remote = await RemoteObject.open(address(f"{web.url}/a.bin"), stores)
     readers = [remote.read() for _ in range(16)]
@@ -260,9 +261,7 @@ async def test_stores_are_kept_and_not_without_end(web: WebStore, stores: Remote
 
 
 async def test_options_that_are_not_known_are_refused_without_their_values() -> None:
-    with pytest.raises(
-        RemoteError, match=r"the settings for s3://bucket can't be used\. Look at remote_options="
-    ) as bad:
+    with pytest.raises(RemoteError, match=r"the settings for s3://bucket can't be used: .* remote_options=") as bad:
         RemoteStores({"hunter1": "hunter2"}).open(address("s3://bucket/a"))
     assert bad.value.reason == "bad options"
     assert_no_secret(bad.value, "hunter2")
@@ -277,7 +276,7 @@ async def test_an_endpoint_without_tls_has_to_be_allowed() -> None:
 
 @pytest.mark.parametrize("text", ["s3://bucket/a//b", "s3://bucket/a/../b", "s3://bucket/a%0Ab"])
 async def test_a_name_that_can_not_be_asked_for_is_refused(text: str) -> None:
-    with pytest.raises(RemoteError, match="can't be asked for: its name has an empty part") as bad:
+    with pytest.raises(RemoteError, match="can't be used: its name has an empty part") as bad:
         await RemoteObject.open(address(text), RemoteStores({"skip_signature": True}))
     assert bad.value.reason == "bad name"
 

@@ -26,6 +26,8 @@ from tests.server.support import (
     until,
 )
 
+SERVED = "asyncsdk serves uploads, files, images/edits, batches"
+
 
 async def test_answers_carry_the_headers_of_the_real_server() -> None:
     async with running(clock=Clock()) as (_, call):
@@ -71,9 +73,9 @@ async def test_with_a_key_set_only_that_one_is_taken(headers: dict[str, str], st
 @pytest.mark.parametrize(
     ("method", "path", "why"),
     [
-        ("POST", "/v1/chat/completions", "asyncsdk serves uploads, files, images/edits; not /v1/chat/completions."),
-        ("GET", "/v1/models", "asyncsdk serves uploads, files, images/edits; not /v1/models."),
-        ("GET", "/v1/uploads/upload_1", "asyncsdk serves uploads, files, images/edits; not /v1/uploads/upload_1."),
+        ("POST", "/v1/chat/completions", f"{SERVED}; not /v1/chat/completions."),
+        ("GET", "/v1/models", f"{SERVED}; not /v1/models."),
+        ("GET", "/v1/uploads/upload_1", f"{SERVED}; not /v1/uploads/upload_1."),
         ("POST", "/v1/uploads/", "Leave out the slash at its end."),
         ("POST", "/uploads", "The API is below /v1, and this would be /v1/uploads: let the base URL end with /v1."),
         ("GET", "/files/file-1/content", "this would be /v1/files/file-1/content: let the base URL end with /v1."),

@@ -11,9 +11,10 @@ import pytest
 
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.app import make_app
+from asyncsdk.server.batches.endpoint import Batches
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.fault_plan import FaultPlan
-from asyncsdk.server.faults import Moment, Route
+from asyncsdk.server.faults import LINE, Moment, Route
 from asyncsdk.server.files import Files
 from asyncsdk.server.log import RequestLog
 from asyncsdk.server.repository import Repository
@@ -206,12 +207,14 @@ async def test_cleared_faults_do_not_happen() -> None:
 async def test_every_route_of_the_api_can_have_a_fault() -> None:
     state = Repository(None, Clock())
     uploads = Uploads(state, 3600, 200)
+    plan, edits = FaultPlan(), Edits(state)
+    batches = Batches(repository=state, edits=edits, faults=plan)
     app = make_app(
-        state, FaultPlan(), RequestLog(), uploads=uploads, files=Files(state), edits=Edits(state), api_key=None
+        state, plan, RequestLog(), uploads=uploads, files=Files(state), edits=edits, batches=batches, api_key=None
     )
     resources = [(route.name, route.resource) for route in app.router.routes()]
     names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}
-    assert names == {*get_args(Route)} - {"*"}
+    assert names == {*get_args(Route)} - {"*", LINE}
 
 
 async def chunked_part(call: Caller, upload_id: str) -> int:

@@ -20,6 +20,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.browsers import password_of
 from asyncsdk.server.edits.history import KEPT, SIDE, RecentEdits, Thumbnails
 from asyncsdk.server.page.endpoint import LISTENERS
+from tests.server.batches import body, ended, line, vision_file
 from tests.server.edits import picture
 from tests.server.support import Caller, running, until
 
@@ -41,8 +42,8 @@ async def events(call: Caller) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
 
 async def heard(stream: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Any]]:
     name = ""
-    async for line in stream:
-        kind, _, value = line.decode().rstrip("\n").partition(": ")
+    async for text in stream:
+        kind, _, value = text.decode().rstrip("\n").partition(": ")
         if kind == "event":
             name = value
         elif kind == "data":
@@ -80,8 +81,8 @@ async def test_it_is_not_recorded_and_meets_no_fault() -> None:
 
 async def test_all_is_told_first_and_then_what_changes() -> None:
     async with running(faults=[Fault("cancel", "reset")]) as (_, call), events(call) as told:
-        first = dict([await anext(told) for _ in range(6)])
-        assert set(first) == {"summary", "uploads", "files", "edits", "faults", "requests"}
+        first = dict([await anext(told) for _ in range(7)])
+        assert set(first) == {"summary", "uploads", "files", "batches", "edits", "faults", "requests"}
         assert first["uploads"] == first["files"] == {"total": 0, "items": []}
         assert (first["faults"]["items"][0]["route"], first["faults"]["items"][0]["is_met"]) == ("cancel", False)
         await call.uploaded(b"0123456789", filename="</script>")
@@ -103,13 +104,23 @@ async def test_parts_are_shown_while_they_arrive() -> None:
         stalled = asyncio.ensure_future(call.add_part(upload_id, bytes(2000)))
         await until(lambda: server.calls["part"] == 2 and not server.parts_in_flight)
         async with events(call) as told:
-            sections = dict([await anext(told) for _ in range(6)])
+            sections = dict([await anext(told) for _ in range(7)])
         [upload] = sections["uploads"]["items"]
         assert upload["parts"] == [1000]
         [[received, total]] = upload["arriving"]
         assert 0 < received <= total
         assert total > 2000
         stalled.cancel()
+
+
+async def test_batches_are_shown_with_how_far_they_are() -> None:
+    async with running() as (_, call), events(call) as told:
+        batch = await ended(call, [line("a", body(await vision_file(call))), line("b", body("file-none"))])
+        async for name, section in told:
+            if name == "batches" and section["total"] and section["items"][0]["status"] == "completed":
+                break
+        assert section["items"] == [batch]
+        assert batch["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
 
 
 async def test_edits_are_kept_as_small_pictures() -> None:

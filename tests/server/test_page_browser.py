@@ -11,7 +11,9 @@ from openai import AsyncOpenAI
 
 from asyncsdk.server import Fault, LocalServer
 from tests.browser import CHROMIUM, Page, chromium, tab
+from tests.server.batches import body, ended, line, vision_file
 from tests.server.edits import picture
+from tests.server.support import calling
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
@@ -69,12 +71,12 @@ async def test_an_upload_fills_up_part_by_part_while_one_clicks_through(
     await page.until(f"{COMING} > {arrived}")
     await page.click("#uploads summary")
     assert "300,000" in await page.evaluate("document.querySelector('#uploads .facts').innerText")
-    for name in ("uploads", "files", "edits", "faults", "requests"):
+    for name in ("uploads", "files", "batches", "edits", "faults", "requests"):
         await page.click(f"[data-view={name}]")
         assert await page.evaluate(VISIBLE) == [name]
         assert await page.evaluate(f"document.querySelector('[data-view={name}]').ariaPressed") == "true"
     await page.press("1")
-    assert await page.evaluate(f"{VISIBLE}.length") == 5
+    assert await page.evaluate(f"{VISIBLE}.length") == 6
     await running
     await page.until("document.querySelector('#uploads .row').dataset.status === 'completed'")
     await page.until("document.querySelectorAll('#files .row').length === 1")
@@ -85,6 +87,19 @@ async def test_an_upload_fills_up_part_by_part_while_one_clicks_through(
     assert {url.partition("/_page")[0] for url in page.requested} <= {
         f"http://127.0.0.1:{server.port}{end}" for end in ("", "/")
     }
+
+
+async def test_a_batch_shows_its_requests_that_succeeded_and_that_failed(page: Page, server: LocalServer) -> None:
+    async with calling(server) as call:
+        good = body(await vision_file(call))
+        batch = await ended(call, [line("1", good), line("2", good), line("3", good), line("no", body("file-none"))])
+    await page.until("document.querySelector('#batches .pill.good')?.textContent === 'completed'")
+    assert await page.evaluate("document.querySelector('#batches .figure').textContent") == "4 of 4"
+    widths = "[...document.querySelectorAll('#batches .part')].map((one) => one.style.width)"
+    assert await page.evaluate(widths) == ["75%", "25%"]
+    await page.click("#batches summary")
+    assert batch["output_file_id"] in await page.evaluate("document.querySelector('#batches .facts').innerText")
+    assert page.problems == []
 
 
 async def test_hostile_names_and_prompts_stay_text(page: Page, client: AsyncOpenAI) -> None:

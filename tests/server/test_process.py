@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -110,6 +111,20 @@ def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
             server.__enter__()
     with pytest.raises(RuntimeError, match="not running"):
         _ = server.url
+
+
+def test_its_batches_are_as_those_of_a_local_server() -> None:
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/images/edits", "body": {"model": "m", "prompt": "x"}}
+    with ServerProcess(batch_window=60) as server, OpenAI(base_url=server.url, api_key="k") as client:
+        file = client.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+        made = client.batches.create(
+            input_file_id=file.id, endpoint="/v1/images/edits", completion_window="24h", metadata={"a": "b"}
+        )
+        end = time.monotonic() + 20
+        while not server.batches[0].is_ended:
+            assert time.monotonic() < end
+        [batch] = server.batches
+    assert (batch.id, batch.metadata, batch.failed, made.expires_at) == (made.id, {"a": "b"}, 1, made.created_at + 60)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,19 @@ async def test_a_picture_is_the_same_edit_wherever_it_is(bucket: Bucket, tmp_pat
         assert {method for method, *_ in web.asked} == {"GET"}
 
 
+async def test_a_mask_of_all_edits_is_fetched_once(tmp_path: Path) -> None:
+    content = mask(tmp_path / "mask.png", (2, 2, 8, 8), (16, 16)).read_bytes()
+    async with answering(done(), done(), done()) as server, client_of(server) as client, web_store() as web:
+        web.objects.update({"/mask.png": content, "/other.png": content})
+        masks = [f"{web.url}/{name}.png" for name in ("mask", "mask", "mask", "other")]
+        edits = [edit(f"otter {number}", png(number), mask=each) for number, each in enumerate(masks[:2])]
+        edits += [edit("last", png(3), mask=masks[3])]
+        outcomes = await run(ImageEditor(client), *edits, out=tmp_path / "out")
+        assert {each.status for each in outcomes} == {"done"}
+        assert all(content in request.body for request in server.requests)
+        assert sorted(path for _, path, *_ in web.asked) == ["/mask.png", "/other.png"]
+
+
 @pytest.mark.parametrize(
     ("status", "word"), [(404, "does not exist"), (403, "denies access"), (None, "larger|at most")]
 )

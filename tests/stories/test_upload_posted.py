@@ -260,7 +260,7 @@ async def test_cancelled_before_its_last_byte_it_is_sent_by_the_next_call_with_n
     path, uploader = make_file(20 * MIB), AsyncUploader(client, journal=journal)
     server.inject(Fault("files.create", "stall", "before"))
     call = asyncio.ensure_future(uploader.upload(path, purpose="batch", method="files"))
-    while not server.calls.get("files.create"):
+    while server.unmet_faults():
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     call.cancel()
@@ -278,7 +278,7 @@ async def test_cancelled_while_a_429_is_waited_out_it_is_sent_by_the_next_call_w
     path, uploader = make_file(1000), AsyncUploader(client, journal=journal)
     server.inject(Fault("files.create", "answer", "after", status=429, retry_after=60))
     call = asyncio.ensure_future(uploader.upload(path, purpose="batch", method="files"))
-    while not server.calls.get("files.create"):
+    while server.unmet_faults():
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     call.cancel()

@@ -136,7 +136,7 @@ async def broken_off(server: LocalServer, client: Client, journal: Path, path: P
     """Cancel an upload whose last byte was sent."""
     server.inject(fault)
     call = asyncio.ensure_future(AsyncUploader(client, journal=journal).upload(path, purpose="batch", method="files"))
-    while not server.calls.get("files.create"):
+    while server.unmet_faults():
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     call.cancel()

@@ -7,12 +7,15 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncsdk import (
@@ -26,12 +29,14 @@ from asyncsdk import (
     SourceError,
     UploadError,
     UploadJob,
+    UploadResult,
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import spool
+from asyncsdk.uploads import uploader as uploads
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.method import METHODS
-from asyncsdk.uploads.stream_source import STREAM_MEMORY
+from asyncsdk.uploads.stream_source import STREAM_MEMORY, PartMemory
 from asyncsdk.wal import disk
 from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe
 from tests.stories.support import MIB
@@ -195,6 +200,36 @@ async def test_a_stream_that_stalls_lets_others_begin(
     assert sorted(ended[:-1]) == [(f"{index}.bin", type(None)) for index in range(3)]
 
 
+@pytest.mark.parametrize("beyond", [BLOCK // 2, 3 * BLOCK + BLOCK // 2])  # of the second part: little of it, or most
+async def test_streams_that_stall_give_their_memory_to_others(
+    server: LocalServer, client: Client, journal: Path, monkeypatch: pytest.MonkeyPatch, beyond: int
+) -> None:
+    async def stalls(ready: anyio.Event) -> AsyncIterator[bytes]:
+        yield bytes(4 * BLOCK + beyond)
+        ready.set()
+        await goes_on.wait()
+        yield bytes(16 * BLOCK - 4 * BLOCK - beyond)
+
+    async def upload(name: str, stream: AsyncIterator[bytes], size: int) -> None:
+        results.append(await uploader.upload(stream, purpose="batch", filename=name, size=size))
+
+    monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))  # that of four parts
+    goes_on, results = anyio.Event(), list[UploadResult]()
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.5)
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            ready = anyio.Event()
+            group.start_soon(upload, f"stalls {number}", stalls(ready), 16 * BLOCK)
+            await ready.wait()
+        with anyio.fail_after(3):
+            await upload("other", pieces(), SIZE)
+        goes_on.set()
+    for result in results:
+        content = CONTENT if result.file.filename == "other" else bytes(16 * BLOCK)
+        assert server.stored(result.file.id).read_bytes() == content
+        assert result.md5 == hashlib.md5(content).hexdigest()
+
+
 async def test_of_forty_streams_one_that_stalls_and_one_that_fails_hold_up_no_other(
     server: LocalServer, client: Client, journal: Path
 ) -> None:
@@ -311,9 +346,18 @@ async def test_text_is_refused_where_it_comes(server: LocalServer, uploader: Asy
         await uploader.upload(text(bytes(2 * MIB)), purpose="batch", filename="a", size=size)
 
 
-@pytest.mark.parametrize("size", [None, 10, 0])
-async def test_an_empty_stream_is_refused(server: LocalServer, uploader: AsyncUploader, size: int | None) -> None:
-    with pytest.raises((SourceError, SourceChangedError), match=r"is empty|ended after 0 of the 10 bytes"):
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (None, "a is empty, or was read before; an upload needs at least one byte. Nothing was sent."),
+        (10, "a ended after 0 of the 10 bytes of size=, as a stream does that was read before. No file was made."),
+        (0, "a is empty; an upload needs at least one byte. Nothing was sent."),
+    ],
+)
+async def test_an_empty_stream_is_refused(
+    server: LocalServer, uploader: AsyncUploader, size: int | None, said: str
+) -> None:
+    with pytest.raises((SourceError, SourceChangedError), match=f"^{re.escape(said)}"):
         await uploader.upload(pieces(b""), purpose="batch", filename="a", size=size)
     assert not server.calls
 
@@ -419,6 +463,11 @@ async def test_without_a_directory_it_is_said_how_to_have_one(
     result = await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")
     assert server.stored(result.file.id).read_bytes() == CONTENT
     (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("ASYNCSDK_SPOOL", "s3://bucket/spool")
+    with pytest.raises(
+        ConfigurationError, match="ASYNCSDK_SPOOL is for is kept in a directory of this machine, and s3:"
+    ):
+        AsyncUploader(client, journal="memory")
     monkeypatch.setenv("ASYNCSDK_SPOOL", str(tmp_path / "file"))
     with pytest.raises(SourceError, match=r"can't be kept in .*file meanwhile: Not a directory"):
         await AsyncUploader(client, journal="memory").upload(pieces(), purpose="batch", filename="a")

@@ -193,7 +193,9 @@ class Simulation:
             free.ready_at = max(free.ready_at, now)
             self._left -= free.size
             busy.append(free)
-        accepted = sum(flow.accepted for flow in busy)
+        accepted = len([flow for flow in busy if flow.accepted])
+        if accepted == len(busy):
+            return 0
         for flow in self._working():
             if flow.accepted or flow.ready_at > now:
                 continue
@@ -209,13 +211,16 @@ class Simulation:
 
     def _working(self) -> list[Flow]:
         """The flows that hold a part and may send; above the number they pause, in mid-part some seconds at most."""
-        waiting = [flow for flow in self._flows if flow.busy and not flow.accepted]
-        busy = [flow for flow in self._flows if flow.busy and flow.accepted] + waiting
-        for flow in busy[: self.control.number]:
+        busy, waiting, number = list[Flow](), list[Flow](), self.control.number
+        for flow in self._flows:
+            if flow.busy:
+                (busy if flow.accepted else waiting).append(flow)
+        busy += waiting
+        for flow in busy[:number]:
             flow.paused_at = None
-        if not self.line.pauses:
+        if len(busy) <= number or not self.line.pauses:
             return busy
-        for flow in busy[self.control.number :]:
+        for flow in busy[number:]:
             flow.paused_at = self.time if flow.paused_at is None else flow.paused_at
         return [
             flow
@@ -233,10 +238,7 @@ class Simulation:
         asked = sum(wants)
         own = min(line.reads, line.sends, line.limit_rate)
         given = min(asked, line.total(len(active), now), own)
-        scale = given / asked if asked > 0 else 0.0
-        for flow, want in zip(active, wants, strict=True):
-            flow.part -= want * scale * STEP
-            self._grow(flow, want * scale, most)
+        self._move(active, wants, given / asked if asked > 0 else 0.0)
         if asked > 0 and given >= min(line.reads, line.limit_rate) * 0.999:
             tally.held_back += 1 - given / min(asked, line.total(len(active), now))
         tally.loop += given / line.sends
@@ -245,14 +247,20 @@ class Simulation:
             tally.acked, self._unseen = tally.acked + self._unseen, 0.0
         return given * STEP
 
-    def _grow(self, flow: Flow, got: float, most: float) -> None:
+    def _move(self, flows: list[Flow], wants: list[float], scale: float) -> None:
+        """Let each flow send this share of what it wants, and dare more next time."""
         line = self.line
-        if line.loss and self._chance.random() < 1 - (1 - line.loss) ** (got * STEP / PACKET):
-            flow.rate, flow.grows = flow.rate / 2, False
-        elif flow.grows:
-            flow.rate = min(flow.rate * 2 ** (STEP / line.rtt), most * 1.05, max(got * 2, FIRST_FLIGHT / line.rtt))
-        else:
-            flow.rate += PACKET / line.rtt * STEP / line.rtt
+        doubling, packet = 2 ** (STEP / line.rtt), PACKET / line.rtt * STEP / line.rtt
+        first, most = FIRST_FLIGHT / line.rtt, line.flow(self.time) * 1.05
+        for flow, want in zip(flows, wants, strict=True):
+            got = want * scale
+            flow.part -= got * STEP
+            if line.loss and self._chance.random() < 1 - (1 - line.loss) ** (got * STEP / PACKET):
+                flow.rate, flow.grows = flow.rate / 2, False
+            elif flow.grows:
+                flow.rate = min(flow.rate * doubling, most, max(got * 2, first))
+            else:
+                flow.rate += packet
 
     def _answer(self) -> int:
         """Free the flows whose parts were answered; returns how many."""

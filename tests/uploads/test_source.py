@@ -221,7 +221,7 @@ def as_an_ordinary_user() -> Iterator[None]:
         (memoryview(b"abcdef")[::2], "not contiguous bytes"),
         (io.BytesIO(), "is empty"),
         (io.StringIO("text"), "StringIO reads text, not bytes"),
-        (17, "the given int can't be read at an offset"),
+        (17, "the given int is not a file or a stream"),
         (None, "the source is None"),
     ],
 )

@@ -23,6 +23,7 @@ from asyncsdk.images.bulk.preview import EditPlan
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.remote.stores import RemoteStores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,7 +74,7 @@ class CheckingView:
         return grid
 
 
-@frozen(kw_only=True)
+@frozen
 class DryRun:
     """A run that sends nothing, with the arguments of one that does."""
 
@@ -81,8 +82,9 @@ class DryRun:
     place: OutPlace
     request: Mapping[str, Any]
     limits: Mapping[str, Any]
-    mode: Mode
-    written: Out
+    stores: RemoteStores
+    mode: Mode = field(kw_only=True)
+    written: Out = field(kw_only=True)
 
     async def show(self) -> Exit:
         """Print what a run would do. Needs no key."""
@@ -140,7 +142,7 @@ class DryRun:
         """Check all rows, and show how far that is where it takes long. Raises what a run raises for its arguments."""
         checking, shape = Checking(self.rows), self.written.shape
         async with Client("none", base_url=NOWHERE) as client:
-            editor = ImageEditor(client)
+            editor = ImageEditor(client, remote_options=self.stores)
             place: Any = {"out": self.place.out, "ledger": self.place.ledger}
             editor.edit_many((), **place, **self.request, **self.limits)  # checks its arguments; is not entered
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)

@@ -85,17 +85,18 @@ async def edit(
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.saving import destination_of
     from asyncsdk.remote.address import local_path
+    from asyncsdk.remote.stores import RemoteStores
 
     images, out = (*map(local_path, images),), local_out(out)
     written, name, last_words = Out(output, goes_on=True), PurePath(file_name(images[0]) or "edit").stem, LastWords()
-    place = destination_of(out, None, default=name)
+    place, stores = destination_of(out, None, default=name), RemoteStores()
     try:
         wanted = edit_of([*images], [*reference], prompt, out, options.given)
-        await read_and_check(wanted, checked=True)
+        await read_and_check(wanted, checked=True, stores=stores)
         async with open_client(connection) as client:
             await check_place(place, wanted.n or 1, overwrite=overwrite)
             stop.at_the_end(last_words.say)
-            result = await ImageEditor(client).edit(wanted)
+            result = await ImageEditor(client, remote_options=stores).edit(wanted)
             last_words.result, stop.patience = result, LEAVE_SECONDS
             saved = await save(result, out, name, stop, overwrite=overwrite)
     except ChargeUnknownError as error:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.sources import Rows
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.remote.stores import RemoteStores
 
 NOTHING = "Nothing was sent."
 ASK_ABOVE = 100  # pictures
@@ -77,18 +78,19 @@ async def edit_many(
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.files import in_thread
     from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.remote.stores import RemoteStores
 
     check_grace(run.grace)
-    place, defaults = out_place(out, run.ledger), defaults_of(run, options)
+    place, defaults, stores = out_place(out, run.ledger), defaults_of(run, options), RemoteStores()
     if place.shared is not None:
         place.shared.options = defaults
-    rows, is_begun = await rows_of(sources, place, defaults)
+    rows, is_begun = await rows_of(sources, place, defaults, stores)
     if place.shared is not None:
         check_ids(rows)
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
-    await check_page(run.gallery, place)
-    dry = DryRun(rows=rows, place=place, request=request, limits=limits_of(run), mode=progress, written=written)
+    await check_page(run.gallery, place, stores)
+    dry = DryRun(rows, place, request, limits_of(run), stores, mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
     forecast = None
@@ -100,7 +102,8 @@ async def edit_many(
     async with open_client(connection, connections=run.concurrency) as client:
         leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
-        work = BulkEditing(ImageEditor(client), RescueQueue(report), place, run, request, report, stop)
+        editor = ImageEditor(client, remote_options=stores)
+        work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
 
@@ -169,6 +172,7 @@ class BulkEditing:
     request: Mapping[str, Any]
     report: Report
     stop: Stop
+    stores: RemoteStores
     done_before: int = 0  # as far as it is known, also of those that a run that is stopped does not come to
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
@@ -317,7 +321,7 @@ class BulkEditing:
         from asyncsdk.cli.edits.page_place import write_page
 
         try:
-            await write_page(self.run.gallery, self.report.items, self.place)
+            await write_page(self.run.gallery, self.report.items, self.place, self.stores)
         except (OSError, RemoteError) as error:
             self._page_is_lost = True
             reason = getattr(error, "strerror", None) or error

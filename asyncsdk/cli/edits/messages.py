@@ -247,9 +247,10 @@ def stopping(in_flight: int, grace: float) -> str:
     if not in_flight:
         return "Stopping: nothing new is sent, and nothing is in flight."
     edits = units.counted(in_flight, "edit")
+    them = "it" if in_flight == 1 else "them"
     return (
-        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for them, "
-        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves them as maybe charged."
+        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for {them}, "
+        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves {them} as maybe charged."
     )
 
 

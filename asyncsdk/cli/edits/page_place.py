@@ -10,14 +10,15 @@ from asyncsdk.cli.edits.out_place import OutPlace, check_page_place
 from asyncsdk.cli.gallery import GalleryItem, is_gallery, put_gallery, write_gallery
 from asyncsdk.cli.gallery.page import MARK
 from asyncsdk.errors import ConfigurationError, RemoteError
-from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
-from asyncsdk.remote.reading import RemoteObject
+from asyncsdk.remote.address import local_path, remote_address
+from asyncsdk.remote.failures import before_sending
+from asyncsdk.remote.reading import look
 from asyncsdk.remote.stores import RemoteStores
 
 _PAGES = frozenset({".html", ".htm"})
 
 
-async def check_page(name: str | None, place: OutPlace) -> None:
+async def check_page(name: str | None, place: OutPlace, stores: RemoteStores) -> None:
     """Raise ConfigurationError, before anything is paid, if no gallery can be written or something else is there.
 
     RemoteError where that can't be found out for now.
@@ -30,15 +31,19 @@ async def check_page(name: str | None, place: OutPlace) -> None:
         _check_file(local_path(name))
         return
     _check_suffix(PurePath(address.name or "index"), address.shown)
-    if not await _may_be_replaced(address):
+    try:
+        content = await look(address, stores)
+    except RemoteError as error:
+        raise before_sending(error, f"--gallery {address}: ") from None
+    if content and not content.startswith(MARK.encode()):
         raise _another(address.shown)
 
 
-async def write_page(name: str, items: Iterable[GalleryItem], place: OutPlace) -> None:
+async def write_page(name: str, items: Iterable[GalleryItem], place: OutPlace, stores: RemoteStores) -> None:
     """Write the page. Raises OSError, RemoteError."""
     address = remote_address(name)
     if address is not None and place.address is not None:
-        await put_gallery(address, items, RemoteStores(), results=place.address)
+        await put_gallery(address, items, stores, results=place.address)
         return
     page = Path(local_path(name))
     below = place.directory if place.directory is not None and page.is_relative_to(place.directory) else None
@@ -67,19 +72,6 @@ def _is_own_page(page: Path) -> bool:
         raise ConfigurationError(
             f"--gallery {page} is there already and can't be read: {error.strerror}. Nothing was sent."
         ) from error
-
-
-async def _may_be_replaced(address: RemoteAddress) -> bool:
-    """Whether there is no object of this name, or a gallery. Raises ConfigurationError, RemoteError."""
-    try:
-        page = await RemoteObject.open(address, RemoteStores())
-        return bytes((await page.first()).content).startswith(MARK.encode())
-    except RemoteError as error:
-        if error.reason in {"missing", "empty"}:
-            return True
-        if error.resumable:
-            raise
-        raise ConfigurationError(f"--gallery {address}: {error} Nothing was sent.") from None
 
 
 def _check_suffix(page: PurePath, name: str) -> None:

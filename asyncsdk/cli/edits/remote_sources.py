@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
 from asyncsdk.cli.edits.job_file import JOB_FILES, foreign_file
 from asyncsdk.cli.edits.out_place import OutPlace
@@ -26,30 +26,30 @@ LARGEST_JOB_FILE = 1 << 30  # bytes; its rows are read from memory
 Fetched = Mapping[str, JobFile | FolderPictures]
 
 
-async def rows_of(sources: Sequence[str], place: OutPlace, defaults: Mapping[str, Any]) -> tuple[Rows, bool]:
+async def rows_of(
+    sources: Sequence[str], place: OutPlace, defaults: Mapping[str, Any], stores: RemoteStores
+) -> tuple[Rows, bool]:
     """Check all rows of all sources, and return them with whether a run has begun in `place`.
 
     Raises ConfigurationError, LedgerError, RemoteError.
     """
     names = list(map(local_path, sources))
     made = await results_in(place, names)
-    found = await fetched(names, place=place, defaults=defaults, made=() if made is None else made.objects)
+    reader = _SourceReader(place, defaults, () if made is None else made.objects, stores)
+    found = await _fetched(names, reader)
     paths = None if made is None else made.paths
     rows = rows_in(names, out=place.directory, kept=place.kept, defaults=defaults, made=paths, fetched=found)
     if rows.url is not None:
-        RemoteStores().open(rows.url)  # whether the extra for URLs is there, before anything is paid
+        stores.open(rows.url)  # whether the extra for URLs is there, before anything is paid
     return rows, made is not None
 
 
-async def fetched(
-    sources: Sequence[str], *, place: OutPlace, defaults: Mapping[str, Any], made: Collection[str]
-) -> Fetched:
+async def _fetched(sources: Sequence[str], reader: _SourceReader) -> Fetched:
     """What those of `sources` contain that are URLs, by source.
 
-    `made` are the results of earlier runs, by their URLs. Raises ConfigurationError if one is bad, RemoteError if its
-    store can't be reached for now.
+    Raises ConfigurationError if one is bad, RemoteError if its store can't be reached for now.
     """
-    reader, found = _SourceReader(place, defaults, made), dict[str, JobFile | FolderPictures]()
+    found = dict[str, JobFile | FolderPictures]()
     for source in sources:
         address = remote_address(source)
         if address is not None:
@@ -70,12 +70,12 @@ def kind_of(address: RemoteAddress) -> Literal["job file", "picture", "prefix"]:
 
 @frozen
 class _SourceReader:
-    """Reads sources that are URLs."""
+    """Reads sources that are URLs. `made` are the results of earlier runs, by their URLs."""
 
     place: OutPlace
     defaults: Mapping[str, Any]
     made: Collection[str]
-    stores: RemoteStores = field(factory=RemoteStores)
+    stores: RemoteStores
 
     async def content(self, source: str, address: RemoteAddress) -> JobFile | FolderPictures:
         """What is at an address. Raises ConfigurationError, RemoteError."""

@@ -33,6 +33,7 @@ OPTIONS = (
     "purpose|stall_timeout"
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
+_REMOTE_OPTIONS = re.compile(r", or (?:\w+ )*remote_options=(?:\{.*?\}\}| as a header)?")  # which no option is
 _CALLS = (
     ("the same call", "the same command"),
     ("The same call", "The same command"),
@@ -46,6 +47,7 @@ _CALLS = (
     ('upload(…, on_busy="wait") waits', "--on-busy wait waits"),
     ('check="none"', "--check none"),
     ("of size=", "of --size"),
+    ("or pass the response as a stream", "or pipe it: curl URL | asyncsdk upload - --filename NAME"),
     ("Pass size= if", "Pass --size if"),
     ("Without size= it", "Without --size it"),
     ("method='files'", "--method files"),
@@ -178,9 +180,12 @@ def looked_through_once(links: Sequence[Path]) -> str:
 
 def nothing_to_send(places: Sequence[str], *, is_filtered: bool) -> str:
     """The message where directories and lists hold no file that can be sent."""
-    wanted = "that --include and --exclude leave" if is_filtered else "to send"
-    named = ("standard input" if place == "-" else place for place in places)
-    return f"no file {wanted} is in {', '.join(named)}. Nothing was sent."
+    named = ["standard input" if place == "-" else place for place in places]
+    contain = f"{', '.join(named)} {'contains' if len(named) == 1 else 'contain'}"
+    if not is_filtered:
+        return f"{contain} no file to send. Nothing was sent."
+    where = "A pattern with a slash is a path below the folder"
+    return f"{contain} no file that --include and --exclude let through. {where}. Nothing was sent."
 
 
 def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:
@@ -197,6 +202,7 @@ def as_typed(message: str) -> str:
     """`message` of the library with options in place of arguments, and commands in place of calls."""
     for call, command in _CALLS:
         message = message.replace(call, command)
+    message = _REMOTE_OPTIONS.sub("", message)
     return _OPTION.sub(lambda match: f"--{match[1].replace('_', '-')} must", message)
 
 
@@ -241,7 +247,8 @@ def stopped(
     """
     why = f", {reason}" if reason else ""
     if progress.state is UploadPhase.WAITING:
-        return f"{name}: stopped waiting{why}; {progress.note or 'another process is sending it'}."
+        sent = " Nothing was sent by this command." if progress.upload_id is None and not progress.bytes_sent else ""
+        return f"{name}: stopped waiting{why}; {progress.note or 'another process is sending it'}.{sent}"
     if progress.upload_id is None and progress.bytes_sent > 0:  # by POST /files, which has no id before its response
         further = instead or "The same command looks for its file, and sends it again where there is none."
         return f"{name}: stopped before its response came{why}. {further}"

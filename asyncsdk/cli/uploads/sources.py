@@ -257,7 +257,12 @@ def _paths_in(name: str) -> Iterator[tuple[int, str]]:
     """The paths in a list, with their lines: one a line, or with NUL between them, as `find -print0` writes them."""
     data = _content_of(name)
     if data.startswith(_UTF_16):
-        data = data.decode("utf-16", "surrogatepass").encode(errors="surrogatepass")
+        try:
+            data = data.decode("utf-16", "surrogatepass").encode(errors="surrogatepass")
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                f"--files-from {name}: it begins as UTF-16, and is not. Nothing was sent."
+            ) from None
     data = data.removeprefix(codecs.BOM_UTF8)
     end = b"\0" if b"\0" in data else b"\n"
     for line, path in enumerate(data.split(end), 1):
@@ -269,6 +274,10 @@ def _paths_in(name: str) -> Iterator[tuple[int, str]]:
 def _content_of(name: str) -> bytes:
     if name == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise ConfigurationError("--files-from -: standard input is not a list: pipe one into it. Nothing was sent.")
+    if (url := shown_as_url(name)) is not None:
+        raise ConfigurationError(
+            f"--files-from {url}: it is a URL; a list is a file of this machine. Nothing was sent."
+        )
     try:
         if name == "-":  # not by its buffer, whose lock would abort a program that ends meanwhile
             return FileIO(0, closefd=False).readall()

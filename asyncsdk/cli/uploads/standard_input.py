@@ -50,7 +50,7 @@ def standard_input(filename: str | None) -> SourceGiven:
     is_begun = stat.S_ISREG(status.st_mode) and os.lseek(0, 0, os.SEEK_CUR) > 0
     if stat.S_ISREG(status.st_mode) and not is_begun and (path := _path_of(status)) is not None:
         return path
-    if filename is None:
+    if not (filename or "").strip():
         raise ConfigurationError("-: standard input has no name: give --filename NAME. Nothing was sent.")
     file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor, which stays open
     return (filename, _RestOfFile(file) if is_begun else file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import AsyncSDKError
+from asyncsdk.errors import APIStatusError, AsyncSDKError, AuthenticationError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
@@ -61,11 +61,14 @@ class Snapshot:
     turns: bool = False
 
     def line(self) -> str:
-        """The upload on a line. Where it goes on, its rate is not known yet."""
+        """The upload on a line. Where it goes on, or begins after it was waited for, its rate is not known yet."""
         goes_on = (self.turns or self._was_in_trouble) and self.now.state is UploadPhase.SENDING
         shown = evolve(self.now, rate=0.0, eta=None) if goes_on else self.now
         line = messages.moving(self.name, shown, now=time.time())
-        return f"{line}, going on" if goes_on and "going on" not in self.now.note else line
+        if not goes_on or "going on" in self.now.note:
+            return line
+        is_begin = self.before is not None and self.before.state is UploadPhase.WAITING and not self.now.bytes_sent
+        return f"{line}, {'sending' if is_begin and not self.turns else 'going on'}"
 
     def record(self) -> dict[str, Any]:
         """All its numbers; `source` is the FILE as it was given."""
@@ -197,22 +200,30 @@ class Transfer:
     instead: str = ""
     renamed: bool = False
     left_out: int = 0
+    _refused: AsyncSDKError | None = field(default=None, init=False)
     _tally: messages.UploadTally = field(factory=messages.UploadTally, init=False)
     _latest: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
 
     async def run(self, uploads: Mapping[str, StartUpload], *, at_once: int) -> Exit:
-        """Run `uploads`, by file name, `at_once` at a time."""
+        """Run `uploads`, by file name, `at_once` at a time; none is begun once one was refused as all would be."""
         began = time.monotonic()
         self.stop.at_the_end(partial(self._report_the_rest, list(uploads)))
         with self.display:
-            async with tasks.map_unordered(uploads.items(), self._one, limit=at_once) as outcomes:
+            async with tasks.map_unordered(self._to_begin(uploads), self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
                     self._report(ended)
+        self._report_not_begun([name for name in uploads if name not in self._ended])
         self._tally.left_out = self.left_out
         if (len(uploads) > 1 or self.left_out) and not self.out.shape.quiet:
             complain(self._tally.line(time.monotonic() - began))
         return Exit.SOME_FAILED if self.left_out else exit_code_of_all(list(self._ended.values()))
+
+    def _to_begin(self, uploads: Mapping[str, StartUpload]) -> Iterator[tuple[str, StartUpload]]:
+        for named in uploads.items():
+            if self._refused is not None:
+                break
+            yield named
 
     async def _one(self, named: tuple[str, StartUpload]) -> _Ended:
         name, upload = named
@@ -247,8 +258,17 @@ class Transfer:
         )
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
-        complain(messages.failed(name, error, now=self.now(), instead=self.instead))
+        if self._refused is None or not _is_for_all(error):
+            complain(messages.failed(name, error, now=self.now(), instead=self.instead))
+        if _is_for_all(error):
+            self._refused = error
         self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
+
+    def _report_not_begun(self, names: Sequence[str]) -> None:
+        if names:
+            complain(f"{units.counted(len(names), 'file')} not sent: all would be refused for the reason above.")
+        for name in names:
+            self.out.record(records.not_uploaded(name, records.plain_error("NotSent", "another file was refused")))
 
     def _report_the_rest(self, names: list[str]) -> None:
         """Report what was under way or not begun, and how to resume it."""
@@ -262,3 +282,10 @@ class Transfer:
         interrupted = records.plain_error("Interrupted", f"stopped by a signal{advice}")
         for name in rest:
             self.out.record(records.not_uploaded(name, interrupted, self._latest.get(name)))
+
+
+def _is_for_all(error: AsyncSDKError) -> bool:
+    """Whether the server refused what all files have in common: the key, or the purpose."""
+    if isinstance(error, APIStatusError) and error.param == "purpose":
+        return True
+    return isinstance(error, AuthenticationError)

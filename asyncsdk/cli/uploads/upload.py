@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from asyncsdk.errors import ConfigurationError
 if TYPE_CHECKING:
     from asyncsdk.cli.uploads.sources import Selection, UploadSources
     from asyncsdk.cli.uploads.transfer import Listener
+    from asyncsdk.client import Client
+    from asyncsdk.remote.stores import RemoteStores
     from asyncsdk.uploads.job import UploadJob, UploadResult
     from asyncsdk.uploads.journal import Journal
     from asyncsdk.uploads.uploader import AsyncUploader
@@ -52,27 +55,16 @@ async def upload(
     from asyncsdk.cli.connect import open_client
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
+    from asyncsdk.remote.stores import RemoteStores
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
-    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
-    found = await look_for(
-        selection_of(sources, options, apart_from=getattr(journal, "path", None)), quiet=output.quiet
-    )
+    selection = selection_of(sources, options, apart_from=getattr(journal, "path", None))
+    found = await look_for(selection, stores := RemoteStores(), quiet=output.quiet)
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
     async with open_client(connection, connections=options.concurrency or MOST) as client:
-        uploader = AsyncUploader(
-            client,
-            journal=journal,
-            concurrency=options.concurrency,
-            part_size=options.part_size,
-            md5=None if options.md5 == "off" else options.md5 or "auto",
-            files_per_minute=options.files_per_minute,
-            limit_rate=options.limit_rate,
-            stall_timeout=options.stall_timeout,
-            max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
-        )
+        uploader = uploader_of(client, journal, stores, options, connection)
         if len(jobs) > MANY and not output.quiet:
             complain(f"Checking {len(jobs):,} files.")
         bad = await check_all(uploader, jobs, found, quiet=output.quiet)
@@ -101,6 +93,26 @@ async def upload(
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
 
 
+def uploader_of(
+    client: Client, journal: Journal, stores: RemoteStores, options: UploadOptions, connection: Connection
+) -> AsyncUploader:
+    """The uploader of a command."""
+    from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
+
+    return AsyncUploader(
+        client,
+        journal=journal,
+        concurrency=options.concurrency,
+        part_size=options.part_size,
+        md5=None if options.md5 == "off" else options.md5 or "auto",
+        files_per_minute=options.files_per_minute,
+        limit_rate=options.limit_rate,
+        stall_timeout=options.stall_timeout,
+        max_retries=DEFAULT_RETRIES if connection.max_retries is None else connection.max_retries,
+        remote_options=stores,
+    )
+
+
 def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: Path | None) -> Selection:
     """Which files the command line asks for."""
     from asyncsdk.cli.uploads.sources import Selection
@@ -110,15 +122,14 @@ def selection_of(sources: Sequence[str], options: UploadOptions, *, apart_from: 
     )
 
 
-async def look_for(selection: Selection, *, quiet: bool) -> UploadSources:
+async def look_for(selection: Selection, stores: RemoteStores, *, quiet: bool) -> UploadSources:
     """The files and objects that a selection names, and those of its directories, listings and lists."""
     from asyncsdk.cli.uploads.sources import look_through, sources_in
     from asyncsdk.files import in_thread
-    from asyncsdk.remote.stores import RemoteStores
 
     found = await in_thread(sources_in, selection)
     with said_if_slow(f"Still listing {', '.join(map(str, found.prefixes))}.", quiet=quiet):
-        await look_through(found, selection, RemoteStores())
+        await look_through(found, selection, stores)
     return found
 
 
@@ -136,7 +147,7 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         if value is not None and not found.is_one_file:
             given = "a directory or a list was given" if found.has_more else f"{len(names)} were given"
             raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
-    return {
+    jobs = {
         name: UploadJob(
             source=(
                 standard_input(options.filename) if name == DASH and name in found.named else found.urls.get(name, name)
@@ -155,6 +166,9 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         )
         for name in names
     }
+    for job in itertools.islice(jobs.values(), 1):
+        job.fields("file")  # what is wrong with an option is wrong with it for each file, and said once
+    return jobs
 
 
 def sizes_of(jobs: Mapping[str, UploadJob]) -> dict[str, int]:

@@ -35,8 +35,7 @@ _DISK_FAILURES = FULL | SCARCE | {
 class ResultWriter:
     """Saves the pictures of one edit. Whatever fails, what came is kept as far as possible.
 
-    A failure that passes is waited for. `wait_until_alone` is awaited before the last attempt: it returns once no other
-    edit uses the descriptors and the memory that this one lacks.
+    A failure that passes is waited for; see `Rewriting` for `wait_until_alone`.
     """
 
     result: EditResult
@@ -46,8 +45,6 @@ class ResultWriter:
     target: Target | None
     wait_until_alone: Callable[[Exception], Awaitable[None]]
     _saving: Saving = field(init=False)
-    _waiting: Waiting = field(factory=Waiting, init=False)
-    _is_last_attempt: bool = field(default=False, init=False)
     _caller_failure: Exception | None = field(default=None, init=False)
     _delivery: Delivery | None = field(default=None, init=False)
     _is_delivered: bool = field(default=False, init=False)
@@ -55,6 +52,7 @@ class ResultWriter:
     is_handed_on: bool | None = field(default=None, init=False)  # None: the caller's `save` was not called, or not yet
 
     def __attrs_post_init__(self) -> None:
+        again = Rewriting(self.wait_until_alone).again
         self._saving = Saving(
             response=self.result.response,
             receive=self.result.receive,
@@ -63,7 +61,7 @@ class ResultWriter:
             raw_name=self.ledger.name,
             if_taken="move aside" if self.ledger.owner.apart is None else "beside",
             names=self.result.edit.n or 1,
-            way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, self._again),
+            way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, again),
             moved=self.ledger.owner.moved,
             is_anothers=self.ledger.owner.is_anothers,
             beside=self.ledger.owner.beside,
@@ -162,16 +160,6 @@ class ResultWriter:
         """Wait at most `seconds` for a disk that hangs."""
         self._saving.end_within(seconds)
 
-    async def _again(self, error: Exception) -> bool:
-        """Whether to try once more: after a wait, and the last time once no other edit is at the server."""
-        if await self._waiting.again(error):
-            return True
-        if self._is_last_attempt or not is_scarce(error):
-            return False
-        self._is_last_attempt = True
-        await self.wait_until_alone(error)
-        return True
-
     def failure(self, why: Exception | None = None) -> SaveError:
         """The SaveError for the pictures that could not be saved, with the files that were."""
         if self.place is None and isinstance(why, SaveError) and why.result is self.result:
@@ -179,6 +167,29 @@ class ResultWriter:
         if self.target is not None and self.target.is_elsewhere and self._saving.is_whole and not self._has_arrived:
             return not_delivered(self.result, self._saving.files, self.target.where, self._not_delivered or why)
         return not_saved(self.result, self._saving, why)
+
+
+@define(eq=False)
+class Rewriting:
+    """How long the failures of one edit's writes are waited for.
+
+    `wait_until_alone` is awaited before the last attempt: it returns once no other edit uses the descriptors and the
+    memory that this one lacks.
+    """
+
+    _wait_until_alone: Callable[[Exception], Awaitable[None]]
+    _waiting: Waiting = field(factory=Waiting, init=False)
+    _is_last_attempt: bool = field(default=False, init=False)
+
+    async def again(self, error: Exception) -> bool:
+        """Whether to try once more: after a wait, and the last time once no other edit is at the server."""
+        if await self._waiting.again(error):
+            return True
+        if self._is_last_attempt or not is_scarce(error):
+            return False
+        self._is_last_attempt = True
+        await self._wait_until_alone(error)
+        return True
 
 
 @frozen

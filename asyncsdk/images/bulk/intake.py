@@ -26,7 +26,7 @@ from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
-from asyncsdk.images.pictures import LoadedEdit, converted, loaded
+from asyncsdk.images.pictures import LoadedEdit, Overlays, converted, loaded
 from asyncsdk.images.target import Located, Target
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.suggestions import warn_of_near_misses
@@ -94,6 +94,7 @@ class Intake:
     target: Target | None = None
     ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
+    _overlays: Overlays = field(factory=dict, init=False)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)
     _number: int = field(default=0, init=False)
@@ -140,7 +141,7 @@ class Intake:
     async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         named = Named(edit, str(edit.line or self._number), source_of(edit))
         try:
-            loaded_edit = await read_and_check(edit, checked=self.checked, stores=self.stores)
+            loaded_edit = await read_and_check(edit, checked=self.checked, stores=self.stores, overlays=self._overlays)
         except (InvalidEditError, EditError) as error:
             return self._within_filter(unsent(edit, self._id_of_unread(named), error), named)
         if self.ledger is None:
@@ -312,12 +313,14 @@ def _pictures_gone(places: Sequence[str]) -> Problem:
     return Problem(type="SaveError", message=message)
 
 
-async def read_and_check(edit: ImageEdit, *, checked: bool, stores: RemoteStores | None = None) -> LoadedEdit:
+async def read_and_check(
+    edit: ImageEdit, *, checked: bool, stores: RemoteStores | None = None, overlays: Overlays | None = None
+) -> LoadedEdit:
     """Read an edit's pictures, and check them and its fields, unless its `error` says that it can't be sent.
 
-    Those that are URLs are read by `stores`. Raises InvalidEditError, EditError.
+    `stores` and `overlays` are as for `loaded`. Raises InvalidEditError, EditError.
     """
-    loaded_edit = await loaded(edit, stores)
+    loaded_edit = await loaded(edit, stores, overlays)
     if checked and loaded_edit.error is None:
         check(edit, loaded_edit.images, loaded_edit.mask, loaded_edit.markup)
     warn_of_near_misses(edit.options)  # of what is sent all the same

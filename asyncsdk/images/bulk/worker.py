@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import anyio.lowlevel
 from attrs import define, field
@@ -98,6 +100,8 @@ class EditWorker:
             outcome = await self._end_now(error)
             self.run.halt(error)
             return outcome
+        finally:
+            del self._retry  # it refers to this edit: its pictures would stay until the next collection of garbage
 
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
@@ -168,7 +172,12 @@ class EditWorker:
         self.lifecycle, self.run.answered = self.lifecycle.to("answered"), True
         result = EditResult(response, self.prepared.edit, self.run.client.download_url)
         self._writer = ResultWriter(
-            result, self.prepared.place, self._ledger, self.run.save, self.run.intake.target, self._wait_until_alone
+            result,
+            self.prepared.place,
+            self._ledger,
+            self.run.save,
+            self.run.intake.target,
+            partial(_wait_until_alone, self.run),
         )
         self.run.spend(result.usage)
         if self._permit is not None:
@@ -182,13 +191,6 @@ class EditWorker:
         if self._writer.doubt is not None:
             self.run.halt(self._writer.doubt)
         return outcome
-
-    async def _wait_until_alone(self, error: Exception) -> None:
-        """Wait until no other edit is at the server: their connections hold what `error` reports as missing."""
-        self.run.halt(short_of(error))
-        # rare, and what it polls changes in many places
-        while any(other.lifecycle.stage in {"counted", "intended", "sent"} for other in self.run.workers):  # noqa: ASYNC110
-            await anyio.sleep(POLL_SECONDS)
 
     async def _end_now(self, why: Exception | None = None) -> EditOutcome | None:
         """End it as far as it is: paid, perhaps paid, or not sent."""
@@ -243,6 +245,14 @@ class EditWorker:
             problem=problem if problem is not None or result is None else shortfall(result),
             error=error,
         )
+
+
+async def _wait_until_alone(run: BulkRun, error: Exception) -> None:
+    """Wait until no other edit is at the server: their connections hold what `error` reports as missing."""
+    run.halt(short_of(error))
+    # rare, and what it polls changes in many places
+    while any(worker.lifecycle.stage in {"counted", "intended", "sent"} for worker in run.workers):  # noqa: ASYNC110
+        await anyio.sleep(POLL_SECONDS)
 
 
 def short_of(error: Exception) -> EditError:

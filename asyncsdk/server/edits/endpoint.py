@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 from aiohttp import web
 from attrs import define, field
@@ -55,6 +56,21 @@ class Edits:
         with self.memory.reserve() as request[ACTIVE_REQUEST].count_bytes:
             return await self._edit(request)
 
+    async def batched(self, fields: Fields, request_id: str) -> dict[str, Any]:
+        """Make the edit of a line of a batch, and return its response. Raises ApiError."""
+        if not can_edit():
+            raise needs_pillow()
+        with self.memory.reserve() as count_bytes:
+            pictures = await read_references(fields, partial(self._content, count_bytes))
+            edit = read_edit(fields, pictures=len(pictures.images))
+            require_compatible(edit, None if pictures.overlay is None else pictures.overlay.field)
+            stage = responses.moderation_stage(edit.prompt)
+            if stage is not None:
+                raise responses.blocked(stage, request_id)
+            painted = await self.repository.paint(paint, pictures, edit)
+            self._count(edit, painted)
+            return responses.response_json(edit, painted, [], self.repository.now())
+
     async def _edit(self, request: web.Request) -> web.StreamResponse:
         pictures, edit = await self._read(request)
         request[ACTIVE_REQUEST].hooks.count_images(edit.input_images, edit.model)
@@ -66,12 +82,15 @@ class Edits:
         painted = await self.repository.paint(paint, pictures, edit)
         await asyncio.sleep(self.seconds)
         if refusal is None:
-            self.log.count(edit.prompt, edit.n)
-            self.recent.add(edit.prompt, edit.n, edit.model or "", painted.thumbnails)
+            self._count(edit, painted)
         if edit.stream:
             return await self._stream(request, edit, painted, refusal)
         urls = [await self._keep(request, picture) for picture in painted.pictures] if edit.as_url else []
         return web.json_response(responses.response_json(edit, painted, urls, self.repository.now()))
+
+    def _count(self, edit: EditRequest, painted: PaintedEdit) -> None:
+        self.log.count(edit.prompt, edit.n)
+        self.recent.add(edit.prompt, edit.n, edit.model or "", painted.thumbnails)
 
     async def picture(self, request: web.Request) -> web.Response:
         """Return a picture to every caller that has its URL, for an hour."""

@@ -97,6 +97,7 @@ class PageEndpoint:
             "summary": lambda: view.summary(log, now),
             "uploads": lambda: view.uploads(self.repository.uploads.values(), log.active, now),
             "files": lambda: view.files(self.repository.files()),
+            "batches": lambda: view.batches(self.repository.batches.values()),
             "edits": lambda: view.edits(self.edits.recent.edits, self.edits.log.edits),
             "faults": lambda: view.faults(self.faults.planned),
             "requests": lambda: view.requests(log.records),

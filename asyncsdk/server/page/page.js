@@ -1,7 +1,7 @@
 // Shows the server's events: each contains one whole section, and only differences are applied. Text is never HTML.
 "use strict";
 const byId = (id) => document.getElementById(id);
-const VIEWS = ["all", "uploads", "files", "edits", "faults", "requests"];
+const VIEWS = ["all", "uploads", "files", "batches", "edits", "faults", "requests"];
 const pending = {}; // sections that arrived while the page was paused
 let paused = false, last = null;
 
@@ -97,6 +97,25 @@ function fill(part, whole, received, total, coming) {
   part.classList.toggle("coming", coming);
   part.style.width = `${(100 * total) / whole}%`;
   part.firstChild.style.width = `${(100 * received) / Math.max(1, total)}%`;
+}
+
+// ---- batches: requests that succeeded and that failed, of all
+
+function changeBatch(row, batch) {
+  const { total, completed, failed } = batch.request_counts;
+  row.dataset.status = batch.status;
+  write(row.querySelector("bdi"), batch.id);
+  write(row.querySelector(".figure"), `${count(completed + failed)} of ${count(total)}`);
+  const pill = row.querySelector(".pill");
+  pill.className = `pill ${{ completed: "good", failed: "bad", expired: "warn", cancelled: "" }[batch.status] ?? "live"}`;
+  write(pill, batch.status.replace("_", " "));
+  const parts = [["part", completed], ["part failed", failed]].filter(([, done]) => done);
+  show(row.querySelector(".track"), parts, ([kind]) => kind, ([kind]) => make("div", kind, make("i")),
+    (part, [, done]) => fill(part, total, done, done, false));
+  facts(row.querySelector(".facts"), {
+    model: batch.model, input: batch.input_file_id, output: batch.output_file_id, errors: batch.error_file_id,
+    failed: failed || null, problem: batch.errors?.data[0].message, expires: time(batch.expires_at),
+  });
 }
 
 // ---- files, faults, requests
@@ -208,6 +227,7 @@ function changeSummary(summary) {
 const SECTIONS = {
   uploads: [(one) => one.id, buildUpload, changeUpload],
   files: [(one) => one.id, buildFile, changeFile],
+  batches: [(one) => one.id, buildUpload, changeBatch],
   edits: [(one) => one.name, buildEdit],
   faults: [(one) => one.at_place, buildFault, changeFault],
   requests: [(one) => one.number, buildRequest],

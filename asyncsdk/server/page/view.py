@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
+from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.edits.history import RecentEdit
 from asyncsdk.server.fault_plan import PlannedFault
 from asyncsdk.server.log import ActiveRequest, RequestLog, RequestRecord
@@ -53,6 +54,12 @@ def _upload(entry: UploadEntry, arriving: Sequence[ActiveRequest], now: float) -
 def files(stored: Sequence[StoredFile]) -> Json:
     """The newest files."""
     return {"total": len(stored), "items": [file.to_json() for file in islice(reversed(stored), NEWEST)]}
+
+
+def batches(all_batches: Collection[StoredBatch]) -> Json:
+    """The newest batches, each with how many of its requests ended."""
+    newest = list(islice(reversed(list(all_batches)), NEWEST))
+    return {"total": len(all_batches), "items": [batch.to_json() for batch in newest]}
 
 
 def edits(recent: Sequence[RecentEdit], total: int) -> Json:

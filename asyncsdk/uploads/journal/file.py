@@ -20,6 +20,7 @@ from attrs import define, field, setters
 
 from asyncsdk.errors import JournalError
 from asyncsdk.postgres.url import is_database_url
+from asyncsdk.remote.address import local_directory
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.uploads.journal import Journal, JournalEntry, Log, Opened, Owner, Record, purge
 from asyncsdk.uploads.journal.codec import encode
@@ -368,7 +369,7 @@ def open_journal(
 
         return PostgresJournal(chosen)
     if isinstance(chosen, str | os.PathLike):
-        return FileJournal(Path(chosen).expanduser(), lock=lock)
+        return FileJournal(local_directory(chosen, "the journal").expanduser(), lock=lock)
     return chosen
 
 

@@ -1,0 +1,54 @@
+"""What has ended is freed at once: content that waits for the garbage collector adds up to a run's memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import AsyncUploader, Client, ImageEditor, UploadJob
+from asyncsdk.http.body import Body
+from asyncsdk.images.bulk.worker import EditWorker
+from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.models import EditedImage
+from asyncsdk.uploads.file_run import FileRun
+from asyncsdk.uploads.run import UploadRun
+from tests.stories.edits import jobs
+from tests.stories.support import MakeFile
+
+
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    """No garbage is collected meanwhile, and what is of earlier tests is not counted."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # as at the end of the collection of tests
+
+
+def left_of(*kinds: type) -> int:
+    return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("method", ["files", "uploads"])
+async def test_nothing_of_a_sent_file_is_left(client: Client, journal: Path, make_file: MakeFile, method: str) -> None:
+    files = [make_file(10_000, f"{number}.bin", seed=number) for number in range(20)]
+    async with AsyncUploader(client, journal=journal).upload_many(
+        [UploadJob(path, "batch", method=method) for path in files]  # type: ignore[arg-type]
+    ) as outcomes:
+        ids = [outcome.result.file.id async for outcome in outcomes if outcome.result]
+    assert len(set(ids)) == 20
+    assert left_of(FileRun, UploadRun, Body) == 0
+
+
+async def test_no_picture_of_an_edit_is_left_once_its_outcome_is(client: Client, tmp_path: Path) -> None:
+    async with ImageEditor(client).edit_many(jobs(20), out=tmp_path / "out", ledger=tmp_path / "ledger") as outcomes:
+        done = sum([outcome.status == "done" async for outcome in outcomes])
+    assert done == 20
+    assert left_of(EditWorker, LoadedEdit, EditedImage, Body) == 0
