@@ -203,7 +203,7 @@ class BucketTarget:
         for path, owner in zip(waiting, owners, strict=True):
             if owner is None:
                 logger.warning("%s is not of an edit that the ledger knows: it is left where it is", path)
-            else:
+            elif not owner.is_held:  # else another copy of this run puts it there
                 of_items[owner.item].append(path)
                 states[owner.item] = owner.state
         for item, paths in of_items.items():

@@ -32,7 +32,7 @@ from asyncsdk.postgres.faults import (
     passing,
     pause_after,
 )
-from asyncsdk.postgres.statements import schema_steps, statement
+from asyncsdk.postgres.statements import first_version, schema_steps, statement
 from asyncsdk.postgres.url import DatabaseURL
 from asyncsdk.threads import DaemonThreadPool
 
@@ -166,7 +166,7 @@ class PostgresConnection:
             if writes and self._facts.is_read_only:
                 raise _ReadOnlyError
             if self._facts.version != VERSION:
-                if not writes and self._facts.version is None:
+                if not writes and (self._facts.version or 0) < first_version(name):
                     raise NotMadeError
                 if writes:
                     await make_schema(self._connection)

@@ -125,6 +125,10 @@ class Database:
         """Whether something may begin at this moment."""
         return is_good(self._renewal, boot_time(), self._terms)
 
+    def is_held_since(self, moment: float) -> bool:
+        """Whether something may begin now, and the lease did not lapse since `moment`, in seconds of elapsed time."""
+        return self.has_good_lease and self._steady_since is not None and self._steady_since <= moment
+
     async def renew(self) -> None:
         """Renew the lease now: the database called it lapsed. Raises DatabaseFault."""
         async with self._renewing:

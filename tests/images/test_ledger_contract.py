@@ -12,6 +12,7 @@ import pytest
 from attrs import frozen
 
 from asyncsdk import PostgresLedger
+from asyncsdk.errors import LedgerRewoundError
 from asyncsdk.images.bulk.policy import status_of_state
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.file import open_ledger
@@ -20,6 +21,8 @@ from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.statements import schema_steps
+from tests.postgres.server import PostgresServer
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
 USAGE = Usage(input_tokens=2, output_tokens=3, total_tokens=5)
@@ -161,3 +164,31 @@ async def test_a_start_that_took_longer_than_the_lease_is_taken_back_and_made_ag
         await ledger.intend("a", id="a", n=1)
         [seen] = (await ledger.look(["a"])).values()
         assert (seen.phase, seen.epoch, list(good)) == ("started", 1, [])
+
+
+async def test_an_edit_is_not_sent_on_the_word_of_a_database_that_has_lost_commits(
+    database_url: str, postgres_server: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
+        await ledger.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+        postgres_server.sql("update asyncsdk.ledger_worker set writes = 0", database=database)
+        with pytest.raises(LedgerRewoundError):
+            await ledger.intend("a", id="a", n=1)
+
+
+async def test_a_database_with_a_journal_of_a_former_version_has_an_empty_ledger(
+    database_url: str, postgres_server: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    postgres_server.sql(*schema_steps(None, 1), database=database)
+    ledger = PostgresLedger(database_url)
+    assert await ledger.show() is None
+    async with ledger.look(tmp_path) as known:
+        assert await known.look_up(["a"]) == [None]
+
+
+async def test_pictures_that_wait_are_left_to_the_process_that_works_at_their_edit(opening: Open) -> None:
+    async with opening() as run:
+        await run.begin("a")
+        [owner] = await run.ledger.owners_of(["a"])
+        assert owner is not None
+        assert owner.is_held == isinstance(run.ledger, SharedLedger)

@@ -126,7 +126,8 @@ class BothSides:
         new, force = uuid.UUID(int=self.random.getrandbits(128)), self.random.random() < 0.5
         got = await self.connection.fetch(statement("edit_release"), None, force, LEFT_ALONE, new)
         is_released = any(each["is_old"] for each in got)
-        change = rows.release(self.row, new=str(new), now=self.now, lease=60.0, force=force)
+        is_lapsed = not self.is_alive(self.row.holder)
+        change = rows.release(self.row, new=str(new), now=self.now, lease=60.0, force=force, is_lapsed=is_lapsed)
         return self.took(change), "yes" if is_released else "no"
 
     async def is_equal(self) -> None:

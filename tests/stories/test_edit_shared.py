@@ -23,6 +23,8 @@ from asyncsdk import (
     LimitReachedError,
     PostgresLedger,
 )
+from asyncsdk.clock import boot_time
+from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from tests.postgres.server import PostgresServer
@@ -302,6 +304,50 @@ async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncerta
         assert outcome.status == "done"  # its answer came late
     assert server.edits.edits == 8
     assert statuses(await run(editor, edits, out=out, ledger=slow)) == {"skipped"}
+
+
+async def test_an_edit_whose_lease_lapsed_before_its_first_byte_is_not_sent_under_it(
+    fleet: Fleet, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intend, slept = SharedLedger.intend, list[float]()
+    clock: Callable[[], float] = lambda: boot_time() + sum(slept)  # noqa: E731 - short
+
+    async def intend_and_sleep(ledger: SharedLedger, item: str, **rest: Any) -> None:
+        await intend(ledger, item, **rest)
+        if not slept:  # and others have found it meanwhile
+            slept.append(1000.0)
+            await asyncio.to_thread(fleet.sql, "update asyncsdk.edit set status = 'uncertain', phase = null, run = 1")
+
+    monkeypatch.setattr("asyncsdk.postgres.database.boot_time", clock)
+    monkeypatch.setattr("asyncsdk.images.ledger.shared.boot_time", clock)
+    monkeypatch.setattr(SharedLedger, "intend", intend_and_sleep)
+    assert statuses(await run(fleet.editor, [job(1)], out=fleet.out, ledger=fleet.url)) == {"done"}
+    [entry] = [entry async for entry in PostgresLedger(fleet.url).entries()]
+    assert (entry["status"], entry["epoch"], server.edits.by_prompt) == ("done", 2, {"p1": 1})
+
+
+async def test_what_a_killed_process_had_started_is_released_without_another_run(fleet: Fleet) -> None:
+    ledger = PostgresLedger(fleet.url)
+    await run(fleet.editor, [job(1), job(2)], out=fleet.out, ledger=fleet.url)
+    fleet.sql("update asyncsdk.edit set phase = 'started', status = null, started = clock_timestamp()")
+    assert await ledger.release(None, force=True) == ([], {})  # its lease may be alive
+    fleet.sql("update asyncsdk.holder set until = clock_timestamp() - interval '1 second'")
+    assert sorted([entry["id"] async for entry in ledger.entries("uncertain")]) == ["Row 1", "Row 2"]
+    free, later = await ledger.release(None)
+    assert (free, sorted(later)) == ([], ["Row 1", "Row 2"])
+    assert await ledger.release(["row 1"], force=True) == (["Row 1"], {})
+    assert fleet.sql("select key, phase, status, epoch, run from asyncsdk.edit order by key").splitlines() == [
+        "row 1||failed|2|", "row 2|started||1|1",
+    ]  # fmt: skip
+
+
+async def test_what_a_person_releases_is_sent_by_the_run_that_is_under_way(fleet: Fleet, server: LocalServer) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    edits = [job(1)]
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url) as outcomes:
+        assert [outcome.status async for outcome in outcomes] == ["uncertain"]
+        assert await PostgresLedger(fleet.url).release(["row 1"], force=True) == (["Row 1"], {})
+        assert statuses(await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)) == {"done"}  # the same run
 
 
 def _let_lapse(fleet: Fleet) -> None:

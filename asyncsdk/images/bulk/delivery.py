@@ -229,6 +229,11 @@ class LedgerWriter:
                 self._prepared.item, id=self._prepared.name, n=self._prepared.edit.n or 1, source=self._prepared.source
             )
 
+    @property
+    def may_send(self) -> bool:
+        """Whether what `intend` recorded is true still."""
+        return self._ledger is None or self._prepared.item is None or self._ledger.may_send(self._prepared.item)
+
     def release(self) -> None:
         """Record that the server did nothing for it."""
         if self._ledger is not None and self._prepared.item is not None:

@@ -239,7 +239,7 @@ class SharedIntake:
         Raises LimitReachedError.
         """
         edits = [(listed.key, listed.name, seen) for listed, seen in wanted]
-        limits = self.limits
+        limits, wait = self.limits, 2 * SHORTEST_WAIT
         while True:
             granted = await self.ledger.claim(edits, max_edits=limits.max_edits, max_tokens=limits.max_tokens)
             limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
@@ -248,7 +248,8 @@ class SharedIntake:
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.is_held_by_others():
                 raise limits.reached()
-            await anyio.sleep(random.uniform(0.2, 0.6))
+            await anyio.sleep(wait * random.uniform(1.0, 2.0))
+            wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
 
     def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome | None:
         """How an edit ended that is not sent by this run; None for one that the run is not about."""

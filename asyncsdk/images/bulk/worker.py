@@ -9,7 +9,7 @@ import anyio.lowlevel
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
+from asyncsdk.errors import APIConnectionError, APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
 from asyncsdk.http.edit_response import Messages
 from asyncsdk.images.billing import ABANDONED, charge_unknown, is_safe_to_repeat, problem_of, status_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
@@ -28,6 +28,7 @@ from asyncsdk.retry import Retry, is_unreachable
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the rate limiter keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 POLL_SECONDS = 0.1
+_LAPSED = "the lease of this process lapsed before a byte of the edit went out. Nothing was sent."
 
 
 @define(eq=False)
@@ -116,6 +117,9 @@ class EditWorker:
         self._allow_retries()
 
     def _on_sent(self) -> None:
+        """Before its first byte. Raises APIConnectionError where another process may have it by now."""
+        if not self._ledger.may_send:
+            raise APIConnectionError(_LAPSED, request=self.prepared.id, sent=False)
         self.lifecycle = self.lifecycle.to("sent")
 
     def _allow_retries(self) -> None:

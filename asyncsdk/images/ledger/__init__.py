@@ -17,10 +17,11 @@ from asyncsdk.models import Usage
 
 @frozen
 class KnownItem:
-    """An edit of a ledger."""
+    """An edit of a ledger. `is_held`: a process works at it."""
 
     item: str
     state: ItemState
+    is_held: bool = False
 
 
 class ClaimLostError(Exception):
@@ -66,6 +67,9 @@ class Ledger(Protocol):
 
     async def intend(self, item: str, *, id: str, n: int, source: str | None = None) -> None:  # noqa: A002 - its name
         """Return once it is written that `item` is about to be sent, with the name of its `n` pictures."""
+
+    def may_send(self, item: str) -> bool:
+        """Whether the first byte of `item` may go out now: what `intend` wrote is true still, however long ago."""
 
     def release(self, item: str) -> None:
         """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""

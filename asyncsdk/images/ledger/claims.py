@@ -10,8 +10,10 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.names import casefolded
 from asyncsdk.postgres import DatabaseFault
+from asyncsdk.postgres.machine import is_gone_here
 
 
 @define(eq=False)
@@ -29,6 +31,7 @@ class Claim:
     source: str | None = None
     n: int = 1
     is_started: bool = False
+    started: float = 0.0  # when that was asked for, in seconds of elapsed time
     owes: bool = False
     pending: str | None = None
     turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
@@ -94,3 +97,26 @@ def stopped() -> EditError:
     error = EditError("another copy of this run has stopped all of them. Nothing more was sent. The same call goes on.")
     error.resumable = True
     return error
+
+
+def seen_edit(row: Any) -> SeenEdit:
+    """An edit as a row of a page shows it."""
+    is_gone = row["pid"] is not None and is_gone_here(row["pid"], row["machine"])
+    return SeenEdit(
+        key=row["key"],
+        id=row["id"],
+        status=row["status"],
+        phase=row["phase"],
+        epoch=row["epoch"],
+        last=str(row["try"]),
+        digest=row["digest"],
+        source=row["source"],
+        new_digest=row["new_digest"],
+        run=row["run"],
+        holder=None if row["holder"] is None else str(row["holder"]),
+        is_alive=row["is_alive"],
+        is_gone=is_gone,
+        started=row["started"],
+        now=row["now"],
+        row=row,
+    )

@@ -139,6 +139,10 @@ class FileLedger:
         with worded(self.directory, sent=True):
             written.result()
 
+    def may_send(self, item: str) -> bool:  # noqa: ARG002 - as the protocol
+        """Always: its lock is held as long as its process lives."""
+        return True
+
     def release(self, item: str) -> None:
         """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""
         if self._commits is not None:

@@ -140,13 +140,19 @@ def lapse(row: EditRow, *, may_take: bool) -> Changed:
     return Changed(evolve(row, status="uncertain", phase=None), "yes")
 
 
-def release(row: EditRow, *, new: str, now: float, lease: float = 60.0, force: bool = False) -> Changed:
-    """A person decides that an uncertain edit is sent again: it may be paid twice, so it goes on to count."""
-    if row.phase is not None or row.status != "uncertain":
+def release(
+    row: EditRow, *, new: str, now: float, lease: float = 60.0, force: bool = False, is_lapsed: bool = False
+) -> Changed:
+    """A person decides that an uncertain edit is sent again: it may be paid twice, so it goes on to count.
+
+    `is_lapsed`: the lease of the holder has lapsed, so that one that was started is uncertain too.
+    """
+    is_uncertain = row.status == "uncertain" if row.phase is None else row.phase == "started" and is_lapsed
+    if not is_uncertain:
         return Changed(row, "yes" if row.last == new else "no")
     if not (force or may_be_sent_again(row.started, now, lease)):
         return Changed(row, "no")
-    return Changed(evolve(row, status="failed", epoch=row.epoch + 1, last=new), "yes")
+    return Changed(evolve(row, status="failed", phase=None, epoch=row.epoch + 1, last=new), "yes")
 
 
 def may_be_sent_again(started: float | None, now: float, lease: float) -> bool:

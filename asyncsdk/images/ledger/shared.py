@@ -16,10 +16,21 @@ from anyio.abc import TaskGroup
 from attrs import define, field, frozen
 
 from asyncsdk import tasks
+from asyncsdk.clock import boot_time
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
 from asyncsdk.images.ledger import ClaimLostError, KnownItem
-from asyncsdk.images.ledger.claims import ChangeToMake, Claim, keys_of, replaced, rewound, rounds, stopped, worded
+from asyncsdk.images.ledger.claims import (
+    ChangeToMake,
+    Claim,
+    keys_of,
+    replaced,
+    rewound,
+    rounds,
+    seen_edit,
+    stopped,
+    worded,
+)
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
@@ -32,7 +43,6 @@ from asyncsdk.postgres.commit import BatchWriter
 from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.faults import PATIENCE
 from asyncsdk.postgres.lease import LeaseTerms
-from asyncsdk.postgres.machine import is_gone_here
 
 START_ATTEMPTS = 3  # a lease that the database calls lapsed is renewed, and the start asked for again
 GIVE_BACK_SECONDS = 2.0  # on leaving; else the lease ends by itself
@@ -108,7 +118,7 @@ class SharedLedger:
                 rows = await self._database.run("edit_look", json.dumps(keys), writes=self._group is not None)
             except NotMadeError:
                 return {}
-            seen = {row["key"]: _seen(row) for row in rows}
+            seen = {row["key"]: seen_edit(row) for row in rows}
             self.may_take = any(each.seems_lapsed for each in seen.values()) and await self._may_take()
         return seen
 
@@ -121,11 +131,16 @@ class SharedLedger:
     async def owners_of(self, stems: Sequence[str]) -> Sequence[KnownItem | None]:
         """The edits whose pictures have these names: `id`, `id.1`, `id~2.1`."""
         candidates = {stem: list(keys_of(stem)) for stem in stems}
-        seen = await self.look(list(set(chain.from_iterable(candidates.values()))))
+        keys = list(set(chain.from_iterable(candidates.values())))
+        seen = await self.look(keys)
+        if await self.mark_lapsed(seen.values()):
+            seen = await self.look(keys)
         known: list[KnownItem | None] = []
         for stem in stems:
             each = next((seen[key] for key in candidates[stem] if key in seen), None)
-            known.append(None if each is None or each.state is None else KnownItem(each.key, each.state))
+            known.append(
+                None if each is None or each.state is None else KnownItem(each.key, each.state, each.phase is not None)
+            )
         return known
 
     async def claim(
@@ -223,18 +238,25 @@ class SharedLedger:
         """Whether it is acknowledged, in time, that an edit is about to be sent. If not: `owes`, to try again."""
         new = claim.pending = str(uuid.uuid4())
         for _ in range(START_ATTEMPTS):
+            asked = boot_time()
             result = await self._change(claim, "start", new=new, digest=claim.digest, source=claim.source, n=n)
+            if result["is_rewound"]:  # also where it was acknowledged: by a database that has lost others
+                raise rewound(self.place)
             if result["answer"] == "yes":
+                claim.started = asked
                 claim.is_started, claim.pending = True, None
                 claim.owes = not self._database.has_good_lease
                 return not claim.owes
-            if result["is_rewound"]:
-                raise rewound(self.place)
             if result["epoch"] != claim.epoch:
                 break
             with self._worded():  # the database calls it lapsed
                 await self._database.renew()
         return False
+
+    def may_send(self, item: str) -> bool:
+        """Whether the lease never lapsed since the start: a process may have slept before its first byte."""
+        claim = self.claims.get(item)
+        return claim is not None and claim.is_started and self._database.is_held_since(claim.started)
 
     def release(self, item: str) -> None:
         """Write down, as soon as that can be, that the server did nothing for `item`: it stays claimed."""
@@ -373,25 +395,3 @@ class SharedLedger:
     def _worded(self) -> Iterator[None]:
         with worded(self.place):
             yield
-
-
-def _seen(row: Any) -> SeenEdit:
-    is_gone = row["pid"] is not None and is_gone_here(row["pid"], row["machine"])
-    return SeenEdit(
-        key=row["key"],
-        id=row["id"],
-        status=row["status"],
-        phase=row["phase"],
-        epoch=row["epoch"],
-        last=str(row["try"]),
-        digest=row["digest"],
-        source=row["source"],
-        new_digest=row["new_digest"],
-        run=row["run"],
-        holder=None if row["holder"] is None else str(row["holder"]),
-        is_alive=row["is_alive"],
-        is_gone=is_gone,
-        started=row["started"],
-        now=row["now"],
-        row=row,
-    )

@@ -48,7 +48,7 @@ with given as materialized (
         new_n = case when d.kind = 'start' then d.n else e.new_n end,
         status = case when d.ends then d.status when d.verdict = 'lapsed' then 'failed' else e.status end,
         at = case when d.ends then clock_timestamp() else e.at end,
-        run = case when d.ends then $3 else e.run end,
+        run = case when d.ends then $3 when d.verdict = 'lapsed' then null else e.run end,  -- of no run: it was not tried
         digest = case when d.ends then d.digest else e.digest end,
         source = case when d.ends then d.source else e.source end,
         n = case when d.ends then d.n else e.n end,
