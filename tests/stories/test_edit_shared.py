@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from asyncsdk.clock import boot_time
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal.postgres import PostgresJournal
+from asyncsdk.version import __version__
 from tests.postgres.server import PostgresServer
 from tests.stories.pictures import png
 
@@ -370,6 +373,30 @@ async def test_no_key_no_prompt_and_no_picture_is_in_the_database(
     )
     assert "CANARY" not in rows
     assert json.loads(rows.splitlines()[0])["id"] == "Row 1"
+
+
+async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_nothing(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    ledger, journal = PostgresLedger(fleet.url, terms=SHORT), PostgresJournal(fleet.url, terms=SHORT)
+    alike = {"asyncsdk": __version__, "out": str(fleet.out)}
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(journal.claim("key"))
+        for _ in range(2):
+            edits = [job(1)]
+            await stack.enter_async_context(fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger))
+        async with ledger.open(tmp_path, alike) as over:
+            await over.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+            await asyncio.sleep(2 * SHORT.renew_every)
+            count = "select count(*) from pg_stat_activity where application_name = 'asyncsdk' and datname = "
+            assert int(fleet.sql(f"{count} current_database()")) == 2
+            over.claims.clear()  # such as one that could not be given back
+        await asyncio.sleep(SHORT.lease + 2 * SHORT.renew_every)
+        alive = "select count(*) from asyncsdk.holder where until > clock_timestamp()"
+        assert fleet.sql(alive) == "3"  # not that of the ledger that is closed
+        async with ledger.open(tmp_path, alike) as other:
+            [seen] = (await other.look(["a"])).values()
+            assert seen.standing(may_take=True) == "free"
 
 
 async def test_a_plan_tells_what_would_be_sent_and_claims_nothing(

@@ -20,7 +20,7 @@ from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres import NotMadeError
-from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.database import Database, shared_database
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.machine import is_gone_here
 from asyncsdk.postgres.url import DatabaseURL, database_url
@@ -64,11 +64,11 @@ class PostgresLedger:
 
         Raises LedgerBusyError where the run that is alive has other options, LedgerRewoundError, LedgerError.
         """
-        database, place = Database(self.url, self.terms), self.url.place
+        database, place, holder = self._database(), self.url.place, uuid.uuid4()  # a run that is over holds nothing
         with worded(place, sent=False):
-            async with database.holding(), tasks.group() as group:
+            async with database.holding(holder), tasks.group() as group:
                 text = json.dumps(digests({**self.options, **options}), sort_keys=True)
-                run, begun, hosts = await _joined(database, place, text)
+                run, begun, hosts = await _joined(database, holder, place, text)
                 ledger = SharedLedger(
                     place=place,
                     directory=directory,
@@ -77,6 +77,7 @@ class PostgresLedger:
                     terms=self.terms,
                     options=text,
                     database=database,
+                    holder=holder,
                     group=group,
                     hosts=hosts,
                 )
@@ -90,13 +91,13 @@ class PostgresLedger:
     @asynccontextmanager
     async def look(self, directory: Path) -> AsyncIterator[SharedLedger]:
         """Read it only, for the length of the block: what is claimed is a preview. Raises LedgerError."""
-        database = Database(self.url, self.terms)
+        database = self._database()
         shown = await self.show() or {}
         spent = Spent(shown.get("edits", 0), shown.get("tokens", 0))
         async with database.session():
             yield SharedLedger(
                 place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms, options="",
-                database=database, spent=spent,
+                database=database, holder=database.holder, spent=spent,
             )  # fmt: skip
 
     async def show(self) -> dict[str, Any] | None:
@@ -130,25 +131,28 @@ class PostgresLedger:
         """Accept the database as it is, whatever it has lost."""
         await self._run("ledger_accept")
 
+    def _database(self) -> Database:
+        return shared_database(self.url, self.terms)
+
     async def _run(self, name: str, *arguments: Any) -> Sequence[Any]:
-        database = Database(self.url, self.terms)
+        database = self._database()
         with worded(self.url.place, sent=False):
             async with database.session():
                 return await database.run(name, *arguments)
 
     async def _looked_up(self, name: str, *arguments: Any) -> Sequence[Any]:
-        database = Database(self.url, self.terms)
+        database = self._database()
         with worded(self.url.place, sent=False), suppress(NotMadeError):
             async with database.session():
                 return await database.run(name, *arguments, writes=False)
         return []
 
 
-async def _joined(database: Database, place: str, text: str) -> tuple[int, float, frozenset[str]]:
+async def _joined(database: Database, holder: uuid.UUID, place: str, text: str) -> tuple[int, float, frozenset[str]]:
     """The run that this process is part of now, when it began by the database's clock, and who else is of it."""
     gone = set[str]()
     while True:
-        rows = await database.run("ledger_join", database.holder, text, json.dumps(sorted(gone)), lock="ledger_lock")
+        rows = await database.run("ledger_join", holder, text, json.dumps(sorted(gone)), lock="ledger_lock")
         first = rows[0]
         if first["is_rewound"] or not first["is_same"]:
             raise rewound(place)

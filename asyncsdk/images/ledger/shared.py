@@ -70,6 +70,7 @@ class SharedLedger:
     terms: LeaseTerms
     options: str = field(repr=False)  # as the ledger keeps them
     _database: Database
+    holder: uuid.UUID  # what it holds lapses once it is closed
     _group: TaskGroup | None = None  # none: it is read only, and what is claimed is a preview
     spent: Spent = field(factory=Spent)
     hosts: frozenset[str] = frozenset()  # of those that work with it already
@@ -158,11 +159,11 @@ class SharedLedger:
         gone = json.dumps(sorted({seen.holder for _, _, seen in edits if seen and seen.is_gone and seen.holder}))
         limited = max_edits is not None or max_tokens is not None
         with self._worded():
-            await self._database.ensure_lease()
+            await self._database.ensure_lease(self.holder)
             may_take = any(seen is not None and seen.seems_lapsed for _, _, seen in edits) and await self._may_take()
             before = self._writes
             rows = await self._database.run(
-                "edit_claim", self._database.holder, json.dumps(wanted), gone, may_take, max_edits, max_tokens,
+                "edit_claim", self.holder, json.dumps(wanted), gone, may_take, max_edits, max_tokens,
                 self.left_alone, self.options, lock="ledger_lock" if limited else None,
             )  # fmt: skip
         await self._note(rows[0], before)
@@ -197,7 +198,7 @@ class SharedLedger:
     async def is_held_by_others(self) -> bool:
         """Whether another process works at an edit."""
         with self._worded():
-            [row] = await self._database.run("edit_held", self._database.holder)
+            [row] = await self._database.run("edit_held", self.holder)
         return bool(row["is_held"])
 
     def stop_copies(self) -> None:
@@ -226,7 +227,7 @@ class SharedLedger:
             for _ in range(START_ATTEMPTS):
                 await self._settle(claim)
                 with self._worded():
-                    await self._database.ensure_lease()
+                    await self._database.ensure_lease(self.holder)
                 if await self._is_started(claim, n):
                     return
                 if not claim.owes:  # else it took so long that the lease may be over: it is taken back
@@ -320,7 +321,7 @@ class SharedLedger:
                 if self._stop_all.is_set():  # perhaps just now
                     await self.stop_when_asked()
                 await self.give_back(list(self.claims))
-                await self._database.run("ledger_leave", self._database.holder)
+                await self._database.run("ledger_leave", self.holder)
             except (LedgerError, DatabaseFault) as failed:
                 logger.info("%s: not given back, its lease ends by itself: %s", self.place, failed)
 
@@ -372,7 +373,7 @@ class SharedLedger:
     async def _write_round(self, changes: Sequence[ChangeToMake]) -> None:
         before = self._writes
         rows = await self._database.run(
-            "edit_change", self._database.holder, json.dumps([dict(change.fields) for change in changes]), self.run
+            "edit_change", self.holder, json.dumps([dict(change.fields) for change in changes]), self.run
         )
         await self._note(rows[0], before)
         answers = {str(row["new"]): row for row in rows if row["key"] is not None}
