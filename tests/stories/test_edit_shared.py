@@ -68,6 +68,11 @@ def fleet(editor: ImageEditor, out: Path, postgres_server: PostgresServer, datab
     return Fleet(editor, out, database_url, partial(postgres_server.sql, database=database))
 
 
+def as_another(url: str, number: int) -> str:
+    """The URL as another process has it: those of one process share their connections."""
+    return f"{url}{'&' if '?' in url else '?'}application_name=copy{number}"
+
+
 async def run(editor: ImageEditor, edits: list[ImageEdit], **options: Any) -> dict[str, EditOutcome]:
     async with editor.edit_many(edits, **options) as outcomes:
         return {outcome.id: outcome async for outcome in outcomes}
@@ -81,7 +86,9 @@ async def test_of_four_copies_each_edit_is_sent_by_one_and_each_copy_sees_all_en
     editor: ImageEditor, server: LocalServer, out: Path, database_url: str
 ) -> None:
     edits = [job(number) for number in range(60)]
-    copies = await asyncio.gather(*(run(editor, edits, out=out, ledger=database_url) for _ in range(4)))
+    copies = await asyncio.gather(
+        *(run(editor, edits, out=out, ledger=as_another(database_url, each)) for each in range(4))
+    )
     assert server.edits.by_prompt == {f"p{number}": 1 for number in range(60)}
     assert all(len(copy) == 60 for copy in copies)
     assert all(statuses(copy) <= {"done", "skipped"} for copy in copies)
@@ -113,7 +120,7 @@ async def test_another_prompt_under_an_id_that_has_ended_is_a_new_edit_and_the_o
     [first] = (await run(editor, [job(1)], out=out, ledger=database_url)).values()
     kept = first.files[0].read_bytes()
     copies = await asyncio.gather(
-        *(run(editor, [job(1, prompt="other")], out=out, ledger=database_url) for _ in range(3))
+        *(run(editor, [job(1, prompt="other")], out=out, ledger=as_another(database_url, each)) for each in range(3))
     )
     assert server.edits.by_prompt == {"p1": 1, "other": 1}
     assert (out / "Row 1.png").read_bytes() == kept
@@ -147,14 +154,14 @@ async def test_exactly_as_many_are_sent_by_all_as_the_limit_says(
 ) -> None:
     edits = [job(number) for number in range(60)]
 
-    async def copy() -> str:
+    async def copy(number: int) -> str:
         try:
-            await run(editor, edits, out=out, ledger=database_url, max_edits=25)
+            await run(editor, edits, out=out, ledger=as_another(database_url, number), max_edits=25)
         except LimitReachedError as error:
             return str(error)
         return ""
 
-    said = await asyncio.gather(*(copy() for _ in range(4)))
+    said = await asyncio.gather(*(copy(number) for number in range(4)))
     assert server.edits.edits == 25
     assert all("max_edits=25 is reached: 25 edits were sent so far" in each for each in said)
 
@@ -184,14 +191,14 @@ async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> Non
     edits = [job(number) for number in range(200)]
     server.inject(Fault("edit", "stall", at="after", seconds=0.05, every=1, times=60))
 
-    async def other() -> str:
+    async def other(number: int) -> str:
         try:
-            await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url, concurrency=2)
+            await run(fleet.editor, edits, out=fleet.out, ledger=as_another(fleet.url, number), concurrency=2)
         except EditError as error:
             return f"{error} {error.resumable}"
         return ""
 
-    others = [asyncio.ensure_future(other()) for _ in range(2)]
+    others = [asyncio.ensure_future(other(number)) for number in range(2)]
     async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, concurrency=2) as outcomes:
         await anext(outcomes)
         asyncio.get_running_loop().call_soon(partial(outcomes.stop, all_copies=True))  # as a signal does

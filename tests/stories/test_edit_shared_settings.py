@@ -12,12 +12,14 @@ from uuid import uuid4
 import pytest
 
 from asyncsdk import Client, EditOutcome, ImageEdit, ImageEditor, LedgerError, LedgerRewoundError, PostgresLedger
+from asyncsdk.images.bucket import BucketDelivery
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.server import LocalServer
 from tests.buckets import Bucket
 from tests.postgres.server import PostgresServer
 from tests.postgres.test_pooler import pooled_url as pooled_url  # noqa: PLC0414 - a fixture
 from tests.stories.pictures import png
+from tests.stories.test_edit_shared import as_another
 
 PICTURE = png()
 EDITS = [ImageEdit(image=PICTURE, prompt=f"p{number}", model="gpt-image-2", id=f"e{number}") for number in range(40)]
@@ -37,7 +39,8 @@ async def copies_of(
     editor: ImageEditor, url: str, out: Path | str, **options: Any
 ) -> list[BaseException | dict[str, EditOutcome]]:
     return await asyncio.gather(
-        *(run(editor, EDITS, out=out, ledger=url, **options) for _ in range(3)), return_exceptions=True
+        *(run(editor, EDITS, out=out, ledger=as_another(url, number), **options) for number in range(3)),
+        return_exceptions=True,
     )
 
 
@@ -99,6 +102,25 @@ async def test_pictures_of_a_shared_ledger_go_to_a_bucket_each_under_a_name_of_i
     again = await run(editor, EDITS, out=f"{bucket.url}/out/", ledger=database_url)
     assert again["e0"].objects == (f"{bucket.url}/out/e0~1.png",)
     assert list((tmp_path / "state").rglob("*.png")) == []
+
+
+async def test_a_copy_that_begins_leaves_a_picture_on_its_way_to_the_copy_that_made_it(
+    editor: ImageEditor, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    bucket, put, seen = Bucket(f"memory://{uuid4().hex}", RemoteStores()), BucketDelivery.run, list[str]()
+
+    async def run_after_another_began(delivery: BucketDelivery) -> Exception | None:
+        if not seen:
+            seen.append("first")
+            found = await run(editor, EDITS[1:2], out=f"{bucket.url}/out/", ledger=database_url)
+            seen.extend(outcome.status for outcome in found.values())
+        return await put(delivery)
+
+    monkeypatch.setattr(BucketDelivery, "run", run_after_another_began)
+    found = await run(editor, EDITS[:1], out=f"{bucket.url}/out/", ledger=database_url)
+    assert ([outcome.status for outcome in found.values()], seen) == (["done"], ["first", "done"])
+    assert {name for name in bucket.names() if ".asyncsdk" not in name} == {"out/e0.png", "out/e1.png"}
 
 
 async def test_a_standby_that_is_promoted_stops_the_run_until_a_person_accepts_it(
