@@ -123,6 +123,13 @@ class BothSides:
             got = await self.connection.fetch(statement("edit_lapse"), seen, "[]", may_take, 1)
             lapsed = may_take and not self.is_alive(self.row.holder)
             return self.took(rows.lapse(self.row, may_take=lapsed)), "yes" if got else "no"
+        if self.random.random() < 0.4:
+            new = uuid.UUID(int=self.random.getrandbits(128))
+            before = self.edits
+            await self.connection.execute(statement("edit_abandon"), uuid.UUID(int=1), 1, new)
+            [there] = await self.connection.fetch("select coalesce(sum(edits), 0) as n from asyncsdk.ledger_worker")
+            change = rows.abandon(self.row, new=str(new), may_take=not self.is_alive(self.row.holder))
+            return self.took(change), "yes" if there["n"] < before else "no"
         new, force = uuid.UUID(int=self.random.getrandbits(128)), self.random.random() < 0.5
         got = await self.connection.fetch(statement("edit_release"), None, force, LEFT_ALONE, new)
         is_released = any(each["is_old"] for each in got)

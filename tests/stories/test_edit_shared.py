@@ -166,6 +166,19 @@ async def test_exactly_as_many_are_sent_by_all_as_the_limit_says(
     assert all("max_edits=25 is reached: 25 edits were sent so far" in each for each in said)
 
 
+async def test_exactly_as_many_are_sent_though_a_killed_process_had_claimed_some(
+    fleet: Fleet, server: LocalServer, tmp_path: Path
+) -> None:
+    ledger = PostgresLedger(fleet.url, terms=SHORT)
+    async with ledger.open(tmp_path, {}) as killed:
+        wanted = [(f"x{number}", f"x{number}", None) for number in range(3)]
+        await killed.claim(wanted, max_edits=5, max_tokens=None)
+        killed.claims.clear()
+    with pytest.raises(LimitReachedError, match="max_edits=5 is reached: 5 edits were sent"):
+        await run(fleet.editor, [job(number) for number in range(9)], out=fleet.out, ledger=ledger, max_edits=5)
+    assert server.edits.edits == 5
+
+
 async def test_an_edit_whose_answer_was_lost_is_uncertain_for_all(
     editor: ImageEditor, server: LocalServer, out: Path, database_url: str
 ) -> None:

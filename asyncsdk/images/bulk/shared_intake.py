@@ -246,7 +246,7 @@ class SharedIntake:
             if granted.keys or not granted.is_held_back:
                 limits.edits += len(granted.keys)
                 return granted.keys
-            if not self.ledger.claims and not await self.ledger.is_held_by_others():
+            if not self.ledger.claims and not await self.ledger.may_have_room():
                 raise limits.reached()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits

@@ -14,7 +14,8 @@ Rules:
    to it can come any more. Before that a person may release it, which raises the epoch.
 7. What is paid is kept: an answer to a claim that is over makes an edit *done* that nobody works at and that is not
    done; else it is kept beside, as *late*.
-8. An edit counts from its claim. One that the server surely did not do does not count any more.
+8. An edit counts from its claim. One that the server surely did not do does not count any more, and neither does a
+   claim that lapsed before its start, once a limit has no other room.
 
 Theory of operation: the SQL in `postgres/sql/edit_*.sql` does the same, a statement for many rows; a test runs the same
 sequences through both. A row has two halves: how its last attempt ended (`status`), and the claim that is open, if
@@ -131,6 +132,13 @@ def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended) -> Chang
     if row.phase is None and row.status != "done":
         return Changed(evolve(row, status="done", last=new, late=(*row.late, new)), "late")
     return Changed(evolve(row, late=(*row.late, new)), "late")
+
+
+def abandon(row: EditRow, *, new: str, may_take: bool) -> Changed:
+    """What others make of a claim that lapsed before its start, where a limit has no other room: as it was before."""
+    if row.phase != "claimed" or not may_take:
+        return Changed(row, "no")
+    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
 
 
 def lapse(row: EditRow, *, may_take: bool) -> Changed:

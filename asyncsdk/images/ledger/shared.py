@@ -195,11 +195,13 @@ class SharedLedger:
     async def _may_take(self) -> bool:
         return self._group is None or await self._database.may_take_lapsed()
 
-    async def is_held_by_others(self) -> bool:
-        """Whether another process works at an edit."""
+    async def may_have_room(self) -> bool:
+        """Whether others may yet give back what counts. What is left of those whose leases lapsed counts no more."""
         with self._worded():
             [row] = await self._database.run("edit_held", self.holder)
-        return bool(row["is_held"])
+            if row["is_left"] and await self._may_take():
+                await self._database.run("edit_abandon", self.holder, self.run, uuid.uuid4())
+        return bool(row["is_held"] or row["is_left"])
 
     def stop_copies(self) -> None:
         """Stop all copies of this run, as soon as that can be written. It may be called outside of tasks."""
