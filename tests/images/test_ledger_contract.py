@@ -16,6 +16,7 @@ from asyncsdk.errors import LedgerRewoundError
 from asyncsdk.images.bulk.policy import status_of_state
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.file import open_ledger
+from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.seen import key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.outcome import Problem
@@ -192,3 +193,16 @@ async def test_pictures_that_wait_are_left_to_the_process_that_works_at_their_ed
         [owner] = await run.ledger.owners_of(["a"])
         assert owner is not None
         assert owner.is_held == isinstance(run.ledger, SharedLedger)
+
+
+async def test_processes_that_are_over_leave_one_row_that_counts_as_they_did(
+    database_url: str, postgres_server: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    for name in "abc":
+        async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
+            await ledger.claim([(name, name, None)], max_edits=None, max_tokens=None)
+            await ledger.intend(name, id=name, n=1)
+            await ledger.end(name, "done", id=name, usage=USAGE)
+    async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
+        assert (await ledger.claim([], max_edits=3, max_tokens=None)).spent == Spent(3, 15)
+        assert postgres_server.sql("select count(*) from asyncsdk.ledger_worker", database=database) == "2"

@@ -157,6 +157,7 @@ async def _joined(database: Database, holder: uuid.UUID, place: str, text: str) 
         if first["is_rewound"] or not first["is_same"]:
             raise rewound(place)
         if first["run"] is not None:
+            await database.run("ledger_fold", lock="ledger_lock")
             return first["run"], first["begun"], frozenset(row["host"] for row in rows if row["host"])
         lost = {str(row["id"]) for row in rows if row["pid"] is not None and is_gone_here(row["pid"], row["machine"])}
         if lost <= gone:
