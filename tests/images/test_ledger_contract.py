@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from asyncsdk import PostgresLedger
 from asyncsdk.errors import LedgerRewoundError
 from asyncsdk.images.bulk.policy import status_of_state
-from asyncsdk.images.ledger import Ledger
+from asyncsdk.images.ledger import ClaimLostError, Ledger
 from asyncsdk.images.ledger.file import open_ledger
 from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.seen import key_of_id
@@ -206,3 +206,23 @@ async def test_processes_that_are_over_leave_one_row_that_counts_as_they_did(
     async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
         assert (await ledger.claim([], max_edits=3, max_tokens=None)).spent == Spent(3, 15)
         assert postgres_server.sql("select count(*) from asyncsdk.ledger_worker", database=database) == "2"
+
+
+async def test_a_late_answer_ends_an_edit_that_another_has_claimed_and_not_started(
+    database_url: str, tmp_path: Path
+) -> None:
+    ledger = PostgresLedger(database_url)
+    async with ledger.open(tmp_path, {}) as first, ledger.open(tmp_path, {}) as second:
+        await first.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+        await first.intend("a", id="a", n=1)
+        [seen] = (await first.look(["a"])).values()
+        await first.mark_lapsed([evolve(seen, is_gone=True)])
+        assert await ledger.release(["a"], force=True) == (["a"], {})
+        assert (await second.claim([("a", "a", (await second.look(["a"]))["a"])], max_edits=None, max_tokens=None)).keys
+        await first.end("a", "done", id="a", files=("a.png",), usage=USAGE)
+        with pytest.raises(ClaimLostError):
+            await second.intend("a", id="a", n=1)
+        [state] = await second.look_up(["a"])
+        assert state is not None
+        assert (state.status, state.files) == ("done", ("a.png",))
+        assert (await second.claim([], max_edits=None, max_tokens=None)).spent == Spent(1, 5)

@@ -62,16 +62,21 @@ def test_an_uncertain_edit_is_left_alone_until_no_answer_can_come() -> None:
     assert rows.release(UNCERTAIN, new="r", now=soon, force=True).answer == "yes"
 
 
-@pytest.mark.parametrize("is_taken", [False, True])
-def test_an_answer_to_what_a_person_released_is_kept(*, is_taken: bool) -> None:
+@pytest.mark.parametrize("phase", [None, "claimed", "started"])
+def test_an_answer_to_what_a_person_released_is_kept_and_ends_what_was_not_started(phase: str | None) -> None:
     row = rows.release(UNCERTAIN, new="r", now=0.0, force=True).row
-    if is_taken:
+    if phase is not None:
         row = rows.claim(row, seen=(2, "r"), new="d", holder="B", now=9.0).row
+    if phase == "started":
+        row = rows.start(row, epoch=3, was="d", new="f", now=9.0, is_alive=True).row
     late = rows.end(row, epoch=1, was="s", new="e", status="done")
-    assert (late.answer, late.row.late, late.row.phase) == ("late", ("e",), row.phase)
-    assert late.row.status == ("failed" if is_taken else "done")
+    assert (late.answer, late.row.late, late.counted) == ("late", ("e",), -1 if phase == "claimed" else 0)
+    ended = ("failed", "started", "f") if phase == "started" else ("done", None, "e")
+    assert (late.row.status, late.row.phase, late.row.last) == ended
     again = rows.end(late.row, epoch=1, was="s", new="e", status="done")
     assert (again.row, again.answer) == (late.row, "late")
+    if phase == "claimed":
+        assert rows.start(late.row, epoch=3, was="d", new="f", now=9.0, is_alive=True).answer == "no"
 
 
 class Fleet(RuleBasedStateMachine):

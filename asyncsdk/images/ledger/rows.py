@@ -12,8 +12,8 @@ Rules:
    that comes late still makes it *done*.
 6. An uncertain edit is claimed again only once its start is older than the answer limit plus one lease, for no answer
    to it can come any more. Before that a person may release it, which raises the epoch.
-7. What is paid is kept: an answer to a claim that is over makes an edit *done* that nobody works at and that is not
-   done; else it is kept beside, as *late*.
+7. What is paid is kept: an answer to a claim that is over makes an edit *done* of which nothing is sent just now and
+   that is not done, so that a later claim is not started; else it is kept beside, as *late*.
 8. An edit counts from its claim. One that the server surely did not do does not count any more, and neither does a
    claim that lapsed before its start, once a limit has no other room.
 
@@ -129,8 +129,9 @@ def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended) -> Chang
         )
     if status != "done":
         return Changed(row, "no")
-    if row.phase is None and row.status != "done":
-        return Changed(evolve(row, status="done", last=new, late=(*row.late, new)), "late")
+    if row.phase != "started" and row.status != "done":
+        done = evolve(row, status="done", phase=None, last=new, late=(*row.late, new))
+        return Changed(done, "late", counted=-(row.phase == "claimed"))
     return Changed(evolve(row, late=(*row.late, new)), "late")
 
 

@@ -32,7 +32,8 @@ with given as materialized (
         when has_epoch = epoch and has = was and kind = 'give back' then
             case when phase = 'claimed' then 'yes' else 'no' end
         when has_epoch = epoch and has = was and kind = 'end' and (phase is not null or before = 'uncertain') then 'yes'
-        when kind = 'end' and status = 'done' and phase is null and before is distinct from 'done' then 'late, ends it'
+        when kind = 'end' and status = 'done' and phase is distinct from 'started' and before is distinct from 'done'
+             then 'late, ends it'
         when kind = 'end' and status = 'done' then 'late'
         else 'no' end as verdict
     from mine
@@ -64,7 +65,7 @@ with given as materialized (
 ), counted as (
     insert into asyncsdk.ledger_worker as w (holder, run, edits, tokens, writes)
     select $1, $3,
-           -coalesce(sum(case when verdict = 'lapsed' or (verdict = 'yes' and (kind = 'give back'
+           -coalesce(sum(case when verdict = 'lapsed' or (verdict = 'late, ends it' and phase = 'claimed') or (verdict = 'yes' and (kind = 'give back'
                               or (kind = 'end' and status in ('failed', 'refused')))) then 1 else 0 end), 0),
            coalesce(sum(case when kind = 'end' and verdict in ('yes', 'late', 'late, ends it') then tokens else 0 end), 0), 1
     from decided
