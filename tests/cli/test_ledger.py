@@ -98,6 +98,8 @@ def test_a_ledger_in_a_directory_is_shown_too(run: Run, server: LocalServer, pho
     run("edit-many", str(photos), "-p", "x", *OPTIONS)
     assert run("ledger", "show", "--ledger", "out/.asyncsdk").out.startswith("done: 3\n")
     assert len(run("ledger", "export", "--ledger", "out/.asyncsdk").out.splitlines()) == 3
+    assert run("ledger", "show", "--ledger", Path("out/.asyncsdk").resolve().as_uri()).out.startswith("done: 3\n")
+    assert "s3://b/out is a URL. Give a path." in run("ledger", "show", "--ledger", "s3://b/out").err
     ran = run("ledger", "accept", "--ledger", "out/.asyncsdk")
     assert (ran.code, "this is for a ledger in a database" in ran.err) == (2, True)
     assert run("ledger", "show", "--ledger", "nowhere").code == 2

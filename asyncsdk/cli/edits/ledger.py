@@ -167,14 +167,16 @@ def _status(status: str) -> str:
 
 
 def _chosen(ledger: str | None) -> Path | PostgresLedger:
+    from asyncsdk.images.destination import LEDGER
     from asyncsdk.images.ledgers import ledger_from
+    from asyncsdk.remote.address import local_directory
 
     chosen = ledger_from(ledger)
     if chosen is None:
         raise ConfigurationError("name the ledger: --ledger DIR, --ledger postgresql://…, or ASYNCSDK_LEDGER.")
     if not isinstance(chosen, str | os.PathLike):
         return chosen
-    path = Path(chosen)
+    path = local_directory(chosen, LEDGER)
     if not (path / "ledger").is_dir():
         raise ConfigurationError(f"--ledger {path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
     return path
