@@ -147,14 +147,9 @@ class APIResponseValidationError(APIError):
     """The response is not what the API promises, such as HTML, cut JSON, or an object without an id."""
 
     def __init__(
-        self,
-        message: str,
-        *,
-        request: str = "",
-        status_code: int = 200,
-        body: object = None,
+        self, message: str, *, request: str = "", status_code: int = 200, body: object = None,
         request_id: str | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(message, request=request)
         self.status_code, self.body, self.request_id = status_code, body, request_id
 
@@ -279,11 +274,12 @@ class SourceChangedError(UploadError):
 
 
 class UploadBusyError(UploadError):
-    """Another process is uploading the same file. `pid` and `host` name it, where known."""
+    """Another process is uploading the same file. `pid` and `host` name it, where known; `key` is the journal's."""
 
     resumable = True
     pid: int | None = None
     host: str | None = None
+    key: str | None = None
 
 
 class UploadNotFoundError(UploadError):
@@ -366,7 +362,9 @@ class StorageError(AsyncSDKError):
 
 
 class JournalError(StorageError):
-    """The journal of uploads can't be written or read. What the server holds is not lost."""
+    """The journal can't be written or read; what the server holds is safe. `is_taken_over`: another process goes on."""
+
+    is_taken_over: bool = False
 
 
 class JournalVersionError(JournalError):

@@ -73,6 +73,7 @@ class Progress:
         expires_at: When the server drops the upload, in its unix seconds.
         note: For people: why it waits, or why it started again.
         silent_for: Seconds since the server last took or answered anything while it was asked to; 0.0 below 10.
+        held_by_others: Of a run as a whole: how many of its files other processes are sending now.
     """
 
     state: UploadPhase
@@ -91,6 +92,7 @@ class Progress:
     expires_at: int | None = None
     note: str = ""
     silent_for: float = 0.0
+    held_by_others: int = 0
 
 
 def is_async(callback: object) -> bool:

@@ -85,13 +85,14 @@ PictureGiven = str | PictureContent | tuple[_Name, PictureContent] | tuple[_Name
 
 TEXT_IN_TUPLE = (
     "the given tuple has a str as its content: a str in a tuple is text to openai-python, and would be a path here. "
-    "Pass text.encode() for text, or pathlib.Path(...) for a file"
+    "Pass text.encode() for text, pathlib.Path(...) for a file, and a URL on its own"
 )
 
 
 CLOSED = "FastAPI closes an UploadFile when its request ends; use it before, or keep its bytes"
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://|data:", re.IGNORECASE)
 _SECRETS = re.compile(r"//[^/?#]*@|[?#].*", re.DOTALL)  # a login, and the signature of a signed URL
+_CUT_LOGIN = re.compile(r"[^/?#@\[:]*:(?!\d*(?:[/?#]|$))[^/?#@]*(?:[/?#]|$)")
 _LONGEST_URL = 4000  # the names of objects have up to 1,024 bytes
 
 
@@ -150,8 +151,15 @@ def shown_as_url(text: str) -> str | None:
     match = _URL.match(text)
     if match is None:
         return None
+    if match[1] and ends_in_login(text[match.end() :]):
+        return f"{match[0]}…"
     shown = _SECRETS.sub(lambda found: "//" if found[0].startswith("//") else "", text)[:_LONGEST_URL]
     return shown if match[1] else "data:…"
+
+
+def ends_in_login(host: str) -> bool:
+    """Whether what begins as `host` does, up to its path, has a colon and then no port: half of a password, perhaps."""
+    return _CUT_LOGIN.match(host) is not None
 
 
 def is_form_file(given: object) -> TypeGuard[AsyncFormFile]:

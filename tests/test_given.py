@@ -127,7 +127,7 @@ async def test_a_str_in_a_tuple_is_never_taken_for_the_path_of_a_local_file(
     secret, picture = tmp_path / "secret.jsonl", tmp_path / "secret.png"
     secret.write_bytes(CONTENT)
     picture.write_bytes(png())
-    wanted = r"text to openai-python.* Pass text\.encode\(\) for text, or pathlib\.Path\(\.\.\.\) for a file"
+    wanted = r"openai-python.* Pass text\.encode\(\) for text, pathlib\.Path\(\.\.\.\) for a file, and a URL on its own"
     source: Any = (name, str(secret), *rest)
     with pytest.raises(SourceError, match=wanted) as refused:
         await uploaded(server, source)

@@ -189,7 +189,9 @@ class UploadOptions:
     journal: JournalPlace = None
     key: Annotated[
         str | None,
-        Parameter(metavar="NAME", help="Your name for the content of one file: it is resumed by that from any path."),
+        Parameter(
+            metavar="NAME", help="Your name for one file, or for one directory: it is resumed by that from any path."
+        ),
     ] = None
     stall_timeout: StallTimeout = DEFAULT_STALL
     no_resume: Annotated[bool, Parameter(help="Start from the beginning, even if a part was sent.")] = False

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from attrs import evolve, field, frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.given import shown_as_url
+from asyncsdk.given import ends_in_login, shown_as_url
 
 WEB = frozenset({"https", "http"})
 AZURE = frozenset({"az", "azure", "adl", "abfs", "abfss"})  # whose host may be container@account
@@ -130,9 +130,7 @@ def remote_address(text: str) -> RemoteAddress | None:
     if not host and scheme != "memory":
         raise _unusable(text, "its host or bucket is missing")
     if not _is_host(host, scheme):
-        raise _unusable(
-            text, f"{host!r} is not the name of a {'host, with or without a port' if scheme in WEB else 'bucket'}"
-        )
+        raise _unusable(text, _about_host(host, scheme))
     try:
         raw = quote(path or "/", safe=_UNRESERVED)
         raw = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", raw)
@@ -181,11 +179,19 @@ def hint_of_url(path: str | os.PathLike[str]) -> str:
 def _is_host(host: str, scheme: str) -> bool:
     if re.search(r'[\s\x00-\x1f\x7f"<>\\^`{|}]', host):
         return False
+    if ends_in_login(host):
+        return False
     try:
         parts = urlsplit(f"//{host}")
         return scheme not in WEB or bool(parts.hostname and parts.port != 0)
     except ValueError:  # its port, or brackets
         return False
+
+
+def _about_host(host: str, scheme: str) -> str:
+    if ends_in_login(host):
+        return "what is before its path is not a host or a bucket. In a login, /, ? and # are written %2F, %3F and %23"
+    return f"{host!r} is not the name of a {'host, with or without a port' if scheme in WEB else 'bucket'}"
 
 
 def _unusable(text: str, why: str) -> ConfigurationError:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-_ENDPOINT, _REGION, _HEADER = "endpoint", "region", "header"
+_ENDPOINT, _REGION, _DEFAULT_REGION, _HEADER = "endpoint", "region", "default region", "header"
 _S3 = {
     "ENDPOINT_URL_S3": _ENDPOINT,
     "ENDPOINT_URL": _ENDPOINT,
     "ENDPOINT": _ENDPOINT,
     "REGION": _REGION,
-    "DEFAULT_REGION": _REGION,
+    "DEFAULT_REGION": _DEFAULT_REGION,
     "ACCESS_KEY_ID": _HEADER,
     "SESSION_TOKEN": _HEADER,
     "TOKEN": _HEADER,
@@ -30,18 +30,21 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def unusable_setting(kind: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
     """What is wrong with one of the settings, by its name and without its value; None where nothing is.
 
-    `kind` is "s3", "az" or another one, of which nothing is known. `options` replace those of the `environment`.
+    `kind` is "s3", "az" or another one, of which nothing is known. `options`, or their `config`, replace those of
+    the `environment`.
     """
     if kind not in _SETTINGS:
         return None
     before = _SETTINGS[kind][0]
     given = _by_kind({name: value for name, value in environment.items() if name.upper().startswith(before)}, kind)
-    given |= _by_kind(options, kind)
+    config = options.get("config")
+    given |= _by_kind((dict(config) if isinstance(config, Mapping) else {}) | dict(options), kind)
     for name, value in given.get(_ENDPOINT, {}).items():
         if not _is_endpoint(value):
             what = "is not the URL of a server" if value else "is empty"
             return f"{name} {what}. Set it to one such as http://localhost:9000, or remove it"
-    for name, value in {} if _ENDPOINT in given else given.get(_REGION, {}).items():
+    regions = {} if _ENDPOINT in given else given.get(_REGION) or given.get(_DEFAULT_REGION, {})
+    for name, value in regions.items():
         if not _REGIONS.fullmatch(value):
             return f"{name} {'is not a region' if value else 'is empty'}. Set it to one such as us-east-1"
     for name, value in given.get(_HEADER, {}).items():

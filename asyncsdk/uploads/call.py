@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -263,15 +263,20 @@ class UploadCall:
         self.meter.enter(UploadPhase.WAITING, f"{name_of(owner)} is sending this file")
 
 
-def claimed(
+@asynccontextmanager
+async def claimed(
     journal: Journal,
     key: str,
     *,
     wait: bool,
     on_busy: Callable[[Owner | None], None] | None = None,
     small: bool = False,
-) -> AbstractAsyncContextManager[Log]:
-    """Own `key` for the length of the block; `small` is a hint."""
-    if small and takes_small(journal):
-        return journal.claim(key, wait=wait, on_busy=on_busy, small=True)
-    return journal.claim(key, wait=wait, on_busy=on_busy)
+) -> AsyncIterator[Log]:
+    """Own `key` for the length of the block; `small` is a hint. An UploadBusyError names the key."""
+    hint = {"small": True} if small and takes_small(journal) else {}
+    try:
+        async with journal.claim(key, wait=wait, on_busy=on_busy, **hint) as records:
+            yield records
+    except UploadBusyError as busy:
+        busy.key = busy.key or key
+        raise

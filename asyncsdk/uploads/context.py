@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 
 from asyncsdk.client import Client
 from asyncsdk.limiter import RateLimiter
@@ -27,6 +27,7 @@ class UploadContext:
 
     `connections`, `queue`, `moved_files`, `seen`, `lost_files`, `limiter`, `stream_memory` and `stores` are of one
     event loop; the rest is for any. `spool` is the directory for streams of unknown size, where there is one.
+    `unrecorded` are ids of Files that were made here, by the key whose journal did not take that any more.
     """
 
     client: Client
@@ -51,3 +52,4 @@ class UploadContext:
     single_request_up_to: int
     stall: float
     max_retries: int
+    unrecorded: dict[str, list[str]] = field(factory=dict)

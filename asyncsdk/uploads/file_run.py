@@ -127,7 +127,7 @@ class FileRun(SourceRun):
                     return self._result(None, found.file, duplicates=found.duplicates)
                 lost = error
             else:
-                await self._settle(self._posted, file)
+                await self._settle_made(self._posted, file)
                 return self._result(None, file)
         raise lost
 
@@ -320,7 +320,7 @@ class FileRun(SourceRun):
         if isinstance(found, OwnFile):
             log.info("%s: its response was lost, and its file is there: %s", name, found.file.id)
             context.ids.record_file_id(found.file.id, posting.upload)
-            await self._settle(posting, found.file)
+            await self._settle_made(posting, found.file)
             return found
         if isinstance(found, OutcomeUnknown) and self.job.if_uploaded != "again":
             raise _unknown(posting, found) from (found.cause or error)
@@ -329,6 +329,15 @@ class FileRun(SourceRun):
         self._given_up += 1
         self.why = "sending it again: no file that was made of it is listed"
         return None
+
+    async def _settle_made(self, posting: Posting, file: File) -> None:
+        """Settle the file that was made. Where that can't be, as after a lapsed lease, another run may make another."""
+        try:
+            await self._settle(posting, file)
+        except JournalError:
+            self.context.unrecorded.setdefault(self.key, []).append(file.id)
+            log.warning("%s: %s was made of it, and the journal does not have it", self.source.name, file.id)
+            raise
 
     async def _settle(self, posting: Posting, file: File) -> None:
         record = Completed(upload=posting.upload, file=to_json(file), md5=posting.md5, xxh3=posting.xxh3)

@@ -135,6 +135,8 @@ class UploadResult:
         bytes_sent: Bytes uploaded in this run.
         bytes_resumed: Bytes uploaded in earlier runs.
         reused: The file was on the server already, and nothing was sent.
+        by_others: That was uploaded after this call began, or the run that it is one of: by another process, or by
+            another job for the same source.
         seconds: How long the call took.
         sending_seconds: For how long its bytes were on their way: not while it waited for its turn, or was read.
         duplicate_possible: A request whose response was lost was sent again since no file of it was listed. A server
@@ -152,6 +154,7 @@ class UploadResult:
     sending_seconds: float = 0.0
     duplicate_possible: bool = False
     duplicates: tuple[str, ...] = ()
+    by_others: bool = False
 
 
 @frozen(kw_only=True)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Self
 
 import anyio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from asyncsdk import tasks
+from asyncsdk.errors import AsyncSDKError, JournalError, UploadBusyError
 from asyncsdk.given import wrong_type
 from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
+from asyncsdk.uploads.sharing import SharedList
+from asyncsdk.uploads.source import is_for_streaming
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +48,13 @@ class UploadOutcomes:
     """Iterate over it: each `UploadOutcome` comes as its upload ends, in no order.
 
     A job that fails does not stop the others. An error of the iterable of jobs does: it is raised once the uploads
-    under way have ended and their outcomes were given.
+    under way have ended and their outcomes were given. A job whose source another process is sending is passed over,
+    and comes again once that has ended.
     """
 
     _upload: StartUpload
     _queue: AdmissionQueue
+    _shared: SharedList[UploadJob]
     _receiving: AsyncIterator[UploadOutcome | None] = field(init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)
     _unread: dict[int, UploadOutcome] = field(factory=dict, init=False)
@@ -60,10 +65,12 @@ class UploadOutcomes:
     @asynccontextmanager
     async def over(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncIterator[Self]:
         """Run `jobs` for the length of the block, as many at a time as the queue has connections."""
-        async with (
-            aclosing(self._read(jobs)) as source,
-            tasks.map_unordered(source, self._finish, limit=self._queue.connections) as self._receiving,
-        ):
+        async with AsyncExitStack() as stack:
+            with suppress(JournalError):  # each upload says it, as it does all else
+                await stack.enter_async_context(self._shared.connected())
+            source = await stack.enter_async_context(aclosing(self._shared.given(self._read(jobs))))
+            finishing = tasks.map_unordered(source, self._finish, limit=self._queue.connections)
+            self._receiving = await stack.enter_async_context(finishing)
             yield self
 
     def __aiter__(self) -> AsyncIterator[UploadOutcome]:
@@ -80,6 +87,7 @@ class UploadOutcomes:
     def stop(self) -> None:
         """Begin nothing new. Go on iterating to await what is under way; leaving the block now cancels it."""
         self._stopping = True
+        self._shared.stop()
         self._queue.look_again()
         if self._wait is not None:
             self._wait.cancel()
@@ -88,6 +96,11 @@ class UploadOutcomes:
     def counts(self) -> Counter[str]:
         """How many ended with which `status` so far."""
         return self._counts.copy()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs were passed over, since other processes are sending their sources."""
+        return self._shared.waiting
 
     @property
     def abandoned(self) -> tuple[UploadOutcome, ...]:
@@ -116,18 +129,34 @@ class UploadOutcomes:
                 yield job
 
     async def _finish(self, job: UploadJob) -> UploadOutcome | None:
-        """Bring an upload to its end. None: the run was stopped before it began."""
+        """Bring an upload to its end. None: the run was stopped before it began, or it comes again."""
+        with self._shared.turn():
+            outcome = await self._outcome(job)
+        if outcome is not None:
+            self._unread[id(outcome)] = outcome
+            self._counts[outcome.status] += 1
+        return outcome
+
+    async def _outcome(self, job: UploadJob) -> UploadOutcome | None:
         admit = partial(self._queue.enter, in_turn=True, check=self._check_running)
+        comes_again = passes_over = False
         try:
-            result = await tasks.await_foreign(self._upload(job, admit))
-            outcome = UploadOutcome(job=job, result=result)
+            comes_again = self._shared.is_shared and not is_for_streaming(job.source)  # that can be read only once
+            passes_over = comes_again and job.on_busy == "wait"
+            started = self._upload(evolve(job, on_busy="fail") if passes_over else job, admit)
+            result = await tasks.await_foreign(started)
         except _StoppedError:
             return None
         except Exception as error:  # noqa: BLE001 - it is the outcome
-            outcome = UploadOutcome(job=job, error=error)
-        self._unread[id(outcome)] = outcome
-        self._counts[outcome.status] += 1
-        return outcome
+            if passes_over and isinstance(error, UploadBusyError) and self._shared.pass_over(job, error):
+                return None
+            if comes_again and isinstance(error, AsyncSDKError) and self._shared.comes_again(job, error):
+                log.warning(
+                    "%s: %s. It is tried again at the end", job.describe(), str(error).partition("\n")[0].rstrip(".")
+                )
+                return None
+            return UploadOutcome(job=job, error=error)
+        return UploadOutcome(job=job, result=result)
 
     def _check_running(self) -> None:
         if self._stopping:

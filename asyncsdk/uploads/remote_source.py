@@ -71,7 +71,7 @@ class RemoteSource(StreamSource):
         if self.is_at_hand:
             return
         if self.identity.size <= IN_MEMORY:
-            await self.fill(Range(0, self.identity.size))
+            await self.fill(Range(0, self.identity.size), whole=True)
             await self.check_end()
             self._is_in_memory = True
             return

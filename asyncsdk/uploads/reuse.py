@@ -99,7 +99,7 @@ class SourceRun:
                 self.meter.upload_id = done.upload
                 self._count_as_there()
                 upload = None if is_posted(done.upload) else completed_upload(done.upload, file)
-                return self._result(upload, file, reused=True)
+                return self._result(upload, file, reused=True, by_others=self._is_of_this_run(done))
             log.info("%s has changed since it became %s", self.source.name, file.id)
         return None
 
@@ -115,11 +115,29 @@ class SourceRun:
 
     async def _is_of_source(self, record: Completing | Completed) -> bool:
         """Whether `record` is about the content that the source has now; for that all of it is read."""
-        if self._knows_version:
+        if self._knows_version or self._was_just_sent(record):
             self._recorded = record
             return True
         await self._hash()
         return self.digest.matches(record)
+
+    def _is_of_this_run(self, done: Completed) -> bool:
+        """Whether it was uploaded since this run began, as another process does that shares the work."""
+        return done.at >= time.time() - (time.monotonic() - self.since)
+
+    def _was_just_sent(self, record: Completing | Completed) -> bool:
+        """Whether `record` is of this run, and its file was this one by size and time of change when it was sent.
+
+        Else each of the processes that share a folder would read all of it. What was there before is read.
+        """
+        if self.moved is not None or not isinstance(record, Completed) or not self._is_of_this_run(record):
+            return False
+        opened = next(
+            (each for each in self._records if isinstance(each, Opened) and each.upload == record.upload), None
+        )
+        changed = self.source.identity.mtime_ns
+        is_known_by_it = self.source.tells_changes and changed is not None
+        return is_known_by_it and opened is not None and opened.mtime_ns == changed
 
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size
@@ -146,9 +164,16 @@ class SourceRun:
         return partial(_report_wait, self.context.connections, self.meter)
 
     def _result(
-        self, upload: Upload | None, file: File, *, reused: bool = False, duplicates: tuple[str, ...] = ()
+        self,
+        upload: Upload | None,
+        file: File,
+        *,
+        reused: bool = False,
+        by_others: bool = False,
+        duplicates: tuple[str, ...] = (),
     ) -> UploadResult:
         self.meter.enter(UploadPhase.COMPLETED)
+        others = [other for other in self.context.unrecorded.pop(self.key, ()) if other != file.id]
         return UploadResult(
             upload=upload,
             file=file,
@@ -158,7 +183,8 @@ class SourceRun:
             reused=reused,
             seconds=time.monotonic() - self.started,
             sending_seconds=self.meter.sending_seconds,
-            duplicates=duplicates,
+            duplicates=(*duplicates, *others),
+            by_others=by_others,
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import AsyncIterable, Callable, Mapping
 from operator import attrgetter
 from typing import ClassVar
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.abc import TaskGroup
 from attrs import define, field
 
 from asyncsdk import tasks
@@ -31,7 +32,7 @@ from asyncsdk.uploads.resume import non_overlapping, span_of
 from asyncsdk.uploads.run import UploadRun
 from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import Session
-from asyncsdk.uploads.stream_source import HandOver, StreamSource
+from asyncsdk.uploads.stream_source import StreamSource
 
 
 @define(eq=False, kw_only=True)
@@ -56,16 +57,12 @@ class StreamSending(Sending):
         self._trusted = {part.offset: part for part in held if passed_over or part.length <= LARGEST_STREAM_PART}
         self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
-        filled, spans = anyio.create_memory_object_stream[Range]()
-        with filled, spans:
+        begun, spans = anyio.create_memory_object_stream[Range](math.inf)  # of as many as there is memory for
+        with begun, spans:
             async with tasks.group() as group:
-                group.start_soon(self._read, filled, passed_over)
-                hashing = None
-                async for span in spans:
-                    if hashing is not None:
-                        await hashing  # md5 takes the bytes in order
-                    hashing = self.stream.start_hashing(span, self.digest, self.hashers)
-                    group.start_soon(self._settle, span, hashing)
+                group.start_soon(self._send_on, spans, group)
+                await self._read(passed_over, begun.send_nowait)  # in the task that opened it: it may have a context
+                begun.close()
         held = non_overlapping(
             part for part in self._parts() if part.offset in passed_over or self._still_matches(part)
         )
@@ -93,35 +90,33 @@ class StreamSending(Sending):
         self.stream.pass_over(spans.values())
         return spans
 
-    async def _read(self, filled: MemoryObjectSendStream[Range], passed_over: Mapping[int, Range]) -> None:
-        """Fill one part after the other, but for what is passed over; the next one while that before is hashed."""
-
-        def hand_over(span: Range) -> bool:
-            try:
-                filled.send_nowait(span)
-            except anyio.WouldBlock:  # so much is being hashed
-                return False
-            return True
-
+    async def _read(self, passed_over: Mapping[int, Range], begin: Callable[[Range], object]) -> None:
+        """Fill one part after the other, but for what is passed over, and begin each."""
         offset = 0
-        with filled:
-            while offset < self.digest.size:
-                if offset in passed_over:
-                    offset = passed_over[offset].end
-                    continue
-                span = await self._fill(offset, hand_over)
-                await filled.send(span)
-                offset = span.end
-            await self.stream.check_end()
+        while offset < self.digest.size:
+            if offset in passed_over:
+                offset = passed_over[offset].end
+                continue
+            span = await self._fill(offset, begin)
+            begin(span)
+            offset = span.end
+        await self.stream.check_end()
 
-    async def _fill(self, offset: int, hand_over: HandOver) -> Range:
+    async def _send_on(self, spans: AsyncIterable[Range], group: TaskGroup) -> None:
+        """Hash one after the other of `spans`, for md5 takes the bytes in order, and send them meanwhile."""
+        async for span in spans:
+            hashing = self.stream.start_hashing(span, self.digest, self.hashers)
+            group.start_soon(self._settle, span, hashing)
+            await hashing
+
+    async def _fill(self, offset: int, begin: Callable[[Range], object]) -> Range:
         if self.stream.first is not None:
             span, self.stream.first = self.stream.first, None
             return span
         length = stream_part_size(self.part_size, self.stream.memory.blocks * BLOCK, self.connections.limit)
         span = next_of_stream(offset, self.digest.size, length, self._earlier)
         is_compared = span.offset in self._trusted  # with a part of an earlier run, which is to be found again
-        return await self.stream.fill(span, hand_over, whole=is_compared)
+        return await self.stream.fill(span, begin, whole=is_compared)
 
     async def _settle(self, span: Range, hashing: asyncio.Future[None]) -> None:
         """Send `span`, unless the server has it, and let go of its memory."""

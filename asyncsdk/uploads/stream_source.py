@@ -17,7 +17,6 @@ from asyncsdk.uploads.chunking import BLOCK, MIB, Range, checked_size
 from asyncsdk.uploads.readers import Identity
 from asyncsdk.uploads.stream import ByteStream, Producer
 
-HandOver = Callable[[Range], bool]
 STREAM_MEMORY = 64 * MIB  # of the parts of all streams of an uploader, whatever the number of its connections
 
 
@@ -60,7 +59,7 @@ class _Filling:
 
     start: int
     wanted: deque[int]
-    hand_over: HandOver | None
+    begin: Callable[[Range], object] | None
     at: int = field(default=0, init=False)
 
 
@@ -108,11 +107,11 @@ class StreamSource:
             self._stream = await self.producer.open()
         return self._stream
 
-    async def fill(self, span: Range, hand_over: HandOver | None = None, *, whole: bool = False) -> Range:
+    async def fill(self, span: Range, begin: Callable[[Range], object] | None = None, *, whole: bool = False) -> Range:
         """Read `span`, which is next, into memory, as soon as there is some, and return what of it was read.
 
         Unless it has to be `whole`, that is less where the stream was silent meanwhile: see `yield_memory`. It is
-        without its beginning where `hand_over` was called with that, and took it.
+        without its beginning where `begin` was called with that.
 
         Raises SourceChangedError where the stream ends before that, UploadError where it can't be read.
         """
@@ -122,7 +121,7 @@ class StreamSource:
         blocks = await self.memory.take(-(-span.length // BLOCK))
         offsets = range(span.offset, span.end, BLOCK)
         self._held |= dict(zip(offsets, blocks, strict=True))
-        filling = _Filling(span.offset, deque(offsets), hand_over)
+        filling = _Filling(span.offset, deque(offsets), begin)
         self._filling = None if whole else filling
         while filling.wanted:
             filling.at = filling.wanted.popleft()
@@ -140,7 +139,8 @@ class StreamSource:
         self.memory.give([self._held.pop(offset) for offset in filling.wanted])
         filling.wanted.clear()
         full = Range(filling.start, filling.at - filling.start)
-        if full.length and filling.hand_over is not None and filling.hand_over(full):
+        if full.length and filling.begin is not None:
+            filling.begin(full)
             filling.start = full.end
 
     def start_hashing(self, span: Range, digest: ContentHash, threads: DaemonThreadPool) -> asyncio.Future[None]:

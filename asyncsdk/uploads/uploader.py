@@ -48,6 +48,7 @@ from asyncsdk.uploads.resume import ResumeState
 from asyncsdk.uploads.search import MovedFiles, entries_with, file_ids_in, state_of
 from asyncsdk.uploads.seen import SeenFiles
 from asyncsdk.uploads.settings import check_settings
+from asyncsdk.uploads.sharing import SharedList
 from asyncsdk.uploads.source import Given
 from asyncsdk.uploads.spool import spool_directory
 from asyncsdk.uploads.stream_source import PartMemory
@@ -177,6 +178,7 @@ class AsyncUploader:
         check: Depth = "ends",
         size: int | None = None,
         in_turn: bool = False,
+        since: float | None = None,
         on_progress: Listener | None = None,
     ) -> UploadResult:
         """Upload a file. The same call, after a crash too, continues where it stopped.
@@ -189,8 +191,8 @@ class AsyncUploader:
             filename: The File's name. None: the source's own; a stream without one needs it.
             mime_type: None: by the suffix of the filename.
             expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
-            key: Your name for the content, used instead of the path: with it another path with the same journal
-                resumes, and so do bytes, file objects and streams, which don't without one.
+            key: Your name for the content, used instead of the path: with it another path resumes, and so do bytes,
+                file objects and streams, which don't without one.
             if_uploaded: Where the file is on the server already: "reuse" returns it at once, "again" sends it again.
             on_busy: While another process sends the same file: "wait" for its result, or "fail".
             resume: False: start again, and leave behind what was sent in part.
@@ -202,8 +204,8 @@ class AsyncUploader:
                 would refuse only later: "none" of it, its "ends" (the first MiB and the last line), or "full".
             size: The bytes of a stream, which is then sent as it comes, from memory. Without it, or to be sent by one
                 request or looked at, it is first written to a file in the journal's directory, or `ASYNCSDK_SPOOL`.
-            in_turn: Wait until earlier uploads of this uploader leave connections free, so that the hour that the
-                server gives an upload does not begin too soon.
+            in_turn: Wait until earlier uploads leave connections free, so that the server's hour begins late enough.
+            since: When the run that it is one of began (`time.monotonic()`); None: now. See `UploadResult.by_others`.
             on_progress: Called on the event loop with `Progress` snapshots, ten a second at most. An async function is
                 awaited beside the upload, one call at a time: the next gets the newest snapshot, and the last one is
                 awaited before this returns, for 5 seconds at most. What it raises is logged, and it is called again.
@@ -216,12 +218,11 @@ class AsyncUploader:
             ConfigurationError: An argument is wrong. Nothing was sent.
             UploadBusyError: Another process sends the file, and `on_busy` is "fail".
             CompletionUnknownError: A response was lost, and whether a File was made can't be known. Call it again.
-            AsyncSDKError: Anything else in `asyncsdk.errors`, with `resumable`, `bytes_done`, `expires_in` (seconds)
-                and `advice` set.
+            AsyncSDKError: Any other, with `resumable`, `bytes_done`, `expires_in` (seconds) and `advice` set.
         """
         fields = source, purpose, filename, mime_type, expires_after, key, if_uploaded, on_busy, resume, method
         job = UploadJob(*fields, check=check, size=size)
-        return await self._upload(job, partial(self._context.queue.enter, in_turn=in_turn), on_progress)
+        return await self._upload(job, partial(self._context.queue.enter, in_turn=in_turn), on_progress, since=since)
 
     def upload_many(
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], *, on_progress: Listener | None = None
@@ -229,7 +230,8 @@ class AsyncUploader:
         """Upload many files: `async with uploader.upload_many(jobs) as outcomes: async for outcome in outcomes: ...`
 
         Each upload begins when those before it leave connections free. A job that fails, for whatever reason, does
-        not stop the others. Leaving the block early cancels what still runs.
+        not stop the others. Leaving the block early cancels what still runs. What another process is sending is passed
+        over and comes again later, so that several processes may share the same jobs.
 
         Args:
             jobs: The jobs, which may be endless: at most `concurrency` are taken at a time, 32 where that is None.
@@ -237,7 +239,7 @@ class AsyncUploader:
 
         Returns:
             A context manager that gives `UploadOutcomes`: an async iterator over the outcomes as the uploads end, with
-            `counts`, `stop()` and `abandoned`.
+            `counts`, `waiting`, `stop()` and `abandoned`.
 
         Raises:
             TypeError: `jobs` are not UploadJobs: at once for a list or tuple, else when that job is reached.
@@ -251,7 +253,8 @@ class AsyncUploader:
         self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob], listener: Listener | None
     ) -> AsyncIterator[UploadOutcomes]:
         uploaded = partial(self._upload, listener=listener, default="auto", since=time.monotonic())
-        async with UploadOutcomes(uploaded, self._context.queue).over(jobs) as outcomes:
+        shared = SharedList[UploadJob](self._journal)
+        async with UploadOutcomes(uploaded, self._context.queue, shared).over(jobs) as outcomes:
             yield outcomes
 
     async def check(self, job: UploadJob) -> None:

@@ -460,3 +460,26 @@ async def test_bars_that_stay_are_there_at_the_end() -> None:
     _, last_frame, rest = place.file.getvalue().rpartition("100%")  # type: ignore[attr-defined]  # a StringIO
     assert last_frame
     assert "\x1b[2K" not in rest
+
+
+def test_files_of_other_processes_are_in_the_total_and_while_nothing_else_is_done_in_a_record_a_second() -> None:
+    view = UploadsView({"a": 10, "b": 20, "c": 30})
+    view.update("a", Progress(state=UploadPhase.SENDING, source="a", bytes_total=10))
+    for name in ("b", "c"):
+        view.update(name, Progress(state=UploadPhase.CHECKING, source=name, bytes_total=20))
+        view.pass_over(name)
+    assert view.lines()[-1] == ("0 of 3 files: 0 of 60 bytes, 0%, waiting for 2 files that other processes are sending")
+    assert view.records() == []
+    view.end("a")
+    [record] = view.records()
+    assert (record["state"], record["source"], record["held_by_others"], record["bytes_done"]) == (
+        "waiting",
+        None,
+        2,
+        10,
+    )
+    assert drawn(view)[-1].strip() == "waiting for 2 files that other processes are sending"
+    view.update("b", Progress(state=UploadPhase.SENDING, source="b", bytes_total=20))
+    assert view.held == {"c"}
+    view.end("c")
+    assert view.held == set()

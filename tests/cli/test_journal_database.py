@@ -107,6 +107,16 @@ def test_a_database_that_does_not_answer_may_do_so_later(
     assert server.requests == []
 
 
+def test_of_many_files_a_database_that_refuses_is_said_once(
+    run: Run, server: LocalServer, make_file: MakeFile, database: str, postgres_server: PostgresServer
+) -> None:
+    for number in range(5):
+        make_file(1000, f"in/{number}.bin", number)
+    ran = run("upload", "in", "--purpose", "batch", "--journal", postgres_server.url(database, password=CANARY))
+    assert (ran.code, ran.err.count("refuses the user or the password"), ran.err.count("in/")) == (2, 1, 0)
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("command", [["upload", "train.jsonl", "--purpose", "batch"], ["uploads", "list"]])
 def test_a_url_with_a_typo_is_wrong_usage(run: Run, make_file: MakeFile, command: list[str]) -> None:
     make_file(1000, "train.jsonl", 0)

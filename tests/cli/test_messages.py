@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import Any
 
 import pytest
-from attrs import fields
+from attrs import evolve, fields
 
 from asyncsdk import errors
 from asyncsdk.cli.options import Connection, UploadOptions
@@ -196,6 +196,24 @@ def test_several_files_come_to_a_last_line() -> None:
     error.progress = progress(bytes_done=60_000_000, bytes_resumed=10_000_000)
     tally.add(None, error)
     assert tally.line(95) == "16 files, 831 MB in 2 min, 12 of them there before, 2 failed"
+
+
+def test_where_several_processes_share_the_files_the_last_line_says_who_did_what() -> None:
+    tally = messages.UploadTally()
+    ours = result(bytes_sent=700_000_000)
+    tally.add(ours)
+    tally.add(evolve(ours, reused=True, by_others=True))  # another link to the same file
+    others = evolve(ours, reused=True, by_others=True, file=evolve(ours.file, id="file-others"))
+    for _ in range(2):
+        tally.add(others)
+    tally.add(None, errors.UploadError("odd"))
+    assert tally.line(52) == "5 files, 1 of them sent here, 700 MB in 52 s, 2 by others, 1 there before, 1 failed"
+    assert messages.done("t", others) == "t: file-others, uploaded meanwhile by another process; nothing was sent"
+
+
+def test_what_is_tried_again_is_said_in_one_line() -> None:
+    said = messages.tried_again("a.bin", errors.JournalError("another process has taken over this upload.\n  Advice."))
+    assert said == "a.bin: another process has taken over this upload. It is tried again at the end."
 
 
 def test_where_nothing_was_sent_the_last_line_says_so() -> None:

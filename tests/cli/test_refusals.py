@@ -30,7 +30,7 @@ def good(make_file: MakeFile) -> Path:
         (["good.jsonl", "--purpose", "batch", "--max-retries", "-1"], "--max-retries must be a number, 0 or more"),
         (["good.jsonl", "--purpose", "batch", "--proxy", "nonsense://x"], "--proxy, "),
         (["good.jsonl", "--purpose", "batch", "--proxy", "http://u:sk-1@x:1"], "--proxy: all users of this machine"),
-        (["good.jsonl", "b.jsonl", "--purpose", "batch", "--key", "c"], "--key is for one file, but 2"),
+        (["good.jsonl", "b.jsonl", "--purpose", "batch", "--key", "c"], "--key is for one file or one directory"),
         (["good.jsonl", "--purpose", "batch", "--nope"], "Unknown option: --nope"),
         (["good.jsonl", "--purpose", "batch", "--part-siz", "1"], "Did you mean --part-size?"),
         (

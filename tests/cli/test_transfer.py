@@ -84,3 +84,18 @@ def test_a_file_that_was_sent_by_one_request_is_not_said_to_be_unsent(capsys: py
         "a: stopped before its response came. "
         "The same command looks for its file, and sends it again where there is none."
     )
+
+
+def test_what_other_processes_send_is_left_to_them(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = Stop(patience=60.0)
+    display = NullDisplay(UploadsView({"a": 1, "b": 1, "c": 1}))
+    transfer = Transfer(Out(Output()), display, stop, lambda: NOW)
+    display.view.pass_over("b")
+    display.view.pass_over("c")
+    assert (
+        app.finish(transfer.run({"a": partial(stuck, 0, stop), "b": partial(stuck, 0, None)}, at_once=1), stop) == 143
+    )
+    disarm(stop)
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "1 file is being sent by other processes. The same command waits for it."
+    )

@@ -152,6 +152,19 @@ def test_no_file_is_begun_once_the_server_refused_what_all_have_in_common(
     assert [record["error"]["type"] for record in ran.records[1:]] == ["NotSent", "NotSent"]
 
 
+@pytest.mark.parametrize(("nth", "code"), [(1, "unsupported_file"), (2, "invalid_value")])
+def test_a_file_that_does_not_go_with_the_purpose_holds_up_no_other(
+    run: Run, server: LocalServer, data: Path, nth: int, code: str
+) -> None:
+    refusal = {"message": "The purpose 'vision' takes no text.", "type": "invalid_request_error"}
+    body = {"error": refusal | {"param": "purpose", "code": code}}
+    server.inject(Fault("create", "answer", status=400, body=body, nth=nth))
+    ran = run("upload", "data", "--purpose", "vision", "--concurrency", "1")
+    assert (ran.code, len(sent(server))) == (3, 2)
+    assert "3 files, " in ran.err
+    assert "not sent" not in ran.err
+
+
 def test_linked_folders_are_followed_where_that_is_wanted_and_none_goes_up_twice(
     run: Run, server: LocalServer, data: Path, tmp_path: Path
 ) -> None:
@@ -180,8 +193,8 @@ def test_a_file_that_is_named_and_found_goes_up_once_and_one_that_is_named_and_b
     ("arguments", "said"),
     [
         (("data", "--filename", "x"), "--filename is for one file, but a directory or a list was given."),
-        (("data", "--key", "x"), "--key is for one file, but a directory or a list was given."),
-        (("--files-from", "list", "--key", "x"), "--key is for one file, but a directory or a list was given."),
+        (("data", "data/new", "--key", "x"), "--key is for one file or one directory, but more was given."),
+        (("--files-from", "list", "--key", "x"), "--key is for one file or one directory, but more was given."),
         (("data/a.txt", "--include", "*.txt"), "--include and --exclude are for what directories and lists hold, and"),
         (("data", "--include", "../x"), "--include and --exclude: a pattern is a name, or a path below the folder"),
         (("--files-from", "nowhere"), "--files-from nowhere: No such file or directory."),
@@ -339,5 +352,20 @@ def test_a_journal_is_not_kept_in_a_directory_that_is_called_like_a_url(
 ) -> None:
     ran = run("upload", "data", *FOR, "--journal", "s3://bucket/journal")
     assert (ran.code, server.requests) == (2, [])
-    assert "the journal is kept in a directory of this machine, and s3://bucket/journal is a URL" in ran.err
+    assert (
+        "s3: is not a place that is known. Nothing was sent.\n  It is a directory, memory, or postgresql://" in ran.err
+    )
     assert not (tmp_path / "s3:").exists()
+
+
+def test_a_folder_with_a_name_of_its_own_is_known_wherever_it_is(
+    run: Run, server: LocalServer, data: Path, calls: Callable[[], int]
+) -> None:
+    assert run("upload", "data", "--key", "night", *FOR).code == 0
+    there = sent(server)
+    data.rename(data.parent / "mounted")
+    moved = run("upload", "mounted", "--key", "night", "--json", *FOR)
+    assert moved.code == 0
+    assert {record["reused"] for record in moved.records} == {True}
+    assert {record["by_others"] for record in moved.records} == {False}
+    assert sent(server) == there

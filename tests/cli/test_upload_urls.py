@@ -134,7 +134,7 @@ def test_a_store_that_can_not_be_reached_is_worth_another_try(
     for source in ("s3://bucket/a.bin", "s3://bucket/a/"):
         ran = run("upload", source, *PURPOSE)
         assert ran.code == 75, ran.err
-        assert "s3://bucket can't be reached" in ran.err
+        assert "s3://bucket can't be reached. Nothing was sent." in ran.err
     assert not server.calls
 
 

@@ -29,6 +29,7 @@ from tests.faults.outages import go_on_after_outages
 from tests.faults.patience import have_patience
 from tests.faults.power import Recorder
 from tests.faults.power_cuts import Findings, live
+from tests.faults.share import share_everywhere
 from tests.faults.small import kill_small_uploads
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
@@ -65,6 +66,10 @@ async def small(folder: Path, options: Options) -> Row:
 async def posted(folder: Path, options: Options) -> Row:
     kills = max(1, options.rounds // 16)
     return await kill_small_uploads(folder, kills, files=2000, seed=options.seed, method="files")
+
+
+async def share(folder: Path, options: Options) -> Row:
+    return await share_everywhere(folder, max(20, options.rounds // 5), seed=options.seed)
 
 
 async def steps(folder: Path, _: Options) -> Row:
@@ -150,6 +155,7 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "streams": streams,
     "small": small,
     "posted": posted,
+    "share": share,
     "steps": steps,
     "torn": torn_writes,
     "boxes": boxes,

@@ -22,22 +22,23 @@ def be_on_a_machine_of_its_own() -> None:
         module.this_machine = lambda: f"pod {os.getpid()}"  # type: ignore[attr-defined] # from outside
 
 
-def note_refused_parts() -> list[str]:
-    """The parts that the server took and the journal did not, as they come."""
-    append, refused = PostgresLog.append, []
+def note_refusals() -> list[dict[str, str]]:
+    """What the journal did not take, as it comes: why, and the part that the server did take."""
+    append = PostgresLog.append
+    refused: list[dict[str, str]] = []
 
     async def append_and_note(log: PostgresLog, record: Record) -> None:
         try:
             await append(log, record)
-        except JournalError:
-            refused.extend([record.id] if isinstance(record, Part) else [])
+        except JournalError as error:
+            refused.append({"why": str(error), "part": record.id if isinstance(record, Part) else ""})
             raise
 
     PostgresLog.append = append_and_note  # type: ignore[method-assign,assignment] # from outside
     return refused
 
 
-async def upload_all(task: dict[str, Any], names: list[str], refused: list[str]) -> list[str]:
+async def upload_all(task: dict[str, Any], names: list[str], refused: list[dict[str, str]]) -> list[str]:
     """Upload these; returns those that failed, having said of each how it ended."""
     fleet, failed = task["fleet"], []
     terms = LeaseTerms(lease=fleet["lease"], renew_every=fleet["lease"] / 3)
@@ -57,7 +58,7 @@ async def upload_all(task: dict[str, Any], names: list[str], refused: list[str])
                 failed += [name] if outcome.error is not None else []
                 said: dict[str, Any] = {"name": name, "error": None if outcome.error is None else str(outcome.error)}
                 said |= {"file": None if outcome.result is None else outcome.result.file.id}
-                said |= {"refused_parts": [*refused]}
+                said |= {"refused": [*refused]}
                 refused.clear()
                 sys.stdout.write(json.dumps(said) + "\n")
                 sys.stdout.flush()
@@ -67,7 +68,7 @@ async def upload_all(task: dict[str, Any], names: list[str], refused: list[str])
 def main() -> None:
     task = json.loads(sys.argv[1])
     be_on_a_machine_of_its_own()
-    refused = note_refused_parts()
+    refused = note_refusals()
     names = task["names"][task["number"] :] + task["names"][: task["number"]]
     failed = asyncio.run(upload_all(task, names, refused))
     if failed:  # the same call again

@@ -37,7 +37,17 @@ LIMIT = 60.0  # seconds after which a process that does not end is a failure
 # A process that has everything imported and is forked for each upload: a new one costs milliseconds, not a second.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
-    ["__main__", "tests.faults.support", "asyncsdk.uploads.run", "anyio.to_thread", "anyio._backends._asyncio"]
+    [
+        "__main__",
+        "tests.faults.support",
+        "asyncsdk.uploads.run",
+        "anyio.to_thread",
+        "anyio._backends._asyncio",
+        "asyncsdk.cli.uploads.transfer",
+        "asyncsdk.cli.uploads.upload",
+        "asyncsdk.uploads.uploader",
+        "cyclopts",
+    ]
 )
 
 

@@ -244,6 +244,17 @@ async def test_who_will_not_wait_is_told_the_owners_process_and_host(place: Plac
         assert "Nothing was sent" in str(caught.value)
 
 
+async def test_of_keys_those_are_known_that_a_living_process_has(place: Place) -> None:
+    await write(place.open(), opened(), key="free")
+    with child(place, HOLD) as owner:
+        assert line(owner) == "held"
+        assert list(await place.open().held([KEY, "free", "unknown"])) == [KEY]
+        owner.kill()
+        owner.wait()
+        assert list(await place.open().held([KEY, "free"])) == []
+    assert list(await place.open().held([])) == []
+
+
 async def test_who_waits_is_told_once_and_gets_the_key_when_the_owner_is_killed(place: Place) -> None:
     told: list[Owner | None] = []
     busy = asyncio.Event()

@@ -24,7 +24,8 @@ from tests.postgres.test_claims import LAPSE, SHORT, other, rival
 
 asyncpg = pytest.importorskip("asyncpg")
 
-SLOW = "where k.key = $1 and pg_sleep(0.3)::text is not null\n    for update"  # between the snapshot and the lock
+SEES = "where k.key in (select g.key from given g)"
+SLOW = f"{SEES} and pg_sleep(0.3)::text is not null"  # between the snapshot and the lock
 
 
 @pytest.fixture
@@ -48,9 +49,10 @@ async def claim(
 ) -> tuple[int | None, uuid.UUID]:
     text, attempt = statement("upload_claim"), uuid.uuid4()
     if slowly:
-        assert "where k.key = $1\n    for update" in text
-        text = text.replace("where k.key = $1\n    for update", SLOW)
-    [row] = await connection.fetch(text, KEY, holder, attempt, instead, False)  # noqa: FBT003 - its process is not known to be gone
+        assert text.count(SEES) == 1
+        text = text.replace(SEES, SLOW)
+    given = {"key": KEY, "attempt": str(attempt), "theirs": instead and str(instead), "is_gone": False}
+    [row] = await connection.fetch(text, holder, json.dumps([given]))
     return row["epoch"], attempt
 
 
@@ -72,7 +74,8 @@ async def test_a_free_key_that_two_claim_at_once_is_that_of_one(connections: lis
     slow, quick = connections
     late, new = await lease(slow), await lease(quick)
     _, attempt = await claim(quick, new)
-    await quick.fetch(statement("upload_release"), KEY, attempt, new)
+    given = [{"key": KEY, "attempt": str(attempt)}]
+    await quick.fetch(statement("upload_release"), new, json.dumps(given))
     waiting = asyncio.ensure_future(claim(slow, late, slowly=True))
     await asyncio.sleep(0.1)
     assert (await claim(quick, new))[0] == 2

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import ConfigurationError
+from asyncsdk.given import shown_as_url
 from asyncsdk.remote.address import RemoteAddress, hint_of_url, local_directory, local_path, remote_address, url_in_path
 
 
@@ -85,6 +86,9 @@ def test_no_login_and_no_query_is_shown(text: str) -> None:
         ("s3://bucket/a?hunter2", "a ? ends its path. Write %3F"),
         ("s3://bucket/a#hunter2", "a # ends its path. Write %23"),
         ("s3:///a", "its host or bucket is missing"),
+        ("https://user:hunter2/3@host/a", "In a login, /, ? and # are written %2F"),
+        ("https://user:hunter2#3@host/a", "In a login, /, ? and # are written %2F"),
+        ("s3://key:hunter2/3@bucket/a", "In a login, /, ? and # are written %2F"),
         ("s3://my bucket/a", "'my bucket' is not the name of a bucket"),
         ("https://hunter2@a b/c", "'a b' is not the name of a host, with or without a port"),
         ("https://host:99999/a", "'host:99999' is not the name of a host"),
@@ -152,6 +156,16 @@ def test_a_query_that_is_no_signature_may_name_the_object(query: str, *, by_path
     found = remote_address(f"https://host/a{query}")
     assert found is not None
     assert found.is_named_by_path is by_path
+
+
+@pytest.mark.parametrize("text", ["https://user:hunter2/3@host/a", "s3://key:hunter2?3@bucket/a", "xy://a:hunter2"])
+def test_a_login_that_is_cut_short_is_not_shown(text: str) -> None:
+    shown = shown_as_url(text)
+    assert shown is not None
+    assert shown == f"{text.partition('://')[0]}://…"
+    assert shown_as_url("https://host:80/a:b@c") == "https://host:80/a:b@c"
+    assert shown_as_url("https://user:hunter2@host:80/a") == "https://host:80/a"
+    assert shown_as_url("http://[::1]:80/a") == "http://[::1]:80/a"
 
 
 def test_a_url_that_was_made_a_path_is_known_by_its_slash() -> None:

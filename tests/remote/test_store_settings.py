@@ -58,6 +58,17 @@ def test_an_endpoint_of_azure_has_to_be_one_too() -> None:
 
 def test_options_replace_the_environment() -> None:
     assert unusable_setting("s3", {"aws_endpoint": "http://localhost"}, {"AWS_ENDPOINT_URL": "nonsense"}) is None
+    config = {"config": {"endpoint": "http://localhost"}}  # as obstore takes them, too
+    assert unusable_setting("s3", config, {"AWS_ENDPOINT_URL": "nonsense"}) is None
+    assert unusable_setting("s3", {"config": {"endpoint": "nonsense"}}, {}) == f"endpoint {NOT_A_SERVER}"
+
+
+def test_a_default_region_does_not_matter_beside_a_region() -> None:
+    assert unusable_setting("s3", {}, {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": ""}) is None
+    assert unusable_setting("s3", {"region": "us-east-1"}, {"AWS_DEFAULT_REGION": "no where"}) is None
+    empty = "is empty. Set it to one such as us-east-1"
+    assert unusable_setting("s3", {}, {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu"}) == f"AWS_REGION {empty}"
+    assert unusable_setting("s3", {}, {"AWS_DEFAULT_REGION": ""}) == f"AWS_DEFAULT_REGION {empty}"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,15 @@ from asyncsdk import (
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads import spool
 from asyncsdk.uploads import uploader as uploads
+from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.method import METHODS
 from asyncsdk.uploads.stream_source import STREAM_MEMORY, PartMemory
 from asyncsdk.wal import disk
+from tests.server.support import until
 from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe
 from tests.stories.support import MIB
+from tests.stories.test_processes import parts_in
 
 SIZE = len(CONTENT)
 
@@ -228,6 +233,74 @@ async def test_streams_that_stall_give_their_memory_to_others(
         content = CONTENT if result.file.filename == "other" else bytes(16 * BLOCK)
         assert server.stored(result.file.id).read_bytes() == content
         assert result.md5 == hashlib.md5(content).hexdigest()
+
+
+async def test_parts_that_a_stall_made_shorter_are_found_again_though_it_stalls_in_one_of_them(
+    server: LocalServer, client: Client, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stalls(*, at: int, fails: bool) -> AsyncIterator[bytes]:
+        yield CONTENT[:at]
+        await asyncio.sleep(0.45)
+        yield CONTENT[at:]
+        if fails:
+            await until(lambda: seen[-1].bytes_done == SIZE)
+            raise OSError("lost")
+
+    monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))  # parts of four blocks
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.3)
+    seen = list[Progress]()
+    upload = partial(uploader.upload, purpose="batch", filename="a", key="k", size=SIZE, on_progress=seen.append)
+    with pytest.raises(UploadError):
+        await upload(stalls(at=7 * BLOCK + 1, fails=True))
+    cuts = sorted(part.offset // BLOCK for part in await parts_in(journal))
+    assert cuts == [0, 4, 7, 8]
+    result = await upload(stalls(at=5 * BLOCK + 1, fails=False))
+    assert (result.bytes_sent, result.md5) == (0, hashlib.md5(CONTENT).hexdigest())
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+
+
+async def test_what_is_filled_is_sent_in_a_stall_however_slow_the_hashing_is(
+    server: LocalServer, client: Client, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stalls() -> AsyncIterator[bytes]:
+        yield bytes(11 * BLOCK + 1)  # of parts of four blocks
+        await goes_on.wait()
+        yield bytes(5 * BLOCK - 1)
+
+    def take(digest: ContentHash, *args: Any) -> None:
+        assert may_hash.wait(10)
+        taken(digest, *args)
+
+    def watch(progress: Progress) -> None:
+        if "given nothing" in progress.note:
+            may_hash.set()
+        if progress.bytes_done == 11 * BLOCK:
+            goes_on.set()
+
+    monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))
+    taken, may_hash, goes_on = ContentHash.take, threading.Event(), anyio.Event()
+    monkeypatch.setattr(ContentHash, "take", take)
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.3)
+    with anyio.fail_after(2.5):
+        result = await uploader.upload(stalls(), purpose="batch", filename="a", size=16 * BLOCK, on_progress=watch)
+    assert server.stored(result.file.id).read_bytes() == bytes(16 * BLOCK)
+
+
+async def test_a_stream_is_read_in_one_context_to_its_end(server: LocalServer, uploader: AsyncUploader) -> None:
+    async def within() -> AsyncIterator[bytes]:
+        token = tenant.set("a")
+        try:
+            async with asyncio.timeout(60):
+                async for piece in pieces():
+                    tasks.add(asyncio.current_task())
+                    yield piece
+        finally:
+            tenant.reset(token)  # raises in another context
+
+    tenant, tasks = ContextVar[str]("tenant"), set[object]()
+    result = await uploader.upload(within(), purpose="batch", filename="a", size=SIZE)
+    assert server.stored(result.file.id).read_bytes() == CONTENT
+    assert len(tasks) == 1  # a timeout around what it gives ends the task in which it was entered
 
 
 async def test_of_forty_streams_one_that_stalls_and_one_that_fails_hold_up_no_other(

@@ -43,6 +43,8 @@ def frame(rows: Mapping[str, Progress], total: tuple[str, Progress] | None, widt
     notes = [note(progress, width) for _, progress in shown if is_worth_a_line(progress)]
     if total is not None:
         shown.append(total)
+        if total[1].held_by_others:
+            notes.append(note(total[1], width))
     return Group(table(shown, width), *notes) if shown else Group()
 
 

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field
 
 from asyncsdk.cli import units
 from asyncsdk.errors import (
@@ -103,7 +103,8 @@ def done(name: str, result: UploadResult, stored_as: str = "") -> str:
     called = f"; its name on the server is {stored_as}" if stored_as else ""
     called += _twice(result)
     if result.reused:
-        return f"{name}: {result.file.id}, uploaded before; nothing was sent{called}"
+        when = "uploaded meanwhile by another process" if result.by_others else "uploaded before"
+        return f"{name}: {result.file.id}, {when}; nothing was sent{called}"
     size = units.size(result.bytes_sent + result.bytes_resumed)
     earlier = f", {units.size(result.bytes_resumed)} of it by earlier runs" if result.bytes_resumed else ""
     seconds = result.sending_seconds
@@ -124,31 +125,62 @@ def _twice(result: UploadResult) -> str:
 
 @define
 class UploadTally:
-    """What several files came to."""
+    """What several files came to. Two links to one file are one File, which is our own."""
 
     files: int = 0
     there_before: int = 0
+    by_others: int = 0
     failed: int = 0
     bytes_sent: int = 0
     left_out: int = 0
+    _ours: set[str] = field(factory=set, init=False)
 
     def add(self, result: UploadResult | None, error: AsyncSDKError | None = None) -> None:
         """Count a file that ended."""
         self.files += 1
         self.failed += result is None
         if result is not None:
-            self.there_before += result.reused
-            self.bytes_sent += 0 if result.reused else result.bytes_sent
+            is_of_others = result.by_others and result.file.id not in self._ours
+            self.by_others += is_of_others
+            self.there_before += result.reused and not is_of_others
+            if not result.reused:
+                self.bytes_sent += result.bytes_sent
+                self._ours.add(result.file.id)
         elif error is not None and error.progress is not None:
             self.bytes_sent += max(0, error.progress.bytes_done - error.progress.bytes_resumed)
 
     def line(self, seconds: float) -> str:
-        """`31 files, 781 MB in 52 s, 12 of them there before, 1 failed, 3 left out`."""
+        """`31 files, 781 MB in 52 s, 12 of them there before, 1 failed, 3 left out`.
+
+        Where other processes sent some: `31 files, 7 of them sent here, 781 MB in 52 s, 12 by others, 12 there before`.
+        """
+        ours = self.files - self.there_before - self.by_others - self.failed
+        here = f"{ours:,} of them sent here" if self.by_others else ""
         sent = f"{units.size(self.bytes_sent)} in {units.elapsed(seconds)}" if self.bytes_sent else "nothing was sent"
-        before = f"{self.there_before:,} of them there before" if self.there_before else ""
+        others = f"{self.by_others:,} by others" if self.by_others else ""
+        them = "" if self.by_others else "of them "
+        before = f"{self.there_before:,} {them}there before" if self.there_before else ""
         failed = f"{self.failed:,} failed" if self.failed else ""
         left_out = f"{self.left_out:,} left out" if self.left_out else ""
-        return ", ".join(filter(None, (units.counted(self.files, "file"), sent, before, failed, left_out)))
+        facts = (units.counted(self.files, "file"), here, sent, others, before, failed, left_out)
+        return ", ".join(filter(None, facts))
+
+
+def held_by_others(count: int) -> str:
+    """`waiting for 3 files that other processes are sending`."""
+    return f"waiting for {units.counted(count, 'file')} that other processes are sending"
+
+
+def left_to_others(count: int) -> str:
+    """What becomes of files that other processes are sending, where this one is stopped."""
+    are, them = ("is", "it") if count == 1 else ("are", "them")
+    return f"{units.counted(count, 'file')} {are} being sent by other processes. The same command waits for {them}."
+
+
+def tried_again(name: str, error: BaseException) -> str:
+    """The message for an upload that failed and is tried once more at the end."""
+    reason = as_typed(error_text(error)).partition("\n")[0]
+    return f"{name}: {reason.rstrip('.')}. It is tried again at the end."
 
 
 def failed(name: str, error: BaseException, *, now: float, instead: str = "") -> str:

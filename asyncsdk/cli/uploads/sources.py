@@ -21,6 +21,7 @@ from asyncsdk.cli.walk import is_passed_over, walk, within
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError, SourceError
 from asyncsdk.given import shown_as_url
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+from asyncsdk.remote.failures import before_sending
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import RemoteEntry, pages
 
@@ -54,7 +55,8 @@ class UploadSources:
     """The files to send: `named` by the user, or `found` in directories and lists. None is in it twice.
 
     `found` has the path of each file, and of one in a list where it stands there. `left_out`, `ignored` and `again`
-    are as in `Walk`. It `has_more` than files that were named where a directory or a list was given.
+    are as in `Walk`. It `has_more` than files that were named where a directory or a list was given. `below` has the
+    path of each file of a directory as it is below that, with slashes; `folders` is how many of these there are.
 
     An object is in it by its URL as it may be shown; `urls` has all of that, and `sizes` the bytes where a listing gave
     them. `prefixes` are to be listed, each with its place in a list; `refused` is what can't be sent of what is
@@ -67,6 +69,8 @@ class UploadSources:
     ignored: Counter[str] = field(factory=Counter, init=False)
     again: list[Path] = field(factory=list, init=False)
     has_more: bool = field(default=False, init=False)
+    below: dict[str, str] = field(factory=dict, init=False)
+    folders: int = field(default=0, init=False)
     urls: dict[str, str] = field(factory=dict, init=False)
     sizes: dict[str, int] = field(factory=dict, init=False)
     prefixes: dict[RemoteAddress, str] = field(factory=dict, init=False)
@@ -77,6 +81,11 @@ class UploadSources:
     def is_one_file(self) -> bool:
         """Whether one file was named, and nothing else."""
         return len(self.named) == 1 and not self.has_more
+
+    @property
+    def is_one_folder(self) -> bool:
+        """Whether all of it is what is in one directory."""
+        return self.folders == 1 and self.found.keys() == self.below.keys() and not (self.named or self.prefixes)
 
     def add_named(self, name: str) -> None:
         """A file that the user named."""
@@ -123,7 +132,9 @@ class UploadSources:
         top = Path(folder)
         own = None if selection.apart_from is None else within(top, selection.apart_from)
         content = walk(top, apart_from=own, filters=filters, follow_links=selection.follow_links)
+        self.folders += 1
         for path in content.files:
+            self.below[os.fspath(path)] = path.relative_to(top).as_posix()
             self.add_found(os.fspath(path))
         self.left_out += content.left_out
         self.ignored.update(content.ignored)
@@ -190,10 +201,8 @@ async def look_through(found: UploadSources, selection: Selection, stores: Remot
         except RemoteError as error:
             if place:
                 found.refuse(prefix.shown, error, place)
-            elif error.resumable:
-                raise
             else:
-                raise ConfigurationError(f"{error} Nothing was sent.") from error
+                raise before_sending(error) from error
         else:
             listing.add_to(found)
 

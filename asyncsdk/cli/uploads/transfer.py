@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,20 @@ from asyncsdk.cli.exits import Exit, exit_code_of_all
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.uploads import messages, records
-from asyncsdk.errors import APIStatusError, AsyncSDKError, AuthenticationError
+from asyncsdk.errors import AsyncSDKError, AuthenticationError, BadRequestError, UploadBusyError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.remote.address import remote_address
 from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.progress import RateMeter
+from asyncsdk.uploads.sharing import SharedList
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Listener = Callable[[Progress], None]
 StartUpload = Callable[[Listener], Awaitable[UploadResult]]
+NamedUpload = tuple[str, StartUpload]
 _MOST_LINES = 10
 _MANY = 100  # files: of more, the total alone is shown, and not rows that come and go
 _TROUBLE = {UploadPhase.RETRYING, UploadPhase.WAITING}
@@ -100,12 +103,13 @@ class UploadsView:
     """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots.
 
     The total has a rate of its own, of what all files together sent: rows come and go. Of many files it is all that is
-    shown.
+    shown. `held` are the files that other processes are sending.
     """
 
     sizes: Mapping[str, int]
     clock: Callable[[], float] = time.monotonic
     under_way: dict[str, Progress] = field(factory=dict, init=False)
+    held: set[str] = field(factory=set, init=False)
     _ended: int = field(default=0, init=False)  # files
     _whole: int = field(init=False)  # bytes of all files that have not failed
     _done: int = field(default=0, init=False)  # bytes of those that have ended
@@ -120,14 +124,21 @@ class UploadsView:
         """Take in what an upload reports."""
         before = self.under_way.get(name)
         self.under_way[name] = progress
+        self.held.discard(name)
         self._sent += progress.bytes_sent - (before.bytes_sent if before else 0)
         self._rate.add(self.clock(), self._sent)
         turns = self._outages.setdefault(name, Outages()).turns(progress.state, self.clock())
         return Snapshot(name, before, progress, turns)
 
+    def pass_over(self, name: str) -> None:
+        """Take the upload's row away: another process is sending the file."""
+        self.under_way.pop(name, None)
+        self.held.add(name)
+
     def end(self, name: str, *, failed: bool = False) -> None:
         """Take the upload's row away; it counts in the total, unless it failed: nothing more of it will be sent."""
         self.under_way.pop(name, None)
+        self.held.discard(name)
         self._outages.pop(name, None)
         size = self.sizes.get(name, 0)
         if failed:
@@ -141,9 +152,9 @@ class UploadsView:
         rows = [*self._rows().items(), *self._totals()]
         return [messages.moving(name, progress, now=time.time()) for name, progress in rows]
 
-    def records(self) -> tuple[()]:
-        """None: each snapshot is written."""
-        return ()
+    def records(self) -> list[dict[str, Any]]:
+        """The total while nothing is done but to wait for others; else none: each snapshot is written."""
+        return [{**asdict(self._total()), "source": None}] if self.held and not self.under_way else []
 
     def frame(self, width: int) -> RenderableType:
         """A row for each upload, and a total where there are several files."""
@@ -171,7 +182,12 @@ class UploadsView:
             parts_in_flight=sum(row.parts_in_flight for row in rows),
             connections=max((row.connections for row in rows), default=0),
             rate=self._rate.current,
+            held_by_others=len(self.held),
         )
+        if self.held:
+            whole = evolve(whole, note=messages.held_by_others(len(self.held)))
+        if self.held and not rows:
+            return evolve(whole, state=UploadPhase.WAITING, rate=0.0)
         if rows and all(row.state is UploadPhase.RETRYING for row in rows):
             return evolve(whole, rate=0.0)  # what is sent now may have vanished in buffers
         left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
@@ -190,7 +206,7 @@ class Transfer:
     """`now` returns the server's time; `instead` is the advice if the same command would not resume.
 
     `renamed`: the files' names on the server were chosen, and differ from those here. `left_out` is how many that were
-    found are not sent.
+    found are not sent. `shared` is where other processes send the same files.
     """
 
     out: Out
@@ -201,6 +217,7 @@ class Transfer:
     renamed: bool = False
     left_out: int = 0
     _refused: AsyncSDKError | None = field(default=None, init=False)
+    shared: SharedList[NamedUpload] = field(factory=lambda: SharedList(MemoryJournal()))
     _tally: messages.UploadTally = field(factory=messages.UploadTally, init=False)
     _latest: dict[str, Progress] = field(factory=dict, init=False)
     _ended: dict[str, AsyncSDKError | None] = field(factory=dict, init=False)
@@ -209,28 +226,40 @@ class Transfer:
         """Run `uploads`, by file name, `at_once` at a time; none is begun once one was refused as all would be."""
         began = time.monotonic()
         self.stop.at_the_end(partial(self._report_the_rest, list(uploads)))
+        self.shared.on_waiting = self._report_waiting
         with self.display:
-            async with tasks.map_unordered(self._to_begin(uploads), self._one, limit=at_once) as outcomes:
+            named = self.shared.given(uploads.items())
+            async with self.shared.connected(), tasks.map_unordered(named, self._one, limit=at_once) as outcomes:
                 async for ended in outcomes:
-                    self._report(ended)
+                    if ended is not None:
+                        self._report(ended)
         self._report_not_begun([name for name in uploads if name not in self._ended])
         self._tally.left_out = self.left_out
         if (len(uploads) > 1 or self.left_out) and not self.out.shape.quiet:
             complain(self._tally.line(time.monotonic() - began))
         return Exit.SOME_FAILED if self.left_out else exit_code_of_all(list(self._ended.values()))
 
-    def _to_begin(self, uploads: Mapping[str, StartUpload]) -> Iterator[tuple[str, StartUpload]]:
-        for named in uploads.items():
-            if self._refused is not None:
-                break
-            yield named
-
-    async def _one(self, named: tuple[str, StartUpload]) -> _Ended:
+    async def _one(self, named: NamedUpload) -> _Ended | None:
+        """Bring an upload to its end. None: it comes again."""
         name, upload = named
-        try:
-            return _Ended(name, result=await upload(partial(self._watch, name)))
-        except AsyncSDKError as error:
-            return _Ended(name, error=error)
+        with self.shared.turn():
+            try:
+                return _Ended(name, result=await upload(partial(self._watch, name)))
+            except AsyncSDKError as error:
+                if isinstance(error, UploadBusyError) and self.shared.pass_over(named, error):
+                    self._latest.pop(name, None)
+                    self.display.view.pass_over(name)
+                    return None
+                if self.shared.comes_again(named, error):
+                    self.display.aside()
+                    complain(messages.tried_again(name, error))
+                    return None
+                return _Ended(name, error=error)
+
+    def _report_waiting(self, count: int) -> None:
+        if not self.out.shape.quiet:
+            self.display.aside()
+            complain(f"W{messages.held_by_others(count)[1:]}.")
 
     def _watch(self, name: str, progress: Progress) -> None:
         self._latest[name] = progress
@@ -240,6 +269,8 @@ class Transfer:
         self._ended[ended.name] = ended.error
         self._latest.pop(ended.name, None)
         self._tally.add(ended.result, ended.error)
+        if ended.result is not None and ended.result.by_others:
+            self.shared.meets_others = True
         self.display.view.end(ended.name, failed=ended.error is not None)
         if ended.error is not None or stdout_is_terminal():
             self.display.aside()
@@ -258,11 +289,19 @@ class Transfer:
         )
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
-        if self._refused is None or not _is_for_all(error):
+        is_for_all = self._is_for_all(error)
+        if self._refused is None or not is_for_all:
             complain(messages.failed(name, error, now=self.now(), instead=self.instead))
-        if _is_for_all(error):
+        if is_for_all:
             self._refused = error
+            self.shared.stop()
         self.out.record(records.not_uploaded(name, records.error_of(error, self.instead), error.progress))
+
+    def _is_for_all(self, error: AsyncSDKError) -> bool:
+        """Whether the server refused what all files have in common: the key, or a purpose that none went up with."""
+        if isinstance(error, BadRequestError) and (error.param, error.code) == ("purpose", "invalid_value"):
+            return None not in self._ended.values()
+        return isinstance(error, AuthenticationError)
 
     def _report_not_begun(self, names: Sequence[str]) -> None:
         if names:
@@ -276,16 +315,12 @@ class Transfer:
         begun = [name for name in rest if name in self._latest]
         for name in begun[:_MOST_LINES]:
             complain(messages.stopped(name, self._latest[name], now=self.now(), instead=self.instead))
-        if more := len(rest) - len(begun[:_MOST_LINES]):
+        held = self.display.view.held.intersection(rest)
+        if held:
+            complain(messages.left_to_others(len(held)))
+        if more := len(rest) - len(begun[:_MOST_LINES]) - len(held):
             complain(f"{units.counted(more, 'file')} not sent. The same command sends them.")
         advice = f". {self.instead}" if self.instead else "; the same command goes on"
         interrupted = records.plain_error("Interrupted", f"stopped by a signal{advice}")
         for name in rest:
             self.out.record(records.not_uploaded(name, interrupted, self._latest.get(name)))
-
-
-def _is_for_all(error: AsyncSDKError) -> bool:
-    """Whether the server refused what all files have in common: the key, or the purpose."""
-    if isinstance(error, APIStatusError) and error.param == "purpose":
-        return True
-    return isinstance(error, AuthenticationError)

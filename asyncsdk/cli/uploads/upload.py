@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -58,8 +59,10 @@ async def upload(
     from asyncsdk.remote.stores import RemoteStores
     from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
+    from asyncsdk.uploads.sharing import SharedList, anywhere
 
-    out, journal = Out(output, goes_on=True), open_journal(options.journal, lock=not options.no_lock, or_memory=True)
+    out, began = Out(output, goes_on=True), time.monotonic()
+    journal = open_journal(options.journal, lock=not options.no_lock, or_memory=True)
     selection = selection_of(sources, options, apart_from=getattr(journal, "path", None))
     found = await look_for(selection, stores := RemoteStores(), quiet=output.quiet)
     jobs, left_out = jobs_of(found, options), LeftOutFiles(out)
@@ -80,16 +83,20 @@ async def upload(
         if not output.quiet and (note := messages.small_files(list(sizes.values()), options.method, options.md5)):
             complain(note)
         display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
+        is_stream = DASH in jobs and jobs[DASH].path() is None
         transfer = Transfer(
             out,
             display,
             stop,
             client.clock.now,
-            what_instead(journal, options, is_stream=DASH in jobs and jobs[DASH].path() is None),
+            what_instead(journal, options, is_stream=is_stream),
             renamed=options.filename is not None,
             left_out=left_out.count,
         )
-        uploads = {name: partial(send, uploader, job) for name, job in jobs.items()}
+        if options.on_busy == "wait" and not (found.is_one_file or is_stream):
+            transfer.shared = SharedList(journal)
+        send_one = partial(send, uploader, since=began, passes_over=transfer.shared.is_shared)
+        uploads = {name: partial(send_one, jobs[name]) for name in anywhere(list(jobs), journal)}
         return out.code(await transfer.run(uploads, at_once=options.concurrency or MOST))
 
 
@@ -144,9 +151,12 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
         )
     names = [*found.named, *found.found]
     for option, value in (("--filename", options.filename), ("--key", options.key), ("--size", options.size)):
-        if value is not None and not found.is_one_file:
-            given = "a directory or a list was given" if found.has_more else f"{len(names)} were given"
-            raise ConfigurationError(f"{option} is for one file, but {given}. Nothing was sent.")
+        takes_folder = option == "--key" and found.is_one_folder
+        if value is not None and not (found.is_one_file or takes_folder):
+            one = "one file or one directory" if option == "--key" else "one file"
+            more = "more" if option == "--key" else "a directory or a list"
+            given = f"{more} was given" if found.has_more else f"{len(names)} were given"
+            raise ConfigurationError(f"{option} is for {one}, but {given}. Nothing was sent.")
     jobs = {
         name: UploadJob(
             source=(
@@ -156,7 +166,7 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
             filename=options.filename,
             mime_type=options.mime_type,
             expires_after=options.expires_after,
-            key=options.key,
+            key=key_of(name, found, options.key),
             if_uploaded=options.if_uploaded,
             on_busy=options.on_busy,
             resume=not options.no_resume,
@@ -171,6 +181,12 @@ def jobs_of(found: UploadSources, options: UploadOptions) -> dict[str, UploadJob
     return jobs
 
 
+def key_of(name: str, found: UploadSources, key: str | None) -> str | None:
+    """The key of a file; of one below a directory its path there is part of it, wherever the directory is."""
+    below = found.below.get(name)
+    return key if key is None or below is None else f"{key}/{below}"
+
+
 def sizes_of(jobs: Mapping[str, UploadJob]) -> dict[str, int]:
     """The size of each file, in bytes; 0 for one that has gone meanwhile, of which its upload will tell."""
     return {name: job.size or _size(job.path()) for name, job in jobs.items()}
@@ -183,12 +199,16 @@ def _size(path: str | None) -> int:
         return 0
 
 
-async def send(uploader: AsyncUploader, job: UploadJob, listener: Listener) -> UploadResult:
-    """Upload `job`, which was looked at already, unless it is a stream."""
+async def send(
+    uploader: AsyncUploader, job: UploadJob, listener: Listener, *, since: float, passes_over: bool
+) -> UploadResult:
+    """Upload `job`, which was looked at already, unless it is a stream. `since` is when the run began."""
     fields = asdict(job, recurse=False)
     if job.path() is not None:
         fields["check"] = "none"
-    return await uploader.upload(**fields, in_turn=True, on_progress=listener)
+    if passes_over:
+        fields["on_busy"] = "fail"
+    return await uploader.upload(**fields, in_turn=True, since=since, on_progress=listener)
 
 
 def warn_of(journal: Journal) -> None:

@@ -236,6 +236,10 @@ class FileJournal:
         own = [await self._threads.run(partial(purge.look, self._layout, key)) for key in keys]
         return merged(small, [entry for entry in own if entry is not None])
 
+    async def held(self, keys: Collection[str]) -> Collection[str]:
+        """Return those of `keys` that a process has now, as far as they have records; takes no lock for long."""
+        return [entry.key for entry in await self._look(keys) if entry.owner is not None] if self.lock else []
+
     async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
         """Return all keys in whose records one of `values` is, and maybe others; takes no lock for long."""
         words = words_of(values)

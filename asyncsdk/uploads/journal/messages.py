@@ -102,11 +102,13 @@ def not_in_order(key: str) -> JournalError:
 
 def taken_over(key: str) -> JournalError:
     """The error for a record of a claim that another process has taken."""
-    return JournalError(
+    error = JournalError(
         f"another process has taken over this upload ({key}): this one was paused, or cut off from the database, for "
         "longer than its lease. What it sent since then is not used, and it completes nothing.\n"
         "  The same call waits for the other process, and returns its result."
     )
+    error.is_taken_over = True
+    return error
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -28,6 +27,7 @@ from asyncsdk.postgres.takeover import NONE, given_up
 from asyncsdk.postgres.url import DatabaseURL, database_url
 from asyncsdk.unique import token
 from asyncsdk.uploads.journal import JournalEntry, Opened, Owner, Record
+from asyncsdk.uploads.journal.claims import AWAY_SECONDS, KeyClaim, claim_keys, read_keys, release_keys
 from asyncsdk.uploads.journal.codec import decode, encode, kind_of
 from asyncsdk.uploads.journal.messages import (
     not_appended,
@@ -45,7 +45,6 @@ from asyncsdk.wal.lock import pauses
 
 WRITE_SECONDS = 2.0  # on leaving a claim: for what is being written
 RELEASE_SECONDS = 2.0  # and then to give the key back; else that is owed
-AWAY_SECONDS = 0.3  # for each of the two, from a database that does not answer
 PURGE_SECONDS = 2.0
 PAGE = 200  # keys
 FEW_RECORDS = 8  # are left as they are: to remove them costs a small file as much as to write them
@@ -169,12 +168,13 @@ class PostgresJournal:
         async with AsyncExitStack() as stack:
             with self.worded(not_opened):
                 await stack.enter_async_context(database.holding())
-            attempt, log = uuid.uuid4(), None
+            claim, log = KeyClaim(key), None
             try:
-                epoch = await self._claimed(database, key, attempt, wait=wait, on_busy=on_busy)
-                with self.worded(not_opened):
-                    rows = [] if epoch == 1 else await database.run("upload_read", key)
-                log = PostgresLog(key, epoch, self, database, list(_read(key, rows)))
+                epoch = await self._claimed(database, claim, wait=wait, on_busy=on_busy)
+                if epoch > 1:
+                    with self.worded(not_opened):
+                        await database.batch(read_keys).append(claim)
+                log = PostgresLog(key, epoch, self, database, list(_read(key, claim.rows)))
                 try:
                     yield log
                 except Exception as failed:
@@ -182,7 +182,20 @@ class PostgresJournal:
                         raise taken_over(key) from failed  # such as a part that is refused: its upload is completed
                     raise
             finally:
-                await tasks.to_the_end(partial(self._leave, database, key, attempt, log))
+                await tasks.to_the_end(partial(self._leave, database, claim, log))
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Keep the lease for the length of the block: who has kept one may take what another has let lapse."""
+        async with AsyncExitStack() as stack:
+            with self.worded(not_opened):
+                await stack.enter_async_context(self._database().holding())
+            yield
+
+    async def held(self, keys: Collection[str]) -> Collection[str]:
+        """Return those of `keys` that a living process has now; takes no lock."""
+        rows = await self._looked_up("upload_held", json.dumps(list(keys)))
+        return [row["key"] for row in rows if not is_gone_here(row["pid"], row["machine"])]
 
     async def entries(self) -> Sequence[JournalEntry]:
         """Return all keys with their records, for a list to show; takes no lock."""
@@ -239,27 +252,25 @@ class PostgresJournal:
     async def _claimed(
         self,
         database: Database,
-        key: str,
-        attempt: uuid.UUID,
+        claim: KeyClaim,
         *,
         wait: bool,
         on_busy: Callable[[Owner | None], None] | None,
     ) -> int:
         """The epoch of our claim, once the key is ours."""
-        tries, theirs = enumerate(pauses()), NONE
+        tries = enumerate(pauses())
         while True:
             with self.worded(not_opened):
                 await database.ensure_lease()
-                mine = database.holder, attempt
-                [row] = await database.run("upload_claim", key, *mine, theirs.attempt, theirs.is_gone)
-                if row["epoch"] is not None:
-                    return int(row["epoch"])
-                before, theirs = theirs, await given_up(database, row)
-            if theirs not in (NONE, before):
+                await database.batch(claim_keys).append(claim)
+                if claim.epoch is not None:
+                    return claim.epoch
+                before, claim.theirs = claim.theirs, await given_up(database, claim.row)
+            if claim.theirs not in (NONE, before):
                 continue
             number, pause = next(tries)
             if number == SILENT_ATTEMPTS:
-                owner = None if row["pid"] is None else Owner(row["pid"], row["host"])
+                owner = None if claim.row["pid"] is None else Owner(claim.row["pid"], claim.row["host"])
                 report_busy(owner, wait=wait, on_busy=on_busy)
             await asyncio.sleep(pause)
 
@@ -269,16 +280,19 @@ class PostgresJournal:
             return any(row["epoch"] > log.epoch for row in await database.run("upload_epoch", log.key, writes=False))
         return False
 
-    async def _leave(self, database: Database, key: str, attempt: uuid.UUID, log: PostgresLog | None) -> None:
+    async def _leave(self, database: Database, claim: KeyClaim, log: PostgresLog | None) -> None:
         """Write what waits, and give the key back, if it is ours: of a claim that was cancelled that is not known."""
         if log is not None:
             await log.close()
-        mine = key, attempt, database.holder
+        await database.batch(claim_keys).finish(
+            lambda waiting: waiting is claim, seconds=0
+        )  # it is not wanted any more
         with anyio.move_on_after(AWAY_SECONDS if database.is_away else RELEASE_SECONDS), suppress(DatabaseFault):
-            await database.run("upload_release", *mine, patience=AWAY_SECONDS)
+            await database.batch(release_keys).append(claim)
             return
-        database.owe("upload_release", *mine)
-        logger.info("%s: not given back yet: by the next renewal, or as its lease of %d s ends", key, self.terms.lease)
+        database.owe(*claim.release(database))
+        lease = self.terms.lease
+        logger.info("%s: not given back yet: by the next renewal, or as its lease of %d s ends", claim.key, lease)
 
     async def _pages(self, after: str = "") -> AsyncGenerator[list[_KnownKey], None]:
         while True:

@@ -1,0 +1,133 @@
+"""Several processes share a list of files: what another sends is passed over, and its File is the result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from asyncsdk import AsyncUploader, Client, JournalError, PostgresJournal, UploadJob
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.timing import DEFAULT_TIMING
+from tests.stories.support import MIB, MakeFile, md5_of
+from tests.uploads.upload_helpers import until
+
+
+def old(path: Path, content: bytes | None = None) -> Path:
+    """The file, changed long ago; with other content as if nothing had changed."""
+    if content is not None:
+        path.write_bytes(content)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    return path
+
+
+@pytest.fixture(params=["files", "postgres"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each uploader that gets it has it as another process would."""
+    return str(tmp_path / "journal") if request.param == "files" else request.getfixturevalue("database_url")
+
+
+async def test_what_another_sends_is_passed_over_and_comes_again_once_it_is_there(
+    server: LocalServer, client: Client, make_file: MakeFile, journal: str
+) -> None:
+    large, small = old(make_file(4 * MIB, name="large.bin")), old(make_file(1000, name="small.bin"))
+    slow = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=3 * MIB)
+    other = asyncio.ensure_future(slow.upload(large, purpose="batch"))
+    await until(lambda: bool(server.uploads))
+    jobs = [UploadJob(path, "batch") for path in (large, small)]
+    seen = []
+    async with AsyncUploader(client, journal=journal, part_size=MIB).upload_many(jobs) as outcomes:
+        async for outcome in outcomes:
+            assert outcome.result is not None
+            seen.append((outcome.job, outcome.status, outcome.result.by_others))
+            if outcome.job is jobs[1]:
+                await until(lambda: outcomes.waiting == 1)
+        assert outcomes.waiting == 0
+    assert seen == [(jobs[1], "done", False), (jobs[0], "reused", True)]
+    assert (len(server.files), (await other).by_others) == (2, False)
+
+
+async def test_a_stream_that_another_sends_is_waited_for_since_it_can_be_read_only_once(
+    server: LocalServer, client: Client, tmp_path: Path, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCSDK_SPOOL", str(tmp_path))
+    content = os.urandom(2 * MIB)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    slow = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=2 * MIB)
+    other = asyncio.ensure_future(slow.upload(content, purpose="batch", filename="a.bin", key="a"))
+    await until(lambda: bool(server.uploads))
+    jobs = [UploadJob(pieces(), "batch", filename="a.bin", key="a")]
+    async with AsyncUploader(client, journal=journal).upload_many(jobs) as outcomes:
+        [outcome] = [outcome async for outcome in outcomes]
+    assert outcome.result is not None
+    assert (outcome.status, outcome.result.file.id) == ("reused", (await other).file.id)
+
+
+async def test_what_another_has_just_sent_is_known_by_size_and_time_of_change_and_what_was_there_before_is_read(
+    server: LocalServer, client: Client, make_file: MakeFile, journal: str
+) -> None:
+    path, began = old(make_file(3000, name="a.bin")), time.monotonic()
+    first = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    old(path, b"x" * 3000)
+    meanwhile = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", since=began)
+    assert (meanwhile.file.id, meanwhile.reused, meanwhile.by_others) == (first.file.id, True, True)
+    assert meanwhile.md5 == first.md5
+    later = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert (later.reused, later.by_others, later.md5) == (False, False, md5_of(path))
+    again = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    assert (again.reused, again.by_others, again.file.id) == (True, False, later.file.id)
+
+
+async def test_what_has_another_time_of_change_than_when_it_was_sent_is_read(
+    server: LocalServer, client: Client, make_file: MakeFile, journal: str
+) -> None:
+    path, began = old(make_file(3000, name="a.bin")), time.monotonic()
+    await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    path.write_bytes(b"x" * 3000)
+    os.utime(path, (1_700_000_001, 1_700_000_001))
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", since=began)
+    assert (result.reused, result.md5) == (False, md5_of(path))
+
+
+@pytest.fixture
+async def brief(server: LocalServer) -> AsyncIterator[Client]:
+    timing = evolve(DEFAULT_TIMING, first_delay=0.01, file_answer=0.3, file_search=0.3, file_search_interval=0.05)
+    async with Client("sk-test", base_url=server.url, timing=timing) as client:
+        yield client
+
+
+async def test_a_file_that_goes_by_one_request_while_its_lease_lapses_may_be_there_twice_which_is_said(
+    server: LocalServer, client: Client, brief: Client, make_file: MakeFile, database_url: str
+) -> None:
+    path = make_file(3000)
+    server.inject(Fault("files.create", "stall", "after", seconds=2.5))
+    late = AsyncUploader(client, journal=database_url)
+    sending = asyncio.ensure_future(late.upload(path, purpose="batch", method="files"))
+    await until(lambda: server.calls.get("files.create") == 1)
+    await let_leases_lapse(database_url)
+    other = AsyncUploader(brief, journal=PostgresJournal(database_url, terms=LeaseTerms(lease=0.3, renew_every=0.1)))
+    result = await other.upload(path, purpose="batch", method="files")
+    assert result.duplicate_possible
+    with pytest.raises(JournalError, match="another process has taken over this upload"):
+        await sending
+    second = next(file.id for file in server.files if file.id != result.file.id)
+    again = await late.upload(path, purpose="batch", method="files")
+    assert (again.file.id, again.reused, again.duplicates) == (result.file.id, True, (second,))
+    assert (await late.upload(path, purpose="batch", method="files")).duplicates == ()
+
+
+async def let_leases_lapse(url: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    await connection.execute("update asyncsdk.holder set until = clock_timestamp() - interval '1 hour'")
+    await connection.close()
