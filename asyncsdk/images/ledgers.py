@@ -17,7 +17,7 @@ from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.ledger.messages import worded
 from asyncsdk.postgres.url import is_database_url
-from asyncsdk.remote.address import local_directory
+from asyncsdk.remote.address import SCHEMES, local_directory
 from asyncsdk.version import __version__
 from asyncsdk.wal import disk
 from asyncsdk.wal.lock import this_host
@@ -33,6 +33,7 @@ _SPREAD = (
     "pictures that it made, and no other."
 )
 VARIABLE = "ASYNCSDK_LEDGER"
+_OF_FILES = {"file", *SCHEMES}  # URLs of files: what is wrong with them is said where they become a directory
 ChosenLedger: TypeAlias = "str | os.PathLike[str] | PostgresLedger | None"
 
 
@@ -42,7 +43,7 @@ def ledger_from(given: ChosenLedger) -> ChosenLedger:
     Raises ConfigurationError for a URL that can't be read.
     """
     chosen = given if given is not None else os.environ.get(VARIABLE) or None
-    if isinstance(chosen, str) and is_database_url(chosen):
+    if isinstance(chosen, str) and is_database_url(chosen) and chosen.partition(":")[0].lower() not in _OF_FILES:
         from asyncsdk.images.ledger.postgres import PostgresLedger
 
         return PostgresLedger(chosen)

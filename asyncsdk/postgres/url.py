@@ -24,7 +24,6 @@ OPTIONS = (
 _SSL_MODES = ("allow", "disable", "prefer", "require", "verify-ca", "verify-full")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # one letter is a drive
 _LIKE_OURS = re.compile(r"postgres\w*[:;/]+.*@|postgres(ql)?:", re.IGNORECASE)
-_OF_FILES = {"file", "http", "https", "s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "memory"}
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
 _ENCODE = "In a password, write / as %2F, @ as %40, # as %23, ? as %3F, : as %3A, % as %25; or leave it to PGPASSWORD."
 
@@ -52,9 +51,8 @@ class DatabaseURL:
 
 
 def is_database_url(text: str) -> bool:
-    """Whether `text` is a URL, of a database or like one, rather than a path or the URL of files."""
-    match = _SCHEME.match(text)
-    return match[1].lower() not in _OF_FILES if match else bool(_LIKE_OURS.match(text))
+    """Whether `text` is a URL, of a database or of something else, rather than a path."""
+    return bool(_SCHEME.match(text) or _LIKE_OURS.match(text))
 
 
 def database_url(text: str) -> DatabaseURL:
