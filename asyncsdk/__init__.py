@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         LedgerBusyError,
         LedgerDamagedError,
         LedgerError,
+        LedgerRewoundError,
         LimitReachedError,
         ModerationBlockedError,
         NotFoundError,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
+    from asyncsdk.images.ledger.postgres import PostgresLedger
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.images.result import EditResult
     from asyncsdk.images.stream import CompletedImage, PartialImage
@@ -140,6 +142,7 @@ __all__ = [
     "LedgerDamage",
     "LedgerDamagedError",
     "LedgerError",
+    "LedgerRewoundError",
     "LimitReachedError",
     "MemoryJournal",
     "ModerationBlockedError",
@@ -151,6 +154,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "PostgresJournal",
+    "PostgresLedger",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -216,6 +220,7 @@ _HOMES = {
         "LedgerBusyError",
         "LedgerDamagedError",
         "LedgerError",
+        "LedgerRewoundError",
         "LimitReachedError",
         "ModerationBlockedError",
         "NotFoundError",
@@ -243,6 +248,7 @@ _HOMES = {
     "images.edit": ("ImageEdit",),
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
+    "images.ledger.postgres": ("PostgresLedger",),
     "images.outcome": ("EditOutcome", "Problem"),
     "error_details": ("LedgerDamage",),
     "images.bulk.outcomes": ("Outcomes",),

@@ -47,6 +47,7 @@
        │  └─ JournalVersionError     a newer asyncsdk wrote it
        └─ LedgerError                the ledger of edits, beside their images
           ├─ LedgerBusyError         another process is editing into the same directory
+          ├─ LedgerRewoundError      the database that holds it has lost what it had acknowledged
           └─ LedgerDamagedError      some of it is not as it was written: what it recorded may be paid again
 """
 
@@ -187,18 +188,10 @@ class APIStatusError(APIError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        status_code: int,
-        request: str = "",
-        type: str | None = None,  # noqa: A002 - the API's own name
-        code: str | None = None,
-        param: str | None = None,
-        request_id: str | None = None,
-        body: object = None,
+        self, message: str, *, status_code: int, request: str = "", request_id: str | None = None, body: object = None,
+        type: str | None = None, code: str | None = None, param: str | None = None,  # noqa: A002 - the API's own name
         headers: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(message, request=request)
         self.status_code, self.type, self.code, self.param = status_code, type, code, param
         self.request_id, self.body = request_id, body
@@ -389,6 +382,12 @@ class LedgerBusyError(LedgerError):
 
     pid: int | None = None
     host: str | None = None
+
+
+class LedgerRewoundError(LedgerError):
+    """The ledger's database lost what it had acknowledged, or is another one. A person accepts that, or mends it."""
+
+    resumable = False
 
 
 class LedgerDamagedError(LedgerError):

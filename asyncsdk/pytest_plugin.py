@@ -70,13 +70,14 @@ def asyncsdk_environment(
     """The same server, with the environment of this test set so that clients need no arguments.
 
     `OPENAI_BASE_URL` and `OPENAI_API_KEY` are set, every other `OPENAI_…` and `AZURE_OPENAI_…` is unset, no proxy
-    is used, and asyncsdk keeps its journal in memory.
+    is used, and asyncsdk keeps its journal in memory and its ledgers beside the pictures.
     """
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "AZURE_OPENAI_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OPENAI_BASE_URL", asyncsdk_server.url)
     monkeypatch.setenv("OPENAI_API_KEY", _options(request).get("api_key") or KEY)
     monkeypatch.setenv("ASYNCSDK_JOURNAL", "memory")
+    monkeypatch.delenv("ASYNCSDK_LEDGER", raising=False)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     return asyncsdk_server

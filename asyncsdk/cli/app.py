@@ -42,6 +42,10 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "Edit many pictures, each once. After an interruption the same command goes on: what was paid is not "
         "sent again."
     },
+    "edits.ledger:app": {
+        "name": "ledger",
+        "help": "What edit-many remembers in a ledger: what failed, what may be paid, and what to do about it.",
+    },
     "serve:serve": {
         "help": "Run a server that behaves like OpenAI's API for uploads, files, image edits and batches.\n\n"
         'The first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
@@ -170,5 +174,10 @@ def _log(*, to_stderr: bool) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
-        for name in ("asyncsdk.postgres.connection", "asyncsdk.suggestions", "asyncsdk.uploads.journal.small"):
+        for name in (
+            "asyncsdk.images.ledgers",
+            "asyncsdk.postgres.connection",
+            "asyncsdk.suggestions",
+            "asyncsdk.uploads.journal.small",
+        ):
             logging.getLogger(name).addHandler(_WARNING)

@@ -62,6 +62,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "asyncsdk edit-many jobs.csv -m gpt-image-2 -o out/ --gallery out/index.html",
         "asyncsdk edit-many jobs.csv -m gpt-image-2 -o out/ --redo rejects.jsonl",
     ),
+    "ledger": ("asyncsdk ledger show", "asyncsdk ledger uncertain", "asyncsdk ledger release 'Row 7'"),
+    "ledger show": ("asyncsdk ledger show",),
+    "ledger failed": ("asyncsdk ledger failed", "asyncsdk ledger failed --json"),
+    "ledger uncertain": ("asyncsdk ledger uncertain",),
+    "ledger release": ("asyncsdk ledger release 'Row 7'", "asyncsdk ledger release --all --force"),
+    "ledger export": ("asyncsdk ledger export",),
+    "ledger accept": ("asyncsdk ledger accept",),
+    "ledger schema": ("asyncsdk ledger schema",),
     "serve": ("asyncsdk serve", "asyncsdk serve --port 0 --data server/", "asyncsdk serve --faults faults.json"),
     "demo": ("asyncsdk demo", "asyncsdk demo talk.mp4"),
 }
@@ -94,6 +102,7 @@ Environment
   AZURE_OPENAI_ENDPOINT   an Azure resource, with AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN; used without the above
   OPENAI_API_VERSION      the version of Azure's API
   ASYNCSDK_JOURNAL        the journal of uploads: a directory, memory, or postgresql://…; --journal goes before it
+  ASYNCSDK_LEDGER         the ledger of edit-many: a directory, or postgresql://…; --ledger goes before it
   ASYNCSDK_SPOOL          the directory for standard input of unknown size; else that of the journal
   ASYNCSDK_SERVE_KEY      the only key that `asyncsdk serve` takes
   AWS_…, GOOGLE_…, AZURE_…  for s3://, gs:// and az://, as obstore reads them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL

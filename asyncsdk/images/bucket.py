@@ -25,8 +25,8 @@ from attrs import define, field
 
 from asyncsdk import files
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, LedgerError, RemoteError
-from asyncsdk.images.destination import OWN_DIRECTORY, UNDELIVERED, Destination, aside, beside
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.destination import OWN_DIRECTORY, UNDELIVERED, Destination, aside
+from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.images.outcome import Status
@@ -86,7 +86,8 @@ class BucketTarget:
             raise ConfigurationError(
                 f"{self.directory}: no picture can wait there ({reason}). Nothing was sent."
             ) from error
-        await self.look()
+        if ledger.owner(None).apart is None:  # else names are not looked up: a put says which is taken
+            await self.look()
         await self._probe()
         await self._recover(ledger)
         rooms = Counter(path.parent for path in await files.below(self.directory.parent))
@@ -127,7 +128,8 @@ class BucketTarget:
 
         What is there with the same content was put by an attempt whose answer was lost. Raises RemoteError.
         """
-        for candidate in chain([name], (beside(name, number) for number in count(2))):
+        stem, _, suffix = name.rpartition(".")
+        for candidate in chain([name], (f"{each}.{suffix}" for each in owner.beside(stem))):
             is_taken = candidate in self._taken
             if candidate != name and owner.is_anothers(candidate.rpartition(".")[0]):
                 continue
@@ -194,16 +196,19 @@ class BucketTarget:
 
     async def _recover(self, ledger: Ledger) -> None:
         """Put there what waits of earlier runs, and record it. What can't be put goes on waiting."""
-        of_items = defaultdict[str, list[Path]](list)
-        for path in await files.below(self.directory):
-            item = ledger.owner_of(self.name_of(path).rpartition(".")[0])
-            if item is None:
+        waiting, of_items, states = await files.below(self.directory), defaultdict[str, list[Path]](list), {}
+        if waiting and ledger.owner(None).apart is not None:
+            await self.look()
+        owners = await ledger.owners_of([self.name_of(path).rpartition(".")[0] for path in waiting])
+        for path, owner in zip(waiting, owners, strict=True):
+            if owner is None:
                 logger.warning("%s is not of an edit that the ledger knows: it is left where it is", path)
-            else:
-                of_items[item].append(path)
+            elif not owner.is_held:  # else another copy of this run puts it there
+                of_items[owner.item].append(path)
+                states[owner.item] = owner.state
         for item, paths in of_items.items():
             try:
-                await self._deliver(ledger, item, paths)
+                await self._deliver(ledger, item, states[item], paths)
             except LedgerError:
                 raise
             except (AsyncSDKError, OSError) as error:
@@ -211,14 +216,11 @@ class BucketTarget:
                     raise _unusable(self.address, error) from None
                 logger.warning("%s: not put in %s yet: %s", ", ".join(map(str, paths)), self.address, error)
 
-    async def _deliver(self, ledger: Ledger, item: str, paths: Sequence[Path]) -> None:
+    async def _deliver(self, ledger: Ledger, item: str, state: ItemState, paths: Sequence[Path]) -> None:
         """Put there what waits of one edit. Raises RemoteError, OSError, LedgerError."""
-        state = ledger.state(item)
-        if state is None:
-            return
         waiting = dict(sorted(((self.name_of(path), path) for path in paths), key=lambda named: (len(named[0]), named)))
         waiting = {name: waiting[name] for name in dict.fromkeys((*state.files, *waiting)) if name in waiting}
-        owner, older = PictureOwner(ledger, item), {*state.files, *(state.before.files if state.before else ())}
+        owner, older = ledger.owner(item), {*state.files, *(state.before.files if state.before else ())}
         requested = [name for name in waiting if name in older or owner.is_anothers(name.rpartition(".")[0])]
         delivery = BucketDelivery(self, [*waiting.values()], requested, owner)
         failure = await delivery.run()
@@ -274,7 +276,7 @@ class BucketDelivery:
 
     async def _put_all(self) -> None:
         contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
-        if contents and not self._is_cleared:  # for nothing, nothing is moved aside
+        if contents and not self._is_cleared and self._owner.apart is None:  # for nothing, nothing is moved aside
             await self._clear({self._target.name_of(path): content for path, content in contents.items()})
             self._is_cleared = True
         for path, content in contents.items():

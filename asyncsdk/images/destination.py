@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path, PurePath
 
 from attrs import frozen
@@ -72,7 +74,6 @@ def aside(was: str, moment: str, number: int) -> str:
     return PurePath(OWN_DIRECTORY, REPLACED, path.parent, name).as_posix()
 
 
-def beside(name: str, number: int) -> str:
-    """Another name for a picture whose own is taken: `a.png` is `a-2.png`."""
-    stem, _, suffix = name.rpartition(".")
-    return f"{stem}-{number}.{suffix}"
+def beside(name: str) -> Iterator[str]:
+    """Names in place of one that is taken, without suffix, in the order in which they are tried: `a-2`, `a-3`."""
+    return (f"{name}-{number}" for number in count(2))

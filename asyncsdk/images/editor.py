@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
-from pathlib import Path
-from typing import Any, Unpack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import define, evolve, field
 
@@ -17,22 +17,24 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
 from asyncsdk.images.bucket import Where, target_of
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Intake, as_sent, read_and_check, thread_errors_typed
+from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check, thread_errors_typed
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
-from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
+from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, ReservedLimits
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
-from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
-from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger
+from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, directory_of, ledger_from
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.images.target import Target
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
-from asyncsdk.remote.address import local_directory
 from asyncsdk.remote.stores import RemoteStores
+
+if TYPE_CHECKING:
+    from asyncsdk.images.ledger.shared import SharedLedger
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ class ImageEditor:
         *,
         out: Where | None = None,
         save: Save | None = None,
-        ledger: Where | None = None,
+        ledger: ChosenLedger = None,
         concurrency: int = 8,
         images_per_minute: float | None = None,
         on_uncertain: OnUncertain = "report",
@@ -164,7 +166,9 @@ class ImageEditor:
                 `s3://bucket/out/`: pictures wait in `ledger` until they are there. See the README.
             save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
                 ordinary one works too, and holds all edits up meanwhile.
-            ledger: The ledger's directory: `out/.asyncsdk` by default, required for `save` alone and for a bucket.
+            ledger: The ledger's directory: `out/.asyncsdk` by default, required for `save` alone and for a bucket. Or
+                a database, by `postgresql://…` or a `PostgresLedger`, where the same call runs on many machines at
+                once. ASYNCSDK_LEDGER goes before the default.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
@@ -189,18 +193,26 @@ class ImageEditor:
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
-        target = target_of(out, ledger, self._stores)
-        where = _ledger_of(target, ledger) if _is_kept(out, save, ledger) else None
-        opened = _opened(where, accept_damage=accept_damage, idle=self.client.timing.thread_idle)
+        target, place = self._places(out, save, ledger, accept_damage=accept_damage)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
-        return self._running(edits, target, opened, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
+        return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
+
+    def _places(
+        self, out: Where | None, save: Save | None, ledger: ChosenLedger, *, accept_damage: bool
+    ) -> tuple[Target | None, LedgerPlace | None]:
+        """Where the pictures of a run go, and where its ledger is. Raises ConfigurationError."""
+        chosen = None if out is None and save is None and ledger is None else ledger_from(ledger)
+        is_kept = _is_kept(out, save, chosen)
+        target = target_of(out, None if chosen is None else directory_of(chosen, None), self._stores)
+        idle = self.client.timing.thread_idle
+        return target, _place(target, out, chosen, accept_damage=accept_damage, idle=idle) if is_kept else None
 
     @asynccontextmanager
     async def _running(
         self,
         edits: Edits,
         target: Target | None,
-        opened: AbstractAsyncContextManager[Ledger | None],
+        place: LedgerPlace | None,
         *,
         policy: Policy,
         limits: Limits,
@@ -210,14 +222,15 @@ class ImageEditor:
         check: bool | None,
     ) -> AsyncIterator[Outcomes]:
         async with AsyncExitStack() as stack:
-            ledger = await stack.enter_async_context(opened)
+            ledger = None if place is None else await stack.enter_async_context(place.open())
             if target is not None and ledger is not None:
                 await target.prepare(ledger)
+            limits = limits_with(limits, ledger)
             run = BulkRun(
                 client=self.client,
-                intake=await self._intake(policy, target, ledger, check=check),
+                intake=await self._intake(policy, target, ledger, limits, check=check, few=concurrency),
                 limiter=RateLimiter(INPUT_IMAGES, rate),
-                limits=limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens),
+                limits=limits,
                 ledger=ledger,
                 save=save,
                 concurrency=await _possible(concurrency),
@@ -229,7 +242,7 @@ class ImageEditor:
         edits: Edits,
         *,
         out: Where | None = None,
-        ledger: Where | None = None,
+        ledger: ChosenLedger = None,
         images_per_minute: float | None = None,
         on_uncertain: OnUncertain = "report",
         redo: Collection[str] = (),
@@ -263,27 +276,41 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
-        target = target_of(out, ledger, self._stores)
-        where = None if out is None and ledger is None else _ledger_of(target, ledger)
-        loaded_ledger = None if where is None else await load_ledger(where)
-        if loaded_ledger is not None:
-            limits = limits.after(loaded_ledger.spent.edits, loaded_ledger.spent.tokens)
-        if target is not None:
-            await target.look()
-        intake = await self._intake(policy, target, loaded_ledger, check=check)
-        builder = PlanBuilder(limits.allowed)
-        async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
-            async for edit in source:
-                builder.count(await intake.prepare(edit))
-        return builder.plan(images_per_minute, damage=() if loaded_ledger is None else loaded_ledger.damage)
+        chosen = None if out is None and ledger is None else ledger_from(ledger)
+        target = target_of(out, None if chosen is None else directory_of(chosen, None), self._stores)
+        place = None if out is None and chosen is None else _place(target, out, chosen)
+        async with AsyncExitStack() as stack:
+            known = None if place is None else await stack.enter_async_context(place.look())
+            if target is not None:
+                await target.look()
+            limits = limits_with(limits, known)
+            intake = await self._intake(policy, target, known, limits, check=check)
+            builder = PlanBuilder(limits.allowed)
+            async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
+                async for edit in source:
+                    builder.count(await intake.prepare(edit))
+            return builder.plan(images_per_minute, damage=() if known is None else known.damage)
 
     async def _intake(
-        self, policy: Policy, target: Target | None, ledger: Ledger | None, *, check: bool | None
-    ) -> Intake:
+        self,
+        policy: Policy,
+        target: Target | None,
+        ledger: FileLedger | SharedLedger | None,
+        limits: Limits,
+        *,
+        check: bool | None,
+        few: int = 1,
+    ) -> EditIntake:
         checked = self.check if check is None else check
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
-        return Intake(policy=policy, checked=checked, target=target, ledger=ledger, stores=self._stores)
+        common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self._stores}
+        if ledger is None or isinstance(ledger, FileLedger):
+            return Intake(ledger=ledger, **common)
+        from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
+
+        few = min(few, shared_intake.MOST_CLAIMED)
+        return shared_intake.SharedIntake(ledger=ledger, limits=limits, few=few, **common)
 
     async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         checked = self.check if check is None else check
@@ -307,7 +334,7 @@ def _policy(
     return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only)
 
 
-def _is_kept(out: Where | None, save: Save | None, ledger: Where | None) -> bool:
+def _is_kept(out: Where | None, save: Save | None, ledger: ChosenLedger) -> bool:
     """Whether this call keeps the pictures, so that a ledger may record edits as done."""
     if out is None and save is None and ledger is not None:
         raise ConfigurationError(
@@ -315,14 +342,25 @@ def _is_kept(out: Where | None, save: Save | None, ledger: Where | None) -> bool
             "Nothing was sent."
         )
     if out is None and save is not None and ledger is None:
-        raise ConfigurationError("save= needs ledger=, a directory that remembers what was saved. Nothing was sent.")
+        raise ConfigurationError(
+            "save= needs ledger=, which remembers what was saved: a directory, or a database. Nothing was sent."
+        )
     return out is not None or save is not None
 
 
-def _ledger_of(target: Target | None, ledger: Where | None) -> Path:
-    if ledger is not None:
-        return local_directory(ledger, LEDGER)
-    return Path() / OWN_DIRECTORY if target is None else target.directory / OWN_DIRECTORY
+def _place(target: Target | None, out: Where | None, ledger: ChosenLedger, **rest: Any) -> LedgerPlace:
+    """Where the ledger is of a run whose pictures go to `target`."""
+    near = None if target is None or target.is_elsewhere else target.directory
+    shown = None if target is None else target.where if target.is_elsewhere else str(out)
+    shared = None if ledger is None or isinstance(ledger, str | os.PathLike) else ledger
+    return LedgerPlace(directory=directory_of(ledger, near), shared=shared, out=shown, is_remote=near is None, **rest)
+
+
+def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None) -> Limits:
+    """The limits, with what earlier runs used: a shared ledger counts by itself."""
+    if ledger is None or isinstance(ledger, FileLedger):
+        return limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens)
+    return ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)
 
 
 async def _possible(concurrency: int) -> int:
@@ -338,7 +376,3 @@ async def _possible(concurrency: int) -> int:
         )
     logger.warning("%s", open_files.lowered(concurrency, most))
     return most
-
-
-def _opened(where: Path | None, *, accept_damage: bool, idle: float) -> AbstractAsyncContextManager[Ledger | None]:
-    return nullcontext() if where is None else open_ledger(where, accept_damage=accept_damage, idle=idle)

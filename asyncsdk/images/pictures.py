@@ -105,13 +105,11 @@ class LoadedEdit:
         the original counts: another version of the encoder makes other bytes, and no other edit.
         """
         content = {
-            **{name: value for name, value in self.edit.options.items() if name not in _TRANSPORT},
             "image": [_digest(image) for image in self.images],
             "mask": _digest(self.mask),
             "markup": _digest(self.markup),
-            "extra": self.edit.extra,
         }
-        return hashlib.sha256(_canonical(content).encode()).hexdigest()
+        return hashlib.sha256(fields_of_result(self.edit, content).encode()).hexdigest()
 
 
 async def loaded(edit: ImageEdit, stores: RemoteStores | None = None, overlays: Overlays | None = None) -> LoadedEdit:
@@ -337,6 +335,12 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         )
     if kinds == {ImageRef} and edit.markup is not None:
         raise InvalidEditError("markup: it can't be a reference; give it and the pictures as files. Nothing was sent.")
+
+
+def fields_of_result(edit: ImageEdit, pictures: Mapping[str, Any]) -> str:
+    """The fields of an edit that decide what comes of it, with what stands for its `pictures`, as canonical JSON."""
+    fields = {name: value for name, value in edit.options.items() if name not in _TRANSPORT}
+    return _canonical({**fields, **pictures, "extra": edit.extra})
 
 
 def _canonical(value: object) -> str:

@@ -20,7 +20,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.destination import OWN_DIRECTORY, RAW, SUFFIXES, Destination, aside
+from asyncsdk.images.destination import OWN_DIRECTORY, RAW, SUFFIXES, Destination, aside, beside
 from asyncsdk.images.names import raw_stem, safe_name
 from asyncsdk.models import EditedImage, ImagesResponse, UnreadableImage
 from asyncsdk.remote.address import local_path, remote_address
@@ -126,6 +126,7 @@ class Saving:
     way: FileWriter = field(factory=FileWriter)
     moved: Callable[[Mapping[str, str]], Awaitable[object]] | None = None
     is_anothers: Callable[[str], bool] = lambda _: False
+    beside: Callable[[str], Iterator[str]] = beside
     shielded: bool = False
     saved: dict[int, Path] = field(factory=dict, init=False)
     fetched: dict[int, bytes] = field(factory=dict, init=False)
@@ -286,8 +287,7 @@ class Saving:
     async def _free(self, place: Destination, numbers: Iterable[int]) -> Destination:
         """`place`, or the first beside it where the names of these images are free."""
         first = self.place or place
-        beside = (evolve(first, name=f"{first.name}-{number}") for number in count(2))
-        for candidate in chain([place], beside):
+        for candidate in chain([place], (evolve(first, name=name) for name in self.beside(first.name))):
             if any(self.is_anothers(candidate.stem(number)) for number in numbers):
                 continue
             paths = [path for number in numbers for path in candidate.paths_of(number)]

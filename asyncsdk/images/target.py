@@ -11,7 +11,7 @@ from attrs import field, frozen
 from asyncsdk import files
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.destination import Destination
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
 
 

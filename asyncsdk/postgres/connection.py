@@ -32,7 +32,7 @@ from asyncsdk.postgres.faults import (
     passing,
     pause_after,
 )
-from asyncsdk.postgres.statements import schema_steps, statement
+from asyncsdk.postgres.statements import first_version, schema_steps, statement
 from asyncsdk.postgres.url import DatabaseURL
 from asyncsdk.threads import DaemonThreadPool
 
@@ -79,8 +79,11 @@ class PostgresConnection:
         writes: bool = True,
         patience: float = PATIENCE,
         seconds: float = STATEMENT_SECONDS,
+        lock: str | None = None,
     ) -> Sequence[asyncpg.Record]:
-        """Run the statement `name`. An outage is waited for, for `patience` seconds, once the database has worked.
+        """Run the statement `name`; with `lock` after that one, in one transaction.
+
+        An outage is waited for, for `patience` seconds, once the database has worked.
 
         An attempt that takes longer than `seconds` is lost with its connection, and made again.
 
@@ -93,7 +96,7 @@ class PostgresConnection:
             self._check_refusal(began)
             while True:
                 try:
-                    rows = await self._run(name, arguments, writes=writes, seconds=seconds)
+                    rows = await self._run(name, arguments, writes=writes, seconds=seconds, lock=lock)
                 except (ConfigurationError, DatabaseFault, NotMadeError):
                     raise
                 except Exception as error:  # noqa: BLE001 - asyncpg raises many kinds, and `fault` words what is unknown
@@ -148,7 +151,7 @@ class PostgresConnection:
             raise DatabaseFault(failed.reason, failed.advice, is_newer=failed.is_newer, passes=failed.passes)
 
     async def _run(
-        self, name: str, arguments: Sequence[Any], *, writes: bool, seconds: float
+        self, name: str, arguments: Sequence[Any], *, writes: bool, seconds: float, lock: str | None
     ) -> Sequence[asyncpg.Record]:
         if self._connection is None:
             first, self._first = self._first, self._first + 1
@@ -163,13 +166,17 @@ class PostgresConnection:
             if writes and self._facts.is_read_only:
                 raise _ReadOnlyError
             if self._facts.version != VERSION:
-                if not writes and self._facts.version is None:
+                if not writes and (self._facts.version or 0) < first_version(name):
                     raise NotMadeError
                 if writes:
                     await make_schema(self._connection)
                 self._facts = await facts_of(self._connection)
-            rows: Sequence[asyncpg.Record] = await self._connection.fetch(statement(name), *arguments)
-            return rows
+            if lock is None:
+                return list(await self._connection.fetch(statement(name), *arguments))
+            # what the lock waited for is seen only by a statement that begins after it
+            async with self._connection.transaction(isolation="read_committed"):
+                await self._connection.fetch(statement(lock))
+                return list(await self._connection.fetch(statement(name), *arguments))
 
 
 async def connect(url: DatabaseURL, *, first: int = 0) -> asyncpg.Connection:

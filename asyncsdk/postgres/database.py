@@ -37,7 +37,10 @@ logger = logging.getLogger(__name__)
 
 @define(eq=False)
 class Database:
-    """One for each process and event loop. All that it holds, it holds under the lease of `holder`."""
+    """One for each process and event loop.
+
+    What is held in it is held under the lease of `holder`, or of a holder of one's own: all are renewed together.
+    """
 
     _url: DatabaseURL
     _terms: LeaseTerms
@@ -45,6 +48,7 @@ class Database:
     _work: PostgresConnection = field(init=False)
     _lease: PostgresConnection = field(init=False)
     _users: int = field(default=0, init=False)
+    _held: dict[uuid.UUID, Renewal | None] = field(factory=dict, init=False)  # and its last renewal
     _renewal: Renewal | None = field(default=None, init=False)  # the last one
     _steady_since: float | None = field(default=None, init=False)  # in seconds of elapsed time
     _owed: list[tuple[str, tuple[Any, ...]]] = field(factory=list, init=False)
@@ -67,10 +71,10 @@ class Database:
         return self._work.is_away
 
     async def run(
-        self, name: str, *arguments: Any, writes: bool = True, patience: float = PATIENCE
+        self, name: str, *arguments: Any, writes: bool = True, patience: float = PATIENCE, lock: str | None = None
     ) -> Sequence[asyncpg.Record]:
         """Run a statement within a session, as `PostgresConnection.run` does."""
-        return await self._work.run(name, *arguments, writes=writes, patience=patience)
+        return await self._work.run(name, *arguments, writes=writes, patience=patience, lock=lock)
 
     def batch(
         self, write: Callable[[Database, Sequence[Item]], Awaitable[Iterable[Exception | None]]]
@@ -97,20 +101,26 @@ class Database:
                 await self._lease.close()
 
     @asynccontextmanager
-    async def holding(self) -> AsyncIterator[None]:
-        """A session in which the lease of this process is kept."""
+    async def holding(self, holder: uuid.UUID | None = None) -> AsyncIterator[None]:
+        """A session in which the lease of this process is kept, or that of a `holder`, which ends with the block."""
         async with self.session():
-            await self.ensure_lease()
-            async with tasks.group() as group:
-                group.start_soon(self._keep)
-                yield
-                group.cancel_scope.cancel()
+            try:
+                await self.ensure_lease(holder)
+                async with tasks.group() as group:
+                    group.start_soon(self._keep)
+                    yield
+                    group.cancel_scope.cancel()
+            finally:
+                if holder is not None:
+                    self._held.pop(holder, None)
 
-    async def ensure_lease(self) -> None:
+    async def ensure_lease(self, holder: uuid.UUID | None = None) -> None:
         """Return once the lease is good: something may begin. Raises DatabaseFault."""
-        if self._owed or not is_good(self._renewal, boot_time(), self._terms):
+        holder = holder or self.holder
+        self._held.setdefault(holder, None)
+        if self._owed or not is_good(self._held[holder], boot_time(), self._terms):
             async with self._renewing:
-                if self._owed or not is_good(self._renewal, boot_time(), self._terms):  # others were here first
+                if self._owed or not is_good(self._held.get(holder), boot_time(), self._terms):  # perhaps by another
                     await self._renew(self._work)
 
     async def may_take_lapsed(self) -> bool:
@@ -119,6 +129,20 @@ class Database:
             return False
         await self._renew(self._work)
         return may_take_lapsed(self._steady_since, boot_time(), self._terms)
+
+    @property
+    def has_good_lease(self) -> bool:
+        """Whether something may begin at this moment."""
+        return is_good(self._renewal, boot_time(), self._terms)
+
+    def is_held_since(self, moment: float) -> bool:
+        """Whether something may begin now, and the lease did not lapse since `moment`, in seconds of elapsed time."""
+        return self.has_good_lease and self._steady_since is not None and self._steady_since <= moment
+
+    async def renew(self) -> None:
+        """Renew the lease now: the database called it lapsed. Raises DatabaseFault."""
+        async with self._renewing:
+            await self._renew(self._work)
 
     async def _keep(self) -> None:
         """Renew the lease until this is cancelled: one of all that are here at a time, on a connection of its own."""
@@ -141,10 +165,12 @@ class Database:
 
     async def _renew(self, connection: PostgresConnection, patience: float = PATIENCE) -> None:
         asked = boot_time()  # before it: the lease that is answered for is no longer than this one
-        mine = self.holder, os.getpid(), this_host(), this_machine(), self._terms.lease
+        held, here = list(self._held) or [self.holder], (os.getpid(), this_host(), this_machine(), self._terms.lease)
         limit = max(self._terms.renew_every / 4, LEAST_SECONDS)  # then it is asked again, on another connection
-        [row] = await connection.run("holder_renew", *mine, patience=patience, seconds=limit)
+        for holder in held:
+            [row] = await connection.run("holder_renew", holder, *here, patience=patience, seconds=limit)
         renewal = Renewal(asked, row["clock"])
+        self._held |= {holder: renewal for holder in held if holder in self._held}
         if self._renewal is None or asked > self._renewal.asked:
             if not is_steady(self._renewal, renewal, self._terms):
                 self._steady_since = asked

@@ -14,6 +14,11 @@ def statement(name: str) -> str:
     return text.decode()
 
 
+def first_version(name: str) -> int:
+    """The version of the schema from which on a statement can run."""
+    return 2 if name.startswith(("edit_", "ledger_")) else 1
+
+
 def schema_steps(made: int | None, wanted: int) -> list[str]:
     """The statements that make version `wanted` of the schema out of version `made`, None where there is none."""
     return [statement(f"schema_{version}") for version in range((made or 0) + 1, wanted + 1)]

@@ -34,6 +34,8 @@ from tests.faults.small import kill_small_uploads
 from tests.faults.steps import die_at_every_step
 from tests.faults.table import Row, lines_of
 from tests.faults.versions import go_on_with_each_other
+from tests.fleet.run import EditFleet, lead_edits
+from tests.fleet.simulation import search as simulate
 from tests.postgres.server import NoPostgresError
 
 
@@ -46,6 +48,7 @@ class Options:
     sizes: Sizes
     other: Path | None = None
     fleet: Fleet = field(factory=Fleet)
+    edits: int = 6000
 
 
 async def kills(folder: Path, options: Options) -> Row:
@@ -128,6 +131,20 @@ async def outages(folder: Path, options: Options) -> Row:
         return Row("outages", figures={"skipped:": str(error)})
 
 
+async def edit_fleet(folder: Path, options: Options) -> Row:
+    try:
+        return await lead_edits(folder, EditFleet(edits=options.edits), seed=options.seed)
+    except NoPostgresError as error:
+        return Row("edit fleet", figures={"skipped:": str(error)})
+
+
+async def protocol(_: Path, options: Options) -> Row:
+    sequences = 10 * options.rounds
+    row = Row("protocol", sequences)
+    row.violations = await asyncio.to_thread(partial(simulate, sequences, first=options.seed))
+    return row
+
+
 async def versions(folder: Path, options: Options) -> Row:
     assert options.other is not None
     return await go_on_with_each_other(folder, options.other, max(1, options.rounds // 100), seed=options.seed)
@@ -150,6 +167,8 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "crossed": crossed,
     "fleet": fleet,
     "outages": outages,
+    "editfleet": edit_fleet,
+    "protocol": protocol,
 }
 VERSIONS = "versions"
 
@@ -177,6 +196,7 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
     parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
     parser.add_argument("--size", default="64MiB..512MiB", metavar="A..B", help="of the files that are uploaded")
     parser.add_argument("--files", type=int, default=60, metavar="N", help="of the fleet (60)")
+    parser.add_argument("--edits", type=int, default=6000, metavar="N", help="of the fleet of edits (6000)")
     parser.add_argument("--lease", type=float, default=60.0, metavar="SECONDS", help="of the fleet's processes (60)")
     given = parser.parse_args(arguments)
     least, _, most = given.size.partition("..")
@@ -185,6 +205,7 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
         given.seed,
         Sizes(parse_size(least), parse_size(most or least)),
         fleet=Fleet(files=given.files, lease=given.lease),
+        edits=given.edits,
     )
     if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:
         return [VERSIONS], evolve(options, other=Path(given.forms[1]))

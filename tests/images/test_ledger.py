@@ -15,7 +15,7 @@ import pytest
 
 from asyncsdk.errors import LedgerBusyError, LedgerError
 from asyncsdk.images.ledger import file as ledger_file
-from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 from asyncsdk.wal import disk
@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "out" / ".asyncsdk"
 
 
-async def do(ledger: Ledger, item: str, name: str = "a") -> None:
+async def do(ledger: FileLedger, item: str, name: str = "a") -> None:
     await ledger.intend(item, id=name, n=2, source="here")
     await ledger.end(item, "done", id=name, files=(f"{name}.png",), usage=USAGE, images=1, request_id="r")
 
@@ -239,3 +239,12 @@ async def test_the_names_that_lead_to_a_ledger_are_synced_before_anything_in_it_
         synced.clear()
         await do(ledger, "a" * 64)
         assert synced == [place / "ledger", place, place.parent]
+
+
+async def test_it_is_asked_in_pages_by_the_ids_of_edits_and_by_the_names_of_pictures(place: Path) -> None:
+    async with open_ledger(place) as ledger:
+        await do(ledger, "a#0", "A:1")
+        states = await ledger.look_up(["a:1", "b"])
+        assert [state and state.status for state in states] == ["done", None]
+        owners = await ledger.owners_of(["a%3A1.1", "b"])
+        assert [owner and owner.item for owner in owners] == ["a#0", None]

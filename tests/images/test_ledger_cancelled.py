@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 
 
 @define
@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "out" / ".asyncsdk"
 
 
-async def cancel_an_intent(ledger: Ledger, disk: Disk, *, full: bool = False) -> None:
+async def cancel_an_intent(ledger: FileLedger, disk: Disk, *, full: bool = False) -> None:
     """Cancel it while the disk is at it."""
     disk.busy.clear()
     disk.go.clear()

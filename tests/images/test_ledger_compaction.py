@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.images.ledger import file as module
-from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 from asyncsdk.wal import disk
@@ -30,7 +30,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "out" / ".asyncsdk"
 
 
-async def do(ledger: Ledger, item: str, name: str) -> None:
+async def do(ledger: FileLedger, item: str, name: str) -> None:
     await ledger.intend(item, id=name, n=2, source="here")
     await ledger.end(
         item, "done", id=name, files=(f"{name}.png", f"{name}.1.png"), usage=USAGE, images=2, request_id="r"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import LedgerDamagedError
-from asyncsdk.images.ledger.file import Ledger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 
 ITEMS = ("a#0", "b#0", "c#0")
 
@@ -29,7 +29,7 @@ async def segment(place: Path) -> Path:
     return path
 
 
-def states(ledger: Ledger) -> dict[str, str]:
+def states(ledger: FileLedger) -> dict[str, str]:
     return {item: state.status for item, state in ledger.index.states.items()}
 
 

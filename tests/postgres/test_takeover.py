@@ -233,3 +233,20 @@ async def test_records_whose_key_was_lost_are_read_and_written_after(
         await log.append(part(0))
     async with PostgresJournal(database_url).claim(KEY) as log:
         assert log.records == (opened(), part(0))
+
+
+async def test_a_lease_that_was_renewed_after_a_sleep_was_not_held_all_the_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = list[float]()
+    monkeypatch.setattr("asyncsdk.postgres.database.boot_time", lambda: boot_time() + sum(slept))
+    database = shared_database(url_of(database_url), LeaseTerms())
+    async with database.holding():
+        before = boot_time()
+        assert database.is_held_since(before)
+        slept.append(1000.0)
+        assert not database.is_held_since(before)
+        await database.ensure_lease()
+        assert database.has_good_lease
+        assert not database.is_held_since(before)
+        assert database.is_held_since(before + 1001.0)

@@ -21,7 +21,7 @@ from asyncsdk.images import bucket as buckets
 from asyncsdk.images import pictures
 from asyncsdk.images.bucket import BucketDelivery
 from asyncsdk.images.bulk.outcomes import Outcomes
-from asyncsdk.images.ledger.file import Ledger, load_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger
 from asyncsdk.images.saving import FileWriter
 from asyncsdk.remote import writing
 from asyncsdk.remote.address import RemoteAddress
@@ -307,7 +307,7 @@ async def test_a_picture_that_was_saved_when_its_process_was_killed_is_put_there
     async with answering(done()) as server, client_of(server) as client:
         with monkeypatch.context() as patch:
             patch.setattr(BucketDelivery, "run", hanging)
-            patch.setattr(Ledger, "end", losing)
+            patch.setattr(FileLedger, "end", losing)
             with anyio.move_on_after(0.5):
                 await run(ImageEditor(client), edit(), **where)
         async with ImageEditor(client).edit_many([edit()], **where) as outcomes:

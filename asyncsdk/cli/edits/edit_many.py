@@ -20,7 +20,7 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, RemoteError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError, LedgerError, RemoteError, SaveError
 from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.open_files import lowered
 
@@ -81,8 +81,12 @@ async def edit_many(
     from asyncsdk.remote.stores import RemoteStores
 
     check_grace(run.grace)
-    place, stores = out_place(out, run.ledger), RemoteStores()
-    rows, is_begun = await rows_of(sources, place, defaults_of(run, options), stores)
+    place, defaults, stores = out_place(out, run.ledger), defaults_of(run, options), RemoteStores()
+    if place.shared is not None:
+        place.shared.options = defaults
+    rows, is_begun = await rows_of(sources, place, defaults, stores)
+    if place.shared is not None:
+        check_ids(rows)
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
@@ -102,6 +106,16 @@ async def edit_many(
         work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
+
+
+def check_ids(rows: Rows) -> None:
+    """Raise ConfigurationError for a row without an id: a ledger that machines share knows it by that alone."""
+    nameless = next((edit for edit in rows.edits() if not (edit.id or edit.name)), None)
+    if nameless is not None:
+        raise ConfigurationError(
+            f"line {nameless.line} has no id, and a ledger in a database knows an edit by that: give each row its own, "
+            f"in a column or field id. {NOTHING}"
+        )
 
 
 def warn_of_the_future(redo: str | None, written: float | None) -> None:
@@ -178,13 +192,15 @@ class BulkEditing:
         from asyncsdk.cli.display import choose
         from asyncsdk.cli.edits.bar import RunView
         from asyncsdk.cli.edits.rescue import LEAVE_SECONDS
+        from asyncsdk.images.bulk.shared_intake import from_anywhere
 
         self.report.add_bad(rows, only=self.run.only)
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:
             place: Any = {"out": self.place.out, "ledger": self.place.ledger}
-            async with self.editor.edit_many(rows.edits(), **place, **self.request, **limits) as self._outcomes:
+            edits = rows.edits() if self.place.shared is None else from_anywhere(rows.edits, rows.edits_in_all)
+            async with self.editor.edit_many(edits, **place, **self.request, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 if self._outcomes.recovered:
@@ -221,7 +237,7 @@ class BulkEditing:
         if self._grace is not None:
             self._grace.deadline = asyncio.get_running_loop().time() + self.run.grace
         if self._outcomes is not None and not self._is_over:
-            self._outcomes.stop()
+            self._outcomes.stop(all_copies=self.run.stop_all)
             self.report.aside()
             complain(stopping(self._outcomes.in_flight, self.run.grace))
 
@@ -278,6 +294,8 @@ class BulkEditing:
         return self.stop.signum is None and await self.queue.rescue.again(error)
 
     async def _save_left(self) -> str | None:
+        if self.place.shared is not None:  # each copy would write its own; the ledger has those of all
+            return "asyncsdk ledger failed, asyncsdk ledger uncertain" if self.report.left else None
         try:
             path, earlier = await self.report.save_left(self.place.records, again=self._again)
         except (OSError, ValueError) as error:

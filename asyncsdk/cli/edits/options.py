@@ -89,10 +89,14 @@ class RunOptions:
     ledger: Annotated[
         str | None,
         Parameter(
-            metavar="DIR",
-            help="The ledger's directory, required if --out is a URL: pictures wait in it for the bucket.",
+            metavar="DIR|postgresql://…",
+            help="The ledger's directory, required if --out is a URL; or a database, for many machines at once.",
         ),
     ] = None
+    stop_all: Annotated[
+        bool,
+        Parameter(name="--all", help="Ctrl-C stops all copies of this command that share the ledger."),
+    ] = False
     accept_damage: Annotated[
         bool, Parameter(help="Use the intact part of a damaged ledger: what is lost may be paid again.")
     ] = False

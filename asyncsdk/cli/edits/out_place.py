@@ -1,14 +1,20 @@
-"""Where the results of a run go, and where what is remembered of them is kept: a directory, or a bucket (pure)."""
+"""Where the results of a run go, and where what is remembered of them is kept: a directory, or a bucket."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY, REPLACED
-from asyncsdk.remote.address import RemoteAddress, local_directory, local_path, remote_address
+from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
+from asyncsdk.images.ledgers import directory_of, ledger_from
+from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
+
+if TYPE_CHECKING:
+    from asyncsdk.images.ledger.postgres import PostgresLedger
 
 
 @frozen(kw_only=True)
@@ -16,15 +22,17 @@ class OutPlace:
     """The results of a run.
 
     `out` and `ledger` are as the library takes them; `kept` is the directory of the ledger, `records` that of what is
-    left. `address` is the bucket's, `directory` that of the pictures if they are on this machine.
+    left; `shared` is the ledger if it is in a database. `address` is the bucket's, `directory` that of the pictures if
+    they are on this machine.
     """
 
     out: str
-    ledger: str | None
+    ledger: str | PostgresLedger | None
     kept: Path
     records: Path
     address: RemoteAddress | None = None
     directory: Path | None = None
+    shared: PostgresLedger | None = None
 
     def __str__(self) -> str:
         return self.out if self.address is None else self.address.shown
@@ -46,18 +54,22 @@ class OutPlace:
 
 def out_place(out: str, ledger: str | None) -> OutPlace:
     """Read --out and --ledger. Raises ConfigurationError for a URL that can't be used, or without a ledger."""
-    address = remote_address(out)
+    address, chosen = remote_address(out), ledger_from(ledger)
+    shared = None if chosen is None or isinstance(chosen, str | os.PathLike) else chosen
+    given = shared or (None if chosen is None else os.fspath(chosen))  # type: ignore[arg-type]  # it is a path
     if address is None:
         directory = Path(local_path(out))
-        kept = directory / OWN_DIRECTORY if ledger is None else local_directory(ledger, LEDGER)
-        return OutPlace(out=str(directory), ledger=ledger, kept=kept, records=directory, directory=directory)
-    if ledger is None:
+        kept = directory_of(chosen, directory)
+        return OutPlace(
+            out=str(directory), ledger=given, kept=kept, records=directory, directory=directory, shared=shared
+        )
+    if chosen is None:
         raise ConfigurationError(
             f"--out {address} is a URL, and the ledger, which remembers what is paid, needs a directory of this "
             "machine: add --ledger DIR, the same one each time. Nothing was sent."
         )
-    kept = local_directory(ledger, LEDGER)
-    return OutPlace(out=out, ledger=ledger, kept=kept, records=kept, address=address)
+    kept = directory_of(chosen, None)
+    return OutPlace(out=out, ledger=given, kept=kept, records=kept, address=address, shared=shared)
 
 
 def check_page_place(page: RemoteAddress | None, name: str, place: OutPlace) -> None:

@@ -26,12 +26,15 @@ async def results_in(place: OutPlace, sources: Sequence[str]) -> Results | None:
 
     Raises LedgerError.
     """
-    if not place.kept.is_dir():
+    if place.shared is None and not place.kept.is_dir():
         return None
     if not any(_may_hold_results(place, source) for source in sources):
         return Results()
-    ledger = await load_ledger(place.kept)
-    names = [file for _, state in ledger.index.states.items() for file in state.files]
+    if place.shared is None:
+        ledger = await load_ledger(place.kept)
+        names = [file for _, state in ledger.index.states.items() for file in state.files]
+    else:
+        names = [file async for entry in place.shared.entries() for file in entry.get("files", ())]
     if place.directory is None:
         return Results(objects=frozenset(place.address.child(name).shown for name in names if place.address))
     root = place.directory.resolve()

@@ -15,7 +15,7 @@ from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.destination import RAW, Destination
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.result import EditResult, not_delivered, not_saved
@@ -59,11 +59,12 @@ class ResultWriter:
             place=self.place,
             raw_folder=self.ledger.raw_folder,
             raw_name=self.ledger.name,
-            if_taken="move aside",
+            if_taken="move aside" if self.ledger.owner.apart is None else "beside",
             names=self.result.edit.n or 1,
             way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, again),
             moved=self.ledger.owner.moved,
             is_anothers=self.ledger.owner.is_anothers,
+            beside=self.ledger.owner.beside,
             shielded=True,
         )
 
@@ -213,7 +214,8 @@ class LedgerWriter:
     @property
     def owner(self) -> PictureOwner:
         """The edit, for who names its pictures."""
-        return PictureOwner(self._ledger, self._prepared.item)
+        item = self._prepared.item
+        return PictureOwner(None, item) if self._ledger is None else self._ledger.owner(item)
 
     @property
     def raw_folder(self) -> Path | None:
@@ -226,6 +228,11 @@ class LedgerWriter:
             await self._ledger.intend(
                 self._prepared.item, id=self._prepared.name, n=self._prepared.edit.n or 1, source=self._prepared.source
             )
+
+    @property
+    def may_send(self) -> bool:
+        """Whether what `intend` recorded is true still."""
+        return self._ledger is None or self._prepared.item is None or self._ledger.may_send(self._prepared.item)
 
     def release(self) -> None:
         """Record that the server did nothing for it."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
+from typing import Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -21,7 +22,7 @@ from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check, invalid
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.images.edit import ImageEdit, address_of
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Problem
@@ -42,7 +43,7 @@ class PreparedEdit:
 
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
     comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
-    `is_in_redo`: the caller named it to be sent again.
+    `is_in_redo`: the caller named it to be sent again. `ordinal` is its number among equal ones, from 0.
     """
 
     loaded: LoadedEdit
@@ -53,6 +54,7 @@ class PreparedEdit:
     place: Destination | None = None
     moves_anothers: bool = False
     is_in_redo: bool = False
+    ordinal: int = 0
 
     @property
     def edit(self) -> ImageEdit:
@@ -61,7 +63,26 @@ class PreparedEdit:
     @property
     def is_equal_to_another(self) -> bool:
         """Whether it is not the first with these pictures and fields."""
-        return self.item is not None and ordinal_of(self.item) > 0
+        return self.ordinal > 0
+
+
+class EditIntake(Protocol):
+    """One pass over the edits of a run, as the run sees it."""
+
+    policy: Policy
+    target: Target | None
+
+    def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+        """Those of `edits` that are this run's, each of which `prepare` takes next."""
+
+    async def prepare(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
+        """The `edit` that `in_turn` gave last, ready to be sent, or how it ended already; None: it is left out."""
+
+    async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
+        """The edit with its pictures as they are sent, or how it ended where one can't be converted."""
+
+    def lost(self, prepared: PreparedEdit) -> None:
+        """Another process has the edit now, and nothing of it was sent here."""
 
 
 @define(eq=False, kw_only=True)
@@ -71,7 +92,7 @@ class Intake:
     policy: Policy
     checked: bool
     target: Target | None = None
-    ledger: Ledger | None = None
+    ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
     _overlays: Overlays = field(factory=dict, init=False)
     _naming: Naming = field(init=False)
@@ -113,6 +134,9 @@ class Intake:
                 return evolve(prepared, loaded=await as_sent(prepared.loaded, checked=self.checked))
         except (InvalidEditError, EditError) as error:
             return unsent(prepared.edit, prepared.id, error)
+
+    def lost(self, prepared: PreparedEdit) -> None:
+        """Never: all that is in a ledger in files is its one process's."""
 
     async def _prepared(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         named = Named(edit, str(edit.line or self._number), source_of(edit))
@@ -179,7 +203,10 @@ class Intake:
         """The edit with its place, unless its id or a file on the disk prevents it."""
         edit = named.edit
         name = edit.id or self._naming.free(named)
-        ready = PreparedEdit(loaded=loaded_edit, id=name, name=name, item=named.item, source=named.source)
+        ordinal = 0 if named.item is None else ordinal_of(named.item)
+        ready = PreparedEdit(
+            loaded=loaded_edit, id=name, name=name, item=named.item, source=named.source, ordinal=ordinal
+        )
         if self.target is None:
             return ready
         problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))

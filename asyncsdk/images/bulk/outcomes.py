@@ -60,11 +60,16 @@ class Outcomes:
             raise reason
         raise StopAsyncIteration
 
-    def stop(self) -> None:
+    def stop(self, *, all_copies: bool = False) -> None:
         """Send nothing new.
 
         Go on iterating to await the edits in flight; leaving the block at once makes them uncertain.
+
+        Args:
+            all_copies: Also stop the other processes of this run, where the ledger is in a database.
         """
+        if all_copies and self._run.ledger is not None:
+            self._run.ledger.stop_copies()
         self._run.stop()
 
     @property

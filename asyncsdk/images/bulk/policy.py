@@ -154,3 +154,25 @@ class Limits:
             verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
             return f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
         return f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent so far, earlier runs included."
+
+
+@define
+class ReservedLimits(Limits):
+    """The limits of a ledger that machines share: it counts, and reserves what is claimed. Here they are shown."""
+
+    def check(self) -> None:
+        """What is claimed may be sent."""
+
+    def begin(self) -> None:
+        """It is counted already."""
+
+    def take_back(self) -> None:
+        """It is claimed still; the ledger counts it until it is given back."""
+
+    def spend(self, usage: Usage | None) -> None:
+        """The ledger counts it with the end of the edit."""
+
+    @property
+    def is_passed(self) -> bool:
+        """The next claim sees it."""
+        return False

@@ -21,10 +21,10 @@ from asyncsdk.errors import (
     SaveError,
 )
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import Intake
+from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
-from asyncsdk.images.ledger.file import Ledger
+from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.models import Usage, add
@@ -55,7 +55,7 @@ class BulkRun:
     """The state of one run. `reason` is why it stops before its end, if it does."""
 
     client: Client
-    intake: Intake
+    intake: EditIntake
     limiter: RateLimiter
     limits: Limits
     ledger: Ledger | None = None

@@ -9,13 +9,14 @@ import anyio.lowlevel
 from attrs import define, field
 
 from asyncsdk import tasks
-from asyncsdk.errors import APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
+from asyncsdk.errors import APIConnectionError, APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
 from asyncsdk.http.edit_response import Messages
 from asyncsdk.images.billing import ABANDONED, charge_unknown, is_safe_to_repeat, problem_of, status_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
 from asyncsdk.images.result import EditResult, keep_raw
 from asyncsdk.images.saving import FileWriter
@@ -27,6 +28,7 @@ from asyncsdk.retry import Retry, is_unreachable
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the rate limiter keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
 POLL_SECONDS = 0.1
+_LAPSED = "the lease of this process lapsed before a byte of the edit went out. Nothing was sent."
 
 
 @define(eq=False)
@@ -43,6 +45,8 @@ class EditWorker:
     _messages: list[Messages] = field(factory=list, init=False)
     _is_out_of_reach: bool = field(default=False, init=False)
     _writer: ResultWriter | None = field(default=None, init=False)
+    _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _has_left: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._ledger = LedgerWriter(self.run.ledger, self.prepared)
@@ -74,8 +78,12 @@ class EditWorker:
 
     def leave(self) -> None:
         """Limit how long it waits for a disk that hangs: it is cancelled next."""
+        self._has_left = True
         if self._writer is not None:
             self._writer.end_within(self.run.client.timing.final_write)
+        self._recording.deadline = min(
+            self._recording.deadline, anyio.current_time() + self.run.client.timing.final_write
+        )
 
     async def _send_and_save(self) -> EditOutcome | None:
         try:
@@ -83,6 +91,10 @@ class EditWorker:
                 send(self.run.client, self.prepared.loaded, retry=self._retry, messages=self._messages)
             )
             return await self._save(response)
+        except ClaimLostError:
+            self._release()
+            self.run.intake.lost(self.prepared)
+            return None
         except (APIError, ChargeUnknownError) as error:
             return await self._failed(error)
         except Exception as error:  # noqa: BLE001 - a limit, a full disk, a key that fails: the others are awaited
@@ -105,6 +117,9 @@ class EditWorker:
         self._allow_retries()
 
     def _on_sent(self) -> None:
+        """Before its first byte. Raises APIConnectionError where another process may have it by now."""
+        if not self._ledger.may_send:
+            raise APIConnectionError(_LAPSED, request=self.prepared.id, sent=False)
         self.lifecycle = self.lifecycle.to("sent")
 
     def _allow_retries(self) -> None:
@@ -114,7 +129,10 @@ class EditWorker:
             self._retry.deadline = self.run.client.clock.now() + OUTAGE_SECONDS
 
     def _should_retry(self, error: APIError) -> bool:
-        return not self.run.stopping and self.lifecycle.may_try_again(error, self.run.on_uncertain)
+        # of a shared ledger, what may be paid is sent again by a later claim, once no answer to it can come any more
+        is_ours = self._ledger.owner.apart is None
+        how = self.run.on_uncertain if is_ours else "report"
+        return not self.run.stopping and self.lifecycle.may_try_again(error, how)
 
     def _on_wait(self, error: APIError, _: float) -> None:
         """An attempt failed, and another one follows."""
@@ -194,7 +212,9 @@ class EditWorker:
         """Record its end. Where the ledger can't be written the run stops; the outcome stays true."""
         self.lifecycle = self.lifecycle.to("ended")
         outcome = self._outcome(error)
-        with anyio.move_on_after(self.run.client.timing.final_write, shield=True):
+        patience = 0.0 if self.run.ledger is None or self._has_left else self.run.ledger.patience
+        seconds = max(self.run.client.timing.final_write, patience)
+        with anyio.move_on_after(seconds, shield=True) as self._recording:
             outcome = self._outcome(await self._with_raw(error))
             if self.lifecycle.lost is not None and self.lifecycle.lost is not error:
                 await self._with_raw(self.lifecycle.lost)  # of an earlier attempt, which may have been paid too

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,43 +16,28 @@ from attrs import define, field, frozen
 
 from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
-from asyncsdk.errors import LedgerBusyError, LedgerDamagedError, LedgerError
+from asyncsdk.errors import LedgerError
 from asyncsdk.images.destination import UNDELIVERED
+from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
+from asyncsdk.images.ledger.messages import NEWER, busy, damaged, worded
+from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.states import ItemState, problem_fields
+from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.timing import DEFAULT_TIMING
-from asyncsdk.wal import DisplacedError, NewerVersionError, disk, name_of, segments
+from asyncsdk.wal import NewerVersionError, disk, segments
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.line import VERSION, encode_line, iso, read_lines
-from asyncsdk.wal.lock import KeyLock, owner
-from asyncsdk.wal.permissions import NotPrivateError
+from asyncsdk.wal.lock import KeyLock
 from asyncsdk.wal.segments import Anchor, Segments
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
 DAMAGED = ".damaged"  # after the name of a segment that was believed in part
-
-_NAME_ANOTHER = "The ledger is kept beside the pictures: name a directory that can be written."
-_GO_ON = (
-    "It remembers what was paid. Make room or mend the disk, and the same call goes on; another directory starts "
-    "again, and pays again."
-)
-_MADE_PRIVATE = (
-    "It remembers what was paid. Change that where it is, and the same call goes on; another directory starts again, "
-    "and pays again."
-)
-_PUT_BACK = (
-    "It remembers what was paid. Put the directory back where it was: the same call goes on and pays nothing twice. "
-    "Without it nothing is remembered, and the same call would pay again for all."
-)
-_NEWER = (
-    "{}: version {} of the ledger was written by a newer asyncsdk; this one reads up to {}. Nothing was sent.\n"
-    "  Upgrade asyncsdk: the same call then goes on, and pays nothing twice."
-)
 
 logger = logging.getLogger(__name__)
 Fact = tuple[dict[str, Any], float]
@@ -68,7 +52,7 @@ class _Content:
 
 
 @define(eq=False)
-class Ledger:
+class FileLedger:
     """The state of each edit, by its item: the SHA-256 of its content, `#`, and its ordinal among equal ones.
 
     `damage` is what of it is not as it was written.
@@ -92,6 +76,29 @@ class Ledger:
         """Where pictures for `out` are written before they take their place; None for a ledger that is elsewhere."""
         is_near = out == self.directory.parent or out.parent == self.directory / UNDELIVERED
         return self.directory / "drafts" if is_near else None
+
+    @property
+    def patience(self) -> float:
+        """None: a disk that is away makes the write fail."""
+        return 0.0
+
+    def stop_copies(self) -> None:
+        """There are none."""
+
+    def owner(self, item: str | None) -> PictureOwner:
+        """An edit, for who gives its pictures their names."""
+        return PictureOwner(self, item)
+
+    async def look_up(self, ids: Sequence[str]) -> Sequence[ItemState | None]:
+        """The states of the edits that have, or may have, pictures of these names."""
+        known = await self.owners_of([safe_name(each) for each in ids])
+        return [None if each is None else each.state for each in known]
+
+    async def owners_of(self, stems: Sequence[str]) -> Sequence[KnownItem | None]:
+        """The edits that have, or may have, pictures of these names."""
+        items = list(map(self.owner_of, stems))
+        states = [None if item is None else self.state(item) for item in items]
+        return [KnownItem(item, state) if item and state else None for item, state in zip(items, states, strict=True)]
 
     @property
     def spent(self) -> Spent:
@@ -129,8 +136,12 @@ class Ledger:
             if await wait_through_cancellation([written], seconds=WRITE_SECONDS) and written.exception() is None:
                 self.release(item)
             raise
-        with _worded(self.directory, sent=True):
+        with worded(self.directory, sent=True):
             written.result()
+
+    def may_send(self, item: str) -> bool:  # noqa: ARG002 - as the protocol
+        """Always: its lock is held as long as its process lives."""
+        return True
 
     def release(self, item: str) -> None:
         """Write down that the server did nothing for `item`. Where that is lost it counts as uncertain, at no cost."""
@@ -184,20 +195,20 @@ class Ledger:
 
     async def _write(self, fact: dict[str, Any]) -> None:
         written = self._add(fact)
-        with _worded(self.directory, sent=True):
+        with worded(self.directory, sent=True):
             await written
 
     def _add(self, fact: dict[str, Any]) -> asyncio.Future[None]:
         if self._commits is None:
             raise LedgerError(f"{self.directory}: the ledger was opened to be read only")
-        with _worded(self.directory, sent=True):
+        with worded(self.directory, sent=True):
             return self._commits.append(_now(fact))
 
 
 @asynccontextmanager
 async def open_ledger(
     directory: Path, *, accept_damage: bool = False, idle: float = DEFAULT_TIMING.thread_idle
-) -> AsyncIterator[Ledger]:
+) -> AsyncIterator[FileLedger]:
     """Own the ledger in `directory`, made if missing, for the length of the block.
 
     With `accept_damage` what is intact of a damaged one is believed, and written again; the damaged file is kept.
@@ -208,16 +219,16 @@ async def open_ledger(
     """
     threads, lock = DaemonThreadPool("asyncsdk-ledger", 4, idle=idle), KeyLock(directory / "ledger.lock")
     try:
-        with _worded(directory):
+        with worded(directory):
             await threads.run(partial(_make, directory))
             if not await threads.run(lock.try_acquire):
-                raise _busy(directory, lock.path)
+                raise busy(directory, lock.path)
             log = Segments(directory / "ledger", _way(directory), patient=True)
             content = await threads.run(partial(_load, log, accept_damage=accept_damage))
         index, anchors = content.index, list[Anchor]()
         commits = GroupCommit(_encode, partial(_append, log, anchors), threads, partial(_apply, index))
         try:
-            yield Ledger(directory, index, content.damage, commits, anchors)
+            yield FileLedger(directory, index, content.damage, commits, anchors)
         finally:
             await commits.close(seconds=WRITE_SECONDS)
             await _let_go(threads, log.close)
@@ -225,14 +236,14 @@ async def open_ledger(
         await _let_go(threads, lock.release)
 
 
-async def load_ledger(directory: Path) -> Ledger:
+async def load_ledger(directory: Path) -> FileLedger:
     """Read the ledger in `directory`, empty where there is none, without a lock.
 
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
-    with _worded(directory):
+    with worded(directory):
         content = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(_look, directory))
-    return Ledger(directory, content.index, content.damage)
+    return FileLedger(directory, content.index, content.damage)
 
 
 async def _let_go(threads: DaemonThreadPool, job: Callable[[], object]) -> None:
@@ -269,7 +280,7 @@ def _load(log: Segments, *, accept_damage: bool) -> _Content:
     content = log.read(_replay)
     _warn(content)
     if content.damage and not accept_damage:
-        raise _damaged(directory, content.damage)
+        raise damaged(directory, content.damage)
     index = content.index
     if content.damage or (index.lines > COMPACT_ABOVE and index.lines > COMPACT_FACTOR * len(index.states)):
         try:
@@ -307,7 +318,7 @@ def _replay(paths: Iterable[Path]) -> _Content:
                 if line.unread and not line.torn:
                     lost.setdefault(path, {})[line.number] = len(line.unread)
         except NewerVersionError as error:
-            raise LedgerError(_NEWER.format(path, error.version, VERSION)) from error
+            raise LedgerError(NEWER.format(path, error.version, VERSION)) from error
     return _Content(index, tuple(LedgerDamage(path, tuple(of), sum(of.values())) for path, of in lost.items()))
 
 
@@ -333,54 +344,3 @@ def _encode(fact: Fact) -> bytes:
 def _look_away(future: Any) -> None:
     if not future.cancelled():
         future.exception()
-
-
-@contextmanager
-def _worded(directory: Path, *, sent: bool = False) -> Iterator[None]:
-    """Raise any OSError of the block as LedgerError; `sent`: some edits may be on their way already."""
-    try:
-        yield
-    except DisplacedError as error:
-        raise _displaced(error) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if isinstance(error, NotADirectoryError):
-            reason = "a file is where a directory should be"
-        safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
-        advice = _GO_ON if sent or os.path.lexists(directory) else _NAME_ANOTHER
-        if isinstance(error, NotPrivateError) and advice == _GO_ON:
-            advice = _MADE_PRIVATE
-        raise LedgerError(f"can't keep the ledger in {directory} ({reason}). {safe}\n  {advice}") from error
-
-
-def _displaced(cause: DisplacedError) -> LedgerError:
-    """Repeating the call does not resume by itself: it would make another ledger, and pay again for all."""
-    error = LedgerError(
-        f"{cause.filename} is not where it was when the run began: {cause.strerror}. Nothing more was sent; what was "
-        f"under way is in memory, or on disk where it is named.\n  {_PUT_BACK}"
-    )
-    error.resumable = False
-    return error
-
-
-def _damaged(directory: Path, damage: tuple[LedgerDamage, ...]) -> LedgerDamagedError:
-    """The error of a run that may not begin without the caller's consent."""
-    error = LedgerDamagedError(
-        f"the ledger in {directory} is damaged: {'; '.join(map(str, damage))}. Edits recorded there may have been "
-        "paid, and would be paid again. Nothing was sent.\n"
-        "  Put a good copy of the file in its place if there is one. Else the same call with accept_damage=True goes "
-        "on with what is intact; the damaged file is kept beside it."
-    )
-    error.damage = damage
-    return error
-
-
-def _busy(directory: Path, lock: Path) -> LedgerBusyError:
-    process = owner(lock)
-    error = LedgerBusyError(
-        f"{name_of(process)} is editing into {directory.parent} right now. Nothing was sent by this call.\n"
-        "  Wait for it, or edit into another directory."
-    )
-    if process:
-        error.pid, error.host = process.pid, process.host
-    return error

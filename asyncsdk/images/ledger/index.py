@@ -113,7 +113,7 @@ class LedgerIndex:
 
     def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
-        usage, problem = _usage(fields.get("usage")), problem_from(fields.get("problem"))
+        usage, problem = usage_from(fields.get("usage")), problem_from(fields.get("problem"))
         sent = self.states.get(key)
         was_sent, is_paid = sent is not None and sent.status == "sent", status in {"done", "uncertain"}
         if sent is not None and was_sent:
@@ -180,7 +180,7 @@ def usage_fields(usage: Usage) -> dict[str, int]:
     return {name: value for name, value in tokens.items() if value is not None}
 
 
-def _usage(value: Any) -> Usage | None:
+def usage_from(value: Any) -> Usage | None:
     if not isinstance(value, Mapping):
         return None
     tokens: Any = {name: int(value[name]) for name in TOKENS if value.get(name) is not None}

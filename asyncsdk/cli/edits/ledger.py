@@ -1,0 +1,189 @@
+"""`asyncsdk ledger show | failed | uncertain | release | export | accept | schema`: what a ledger of edits has."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from asyncsdk.cli.exits import Exit
+from asyncsdk.cli.options import Output
+from asyncsdk.cli.output import Out, complain, show_text
+from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.images.ledger.postgres import PostgresLedger
+
+app = App(name="ledger")
+
+LedgerName = Annotated[
+    str | None,
+    Parameter(
+        name="--ledger",
+        metavar="DIR|postgresql://…",
+        help="The ledger: a directory such as out/.asyncsdk, or a database; else ASYNCSDK_LEDGER.",
+    ),
+]
+
+
+@app.command
+async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+    """Show how many edits there are of each state, what counts, and who works at it now."""
+    chosen = _chosen(ledger)
+    if isinstance(chosen, Path):
+        from asyncsdk.images.ledger.file import load_ledger
+
+        known = await load_ledger(chosen)
+        states = dict(Counter(_status(state.status) for _, state in known.index.states.items()))
+        shown: dict[str, Any] | None = {"states": states, "edits": known.spent.edits, "tokens": known.spent.tokens}
+    else:
+        shown = await chosen.show()
+    if shown is None:
+        complain("Nothing was ever written there.")
+        return Exit.DONE
+    lines = [f"{state}: {number:,}" for state, number in sorted(shown["states"].items())]
+    lines.append(f"sent so far: {shown['edits']:,} edits, {shown['tokens']:,} tokens")
+    if shown.get("late"):
+        lines.append(f"with an answer that came late: {shown['late']:,}")
+    lines += [f"at work: process {worker['pid']} on {worker['host']}" for worker in shown.get("workers", ())]
+    if shown.get("is_rewound"):
+        lines.append("stopped: the database lost what it had acknowledged; see asyncsdk ledger accept --help")
+    Out(output).result("\n".join(lines), record=shown, name=None)
+    return Exit.DONE
+
+
+@app.command
+async def failed(*, ledger: LedgerName = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+    """List the edits that failed or were refused, with the reason; nothing was paid for them."""
+    return await _list(ledger, output, ("failed", "refused"))
+
+
+@app.command
+async def uncertain(*, ledger: LedgerName = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+    """List the edits that may be paid, and whose answer did not come."""
+    return await _list(ledger, output, ("uncertain",))
+
+
+@app.command(usage="Usage: asyncsdk ledger release [OPTIONS] (ID... | --all)")
+async def release(
+    *ids: Annotated[str, Parameter(name="ID", help="The ids of edits that may be paid.")],
+    every: Annotated[bool, Parameter(name="--all", help="All of them.")] = False,
+    force: Annotated[bool, Parameter(help="Also those to which an answer may yet come.")] = False,
+    ledger: LedgerName = None,
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Let the next run send edits again that may be paid: they may be paid twice."""
+    from asyncsdk.images.ledger.seen import key_of_id
+
+    if bool(ids) == every:
+        raise ConfigurationError("name the ids, or give --all. Nothing was changed.")
+    keys = None if every else [key_of_id(each) for each in ids]
+    free, later = await _database(ledger, "a run with --on-uncertain retry sends them again").release(keys, force=force)
+    out = Out(output)
+    for each in free:
+        out.result(f"{each}: the next run sends it again", record={"id": each, "released": True}, name=each)
+    for each, at in later.items():
+        when = time.strftime("%H:%M:%S", time.localtime(at))
+        complain(f"{each}: not before {when}: until then its answer may yet come (--force)")
+        out.record({"id": each, "released": False, "from": at})
+    if not free and not later:
+        complain("No edit of these may be paid.")
+    return Exit.SOME_FAILED if later else Exit.DONE
+
+
+@app.command
+async def export(*, ledger: LedgerName = None) -> int:
+    """Write all edits to standard output, a JSON object a line."""
+    async for entry in _entries(_chosen(ledger)):
+        show_text(json.dumps(entry))
+    return Exit.DONE
+
+
+@app.command
+async def accept(*, ledger: LedgerName = None) -> int:
+    """Accept a database that lost what it had acknowledged, or another one in its place: runs go on with it.
+
+    What it has lost may be paid again. Compare it with the pictures first.
+    """
+    await _database(ledger, "one in a directory has nothing to accept").accept()
+    complain("Accepted: runs go on with it as it is.")
+    return Exit.DONE
+
+
+@app.command
+async def schema() -> int:
+    """Print the SQL that makes the tables of a ledger in Postgres, for users who may not create them."""
+    from asyncsdk.postgres.faults import VERSION
+    from asyncsdk.postgres.statements import schema_steps, statement
+
+    show_text("\n".join([*schema_steps(None, VERSION), statement("grants")]))
+    return Exit.DONE
+
+
+async def _list(ledger: str | None, output: Output, wanted: tuple[str, ...]) -> int:
+    out, number = Out(output), 0
+    chosen = _chosen(ledger)
+    for status in wanted:
+        async for entry in _entries(chosen, status):
+            problem = entry.get("problem") or {}
+            out.result(f"{entry['id']}: {status}{_because(problem)}", record=entry, name=entry["id"])
+            number += 1
+    if not number:
+        complain(f"No edit is {' or '.join(wanted)}.")
+    return Exit.DONE
+
+
+def _because(problem: dict[str, Any]) -> str:
+    message = str(problem.get("message", "")).partition("\n")[0]
+    return f": {message}" if message else ""
+
+
+def _entries(chosen: Path | PostgresLedger, status: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    return _in_files(chosen, status) if isinstance(chosen, Path) else chosen.entries(status)
+
+
+async def _in_files(directory: Path, status: str | None) -> AsyncIterator[dict[str, Any]]:
+    from asyncsdk.images.ledger.file import load_ledger
+    from asyncsdk.images.ledger.index import usage_fields
+    from asyncsdk.images.ledger.states import problem_fields
+
+    known = await load_ledger(directory)
+    for state in [state for _, state in known.index.states.items()]:
+        if status in {None, _status(state.status)}:
+            fields: dict[str, Any] = {"id": state.id, "status": _status(state.status), "n": state.n, "at": state.at}
+            fields |= {"files": list(state.files)} if state.files else {}
+            fields |= {} if state.usage is None else {"usage": usage_fields(state.usage)}
+            yield fields | ({} if state.problem is None else {"problem": problem_fields(state.problem)})
+
+
+def _status(status: str) -> str:
+    return "uncertain" if status == "sent" else status  # its process ended before the answer came
+
+
+def _chosen(ledger: str | None) -> Path | PostgresLedger:
+    from asyncsdk.images.destination import LEDGER
+    from asyncsdk.images.ledgers import ledger_from
+    from asyncsdk.remote.address import local_directory
+
+    chosen = ledger_from(ledger)
+    if chosen is None:
+        raise ConfigurationError("name the ledger: --ledger DIR, --ledger postgresql://…, or ASYNCSDK_LEDGER.")
+    if not isinstance(chosen, str | os.PathLike):
+        return chosen
+    path = local_directory(chosen, LEDGER)
+    if not (path / "ledger").is_dir():
+        raise ConfigurationError(f"--ledger {path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
+    return path
+
+
+def _database(ledger: str | None, otherwise: str) -> PostgresLedger:
+    chosen = _chosen(ledger)
+    if isinstance(chosen, Path):
+        raise ConfigurationError(f"--ledger {chosen}: this is for a ledger in a database; {otherwise}.")
+    return chosen

@@ -1,0 +1,311 @@
+"""Takes edits from a list that many processes have: asks the shared ledger in pages, claims a few at a time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Literal
+
+import anyio
+from attrs import define, evolve, field, frozen
+
+from asyncsdk import files
+from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of
+from asyncsdk.images.bulk.identity import source_digest
+from asyncsdk.images.bulk.intake import PreparedEdit, as_sent, read_and_check, thread_errors_typed, unsent
+from asyncsdk.images.bulk.naming import Names
+from asyncsdk.images.bulk.policy import Limits, Policy
+from asyncsdk.images.check import invalid
+from asyncsdk.images.destination import Destination
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
+from asyncsdk.images.ledger.shared import SharedLedger
+from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.names import safe_name
+from asyncsdk.images.outcome import EditOutcome, Problem
+from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.target import Located, Target
+from asyncsdk.remote.stores import RemoteStores
+
+PAGE = 500  # edits that are asked for at once
+MOST_CLAIMED = 16  # at once
+SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds, for what others hold
+_NO_ID = (
+    "a ledger that machines share knows an edit by its id, and this one has none. Give each row an id of its own. "
+    "Nothing was sent."
+)
+_OTHER = (
+    "another edit with the id {!r}, of other pictures or fields, may be paid, and that is not known yet. Nothing was "
+    "sent for this one.\n  Give it an id of its own, or settle the other one first (asyncsdk ledger uncertain)."
+)
+_LATER = " It may be sent again, and paid twice, with on_uncertain='retry' from {} on."
+
+Verdict = Literal["claim", "wait", "compare", "report", "problem"]
+
+
+@frozen
+class ListedEdit:
+    """An edit of the list: its key and name, a digest of where it comes from, and why it can't be sent, if so."""
+
+    edit: ImageEdit
+    key: str
+    name: str
+    source: str | None = None
+    problem: str | None = None
+
+
+@frozen
+class OfferedEdit:
+    """An edit that is given out next, with what the ledger has of it."""
+
+    listed: ListedEdit
+    seen: SeenEdit | None
+    verdict: Verdict
+
+
+@define(eq=False, kw_only=True)
+class SharedIntake:
+    """One pass over the edits of a run, from anywhere in the list; at the end again those that others had.
+
+    `limits` are those of the whole ledger, which counts; here they are for messages. `few` are claimed at once.
+    """
+
+    policy: Policy
+    checked: bool
+    ledger: SharedLedger
+    limits: Limits
+    target: Target | None = None
+    stores: RemoteStores = field(factory=RemoteStores)
+    few: int = MOST_CLAIMED
+    _names: Names = field(factory=Names, init=False)
+    _number: int = field(default=0, init=False)
+    _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
+    _offered: OfferedEdit | None = field(default=None, init=False)
+
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+        """Those of `edits` that are this process's, or that have ended, until all have."""
+        page = list[ListedEdit]()
+        async for edit in edits:
+            self._number += 1
+            page.append(self._listed(edit))
+            if len(page) == PAGE:
+                async for each in self._offers(page):
+                    yield each
+                page = []
+        async for each in self._offers(page):
+            yield each
+        wait = SHORTEST_WAIT
+        while self._held or self.ledger.claims:  # one of ours may yet be lost
+            await anyio.sleep(wait * random.uniform(0.5, 1.5))
+            before = len(self._held)
+            page = [self._held.popleft() for _ in range(min(PAGE, before))]
+            async for each in self._offers(page):
+                yield each
+            wait = min(wait * 1.5, LONGEST_WAIT) if len(self._held) == before and before else SHORTEST_WAIT
+
+    async def prepare(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
+        """The `edit` that `in_turn` gave last, ready to be sent, or how it ended already; None: nothing to say of it.
+
+        Raises TypeError for what is not an edit, EditError where the system has no thread to read it.
+        """
+        offered, self._offered = self._offered, None
+        assert offered is not None  # noqa: S101 - for the type checker
+        listed, seen = offered.listed, offered.seen
+        if offered.verdict == "problem":
+            return unsent(edit, listed.name, invalid(listed.problem or "", "without an id of its own"))
+        if offered.verdict == "report":
+            return self._report(listed, seen)
+        with thread_errors_typed():
+            try:
+                loaded = await read_and_check(edit, checked=self.checked, stores=self.stores)
+                if loaded.error is not None:
+                    raise loaded.error
+            except (InvalidEditError, EditError) as error:
+                await self.ledger.give_back([listed.key])
+                return unsent(edit, listed.name, error)
+            digest = await files.in_thread(loaded.digest)
+        if seen is not None and _is_uncertain(seen) and digest != (seen.digest or seen.new_digest or digest):
+            await self.ledger.give_back([listed.key])
+            return unsent(edit, listed.name, invalid(_OTHER.format(listed.name), "with the id of another"))
+        if offered.verdict == "compare" and seen is not None:
+            if digest == (seen.digest or seen.new_digest):
+                return self._report(listed, seen)
+            if not await self._claimed([(listed, seen)]):
+                self._held.append(listed)
+                return None
+        return self._prepared(listed, loaded, digest)
+
+    def _prepared(self, listed: ListedEdit, loaded: LoadedEdit, digest: str) -> PreparedEdit:
+        """An edit that is claimed, ready to be sent."""
+        edit = listed.edit
+        claim = self.ledger.claims.get(listed.key)
+        if claim is not None:
+            claim.digest, claim.source, claim.n = digest, listed.source, edit.n or 1
+        place = None if self.target is None else Destination(self.target.directory, safe_name(listed.name))
+        return PreparedEdit(
+            loaded=loaded,
+            id=listed.name,
+            name=listed.name,
+            item=listed.key,
+            source=listed.source,
+            place=place,
+            is_in_redo=listed.name in self.policy.redo,
+        )
+
+    async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
+        """The edit with its pictures as they are sent, or how it ended where one can't be converted."""
+        if not prepared.loaded.has_heic:
+            return prepared
+        try:
+            with thread_errors_typed():
+                return evolve(prepared, loaded=await as_sent(prepared.loaded, checked=self.checked))
+        except (InvalidEditError, EditError) as error:
+            await self.ledger.give_back([prepared.item or ""])
+            return unsent(prepared.edit, prepared.id, error)
+
+    def lost(self, prepared: PreparedEdit) -> None:
+        """Its claim is over, and nothing was sent: how it ends is seen later."""
+        self._held.append(ListedEdit(prepared.edit, prepared.item or "", prepared.id, prepared.source))
+
+    def _listed(self, edit: ImageEdit) -> ListedEdit:
+        if not isinstance(edit, ImageEdit):
+            raise TypeError(f"edits are ImageEdit values, not {type(edit).__name__}")
+        place, name = edit.line or -self._number, edit.id or edit.name
+        if not isinstance(name, str) or not name:
+            return ListedEdit(edit, "", str(abs(place)), problem=_NO_ID)
+        problem = self._names.reserve(name, edit.n or 1, place)
+        return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
+
+    async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit]:
+        if not page:
+            return
+        seen = await self.ledger.look([listed.key for listed in page if listed.problem is None])
+        lapsed = await self.ledger.mark_lapsed(seen.values())
+        wanted = list[tuple[ListedEdit, SeenEdit | None]]()
+        for listed in page:
+            known = seen.get(listed.key)
+            verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
+            if verdict == "claim":
+                wanted.append((listed, known))
+            elif verdict == "wait":
+                if not self.ledger.is_read_only:  # else it is a preview, and they send it
+                    self._held.append(listed)
+            else:
+                self._offered = OfferedEdit(listed, known, verdict)
+                yield listed.edit
+        for start in range(0, len(wanted), self.few):
+            few = wanted[start : start + self.few]
+            granted = await self._claimed(few)
+            for listed, known in few:
+                if listed.key in granted:
+                    self._offered = OfferedEdit(listed, known, "claim")
+                    yield listed.edit
+                else:
+                    self._held.append(listed)
+
+    def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
+        """What to do with an edit, as the ledger has it."""
+        if listed.problem is not None:
+            return "problem"
+        if seen is None:
+            return "claim" if self._decision(listed, None) == "send" else "report"
+        standing = seen.standing(may_take=self.ledger.may_take)
+        if standing == "held" or (standing == "lapsed" and not is_lapsed):
+            return "wait"
+        if self._has_failed_now(seen):
+            return "report"
+        decision = self._decision(listed, seen.state)
+        if decision == "send":
+            is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
+            return "report" if is_too_soon else "claim"
+        is_same = listed.source is not None and listed.source in {seen.source, seen.row["new_source"]}
+        return "report" if is_same or standing == "free" or decision == "leave" else "compare"
+
+    def _decision(self, listed: ListedEdit, state: ItemState | None) -> str:
+        is_in_redo = listed.name in self.policy.redo
+        return self.policy.decide(listed.name, state, is_in_redo=is_in_redo, maybe_paid=bool(listed.edit.maybe_paid))
+
+    def _has_failed_now(self, seen: SeenEdit) -> bool:
+        """Whether another copy of this run tried it already: it is not tried once by each."""
+        return seen.phase is None and seen.status == "failed" and seen.run == self.ledger.run and seen.state is not None
+
+    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+        """The keys of those that are ours now. Waits while what others may yet give back is beyond a limit.
+
+        Raises LimitReachedError.
+        """
+        edits = [(listed.key, listed.name, seen) for listed, seen in wanted]
+        limits, wait = self.limits, 2 * SHORTEST_WAIT
+        while True:
+            granted = await self.ledger.claim(edits, max_edits=limits.max_edits, max_tokens=limits.max_tokens)
+            limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
+            if granted.keys or not granted.is_held_back:
+                limits.edits += len(granted.keys)
+                return granted.keys
+            if not self.ledger.claims and not await self.ledger.may_have_room():
+                raise limits.reached()
+            await anyio.sleep(wait * random.uniform(1.0, 2.0))
+            wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
+
+    def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome | None:
+        """How an edit ended that is not sent by this run; None for one that the run is not about."""
+        state = None if seen is None else seen.state
+        if seen is not None and self._has_failed_now(seen):
+            return self._outcome(listed, state, "failed", None if state is None else state.problem)
+        decision = self._decision(listed, state)
+        if decision == "leave":
+            return None
+        if state is None or seen is None:
+            problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
+            return self._outcome(listed, None, "uncertain", problem)
+        if state.status == "done":
+            return self._outcome(listed, state, "skipped", state.problem)
+        if state.status == "refused":
+            return self._outcome(listed, state, "refused", state.problem)
+        problem = state.problem or problem_of(charge_unknown(EditError(ABANDONED)))
+        wait = seen.sent_again_in(self.ledger.terms.lease)
+        if wait > 0:
+            at = time.strftime("%H:%M:%S", time.localtime(time.time() + wait))
+            problem = evolve(problem, message=problem.message + _LATER.format(at))
+        return self._outcome(listed, state, "uncertain", problem)
+
+    def _outcome(
+        self,
+        listed: ListedEdit,
+        state: ItemState | None,
+        status: Literal["skipped", "failed", "refused", "uncertain"],
+        problem: Problem | None,
+    ) -> EditOutcome:
+        saved = () if state is None else state.files
+        located = Located() if self.target is None else self.target.located(saved)
+        return EditOutcome(
+            edit=listed.edit,
+            id=listed.name,
+            status=status,
+            files=located.files,
+            objects=located.objects,
+            usage=None if state is None else state.usage,
+            problem=problem,
+        )
+
+
+_MAYBE_PAID = (
+    "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
+)
+
+
+def _is_uncertain(seen: SeenEdit) -> bool:
+    return seen.phase == "started" or (seen.phase is None and seen.status == "uncertain")
+
+
+def from_anywhere(edits: Callable[[], Iterable[ImageEdit]], count: int) -> Iterator[ImageEdit]:
+    """A list of `count` edits from a random page on, and then those before it: copies of a run begin apart.
+
+    `edits` gives it, twice.
+    """
+    start = random.randrange(0, count, PAGE) if count > PAGE else 0
+    return chain(islice(edits(), start, None), islice(edits(), start))

@@ -1,0 +1,122 @@
+"""What a process has claimed of a shared ledger, the changes that it asks for, and what is said where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+from attrs import define, field, frozen
+
+from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.ledger.seen import SeenEdit
+from asyncsdk.images.names import casefolded
+from asyncsdk.postgres import DatabaseFault
+from asyncsdk.postgres.machine import is_gone_here
+
+
+@define(eq=False)
+class Claim:
+    """An edit that this process has claimed. `last` is the try of its last change.
+
+    `owes`: it was turned away, and that is not written yet; `pending` is the try of a start whose end is not known.
+    """
+
+    key: str
+    id: str
+    epoch: int
+    last: str
+    digest: str | None = None
+    source: str | None = None
+    n: int = 1
+    is_started: bool = False
+    started: float = 0.0  # when that was asked for, in seconds of elapsed time
+    owes: bool = False
+    pending: str | None = None
+    turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
+
+
+@frozen(eq=False)
+class ChangeToMake:
+    """A change of one edit, as the statement takes it."""
+
+    fields: Mapping[str, Any]
+    result: dict[str, Any]
+
+
+def rounds(changes: Sequence[ChangeToMake]) -> Iterator[list[ChangeToMake]]:
+    """The changes in their order, no edit twice in a round: one whose caller was cancelled may wait before another."""
+    rest = list(changes)
+    while rest:
+        first = {change.fields["key"]: change for change in reversed(rest)}
+        yield list(first.values())
+        rest = [change for change in rest if first[change.fields["key"]] is not change]
+
+
+def keys_of(stem: str) -> Iterator[str]:
+    """The keys of the edits that a picture of this name may be of, the likeliest first."""
+    without_number = stem.rpartition(".")[0] if stem.rpartition(".")[2].isdigit() else stem
+    for name in dict.fromkeys((stem, without_number)):
+        yield casefolded(name)
+        if "~" in name and name.rpartition("~")[2].partition("-")[0].isdigit():
+            yield casefolded(name.rpartition("~")[0])
+
+
+@contextmanager
+def worded(place: str, *, sent: bool = True) -> Iterator[None]:
+    """Raise what the database can't do as LedgerError; `sent`: edits may be on their way."""
+    try:
+        yield
+    except DatabaseFault as failed:
+        safe = "Nothing more was sent; saved pictures are safe." if sent else "Nothing was sent."
+        error = LedgerError(f"can't keep the ledger in {place}: {failed.reason}. {safe}\n  {failed.advice}")
+        error.resumable = not failed.is_newer
+        raise error from failed
+
+
+def rewound(place: str) -> LedgerRewoundError:
+    return LedgerRewoundError(
+        f"{place}: this database has lost what it had acknowledged, or is another one than before (a standby that was "
+        "promoted, a copy, a backup). Edits that it does not know may be paid. Nothing more was sent.\n"
+        "  Bring back the database that has them. Or compare what is there with the pictures (asyncsdk ledger export), "
+        "and accept what is lost: asyncsdk ledger accept."
+    )
+
+
+def replaced(place: str) -> LedgerBusyError:
+    """The error of a process that was away while others began a run with other options."""
+    return LedgerBusyError(
+        f"{place}: while this process was paused or cut off, a run with other options began there. Nothing more was "
+        "sent; what is done is kept.\n  Wait until that run has ended: then the same call goes on."
+    )
+
+
+def stopped() -> EditError:
+    """The error of a run that another copy of it stopped."""
+    error = EditError("another copy of this run has stopped all of them. Nothing more was sent. The same call goes on.")
+    error.resumable = True
+    return error
+
+
+def seen_edit(row: Any) -> SeenEdit:
+    """An edit as a row of a page shows it."""
+    is_gone = row["pid"] is not None and is_gone_here(row["pid"], row["machine"])
+    return SeenEdit(
+        key=row["key"],
+        id=row["id"],
+        status=row["status"],
+        phase=row["phase"],
+        epoch=row["epoch"],
+        last=str(row["try"]),
+        digest=row["digest"],
+        source=row["source"],
+        new_digest=row["new_digest"],
+        run=row["run"],
+        holder=None if row["holder"] is None else str(row["holder"]),
+        is_alive=row["is_alive"],
+        is_gone=is_gone,
+        started=row["started"],
+        now=row["now"],
+        row=row,
+    )

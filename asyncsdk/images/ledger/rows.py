@@ -1,0 +1,174 @@
+"""The state machine of an edit in a ledger that machines share: who may do what to its row, and what counts (pure).
+
+Rules:
+
+1. Every change is a compare-and-set on the epoch and the *try* that the row was last seen with, and leaves a new random
+   try. So changes form one chain: none is done twice, and a statement that was delayed changes nothing.
+2. A change whose acknowledgement was lost is asked for again: a row that has this very try already is success.
+3. A claim raises the epoch. Only an edit that nobody works at can be claimed, or one whose claim lapsed before it was
+   started. The lease of its holder, by the database's clock, says what lapsed.
+4. No byte goes out before *started* is acknowledged, which requires the claim and a lease that is alive.
+5. Where the lease lapses between *started* and its end, the edit is *uncertain*. Its epoch and its try stay: an answer
+   that comes late still makes it *done*.
+6. An uncertain edit is claimed again only once its start is older than the answer limit plus one lease, for no answer
+   to it can come any more. Before that a person may release it, which raises the epoch.
+7. What is paid is kept: an answer to a claim that is over makes an edit *done* of which nothing is sent just now and
+   that is not done, so that a later claim is not started; else it is kept beside, as *late*.
+8. An edit counts from its claim. One that the server surely did not do does not count any more, and neither does a
+   claim that lapsed before its start, once a limit has no other room.
+
+Theory of operation: the SQL in `postgres/sql/edit_*.sql` does the same, a statement for many rows; a test runs the same
+sequences through both. A row has two halves: how its last attempt ended (`status`), and the claim that is open, if
+any (`phase`). So a claim that is given back leaves what was there before::
+
+    phase      what is true                                              on a lapse
+    ─────────  ────────────────────────────────────────────────────────  ─────────────────────────────
+    None       nobody works at it; `status` is how it ended, None: new    -
+    claimed    it is reserved, and nothing of it was sent                the next claim takes it
+    started    the server may be working on it                           uncertain
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import evolve, frozen
+
+Ended = Literal["done", "failed", "refused", "uncertain"]
+Phase = Literal["claimed", "started"]
+Answer = Literal["yes", "no", "late"]  # late: what is paid is kept, and the row is not this claim's any more
+
+ANSWER_LIMIT = 600.0  # seconds that a server may take for an edit
+
+
+@frozen(kw_only=True)
+class EditRow:
+    """One edit, without what it is about. `last` is the try of the last change, `started` by the database's clock."""
+
+    status: Ended | None = None
+    phase: Phase | None = None
+    epoch: int = 0
+    holder: str | None = None
+    last: str | None = None
+    started: float | None = None
+    late: tuple[str, ...] = ()
+
+
+@frozen
+class Changed:
+    """The row after a change that was asked for, the answer, and by how much the ledger's count of edits changed."""
+
+    row: EditRow
+    answer: Answer
+    counted: int = 0
+
+
+def claim(
+    row: EditRow,
+    *,
+    seen: tuple[int, str | None],
+    new: str,
+    holder: str,
+    now: float,
+    may_take: bool = False,
+    lease: float = 60.0,
+) -> Changed:
+    """Claim an edit that was `seen` with this epoch and try.
+
+    `may_take`: the claim that is open has lapsed, and this process was connected for long enough to say so.
+    """
+    if row.last == new and row.phase == "claimed":
+        return Changed(row, "yes")
+    if (row.epoch, row.last) != seen or row.phase == "started" or (row.phase == "claimed" and not may_take):
+        return Changed(row, "no")
+    if row.status == "uncertain" and row.phase is None and not may_be_sent_again(row.started, now, lease):
+        return Changed(row, "no")
+    claimed = evolve(row, phase="claimed", epoch=row.epoch + 1, holder=holder, last=new)
+    return Changed(claimed, "yes", counted=int(row.phase is None))
+
+
+def start(row: EditRow, *, epoch: int, was: str, new: str, now: float, is_alive: bool) -> Changed:
+    """Before the first byte. `is_alive`: the lease of the holder, at this moment, by the database's clock."""
+    if row.epoch == epoch and row.last == new and row.phase == "started":
+        return Changed(row, "yes")
+    if (row.epoch, row.last) != (epoch, was) or row.phase != "claimed" or not is_alive:
+        return Changed(row, "no")
+    return Changed(evolve(row, phase="started", last=new, started=now), "yes")
+
+
+def turn_away(row: EditRow, *, epoch: int, was: str, new: str) -> Changed:
+    """The server surely did not do it: it goes back to claimed, or is free if its claim has lapsed meanwhile."""
+    if row.epoch == epoch and row.last == new:
+        return Changed(row, "yes" if row.phase == "claimed" else "no")
+    if (row.epoch, row.last) != (epoch, was):
+        return Changed(row, "no")
+    if row.phase == "started":
+        return Changed(evolve(row, phase="claimed", last=new), "yes")
+    if row.phase is None and row.status == "uncertain":
+        return Changed(evolve(row, status="failed", last=new), "no", counted=-1)
+    return Changed(row, "no")
+
+
+def give_back(row: EditRow, *, epoch: int, was: str, new: str) -> Changed:
+    """Nothing of it was sent, and it is left to others: it is as it was before the claim."""
+    if row.epoch == epoch and row.last == new:
+        return Changed(row, "yes")
+    if (row.epoch, row.last) != (epoch, was) or row.phase != "claimed":
+        return Changed(row, "no")
+    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
+
+
+def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended) -> Changed:
+    """How it ended. What is paid is kept whatever has become of the claim."""
+    if (row.epoch == epoch and row.last == new) or new in row.late:
+        return Changed(row, "yes" if new not in row.late else "late")
+    is_open = row.phase is not None or row.status == "uncertain"  # that is what it became by a lapse
+    if (row.epoch, row.last) == (epoch, was) and is_open:
+        return Changed(
+            evolve(row, status=status, phase=None, last=new), "yes", counted=-(status in {"failed", "refused"})
+        )
+    if status != "done":
+        return Changed(row, "no")
+    if row.phase != "started" and row.status != "done":
+        done = evolve(row, status="done", phase=None, last=new, late=(*row.late, new))
+        return Changed(done, "late", counted=-(row.phase == "claimed"))
+    return Changed(evolve(row, late=(*row.late, new)), "late")
+
+
+def abandon(row: EditRow, *, new: str, may_take: bool) -> Changed:
+    """What others make of a claim that lapsed before its start, where a limit has no other room: as it was before."""
+    if row.phase != "claimed" or not may_take:
+        return Changed(row, "no")
+    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
+
+
+def lapse(row: EditRow, *, may_take: bool) -> Changed:
+    """What others make of a started edit whose holder's lease lapsed."""
+    if row.phase != "started" or not may_take:
+        return Changed(row, "no")
+    return Changed(evolve(row, status="uncertain", phase=None), "yes")
+
+
+def release(
+    row: EditRow, *, new: str, now: float, lease: float = 60.0, force: bool = False, is_lapsed: bool = False
+) -> Changed:
+    """A person decides that an uncertain edit is sent again: it may be paid twice, so it goes on to count.
+
+    `is_lapsed`: the lease of the holder has lapsed, so that one that was started is uncertain too.
+    """
+    is_uncertain = row.status == "uncertain" if row.phase is None else row.phase == "started" and is_lapsed
+    if not is_uncertain:
+        return Changed(row, "yes" if row.last == new else "no")
+    if not (force or may_be_sent_again(row.started, now, lease)):
+        return Changed(row, "no")
+    return Changed(evolve(row, status="failed", phase=None, epoch=row.epoch + 1, last=new), "yes")
+
+
+def may_be_sent_again(started: float | None, now: float, lease: float) -> bool:
+    """Whether no answer to an attempt that was `started` then can come any more."""
+    return started is None or now >= sent_again_at(started, lease)
+
+
+def sent_again_at(started: float, lease: float) -> float:
+    """From when on an uncertain edit may be sent again."""
+    return started + ANSWER_LIMIT + lease

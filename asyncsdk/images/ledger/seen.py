@@ -1,0 +1,93 @@
+"""An edit of a shared ledger as a page of it shows it, and what may be done with it (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from asyncsdk.images.ledger.index import usage_from
+from asyncsdk.images.ledger.rows import Ended, Phase, sent_again_at
+from asyncsdk.images.ledger.states import ItemState, problem_from
+from asyncsdk.images.names import casefolded, safe_name
+
+Standing = Literal["free", "held", "lapsed", "ended"]
+
+
+def key_of_id(edit_id: str) -> str:
+    """How a shared ledger calls an edit: by its id, as names are compared."""
+    return casefolded(safe_name(edit_id))
+
+
+@frozen(kw_only=True)
+class SeenEdit:
+    """One edit as it was seen at `now` (unix time of the database).
+
+    `last` is the try of its last change. `is_gone`: the process that has the open claim is known to be gone. `run` is
+    the run in which it ended.
+    """
+
+    key: str
+    id: str
+    status: Ended | None
+    phase: Phase | None
+    epoch: int
+    last: str
+    digest: str | None
+    source: str | None
+    new_digest: str | None
+    run: int | None
+    holder: str | None
+    is_alive: bool
+    is_gone: bool
+    started: float | None
+    now: float
+    row: Mapping[str, Any] = field(repr=False, eq=False)
+    _known: list[ItemState | None] = field(factory=list, init=False, repr=False, eq=False)
+
+    def standing(self, *, may_take: bool) -> Standing:
+        """Who may do something. `may_take`: this process may say that a lease has lapsed."""
+        if self.phase is None:
+            return "free" if self.status in {None, "failed"} else "ended"
+        if not (self.is_gone or (may_take and not self.is_alive)):
+            return "held"
+        return "free" if self.phase == "claimed" else "lapsed"
+
+    @property
+    def seems_lapsed(self) -> bool:
+        """Whether the lease of who has the open claim has lapsed, as far as this page shows."""
+        return self.phase is not None and not self.is_alive and not self.is_gone
+
+    def sent_again_in(self, lease: float) -> float:
+        """For how many seconds it is left alone yet, if it is uncertain."""
+        return 0.0 if self.started is None else max(0.0, sent_again_at(self.started, lease) - self.now)
+
+    @property
+    def state(self) -> ItemState | None:
+        """How its last attempt ended; None for one that none was made of. An open claim that was started is "sent"."""
+        if not self._known:  # a list of a million edits that are done is gone through in a minute
+            self._known.append(self._state())
+        return self._known[0]
+
+    def _state(self) -> ItemState | None:
+        row = self.row
+        if self.phase == "started":
+            return ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
+        if self.status is None:
+            return None
+        return ItemState(
+            self.status,
+            self.id,
+            row["at"],
+            files=tuple(_read(row["files"]) or ()),
+            usage=usage_from(_read(row["usage"])),
+            problem=problem_from(_read(row["problem"])),
+            n=row["n"],
+            source=self.source,
+        )
+
+
+def _read(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

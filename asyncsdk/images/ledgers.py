@@ -1,0 +1,111 @@
+"""Which ledger a run has: none, the one in a directory, or one in a database that machines share."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import field, frozen
+
+from asyncsdk import files
+from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
+from asyncsdk.images.ledger.messages import worded
+from asyncsdk.postgres.url import is_database_url
+from asyncsdk.remote.address import SCHEMES, local_directory
+from asyncsdk.version import __version__
+from asyncsdk.wal import disk
+from asyncsdk.wal.lock import this_host
+
+if TYPE_CHECKING:
+    from asyncsdk.images.ledger.postgres import PostgresLedger
+    from asyncsdk.images.ledger.shared import SharedLedger
+
+logger = logging.getLogger(__name__)
+
+_SPREAD = (
+    "%s also work(s) on these edits: %s has to be a directory that all of these machines share. Else each has the "
+    "pictures that it made, and no other."
+)
+VARIABLE = "ASYNCSDK_LEDGER"
+_OF_FILES = {"file", *SCHEMES}  # URLs of files: what is wrong with them is said where they become a directory
+ChosenLedger: TypeAlias = "str | os.PathLike[str] | PostgresLedger | None"
+
+
+def ledger_from(given: ChosenLedger) -> ChosenLedger:
+    """The ledger that a caller named, else the one of ASYNCSDK_LEDGER: a directory, or a database.
+
+    Raises ConfigurationError for a URL that can't be read.
+    """
+    chosen = given if given is not None else os.environ.get(VARIABLE) or None
+    if isinstance(chosen, str) and is_database_url(chosen) and chosen.partition(":")[0].lower() not in _OF_FILES:
+        from asyncsdk.images.ledger.postgres import PostgresLedger
+
+        return PostgresLedger(chosen)
+    return chosen
+
+
+def directory_of(ledger: ChosenLedger, out: Path | None) -> Path:
+    """The directory of this machine that a ledger has: `out` is where the pictures go, if that is on this machine.
+
+    Raises ConfigurationError for a URL of something else.
+    """
+    if isinstance(ledger, str | os.PathLike):
+        return local_directory(ledger, LEDGER)
+    if out is not None or ledger is None:
+        return (out or Path()) / OWN_DIRECTORY
+    from platformdirs import user_state_path
+
+    name = hashlib.sha256(ledger.url.place.encode()).hexdigest()[:16]
+    return user_state_path("asyncsdk", appauthor=False) / "ledgers" / name
+
+
+@frozen(kw_only=True)
+class LedgerPlace:
+    """The ledger of a run: a directory, and the database if it is there. `out` is where the pictures go.
+
+    `is_remote`: that is in a bucket.
+    """
+
+    directory: Path
+    shared: PostgresLedger | None = None
+    out: str | None = None
+    is_remote: bool = False
+    accept_damage: bool = False
+    idle: float = field(default=2.0)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[FileLedger | SharedLedger]:
+        """Own it, or join the run that has it, for the length of the block. Raises LedgerError."""
+        if self.shared is None:
+            async with open_ledger(self.directory, accept_damage=self.accept_damage, idle=self.idle) as ledger:
+                yield ledger
+            return
+        with worded(self.directory):
+            await files.in_thread(_make, self.directory)
+        options: dict[str, Any] = {"asyncsdk": __version__} | ({} if self.out is None else {"out": self.out})
+        async with self.shared.open(self.directory, options) as shared:
+            if shared.hosts - {this_host()} and not self.is_remote:
+                logger.warning(_SPREAD, ", ".join(sorted(shared.hosts - {this_host()})), self.out or "their place")
+            yield shared
+
+    @asynccontextmanager
+    async def look(self) -> AsyncIterator[FileLedger | SharedLedger]:
+        """Read it only, for the length of the block. Raises LedgerError."""
+        if self.shared is None:
+            yield await load_ledger(self.directory)
+            return
+        async with self.shared.look(self.directory) as shared:
+            yield shared
+
+
+def _make(directory: Path) -> None:
+    """Make the directory of what came in the place of pictures; also where the ledger itself is in a database."""
+    files.make_directory(directory.parent)
+    disk.check_place(directory)
+    disk.make_directory(directory)

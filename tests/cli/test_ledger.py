@@ -1,0 +1,117 @@
+"""`asyncsdk ledger`, and `edit-many --ledger postgresql://…`: the real commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.server import Fault, LocalServer
+from tests.cli.support import Run
+from tests.postgres.server import PostgresServer
+from tests.stories.pictures import png
+
+CANARY = "canary7f3a9c"
+OPTIONS = ["-m", "gpt-image-2", "-o", "out", "--yes", "--progress", "none", "-c", "1"]
+
+
+@pytest.fixture
+def photos(run: Run) -> Path:
+    folder = Path("photos")
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(png())
+    return folder
+
+
+@pytest.fixture
+def shared(environment: pytest.MonkeyPatch, database_url: str) -> str:
+    environment.setenv("ASYNCSDK_LEDGER", database_url)
+    return database_url
+
+
+def test_the_same_command_pays_each_once_and_the_ledger_is_shown(
+    run: Run, server: LocalServer, photos: Path, shared: str
+) -> None:
+    command = ["edit-many", str(photos), "-p", CANARY, *OPTIONS]
+    first, again = run(*command), run(*command)
+    assert (first.code, again.code, server.edits.edits) == (0, 0, 3)
+    assert "3 done before." in again.err
+    assert run("ledger", "show").out.startswith("done: 3\nsent so far: 3 edits, ")
+    assert [json.loads(line)["files"] for line in run("ledger", "export").out.splitlines()] == [
+        ["a.png"], ["b.png"], ["c.png"],
+    ]  # fmt: skip
+    assert CANARY not in run("ledger", "export").out
+    assert not Path("out/failed.jsonl").exists()
+
+
+def test_what_may_be_paid_is_listed_and_released_by_a_person(
+    run: Run, server: LocalServer, photos: Path, shared: str
+) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    command = ["edit-many", str(photos), "-p", "x", *OPTIONS]
+    ran = run(*command)
+    assert ran.code == 3
+    assert "Details: asyncsdk ledger failed, asyncsdk ledger uncertain" in ran.err
+    [name] = run("ledger", "uncertain", "--quiet").out.split()
+    ran = run("ledger", "release", name)
+    assert (ran.code, server.edits.edits) == (3, 3)
+    assert "until then its answer may yet come (--force)" in ran.err
+    assert run("ledger", "release", name, "--force").out == f"{name}: the next run sends it again\n"
+    assert run(*command).code == 0
+    assert server.edits.edits == 4
+    assert run("ledger", "uncertain").err == "No edit is uncertain.\n"
+
+
+def test_what_failed_is_listed_with_the_reason(run: Run, server: LocalServer, photos: Path, shared: str) -> None:
+    refusal = {"error": {"message": "no such size", "type": "invalid_request_error", "code": "x"}}
+    server.inject(Fault("edit", "answer", status=400, body=refusal))
+    assert run("edit-many", str(photos), "-p", "x", *OPTIONS).code == 3
+    [line] = run("ledger", "failed").out.splitlines()
+    assert "refused: " in line
+    assert "no such size" in line
+
+
+def test_rows_without_an_id_are_refused_before_anything_is_sent(
+    run: Run, server: LocalServer, photos: Path, shared: str
+) -> None:
+    Path("jobs.jsonl").write_text(json.dumps({"image": "photos/a.png", "prompt": "x"}) + "\n")
+    ran = run("edit-many", "jobs.jsonl", *OPTIONS)
+    assert (ran.code, server.edits.edits) == (2, 0)
+    assert "line 1 has no id, and a ledger in a database knows an edit by that" in ran.err
+
+
+def test_a_password_is_in_no_message(
+    run: Run, server: LocalServer, photos: Path, database: str, postgres_server: PostgresServer
+) -> None:
+    url = postgres_server.url(database, password=CANARY)
+    for command in (["edit-many", str(photos), "-p", "x", *OPTIONS], ["ledger", "show"]):
+        ran = run(*command, "--ledger", url)
+        assert ran.code == 2
+        assert "refuses the user or the password" in ran.err
+        assert CANARY not in ran.err + ran.out
+    assert server.edits.edits == 0
+
+
+def test_a_ledger_in_a_directory_is_shown_too(run: Run, server: LocalServer, photos: Path) -> None:
+    run("edit-many", str(photos), "-p", "x", *OPTIONS)
+    assert run("ledger", "show", "--ledger", "out/.asyncsdk").out.startswith("done: 3\n")
+    assert len(run("ledger", "export", "--ledger", "out/.asyncsdk").out.splitlines()) == 3
+    assert run("ledger", "show", "--ledger", Path("out/.asyncsdk").resolve().as_uri()).out.startswith("done: 3\n")
+    assert "s3://b/out is a URL. Give a path." in run("ledger", "show", "--ledger", "s3://b/out").err
+    ran = run("ledger", "accept", "--ledger", "out/.asyncsdk")
+    assert (ran.code, "this is for a ledger in a database" in ran.err) == (2, True)
+    assert run("ledger", "show", "--ledger", "nowhere").code == 2
+    assert run("ledger", "show").code == 2
+
+
+def test_the_schema_is_printed_for_users_who_may_not_create_it(run: Run) -> None:
+    out = run("ledger", "schema").out
+    assert "create table asyncsdk.edit (" in out
+    assert "grant select" in out
+
+
+@pytest.mark.parametrize("words", [[], ["a", "--all"]])
+def test_a_release_needs_ids_or_all(run: Run, shared: str, words: list[str]) -> None:
+    assert run("ledger", "release", *words).code == 2

@@ -1,0 +1,70 @@
+"""Proves, from what the server did, the table and the pictures, that nothing was paid twice and nothing paid is lost.
+
+It shares no code with the product: the table is read by psql, and a picture's end is looked at byte by byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+TABLE = """
+select json_build_object('id', id, 'status', status, 'phase', phase, 'files', files, 'epoch', epoch, 'late', late)
+from asyncsdk.edit order by key
+"""
+COUNTED = "select coalesce(sum(edits), 0) from asyncsdk.ledger_worker"
+END_OF_PNG = b"IEND\xaeB`\x82"
+
+
+def violations(
+    made: Mapping[str, int], sql: Callable[[str], str], out: Path, *, ids: set[str], released: int = 0
+) -> list[str]:
+    """What must not be, once all processes have ended. `made` is how often the server made each edit, by its id.
+
+    `released` is how many a person let be sent again.
+    """
+    rows = {row["id"]: row for row in map(json.loads, sql(TABLE).splitlines())}
+    found = [f"{each} is not in the table" for each in sorted(ids - rows.keys())]
+    twice = {name: number for name, number in made.items() if number > 1}
+    if sum(number - 1 for number in twice.values()) > released:
+        found.append(f"made more than once: {dict(sorted(twice.items())[:5])}")
+    for name, row in rows.items():
+        found += _of_row(name, row, made.get(name, 0), out)
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*.png") if ".asyncsdk" not in path.parts}
+    recorded = {file for row in rows.values() for file in _files(row)}
+    strays = there - recorded - {f"{name}.png" for name, row in rows.items() if row["status"] == "uncertain"}
+    found += [f"pictures that no row has: {sorted(strays)[:5]}"] if strays else []
+    paid = sum(row["status"] in {"done", "uncertain"} for row in rows.values())
+    counted = int(sql(COUNTED))
+    if counted != paid + released:
+        found.append(f"{counted} edits are counted, {paid} are or may be paid, {released} were released")
+    return found
+
+
+def _of_row(name: str, row: Mapping[str, Any], made: int, out: Path) -> list[str]:
+    status, found = row["status"], []
+    if row["phase"] is not None:
+        found.append(f"{name} is {row['phase']}, and nobody works at it")
+    if status == "done":
+        files = _files(row)
+        whole = [file for file in files if _is_whole(out / file)]
+        if not files or whole != files:
+            found.append(f"{name} is done, and of its pictures {files} these are whole: {whole}")
+        if made < 1:
+            found.append(f"{name} is done, and the server never made it")
+    elif status == "uncertain" and made > 1:
+        found.append(f"{name} is uncertain, and was made {made} times")
+    elif status in {None, "failed", "refused"} and made > 0:
+        found.append(f"{name} is {status}, and was made {made} times")
+    return found
+
+
+def _files(row: Mapping[str, Any]) -> list[str]:
+    late = [file for each in row["late"] or () for file in each.get("files") or ()]
+    return [*dict.fromkeys([*(row["files"] or ()), *late])]
+
+
+def _is_whole(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().endswith(END_OF_PNG)

@@ -1,0 +1,27 @@
+"""The short form of `python -m tests.faults editfleet`: machines that share one ledger of edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.run import EditFleet, lead_edits
+from tests.postgres.server import NoPostgresError, binaries, unprivileged
+
+SHORT = EditFleet(edits=120, processes=3, concurrency=4, killed=1, stopped=1, restarts=1, away=0.5, lease=2.0)
+
+
+@pytest.fixture(autouse=True)
+def needs_postgres() -> None:
+    pytest.importorskip("asyncpg")
+    try:
+        binaries()
+        unprivileged()
+    except NoPostgresError as error:
+        pytest.skip(f"no Postgres: {error}")
+
+
+async def test_no_edit_is_made_twice_and_none_is_lost_though_processes_and_the_database_fail(tmp_path: Path) -> None:
+    row = await lead_edits(tmp_path, SHORT, seed=20261129)
+    assert row.violations == [], row.figures

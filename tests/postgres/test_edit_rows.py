@@ -1,0 +1,189 @@
+"""The statements of the shared ledger do to a row what its state machine says, whatever the sequence."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from asyncsdk.images.ledger import rows
+from asyncsdk.images.ledger.rows import EditRow
+from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.postgres.statements import statement
+from asyncsdk.postgres.url import database_url as read_url
+
+KEY = "a"
+LEFT_ALONE = 660.0
+ENDS = ["done", "failed", "refused", "uncertain"]
+
+
+@define(eq=False)
+class BothSides:
+    """The row in the database and the row of the model. Its `now` is set by moving what is in the database."""
+
+    connection: Any
+    random: random.Random
+    row: EditRow = field(factory=EditRow)
+    edits: int = 0
+    now: float = 0.0
+    until: dict[str, float] = field(factory=dict)
+    known: list[tuple[int, str | None]] = field(factory=lambda: [(0, None)])  # epochs and tries that anyone ever saw
+
+    async def begin(self, holders: list[str]) -> None:
+        await self.connection.execute("truncate asyncsdk.edit, asyncsdk.ledger_worker, asyncsdk.holder")
+        for holder in holders:
+            self.until[holder] = 30.0
+            await self.connection.execute(
+                "insert into asyncsdk.holder values ($1, 1, 'h', 'm', clock_timestamp() + interval '30 s')",
+                uuid.UUID(holder),
+            )
+
+    async def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        await self.connection.execute(
+            f"update asyncsdk.holder set until = until - interval '{seconds} s';"
+            f"update asyncsdk.edit set started = started - interval '{seconds} s'"
+        )
+
+    async def renew(self, holder: str) -> None:
+        self.until[holder] = self.now + 30.0
+        await self.connection.execute(
+            "update asyncsdk.holder set until = clock_timestamp() + interval '30 s' where id = $1", uuid.UUID(holder)
+        )
+
+    def is_alive(self, holder: str | None) -> bool:
+        return self.until.get(holder or "", 0.0) > self.now
+
+    def took(self, change: rows.Changed) -> str:
+        self.row, self.edits = change.row, self.edits + change.counted
+        if change.answer == "yes":
+            self.known.append((self.row.epoch, self.row.last))
+        return change.answer
+
+    async def claim(self, holder: str, *, may_take: bool) -> tuple[str, str]:
+        (epoch, last), new = self.random.choice(self.known[-4:]), str(uuid.UUID(int=self.random.getrandbits(128)))
+        seen = [{"key": KEY, "id": KEY, "epoch": epoch, "last": last, "new": new}]
+        lapsed = may_take and not self.is_alive(self.row.holder)
+        ours = theirs = ""
+        for _ in range(self.random.choice([1, 2])):
+            got = await self.connection.fetch(
+                statement("edit_claim"),
+                uuid.UUID(holder),
+                json.dumps(seen),
+                "[]",
+                may_take,
+                None,
+                None,
+                LEFT_ALONE,
+                "{}",
+            )
+            theirs = "no" if got[0]["key"] is None else "yes"
+            ours = self.took(
+                rows.claim(
+                    self.row, seen=(epoch, last), new=new, holder=holder, now=self.now, may_take=lapsed, lease=60.0
+                )
+            )
+        return ours, theirs
+
+    async def change(self, holder: str) -> tuple[str, str]:
+        kind = self.random.choice(["start", "start", "turn away", "give back", "end", "end"])
+        (epoch, was), new = self.random.choice(self.known[-4:]), str(uuid.UUID(int=self.random.getrandbits(128)))
+        if was is None:
+            return "", ""
+        fields: dict[str, Any] = {"kind": kind, "key": KEY, "epoch": epoch, "was": was, "new": new, "n": 1, "tokens": 0}
+        how: Any = self.random.choice(ENDS)
+        fields |= {"status": how} if kind == "end" else {}
+        ours = theirs = ""
+        for _ in range(self.random.choice([1, 2])):
+            got = await self.connection.fetch(statement("edit_change"), uuid.UUID(holder), json.dumps([fields]), 1)
+            theirs = "no" if got[0]["key"] is None else got[0]["answer"]
+            if self.row.epoch == 0:
+                return "no", theirs
+            if kind == "start":
+                is_alive = self.is_alive(holder)
+                change = rows.start(self.row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive)
+            elif kind == "end":
+                change = rows.end(self.row, epoch=epoch, was=was, new=new, status=how)
+            else:
+                change = {"turn away": rows.turn_away, "give back": rows.give_back}[kind](
+                    self.row, epoch=epoch, was=was, new=new
+                )
+            ours = self.took(change)
+        return ours, theirs
+
+    async def others(self) -> tuple[str, str]:
+        if self.random.random() < 0.6:
+            may_take = self.random.random() < 0.8
+            seen = json.dumps([{"key": KEY, "epoch": self.row.epoch, "last": self.row.last}])
+            got = await self.connection.fetch(statement("edit_lapse"), seen, "[]", may_take, 1)
+            lapsed = may_take and not self.is_alive(self.row.holder)
+            return self.took(rows.lapse(self.row, may_take=lapsed)), "yes" if got else "no"
+        if self.random.random() < 0.4:
+            new = uuid.UUID(int=self.random.getrandbits(128))
+            before = self.edits
+            await self.connection.execute(statement("edit_abandon"), uuid.UUID(int=1), 1, new)
+            [there] = await self.connection.fetch("select coalesce(sum(edits), 0) as n from asyncsdk.ledger_worker")
+            change = rows.abandon(self.row, new=str(new), may_take=not self.is_alive(self.row.holder))
+            return self.took(change), "yes" if there["n"] < before else "no"
+        new, force = uuid.UUID(int=self.random.getrandbits(128)), self.random.random() < 0.5
+        got = await self.connection.fetch(statement("edit_release"), None, force, LEFT_ALONE, new)
+        is_released = any(each["is_old"] for each in got)
+        is_lapsed = not self.is_alive(self.row.holder)
+        change = rows.release(self.row, new=str(new), now=self.now, lease=60.0, force=force, is_lapsed=is_lapsed)
+        return self.took(change), "yes" if is_released else "no"
+
+    async def is_equal(self) -> None:
+        [counted] = await self.connection.fetch("select coalesce(sum(edits), 0) as n from asyncsdk.ledger_worker")
+        found = await self.connection.fetch("select *, jsonb_array_length(late) as lates from asyncsdk.edit")
+        if self.row.epoch == 0:
+            assert not found
+            return
+        [there] = found
+        theirs = there["status"], there["phase"], there["epoch"], str(there["try"]), str(there["holder"])
+        assert theirs == (self.row.status, self.row.phase, self.row.epoch, self.row.last, self.row.holder)
+        assert (there["lates"] or 0) == len(self.row.late)
+        assert counted["n"] == self.edits
+
+
+@pytest.mark.parametrize("part", range(2))
+async def test_the_statements_do_what_the_state_machine_says(database_url: str, part: int) -> None:
+    from asyncsdk.postgres.connection import connect
+
+    url = read_url(database_url)
+    database = Database(url, LeaseTerms())
+    async with database.session():
+        await database.run("ledger_stop", 0)  # makes the schema
+        await database.run("ledger_accept")
+    connection = await connect(url)
+    await connection.execute("update asyncsdk.ledger set is_stopping = false")
+    seen: set[str] = set()
+    try:
+        for seed in range(30):
+            sides = BothSides(connection, random.Random(1000 * part + seed))
+            holders = [str(uuid.UUID(int=number)) for number in (1, 2)]
+            await sides.begin(holders)
+            for step in range(30):
+                holder, dice = sides.random.choice(holders), sides.random.random()
+                if dice < 0.1:
+                    await sides.pass_time(sides.random.choice([31.0, 700.0]))
+                    continue
+                if dice < 0.25:
+                    await sides.renew(holder)
+                    continue
+                if dice < 0.5:
+                    answers = await sides.claim(holder, may_take=sides.random.random() < 0.5)
+                elif dice < 0.85:
+                    answers = await sides.change(holder)
+                else:
+                    answers = await sides.others()
+                assert answers[0] == answers[1], (seed, step)
+                await sides.is_equal()
+                seen.add(f"{sides.row.status} {sides.row.phase} {bool(sides.row.late)}")
+    finally:
+        await connection.close()
+    assert len(seen) > 15

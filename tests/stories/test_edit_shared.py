@@ -1,0 +1,431 @@
+"""The same call several times at once over one ledger in a database: each edit is paid once, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from asyncsdk import (
+    Client,
+    EditError,
+    EditOutcome,
+    ImageEdit,
+    ImageEditor,
+    LedgerBusyError,
+    LedgerRewoundError,
+    LimitReachedError,
+    PostgresLedger,
+)
+from asyncsdk.clock import boot_time
+from asyncsdk.images.ledger.shared import SharedLedger
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal.postgres import PostgresJournal
+from asyncsdk.version import __version__
+from tests.postgres.server import PostgresServer
+from tests.stories.pictures import png
+
+MODEL = "gpt-image-2"
+PICTURE = png()
+SHORT = LeaseTerms(lease=0.6, renew_every=0.15)
+
+
+def job(number: int, **fields: Any) -> ImageEdit:
+    given = {"prompt": f"p{number}", "id": f"Row {number}"} | fields
+    return ImageEdit(image=PICTURE, model=MODEL, **given)
+
+
+@pytest.fixture
+def editor(client: Client) -> ImageEditor:
+    return ImageEditor(client)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@frozen
+class Fleet:
+    """What the copies of a run share."""
+
+    editor: ImageEditor
+    out: Path
+    url: str
+    sql: Callable[[str], str]
+
+
+@pytest.fixture
+def fleet(editor: ImageEditor, out: Path, postgres_server: PostgresServer, database: str, database_url: str) -> Fleet:
+    return Fleet(editor, out, database_url, partial(postgres_server.sql, database=database))
+
+
+def as_another(url: str, number: int) -> str:
+    """The URL as another process has it: those of one process share their connections."""
+    return f"{url}{'&' if '?' in url else '?'}application_name=copy{number}"
+
+
+async def run(editor: ImageEditor, edits: list[ImageEdit], **options: Any) -> dict[str, EditOutcome]:
+    async with editor.edit_many(edits, **options) as outcomes:
+        return {outcome.id: outcome async for outcome in outcomes}
+
+
+def statuses(found: dict[str, EditOutcome]) -> set[str]:
+    return {outcome.status for outcome in found.values()}
+
+
+async def test_of_four_copies_each_edit_is_sent_by_one_and_each_copy_sees_all_end(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(number) for number in range(60)]
+    copies = await asyncio.gather(
+        *(run(editor, edits, out=out, ledger=as_another(database_url, each)) for each in range(4))
+    )
+    assert server.edits.by_prompt == {f"p{number}": 1 for number in range(60)}
+    assert all(len(copy) == 60 for copy in copies)
+    assert all(statuses(copy) <= {"done", "skipped"} for copy in copies)
+    done = [outcome for copy in copies for outcome in copy.values() if outcome.status == "done"]
+    assert len(done) == 60
+    assert sorted(path.name for path in out.glob("*.png")) == sorted(f"Row {number}.png" for number in range(60))
+    assert [outcome.files for outcome in copies[0].values()] != []
+    shown = await PostgresLedger(database_url).show()
+    assert shown is not None
+    assert (shown["states"], shown["edits"], shown["workers"]) == ({"done": 60}, 60, [])
+
+
+async def test_what_is_done_is_known_without_reading_pictures(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PICTURE)
+    await run(editor, [ImageEdit(image=path, prompt="p", model=MODEL, id="a")], out=out, ledger=database_url)
+    path.unlink()
+    again = await run(editor, [ImageEdit(image=path, prompt="p", model=MODEL, id="A")], out=out, ledger=database_url)
+    assert again["A"].status == "skipped"
+    assert again["A"].files == (out / "a.png",)
+    assert server.edits.edits == 1
+
+
+async def test_another_prompt_under_an_id_that_has_ended_is_a_new_edit_and_the_old_picture_keeps_its_name(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    [first] = (await run(editor, [job(1)], out=out, ledger=database_url)).values()
+    kept = first.files[0].read_bytes()
+    copies = await asyncio.gather(
+        *(run(editor, [job(1, prompt="other")], out=out, ledger=as_another(database_url, each)) for each in range(3))
+    )
+    assert server.edits.by_prompt == {"p1": 1, "other": 1}
+    assert (out / "Row 1.png").read_bytes() == kept
+    assert (out / "Row 1~2.png").exists()
+    assert {outcome.status for copy in copies for outcome in copy.values()} <= {"done", "skipped"}
+
+
+async def test_a_name_that_is_taken_on_the_disk_is_not_overwritten(
+    editor: ImageEditor, out: Path, database_url: str
+) -> None:
+    out.mkdir()
+    (out / "Row 1.png").write_bytes(b"mine")
+    [outcome] = (await run(editor, [job(1)], out=out, ledger=database_url)).values()
+    assert outcome.files == (out / "Row 1~1.png",)
+    assert (out / "Row 1.png").read_bytes() == b"mine"
+
+
+async def test_what_was_turned_away_is_sent_again_and_counts_once(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    server.inject(Fault("edit", "answer", status=429, times=3, headers={"retry-after-ms": "5"}))
+    found = await run(editor, [job(number) for number in range(6)], out=out, ledger=database_url)
+    assert statuses(found) == {"done"}
+    shown = await PostgresLedger(database_url).show()
+    assert shown is not None
+    assert shown["edits"] == 6
+
+
+async def test_exactly_as_many_are_sent_by_all_as_the_limit_says(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(number) for number in range(60)]
+
+    async def copy(number: int) -> str:
+        try:
+            await run(editor, edits, out=out, ledger=as_another(database_url, number), max_edits=25)
+        except LimitReachedError as error:
+            return str(error)
+        return ""
+
+    said = await asyncio.gather(*(copy(number) for number in range(4)))
+    assert server.edits.edits == 25
+    assert all("max_edits=25 is reached: 25 edits were sent so far" in each for each in said)
+
+
+async def test_exactly_as_many_are_sent_though_a_killed_process_had_claimed_some(
+    fleet: Fleet, server: LocalServer, tmp_path: Path
+) -> None:
+    ledger = PostgresLedger(fleet.url, terms=SHORT)
+    async with ledger.open(tmp_path, {}) as killed:
+        wanted = [(f"x{number}", f"x{number}", None) for number in range(3)]
+        await killed.claim(wanted, max_edits=5, max_tokens=None)
+        killed.claims.clear()
+    with pytest.raises(LimitReachedError, match="max_edits=5 is reached: 5 edits were sent"):
+        await run(fleet.editor, [job(number) for number in range(9)], out=fleet.out, ledger=ledger, max_edits=5)
+    assert server.edits.edits == 5
+
+
+async def test_an_edit_whose_answer_was_lost_is_uncertain_for_all(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    first = await run(editor, [job(1)], out=out, ledger=database_url)
+    assert statuses(first) == {"uncertain"}
+    again = await run(editor, [job(1)], out=out, ledger=database_url, on_uncertain="retry")
+    assert statuses(again) == {"uncertain"}
+    [outcome] = again.values()
+    assert outcome.problem is not None
+    assert "It may be sent again, and paid twice, with on_uncertain='retry' from" in outcome.problem.message
+    ledger = PostgresLedger(database_url)
+    free, later = await ledger.release(None)
+    assert (free, list(later)) == ([], ["Row 1"])
+    assert await ledger.release(["row 1"], force=True) == (["Row 1"], {})
+    assert statuses(await run(editor, [job(1)], out=out, ledger=database_url)) == {"done"}
+    shown = await ledger.show()
+    assert shown is not None
+    assert shown["edits"] == 2
+
+
+async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> None:
+    edits = [job(number) for number in range(200)]
+    server.inject(Fault("edit", "stall", at="after", seconds=0.05, every=1, times=60))
+
+    async def other(number: int) -> str:
+        try:
+            await run(fleet.editor, edits, out=fleet.out, ledger=as_another(fleet.url, number), concurrency=2)
+        except EditError as error:
+            return f"{error} {error.resumable}"
+        return ""
+
+    others = [asyncio.ensure_future(other(number)) for number in range(2)]
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, concurrency=2) as outcomes:
+        await anext(outcomes)
+        asyncio.get_running_loop().call_soon(partial(outcomes.stop, all_copies=True))  # as a signal does
+        assert {outcome.status async for outcome in outcomes} <= {"done", "skipped"}
+    said = await asyncio.gather(*others)
+    assert [each.startswith("another copy of this run has stopped all") for each in said] == [True, True]
+    assert [each.endswith("True") for each in said] == [True, True]
+    assert server.edits.edits < 200
+    shown = await PostgresLedger(fleet.url).show()
+    assert shown is not None
+    assert set(shown["states"]) <= {"done", "new"}
+    assert statuses(await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)) <= {"done", "skipped"}
+    assert server.edits.edits == 200
+
+
+async def test_what_came_in_the_place_of_a_picture_is_kept(fleet: Fleet, server: LocalServer) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=200, body={"created": 1, "data": [{"b64_json": "AAAA"}]}))
+    [outcome] = (await run(fleet.editor, [job(1)], out=fleet.out, ledger=fleet.url)).values()
+    assert outcome.status == "uncertain"
+    assert outcome.problem is not None
+    [kept] = outcome.problem.raw_files
+    assert Path(kept).parent == fleet.out / ".asyncsdk" / "raw"
+    [entry] = [entry async for entry in PostgresLedger(fleet.url).entries("uncertain")]
+    assert entry["problem"]["raw_files"] == [kept]
+
+
+async def test_copies_with_other_options_are_refused_while_one_lives(
+    editor: ImageEditor, out: Path, database_url: str
+) -> None:
+    async with editor.edit_many(
+        [job(1)], out=out, ledger=PostgresLedger(database_url, options={"prompt": "a", "model": "m"})
+    ) as outcomes:
+        with pytest.raises(LedgerBusyError, match="with other options: prompt"):
+            await run(
+                editor, [job(1)], out=out, ledger=PostgresLedger(database_url, options={"prompt": "b", "model": "m"})
+            )
+        assert [outcome.status async for outcome in outcomes] == ["done"]
+    ledger = PostgresLedger(database_url, options={"prompt": "b"})
+    assert statuses(await run(editor, [job(1)], out=out, ledger=ledger)) == {"skipped"}
+
+
+async def test_a_copy_that_was_away_while_others_began_with_other_options_claims_nothing_more(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    edits = [job(number) for number in range(60)]
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, concurrency=1) as outcomes:
+        await anext(outcomes)
+        fleet.sql("update asyncsdk.ledger set options = '{}'")
+        with pytest.raises(LedgerBusyError, match="a run with other options began there"):
+            [outcome async for outcome in outcomes]
+    assert server.edits.edits <= 16
+
+
+async def test_a_copy_on_another_machine_learns_that_the_directory_has_to_be_shared(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fleet.editor.edit_many([job(1)], out=fleet.out, ledger=fleet.url) as outcomes:
+        fleet.sql("update asyncsdk.holder set host = 'pod-7'")
+        await run(fleet.editor, [job(2)], out=fleet.out, ledger=fleet.url)
+        assert [outcome.status async for outcome in outcomes] == ["done"]
+    assert "pod-7 also work(s) on these edits" in caplog.text
+
+
+async def test_rows_without_an_id_and_an_id_twice_are_refused(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(1), job(2, id=None), job(3, id="row 1")]
+    found = await run(editor, edits, out=out, ledger=database_url)
+    assert [outcome.status for outcome in found.values()].count("refused") == 2
+    assert sum("knows an edit by its id" in str(each.problem) for each in found.values()) == 1
+    assert server.edits.edits == 1
+
+
+async def test_a_database_that_lost_commits_stops_all_until_a_person_accepts_it(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    editor, out, database_url = fleet.editor, fleet.out, fleet.url
+    await run(editor, [job(1)], out=out, ledger=database_url)
+    fleet.sql("update asyncsdk.ledger set timeline = '00000009'")
+    with pytest.raises(LedgerRewoundError, match="asyncsdk ledger accept"):
+        await run(editor, [job(2)], out=out, ledger=database_url)
+    await PostgresLedger(database_url).accept()
+    assert statuses(await run(editor, [job(2)], out=out, ledger=database_url)) == {"done"}
+    assert server.edits.edits == 2
+
+
+async def test_a_copy_that_was_under_way_when_commits_were_lost_stops(fleet: Fleet, server: LocalServer) -> None:
+    editor, out, database_url = fleet.editor, fleet.out, fleet.url
+    async with editor.edit_many([job(n) for n in range(40)], out=out, ledger=database_url, concurrency=1) as outcomes:
+        await anext(outcomes)
+        fleet.sql("update asyncsdk.ledger_worker set writes = 0")
+        with pytest.raises(LedgerRewoundError):
+            [outcome async for outcome in outcomes]
+    assert server.edits.edits < 5
+
+
+async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncertain(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    editor, out, database_url = fleet.editor, fleet.out, fleet.url
+    server.inject(Fault("edit", "stall", at="done", seconds=4))
+    slow = PostgresLedger(database_url, terms=SHORT)
+    edits = [job(number) for number in range(8)]
+    async with editor.edit_many(edits, out=out, ledger=slow, concurrency=1) as first:
+        late = asyncio.ensure_future(anext(first))
+        await asyncio.sleep(0.3)
+        first.stop()
+        await asyncio.to_thread(_let_lapse, fleet)
+        second = await run(editor, edits, out=out, ledger=slow)
+        counts = sorted(outcome.status for outcome in second.values())
+        assert counts == ["done"] * 7 + ["uncertain"]
+        outcome = await late
+        assert outcome.status == "done"  # its answer came late
+    assert server.edits.edits == 8
+    assert statuses(await run(editor, edits, out=out, ledger=slow)) == {"skipped"}
+
+
+async def test_an_edit_whose_lease_lapsed_before_its_first_byte_is_not_sent_under_it(
+    fleet: Fleet, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intend, slept = SharedLedger.intend, list[float]()
+    clock: Callable[[], float] = lambda: boot_time() + sum(slept)  # noqa: E731 - short
+
+    async def intend_and_sleep(ledger: SharedLedger, item: str, **rest: Any) -> None:
+        await intend(ledger, item, **rest)
+        if not slept:  # and others have found it meanwhile
+            slept.append(1000.0)
+            await asyncio.to_thread(fleet.sql, "update asyncsdk.edit set status = 'uncertain', phase = null, run = 1")
+
+    monkeypatch.setattr("asyncsdk.postgres.database.boot_time", clock)
+    monkeypatch.setattr("asyncsdk.images.ledger.shared.boot_time", clock)
+    monkeypatch.setattr(SharedLedger, "intend", intend_and_sleep)
+    assert statuses(await run(fleet.editor, [job(1)], out=fleet.out, ledger=fleet.url)) == {"done"}
+    [entry] = [entry async for entry in PostgresLedger(fleet.url).entries()]
+    assert (entry["status"], entry["epoch"], server.edits.by_prompt) == ("done", 2, {"p1": 1})
+
+
+async def test_what_a_killed_process_had_started_is_released_without_another_run(fleet: Fleet) -> None:
+    ledger = PostgresLedger(fleet.url)
+    await run(fleet.editor, [job(1), job(2)], out=fleet.out, ledger=fleet.url)
+    fleet.sql("update asyncsdk.edit set phase = 'started', status = null, started = clock_timestamp()")
+    assert await ledger.release(None, force=True) == ([], {})  # its lease may be alive
+    fleet.sql("update asyncsdk.holder set until = clock_timestamp() - interval '1 second'")
+    assert sorted([entry["id"] async for entry in ledger.entries("uncertain")]) == ["Row 1", "Row 2"]
+    free, later = await ledger.release(None)
+    assert (free, sorted(later)) == ([], ["Row 1", "Row 2"])
+    assert await ledger.release(["row 1"], force=True) == (["Row 1"], {})
+    assert fleet.sql("select key, phase, status, epoch, run from asyncsdk.edit order by key").splitlines() == [
+        "row 1||failed|2|", "row 2|started||1|1",
+    ]  # fmt: skip
+
+
+async def test_what_a_person_releases_is_sent_by_the_run_that_is_under_way(fleet: Fleet, server: LocalServer) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    edits = [job(1)]
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url) as outcomes:
+        assert [outcome.status async for outcome in outcomes] == ["uncertain"]
+        assert await PostgresLedger(fleet.url).release(["row 1"], force=True) == (["Row 1"], {})
+        assert statuses(await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)) == {"done"}  # the same run
+
+
+def _let_lapse(fleet: Fleet) -> None:
+    """From now on the lease of the one process that there is has lapsed, however often it renews it."""
+    first = fleet.sql("select id from asyncsdk.holder")
+    fleet.sql(
+        "create function asyncsdk.lapse() returns trigger language plpgsql as $$ begin "
+        f"if new.id = '{first}' then new.until := clock_timestamp() - interval '1 second'; end if; return new; end $$; "
+        "create trigger lapse before update on asyncsdk.holder for each row execute function asyncsdk.lapse()"
+    )
+
+
+async def test_no_key_no_prompt_and_no_picture_is_in_the_database(
+    editor: ImageEditor, out: Path, postgres_server: PostgresServer, database: str, database_url: str
+) -> None:
+    edits = [job(1, prompt="CANARY of a prompt")]
+    await run(editor, edits, out=out, ledger=PostgresLedger(database_url, options={"prompt": "CANARY of a prompt"}))
+    rows = postgres_server.sql(
+        "select row_to_json(e) from asyncsdk.edit e", "select row_to_json(l) from asyncsdk.ledger l", database=database
+    )
+    assert "CANARY" not in rows
+    assert json.loads(rows.splitlines()[0])["id"] == "Row 1"
+
+
+async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_nothing(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    ledger, journal = PostgresLedger(fleet.url, terms=SHORT), PostgresJournal(fleet.url, terms=SHORT)
+    alike = {"asyncsdk": __version__, "out": str(fleet.out)}
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(journal.claim("key"))
+        for _ in range(2):
+            edits = [job(1)]
+            await stack.enter_async_context(fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger))
+        async with ledger.open(tmp_path, alike) as over:
+            await over.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+            await asyncio.sleep(2 * SHORT.renew_every)
+            count = "select count(*) from pg_stat_activity where application_name = 'asyncsdk' and datname = "
+            assert int(fleet.sql(f"{count} current_database()")) == 2
+            over.claims.clear()  # such as one that could not be given back
+        await asyncio.sleep(SHORT.lease + 2 * SHORT.renew_every)
+        alive = "select count(*) from asyncsdk.holder where until > clock_timestamp()"
+        assert fleet.sql(alive) == "3"  # not that of the ledger that is closed
+        async with ledger.open(tmp_path, alike) as other:
+            [seen] = (await other.look(["a"])).values()
+            assert seen.standing(may_take=True) == "free"
+
+
+async def test_a_plan_tells_what_would_be_sent_and_claims_nothing(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    edits = [job(number) for number in range(5)]
+    plan = await editor.plan(edits, out=out, ledger=database_url)
+    assert (plan.to_send, plan.done) == (5, 0)
+    await run(editor, edits[:2], out=out, ledger=database_url)
+    plan = await editor.plan(edits, out=out, ledger=database_url, max_edits=4)
+    assert (plan.to_send, plan.done, plan.held_back) == (3, 2, 1)
+    assert server.edits.edits == 2
