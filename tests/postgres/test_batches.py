@@ -83,3 +83,30 @@ async def test_of_keys_of_which_one_is_held_the_others_are_claimed(database_url:
 
         ended = await asyncio.gather(*(claim(each) for each in ("a", KEY, "b")), return_exceptions=True)
     assert [type(each) for each in ended] == [type(None), UploadBusyError, type(None)]
+
+
+async def test_a_claim_that_was_left_before_its_statement_was_repeated_for_another_is_given_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, run = PostgresJournal(database_url), Database.run
+    await use(journal, "first")
+
+    async def left_first(self: Database, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "upload_claim" and not left.done():
+            left.cancel()
+            await asyncio.wait([left])  # as after an outage, in which the lease's connection was the first to work
+        return await run(self, name, *arguments, **options)
+
+    async def claim(key: str) -> None:
+        async with journal.claim(key) as log:
+            await log.append(opened())
+            async with asyncio.timeout(2), PostgresJournal(database_url).claim("left"):
+                pass
+
+    async with journal.claim("first"):
+        monkeypatch.setattr(Database, "run", left_first)
+        kept = asyncio.ensure_future(claim("kept"))
+        left = asyncio.ensure_future(use(journal, "left"))
+        await kept
+    assert left.cancelled()
+    assert {entry.owner for entry in await journal.entries()} == {None}

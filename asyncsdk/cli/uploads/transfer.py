@@ -233,6 +233,8 @@ class Transfer:
                 async for ended in outcomes:
                     if ended is not None:
                         self._report(ended)
+        for (name, _), error in self.shared.failures:  # it was to come again, and another was refused
+            self._report(_Ended(name, error=error))
         self._report_not_begun([name for name in uploads if name not in self._ended])
         self._tally.left_out = self.left_out
         if (len(uploads) > 1 or self.left_out) and not self.out.shape.quiet:
@@ -244,7 +246,7 @@ class Transfer:
         name, upload = named
         with self.shared.turn():
             try:
-                return _Ended(name, result=await upload(partial(self._watch, name)))
+                ended = _Ended(name, result=await upload(partial(self._watch, name)))
             except AsyncSDKError as error:
                 if isinstance(error, UploadBusyError) and self.shared.pass_over(named, error):
                     self._latest.pop(name, None)
@@ -254,7 +256,9 @@ class Transfer:
                     self.display.aside()
                     complain(messages.tried_again(name, error))
                     return None
-                return _Ended(name, error=error)
+                ended = _Ended(name, error=error)
+            self.shared.end(named)
+            return ended
 
     def _report_waiting(self, count: int) -> None:
         if not self.out.shape.quiet:
