@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from asyncsdk.errors import UploadBusyError
-from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.database import Database, shared_database
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened
 
@@ -110,3 +112,26 @@ async def test_a_claim_that_was_left_before_its_statement_was_repeated_for_anoth
         await kept
     assert left.cancelled()
     assert {entry.owner for entry in await journal.entries()} == {None}
+
+
+async def test_keys_are_given_back_in_their_order_so_that_nothing_waits_in_a_circle(database_url: str) -> None:
+    import asyncpg
+
+    journal = PostgresJournal(database_url)
+    async with journal.connected(), AsyncExitStack() as stack:
+        other = await asyncpg.connect(database_url)
+        stack.push_async_callback(other.close)
+        for key in ("b", "a"):
+            await stack.enter_async_context(journal.claim(key))
+        lock = "select from asyncsdk.upload_key where key = $1 for share"
+        async with other.transaction():
+            await other.execute(lock, "a")
+            shared = shared_database(journal.url, journal.terms)
+            attempts = dict(await other.fetch("select key, attempt::text from asyncsdk.upload_key"))
+            given = json.dumps([{"key": key, "attempt": attempts[key]} for key in ("b", "a")])
+            release = asyncio.ensure_future(shared.run("upload_release", shared.holder, given))
+            await asyncio.sleep(0.2)
+            await other.execute("set local lock_timeout = '300ms'")
+            await other.execute(lock, "b")
+        await release
+    assert not [entry for entry in await journal.entries() if entry.owner]
