@@ -135,3 +135,19 @@ def test_a_file_that_was_to_be_tried_again_failed_where_another_is_refused_as_al
         record["source"]: record["error"]["type"] for record in map(json.loads, capsys.readouterr().out.splitlines())
     }
     assert told == {"a": "InternalServerError", "b": "AuthenticationError", "c": "NotSent"}
+
+
+def test_what_is_tried_again_at_the_end_is_not_under_way_meanwhile() -> None:
+    stop, shared, rows = Stop(patience=60.0), SharedList[NamedUpload](Shared()), list[set[str]]()
+    shared.meets_others = True
+    display = NullDisplay(UploadsView({}))
+
+    async def fails(name: str, listener: Listener) -> UploadResult:
+        listener(Progress(state=UploadPhase.SENDING, source=name, bytes_total=9, bytes_done=0, bytes_sent=5))
+        rows.append(set(display.view.under_way))
+        raise InternalServerError("broken", status_code=500)
+
+    transfer = Transfer(Out(Output(quiet=True)), display, stop, lambda: NOW, shared=shared)
+    app.finish(transfer.run({name: partial(fails, name) for name in "ab"}, at_once=1), stop)
+    disarm(stop)
+    assert rows == [{"a"}, {"b"}, {"a"}, {"b"}]

@@ -130,9 +130,13 @@ class UploadsView:
         turns = self._outages.setdefault(name, Outages()).turns(progress.state, self.clock())
         return Snapshot(name, before, progress, turns)
 
-    def pass_over(self, name: str) -> None:
-        """Take the upload's row away: another process is sending the file."""
+    def put_off(self, name: str) -> None:
+        """Take the upload's row away: it begins once more later, and counts what it sends from nothing."""
         self.under_way.pop(name, None)
+
+    def pass_over(self, name: str) -> None:
+        """The same where another process is sending the file."""
+        self.put_off(name)
         self.held.add(name)
 
     def end(self, name: str, *, failed: bool = False) -> None:
@@ -253,6 +257,7 @@ class Transfer:
                     self.display.view.pass_over(name)
                     return None
                 if self.shared.comes_again(named, error):
+                    self.display.view.put_off(name)
                     self.display.aside()
                     complain(messages.tried_again(name, error))
                     return None
