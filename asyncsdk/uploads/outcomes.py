@@ -81,6 +81,11 @@ class UploadOutcomes:
             if outcome is not None:
                 del self._unread[id(outcome)]
                 return outcome
+        for job, error in self._shared.failures:  # it was to come again, and the run was stopped
+            self._shared.end(job)
+            outcome = UploadOutcome(job=job, error=error)
+            self._counts[outcome.status] += 1
+            return outcome
         failure, self._failure = self._failure, None
         raise StopAsyncIteration if failure is None else failure
 
@@ -105,7 +110,8 @@ class UploadOutcomes:
     @property
     def abandoned(self) -> tuple[UploadOutcome, ...]:
         """Outcomes of uploads that ended and were not read. What leaving the block cancelled has none, and resumes."""
-        return tuple(self._unread.values())
+        failures = (UploadOutcome(job=job, error=error) for job, error in self._shared.failures)
+        return (*self._unread.values(), *failures)
 
     async def _read(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncGenerator[UploadJob, None]:
         async with aclosing(tasks.walk(jobs)) as source:
@@ -133,6 +139,7 @@ class UploadOutcomes:
         with self._shared.turn():
             outcome = await self._outcome(job)
         if outcome is not None:
+            self._shared.end(job)
             self._unread[id(outcome)] = outcome
             self._counts[outcome.status] += 1
         return outcome
@@ -141,7 +148,9 @@ class UploadOutcomes:
         admit = partial(self._queue.enter, in_turn=True, check=self._check_running)
         comes_again = passes_over = False
         try:
-            comes_again = self._shared.is_shared and not is_for_streaming(job.source)  # that can be read only once
+            # a stream can be read only once; "again" takes what another sends as its own only while it waits for it
+            is_for_once = is_for_streaming(job.source) or job.if_uploaded == "again"
+            comes_again = self._shared.is_shared and not is_for_once
             passes_over = comes_again and job.on_busy == "wait"
             started = self._upload(evolve(job, on_busy="fail") if passes_over else job, admit)
             result = await tasks.await_foreign(started)

@@ -89,6 +89,9 @@ class SharedList(Generic[Item]):
     _held: dict[str, list[Item]] = field(factory=dict, init=False)  # by the key that another process has
     _free: deque[Item] = field(factory=deque, init=False)
     _failed: list[Item] = field(factory=list, init=False)
+    _errors: dict[int, list[tuple[Item, AsyncSDKError]]] = field(
+        factory=dict, init=False
+    )  # of what comes once more, by its id
     _is_last: bool = field(default=False, init=False)  # what failed was given out again
     _has_said_so: bool = field(default=False, init=False)
     _under_way: int = field(default=0, init=False)
@@ -149,11 +152,22 @@ class SharedList(Generic[Item]):
         """Whether `item`, which failed, comes once more."""
         if isinstance(error, JournalError) and error.is_taken_over:
             self.meets_others = True
-        is_over = self._is_last or self._stopped.is_set()
+        is_over = self._is_last or self._stopped.is_set() or isinstance(error, UploadBusyError)
         if is_over or not (self.is_shared and self.meets_others and error.resumable):
             return False
         self._failed.append(item)
+        self._errors.setdefault(id(item), []).append((item, error))
         return True
+
+    def end(self, item: Item) -> None:
+        """Take note that `item` has ended, which may have failed before."""
+        if errors := self._errors.get(id(item)):
+            errors.pop()
+
+    @property
+    def failures(self) -> list[tuple[Item, AsyncSDKError]]:
+        """What failed and has not ended since, with its error: after a stop that is how it ended."""
+        return [failure for failures in self._errors.values() for failure in failures]
 
     def stop(self) -> None:
         """Give out nothing more."""

@@ -8,15 +8,19 @@ import signal
 from functools import partial
 
 import pytest
+from attrs import define
 
 from asyncsdk.cli import app
 from asyncsdk.cli.display import NullDisplay
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out
 from asyncsdk.cli.signals import Stop
-from asyncsdk.cli.uploads.transfer import Listener, Transfer, UploadsView
+from asyncsdk.cli.uploads.transfer import Listener, NamedUpload, Transfer, UploadsView
+from asyncsdk.errors import AsyncSDKError, AuthenticationError, InternalServerError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.job import UploadResult
+from asyncsdk.uploads.journal.memory import MemoryJournal
+from asyncsdk.uploads.sharing import SharedList
 from tests.cli.support import disarm
 
 NOW = 1_795_360_260.0
@@ -99,3 +103,51 @@ def test_what_other_processes_send_is_left_to_them(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.splitlines()[-1] == (
         "1 file is being sent by other processes. The same command waits for it."
     )
+
+
+@define(eq=False)
+class Shared(MemoryJournal):
+    """One that other processes write, too."""
+
+    async def held(self, _: object) -> list[str]:
+        return []
+
+
+async def refused(error: AsyncSDKError, _: Listener) -> UploadResult:
+    raise error
+
+
+def test_a_file_that_was_to_be_tried_again_failed_where_another_is_refused_as_all_would_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stop, broken = Stop(patience=60.0), InternalServerError("broken", status_code=500)
+    shared: SharedList[NamedUpload] = SharedList(Shared())
+    shared.meets_others = True
+    transfer = Transfer(Out(Output(json=True)), NullDisplay(UploadsView({})), stop, lambda: NOW, shared=shared)
+    uploads = {
+        "a": partial(refused, broken),
+        "b": partial(refused, AuthenticationError("wrong key", status_code=401)),
+        "c": partial(refused, broken),
+    }
+    app.finish(transfer.run(uploads, at_once=1), stop)
+    disarm(stop)
+    told = {
+        record["source"]: record["error"]["type"] for record in map(json.loads, capsys.readouterr().out.splitlines())
+    }
+    assert told == {"a": "InternalServerError", "b": "AuthenticationError", "c": "NotSent"}
+
+
+def test_what_is_tried_again_at_the_end_is_not_under_way_meanwhile() -> None:
+    stop, shared, rows = Stop(patience=60.0), SharedList[NamedUpload](Shared()), list[set[str]]()
+    shared.meets_others = True
+    display = NullDisplay(UploadsView({}))
+
+    async def fails(name: str, listener: Listener) -> UploadResult:
+        listener(Progress(state=UploadPhase.SENDING, source=name, bytes_total=9, bytes_done=0, bytes_sent=5))
+        rows.append(set(display.view.under_way))
+        raise InternalServerError("broken", status_code=500)
+
+    transfer = Transfer(Out(Output(quiet=True)), display, stop, lambda: NOW, shared=shared)
+    app.finish(transfer.run({name: partial(fails, name) for name in "ab"}, at_once=1), stop)
+    disarm(stop)
+    assert rows == [{"a"}, {"b"}, {"a"}, {"b"}]

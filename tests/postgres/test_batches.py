@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from asyncsdk.errors import UploadBusyError
-from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.database import Database, shared_database
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened
 
@@ -83,3 +85,53 @@ async def test_of_keys_of_which_one_is_held_the_others_are_claimed(database_url:
 
         ended = await asyncio.gather(*(claim(each) for each in ("a", KEY, "b")), return_exceptions=True)
     assert [type(each) for each in ended] == [type(None), UploadBusyError, type(None)]
+
+
+async def test_a_claim_that_was_left_before_its_statement_was_repeated_for_another_is_given_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, run = PostgresJournal(database_url), Database.run
+    await use(journal, "first")
+
+    async def left_first(self: Database, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "upload_claim" and not left.done():
+            left.cancel()
+            await asyncio.wait([left])  # as after an outage, in which the lease's connection was the first to work
+        return await run(self, name, *arguments, **options)
+
+    async def claim(key: str) -> None:
+        async with journal.claim(key) as log:
+            await log.append(opened())
+            async with asyncio.timeout(2), PostgresJournal(database_url).claim("left"):
+                pass
+
+    async with journal.claim("first"):
+        monkeypatch.setattr(Database, "run", left_first)
+        kept = asyncio.ensure_future(claim("kept"))
+        left = asyncio.ensure_future(use(journal, "left"))
+        await kept
+    assert left.cancelled()
+    assert {entry.owner for entry in await journal.entries()} == {None}
+
+
+async def test_keys_are_given_back_in_their_order_so_that_nothing_waits_in_a_circle(database_url: str) -> None:
+    import asyncpg
+
+    journal = PostgresJournal(database_url)
+    async with journal.connected(), AsyncExitStack() as stack:
+        other = await asyncpg.connect(database_url)
+        stack.push_async_callback(other.close)
+        for key in ("b", "a"):
+            await stack.enter_async_context(journal.claim(key))
+        lock = "select from asyncsdk.upload_key where key = $1 for share"
+        async with other.transaction():
+            await other.execute(lock, "a")
+            shared = shared_database(journal.url, journal.terms)
+            attempts = dict(await other.fetch("select key, attempt::text from asyncsdk.upload_key"))
+            given = json.dumps([{"key": key, "attempt": attempts[key]} for key in ("b", "a")])
+            release = asyncio.ensure_future(shared.run("upload_release", shared.holder, given))
+            await asyncio.sleep(0.2)
+            await other.execute("set local lock_timeout = '300ms'")
+            await other.execute(lock, "b")
+        await release
+    assert not [entry for entry in await journal.entries() if entry.owner]

@@ -6,12 +6,13 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from asyncsdk import AsyncUploader, Client, JournalError, PostgresJournal, UploadJob
+from asyncsdk import AsyncUploader, Client, InternalServerError, JournalError, PostgresJournal, UploadJob, UploadOutcome
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import DEFAULT_TIMING
@@ -51,6 +52,45 @@ async def test_what_another_sends_is_passed_over_and_comes_again_once_it_is_ther
         assert outcomes.waiting == 0
     assert seen == [(jobs[1], "done", False), (jobs[0], "reused", True)]
     assert (len(server.files), (await other).by_others) == (2, False)
+
+
+async def test_what_is_to_be_sent_again_is_not_sent_twice_at_a_time(
+    server: LocalServer, client: Client, make_file: MakeFile, journal: str
+) -> None:
+    path = old(make_file(4 * MIB, name="large.bin"))
+    slow = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=3 * MIB)
+    other = asyncio.ensure_future(slow.upload(path, purpose="batch", if_uploaded="again"))
+    await until(lambda: bool(server.uploads))
+    jobs = [UploadJob(path, "batch", if_uploaded="again")]
+    async with AsyncUploader(client, journal=journal, part_size=MIB).upload_many(jobs) as outcomes:
+        [outcome] = [outcome async for outcome in outcomes]
+    assert outcome.result is not None
+    assert (outcome.status, outcome.result.file.id) == ("reused", (await other).file.id)
+    assert len(server.files) == 1
+
+
+@pytest.mark.parametrize("way", ["stopped", "left"])
+async def test_what_failed_and_was_to_come_again_has_an_outcome_where_the_run_ends_before(
+    server: LocalServer, client: Client, make_file: MakeFile, journal: str, way: str
+) -> None:
+    large, small = old(make_file(4 * MIB, name="large.bin")), make_file(1000, name="small.bin")
+    slow = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=MIB)
+    other = asyncio.ensure_future(slow.upload(large, purpose="batch"))
+    await until(lambda: bool(server.uploads))
+    server.inject(Fault("create", "answer", status=500))
+    jobs = [UploadJob(large, "batch"), UploadJob(small, "batch", method="uploads")]
+    uploader, ended = AsyncUploader(client, journal=journal, concurrency=1, max_retries=0), list[UploadOutcome]()
+    async with uploader.upload_many(jobs) as outcomes:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.5):
+                if way == "stopped":
+                    asyncio.get_running_loop().call_later(1.0, outcomes.stop)
+                ended += [outcome async for outcome in outcomes]
+    ended += outcomes.abandoned
+    assert [(outcome.job, type(outcome.error)) for outcome in ended] == [(jobs[1], InternalServerError)]
+    assert outcomes.counts == ({"failed": 1} if way == "stopped" else {})
+    other.cancel()
+    await asyncio.wait([other])
 
 
 async def test_a_stream_that_another_sends_is_waited_for_since_it_can_be_read_only_once(

@@ -124,6 +124,21 @@ async def test_alone_a_failure_is_the_end_of_its_item_unless_another_process_too
     assert ended == [*failed, ("d", "done")]
 
 
+async def test_a_failure_that_was_to_come_once_more_is_not_lost_by_a_stop() -> None:
+    server, shared = InternalServerError("broken", status_code=500), SharedList[str](Others(looks_left={"a": 10**9}))
+    asyncio.get_running_loop().call_later(0.05, shared.stop)
+    await gone_through(shared, ["a", "b"], {"a": [busy("a")], "b": [server]}, limit=1)
+    assert shared.failures == [("b", server)]
+    shared.end("b")
+    assert shared.failures == []
+
+
+def test_who_does_not_want_to_wait_for_another_process_is_told_at_once() -> None:
+    shared = SharedList[str](Others())
+    shared.meets_others = True
+    assert not shared.comes_again("a", busy("a"))
+
+
 @pytest.mark.parametrize("journal", [MemoryJournal(), Others()], ids=["one process", "no key"])
 async def test_what_can_not_be_known_to_be_free_is_not_passed_over(journal: Journal) -> None:
     key = "a" if type(journal) is MemoryJournal else None

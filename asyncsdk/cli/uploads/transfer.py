@@ -138,9 +138,13 @@ class UploadsView:
         turns = self._outages.setdefault(name, Outages()).turns(progress.state, self.clock())
         return Snapshot(name, before, progress, turns)
 
-    def pass_over(self, name: str) -> None:
-        """Take the upload's row away: another process is sending the file."""
+    def put_off(self, name: str) -> None:
+        """Take the upload's row away: it begins once more later, and counts what it sends from nothing."""
         self.under_way.pop(name, None)
+
+    def pass_over(self, name: str) -> None:
+        """The same where another process is sending the file."""
+        self.put_off(name)
         self.held.add(name)
 
     def end(self, name: str, *, failed: bool = False) -> None:
@@ -241,6 +245,8 @@ class Transfer:
                 async for ended in outcomes:
                     if ended is not None:
                         self._report(ended)
+        for (name, _), error in self.shared.failures:  # it was to come again, and another was refused
+            self._report(_Ended(name, error=error))
         self._report_not_begun([name for name in uploads if name not in self._ended])
         self._tally.left_out = self.left_out
         if (len(uploads) > 1 or self.left_out) and not self.out.shape.quiet:
@@ -252,17 +258,20 @@ class Transfer:
         name, upload = named
         with self.shared.turn():
             try:
-                return _Ended(name, result=await upload(partial(self._watch, name)))
+                ended = _Ended(name, result=await upload(partial(self._watch, name)))
             except AsyncSDKError as error:
                 if isinstance(error, UploadBusyError) and self.shared.pass_over(named, error):
                     self._latest.pop(name, None)
                     self.display.view.pass_over(name)
                     return None
                 if self.shared.comes_again(named, error):
+                    self.display.view.put_off(name)
                     self.display.aside()
                     complain(messages.tried_again(name, error))
                     return None
-                return _Ended(name, error=error)
+                ended = _Ended(name, error=error)
+            self.shared.end(named)
+            return ended
 
     def _report_waiting(self, count: int) -> None:
         if not self.out.shape.quiet:

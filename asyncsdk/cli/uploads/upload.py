@@ -99,7 +99,8 @@ async def upload(
             renamed=options.filename is not None,
             left_out=left_out.count,
         )
-        if options.on_busy == "wait" and not (found.is_one_file or is_stream):
+        is_for_once = found.is_one_file or is_stream or options.if_uploaded == "again"  # as for `upload_many`
+        if options.on_busy == "wait" and not is_for_once:
             transfer.shared = SharedList(journal)
         send_one = partial(send, uploader, wait=options.wait, since=began, passes_over=transfer.shared.is_shared)
         uploads = {name: partial(send_one, jobs[name]) for name in anywhere(list(jobs), journal)}

@@ -24,6 +24,7 @@ class KeyClaim:
     key: str
     attempt: uuid.UUID = field(factory=uuid.uuid4)
     theirs: GivenUp = NONE
+    is_left: bool = field(default=False, init=False)  # nobody wants it any more
     row: Any = field(default=None, init=False)
     rows: Sequence[Any] = field(default=(), init=False)
 
@@ -40,7 +41,12 @@ class KeyClaim:
 
 async def claim_keys(database: Database, claims: Sequence[KeyClaim]) -> list[None]:
     """Claim what can be claimed now: that has an epoch then."""
-    rows = await database.run("upload_claim", database.holder, _as_json(claims))
+    try:
+        rows = await database.run("upload_claim", database.holder, _as_json(claims))
+    finally:
+        for claim in claims:  # one may have been given back before the last attempt claimed it, as after an outage
+            if claim.is_left:
+                database.owe(*claim.release(database))
     by_attempt = {row["asked"]: row for row in rows}
     for claim in claims:
         claim.row = by_attempt[claim.attempt]

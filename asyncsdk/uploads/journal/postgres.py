@@ -284,9 +284,8 @@ class PostgresJournal:
         """Write what waits, and give the key back, if it is ours: of a claim that was cancelled that is not known."""
         if log is not None:
             await log.close()
-        await database.batch(claim_keys).finish(
-            lambda waiting: waiting is claim, seconds=0
-        )  # it is not wanted any more
+        claim.is_left = True
+        await database.batch(claim_keys).finish(lambda waiting: waiting is claim, seconds=0)
         with anyio.move_on_after(AWAY_SECONDS if database.is_away else RELEASE_SECONDS), suppress(DatabaseFault):
             await database.batch(release_keys).append(claim)
             return
