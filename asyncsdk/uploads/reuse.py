@@ -128,16 +128,19 @@ class SourceRun:
     def _was_just_sent(self, record: Completing | Completed) -> bool:
         """Whether `record` is of this run, and its file was this one by size and time of change when it was sent.
 
-        Else each of the processes that share a folder would read all of it. What was there before is read.
+        Else each of the processes that share a folder would read all of it. What was there before is read, and so is
+        another file with a time in whole seconds: an archive gives many files one.
         """
         if self.moved is not None or not isinstance(record, Completed) or not self._is_of_this_run(record):
             return False
         opened = next(
             (each for each in self._records if isinstance(each, Opened) and each.upload == record.upload), None
         )
-        changed = self.source.identity.mtime_ns
-        is_known_by_it = self.source.tells_changes and changed is not None
-        return is_known_by_it and opened is not None and opened.mtime_ns == changed
+        identity = self.source.identity
+        if opened is None or not self.source.tells_changes or identity.mtime_ns is None:
+            return False
+        is_this_one = opened.inode == identity.inode or identity.mtime_ns % 1_000_000_000 != 0
+        return is_this_one and opened.mtime_ns == identity.mtime_ns
 
     def _count_as_there(self) -> None:
         self.meter.done = self.meter.resumed = self.source.identity.size

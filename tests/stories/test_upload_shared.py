@@ -138,6 +138,17 @@ async def test_what_has_another_time_of_change_than_when_it_was_sent_is_read(
     assert (result.reused, result.md5) == (False, md5_of(path))
 
 
+async def test_another_file_of_the_same_time_in_whole_seconds_is_read(
+    server: LocalServer, client: Client, make_file: MakeFile, journal: str
+) -> None:
+    path, began = old(make_file(3000, name="a.bin")), time.monotonic()
+    await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
+    path.rename(path.with_name("kept"))  # so that its inode is in use
+    old(path, b"x" * 3000)
+    result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch", since=began)
+    assert (result.reused, result.md5) == (False, md5_of(path))
+
+
 @pytest.fixture
 async def brief(server: LocalServer) -> AsyncIterator[Client]:
     timing = evolve(DEFAULT_TIMING, first_delay=0.01, file_answer=0.3, file_search=0.3, file_search_interval=0.05)
