@@ -44,6 +44,8 @@ STATEMENT_SECONDS = 30.0
 CLOSE_SECONDS = 0.3
 REFUSED_SECONDS = 1.0  # after a database that never worked has failed, others fail without an attempt
 
+_NUMERIC_OR_PATH = re.compile(r"[/@].*|[^:]*:.*|[0-9.]*")
+
 _names = DaemonThreadPool("asyncsdk-postgres-dns", limit=2)
 
 logger = logging.getLogger(__name__)
@@ -205,10 +207,9 @@ async def connect(url: DatabaseURL, *, first: int = 0) -> asyncpg.Connection:
 
 async def _look_up(hosts: Sequence[str]) -> None:
     """Resolve names in daemon threads before asyncpg does so in one that the exit of the program waits for."""
-    numeric_or_path = re.compile(r"[/@].*|.*:.*|[0-9.]*")
     with anyio.move_on_after(CONNECT_SECONDS) as scope:
         for host in hosts:
-            if not numeric_or_path.fullmatch(host):
+            if not _NUMERIC_OR_PATH.fullmatch(host):
                 with suppress(OSError, UnicodeError):  # asyncpg meets it too, and says so
                     await _names.run(partial(socket.getaddrinfo, host, None))
     if scope.cancelled_caught:
