@@ -9,19 +9,10 @@ import pytest
 from tests.faults.fleet import Fleet, lead
 from tests.faults.outages import go_on_after_outages
 from tests.faults.support import MIB
-from tests.postgres.server import NoPostgresError, binaries, unprivileged
 
 SHORT = Fleet(files=8, size=3 * MIB, part_size=MIB // 2, lease=2.0, rate=3.0 * MIB)
 
-
-@pytest.fixture(autouse=True)
-def needs_postgres() -> None:
-    pytest.importorskip("asyncpg")
-    try:
-        binaries()
-        unprivileged()
-    except NoPostgresError as error:
-        pytest.skip(f"no Postgres: {error}")
+pytestmark = pytest.mark.usefixtures("needs_postgres")
 
 
 async def test_a_fleet_makes_each_upload_once_though_two_die_and_one_is_late(tmp_path: Path) -> None:

@@ -7,19 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.run import EditFleet, lead_edits
-from tests.postgres.server import NoPostgresError, binaries, unprivileged
 
 SHORT = EditFleet(edits=120, processes=3, concurrency=4, killed=1, stopped=1, restarts=1, away=0.5, lease=2.0)
 
-
-@pytest.fixture(autouse=True)
-def needs_postgres() -> None:
-    pytest.importorskip("asyncpg")
-    try:
-        binaries()
-        unprivileged()
-    except NoPostgresError as error:
-        pytest.skip(f"no Postgres: {error}")
+pytestmark = pytest.mark.usefixtures("needs_postgres")
 
 
 async def test_no_edit_is_made_twice_and_none_is_lost_though_processes_and_the_database_fail(tmp_path: Path) -> None:

@@ -24,29 +24,6 @@ from asyncsdk.uploads.journal.file import FileJournal
 journal = FileJournal({root!r})
 """
 
-HOLD = """
-async def main():
-    async with journal.claim(KEY) as log:
-        await log.append(opened())
-        print("held", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-asyncio.run(main())
-"""
-
-APPEND = """
-async def append(log, worker):
-    number = worker
-    while True:
-        await log.append(part(number))
-        print(number, flush=True)
-        number += 4
-
-async def main():
-    async with journal.claim(KEY) as log:
-        await asyncio.gather(*(append(log, worker) for worker in range(4)))
-asyncio.run(main())
-"""
-
 COMPACT_AND_DIE = """
 import os, signal
 from pathlib import Path

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres.server import NoPostgresError, PostgresServer, running
+from tests.postgres.server import NoPostgresError, PostgresServer, binaries, running, unprivileged
+
+
+@pytest.fixture(scope="session")
+def needs_postgres() -> None:
+    """Skip what starts a server of its own, in a process that says nothing of why there can't be one."""
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed")
+    try:
+        binaries()
+        unprivileged()
+    except NoPostgresError as error:
+        pytest.skip(f"no Postgres: {error}")
 
 
 @pytest.fixture(scope="session")

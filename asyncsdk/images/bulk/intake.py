@@ -127,13 +127,7 @@ class Intake:
 
     async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
         """The edit with its pictures as they are sent, or how it ended where one can't be converted."""
-        if not prepared.loaded.has_heic:
-            return prepared
-        try:
-            with thread_errors_typed():
-                return evolve(prepared, loaded=await as_sent(prepared.loaded, checked=self.checked))
-        except (InvalidEditError, EditError) as error:
-            return unsent(prepared.edit, prepared.id, error)
+        return await with_pictures_as_sent(prepared, checked=self.checked)
 
     def lost(self, prepared: PreparedEdit) -> None:
         """Never: all that is in a ledger in files is its one process's."""
@@ -335,6 +329,17 @@ async def as_sent(loaded_edit: LoadedEdit, *, checked: bool) -> LoadedEdit:
     if checked and sent is not loaded_edit:
         check(sent.edit, sent.images, sent.mask, sent.markup)
     return sent
+
+
+async def with_pictures_as_sent(prepared: PreparedEdit, *, checked: bool) -> PreparedEdit | EditOutcome:
+    """The edit with HEIC pictures converted, or how it ended where one can't be."""
+    if not prepared.loaded.has_heic:
+        return prepared
+    try:
+        with thread_errors_typed():
+            return evolve(prepared, loaded=await as_sent(prepared.loaded, checked=checked))
+    except (InvalidEditError, EditError) as error:
+        return unsent(prepared.edit, prepared.id, error)
 
 
 def unsent(edit: ImageEdit, name: str, error: InvalidEditError | EditError) -> EditOutcome:

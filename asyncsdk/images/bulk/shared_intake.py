@@ -16,7 +16,7 @@ from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of
 from asyncsdk.images.bulk.identity import source_digest
-from asyncsdk.images.bulk.intake import PreparedEdit, as_sent, read_and_check, thread_errors_typed, unsent
+from asyncsdk.images.bulk.intake import PreparedEdit, read_and_check, thread_errors_typed, unsent, with_pictures_as_sent
 from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.bulk.policy import Limits, Policy
 from asyncsdk.images.check import invalid
@@ -158,14 +158,10 @@ class SharedIntake:
 
     async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
         """The edit with its pictures as they are sent, or how it ended where one can't be converted."""
-        if not prepared.loaded.has_heic:
-            return prepared
-        try:
-            with thread_errors_typed():
-                return evolve(prepared, loaded=await as_sent(prepared.loaded, checked=self.checked))
-        except (InvalidEditError, EditError) as error:
+        ready = await with_pictures_as_sent(prepared, checked=self.checked)
+        if isinstance(ready, EditOutcome):
             await self.ledger.give_back([prepared.item or ""])
-            return unsent(prepared.edit, prepared.id, error)
+        return ready
 
     def lost(self, prepared: PreparedEdit) -> None:
         """Its claim is over, and nothing was sent: how it ends is seen later."""
