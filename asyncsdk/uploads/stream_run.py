@@ -34,6 +34,8 @@ from asyncsdk.uploads.sending import Sending
 from asyncsdk.uploads.session import Session
 from asyncsdk.uploads.stream_source import StreamSource
 
+MOST_UNHASHED = 2  # parts that were filled: one more takes memory and is no sooner at the server
+
 
 @define(eq=False, kw_only=True)
 class StreamSending(Sending):
@@ -43,6 +45,8 @@ class StreamSending(Sending):
     _before: int = field(default=0, init=False)  # how many parts the session had
     _earlier: list[Range] = field(factory=list, init=False)  # what earlier runs sent, in order
     knows_version: bool = field(default=False, init=False)  # of an object: what was sent of it need not be compared
+    _unhashed: int = field(default=0, init=False)  # how many parts are filled, and not hashed yet
+    _hashed: anyio.Event = field(factory=anyio.Event, init=False)  # the next one
 
     async def finish(self) -> list[Part]:
         """Return the parts that make up the whole stream, in order.
@@ -57,11 +61,16 @@ class StreamSending(Sending):
         self._trusted = {part.offset: part for part in held if passed_over or part.length <= LARGEST_STREAM_PART}
         self._earlier = sorted(map(span_of, self._trusted.values()), key=attrgetter("offset"))
         self._recount()
-        begun, spans = anyio.create_memory_object_stream[Range](math.inf)  # of as many as there is memory for
+        begun, spans = anyio.create_memory_object_stream[Range](math.inf)
+
+        def begin(span: Range) -> None:
+            self._unhashed += 1
+            begun.send_nowait(span)
+
         with begun, spans:
             async with tasks.group() as group:
                 group.start_soon(self._send_on, spans, group)
-                await self._read(passed_over, begun.send_nowait)  # in the task that opened it: it may have a context
+                await self._read(passed_over, begin)  # in the task that opened it: it may have a context
                 begun.close()
         held = non_overlapping(
             part for part in self._parts() if part.offset in passed_over or self._still_matches(part)
@@ -91,7 +100,7 @@ class StreamSending(Sending):
         return spans
 
     async def _read(self, passed_over: Mapping[int, Range], begin: Callable[[Range], object]) -> None:
-        """Fill one part after the other, but for what is passed over, and begin each."""
+        """Fill one part after the other, but for what is passed over, and begin each; not far ahead of the hashing."""
         offset = 0
         while offset < self.digest.size:
             if offset in passed_over:
@@ -100,6 +109,8 @@ class StreamSending(Sending):
             span = await self._fill(offset, begin)
             begin(span)
             offset = span.end
+            while self._unhashed > MOST_UNHASHED:
+                await self._hashed.wait()
         await self.stream.check_end()
 
     async def _send_on(self, spans: AsyncIterable[Range], group: TaskGroup) -> None:
@@ -108,6 +119,9 @@ class StreamSending(Sending):
             hashing = self.stream.start_hashing(span, self.digest, self.hashers)
             group.start_soon(self._settle, span, hashing)
             await hashing
+            self._unhashed -= 1
+            self._hashed.set()
+            self._hashed = anyio.Event()
 
     async def _fill(self, offset: int, begin: Callable[[Range], object]) -> Range:
         if self.stream.first is not None:

@@ -286,6 +286,34 @@ async def test_what_is_filled_is_sent_in_a_stall_however_slow_the_hashing_is(
     assert server.stored(result.file.id).read_bytes() == bytes(16 * BLOCK)
 
 
+async def test_a_stream_is_read_no_further_than_three_parts_ahead_of_the_hashing(
+    server: LocalServer, client: Client, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal given
+        for _ in range(40):
+            given += 1
+            if given == 12:  # three parts of four blocks
+                asyncio.get_running_loop().call_later(0.2, note)
+            yield bytes(BLOCK)
+
+    def note() -> None:
+        furthest.append(given)
+        may_hash.set()
+
+    def take(digest: ContentHash, *args: Any) -> None:
+        assert may_hash.wait(10)
+        taken(digest, *args)
+
+    monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))
+    given, furthest, taken, may_hash = 0, list[int](), ContentHash.take, threading.Event()
+    monkeypatch.setattr(ContentHash, "take", take)
+    uploader = AsyncUploader(client, journal=journal, concurrency=2)
+    result = await uploader.upload(counted(), purpose="batch", filename="a", size=40 * BLOCK)
+    assert server.stored(result.file.id).read_bytes() == bytes(40 * BLOCK)
+    assert furthest == [12]
+
+
 async def test_a_stream_is_read_in_one_context_to_its_end(server: LocalServer, uploader: AsyncUploader) -> None:
     async def within() -> AsyncIterator[bytes]:
         token = tenant.set("a")
