@@ -290,15 +290,14 @@ async def test_a_stream_is_read_no_further_than_three_parts_ahead_of_the_hashing
     server: LocalServer, client: Client, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def counted() -> AsyncIterator[bytes]:
-        nonlocal given
-        for _ in range(40):
-            given += 1
-            if given == 12:  # three parts of four blocks
+        for number in range(1, 41):
+            given.append(number)
+            if number == 12:  # three parts of four blocks
                 asyncio.get_running_loop().call_later(0.2, note)
             yield bytes(BLOCK)
 
     def note() -> None:
-        furthest.append(given)
+        furthest.append(given[-1])
         may_hash.set()
 
     def take(digest: ContentHash, *args: Any) -> None:
@@ -306,7 +305,8 @@ async def test_a_stream_is_read_no_further_than_three_parts_ahead_of_the_hashing
         taken(digest, *args)
 
     monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))
-    given, furthest, taken, may_hash = 0, list[int](), ContentHash.take, threading.Event()
+    given, furthest = list[int](), list[int]()
+    taken, may_hash = ContentHash.take, threading.Event()
     monkeypatch.setattr(ContentHash, "take", take)
     uploader = AsyncUploader(client, journal=journal, concurrency=2)
     result = await uploader.upload(counted(), purpose="batch", filename="a", size=40 * BLOCK)
