@@ -175,13 +175,11 @@ class Database:
     async def _run_owed(self, connection: PostgresConnection) -> None:
         while self._owed:
             name, arguments = self._owed.pop()
-            is_over = False
             try:
                 await connection.run(name, *arguments)
-                is_over = True
-            finally:
-                if not is_over:
-                    self._owed.append((name, arguments))
+            except BaseException:
+                self._owed.append((name, arguments))
+                raise
 
 
 _Databases: TypeAlias = dict[tuple[DatabaseURL, LeaseTerms], Database]
