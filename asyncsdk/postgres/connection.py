@@ -168,11 +168,11 @@ class PostgresConnection:
             if writes and self._facts.is_read_only:
                 raise _ReadOnlyError
             if self._facts.version != VERSION:
-                if not writes and (self._facts.version or 0) < first_version(name):
-                    raise NotMadeError
                 if writes:
                     await make_schema(self._connection)
-                self._facts = await facts_of(self._connection)
+                    self._facts = await facts_of(self._connection)
+                elif (self._facts.version or 0) < first_version(name):
+                    raise NotMadeError
             if lock is None:
                 return list(await self._connection.fetch(statement(name), *arguments))
             # what the lock waited for is seen only by a statement that begins after it

@@ -61,11 +61,6 @@ class Database:
         self._lease = PostgresConnection(self._url, has_worked=True, is_quiet=True)  # it is used after the other
 
     @property
-    def is_in_use(self) -> bool:
-        """Whether a block of `session` runs."""
-        return self._users > 0
-
-    @property
     def is_away(self) -> bool:
         """Whether the last attempt to use it failed, and is made again now."""
         return self._work.is_away
@@ -180,13 +175,11 @@ class Database:
     async def _run_owed(self, connection: PostgresConnection) -> None:
         while self._owed:
             name, arguments = self._owed.pop()
-            is_over = False
             try:
                 await connection.run(name, *arguments)
-                is_over = True
-            finally:
-                if not is_over:
-                    self._owed.append((name, arguments))
+            except BaseException:
+                self._owed.append((name, arguments))
+                raise
 
 
 _Databases: TypeAlias = dict[tuple[DatabaseURL, LeaseTerms], Database]

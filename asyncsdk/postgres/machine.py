@@ -39,4 +39,5 @@ def lives(pid: int) -> bool:
 
 def is_gone_here(pid: int, machine: str) -> bool:
     """Whether a process of `machine` was one of this machine, and is gone."""
-    return is_gone(machine, this_machine(), lives=lives(pid))
+    here = this_machine()
+    return is_gone(machine, here, lives=machine == here and lives(pid))  # an id of another machine is not looked up

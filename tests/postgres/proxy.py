@@ -32,6 +32,10 @@ class Proxy:
     _open: set[asyncio.StreamWriter] = field(factory=set)
     _mute: set[asyncio.StreamWriter] = field(factory=set)
 
+    def through(self, url: str) -> str:
+        """The URL of the same database, through this proxy."""
+        return url.replace(f":{self.target}/", f":{self.port}/")
+
     def cut(self, name: str, when: When, times: int = 1) -> None:
         text = name if name == "COMMIT;" else statement(name)
         self._needle, self._when, self._left = text.encode(), when, times

@@ -96,7 +96,7 @@ async def test_a_lease_is_renewed_while_something_is_held_and_by_one_of_many(
     postgres_server: PostgresServer, database_url: str
 ) -> None:
     async with proxy_to(postgres_server.port) as proxy:
-        url = database_url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         journal = other(url)
         started = asyncio.get_running_loop().time()
         async with journal.claim("first"):
@@ -116,7 +116,7 @@ async def test_a_process_has_two_connections_at_most_and_none_when_it_holds_noth
     postgres_server: PostgresServer, database_url: str
 ) -> None:
     async with proxy_to(postgres_server.port) as proxy:
-        url = database_url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         most = 0
 
         async def work(number: int) -> None:
@@ -136,7 +136,7 @@ async def test_records_that_wait_together_share_one_statement(
     postgres_server: PostgresServer, database_url: str
 ) -> None:
     async with proxy_to(postgres_server.port) as proxy:
-        journal = PostgresJournal(database_url.replace(f":{postgres_server.port}/", f":{proxy.port}/"))
+        journal = PostgresJournal(proxy.through(database_url))
         async with journal.claim("a") as first, journal.claim("b") as second:
             proxy.statements.clear()
             await asyncio.gather(*(log.append(part(number)) for log in (first, second) for number in range(8)))
@@ -147,7 +147,7 @@ async def test_of_many_claims_that_begin_together_one_takes_the_lease(
     postgres_server: PostgresServer, database_url: str
 ) -> None:
     async with proxy_to(postgres_server.port) as proxy:
-        journal = PostgresJournal(database_url.replace(f":{postgres_server.port}/", f":{proxy.port}/"))
+        journal = PostgresJournal(proxy.through(database_url))
 
         async def claim(number: int) -> None:
             async with journal.claim(f"key{number}"):
@@ -230,7 +230,7 @@ async def test_a_lease_that_is_not_good_is_renewed_before_anything_is_written(
     ahead = 0.0
     monkeypatch.setattr("asyncsdk.postgres.database.boot_time", lambda: boot_time() + ahead)
     async with proxy_to(int(database_url.rpartition(":")[2].partition("/")[0])) as proxy:
-        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         async with PostgresJournal(url).claim(KEY) as log:
             await log.append(opened())
             proxy.statements.clear()

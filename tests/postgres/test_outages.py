@@ -23,7 +23,7 @@ STATEMENTS = [
 
 
 def through(proxy: Proxy, url: str) -> PostgresJournal:
-    return PostgresJournal(url.replace(f":{proxy.target}/", f":{proxy.port}/"))
+    return PostgresJournal(proxy.through(url))
 
 
 async def two_claims(journal: PostgresJournal) -> None:

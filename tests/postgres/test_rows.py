@@ -76,7 +76,7 @@ async def test_a_long_journal_is_listed_over_one_connection(
     for number in range(7):
         await write(database_url, opened(), key=f"key{number}")
     async with proxy_to(postgres_server.port) as proxy:
-        journal = PostgresJournal(database_url.replace(f":{proxy.target}/", f":{proxy.port}/"))
+        journal = PostgresJournal(proxy.through(database_url))
         assert [entry.key async for entry in journal.stream()] == [f"key{number}" for number in range(7)]
         assert proxy.made == 1
 

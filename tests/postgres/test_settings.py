@@ -69,7 +69,7 @@ async def test_a_statement_that_a_timeout_of_the_server_ended_is_run_again_on_th
         pass
     postgres_server.sql(f"alter database {own_database} set {setting} = '150ms'")
     async with proxy_to(postgres_server.port) as proxy:
-        journal = PostgresJournal(url.replace(f":{proxy.target}/", f":{proxy.port}/"))
+        journal = PostgresJournal(proxy.through(url))
         async with journal.claim(KEY) as log:
             other = await asyncpg.connect(url)
             async with other.transaction():

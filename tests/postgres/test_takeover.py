@@ -165,7 +165,7 @@ async def test_a_claim_that_ends_in_an_outage_is_given_back_after_it_though_its_
     postgres_server: PostgresServer, database_url: str
 ) -> None:
     async with proxy_to(postgres_server.port) as proxy:
-        journal = PostgresJournal(database_url.replace(f":{proxy.target}/", f":{proxy.port}/"))
+        journal = PostgresJournal(proxy.through(database_url))
         async with journal.claim("long") as log:
             async with journal.claim(KEY):
                 proxy.go_away()
@@ -179,7 +179,7 @@ async def test_a_claim_that_ends_in_an_outage_is_given_back_after_it_though_its_
 
 async def test_a_claim_is_given_back_over_a_slow_line_too(postgres_server: PostgresServer, database_url: str) -> None:
     async with proxy_to(postgres_server.port) as proxy:
-        async with PostgresJournal(database_url.replace(f":{proxy.target}/", f":{proxy.port}/")).claim(KEY):
+        async with PostgresJournal(proxy.through(database_url)).claim(KEY):
             proxy.delay = 0.15
         async with rival(database_url, 1).claim(KEY, wait=False):
             pass
@@ -190,7 +190,7 @@ async def test_a_lease_is_renewed_in_time_where_its_connection_is_dead_and_nobod
 ) -> None:
     terms = LeaseTerms(lease=1.5, renew_every=0.5)
     async with proxy_to(postgres_server.port) as proxy:
-        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         async with PostgresJournal(url, terms=terms).claim(KEY):
             await asyncio.sleep(0.7)  # renewed once, on its own connection
             proxy.mute()

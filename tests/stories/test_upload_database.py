@@ -60,7 +60,7 @@ async def test_an_answer_that_is_lost_at_any_other_statement_makes_no_second_upl
 ) -> None:
     path = make_file(10 * MIB)
     async with PostgresJournal(database_url).claim("warm"), proxy_to(_port(database_url)) as proxy:
-        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         server.inject(REFUSE_THE_REST)
         if name in {"holder_renew", "upload_beginnings"}:  # which the second call has no need of
             proxy.cut(name, when)
@@ -82,7 +82,7 @@ async def test_a_database_that_is_cut_off_at_each_record_makes_no_second_upload(
     path = make_file(4 * MIB)
     async with proxy_to(_port(database_url)) as proxy:
         proxy.cut("upload_append", when, times=20)
-        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         result = await uploader(client, url).upload(path, purpose="batch")
         assert proxy.cuts_left <= 17
     assert (result.md5, result.bytes_sent) == (md5_of(path), 4 * MIB)
@@ -105,7 +105,7 @@ async def test_many_small_files_go_through_two_connections(
 ) -> None:
     jobs = [UploadJob(make_file(1000 + number, name=f"{number}.bin"), "batch") for number in range(20)]
     async with proxy_to(postgres_server.port) as proxy:
-        url = database_url.replace(f":{proxy.target}/", f":{proxy.port}/")
+        url = proxy.through(database_url)
         most = 0
         async with uploader(client, url).upload_many(jobs) as outcomes:
             async for outcome in outcomes:

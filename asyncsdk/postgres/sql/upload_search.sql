@@ -7,7 +7,7 @@ with page as (
         where r.key = k.key and position(word in r.line) > 0
     )
 )
-select page.key, page.epoch as claim, h.id as holder, h.pid, h.host, h.machine, r.epoch, r.number, r.line
+select page.key, page.epoch as claim, h.pid, h.host, h.machine, r.epoch, r.number, r.line
 from page
 left join asyncsdk.holder h on h.id = page.holder and h.until > clock_timestamp()
 left join asyncsdk.upload_record r on r.key = page.key

@@ -35,7 +35,7 @@ from asyncsdk.uploads.journal.messages import (
     worded_lock,
     worded_write,
 )
-from asyncsdk.uploads.journal.purge import Layout, checked_key
+from asyncsdk.uploads.journal.purge import Layout, check_key
 from asyncsdk.uploads.journal.reading import joined, merged, replay, words_of
 from asyncsdk.uploads.journal.retention import compacted, purge_is_due, sure_time
 from asyncsdk.uploads.journal.small import SmallKeys
@@ -163,7 +163,7 @@ class FileJournal:
 
         `small` is for a key with few records: it shares a segment with others, unless it has a folder already.
         """
-        checked_key(key)
+        check_key(key)
         if small and self._small.works:
             return self._small_claim(key, wait=wait, on_busy=on_busy)
         return self._folder_claim(key, wait=wait, on_busy=on_busy)

@@ -37,7 +37,7 @@ from asyncsdk.uploads.journal.messages import (
     report_busy,
     taken_over,
 )
-from asyncsdk.uploads.journal.purge import checked_key
+from asyncsdk.uploads.journal.purge import check_key
 from asyncsdk.uploads.journal.reading import words_of
 from asyncsdk.uploads.journal.retention import compacted, keep_until, purge_is_due, sure_time
 from asyncsdk.wal.line import Damaged, decode_line
@@ -163,7 +163,7 @@ class PostgresJournal:
         self, key: str, *, wait: bool = True, on_busy: Callable[[Owner | None], None] | None = None
     ) -> AsyncIterator[PostgresLog]:
         """Own `key` for the length of the block, as `Journal.claim` describes."""
-        checked_key(key)
+        check_key(key)
         database = self._database()
         async with AsyncExitStack() as stack:
             with self.worded(not_opened):

@@ -64,11 +64,10 @@ def is_key(name: str) -> bool:
     return _KEY.fullmatch(name) is not None
 
 
-def checked_key(key: str) -> str:
-    """Return `key`. Raises ConfigurationError where it can't be one."""
+def check_key(key: str) -> None:
+    """Raise ConfigurationError for what can't be a key."""
     if not is_key(key):
         raise ConfigurationError(f"{key!r} can't be a journal's key: letters, digits, `_`, `-` and `.` only")
-    return key
 
 
 def make(layout: Layout) -> None:
