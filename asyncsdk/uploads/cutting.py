@@ -6,10 +6,8 @@ from pathlib import PurePath
 
 from attrs import define, field, frozen
 
-LARGEST_PIECE, MOST_LINES = (
-    200_000_000,
-    50_000,
-)  # bytes (200 MB in either reading of it) and lines; of embeddings, inputs
+LARGEST_PIECE = 200_000_000  # bytes: 200 MB in either reading of it
+MOST_LINES = 50_000  # and most inputs of embeddings
 
 
 @frozen
