@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
@@ -91,7 +90,7 @@ class Deletion:
         out = Out(self.output, goes_on=True)
         display = choose(progress, self, quiet=self.output.quiet, verbose=self.output.verbose)
         try:
-            with nullcontext() if self.named else display:
+            with display:
                 await client.delete_files(
                     self.files,
                     requests_per_minute=requests_per_minute,

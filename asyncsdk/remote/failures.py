@@ -169,6 +169,7 @@ def _empty(address: RemoteAddress) -> RemoteError:
 
 
 def exists(address: RemoteAddress) -> RemoteError:
+    """The error for an object that is there already, where none was to be replaced."""
     return _failure(address, "exists", f"{address} is there already, and was not replaced.")
 
 

@@ -6,10 +6,8 @@ from pathlib import PurePath
 
 from attrs import define, field, frozen
 
-LARGEST_PIECE, MOST_LINES = (
-    200_000_000,
-    50_000,
-)  # bytes (200 MB in either reading of it) and lines; of embeddings, inputs
+LARGEST_PIECE = 200_000_000  # bytes: 200 MB in either reading of it
+MOST_REQUESTS = 50_000  # lines of a batch; of embeddings, inputs too
 
 
 @frozen
@@ -26,7 +24,7 @@ class LineCutter:
     """Takes the lines of a file, in order, and makes pieces of them, each as large as it may be."""
 
     largest: int = LARGEST_PIECE
-    most: int = MOST_LINES
+    most: int = MOST_REQUESTS
     pieces: list[Piece] = field(factory=list, init=False)
     _offset: int = field(default=0, init=False)
     _length: int = field(default=0, init=False)

@@ -14,12 +14,12 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 from xxhash import xxh3_128_digest
 
-from asyncsdk.uploads.cutting import LineCutter
+from asyncsdk.uploads.cutting import MOST_REQUESTS, LineCutter
 
 Depth = Literal["none", "ends", "full"]
 PURPOSES = frozenset({"fine-tune", "batch"})
 MOST_NAMED = 5  # problems of a file
-MOST_REQUESTS, LARGEST_BATCH = 50_000, 200 << 20  # lines and bytes of a batch; of embeddings, inputs too
+LARGEST_BATCH = 200 << 20  # bytes
 LONGEST_LINE = 16 << 20  # of a longer one, only its first and last characters are looked at
 _BOM, _UTF_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _KINDS = {type(None): "null", bool: "true or false", str: "a string", float: "a number", list: "a list"}

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from asyncsdk import RemoteError
-from asyncsdk.cli import files
+from asyncsdk.cli import saving
 from asyncsdk.cli.edits.job_file import beside_job_file
 from asyncsdk.cli.edits.remote_sources import tame
 from asyncsdk.remote import writing
@@ -279,14 +279,14 @@ def test_an_object_that_comes_meanwhile_is_not_replaced(
     monkeypatch.setattr(writing, "PART", part)
     Path("a.jsonl").write_bytes(b"x" * 3_000_000)
     file_id = run("upload", "a.jsonl", "--purpose", "batch", "--check", "none", "--quiet").out.strip()
-    passed = files.PassingBytes.__anext__
+    passed = saving.PassingBytes.__anext__
 
-    async def meanwhile(passing: files.PassingBytes) -> bytes:
+    async def meanwhile(passing: saving.PassingBytes) -> bytes:
         if not passing.size:
             bucket.put("a.jsonl", b"mine")
         return await passed(passing)
 
-    monkeypatch.setattr(files.PassingBytes, "__anext__", meanwhile)
+    monkeypatch.setattr(saving.PassingBytes, "__anext__", meanwhile)
     ran = run("files", "content", file_id, "--out", f"{bucket.url}/a.jsonl")
     assert ran.code == 1
     assert f"{bucket.url}/a.jsonl is there already, and was not replaced." in ran.err

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from asyncsdk.cli import files
+from asyncsdk.cli import saving
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run, Start
 
@@ -179,10 +179,10 @@ def test_a_full_disk_is_reported_with_the_name_of_the_file_of_which_nothing_is_l
 
 
 def test_a_read_only_file_system_is_called_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert files.why_not_writable(tmp_path) == errno.EACCES
+    assert saving.why_not_writable(tmp_path) == errno.EACCES
     seen = SimpleNamespace(f_flag=os.ST_RDONLY)
     monkeypatch.setattr(os, "statvfs", lambda _: seen)
-    assert files.why_not_writable(tmp_path) == errno.EROFS
+    assert saving.why_not_writable(tmp_path) == errno.EROFS
 
 
 def test_content_that_the_server_does_not_give_is_said(run: Run, stored: Callable[..., str]) -> None:
