@@ -50,6 +50,11 @@ def ledger_from(given: ChosenLedger) -> ChosenLedger:
     return chosen
 
 
+def database_of(ledger: ChosenLedger) -> PostgresLedger | None:
+    """The ledger, if it is in a database."""
+    return None if ledger is None or isinstance(ledger, str | os.PathLike) else ledger
+
+
 def directory_of(ledger: ChosenLedger, out: Path | None) -> Path:
     """The directory of this machine that a ledger has: `out` is where the pictures go, if that is on this machine.
 
