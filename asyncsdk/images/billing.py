@@ -55,6 +55,10 @@ MAYBE_PAID = (
     "The edit was sent, and no usable response came: it may have been paid, and sending it again may be paid twice. "
     "Look at the account's usage page; send it again only if that is worth it."
 )
+_SENT_ELSEWHERE = (
+    "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
+)
+SENT_ELSEWHERE = Problem(type="ChargeUnknownError", message=_SENT_ELSEWHERE)
 _STANDING_REFUSALS = frozenset({400, 413, 415, 422})
 
 

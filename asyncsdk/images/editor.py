@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
@@ -24,7 +23,7 @@ from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import FileLedger
-from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, directory_of, ledger_from
+from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import Event, Flight, send, streaming
@@ -193,19 +192,19 @@ class ImageEditor:
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
-        target, place = self._places(out, save, ledger, accept_damage=accept_damage)
+        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
     def _places(
-        self, out: Where | None, save: Save | None, ledger: ChosenLedger, *, accept_damage: bool
+        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False
     ) -> tuple[Target | None, LedgerPlace | None]:
-        """Where the pictures of a run go, and where its ledger is. Raises ConfigurationError."""
-        chosen = None if out is None and save is None and ledger is None else ledger_from(ledger)
-        is_kept = _is_kept(out, save, chosen)
-        target = target_of(out, None if chosen is None else directory_of(chosen, None), self._stores)
+        """Where the pictures of a run go, and where its ledger is, if anywhere. Raises ConfigurationError."""
+        target = target_of(out, None if ledger is None else directory_of(ledger, None), self._stores)
+        if out is None and ledger is None:
+            return target, None
         idle = self.client.timing.thread_idle
-        return target, _place(target, out, chosen, accept_damage=accept_damage, idle=idle) if is_kept else None
+        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle)
 
     @asynccontextmanager
     async def _running(
@@ -277,8 +276,7 @@ class ImageEditor:
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
-        target = target_of(out, None if chosen is None else directory_of(chosen, None), self._stores)
-        place = None if out is None and chosen is None else _place(target, out, chosen)
+        target, place = self._places(out, chosen)
         async with AsyncExitStack() as stack:
             known = None if place is None else await stack.enter_async_context(place.look())
             if target is not None:
@@ -334,26 +332,32 @@ def _policy(
     return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only)
 
 
-def _is_kept(out: Where | None, save: Save | None, ledger: ChosenLedger) -> bool:
-    """Whether this call keeps the pictures, so that a ledger may record edits as done."""
-    if out is None and save is None and ledger is not None:
+def _ledger_for(out: Where | None, save: Save | None, ledger: ChosenLedger) -> ChosenLedger:
+    """The ledger of a run that keeps its pictures this way; None for one beside them, and where none are kept.
+
+    Raises ConfigurationError for a ledger without a place for pictures, and for `save` alone without a ledger.
+    """
+    if out is None and save is None and ledger is None:
+        return None
+    chosen = ledger_from(ledger)
+    if out is None and save is None:
         raise ConfigurationError(
             "ledger= needs out= or save=: without them edits would be recorded as done, and no picture is kept. "
             "Nothing was sent."
         )
-    if out is None and save is not None and ledger is None:
+    if out is None and chosen is None:
         raise ConfigurationError(
             "save= needs ledger=, which remembers what was saved: a directory, or a database. Nothing was sent."
         )
-    return out is not None or save is not None
+    return chosen
 
 
 def _place(target: Target | None, out: Where | None, ledger: ChosenLedger, **rest: Any) -> LedgerPlace:
     """Where the ledger is of a run whose pictures go to `target`."""
     near = None if target is None or target.is_elsewhere else target.directory
     shown = None if target is None else target.where if target.is_elsewhere else str(out)
-    shared = None if ledger is None or isinstance(ledger, str | os.PathLike) else ledger
-    return LedgerPlace(directory=directory_of(ledger, near), shared=shared, out=shown, is_remote=near is None, **rest)
+    directory, shared = directory_of(ledger, near), database_of(ledger)
+    return LedgerPlace(directory=directory, shared=shared, out=shown, is_remote=near is None, **rest)
 
 
 def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None) -> Limits:

@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 from asyncsdk import files
 from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
-from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import FileLedger, load_ledger, make_place, open_ledger
 from asyncsdk.images.ledger.messages import worded
 from asyncsdk.postgres.url import is_database_url
 from asyncsdk.remote.address import SCHEMES, local_directory
+from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.version import __version__
-from asyncsdk.wal import disk
 from asyncsdk.wal.lock import this_host
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def ledger_from(given: ChosenLedger) -> ChosenLedger:
     return chosen
 
 
+def database_of(ledger: ChosenLedger) -> PostgresLedger | None:
+    """The ledger, if it is in a database."""
+    return None if ledger is None or isinstance(ledger, str | os.PathLike) else ledger
+
+
 def directory_of(ledger: ChosenLedger, out: Path | None) -> Path:
     """The directory of this machine that a ledger has: `out` is where the pictures go, if that is on this machine.
 
@@ -77,7 +82,7 @@ class LedgerPlace:
     out: str | None = None
     is_remote: bool = False
     accept_damage: bool = False
-    idle: float = field(default=2.0)
+    idle: float = DEFAULT_TIMING.thread_idle
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[FileLedger | SharedLedger]:
@@ -87,7 +92,7 @@ class LedgerPlace:
                 yield ledger
             return
         with worded(self.directory):
-            await files.in_thread(_make, self.directory)
+            await files.in_thread(make_place, self.directory)
         options: dict[str, Any] = {"asyncsdk": __version__} | ({} if self.out is None else {"out": self.out})
         async with self.shared.open(self.directory, options) as shared:
             if shared.hosts - {this_host()} and not self.is_remote:
@@ -102,10 +107,3 @@ class LedgerPlace:
             return
         async with self.shared.look(self.directory) as shared:
             yield shared
-
-
-def _make(directory: Path) -> None:
-    """Make the directory of what came in the place of pictures; also where the ledger itself is in a database."""
-    files.make_directory(directory.parent)
-    disk.check_place(directory)
-    disk.make_directory(directory)

@@ -22,3 +22,8 @@ def first_version(name: str) -> int:
 def schema_steps(made: int | None, wanted: int) -> list[str]:
     """The statements that make version `wanted` of the schema out of version `made`, None where there is none."""
     return [statement(f"schema_{version}") for version in range((made or 0) + 1, wanted + 1)]
+
+
+def schema_script(wanted: int) -> str:
+    """What makes version `wanted` of the schema where there is none, and says what to grant."""
+    return "\n".join([*schema_steps(None, wanted), statement("grants")])

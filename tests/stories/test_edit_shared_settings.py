@@ -19,7 +19,7 @@ from tests.buckets import Bucket
 from tests.postgres.server import PostgresServer
 from tests.postgres.test_pooler import pooled_url as pooled_url  # noqa: PLC0414 - a fixture
 from tests.stories.pictures import png
-from tests.stories.test_edit_shared import as_another
+from tests.stories.test_edit_shared import as_another, run
 
 PICTURE = png()
 EDITS = [ImageEdit(image=PICTURE, prompt=f"p{number}", model="gpt-image-2", id=f"e{number}") for number in range(40)]
@@ -28,11 +28,6 @@ EDITS = [ImageEdit(image=PICTURE, prompt=f"p{number}", model="gpt-image-2", id=f
 @pytest.fixture
 def editor(client: Client) -> ImageEditor:
     return ImageEditor(client)
-
-
-async def run(editor: ImageEditor, edits: list[ImageEdit], **options: Any) -> dict[str, EditOutcome]:
-    async with editor.edit_many(edits, **options) as outcomes:
-        return {outcome.id: outcome async for outcome in outcomes}
 
 
 async def copies_of(

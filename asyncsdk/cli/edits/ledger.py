@@ -37,10 +37,11 @@ async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int: 
     """Show how many edits there are of each state, what counts, and who works at it now."""
     chosen = _chosen(ledger)
     if isinstance(chosen, Path):
+        from asyncsdk.images.bulk.policy import status_of_state
         from asyncsdk.images.ledger.file import load_ledger
 
         known = await load_ledger(chosen)
-        states = dict(Counter(_status(state.status) for _, state in known.index.states.items()))
+        states = dict(Counter(status_of_state(state) for _, state in known.index.states.items()))
         shown: dict[str, Any] | None = {"states": states, "edits": known.spent.edits, "tokens": known.spent.tokens}
     else:
         shown = await chosen.show()
@@ -120,9 +121,9 @@ async def accept(*, ledger: LedgerName = None) -> int:
 async def schema() -> int:
     """Print the SQL that makes the tables of a ledger in Postgres, for users who may not create them."""
     from asyncsdk.postgres.faults import VERSION
-    from asyncsdk.postgres.statements import schema_steps, statement
+    from asyncsdk.postgres.statements import schema_script
 
-    show_text("\n".join([*schema_steps(None, VERSION), statement("grants")]))
+    show_text(schema_script(VERSION))
     return Exit.DONE
 
 
@@ -149,21 +150,19 @@ def _entries(chosen: Path | PostgresLedger, status: str | None = None) -> AsyncI
 
 
 async def _in_files(directory: Path, status: str | None) -> AsyncIterator[dict[str, Any]]:
+    from asyncsdk.images.bulk.policy import status_of_state
     from asyncsdk.images.ledger.file import load_ledger
     from asyncsdk.images.ledger.index import usage_fields
     from asyncsdk.images.ledger.states import problem_fields
 
     known = await load_ledger(directory)
-    for state in [state for _, state in known.index.states.items()]:
-        if status in {None, _status(state.status)}:
-            fields: dict[str, Any] = {"id": state.id, "status": _status(state.status), "n": state.n, "at": state.at}
+    for state in (state for _, state in known.index.states.items()):  # each is unpacked as it comes
+        has = status_of_state(state)
+        if status in {None, has}:
+            fields: dict[str, Any] = {"id": state.id, "status": has, "n": state.n, "at": state.at}
             fields |= {"files": list(state.files)} if state.files else {}
             fields |= {} if state.usage is None else {"usage": usage_fields(state.usage)}
             yield fields | ({} if state.problem is None else {"problem": problem_fields(state.problem)})
-
-
-def _status(status: str) -> str:
-    return "uncertain" if status == "sent" else status  # its process ended before the answer came
 
 
 def _chosen(ledger: str | None) -> Path | PostgresLedger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
-from asyncsdk.images.ledgers import directory_of, ledger_from
+from asyncsdk.images.ledgers import ChosenLedger, database_of, directory_of, ledger_from
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 
 if TYPE_CHECKING:
@@ -22,20 +21,23 @@ class OutPlace:
     """The results of a run.
 
     `out` and `ledger` are as the library takes them; `kept` is the directory of the ledger, `records` that of what is
-    left; `shared` is the ledger if it is in a database. `address` is the bucket's, `directory` that of the pictures if
-    they are on this machine.
+    left. `address` is the bucket's, `directory` that of the pictures if they are on this machine.
     """
 
     out: str
-    ledger: str | PostgresLedger | None
+    ledger: ChosenLedger
     kept: Path
     records: Path
     address: RemoteAddress | None = None
     directory: Path | None = None
-    shared: PostgresLedger | None = None
 
     def __str__(self) -> str:
         return self.out if self.address is None else self.address.shown
+
+    @property
+    def shared(self) -> PostgresLedger | None:
+        """The ledger, if it is in a database."""
+        return database_of(self.ledger)
 
     @property
     def replaced(self) -> str:
@@ -55,21 +57,17 @@ class OutPlace:
 def out_place(out: str, ledger: str | None) -> OutPlace:
     """Read --out and --ledger. Raises ConfigurationError for a URL that can't be used, or without a ledger."""
     address, chosen = remote_address(out), ledger_from(ledger)
-    shared = None if chosen is None or isinstance(chosen, str | os.PathLike) else chosen
-    given = shared or (None if chosen is None else os.fspath(chosen))  # type: ignore[arg-type]  # it is a path
     if address is None:
         directory = Path(local_path(out))
         kept = directory_of(chosen, directory)
-        return OutPlace(
-            out=str(directory), ledger=given, kept=kept, records=directory, directory=directory, shared=shared
-        )
+        return OutPlace(out=str(directory), ledger=chosen, kept=kept, records=directory, directory=directory)
     if chosen is None:
         raise ConfigurationError(
             f"--out {address} is a URL, and the ledger, which remembers what is paid, needs a directory of this "
             "machine: add --ledger DIR, the same one each time. Nothing was sent."
         )
     kept = directory_of(chosen, None)
-    return OutPlace(out=out, ledger=given, kept=kept, records=kept, address=address, shared=shared)
+    return OutPlace(out=out, ledger=chosen, kept=kept, records=kept, address=address)
 
 
 def check_page_place(page: RemoteAddress | None, name: str, place: OutPlace) -> None:

@@ -191,9 +191,9 @@ async def prune(*, journal: JournalPlace = None, no_lock: Unlocked = False, outp
 async def schema() -> int:
     """Print the SQL that makes the tables of a journal in Postgres, for users who may not create them."""
     from asyncsdk.postgres.faults import VERSION
-    from asyncsdk.postgres.statements import schema_steps, statement
+    from asyncsdk.postgres.statements import schema_script
 
-    show_text("\n".join([*schema_steps(None, VERSION), statement("grants")]))
+    show_text(schema_script(VERSION))
     return 0
 
 

@@ -15,7 +15,7 @@ from asyncsdk import files
 from asyncsdk.api import ImageRef
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.given import unpacked
-from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of, status_of
+from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
@@ -31,10 +31,6 @@ from asyncsdk.images.target import Located, Target
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
-
-_MAYBE_PAID = (
-    "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
-)
 
 
 @frozen(kw_only=True)
@@ -157,8 +153,7 @@ class Intake:
         if decision != "send" and state is not None:
             return await self._skip(edit, edit_id, state)
         if decision == "uncertain":
-            problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
-            return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=problem)
+            return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=SENT_ELSEWHERE)
         if loaded_edit.error is not None:
             return unsent(edit, self._id_of_unread(named), loaded_edit.error)
         prepared = await self._reserve_names(loaded_edit, named)

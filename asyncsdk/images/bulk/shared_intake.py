@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
-from asyncsdk.images.billing import ABANDONED, charge_unknown, problem_of
+from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.bulk.intake import PreparedEdit, read_and_check, thread_errors_typed, unsent, with_pictures_as_sent
 from asyncsdk.images.bulk.naming import Names
@@ -256,8 +256,7 @@ class SharedIntake:
         if decision == "leave":
             return None
         if state is None or seen is None:
-            problem = Problem(type="ChargeUnknownError", message=_MAYBE_PAID)
-            return self._outcome(listed, None, "uncertain", problem)
+            return self._outcome(listed, None, "uncertain", SENT_ELSEWHERE)
         if state.status == "done":
             return self._outcome(listed, state, "skipped", state.problem)
         if state.status == "refused":
@@ -287,11 +286,6 @@ class SharedIntake:
             usage=None if state is None else state.usage,
             problem=problem,
         )
-
-
-_MAYBE_PAID = (
-    "another run sent it, and it may be paid; the ledger here does not know it, so it can't tell. Nothing was sent now."
-)
 
 
 def _is_uncertain(seen: SeenEdit) -> bool:

@@ -261,10 +261,15 @@ def _append(log: Segments, anchors: Iterable[Anchor], lines: bytes) -> None:
     log.append(lines)
 
 
-def _make(directory: Path) -> None:
+def make_place(directory: Path) -> None:
+    """Make the directory of a ledger, private; also where the ledger itself is in a database. Raises OSError."""
     files.make_directory(directory.parent)
     disk.check_place(directory)
     disk.make_directory(directory)
+
+
+def _make(directory: Path) -> None:
+    make_place(directory)
     disk.make_directory(directory / "ledger")
     disk.make_directory(directory / "drafts")
     _way(directory)()

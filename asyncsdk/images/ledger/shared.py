@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -394,7 +394,5 @@ class SharedLedger:
         self._is_stopping = row["is_stopping"] and not self._stop_all.is_set()
         self._writes = max(self._writes, row["writes"])
 
-    @contextmanager
-    def _worded(self) -> Iterator[None]:
-        with worded(self.place):
-            yield
+    def _worded(self) -> AbstractContextManager[None]:
+        return worded(self.place)
