@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import time
 from collections.abc import Collection
 from email.utils import formatdate
 
@@ -14,7 +13,7 @@ from aiohttp.typedefs import Handler
 from attrs import define
 
 from asyncsdk.server.batches.endpoint import Batches
-from asyncsdk.server.bodies import TIMING, ConnectionGone, drain, port_of
+from asyncsdk.server.bodies import TIMING, ConnectionGone, count_call, port_of
 from asyncsdk.server.browsers import is_this_machine, require_same_site
 from asyncsdk.server.control import ROUTES as HEALTH
 from asyncsdk.server.control import Control
@@ -159,12 +158,8 @@ class CommonMiddleware:
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count a call as it arrives. Above the limit, drop its body and refuse it."""
-        try:
-            self.rate.take(1, request.path, time.monotonic())
-        except ApiError:
-            await drain(request)
-            raise
+        """Refuse a call above the limit on all calls."""
+        await count_call(request, self.rate)
         return await handler(request)
 
     async def stamp(self, request: web.Request, response: web.StreamResponse) -> None:

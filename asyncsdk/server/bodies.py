@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
 from attrs import define, field
 
-from asyncsdk.server.errors import bad_request, duplicate, too_large
+from asyncsdk.server.errors import ApiError, bad_request, duplicate, too_large
 from asyncsdk.server.fields import Fields
 from asyncsdk.server.listener import ServerTiming
 from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.multipart import Field, FormParser, MultipartError, boundary_of
+from asyncsdk.server.rate import TokenBucket
 
 JSON_LIMIT = 8 * 2**20
 TEXT_LIMIT = 2**20
@@ -86,6 +88,15 @@ async def drain(request: web.Request) -> None:
     while await next_chunk(request):
         pass
     await request[ACTIVE_REQUEST].hooks.reach("after")
+
+
+async def count_call(request: web.Request, rate: TokenBucket) -> None:
+    """Count a call as it arrives. Above the limit of `rate`, drop its body and raise ApiError."""
+    try:
+        rate.take(1, request.path, time.monotonic())
+    except ApiError:
+        await drain(request)
+        raise
 
 
 async def read_json(request: web.Request, limit: int | None = None) -> Fields:

@@ -68,6 +68,7 @@ class Fault:
             - "expire": the upload, or the batch, expires at that moment.
             - "md5": a complete that contains an md5 is refused as if the parts had another one.
             - "limit": calls above `per_minute` of `unit` get a 429, in the real server's words.
+
             Of a request of a batch, "answer" is its response, "close" leaves it without one (`response` is null),
             and with "reset" it is in none of the batch's files; with `at="done"` or later the edit was made, and cost.
         at: When: "before" the body is read, "in" the middle of it, "after" all of it arrived but before anything is
@@ -163,7 +164,7 @@ class Fault:
             (self.unit == "input-images" and self.route != "edit", "only edits have input-images"),
             (self.unit == "input-images" and self.kind != "limit", "a unit belongs to a limit"),
             (
-                self.kind == "expire" and not self._may_meet_an_upload(),
+                self.kind == "expire" and not self._may_meet_what_expires(),
                 "an upload expires in a part, complete or cancel, or once its create is done, and a batch likewise",
             ),
             (
@@ -173,7 +174,7 @@ class Fault:
             (self.kind == "md5" and self.route not in {"complete", "*"}, "only complete has an md5"),
         )
 
-    def _may_meet_an_upload(self) -> bool:
+    def _may_meet_what_expires(self) -> bool:
         created = self.route in {"create", "batches.create"} and self.at in {"done", "answering"}
         of_uploads, of_batches = {"part", "complete", "cancel"}, {"batches.get", "batches.cancel", LINE}
         return created or self.route in of_uploads | of_batches | {"*"}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import aclosing
 from urllib.parse import quote
 
 from aiohttp import web
 from attrs import define, field
 
-from asyncsdk.server.bodies import ReceivedForm, drain, read_form, stream
+from asyncsdk.server.bodies import ReceivedForm, count_call, read_form, stream
 from asyncsdk.server.errors import (
-    ApiError,
     empty_file,
     missing,
     mistyped,
@@ -61,7 +59,7 @@ class Files:
         return web.json_response(body)
 
     async def create(self, request: web.Request) -> web.Response:
-        await self._count(request)
+        await count_call(request, self.rate)
         if (request.content_length or 0) > FILE_LIMIT + FORM_OVERHEAD:
             raise too_large("The file", FILE_LIMIT)
         async with self.repository.incoming(FILE_LIMIT) as incoming:
@@ -90,14 +88,6 @@ class Files:
         }
         async with aclosing(self.repository.read_file(file)) as blocks:
             return await stream(request, blocks, file.bytes, headers)
-
-    async def _count(self, request: web.Request) -> None:
-        """Count a request as it arrives. Above the limit, drop its body and raise ApiError."""
-        try:
-            self.rate.take(1, request.path, time.monotonic())
-        except ApiError:
-            await drain(request)
-            raise
 
     def _new_file(self, form: ReceivedForm, size: int) -> StoredFile:
         filename, fields = form.files[0].filename, unflatten(form.fields)

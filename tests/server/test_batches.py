@@ -31,7 +31,7 @@ from tests.server.batches import (
     vision_file,
     written,
 )
-from tests.server.edits import data_url, edit_json, opened, picture
+from tests.server.edits import data_url, edit_json, opened, overlay, picture
 from tests.server.support import NOW, Caller, Clock, calling, running
 
 Json = dict[str, Any]
@@ -73,8 +73,6 @@ async def test_an_edit_in_a_batch_is_the_same_as_one_that_is_sent_directly() -> 
 
 
 async def _mask(call: Caller) -> str:
-    from tests.server.edits import overlay
-
     return await file_of(call, overlay((8, 8, 24, 24)), purpose="vision", name="mask.png")
 
 

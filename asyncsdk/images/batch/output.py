@@ -97,8 +97,8 @@ class OutputReader:
                 yield PictureBytes(_index(mark), content)
 
     def _end_line(self, *, is_ended: bool) -> Iterator[OutputLine]:
+        self._number += 1
         if self._offset > self._start:
-            self._number += 1
             self._extractor.close()
             text = self._extractor.rest[:LONGEST_TEXT]
             if text.strip():
@@ -111,8 +111,6 @@ class OutputReader:
                     is_ended=is_ended,
                     problem=self._problem,
                 )
-        elif is_ended:
-            self._number += 1
         self._offset += is_ended
         self._begin()
 

@@ -230,9 +230,9 @@ def _object_in(line: OutputLine) -> tuple[Mapping[str, Any], bool]:
 
 def _custom_id(value: object, redactor: Redactor) -> str | None:
     """As it is in the line; one that is not ours may show a secret."""
-    if not isinstance(value, str) or is_custom_id(value):
-        return value if isinstance(value, str) else None
-    return redactor.clean(value)
+    if not isinstance(value, str):
+        return None
+    return value if is_custom_id(value) else redactor.clean(value)
 
 
 def _why(line: OutputLine) -> str:

@@ -17,7 +17,7 @@ from asyncsdk.server.batches.lines import InputCheck, InputLine, read_line, refu
 from asyncsdk.server.batches.objects import BatchStatus, LineRefusal, StoredBatch
 from asyncsdk.server.batches.results import LineResult, Reason, not_executed, responded
 from asyncsdk.server.edits.endpoint import Edits
-from asyncsdk.server.errors import ApiError
+from asyncsdk.server.errors import ApiError, not_found
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import LINE, MOMENTS, Fault
 from asyncsdk.server.ids import new_file_id, new_part_id, new_request_id
@@ -62,19 +62,18 @@ class BatchRun:
                 await self._execute()
             elif self.batch.status == "cancelling":
                 await self._enter("cancelled", after="cancelling")
-        except ApiError as error:  # its input file was deleted
+        except ApiError as error:  # its input file does not exist, or was deleted
             await self._fail(refused("file_not_found", error.message))
         except Exception:
             logger.exception("%s failed", self.batch_id)
             await self._fail(refused("server_error", "The server failed; its log contains the reason."))
 
     async def _validate(self) -> None:
-        batch = self.batch
-        file = self.repository.file(batch.input_file_id)
-        check = InputCheck(batch.endpoint)
-        if problem := _problem_of(file, batch.input_file_id):
+        file = self._input_file()
+        check = InputCheck(self.batch.endpoint)
+        if problem := _problem_of(file):
             check.refusals.append(problem)
-        elif file is not None:
+        else:
             async with aclosing(self._lines(file)) as lines:
                 async for line in lines:
                     check.take(line)
@@ -102,10 +101,7 @@ class BatchRun:
         return sum(one.queued_tokens for one in others) + check.tokens > self.token_limit
 
     async def _execute(self) -> None:
-        file = self.repository.file(self.batch.input_file_id)
-        if file is None:
-            await self._fail(refused("file_not_found", f"No such File object: {self.batch.input_file_id}"))
-            return
+        file = self._input_file()
         async with self.repository.incoming(RESULT_LIMIT) as output, self.repository.incoming(RESULT_LIMIT) as errors:
             await self._make_all(file, output, errors)
             if self._reason() is None:
@@ -226,6 +222,14 @@ class BatchRun:
         await self.repository.add_file(file, incoming)
         return file.id
 
+    def _input_file(self) -> StoredFile:
+        """Raises ApiError where there is none, or none any more."""
+        file_id = self.batch.input_file_id
+        file = self.repository.file(file_id)
+        if file is None:
+            raise not_found("File", file_id)
+        return file
+
     async def _lines(self, file: StoredFile) -> AsyncGenerator[bytes, None]:
         pieces: list[bytes] = []
         async with aclosing(self.repository.read_file(file)) as blocks:
@@ -247,9 +251,7 @@ class BatchRun:
 
     async def _fail(self, *refusals: LineRefusal) -> None:
         now = self.repository.now()
-        await self.repository.change_batch(
-            self.batch_id, lambda batch: batch.entered("failed", now, refusals=tuple(refusals))
-        )
+        await self.repository.change_batch(self.batch_id, lambda batch: batch.entered("failed", now, refusals=refusals))
 
     async def _until(self, share: float) -> Reason | None:
         """Wait until this share of the batch's time is over. Returns why it ends early, if it does."""
@@ -273,11 +275,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _problem_of(file: StoredFile | None, file_id: str) -> LineRefusal | None:
-    if file is None:
-        return refused("file_not_found", f"No such File object: {file_id}")
+def _problem_of(file: StoredFile) -> LineRefusal | None:
     if file.purpose != "batch":
-        return refused("invalid_file", f"The file {file_id} has the purpose '{file.purpose}', not 'batch'.")
+        return refused("invalid_file", f"The file {file.id} has the purpose '{file.purpose}', not 'batch'.")
     if file.bytes > BATCH_FILE_LIMIT:
         return refused("file_too_large", f"The input file is larger than {BATCH_FILE_LIMIT} bytes.")
     return None

@@ -1,4 +1,4 @@
-"""The data of the page as JSON: the newest uploads, files, edits and calls, all faults, and totals (pure)."""
+"""The data of the page as JSON: the newest uploads, files, batches, edits and calls, all faults, and totals (pure)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def files(stored: Sequence[StoredFile]) -> Json:
 
 def batches(all_batches: Collection[StoredBatch]) -> Json:
     """The newest batches, each with how many of its requests ended."""
-    newest = list(islice(reversed(list(all_batches)), NEWEST))
+    newest = islice(reversed(list(all_batches)), NEWEST)
     return {"total": len(all_batches), "items": [batch.to_json() for batch in newest]}
 
 
